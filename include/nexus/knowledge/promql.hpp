@@ -1,0 +1,85 @@
+// PromQL over a Queryable, with the semantics of Prometheus 3: look-back 5 min, left-open ranges, stale markers,
+// extrapolation of rate and increase, vector matching, IEEE arithmetic.
+//
+// Query is an immutable parsed expression, checked for types; parsing errors name the position (line:column, from 1).
+// What is not yet built is a parse error that says so, never a wrong number. Queries are bounded: at most
+// Limits::max_samples samples are touched and Limits::deadline is kept.
+//
+// Thread safety: Query is immutable and may be evaluated by several threads at once.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "nexus/base/result.hpp"
+#include "nexus/knowledge/queryable.hpp"
+
+namespace nexus::knowledge::promql {
+
+struct Node;  // the syntax tree, src/knowledge/promql/ast.hpp
+
+enum class ValueType { kScalar, kVector, kMatrix, kString };
+[[nodiscard]] std::string_view to_string(ValueType type) noexcept;  // scalar vector matrix string, as the HTTP API says
+
+struct VectorElement {
+  Labels labels;
+  std::int64_t time = 0;
+  double value = 0;
+};
+using Vector = std::vector<VectorElement>;
+
+struct MatrixSeries {
+  Labels labels;
+  Column samples;
+};
+using Matrix = std::vector<MatrixSeries>;
+
+struct Scalar {
+  std::int64_t time = 0;
+  double value = 0;
+};
+
+using Value = std::variant<Scalar, Vector, Matrix, std::string>;
+[[nodiscard]] ValueType type_of(const Value& value) noexcept;
+
+struct Limits {
+  std::uint64_t max_samples = 50'000'000;
+  std::int64_t lookback_ms = 300'000;
+  /// Returns true when the evaluation must stop (time limit, client gone); asked now and then.
+  std::function<bool()> cancelled;
+};
+
+class Query {
+ public:
+  /// kInvalidArgument with "1:17: parse error: ..." when it cannot be right.
+  [[nodiscard]] static Result<Query> parse(std::string_view text);
+
+  [[nodiscard]] ValueType type() const noexcept;
+  [[nodiscard]] const std::string& text() const noexcept { return text_; }
+  /// The canonical form, as Prometheus's format_query prints short expressions.
+  [[nodiscard]] std::string to_string() const;
+
+  [[nodiscard]] Result<Value> instant(const Queryable& data, std::int64_t time, const Limits& limits = {}) const;
+  /// `step` in milliseconds, > 0. Scalars become a series without labels. At most 11,000 steps.
+  [[nodiscard]] Result<Matrix> range(const Queryable& data, std::int64_t start, std::int64_t end, std::int64_t step,
+                                     const Limits& limits = {}) const;
+
+ private:
+  Query(std::string text, std::shared_ptr<const Node> root) : text_(std::move(text)), root_(std::move(root)) {}
+  std::string text_;
+  std::shared_ptr<const Node> root_;
+};
+
+/// A series selector without range or offset, e.g. `service_failed{unit=~"web.*"}`: its matchers, __name__ included.
+[[nodiscard]] Result<std::vector<Matcher>> parse_selector(std::string_view text);
+
+/// True as `verify` and conditions understand it: a non-empty vector with any non-zero value, or a non-zero scalar.
+[[nodiscard]] bool is_true(const Value& value) noexcept;
+
+}  // namespace nexus::knowledge::promql

@@ -1,0 +1,42 @@
+// Queryable: what PromQL evaluates over. Implemented by History (memory now, disk and tiers later) and by tests.
+//
+// Times are milliseconds since the epoch. Ranges are open on the left and closed on the right, as in Prometheus 3.
+// Thread safety: all members, any thread; results are immutable snapshots.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "nexus/knowledge/labels.hpp"
+#include "nexus/knowledge/series.hpp"
+
+namespace nexus::knowledge {
+
+/// Samples of one series, ascending by time. Reused between reads so that the steady state allocates nothing.
+struct Column {
+  std::vector<std::int64_t> times;
+  std::vector<double> values;
+  void clear() {
+    times.clear();
+    values.clear();
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return times.size(); }
+};
+
+class Queryable {
+ public:
+  virtual ~Queryable() = default;
+  /// Series that satisfy every matcher and may hold samples in (start, end].
+  [[nodiscard]] virtual std::vector<SeriesId> select(std::span<const Matcher> matchers, std::int64_t start,
+                                                     std::int64_t end) const = 0;
+  [[nodiscard]] virtual const Labels& labels(SeriesId id) const = 0;
+  /// Appends the samples with start < time <= end to `out`, stale markers included.
+  virtual void read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const = 0;
+};
+
+/// Prometheus's stale marker: a NaN of its own that says "this series has ended".
+[[nodiscard]] double stale_marker() noexcept;
+[[nodiscard]] bool is_stale_marker(double value) noexcept;
+
+}  // namespace nexus::knowledge

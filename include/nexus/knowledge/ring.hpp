@@ -1,0 +1,69 @@
+// SampleRing: from one producer thread to the ingest thread without a lock.
+//
+// A bounded single-producer single-consumer ring of batches. A batch is one time, and n (series, value) pairs; all of it
+// becomes visible with one atomic store. push() never blocks: when the batch does not fit it is refused whole and
+// counted. After folly's ProducerConsumerQueue, with the peer's index cached on each side.
+//
+// Rings gives each producer thread a ring of its own and lets one consumer drain them all; a ring whose producer left
+// is removed once it is empty. Thread safety: push() by the ring's producer only, drain() by one consumer only,
+// add()/refused() by any thread. Steady state: no allocation.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "nexus/knowledge/series.hpp"
+
+namespace nexus::knowledge {
+
+/// Samples of one collector run. All share one time, in milliseconds since the epoch. `group` names the producer (a
+/// collector, the vitals, ...): series of one group are stored with one shared time column.
+struct BatchView {
+  std::uint32_t group = 0;
+  std::int64_t time = 0;
+  std::span<const SeriesId> ids;
+  std::span<const double> values;
+};
+
+class SampleRing {
+ public:
+  /// `capacity` in samples; rounded up to a power of two.
+  explicit SampleRing(std::size_t capacity);
+  ~SampleRing();
+
+  [[nodiscard]] bool push(const BatchView& batch) noexcept;
+  /// Calls `sink` for every batch that is there; the spans are valid during the call. Returns the number of samples.
+  std::size_t drain(const std::function<void(const BatchView&)>& sink);
+
+  [[nodiscard]] std::uint64_t refused_batches() const noexcept;
+  [[nodiscard]] std::uint64_t refused_samples() const noexcept;
+  [[nodiscard]] bool empty() const noexcept;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+class Rings {
+ public:
+  explicit Rings(std::size_t capacity_per_ring) : capacity_(capacity_per_ring) {}
+  /// A new ring for one producer thread. Dropping the pointer retires the ring.
+  [[nodiscard]] std::shared_ptr<SampleRing> add();
+  std::size_t drain(const std::function<void(const BatchView&)>& sink);
+  [[nodiscard]] std::uint64_t refused_batches() const;
+  [[nodiscard]] std::uint64_t refused_samples() const;
+
+ private:
+  const std::size_t capacity_;
+  mutable std::mutex mutex_;
+  std::vector<std::shared_ptr<SampleRing>> rings_;
+  std::uint64_t retired_batches_ = 0;  // counters of rings that are gone
+  std::uint64_t retired_samples_ = 0;
+};
+
+}  // namespace nexus::knowledge

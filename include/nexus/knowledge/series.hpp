@@ -1,0 +1,64 @@
+// SeriesRegistry: every series, interned once to a 32-bit id, and the families (name, type, help) they belong to.
+//
+// Invariants: (1) an id never changes its meaning; (2) references returned by labels() and family() stay valid as long
+// as the registry lives; (3) interning a known series allocates nothing; (4) never more than the stated number of series:
+// what is over is refused and counted. Thread safety: all members, any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nexus/base/result.hpp"
+#include "nexus/knowledge/labels.hpp"
+
+namespace nexus::knowledge {
+
+using SeriesId = std::uint32_t;
+using FamilyId = std::uint32_t;
+
+enum class MetricType { kUntyped, kCounter, kGauge, kHistogram, kSummary };
+[[nodiscard]] std::string_view to_string(MetricType type) noexcept;  // as in `# TYPE`
+
+struct Family {
+  std::string name;
+  MetricType type = MetricType::kUntyped;
+  std::string help;
+};
+
+class SeriesRegistry {
+ public:
+  explicit SeriesRegistry(std::size_t max_series);
+  ~SeriesRegistry();
+  SeriesRegistry(const SeriesRegistry&) = delete;
+  SeriesRegistry& operator=(const SeriesRegistry&) = delete;
+
+  /// The family of that name; made when it is new. Type and help of the first caller stay.
+  FamilyId family(std::string_view name, MetricType type, std::string_view help);
+  [[nodiscard]] const Family& family(FamilyId id) const;
+  [[nodiscard]] std::size_t families() const;
+
+  /// The series of `family` with these labels (without __name__). `metric` overrides the sample's name for the
+  /// _bucket, _sum and _count series of a histogram or summary. kExhausted when the limit is reached.
+  [[nodiscard]] Result<SeriesId> intern(FamilyId family, std::span<const LabelView> labels, std::string_view metric = {});
+  /// The series with exactly these labels, of an untyped family made on demand.
+  [[nodiscard]] Result<SeriesId> intern(const Labels& labels);
+
+  [[nodiscard]] const Labels& labels(SeriesId id) const;
+  [[nodiscard]] FamilyId family_of(SeriesId id) const;
+
+  /// Ids of all series that satisfy every matcher, ascending.
+  [[nodiscard]] std::vector<SeriesId> select(std::span<const Matcher> matchers) const;
+
+  [[nodiscard]] std::size_t size() const;
+  [[nodiscard]] std::uint64_t refused() const;  // interns refused by the limit so far
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace nexus::knowledge

@@ -1,0 +1,54 @@
+#include <atomic>
+#include <catch2/catch.hpp>
+
+#include "nexus/base/bounded_queue.hpp"
+#include "nexus/base/gate.hpp"
+#include "nexus/base/loop_thread.hpp"
+
+using namespace nexus;
+using namespace std::chrono_literals;
+
+TEST_CASE("a bounded queue refuses what is over and drains after close") {
+  base::ManualClock clock;
+  base::BoundedQueue<int> queue(clock, 2);
+  CHECK(queue.push(1));
+  CHECK(queue.push(2));
+  CHECK_FALSE(queue.push(3));
+  queue.close();
+  CHECK_FALSE(queue.push(4));
+  CHECK(queue.pop() == 1);
+  CHECK(queue.pop() == 2);
+  CHECK(queue.pop() == std::nullopt);
+}
+
+TEST_CASE("a gate lets nobody in once closed and waits for the last") {
+  base::SystemClock clock;
+  base::Gate gate(clock);
+  auto pass = gate.enter();
+  REQUIRE(pass);
+  gate.close();
+  CHECK_FALSE(gate.enter());
+  CHECK_FALSE(gate.wait(clock.steady()));
+  std::thread leaver([&] { pass.reset(); });
+  CHECK(gate.wait(base::kForever));
+  leaver.join();
+}
+
+TEST_CASE("a loop thread runs at its deadlines under the test clock, and at once when woken") {
+  base::ManualClock clock;
+  std::atomic<int> turns{0};
+  base::LoopThread loop(clock, "turns", [&] {
+    ++turns;
+    turns.notify_all();
+    return clock.steady() + 10s;
+  });
+  turns.wait(0);
+  CHECK(turns == 1);
+  clock.advance(10s);
+  turns.wait(1);
+  CHECK(turns == 2);
+  loop.wake();
+  turns.wait(2);
+  CHECK(turns == 3);
+  loop.stop();
+}
