@@ -1,0 +1,105 @@
+// systemd over D-Bus (org.freedesktop.systemd1), by sd-bus; never by running systemctl.
+//
+// Systemd: queries and jobs. Each call uses a connection of its own from a small pool, so that a job that takes a minute
+// blocks nobody. A job is awaited by the JobRemoved signal.
+// UnitWatcher: one connection and one thread; follows PropertiesChanged, UnitNew and Reloading signals of the named units
+// and calls back with every change of ActiveState/SubState within milliseconds. Reconnects with back-off when the bus
+// goes away, and then reports the present state of each unit (nothing is missed, duplicates are possible).
+//
+// Errors: kNotFound (no such unit), kPermissionDenied, kUnavailable (no bus), kTimeout, kCancelled, kConflict (job failed
+// or was replaced), all naming unit and verb. Thread safety: all members, any thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nexus/base/clock.hpp"
+#include "nexus/base/result.hpp"
+
+namespace nexus::drivers {
+
+struct UnitStatus {
+  std::string name;
+  std::string description;
+  std::string load_state;    // loaded, not-found, masked, ...
+  std::string active_state;  // active, reloading, inactive, failed, activating, deactivating
+  std::string sub_state;     // running, dead, auto-restart, ...
+  std::string result;        // success, exit-code, signal, start-limit-hit, ... (services only)
+  std::string type;          // simple, notify, oneshot, ... (services only)
+  std::string restart;       // Restart= of a service
+  std::uint32_t main_pid = 0;
+  std::uint32_t restarts = 0;    // NRestarts
+  std::string invocation_id;     // 32 hexadecimal digits, empty when it never ran
+  WallTime state_change{};       // StateChangeTimestamp
+  WallTime active_enter{};       // ActiveEnterTimestamp
+  std::string start_job;         // path of a queued job, empty when none
+};
+
+/// One line of ListUnits.
+struct UnitSummary {
+  std::string name;
+  std::string load_state;
+  std::string active_state;
+  std::string sub_state;
+  std::string type;  // service type where known, else empty
+  WallTime active_enter{};
+};
+
+enum class UnitJob { kStart, kStop, kRestart, kReload };
+[[nodiscard]] std::string_view to_string(UnitJob job) noexcept;  // start stop restart reload
+
+struct JobOutcome {
+  std::string result;  // done, failed, canceled, timeout, dependency, skipped, ... as JobRemoved says
+  Millis took{};
+};
+
+class Systemd {
+ public:
+  /// `address`: empty for the system bus, else a D-Bus address. Connects lazily.
+  Systemd(Clock& clock, std::string address = {});
+  ~Systemd();
+
+  [[nodiscard]] Result<UnitStatus> status(std::string_view unit);
+  [[nodiscard]] Result<std::vector<UnitSummary>> list_units();
+  /// Queues the job (mode "replace") and waits for its end. On kTimeout and kCancelled the job itself is cancelled.
+  /// `queued` is called as soon as systemd has accepted the job.
+  [[nodiscard]] Result<JobOutcome> job(UnitJob job, std::string_view unit, SteadyTime deadline,
+                                       const std::function<bool()>& cancelled = {},
+                                       const std::function<void()>& queued = {});
+  [[nodiscard]] Status reset_failed(std::string_view unit);
+  /// Version and state of the manager ("running", "degraded", ...).
+  [[nodiscard]] Result<std::string> version();
+  [[nodiscard]] Result<std::string> system_state();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct UnitEvent {
+  UnitStatus status;         // after the change
+  SteadyTime received{};     // when the signal was read
+};
+
+class UnitWatcher {
+ public:
+  using Callback = std::function<void(const UnitEvent&)>;
+  /// The callback runs on the watcher's thread and must not block; it is called once for each unit at the start.
+  UnitWatcher(Clock& clock, std::vector<std::string> units, Callback callback, std::string address = {});
+  ~UnitWatcher();
+  [[nodiscard]] bool connected() const noexcept;
+  [[nodiscard]] std::uint64_t reconnects() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// "web" -> "web.service"; refuses what cannot be a unit name (systemd.unit(5)).
+[[nodiscard]] Result<std::string> normalize_unit_name(std::string_view name);
+
+}  // namespace nexus::drivers

@@ -1,0 +1,42 @@
+// Subprocess: runs one argv array, never a shell, in a process group (and session) of its own, under a time limit that
+// really ends what was started.
+//
+// Invariants: (1) standard input is /dev/null, no other descriptor is inherited; (2) output beyond `max_output` is
+// read and thrown away, and said so; (3) at the deadline or on cancellation the whole group gets SIGTERM and, after
+// `grace`, SIGKILL; descendants that left the group are found through PR_SET_CHILD_SUBREAPER or their cgroup and
+// ended too; (4) run() returns only when the direct child is reaped. Thread safety: run() may be called by several threads.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nexus/base/clock.hpp"
+#include "nexus/base/result.hpp"
+
+namespace nexus::host {
+
+struct Command {
+  std::vector<std::string> argv;  // argv[0] is an absolute path
+  std::vector<std::string> environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"};
+  std::string working_directory = "/";
+  std::size_t max_output = 64U << 10;  // bytes kept of standard output and standard error together
+  Millis grace{2000};
+};
+
+struct Exit {
+  int status = 0;                // exit code, or 128 + signal
+  std::optional<int> signal;     // that ended it
+  std::string output;            // interleaved, invalid UTF-8 replaced
+  bool output_truncated = false;
+};
+
+/// Why run() ended early is the error's code: kTimeout or kCancelled; its message holds the end of the output.
+/// `cancelled` is asked at least every 100 ms; `started` is called with the pid once it runs.
+[[nodiscard]] Result<Exit> run(const Command& command, Clock& clock, SteadyTime deadline,
+                               const std::function<bool()>& cancelled = {},
+                               const std::function<void(int pid)>& started = {});
+
+}  // namespace nexus::host

@@ -1,0 +1,80 @@
+// Scheduler: runs every collector at its interval on a small pool of threads, each run under a deadline.
+//
+// Invariants: (1) at most one run of a collector is in flight; (2) a run that passes its deadline is left behind: it is
+// counted as stuck, its thread is written off and replaced (a bounded number of times), and the collector is not started
+// again until that run has returned; (3) a slow collector delays no other; (4) one run is one batch of samples with one
+// time, pushed through the worker's own ring; (5) series of the last run that are absent in this one get a stale marker.
+//
+// Per collector it exports node_exporter's node_scrape_collector_duration_seconds and node_scrape_collector_success,
+// and nexus_collector_{runs,failures,stuck,skipped,dropped_samples}_total. Runs are aligned to multiples of the interval
+// with a small offset per collector, so that they do not all start at once.
+//
+// Thread safety: all members, any thread. stop() is bounded in time: threads stuck in a collector are abandoned.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nexus/base/clock.hpp"
+#include "nexus/base/result.hpp"
+#include "nexus/config/config.hpp"
+#include "nexus/knowledge/ring.hpp"
+#include "nexus/monitor/collector.hpp"
+
+namespace nexus::monitor {
+
+struct CollectorStatus {
+  std::string name;
+  std::string outcome;         // ok, no_data, failed, stuck, pending
+  std::string error;           // of the last failure
+  WallTime last_run{};
+  WallTime last_success{};
+  Millis interval{};
+  double duration_seconds = 0;
+  std::uint64_t samples = 0;   // of the last run
+  std::uint64_t runs = 0;
+  std::uint64_t failures = 0;
+  std::uint64_t stuck = 0;
+  std::uint64_t dropped = 0;
+};
+
+struct SchedulerContext {
+  const host::Roots& roots;
+  Clock& clock;
+  knowledge::SeriesRegistry& registry;
+  knowledge::Rings& rings;
+  knowledge::SelfMetrics& self;
+  drivers::Systemd* systemd = nullptr;
+};
+
+class Scheduler {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Scheduler>> make(const SchedulerContext& context,
+                                                               const config::CollectSection& collect);
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  void start();
+  void stop();
+  [[nodiscard]] std::vector<CollectorStatus> status() const;
+  /// Whether every enabled collector has run at least once.
+  [[nodiscard]] bool warmed_up() const;
+
+ private:
+  struct Impl;
+  explicit Scheduler(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Runs the named collectors (all enabled ones when empty) once, on the calling thread, and hands on what they add;
+/// used by `collect --once` and by tests. The meta metrics of the scheduler are added too.
+struct OnceResult {
+  std::vector<CollectorStatus> collectors;
+};
+[[nodiscard]] Result<OnceResult> collect_once(const SchedulerContext& context, const config::CollectSection& collect,
+                                              std::span<const std::string> names, Sink& sink);
+
+}  // namespace nexus::monitor
