@@ -1,0 +1,108 @@
+// Anomalies: an isolation forest (Liu, Ting, Zhou: Isolation Forest, ICDM 2008) per vital, retrained on a sliding window.
+//
+// Definitions, as in the paper and scikit-learn: path length h(x) with the correction c(n) = 2 H(n-1) - 2 (n-1)/n for leaves
+// that hold n > 1 samples; anomaly score s(x) = 2^(-E[h(x)] / c(psi)); score_samples = -s; offset = the `contamination`
+// quantile of score_samples over the training data (-0.5 when contamination is "auto"); decision_function =
+// score_samples - offset: negative is anomalous.
+//
+// IsolationForest is exact and deterministic for a seed; features are rows of `dimensions` doubles. Thread safety: fit()
+// and scoring of one object from one thread; a fitted forest is immutable and may be scored by many.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "nexus/analyze/book.hpp"
+#include "nexus/analyze/rules.hpp"
+
+namespace nexus::analyze {
+
+/// Average path length of an unsuccessful search in a binary search tree of n nodes.
+[[nodiscard]] double average_path_length(double n) noexcept;
+
+class IsolationForest {
+ public:
+  struct Options {
+    std::uint32_t trees = 100;
+    std::uint32_t subsample = 256;
+    double contamination = 0.1;  // 0: "auto"
+    std::uint64_t seed = 1;
+  };
+  /// A node of a given tree, for known-answer tests: children -1 for a leaf.
+  struct Node {
+    std::int32_t feature = -1;
+    double threshold = 0;       // left: value <= threshold
+    std::int32_t left = -1;
+    std::int32_t right = -1;
+    std::uint32_t samples = 0;  // of the subsample in a leaf
+  };
+
+  /// `rows` holds n x dimensions values, row by row; all finite.
+  [[nodiscard]] static Result<IsolationForest> fit(std::span<const double> rows, std::size_t dimensions,
+                                                   const Options& options);
+  /// A forest of given trees (test vectors, later: saved models).
+  [[nodiscard]] static IsolationForest from_trees(std::vector<std::vector<Node>> trees, std::size_t dimensions,
+                                                  std::uint32_t subsample, double offset);
+
+  [[nodiscard]] double path_length(std::span<const double> row) const;        // E[h(x)]
+  [[nodiscard]] double anomaly_score(std::span<const double> row) const;      // s(x), 0 to 1
+  [[nodiscard]] double score_samples(std::span<const double> row) const { return -anomaly_score(row); }
+  [[nodiscard]] double decision_function(std::span<const double> row) const { return score_samples(row) - offset_; }
+  [[nodiscard]] double offset() const noexcept { return offset_; }
+  [[nodiscard]] std::size_t dimensions() const noexcept { return dimensions_; }
+  [[nodiscard]] std::size_t bytes() const noexcept;
+
+ private:
+  struct FlatNode {
+    double threshold;
+    std::int32_t feature;     // -1: leaf
+    std::int32_t right;       // the left child is the next node; for a leaf unused
+    double leaf_depth;        // depth + c(samples) of a leaf
+  };
+  std::vector<FlatNode> nodes_;
+  std::vector<std::uint32_t> roots_;
+  std::size_t dimensions_ = 1;
+  double normalizer_ = 1;  // c(psi)
+  double offset_ = -0.5;
+};
+
+struct Anomaly {
+  std::string metric_name;
+  knowledge::Labels labels;    // without __name__
+  WallTime time{};
+  double value = 0;
+  double anomaly_score = 0;    // decision function
+  Severity severity = Severity::kInfo;
+  std::string description;
+  std::vector<std::string> recommended_actions;
+};
+
+struct ModelStatus {
+  std::string metric_name;
+  knowledge::Labels labels;
+  bool ready = false;
+  std::string state;        // "ready", "warming up: 12 of 256 samples"
+  WallTime trained{};
+};
+
+class AnomalyDetector {
+ public:
+  AnomalyDetector(Clock& clock, const knowledge::Queryable& data, Book& book, knowledge::SelfMetrics& self);
+  ~AnomalyDetector();
+  void configure(const config::AnomalySection& section);
+  /// Scores the present value of every series of every vital that wants it; retrains what is due (a few per tick).
+  void tick(const VitalsSnapshot& vitals);
+  /// Anomalies of the last hour, newest first, at most 1000.
+  [[nodiscard]] std::shared_ptr<const std::vector<Anomaly>> anomalies() const;
+  [[nodiscard]] std::vector<ModelStatus> models() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace nexus::analyze

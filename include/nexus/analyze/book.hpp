@@ -1,0 +1,59 @@
+// Book: all findings of every kind, and their life cycle.
+//
+// Analyzers report what they see; the book turns it into findings: pending until `for` has passed, firing as long as it is
+// seen (and `keep_firing_for` longer), resolved after that, forgotten `kKeepResolved` later. Bounded: over `max_findings`
+// the newcomer is refused and counted. Firing findings and `for` timers survive a restart (state database).
+//
+// Thread safety: all members, any thread. Listeners are called without a lock, on the reporting thread, in order of the
+// transitions of one finding; they must not block.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "nexus/analyze/finding.hpp"
+#include "nexus/knowledge/self_metrics.hpp"
+#include "nexus/knowledge/state.hpp"
+
+namespace nexus::analyze {
+
+using Findings = std::vector<Finding>;
+
+class Book {
+ public:
+  using Listener = std::function<void(const Finding&)>;
+  static constexpr Millis kKeepResolved{15 * 60'000};
+
+  /// Reads what was pending or firing from `db`.
+  [[nodiscard]] static Result<std::unique_ptr<Book>> open(Clock& clock, knowledge::StateDb& db,
+                                                          knowledge::SelfMetrics& self, std::size_t max_findings = 10'000);
+  ~Book();
+
+  /// Everything that `source` (one rule, one detector, ...) sees now. What it saw before and does not see any more goes
+  /// on to be resolved.
+  void observe(std::string_view source, const std::vector<Observation>& seen);
+  /// One more observation of an event-driven source, leaving its others alone.
+  void report(std::string_view source, const Observation& seen);
+  /// One thing an event-driven source does not see any more.
+  void clear(std::string_view source, std::string_view fingerprint);
+  /// Sources whose rule is gone after a reload: their findings are resolved.
+  void retire(const std::function<bool(std::string_view source)>& is_gone);
+  /// Moves timers on (pending to firing, keep_firing_for, forgetting). Called every check interval.
+  void tick();
+
+  /// Called on every transition to firing or resolved.
+  void subscribe(Listener listener);
+
+  /// All findings, newest transition first; an immutable snapshot.
+  [[nodiscard]] std::shared_ptr<const Findings> snapshot() const;
+
+ private:
+  struct Impl;
+  explicit Book(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace nexus::analyze
