@@ -1,0 +1,90 @@
+// The contract of an action: one file in src/execute/actions, one descriptor, one class; one line in src/execute/table.cpp.
+//
+// A step says what it would do (dry_run), does it under a deadline and a cancellation it must heed, takes evidence before and
+// after, and, after the agent died in the middle, finds out what became of it (recover). It never decides whether it may:
+// that is the planner's. Thread safety: one object is used by several workers at once; steps keep no state of their own.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nexus/base/clock.hpp"
+#include "nexus/base/result.hpp"
+#include "nexus/config/config.hpp"
+#include "nexus/plan/action.hpp"
+
+namespace nexus::drivers {
+class Systemd;
+}
+
+namespace nexus::execute {
+
+enum class ParameterType { kBool, kInteger, kNumber, kString, kStrings, kDuration };
+
+struct ParameterDescriptor {
+  std::string_view name;
+  ParameterType type;
+  bool required;
+  std::string_view default_value;
+  std::string_view help;
+};
+
+/// What a step may use.
+struct StepContext {
+  Clock& clock;
+  drivers::Systemd* systemd;                         // null where there is no systemd
+  std::shared_ptr<const config::Config> config;      // listed commands
+};
+
+struct StepRun {
+  SteadyTime deadline{};
+  std::function<bool()> cancelled;
+  /// To be called once the step has begun to change the world (the job is queued, the process runs).
+  std::function<void()> begun;
+};
+
+struct StepResult {
+  std::string result;   // one sentence
+  std::string output;
+};
+
+enum class Recovered { kDone, kNotDone, kUnknown };
+
+class Step {
+ public:
+  virtual ~Step() = default;
+  /// Beyond types and presence, which the descriptor says: is this target possible at all?
+  [[nodiscard]] virtual Status validate(const plan::Action& action, const StepContext& context) const = 0;
+  /// What run() would do, for people; changes nothing.
+  [[nodiscard]] virtual Result<std::string> dry_run(const plan::Action& action, StepContext& context) = 0;
+  /// Evidence as JSON: the state of the target. Kept as before and after.
+  [[nodiscard]] virtual std::string evidence(const plan::Action& action, StepContext& context) = 0;
+  [[nodiscard]] virtual Result<StepResult> run(const plan::Action& action, StepContext& context, const StepRun& run) = 0;
+  /// The action's own check when no `verify` is configured; nothing: the step has nothing to verify.
+  [[nodiscard]] virtual std::optional<bool> verify(const plan::Action& action, StepContext& context) = 0;
+  /// After a crash: with the evidence taken before, was it done?
+  [[nodiscard]] virtual Recovered recover(const plan::Action& action, StepContext& context, std::string& what) = 0;
+};
+
+struct ActionDescriptor {
+  std::string_view name;
+  std::string_view help;
+  std::string_view target_help;
+  std::span<const ParameterDescriptor> parameters;
+  std::unique_ptr<Step> (*make)();
+};
+
+/// All actions, by name. One line each in src/execute/table.cpp.
+[[nodiscard]] std::span<const ActionDescriptor* const> actions();
+[[nodiscard]] const ActionDescriptor* find_action(std::string_view name);
+/// Unknown type, missing, unknown or mistyped parameters.
+[[nodiscard]] Status check_parameters(const ActionDescriptor& descriptor, const config::Parameters& parameters);
+/// Checks remedies and commands of a configuration against the table (action names, parameters, listed commands).
+[[nodiscard]] std::vector<config::Problem> check_remedies(const config::Config& config);
+
+}  // namespace nexus::execute

@@ -1,0 +1,108 @@
+// Planner: finding in, action (or a reason why not) out.
+//
+// For every firing finding it looks for the remedies that match and passes each through the guardrails (DESIGN.md section 9)
+// in a fixed order: stopped, mode, protected, in flight, breaker, cool-down, rate, blast radius. The first that objects
+// gives the reason. Every decision, acted or not, is recorded once per change of its reason, counted and shown.
+//
+// Invariants: (1) counters, cool-downs, breakers and the kill switch survive a restart (state database), written before
+// the action is handed on; (2) one action per target at a time; (3) the protected set compiled in cannot be configured
+// away; (4) a person's request passes the same guardrails except cool-down, breaker and mode `propose`.
+//
+// Lock order: none is held while the ActionSink or the Book is called. Thread safety: all members, any thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nexus/analyze/book.hpp"
+#include "nexus/base/clock.hpp"
+#include "nexus/base/result.hpp"
+#include "nexus/config/config.hpp"
+#include "nexus/knowledge/self_metrics.hpp"
+#include "nexus/knowledge/state.hpp"
+#include "nexus/plan/action.hpp"
+
+namespace nexus::plan {
+
+/// Where actions go. Implemented by execute.
+class ActionSink {
+ public:
+  virtual ~ActionSink() = default;
+  /// Journals the action and queues it (state kQueued) or keeps it for approval (state kProposed).
+  [[nodiscard]] virtual Status submit(Action action) = 0;
+  /// Whether an action for this target is proposed, queued, running or verifying.
+  [[nodiscard]] virtual bool in_flight(std::string_view target) const = 0;
+  /// Distinct targets with an action queued, running or verifying.
+  [[nodiscard]] virtual std::size_t targets_in_flight() const = 0;
+  /// Checks type, target and parameters against the action's descriptor.
+  [[nodiscard]] virtual Status validate(const Action& action) const = 0;
+};
+
+/// State of one (remedy, target).
+struct Breaker {
+  std::string remedy;
+  std::string target;
+  std::string state;             // closed, open
+  std::uint32_t attempts = 0;    // since the last reset
+  WallTime cooldown_until{};
+  WallTime opened{};
+  std::string reason;            // why it opened
+};
+
+/// Compiled remedies, immutable.
+class RemedySet {
+ public:
+  [[nodiscard]] static std::shared_ptr<const RemedySet> compile(const config::Config& config,
+                                                                std::vector<config::Problem>& problems);
+  ~RemedySet();
+  struct Impl;
+  const std::unique_ptr<const Impl> impl;
+  explicit RemedySet(std::unique_ptr<const Impl> made);
+};
+
+class Planner {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Planner>> open(Clock& clock, knowledge::StateDb& db,
+                                                             knowledge::SelfMetrics& self, analyze::Book& book,
+                                                             ActionSink& sink, std::string stop_file);
+  ~Planner();
+
+  void configure(std::shared_ptr<const config::Config> config, std::shared_ptr<const RemedySet> remedies);
+
+  /// Decides about one finding that has just fired or resolved.
+  void on_finding(const analyze::Finding& finding);
+  /// Looks again at every firing finding: cool-downs that ended, breakers that cooled off, the stop file.
+  void tick();
+  /// What became of an action; feeds back-off and breaker. An open breaker is a finding "remedy_breaker_open".
+  void on_finished(const Action& action);
+
+  /// A person's action through the guardrails: the submitted action, or kConflict with the reason.
+  [[nodiscard]] Result<Action> request(const ActionRequest& request);
+
+  /// The kill switch: persisted, also the file `stop_file`. `who` is recorded by the caller's audit.
+  [[nodiscard]] Status set_running(bool running, std::string_view who);
+  [[nodiscard]] bool running() const;
+
+  [[nodiscard]] std::vector<Breaker> breakers() const;
+  /// Re-arms: closes the breaker and forgets the attempts. kNotFound when there is none.
+  [[nodiscard]] Status reset(std::string_view remedy, std::string_view target);
+
+  /// Newest first, ids below `before` (0: from the newest).
+  [[nodiscard]] Result<std::vector<Decision>> decisions(std::size_t limit, std::int64_t before = 0);
+  [[nodiscard]] WallTime last_check() const;
+
+ private:
+  struct Impl;
+  explicit Planner(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Why a target must not be touched, or nothing. The floor (pid 1's units, the agent itself, sshd, dbus, logind, journald,
+/// the init system, ...) is compiled in; `extra` are globs from the configuration.
+[[nodiscard]] std::optional<std::string> protected_reason(std::string_view action_type, std::string_view target,
+                                                          const std::vector<std::string>& extra);
+
+}  // namespace nexus::plan
