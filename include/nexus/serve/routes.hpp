@@ -1,0 +1,70 @@
+// The routes of DESIGN.md section 8 over the rooms they show. One file a group in src/serve/routes, one line a route in its table.
+//
+// Rooms holds references that outlive the server; config and reload go through functions because they change.
+// Thread safety: everything referenced is safe for any thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nexus/analyze/anomaly.hpp"
+#include "nexus/analyze/book.hpp"
+#include "nexus/analyze/forecast.hpp"
+#include "nexus/analyze/rules.hpp"
+#include "nexus/analyze/services.hpp"
+#include "nexus/base/clock.hpp"
+#include "nexus/config/config.hpp"
+#include "nexus/drivers/systemd.hpp"
+#include "nexus/execute/executor.hpp"
+#include "nexus/execute/journal.hpp"
+#include "nexus/knowledge/audit.hpp"
+#include "nexus/knowledge/exposition.hpp"
+#include "nexus/knowledge/history.hpp"
+#include "nexus/monitor/scheduler.hpp"
+#include "nexus/plan/planner.hpp"
+#include "nexus/serve/http.hpp"
+
+namespace nexus::serve {
+
+struct AgentInfo {
+  std::string version;
+  WallTime started{};
+  SteadyTime started_steady{};
+};
+
+/// Health of one part of the agent, for /health and /health/components.
+struct Component {
+  std::string name;
+  std::string status;   // healthy, degraded, failed, unknown
+  std::string message;
+};
+
+struct Rooms {
+  Clock& clock;
+  AgentInfo info;
+  knowledge::SeriesRegistry& registry;
+  knowledge::History& history;
+  knowledge::Audit& audit;
+  monitor::Scheduler& scheduler;
+  analyze::Book& book;
+  analyze::Rules& rules;
+  analyze::Forecaster& forecaster;
+  analyze::AnomalyDetector& anomalies;
+  analyze::Services& services;
+  plan::Planner& planner;
+  execute::Executor& executor;
+  execute::Journal& journal;
+  drivers::Systemd& systemd;
+  std::function<std::shared_ptr<const config::Config>()> config;
+  /// Reads the configuration anew; problems in the error's message, one a line.
+  std::function<Status()> reload;
+  std::function<bool()> ready;
+  std::function<std::vector<Component>()> components;
+};
+
+/// Every route. Changes (POST) are in the audit log with who, from where, what, result.
+[[nodiscard]] std::vector<Route> all_routes(const Rooms& rooms);
+
+}  // namespace nexus::serve
