@@ -1,0 +1,184 @@
+#include "serve/listener.hpp"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "nexus/base/log.hpp"
+#include "nexus/base/text.hpp"
+#include "serve/session.hpp"
+
+namespace nexus::serve {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using Local = asio::local::stream_protocol;
+
+constexpr int kBacklog = 1024;
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);
+
+Peer peer_of(const tcp::socket& socket) {
+  boost::system::error_code ec;
+  const auto remote = socket.remote_endpoint(ec);
+  Peer peer;
+  if (ec) return peer;
+  const auto ip = remote.address().to_string();
+  peer.address = remote.address().is_v6() ? fmt::format("[{}]:{}", ip, remote.port()) : fmt::format("{}:{}", ip, remote.port());
+  return peer;
+}
+
+Peer peer_of(Local::socket& socket) {
+  Peer peer;
+  peer.local = true;
+  peer.uid = static_cast<std::uint32_t>(-1);  // nobody, should the kernel not tell
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  if (getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0) {
+    peer.uid = credentials.uid;
+    peer.pid = static_cast<std::uint32_t>(credentials.pid);
+  }
+  return peer;
+}
+
+template <class Protocol, class Stream>
+class AcceptLoop final : public Listener, public std::enable_shared_from_this<AcceptLoop<Protocol, Stream>> {
+ public:
+  AcceptLoop(std::shared_ptr<ServerState> state, typename Protocol::acceptor acceptor, std::string address, std::string path)
+      : state_(std::move(state)),
+        acceptor_(std::move(acceptor)),
+        pause_(state_->io),
+        address_(std::move(address)),
+        path_(std::move(path)) {}
+
+  void start() override { accept(); }
+
+  void close() override {
+    boost::system::error_code ignored;
+    acceptor_.close(ignored);
+    pause_.cancel();
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+
+  [[nodiscard]] std::string address() const override { return address_; }
+
+ private:
+  void accept() {
+    acceptor_.async_accept([self = this->shared_from_this()](boost::system::error_code ec, typename Protocol::socket socket) {
+      self->on_accept(ec, std::move(socket));
+    });
+  }
+
+  void on_accept(boost::system::error_code ec, typename Protocol::socket socket) {
+    if (!acceptor_.is_open()) return;
+    if (ec) {
+      state_->metrics.accept_errors.add();
+      pause_.expires_after(kAcceptPause);
+      pause_.async_wait([self = this->shared_from_this()](boost::system::error_code) {
+        if (self->acceptor_.is_open()) self->accept();
+      });
+      return;
+    }
+    if (state_->connections >= state_->settings()->http.max_connections) {
+      state_->metrics.count_refused("too_many_connections");
+      boost::system::error_code ignored;
+      socket.close(ignored);
+    } else {
+      serve(std::move(socket));
+    }
+    accept();
+  }
+
+  void serve(typename Protocol::socket socket) {
+    state_->metrics.accepted.add();
+    auto peer = peer_of(socket);
+    if constexpr (std::is_same_v<Protocol, tcp>) {
+      boost::system::error_code ignored;
+      socket.set_option(tcp::no_delay(true), ignored);
+    }
+    auto session = std::make_shared<Session<Stream>>(state_, std::move(socket), std::move(peer));
+    auto& sessions = state_->sessions;
+    // Swept when it has doubled, so that the list costs amortised constant time and no more than twice the living.
+    if (sessions.size() >= sweep_at_) {
+      std::erase_if(sessions, [](const auto& weak) { return weak.expired(); });
+      sweep_at_ = std::max<std::size_t>(64, sessions.size() * 2);
+    }
+    sessions.push_back(session);
+    session->start();
+  }
+
+  const std::shared_ptr<ServerState> state_;
+  typename Protocol::acceptor acceptor_;
+  asio::steady_timer pause_;
+  const std::string address_;
+  const std::string path_;  // of a unix socket
+  std::size_t sweep_at_ = 64;
+};
+
+Result<tcp::endpoint> parse_endpoint(const std::string& spec) {
+  const auto colon = spec.rfind(':');
+  std::string host = spec.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host == "localhost") host = "127.0.0.1";
+  const auto port = base::parse_uint(std::string_view(spec).substr(colon == std::string::npos ? spec.size() : colon + 1));
+  boost::system::error_code ec;
+  const auto address = asio::ip::make_address(host.empty() || host == "*" ? "0.0.0.0" : host, ec);
+  if (ec || !port || *port > 65535) {
+    return fail(Errc::kInvalidArgument, "\"{}\": expected ADDRESS:PORT or unix:/PATH", spec);
+  }
+  return tcp::endpoint(address, static_cast<std::uint16_t>(*port));
+}
+
+Result<std::shared_ptr<Listener>> listen_tcp(std::shared_ptr<ServerState> state, const std::string& spec) {
+  const auto endpoint = parse_endpoint(spec);
+  if (!endpoint) return std::unexpected(endpoint.error());
+  tcp::acceptor acceptor(state->io);
+  boost::system::error_code ec;
+  acceptor.open(endpoint->protocol(), ec);
+  if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+  if (!ec) acceptor.bind(*endpoint, ec);
+  if (!ec) acceptor.listen(kBacklog, ec);
+  if (ec) return fail(Errc::kUnavailable, "listen on {}: {}", spec, ec.message());
+  const auto port = acceptor.local_endpoint().port();
+  const auto ip = endpoint->address().to_string();
+  const auto address = endpoint->address().is_v6() ? fmt::format("http://[{}]:{}", ip, port) : fmt::format("http://{}:{}", ip, port);
+  return std::make_shared<AcceptLoop<tcp, boost::beast::tcp_stream>>(std::move(state), std::move(acceptor), address, "");
+}
+
+/// Removes a socket file that nobody serves any more; an error when somebody does.
+Status remove_stale(asio::io_context& io, const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return {};
+  if (!S_ISSOCK(info.st_mode)) return fail(Errc::kAlreadyExists, "{} exists and is no socket", path);
+  Local::socket probe(io);
+  boost::system::error_code ec;
+  probe.connect(Local::endpoint(path), ec);
+  if (!ec) return fail(Errc::kAlreadyExists, "another agent listens on {}", path);
+  ::unlink(path.c_str());
+  return {};
+}
+
+Result<std::shared_ptr<Listener>> listen_local(std::shared_ptr<ServerState> state, const std::string& path) {
+  if (path.size() >= 108) return fail(Errc::kInvalidArgument, "unix:{}: a socket's path has at most 107 bytes", path);
+  if (auto free = remove_stale(state->io, path); !free) return std::unexpected(free.error());
+  Local::acceptor acceptor(state->io);
+  boost::system::error_code ec;
+  acceptor.open(Local(), ec);
+  // 0660 from the first moment: nobody can slip in between bind and chmod.
+  const mode_t before = ::umask(0117);
+  if (!ec) acceptor.bind(Local::endpoint(path), ec);
+  ::umask(before);
+  if (!ec) acceptor.listen(kBacklog, ec);
+  if (ec) return fail(Errc::kUnavailable, "listen on unix:{}: {}", path, ec.message());
+  return std::make_shared<AcceptLoop<Local, LocalStream>>(std::move(state), std::move(acceptor), "unix:" + path, path);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Listener>> listen(std::shared_ptr<ServerState> state, const std::string& spec) {
+  if (spec.starts_with("unix:")) return listen_local(std::move(state), spec.substr(5));
+  return listen_tcp(std::move(state), spec);
+}
+
+}  // namespace nexus::serve

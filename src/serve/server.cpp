@@ -1,0 +1,141 @@
+#include "nexus/serve/server.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <thread>
+
+#include "nexus/base/log.hpp"
+#include "nexus/base/loop_thread.hpp"
+#include "serve/listener.hpp"
+#include "serve/state.hpp"
+
+namespace nexus::serve {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr auto kHeartbeat = std::chrono::seconds(1);
+
+std::string lower(std::string text) {
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+std::shared_ptr<const Settings> make_settings(std::shared_ptr<const Authenticator> authenticator,
+                                              const config::HttpSection& http) {
+  auto settings = std::make_shared<Settings>();
+  settings->http = http;
+  settings->authenticator = std::move(authenticator);
+  for (const auto& host : http.allowed_hosts) settings->allowed_hosts.push_back(lower(host));
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) == 0) settings->allowed_hosts.push_back(lower(name.data()));
+  return settings;
+}
+
+}  // namespace
+
+struct Server::Impl {
+  explicit Impl(std::shared_ptr<ServerState> shared) : state(std::move(shared)), heartbeat(state->io) {}
+
+  void beat() {
+    last_turn.store(state->clock.steady().time_since_epoch().count(), std::memory_order_release);
+    heartbeat.expires_after(kHeartbeat);
+    heartbeat.async_wait([this](boost::system::error_code ec) {
+      if (!ec) beat();
+    });
+  }
+
+  std::shared_ptr<ServerState> state;
+  std::vector<std::shared_ptr<Listener>> listeners;
+  asio::steady_timer heartbeat;
+  std::atomic<std::int64_t> last_turn{0};
+  std::thread thread;
+};
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Server::~Server() { stop(Millis(0)); }
+
+Result<std::unique_ptr<Server>> Server::make(Clock& clock, const config::HttpSection& http,
+                                             std::shared_ptr<const Authenticator> authenticator,
+                                             std::shared_ptr<const Router> router, knowledge::SelfMetrics& self) {
+  auto impl = std::make_unique<Impl>(std::make_shared<ServerState>(clock, std::move(router), self));
+  impl->state->set(make_settings(std::move(authenticator), http));
+  for (const auto& spec : http.listen) {
+    auto listener = listen(impl->state, spec);
+    if (!listener) {
+      for (auto& bound : impl->listeners) bound->close();
+      return std::unexpected(listener.error());
+    }
+    impl->listeners.push_back(std::move(*listener));
+  }
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::start() {
+  for (auto& listener : impl_->listeners) listener->start();
+  impl_->beat();
+  impl_->thread = std::thread([impl = impl_.get()] {
+    base::name_this_thread("serve-io");
+    impl->state->io.run();
+  });
+}
+
+void Server::stop(Millis grace) {
+  if (!impl_->thread.joinable()) {
+    for (auto& listener : impl_->listeners) listener->close();
+    impl_->listeners.clear();
+    return;
+  }
+  const auto& state = impl_->state;
+  asio::post(state->io, [this, state, grace] {
+    state->stopping = true;
+    for (auto& listener : impl_->listeners) listener->close();
+    for (auto& weak : state->sessions) {
+      if (const auto session = weak.lock()) session->shut_down();
+    }
+    // With listeners closed and the heartbeat ended the io thread runs out of work when the last session ends; the timer
+    // is the deadline for those that do not.
+    impl_->heartbeat.expires_after(grace);
+    impl_->heartbeat.async_wait([state](boost::system::error_code) { state->io.stop(); });
+    const auto watch = [](const auto& self, Impl* impl) -> void {
+      if (impl->state->connections == 0) {
+        impl->heartbeat.cancel();
+        return;
+      }
+      auto timer = std::make_shared<asio::steady_timer>(impl->state->io, std::chrono::milliseconds(10));
+      timer->async_wait([self, impl, timer](boost::system::error_code) { self(self, impl); });
+    };
+    watch(watch, impl_.get());
+  });
+  impl_->thread.join();
+  state->pool.join();
+  // Sessions that outlived the grace time hold the state and the state holds their handlers: run those to their end here.
+  for (auto& weak : state->sessions) {
+    if (const auto session = weak.lock()) session->abort();
+  }
+  state->io.restart();
+  state->io.poll();
+  impl_->listeners.clear();
+}
+
+void Server::set(std::shared_ptr<const Authenticator> authenticator, const config::HttpSection& http) {
+  impl_->state->set(make_settings(std::move(authenticator), http));
+}
+
+std::vector<std::string> Server::addresses() const {
+  std::vector<std::string> out;
+  for (const auto& listener : impl_->listeners) out.push_back(listener->address());
+  return out;
+}
+
+std::size_t Server::connections() const { return impl_->state->connections; }
+
+SteadyTime Server::last_turn() const { return SteadyTime(Nanos(impl_->last_turn.load(std::memory_order_acquire))); }
+
+}  // namespace nexus::serve

@@ -1,0 +1,242 @@
+#include "serve/session.hpp"
+
+#include <fmt/format.h>
+
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/write.hpp>
+
+#include "nexus/base/clock.hpp"
+#include "serve/gate.hpp"
+#include "serve/target.hpp"
+
+namespace nexus::serve {
+namespace {
+
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+
+// How long and how much of what a peer still sends is thrown away after our last answer.
+constexpr auto kLinger = std::chrono::seconds(1);
+constexpr std::size_t kLingerBytes = 1U << 20;
+constexpr std::size_t kLingerChunk = 8U << 10;
+
+std::optional<Method> to_method(http::verb verb) {
+  switch (verb) {
+    case http::verb::get: return Method::kGet;
+    case http::verb::head: return Method::kHead;
+    case http::verb::post: return Method::kPost;
+    case http::verb::put: return Method::kPut;
+    case http::verb::delete_: return Method::kDelete;
+    default: return std::nullopt;  // Beast knows forty verbs
+  }
+}
+
+std::string text(beast::string_view value) { return {value.data(), value.size()}; }
+
+/// What to answer when a request could not be read; nothing when the peer is gone.
+std::optional<Refusal> refusal_for(beast::error_code ec) {
+  if (ec == beast::error::timeout) return Refusal{408, "timeout", "the request took too long"};
+  if (ec == http::error::body_limit) return Refusal{413, "body_too_large", "the body is larger than [http] max_body_bytes"};
+  if (ec == http::error::header_limit || ec == http::error::buffer_overflow) {
+    return Refusal{431, "header_too_large", "the header is larger than [http] max_header_bytes"};
+  }
+  if (ec == http::error::end_of_stream || ec == http::error::partial_message) return std::nullopt;
+  if (ec.category() == http::make_error_code(http::error::bad_target).category()) {
+    return Refusal{400, "malformed", fmt::format("malformed request: {}", ec.message())};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+template <class Stream>
+Session<Stream>::Session(std::shared_ptr<ServerState> state, typename Stream::socket_type socket, Peer peer)
+    : state_(std::move(state)), stream_(std::move(socket)), peer_(std::move(peer)) {
+  state_->metrics.connections.set(static_cast<double>(++state_->connections));
+}
+
+template <class Stream>
+Session<Stream>::~Session() {
+  state_->metrics.connections.set(static_cast<double>(--state_->connections));
+}
+
+template <class Stream>
+void Session<Stream>::start() {
+  read_head();
+}
+
+template <class Stream>
+void Session<Stream>::shut_down() {
+  keep_alive_ = false;
+  if (reading_head_) stream_.close();
+}
+
+template <class Stream>
+void Session<Stream>::read_head() {
+  settings_ = state_->settings();
+  const auto& limits = settings_->http;
+  parser_.emplace();
+  parser_->header_limit(static_cast<std::uint32_t>(limits.max_header_bytes));
+  parser_->body_limit(limits.max_body_bytes);
+  buffer_.max_size(limits.max_header_bytes + limits.max_body_bytes + 1024);
+  reading_head_ = true;
+  stream_.expires_after(limits.idle_timeout);
+  http::async_read_header(stream_, buffer_, *parser_, [self = this->shared_from_this()](beast::error_code ec, std::size_t) {
+    self->reading_head_ = false;
+    self->on_head(ec);
+  });
+}
+
+template <class Stream>
+void Session<Stream>::on_head(beast::error_code ec) {
+  if (ec) return refuse_read(ec);
+  head_only_ = parser_->get().method() == http::verb::head;
+  if (const auto refusal = check_head(parser_->get(), peer_.local, settings_->allowed_hosts)) {
+    state_->metrics.count_refused(refusal->reason);
+    return write(error(refusal->status, refusal->reason, refusal->message), false);
+  }
+  stream_.expires_after(settings_->http.read_timeout);
+  http::async_read(stream_, buffer_, *parser_, [self = this->shared_from_this()](beast::error_code read_ec, std::size_t) {
+    self->on_request(read_ec);
+  });
+}
+
+template <class Stream>
+void Session<Stream>::on_request(beast::error_code ec) {
+  if (ec) return refuse_read(ec);
+  handle();
+}
+
+template <class Stream>
+void Session<Stream>::refuse_read(beast::error_code ec) {
+  const auto refusal = refusal_for(ec);
+  if (ec == beast::error::timeout) {
+    // Beast has closed the stream already: nothing can be said any more.
+    state_->metrics.timeouts.add();
+    return close();
+  }
+  if (!refusal) return close();
+  state_->metrics.count_refused(refusal->reason);
+  write(error(refusal->status, refusal->reason, refusal->message), false);
+}
+
+template <class Stream>
+std::optional<Request> Session<Stream>::make_request(std::string& problem) {
+  auto& message = parser_->get();
+  Request request;
+  const auto method = to_method(message.method());
+  if (!method) {
+    problem = fmt::format("the method {} is not supported", text(message.method_string()));
+    return std::nullopt;
+  }
+  request.method = *method;
+  auto target = parse_target({message.target().data(), message.target().size()});
+  if (!target) {
+    problem = target.error().message();
+    return std::nullopt;
+  }
+  request.path = std::move(target->path);
+  request.query = std::move(target->query);
+  request.content_type = text(message[http::field::content_type]);
+  request.accept = text(message[http::field::accept]);
+  request.accept_encoding = text(message[http::field::accept_encoding]);
+  request.body = std::move(message.body());
+  if (request.content_type.starts_with("application/x-www-form-urlencoded")) {
+    auto form = parse_form(request.body);
+    if (!form) {
+      problem = form.error().message();
+      return std::nullopt;
+    }
+    std::ranges::move(*form, std::back_inserter(request.query));
+  }
+  return request;
+}
+
+template <class Stream>
+void Session<Stream>::handle() {
+  ++requests_;
+  const bool keep = parser_->get().keep_alive() && requests_ < settings_->http.max_requests_per_connection;
+  std::string problem;
+  auto request = make_request(problem);
+  if (!request) {
+    state_->metrics.count_refused("bad_target");
+    return write(error(400, "invalid_argument", problem), false);
+  }
+  const auto authorization = parser_->get()[http::field::authorization];
+  auto caller = settings_->authenticator->identify(peer_, {authorization.data(), authorization.size()});
+  if (!caller) {
+    state_->metrics.count_refused("bad_token");
+    auto response = error(401, "unauthorized", "the token is not known");
+    response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"nexus-agent\", error=\"invalid_token\"");
+    return write(std::move(response), keep);
+  }
+  request->caller = std::move(*caller);
+  // While a handler runs no operation is pending; the deadline is set anew before the write.
+  stream_.expires_never();
+  dispatch(state_, std::move(*request), [self = this->shared_from_this(), keep](Response response) {
+    self->write(std::move(response), keep);
+  });
+}
+
+template <class Stream>
+void Session<Stream>::write(Response response, bool keep_alive) {
+  keep_alive_ = keep_alive_ && keep_alive && !state_->stopping;
+  state_->metrics.count_response(response.status);
+  body_ = std::move(response.body);
+  message_.emplace();
+  message_->version(11);
+  message_->result(response.status);
+  message_->set(http::field::content_type, response.content_type);
+  message_->set("X-Content-Type-Options", "nosniff");
+  message_->set(http::field::cache_control, "no-store");
+  for (const auto& [name, value] : response.headers) message_->set(name, value);
+  message_->keep_alive(keep_alive_);
+  message_->content_length(body_->size());
+  message_->body() = head_only_ ? beast::span<const char>() : beast::span<const char>(body_->data(), body_->size());
+  serializer_.emplace(*message_);
+  stream_.expires_after(settings_->http.write_timeout);
+  const auto done = [self = this->shared_from_this()](beast::error_code ec, std::size_t) { self->on_written(ec); };
+  if (head_only_) {
+    http::async_write_header(stream_, *serializer_, done);
+  } else {
+    http::async_write(stream_, *serializer_, done);
+  }
+}
+
+template <class Stream>
+void Session<Stream>::on_written(beast::error_code ec) {
+  if (ec == beast::error::timeout) state_->metrics.timeouts.add();
+  serializer_.reset();
+  message_.reset();
+  body_.reset();
+  if (ec) return close();
+  if (!keep_alive_) return linger();
+  read_head();
+}
+
+template <class Stream>
+void Session<Stream>::linger() {
+  if (lingered_ == 0) {
+    beast::error_code ignored;
+    stream_.socket().shutdown(Stream::socket_type::shutdown_send, ignored);
+    stream_.expires_after(kLinger);
+    buffer_.clear();
+  }
+  stream_.async_read_some(buffer_.prepare(kLingerChunk), [self = this->shared_from_this()](beast::error_code ec, std::size_t bytes) {
+    self->lingered_ += bytes;
+    if (ec || self->lingered_ > kLingerBytes) return self->close();
+    self->linger();
+  });
+}
+
+template <class Stream>
+void Session<Stream>::close() {
+  beast::error_code ignored;
+  stream_.socket().shutdown(Stream::socket_type::shutdown_both, ignored);
+  stream_.close();
+}
+
+template class Session<boost::beast::tcp_stream>;
+template class Session<LocalStream>;
+
+}  // namespace nexus::serve

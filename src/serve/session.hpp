@@ -1,0 +1,72 @@
+// One HTTP/1.1 connection: read a request under its deadlines, gate, authenticate, dispatch, write, again.
+//
+// All of it runs on the server's one io thread; there is never more than one outstanding operation on the stream. A new
+// parser for every request, one buffer for the whole connection. Deadlines are absolute and set before each read and write:
+// a sender that trickles bytes does not move them. Instantiated for TCP and unix sockets in session.cpp.
+#pragma once
+
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/beast/core/basic_stream.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/serializer.hpp>
+#include <boost/beast/http/span_body.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <memory>
+#include <optional>
+
+#include "serve/state.hpp"
+
+namespace nexus::serve {
+
+using LocalStream = boost::beast::basic_stream<boost::asio::local::stream_protocol>;
+
+template <class Stream>
+class Session final : public Connection, public std::enable_shared_from_this<Session<Stream>> {
+ public:
+  Session(std::shared_ptr<ServerState> state, typename Stream::socket_type socket, Peer peer);
+  ~Session() override;
+
+  void start();
+  void shut_down() override;
+  void abort() override { stream_.close(); }
+
+ private:
+  using Body = boost::beast::http::span_body<const char>;
+
+  void read_head();
+  void on_head(boost::beast::error_code ec);
+  void on_request(boost::beast::error_code ec);
+  void handle();
+  /// Answers what could not be read, where an answer can still be sent, and closes.
+  void refuse_read(boost::beast::error_code ec);
+  void write(Response response, bool keep_alive);
+  void on_written(boost::beast::error_code ec);
+  /// Ends the sending side and reads what the peer still sends for a moment, so that our last answer is not lost to a reset.
+  void linger();
+  void close();
+
+  [[nodiscard]] std::optional<Request> make_request(std::string& problem);
+
+  const std::shared_ptr<ServerState> state_;
+  Stream stream_;
+  const Peer peer_;
+  boost::beast::flat_buffer buffer_;
+  std::shared_ptr<const Settings> settings_;
+  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
+  std::shared_ptr<const std::string> body_;  // kept alive while it is written
+  std::optional<boost::beast::http::response<Body>> message_;
+  std::optional<boost::beast::http::response_serializer<Body>> serializer_;
+  std::uint32_t requests_ = 0;
+  std::size_t lingered_ = 0;  // bytes thrown away while closing
+  bool head_only_ = false;
+  bool reading_head_ = false;
+  bool keep_alive_ = true;
+};
+
+extern template class Session<boost::beast::tcp_stream>;
+extern template class Session<LocalStream>;
+
+}  // namespace nexus::serve

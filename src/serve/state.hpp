@@ -1,0 +1,92 @@
+// What all sessions of a server share.
+//
+// Owned by shared_ptr: a session that outlives the Server's stop still finds it. Thread safety: `settings` behind its mutex;
+// counters are lock-free; the rest is constant after construction.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "nexus/base/clock.hpp"
+#include "nexus/config/config.hpp"
+#include "nexus/knowledge/self_metrics.hpp"
+#include "nexus/serve/auth.hpp"
+#include "nexus/serve/http.hpp"
+
+namespace nexus::serve {
+
+/// Replaced whole by a reload.
+struct Settings {
+  config::HttpSection http;
+  std::shared_ptr<const Authenticator> authenticator;
+  std::vector<std::string> allowed_hosts;  // lower case, the machine's own name among them
+};
+
+struct ServerMetrics {
+  explicit ServerMetrics(knowledge::SelfMetrics& self);
+  knowledge::Counter responses_2xx;
+  knowledge::Counter responses_3xx;
+  knowledge::Counter responses_4xx;
+  knowledge::Counter responses_5xx;
+  knowledge::Gauge connections;
+  knowledge::Counter accepted;
+  knowledge::Counter accept_errors;
+  knowledge::Counter timeouts;
+  knowledge::SelfMetrics& registry;
+
+  void count_response(unsigned status) const;
+  /// `reason` is one of a closed set of words.
+  void count_refused(std::string_view reason) const;
+};
+
+/// A connection as the server sees it, whatever its protocol.
+class Connection {
+ public:
+  virtual ~Connection() = default;
+  /// Called on the io thread: closes at once when idle, after the running response otherwise.
+  virtual void shut_down() = 0;
+  /// Closes the stream whatever is going on.
+  virtual void abort() = 0;
+};
+
+struct ServerState {
+  ServerState(Clock& the_clock, std::shared_ptr<const Router> the_router, knowledge::SelfMetrics& self)
+      : clock(the_clock), router(std::move(the_router)), metrics(self) {}
+
+  Clock& clock;
+  const std::shared_ptr<const Router> router;
+  const ServerMetrics metrics;
+  boost::asio::io_context io{1};
+  boost::asio::thread_pool pool{kPoolThreads};
+  std::atomic<std::size_t> blocking{0};     // handlers queued or running on the pool
+  std::atomic<bool> stopping{false};
+  std::vector<std::weak_ptr<Connection>> sessions;  // io thread only
+  std::atomic<std::size_t> connections{0};
+
+  [[nodiscard]] std::shared_ptr<const Settings> settings() const {
+    const std::lock_guard guard(mutex_);
+    return settings_;
+  }
+  void set(std::shared_ptr<const Settings> settings) {
+    const std::lock_guard guard(mutex_);
+    settings_ = std::move(settings);
+  }
+
+  static constexpr std::size_t kPoolThreads = 2;
+  /// More than this many waiting handlers are answered 503: beyond it nobody would wait for the answer.
+  static constexpr std::size_t kMaxBlocking = 256;
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Settings> settings_;
+};
+
+/// Routes an authenticated request. On the io thread; `done` is called on the io thread, at once or later.
+void dispatch(const std::shared_ptr<ServerState>& state, Request request, std::function<void(Response)> done);
+
+}  // namespace nexus::serve
