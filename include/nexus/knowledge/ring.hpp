@@ -1,12 +1,13 @@
 // SampleRing: from one producer thread to the ingest thread without a lock.
 //
-// A bounded single-producer single-consumer ring of batches. A batch is one time, and n (series, value) pairs; all of it
-// becomes visible with one atomic store. push() never blocks: when the batch does not fit it is refused whole and
-// counted. After folly's ProducerConsumerQueue, with the peer's index cached on each side.
+// A bounded single-producer single-consumer ring of batches. A batch is one time, and n (series,
+// value) pairs; all of it becomes visible with one atomic store. push() never blocks: when the
+// batch does not fit it is refused whole and counted. After folly's ProducerConsumerQueue, with the
+// peer's index cached on each side.
 //
-// Rings gives each producer thread a ring of its own and lets one consumer drain them all; a ring whose producer left
-// is removed once it is empty. Thread safety: push() by the ring's producer only, drain() by one consumer only,
-// add()/refused() by any thread. Steady state: no allocation.
+// Rings gives each producer thread a ring of its own and lets one consumer drain them all; a ring
+// whose producer left is removed once it is empty. Thread safety: push() by the ring's producer
+// only, drain() by one consumer only, add()/refused() by any thread. Steady state: no allocation.
 #pragma once
 
 #include <atomic>
@@ -21,8 +22,9 @@
 
 namespace nexus::knowledge {
 
-/// Samples of one collector run. All share one time, in milliseconds since the epoch. `group` names the producer (a
-/// collector, the vitals, ...): series of one group are stored with one shared time column.
+/// Samples of one collector run. All share one time, in milliseconds since the epoch. `group` names
+/// the producer (a collector, the vitals, ...): series of one group are stored with one shared time
+/// column.
 struct BatchView {
   std::uint32_t group = 0;
   std::int64_t time = 0;
@@ -37,7 +39,8 @@ class SampleRing {
   ~SampleRing();
 
   [[nodiscard]] bool push(const BatchView& batch) noexcept;
-  /// Calls `sink` for every batch that is there; the spans are valid during the call. Returns the number of samples.
+  /// Calls `sink` for every batch that is there; the spans are valid during the call. Returns the
+  /// number of samples.
   std::size_t drain(const std::function<void(const BatchView&)>& sink);
 
   [[nodiscard]] std::uint64_t refused_batches() const noexcept;

@@ -1,8 +1,10 @@
-// SeriesRegistry: every series, interned once to a 32-bit id, and the families (name, type, help) they belong to.
+// SeriesRegistry: every series, interned once to a 32-bit id, and the families (name, type, help)
+// they belong to.
 //
-// Invariants: (1) an id never changes its meaning; (2) references returned by labels() and family() stay valid as long
-// as the registry lives; (3) interning a known series allocates nothing; (4) never more than the stated number of series:
-// what is over is refused and counted. Thread safety: all members, any thread.
+// Invariants: (1) an id never changes its meaning; (2) references returned by labels() and family()
+// stay valid as long as the registry lives; (3) interning a known series allocates nothing; (4)
+// never more than the stated number of series: what is over is refused and counted. Thread safety:
+// all members, any thread.
 #pragma once
 
 #include <cstdint>
@@ -41,9 +43,11 @@ class SeriesRegistry {
   [[nodiscard]] const Family& family(FamilyId id) const;
   [[nodiscard]] std::size_t families() const;
 
-  /// The series of `family` with these labels (without __name__). `metric` overrides the sample's name for the
-  /// _bucket, _sum and _count series of a histogram or summary. kExhausted when the limit is reached.
-  [[nodiscard]] Result<SeriesId> intern(FamilyId family, std::span<const LabelView> labels, std::string_view metric = {});
+  /// The series of `family` with these labels (without __name__). `metric` overrides the sample's
+  /// name for the _bucket, _sum and _count series of a histogram or summary. kExhausted when the
+  /// limit is reached.
+  [[nodiscard]] Result<SeriesId> intern(FamilyId family, std::span<const LabelView> labels,
+                                        std::string_view metric = {});
   /// The series with exactly these labels, of an untyped family made on demand.
   [[nodiscard]] Result<SeriesId> intern(const Labels& labels);
 
