@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,7 +39,7 @@ enum class OptionType { kBool, kInteger, kNumber, kDuration, kString, kStrings, 
 struct OptionDescriptor {
   std::string_view name;
   OptionType type;
-  std::string_view default_value;  // as it would be written in agent.toml
+  std::string_view default_value;  // as it would be written in agent.toml; strings in 'single quotes'
   std::string_view help;
 };
 
@@ -79,8 +80,9 @@ struct CollectorDescriptor {
   std::string_view name;
   std::string_view help;
   bool enabled_by_default = true;
-  std::span<const OptionDescriptor> options;
-  std::span<const MetricDescriptor> metrics;
+  std::optional<Millis> default_interval = std::nullopt;  // unset: [collect] interval; for what is dear to read
+  std::span<const OptionDescriptor> options = {};
+  std::span<const MetricDescriptor> metrics = {};
   Result<std::unique_ptr<Collector>> (*make)(const CollectorContext& context);
 };
 
@@ -95,6 +97,9 @@ struct CollectorDescriptor {
 [[nodiscard]] bool option_bool(const CollectorContext& context, const CollectorDescriptor& descriptor, std::string_view name);
 [[nodiscard]] std::int64_t option_integer(const CollectorContext& context, const CollectorDescriptor& descriptor,
                                           std::string_view name);
+[[nodiscard]] Millis option_duration(const CollectorContext& context, const CollectorDescriptor& descriptor,
+                                     std::string_view name);
+/// Of kString and kRegex options.
 [[nodiscard]] std::string option_string(const CollectorContext& context, const CollectorDescriptor& descriptor,
                                         std::string_view name);
 

@@ -1,0 +1,28 @@
+#include <algorithm>
+#include <array>
+
+#include "monitor/collectors.hpp"
+
+namespace nexus::monitor {
+namespace {
+
+// Sorted by name: find_collector() and the order of `list collectors` rely on it
+// (tests/monitor/table_test.cpp).
+constexpr std::array kCollectors = {
+    &kTimeCollector,
+    &kUnameCollector,
+};
+
+}  // namespace
+
+std::span<const CollectorDescriptor* const> collectors() {
+  return kCollectors;
+}
+
+const CollectorDescriptor* find_collector(std::string_view name) {
+  const auto found =
+      std::ranges::find(kCollectors, name, [](const CollectorDescriptor* d) { return d->name; });
+  return found == kCollectors.end() ? nullptr : *found;
+}
+
+}  // namespace nexus::monitor
