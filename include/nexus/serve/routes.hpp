@@ -47,7 +47,7 @@ struct Rooms {
   knowledge::SeriesRegistry& registry;
   knowledge::History& history;
   knowledge::Audit& audit;
-  monitor::Scheduler& scheduler;
+  std::function<std::vector<monitor::CollectorStatus>()> collectors;
   analyze::Book& book;
   analyze::Rules& rules;
   analyze::Forecaster& forecaster;

@@ -1,0 +1,37 @@
+// An HTTP client over libcurl: one request, one answer, with a time limit.
+//
+// Errors: kUnavailable (no connection), kTimeout, kExhausted (the answer is larger than max_body), kInvalidArgument (bad
+// URL), all naming the URL. A status of 400 or more is an answer, not an error. Thread safety: any thread.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "nexus/base/clock.hpp"
+#include "nexus/base/result.hpp"
+
+namespace nexus::drivers {
+
+struct HttpRequest {
+  std::string method = "GET";
+  std::string url;
+  std::string unix_socket;  // path; empty for TCP
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body;
+  Millis timeout{10'000};
+  std::size_t max_body = 64U << 20;
+};
+
+struct HttpResponse {
+  unsigned status = 0;
+  std::string content_type;
+  std::string body;
+};
+
+[[nodiscard]] Result<HttpResponse> http_request(const HttpRequest& request);
+
+/// `text` percent-encoded for a path part or a query value.
+[[nodiscard]] std::string url_encode(std::string_view text);
+
+}  // namespace nexus::drivers
