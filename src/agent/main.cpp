@@ -1,1 +1,3 @@
-int main() { return 0; }
+#include "agent/command_line.hpp"
+
+int main(int argc, char** argv) { return nexus::agent::command_line(argc, argv); }

@@ -1,0 +1,38 @@
+#include "agent/check.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+#include "nexus/execute/step.hpp"
+#include "nexus/monitor/collector.hpp"
+
+namespace nexus::agent {
+
+Checked check(const config::LoadOptions& options) {
+  auto loaded = config::load(options);
+  Checked out;
+  out.files = std::move(loaded.files);
+  out.problems = std::move(loaded.problems);
+  auto config = std::make_shared<config::Config>(std::move(loaded.config));
+  const auto take = [&](std::vector<config::Problem> more) { std::ranges::move(more, std::back_inserter(out.problems)); };
+  out.rules = analyze::RuleSet::compile(*config, out.problems);
+  out.remedies = plan::RemedySet::compile(*config, out.problems);
+  take(monitor::check_collectors(config->collect));
+  take(execute::check_remedies(*config));
+  out.config = std::move(config);
+  std::ranges::stable_sort(out.problems, {}, [](const config::Problem& problem) {
+    return std::tie(problem.where.file, problem.where.line, problem.where.column);
+  });
+  return out;
+}
+
+std::string describe(const std::vector<config::Problem>& problems) {
+  std::string out;
+  for (const auto& problem : problems) {
+    if (!out.empty()) out += '\n';
+    out += config::to_string(problem);
+  }
+  return out;
+}
+
+}  // namespace nexus::agent

@@ -1,0 +1,41 @@
+// The command line's side of the HTTP API: talks to the running agent over its unix socket, prints tables or JSON.
+//
+// Thread safety: one thread.
+#pragma once
+
+#include <boost/json/value.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nexus/base/result.hpp"
+
+namespace nexus::agent {
+
+struct ClientFlags {
+  std::string socket = "/run/nexus-agent/agent.sock";  // or $NEXUS_AGENT_SOCKET
+  std::string output = "table";                        // or json
+};
+
+/// The answer's JSON; an answer with an error status is an Error with the agent's own message.
+[[nodiscard]] Result<boost::json::value> call(const ClientFlags& flags, std::string_view method, const std::string& path,
+                                              const boost::json::value* body = nullptr);
+
+struct ColumnSpec {
+  std::string_view title;
+  std::string_view path;  // "cause.finding"
+};
+/// Rows of `array` as an aligned table, or as JSON.
+void print_table(const ClientFlags& flags, const boost::json::value& answer, std::string_view array,
+                 const std::vector<ColumnSpec>& columns);
+/// One object as "name  value" lines, or as JSON.
+void print_object(const ClientFlags& flags, const boost::json::value& answer, const std::vector<ColumnSpec>& rows);
+
+/// Reports a failed call on standard error; the exit code.
+int report(const Error& error);
+
+/// A scalar as people read it; "-" for null and missing.
+[[nodiscard]] std::string to_cell(const boost::json::value& value);
+[[nodiscard]] const boost::json::value* find_path(const boost::json::value& value, std::string_view path);
+
+}  // namespace nexus::agent
