@@ -24,6 +24,7 @@ int command_line(int argc, char** argv) {
   add_collect(app, context);
   add_client(app, context);
   add_reference(app, context);
+  add_documents(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

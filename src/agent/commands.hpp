@@ -23,6 +23,7 @@ void add_run(CLI::App& app, CommandContext& context);        // run
 void add_check(CLI::App& app, CommandContext& context);      // check config
 void add_collect(CLI::App& app, CommandContext& context);    // collect --once
 void add_reference(CLI::App& app, CommandContext& context);  // list, describe
+void add_documents(CLI::App& app);                           // manual, completion
 void add_client(CLI::App& app, CommandContext& context);     // status, findings, actions, ... against a running agent
 
 
