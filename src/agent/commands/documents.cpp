@@ -92,7 +92,7 @@ void collect_words(CLI::App& app, const std::string& path, std::string& cases) {
 void print_bash_completion(CLI::App& app) {
   std::string cases;
   collect_words(app, "", cases);
-  fmt::print(R"(# bash completion for nexus-agent, written by `nexus-agent completion bash`
+  fmt::print(R"bash(# bash completion for nexus-agent, written by `nexus-agent completion bash`
 _nexus_agent() {{
   local current=${{COMP_WORDS[COMP_CWORD]}} path= word words= i
   for ((i = 1; i < COMP_CWORD; i++)); do
@@ -100,13 +100,13 @@ _nexus_agent() {{
     [[ $word == -* ]] || path+=${{path:+ }}$word
   done
   case $path in
-{}    'describe') words="$(nexus-agent list collectors; nexus-agent list actions)" && words=$(awk '{{print $1}}' <<<"$words") ;;
-    *) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    'describe') words="$(nexus-agent list collectors; nexus-agent list actions)" && words=$(awk '{{print $1}}' <<<"$words") ;;
+{}    *) COMPREPLY=($(compgen -f -- "$current")); return ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }}
 complete -F _nexus_agent nexus-agent
-)",
+)bash",
              cases);
 }
 
