@@ -1,0 +1,102 @@
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include "nexus/base/id.hpp"
+#include "nexus/base/text.hpp"
+#include "serve/routes/groups.hpp"
+#include "serve/routes/requests.hpp"
+#include "serve/routes/shapes.hpp"
+
+namespace nexus::serve {
+namespace {
+
+json_ns::array actions_of(const std::vector<plan::Action>& actions) {
+  json_ns::array out;
+  for (const auto& a : actions) out.push_back(action(a));
+  return out;
+}
+
+Result<execute::ActionFilter> filter_of(const Request& request) {
+  execute::ActionFilter filter;
+  if (const auto text = request.param("status")) {
+    filter.state = plan::parse_action_state(*text);
+    if (!filter.state) return fail(Errc::kInvalidArgument, "status: \"{}\" is not a state of an action", *text);
+  }
+  filter.type = request.param("type").value_or("");
+  filter.target = request.param("target").value_or("");
+  filter.before = request.param("before").value_or("");
+  if (!filter.before.empty() && !base::is_id(filter.before)) return fail(Errc::kInvalidArgument, "before: expected the id of an action");
+  const auto limit = integer_param(request, "limit", 100, 1, 1000);
+  if (!limit) return std::unexpected(limit.error());
+  filter.limit = static_cast<std::size_t>(*limit);
+  return filter;
+}
+
+Response list(const Rooms& rooms, const Request& request) {
+  const auto filter = filter_of(request);
+  if (!filter) return error(filter.error());
+  const auto history = rooms.journal.list(*filter);
+  if (!history) return error(history.error());
+  json_ns::array finished;
+  for (const auto& a : *history) {
+    if (plan::is_final(a.state)) finished.push_back(action(a));
+  }
+  const auto activity = rooms.executor.activity();
+  return to_response({{"proposed", actions_of(activity->proposed)},
+                      {"queue", actions_of(activity->queue)},
+                      {"in_progress", actions_of(activity->in_progress)},
+                      {"history", std::move(finished)}});
+}
+
+Response get(const Rooms& rooms, const Request& request) {
+  const auto& id = request.captures.at(0);
+  if (!base::is_id(id)) return error(404, "not_found", "no action of that id");
+  const auto found = rooms.journal.get(id);
+  return found ? to_response(action(*found)) : error(found.error());
+}
+
+Response create(const Rooms& rooms, const Request& request) {
+  auto wanted = parse_action_request(request);
+  if (!wanted) return error(wanted.error());
+  return submit(rooms, request, "actions.create", *wanted);
+}
+
+Response change(const Rooms& rooms, const Request& request, std::string_view what,
+                Status (execute::Executor::*verb)(std::string_view, std::string_view)) {
+  const auto& id = request.captures.at(0);
+  if (!base::is_id(id)) return error(404, "not_found", "no action of that id");
+  return audited(rooms, request, what, id, "", [&] {
+    if (auto done = (rooms.executor.*verb)(id, request.caller.who); !done) return error(done.error());
+    const auto now = rooms.journal.get(id);
+    return now ? to_response(action(*now)) : error(now.error());
+  });
+}
+
+}  // namespace
+
+Response submit(const Rooms& rooms, const Request& request, std::string_view what, const plan::ActionRequest& wanted) {
+  const json_ns::value details = {{"type", wanted.type}, {"priority", wanted.priority}, {"dry_run", wanted.dry_run}, {"reason", wanted.reason}};
+  return audited(rooms, request, what, wanted.target, json_ns::serialize(details), [&] {
+    const auto submitted = rooms.planner.request(wanted);
+    if (!submitted) return error(submitted.error());
+    return to_response(action(*submitted), 202);
+  });
+}
+
+void add_actions(std::vector<Route>& routes, const SharedRooms& rooms) {
+  using config::Role;
+  routes.push_back({Method::kGet, "/operations/actions", Role::kViewer, Runs::kBlocking,
+                    [rooms](const Request& r) { return list(*rooms, r); }, "Queue, in progress, history"});
+  routes.push_back({Method::kPost, "/operations/actions", Role::kOperator, Runs::kBlocking,
+                    [rooms](const Request& r) { return create(*rooms, r); }, "Queue an action"});
+  routes.push_back({Method::kGet, "/operations/actions/{id}", Role::kViewer, Runs::kBlocking,
+                    [rooms](const Request& r) { return get(*rooms, r); }, "One action"});
+  routes.push_back({Method::kPost, "/operations/actions/{id}/approve", Role::kOperator, Runs::kBlocking,
+                    [rooms](const Request& r) { return change(*rooms, r, "actions.approve", &execute::Executor::approve); },
+                    "Let a proposed action run"});
+  routes.push_back({Method::kPost, "/operations/actions/{id}/cancel", Role::kOperator, Runs::kBlocking,
+                    [rooms](const Request& r) { return change(*rooms, r, "actions.cancel", &execute::Executor::cancel); },
+                    "Cancel an action"});
+}
+
+}  // namespace nexus::serve

@@ -1,0 +1,24 @@
+// The groups of routes; one file each, one line each in table.cpp. Thread safety: pure.
+#pragma once
+
+#include <vector>
+
+#include "nexus/serve/routes.hpp"
+
+namespace nexus::serve {
+
+using SharedRooms = std::shared_ptr<const Rooms>;
+
+void add_management(std::vector<Route>& routes, const SharedRooms& rooms);      // /-/..., /metrics, /
+void add_health(std::vector<Route>& routes, const SharedRooms& rooms);          // /health...
+void add_actions(std::vector<Route>& routes, const SharedRooms& rooms);         // /operations/actions...
+void add_operations(std::vector<Route>& routes, const SharedRooms& rooms);      // /operations/...
+void add_services(std::vector<Route>& routes, const SharedRooms& rooms);        // /operations/services...
+void add_prometheus_api(std::vector<Route>& routes, const SharedRooms& rooms);  // /api/v1/...
+
+/// Runs a change and writes it to the audit log: who, from where, what, about what, result. The change is not made when
+/// the intention cannot be recorded; the record of the result follows it.
+[[nodiscard]] Response audited(const Rooms& rooms, const Request& request, std::string_view what, const std::string& subject,
+                               const std::string& details, const std::function<Response()>& change);
+
+}  // namespace nexus::serve
