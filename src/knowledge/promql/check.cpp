@@ -19,7 +19,7 @@ std::string check(const Unary& unary) {
                      unary.negative ? '-' : '+', describe(unary.operand->type));
 }
 
-std::string check(const Binary& binary, bool has_matching) {
+std::string check(const Binary& binary) {
   const bool comparison = is_comparison(binary.op);
   if (binary.returns_bool && !comparison) {
     return "\"bool\" can only be used on comparison operators";
@@ -38,7 +38,7 @@ std::string check(const Binary& binary, bool has_matching) {
     return fmt::format("set operator \"{}\" is only allowed between instant vectors",
                        symbol(binary.op));
   }
-  if ((scalar_lhs || scalar_rhs) && has_matching) {
+  if ((scalar_lhs || scalar_rhs) && !binary.matching.names.empty()) {
     return "vector matching (on, ignoring) is only allowed between instant vectors";
   }
   return {};

@@ -10,8 +10,7 @@
 namespace nexus::knowledge::promql {
 
 [[nodiscard]] std::string check(const Unary& unary);
-/// `has_matching`: on(...) or ignoring(...) was written.
-[[nodiscard]] std::string check(const Binary& binary, bool has_matching);
+[[nodiscard]] std::string check(const Binary& binary);
 [[nodiscard]] std::string check(const Aggregate& aggregate);
 [[nodiscard]] std::string check(const Call& call);
 /// Prometheus wants at least one matcher that an absent label does not satisfy.

@@ -116,19 +116,22 @@ NodePtr Parser::binary(NodePtr lhs, BinaryOp op, int precedence) {
   const std::size_t start = advance().offset;
   Binary node;
   node.op = op;
-  bool has_matching = false;
   if (at_keyword("bool")) {
     advance();
     node.returns_bool = true;
   }
-  if (!matching(node, has_matching)) return nullptr;
+  if (!matching(node.matching)) return nullptr;
   // Only ^ binds to the right: 2 ^ 3 ^ 2 is 2 ^ (3 ^ 2).
   NodePtr rhs = expression(op == BinaryOp::kPow ? precedence : precedence + 1);
   if (!rhs) return nullptr;
   node.lhs = std::move(lhs);
   node.rhs = std::move(rhs);
   const int depth = std::max(node.lhs->depth, node.rhs->depth);
-  const std::string problem = check(node, has_matching);
+  const std::string problem = check(node);
+  // As in Prometheus an empty list next to a number means nothing.
+  if (node.lhs->type == ValueType::kScalar || node.rhs->type == ValueType::kScalar) {
+    node.matching = {};
+  }
   const ValueType type = type_of(node);
   return make(type, std::move(node), depth, start, problem);
 }

@@ -50,7 +50,7 @@ class Parser {
   bool add_matcher(VectorSelector& out, std::string name, MatchOp op, std::string value,
                    std::size_t offset);
   bool grouping(LabelSet& out);
-  bool matching(Binary& binary, bool& has_matching);
+  bool matching(LabelSet& out);
   bool range(std::int64_t& out);
   bool offset(std::int64_t& out);
   bool duration(std::int64_t& out);

@@ -129,9 +129,8 @@ bool Parser::grouping(LabelSet& out) {
   return true;
 }
 
-bool Parser::matching(Binary& binary, bool& has_matching) {
-  has_matching = at_keyword("on") || at_keyword("ignoring");
-  if (has_matching && !grouping(binary.matching)) return false;
+bool Parser::matching(LabelSet& out) {
+  if ((at_keyword("on") || at_keyword("ignoring")) && !grouping(out)) return false;
   if (at_keyword("group_left") || at_keyword("group_right")) {
     not_supported(peek().offset, fmt::format("many-to-one matching ({})", peek().text));
     return false;
