@@ -1,4 +1,5 @@
-// What the tests of this room share: files in a temporary directory, an environment, problems as text.
+// What the tests of this room share: files in a temporary directory, an environment, problems as
+// text.
 #pragma once
 
 #include <sys/stat.h>

@@ -6,8 +6,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "config/loader.hpp"
 #include "config/config_support.hpp"
+#include "config/loader.hpp"
 #include "nexus/base/text.hpp"
 
 using namespace nexus;
@@ -27,7 +27,9 @@ std::string reference() {
 bool is_default(std::string_view line) {
   return line.size() > 2 && line[0] == '#' && line[1] >= 'a' && line[1] <= 'z';
 }
-bool is_example(std::string_view line) { return line.starts_with("#     ") && line[6] != ' '; }
+bool is_example(std::string_view line) {
+  return line.starts_with("#     ") && line[6] != ' ';
+}
 
 /// The reference with the chosen kind of line uncommented. Lines keep their numbers.
 template <typename Chosen>
@@ -82,8 +84,8 @@ TEST_CASE("the examples of the reference are valid") {
   const std::string shipped = "/etc/nexus/backup.token";
   text.replace(text.find("token_file = \"" + shipped) + 14, shipped.size(), token_file);
   LoadOptions options;
-  options.environment = environment({{"CREDENTIALS_DIRECTORY", directory.path()},
-                                     {"GRAFANA_TOKEN", "0123456789abcdef-grafana"}});
+  options.environment = environment(
+      {{"CREDENTIALS_DIRECTORY", directory.path()}, {"GRAFANA_TOKEN", "0123456789abcdef-grafana"}});
   const auto loaded = load_text(text, "agent.toml", options);
   CHECK(shown(loaded.problems) == none);
   CHECK(loaded.config.auth.tokens.size() == 3);
