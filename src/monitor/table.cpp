@@ -8,10 +8,22 @@ namespace {
 
 // Sorted by name: find_collector() and the order of `list collectors` rely on it
 // (tests/monitor/table_test.cpp).
+// clang-format off
 constexpr std::array kCollectors = {
+    &kCpuCollector,
+    &kDiskstatsCollector,
+    &kFilefdCollector,
+    &kLoadavgCollector,
+    &kMeminfoCollector,
+    &kNetdevCollector,
+    &kPressureCollector,
+    &kSockstatCollector,
+    &kStatCollector,
     &kTimeCollector,
     &kUnameCollector,
+    &kVmstatCollector,
 };
+// clang-format on
 
 }  // namespace
 

@@ -1,0 +1,198 @@
+// diskstats: what every block device did, from /proc/diskstats
+// (Documentation/admin-guide/iostats.rst).
+//
+// A line has 11 numbers, 15 since Linux 4.18 (discards), 17 since 5.5 (flushes); what a kernel does
+// not give is not added. node_disk_info is read from sysfs when a device appears, not in every run.
+// node_disk_filesystem_info and node_disk_ata_* of node_exporter come from udev's database alone
+// and are not made up here.
+#include <array>
+
+#include "monitor/collectors.hpp"
+#include "monitor/device_filter.hpp"
+#include "monitor/disk_identity.hpp"
+#include "monitor/families.hpp"
+#include "monitor/parse.hpp"
+#include "nexus/host/file.hpp"
+
+namespace nexus::monitor {
+namespace {
+
+constexpr std::array kOptions = {
+    OptionDescriptor{"device_include", OptionType::kRegex, "''",
+                     "Devices that are taken; all when empty. Not together with device_exclude."},
+    OptionDescriptor{"device_exclude", OptionType::kRegex,
+                     R"('^(z?ram|loop|fd|(h|s|v|xv)d[a-z]|nvme\d+n\d+p)\d+$')",
+                     "Devices that are left out: memory disks, loops, floppies and partitions."},
+};
+
+// In the order of the numbers of a line, then what sysfs tells.
+constexpr std::array kMetrics = {
+    MetricDescriptor{"node_disk_reads_completed_total", MetricType::kCounter,
+                     "The total number of reads completed successfully."},
+    MetricDescriptor{"node_disk_reads_merged_total", MetricType::kCounter,
+                     "The total number of reads merged."},
+    MetricDescriptor{"node_disk_read_bytes_total", MetricType::kCounter,
+                     "The total number of bytes read successfully."},
+    MetricDescriptor{"node_disk_read_time_seconds_total", MetricType::kCounter,
+                     "The total number of seconds spent by all reads."},
+    MetricDescriptor{"node_disk_writes_completed_total", MetricType::kCounter,
+                     "The total number of writes completed successfully."},
+    MetricDescriptor{"node_disk_writes_merged_total", MetricType::kCounter,
+                     "The number of writes merged."},
+    MetricDescriptor{"node_disk_written_bytes_total", MetricType::kCounter,
+                     "The total number of bytes written successfully."},
+    MetricDescriptor{"node_disk_write_time_seconds_total", MetricType::kCounter,
+                     "This is the total number of seconds spent by all writes."},
+    MetricDescriptor{"node_disk_io_now", MetricType::kGauge,
+                     "The number of I/Os currently in progress."},
+    MetricDescriptor{"node_disk_io_time_seconds_total", MetricType::kCounter,
+                     "Total seconds spent doing I/Os."},
+    MetricDescriptor{"node_disk_io_time_weighted_seconds_total", MetricType::kCounter,
+                     "The weighted # of seconds spent doing I/Os."},
+    MetricDescriptor{"node_disk_discards_completed_total", MetricType::kCounter,
+                     "The total number of discards completed successfully."},
+    MetricDescriptor{"node_disk_discards_merged_total", MetricType::kCounter,
+                     "The total number of discards merged."},
+    MetricDescriptor{"node_disk_discarded_sectors_total", MetricType::kCounter,
+                     "The total number of sectors discarded successfully."},
+    MetricDescriptor{"node_disk_discard_time_seconds_total", MetricType::kCounter,
+                     "This is the total number of seconds spent by all discards."},
+    MetricDescriptor{"node_disk_flush_requests_total", MetricType::kCounter,
+                     "The total number of flush requests completed successfully"},
+    MetricDescriptor{"node_disk_flush_requests_time_seconds_total", MetricType::kCounter,
+                     "This is the total number of seconds spent by all flush requests."},
+    MetricDescriptor{"node_disk_info", MetricType::kGauge, "Info of /sys/block/<block_device>."},
+    MetricDescriptor{"node_disk_device_mapper_info", MetricType::kGauge,
+                     "Info about disk device mapper."},
+};
+constexpr std::size_t kColumns = kMetrics.size() - 2;
+constexpr std::size_t kLeastColumns = 11;
+constexpr std::size_t kInfo = kColumns;
+constexpr std::size_t kDeviceMapperInfo = kColumns + 1;
+
+constexpr double kSector = 512;       // bytes, whatever the device's own sectors are
+constexpr double kTick = 1.0 / 1000;  // seconds; the kernel counts milliseconds
+constexpr std::array<double, kColumns> kFactors = {
+    1, 1, kSector, kTick, 1, 1, kSector, kTick, 1, kTick, kTick, 1, 1, 1, kTick, 1, kTick};
+
+constexpr std::size_t kMaxDevices = 65'536;
+
+struct Device {
+  bool wanted = false;
+  std::string major;
+  std::string minor;
+  DiskIdentity identity;
+};
+
+class DiskstatsCollector final : public Collector {
+ public:
+  DiskstatsCollector(const CollectorContext& context, NameFilter filter)
+      : path_(context.roots.proc("diskstats")),
+        block_path_(context.roots.sys("block/")),
+        filter_(std::move(filter)),
+        families_(families_of(context.registry, kMetrics)) {}
+
+  Status collect(Sink& sink) override {
+    auto text = buffer_.read(path_);
+    if (!text) return propagate(std::move(text));
+    devices_.start_run();
+    Lines lines(*text);
+    for (std::string_view line; lines.next(line);) add(sink, lines.number(), line);
+    devices_.forget_absent();
+    return complaints_.take();
+  }
+
+ private:
+  void add(Sink& sink, std::size_t number, std::string_view line) {
+    std::string_view rest = line;
+    const std::string_view major = next_word(rest);
+    const std::string_view minor = next_word(rest);
+    const std::string_view name = next_word(rest);
+    if (!base::parse_uint(major) || !base::parse_uint(minor) || name.empty()) {
+      return complaints_.add(path_, number, "MAJOR MINOR DEVICE NUMBERS", line);
+    }
+    Device* device =
+        devices_.next(name, [&](std::string_view fresh) { return make_device(fresh); });
+    if (device == nullptr) return complaints_.add(path_, number, "each device once", name);
+    if (!device->wanted) return;
+    if (device->major != major || device->minor != minor) identify(*device, name, major, minor);
+    add_numbers(sink, number, name, rest);
+    add_info(sink, name, *device);
+  }
+
+  void add_numbers(Sink& sink, std::size_t number, std::string_view name, std::string_view rest) {
+    for (std::size_t i = 0; i < kColumns; ++i) {
+      const std::string_view word = next_word(rest);
+      if (word.empty() && i >= kLeastColumns) return;
+      if (const auto count = base::parse_uint(word)) {
+        sink.add(families_[i], {{"device", name}}, static_cast<double>(*count) * kFactors[i]);
+      } else {
+        complaints_.add(path_, number, "at least 11 numbers", word);
+      }
+    }
+  }
+
+  void add_info(Sink& sink, std::string_view name, const Device& device) {
+    const DiskIdentity& id = device.identity;
+    sink.add(families_[kInfo],
+             {{"device", name},
+              {"major", device.major},
+              {"minor", device.minor},
+              {"path", {}},
+              {"wwn", id.wwn},
+              {"model", id.model},
+              {"serial", id.serial},
+              {"revision", id.revision}},
+             1);
+    if (id.dm_name.empty()) return;
+    sink.add(families_[kDeviceMapperInfo],
+             {{"device", name},
+              {"name", id.dm_name},
+              {"uuid", id.dm_uuid},
+              {"vg_name", id.vg_name},
+              {"lv_name", id.lv_name},
+              {"lv_layer", id.lv_layer}},
+             1);
+  }
+
+  Device make_device(std::string_view name) const { return {.wanted = filter_.accepts(name)}; }
+
+  void identify(Device& device, std::string_view name, std::string_view major,
+                std::string_view minor) const {
+    device.major = major;
+    device.minor = minor;
+    device.identity = {};
+    if (name.starts_with('.')) return;
+    std::string directory(name);
+    for (char& c : directory) {
+      if (c == '/') c = '!';  // as sysfs writes "cciss/c0d0"
+    }
+    device.identity = read_disk_identity(block_path_ + directory);
+  }
+
+  const std::string path_;
+  const std::string block_path_;
+  const NameFilter filter_;
+  const std::array<FamilyId, kMetrics.size()> families_;
+  host::FileBuffer buffer_;
+  NameTable<Device> devices_{kMaxDevices};
+  Complaints complaints_;
+};
+
+Result<std::unique_ptr<Collector>> make(const CollectorContext& context) {
+  auto filter = device_filter(context, kDiskstatsCollector);
+  if (!filter) return propagate(std::move(filter));
+  return std::make_unique<DiskstatsCollector>(context, std::move(*filter));
+}
+
+}  // namespace
+
+const CollectorDescriptor kDiskstatsCollector = {
+    .name = "diskstats",
+    .help = "Reads, writes, discards and their times of every disk.",
+    .options = kOptions,
+    .metrics = kMetrics,
+    .make = make,
+};
+
+}  // namespace nexus::monitor

@@ -1,0 +1,84 @@
+#include "monitor/disk_identity.hpp"
+
+#include <array>
+
+#include "nexus/base/text.hpp"
+#include "nexus/host/file.hpp"
+
+namespace nexus::monitor {
+namespace {
+
+std::string attribute(const std::string& path) {
+  const auto text = host::read_file(path);
+  return text ? std::string(base::trim(*text)) : std::string();
+}
+
+/// As udev's scsi_id and ata_id write a model: blanks inside are underscores.
+std::string with_underscores(std::string text) {
+  for (char& c : text) {
+    if (c == ' ') c = '_';
+  }
+  return text;
+}
+
+/// Page 0x80 of a SCSI disk's vital product data: a header of four bytes, the last its length.
+std::string unit_serial(const std::string& path) {
+  const auto page = host::read_file(path);
+  constexpr std::size_t kHeader = 4;
+  if (!page || page->size() <= kHeader || static_cast<unsigned char>((*page)[1]) != 0x80) return {};
+  const auto length = static_cast<unsigned char>((*page)[3]);
+  return with_underscores(std::string(base::trim(std::string_view(*page).substr(kHeader, length))));
+}
+
+/// "naa.5000c500a1b2c3d4" is 0x5000c500a1b2c3d4; other kinds of ids have no short form.
+std::string scsi_wwn(const std::string& wwid) {
+  constexpr std::string_view kNaa = "naa.";
+  constexpr std::size_t kDigits = 16;
+  if (!wwid.starts_with(kNaa)) return {};
+  return "0x" + wwid.substr(kNaa.size(), kDigits);
+}
+
+void read_device_mapper(const std::string& directory, DiskIdentity& identity) {
+  identity.dm_name = attribute(directory + "/dm/name");
+  if (identity.dm_name.empty()) return;
+  identity.dm_uuid = attribute(directory + "/dm/uuid");
+  if (identity.dm_uuid.starts_with("LVM-")) split_lvm_name(identity.dm_name, identity);
+}
+
+}  // namespace
+
+void split_lvm_name(std::string_view name, DiskIdentity& identity) {
+  const std::array parts = {&identity.vg_name, &identity.lv_name, &identity.lv_layer};
+  std::size_t part = 0;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (name[i] == '-' && i + 1 < name.size() && name[i + 1] == '-') {
+      ++i;
+    } else if (name[i] == '-' && part + 1 < parts.size()) {
+      ++part;
+      continue;
+    }
+    parts[part]->push_back(name[i]);
+  }
+}
+
+DiskIdentity read_disk_identity(const std::string& directory) {
+  DiskIdentity identity;
+  read_device_mapper(directory, identity);
+  const std::string device = directory + "/device/";
+  std::string model = attribute(device + "model");
+  if (model.empty()) return identity;
+  identity.revision = attribute(device + "firmware_rev");
+  if (!identity.revision.empty()) {  // NVMe
+    identity.model = std::move(model);
+    identity.serial = attribute(device + "serial");
+    identity.wwn = attribute(directory + "/wwid");
+    return identity;
+  }
+  identity.model = with_underscores(std::move(model));
+  identity.revision = attribute(device + "rev");
+  identity.serial = unit_serial(device + "vpd_pg80");
+  identity.wwn = scsi_wwn(attribute(device + "wwid"));
+  return identity;
+}
+
+}  // namespace nexus::monitor
