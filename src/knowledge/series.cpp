@@ -1,7 +1,6 @@
 #include "nexus/knowledge/series.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <deque>
 #include <limits>
@@ -10,12 +9,12 @@
 #include <shared_mutex>
 #include <unordered_map>
 
+#include "knowledge/chunked.hpp"
 #include "knowledge/hash.hpp"
 
 namespace nexus::knowledge {
 namespace {
 
-constexpr std::size_t kChunk = 1024;
 constexpr FamilyId kNoFamily = std::numeric_limits<FamilyId>::max();
 
 struct Series {
@@ -28,33 +27,23 @@ struct Series {
 /// handed out.
 class SeriesStore {
  public:
-  explicit SeriesStore(std::size_t max) : chunks_((max + kChunk - 1) / kChunk) {}
-  ~SeriesStore() {
-    for (auto& chunk : chunks_) delete chunk.load(std::memory_order_relaxed);
-  }
-  SeriesStore(const SeriesStore&) = delete;
-  SeriesStore& operator=(const SeriesStore&) = delete;
+  explicit SeriesStore(std::size_t max) : series_(max) {}
 
   [[nodiscard]] const Series& at(SeriesId id) const {
-    NEXUS_CHECK(id < size_.load(std::memory_order_acquire));
-    return (*chunks_[id / kChunk].load(std::memory_order_acquire))[id % kChunk];
+    NEXUS_CHECK(id < size());
+    return *series_.find(id);
   }
   [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_acquire); }
 
   SeriesId add(Series series) {
     const std::size_t id = size_.load(std::memory_order_relaxed);
-    auto& slot = chunks_[id / kChunk];
-    if (slot.load(std::memory_order_relaxed) == nullptr) {
-      slot.store(new Chunk, std::memory_order_release);
-    }
-    (*slot.load(std::memory_order_relaxed))[id % kChunk] = std::move(series);
+    series_.make(id) = std::move(series);
     size_.store(id + 1, std::memory_order_release);
     return static_cast<SeriesId>(id);
   }
 
  private:
-  using Chunk = std::array<Series, kChunk>;
-  std::vector<std::atomic<Chunk*>> chunks_;
+  ChunkedArray<Series> series_;
   std::atomic<std::size_t> size_{0};
 };
 
@@ -312,6 +301,10 @@ std::vector<SeriesId> SeriesRegistry::select(std::span<const Matcher> matchers) 
 
 std::size_t SeriesRegistry::size() const {
   return state_->store.size();
+}
+
+std::size_t SeriesRegistry::limit() const noexcept {
+  return state_->max_series;
 }
 
 std::uint64_t SeriesRegistry::refused() const {

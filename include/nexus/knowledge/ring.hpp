@@ -34,10 +34,12 @@ struct BatchView {
 
 class SampleRing {
  public:
-  /// `capacity` in samples; rounded up to a power of two.
+  /// `capacity` in samples, rounded up to a power of two: a batch of that size fits into an empty
+  /// ring, and about a third more samples fit in smaller ones.
   explicit SampleRing(std::size_t capacity);
   ~SampleRing();
 
+  /// False when the batch was refused. An empty batch is accepted and dropped.
   [[nodiscard]] bool push(const BatchView& batch) noexcept;
   /// Calls `sink` for every batch that is there; the spans are valid during the call. Returns the
   /// number of samples.
@@ -60,13 +62,22 @@ class Rings {
   std::size_t drain(const std::function<void(const BatchView&)>& sink);
   [[nodiscard]] std::uint64_t refused_batches() const;
   [[nodiscard]] std::uint64_t refused_samples() const;
+  /// Rings not yet removed.
+  [[nodiscard]] std::size_t size() const;
 
  private:
+  struct Entry {
+    explicit Entry(std::size_t capacity) : ring(capacity) {}
+    SampleRing ring;
+    std::atomic<bool> retired{false};  // set once the producer let go of it
+  };
+
   const std::size_t capacity_;
   mutable std::mutex mutex_;
-  std::vector<std::shared_ptr<SampleRing>> rings_;
-  std::uint64_t retired_batches_ = 0;  // counters of rings that are gone
-  std::uint64_t retired_samples_ = 0;
+  std::vector<std::shared_ptr<Entry>> rings_;  // guarded by mutex_
+  std::uint64_t retired_batches_ = 0;          // counters of rings that are gone; guarded by mutex_
+  std::uint64_t retired_samples_ = 0;          // guarded by mutex_
+  std::vector<std::shared_ptr<Entry>> draining_;  // the consumer's own, kept for its capacity
 };
 
 }  // namespace nexus::knowledge

@@ -38,7 +38,9 @@ class SeriesRegistry {
   SeriesRegistry(const SeriesRegistry&) = delete;
   SeriesRegistry& operator=(const SeriesRegistry&) = delete;
 
-  /// The family of that name; made when it is new. Type and help of the first caller stay.
+  /// The family of that name; made when it is new. Type and help of the first caller stay. There
+  /// are never more families than `max_series`: interning into one that is over the limit fails
+  /// with kExhausted.
   FamilyId family(std::string_view name, MetricType type, std::string_view help);
   [[nodiscard]] const Family& family(FamilyId id) const;
   [[nodiscard]] std::size_t families() const;
@@ -58,6 +60,7 @@ class SeriesRegistry {
   [[nodiscard]] std::vector<SeriesId> select(std::span<const Matcher> matchers) const;
 
   [[nodiscard]] std::size_t size() const;
+  [[nodiscard]] std::size_t limit() const noexcept;
   [[nodiscard]] std::uint64_t refused() const;  // interns refused by the limit so far
 
  private:
