@@ -62,7 +62,7 @@ struct CollectorContext {
 class Sink {
  public:
   virtual ~Sink() = default;
-  /// `labels` without __name__; at most the family's series budget is taken, the rest is counted as dropped.
+  /// `labels` without __name__; at most the collector's series budget is taken, the rest is counted as dropped.
   virtual void add(FamilyId family, std::span<const LabelView> labels, double value) = 0;
   void add(FamilyId family, double value) { add(family, std::span<const LabelView>{}, value); }
   void add(FamilyId family, std::initializer_list<LabelView> labels, double value) {

@@ -6,14 +6,24 @@
 // time, pushed through the worker's own ring; (5) series of the last run that are absent in this one get a stale marker.
 //
 // Per collector it exports node_exporter's node_scrape_collector_duration_seconds and node_scrape_collector_success,
-// and nexus_collector_{runs,failures,stuck,skipped,dropped_samples}_total. Runs are aligned to multiples of the interval
-// with a small offset per collector, so that they do not all start at once.
+// and nexus_collector_{runs,failures,stuck,skipped,dropped_samples}_total. Runs are aligned to multiples of the interval,
+// and all batches of one moment carry that moment as their time (a run that begins noticeably late carries its own
+// start), so that the series of different collectors line up. What is due at once is run one after the other by the
+// pool: never more than `threads` at a time, and one wake-up for all. A collector without data, or one that goes on
+// failing, is run more and more rarely, up to once a minute; its status says so.
+//
+// Abandoned threads: at most 16 threads are stuck at a time; then stuck threads are no longer replaced and the pool is
+// smaller until one returns. A stuck thread that wakes up touches only its own collector, the clock and the bus it was
+// given: while abandoned() is not 0 after stop(), those two must stay (the registry, the ring and the metrics need not).
+//
+// Groups of batches: 1 + the collector's place among the enabled ones; 0 is never used.
 //
 // Thread safety: all members, any thread. stop() is bounded in time: threads stuck in a collector are abandoned.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,7 +38,8 @@ namespace nexus::monitor {
 struct CollectorStatus {
   std::string name;
   std::string outcome;         // ok, no_data, failed, stuck, pending
-  std::string error;           // of the last failure
+  std::string error;           // of the last run, when it was not ok
+  std::string note;            // why it does not run at its interval: stuck, backed off
   WallTime last_run{};
   WallTime last_success{};
   Millis interval{};
@@ -37,6 +48,7 @@ struct CollectorStatus {
   std::uint64_t runs = 0;
   std::uint64_t failures = 0;
   std::uint64_t stuck = 0;
+  std::uint64_t skipped = 0;
   std::uint64_t dropped = 0;
 };
 
@@ -51,17 +63,22 @@ struct SchedulerContext {
 
 class Scheduler {
  public:
-  [[nodiscard]] static Result<std::unique_ptr<Scheduler>> make(const SchedulerContext& context,
-                                                               const config::CollectSection& collect);
+  /// `collect` has passed check_collectors(). `table`: the collectors there are.
+  [[nodiscard]] static Result<std::unique_ptr<Scheduler>> make(
+      const SchedulerContext& context, const config::CollectSection& collect,
+      std::span<const CollectorDescriptor* const> table = collectors());
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
   void start();
+  /// Waits a short while for running collectors, abandons the rest. The destructor calls it.
   void stop();
   [[nodiscard]] std::vector<CollectorStatus> status() const;
   /// Whether every enabled collector has run at least once.
   [[nodiscard]] bool warmed_up() const;
+  /// Threads that are inside a collector past its deadline, now.
+  [[nodiscard]] std::size_t abandoned() const;
 
  private:
   struct Impl;
@@ -70,7 +87,8 @@ class Scheduler {
 };
 
 /// Runs the named collectors (all enabled ones when empty) once, on the calling thread, and hands on what they add;
-/// used by `collect --once` and by tests. The meta metrics of the scheduler are added too.
+/// used by `collect --once` and by tests. The meta metrics of the scheduler are added too. kNotFound: no collector has
+/// that name. A collector that fails does not fail the others: see its status.
 struct OnceResult {
   std::vector<CollectorStatus> collectors;
 };

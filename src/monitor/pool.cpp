@@ -1,0 +1,194 @@
+#include "monitor/pool.hpp"
+
+#include <algorithm>
+#include <system_error>
+
+#include "nexus/base/log.hpp"
+#include "nexus/base/text.hpp"
+
+namespace nexus::monitor {
+namespace {
+
+/// A collector that throws is broken, but costs only its own run.
+Status collect_guarded(Collector& collector, Sink& sink) {
+  try {
+    return collector.collect(sink);
+  } catch (const std::exception& thrown) {
+    return fail(Errc::kInternal, "unexpected exception: {}", thrown.what());
+  }
+}
+
+double to_seconds(Nanos duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+void log_change(const Job& job, const std::string& before, const Verdict& verdict) {
+  if (before == verdict.outcome) return;
+  if (verdict.outcome == "failed") {
+    log::warning("monitor", "collector {}: {}", job.name, verdict.error);
+  } else if (verdict.outcome == "no_data") {
+    log::info("monitor", "collector {}: nothing to collect here: {}", job.name, verdict.error);
+  } else if (before != "pending") {
+    log::info("monitor", "collector {}: works again", job.name);
+  }
+}
+
+}  // namespace
+
+Pool::Pool(Parts parts)
+    : clock_(parts.clock),
+      jobs_(std::move(parts.jobs)),
+      new_sink_(std::move(parts.new_sink)),
+      threads_stuck_(parts.threads_stuck),
+      threads_(std::max<std::size_t>(parts.threads, 1)),
+      ring_(std::move(parts.ring)) {}
+
+void Pool::work(const std::shared_ptr<Pool>& pool, const std::shared_ptr<Worker>& me) {
+  while (Job* job = pool->next(me)) {
+    // The sink is held here: the job gets another one when this run is left behind.
+    const std::shared_ptr<RunSink> sink = job->sink;
+    sink->begin();
+    const Status status = collect_guarded(*job->collector, *sink);
+    if (!pool->claim(*job, *me)) break;
+    pool->publish(*job, status);
+  }
+  const std::lock_guard guard(pool->mutex_);
+  me->exited = true;
+  pool->exited_.notify_all();
+}
+
+Job* Pool::next(const std::shared_ptr<Worker>& me) {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    const SteadyTime now = clock_.steady();
+    SteadyTime earliest = base::kForever;
+    if (Job* job = pick(now, earliest)) {
+      begin(*job, me, now);
+      if (!has_leader_) follow_.notify_one();
+      return job;
+    }
+    if (has_leader_) {
+      clock_.wait_until(lock, follow_, base::kForever,
+                        [this] { return stopping_ || !has_leader_; });
+      continue;
+    }
+    has_leader_ = true;
+    clock_.wait_until(lock, due_, earliest, [this] { return stopping_ || replanned_; });
+    has_leader_ = false;
+    replanned_ = false;
+  }
+  return nullptr;
+}
+
+/// The idle job that has been due longest. What is due but still running is skipped. `earliest`:
+/// when to look again.
+Job* Pool::pick(SteadyTime now, SteadyTime& earliest) {
+  Job* chosen = nullptr;
+  for (const auto& job : jobs_) {
+    if (job->due <= now && job->phase != Phase::kIdle) {
+      ++job->status.skipped;
+      job->plan(clock_.wall(), now);
+    }
+    if (job->due <= now && (chosen == nullptr || job->due < chosen->due)) chosen = job.get();
+    earliest = std::min(earliest, job->due);
+  }
+  return chosen;
+}
+
+void Pool::begin(Job& job, const std::shared_ptr<Worker>& me, SteadyTime now) {
+  job.phase = Phase::kRunning;
+  job.worker = me;
+  job.started = now;
+  job.began = clock_.wall();
+  job.stamp = base::to_unix_millis(job.batch_time(job.began));
+  job.plan(job.began, now);
+}
+
+/// Takes a returned run away from the watch. False when the watch was faster: the run is discarded,
+/// the thread ends.
+bool Pool::claim(Job& job, const Worker& me) {
+  {
+    const std::lock_guard guard(mutex_);
+    if (!me.written_off) {
+      job.phase = Phase::kFinishing;
+      return true;
+    }
+    job.phase = Phase::kIdle;
+    job.worker.reset();
+  }
+  log::info("monitor", "collector {}: the run that was left behind has returned", job.name);
+  return false;
+}
+
+void Pool::publish(Job& job, const Status& status) {
+  RunSink& sink = *job.sink;
+  const double seconds = to_seconds(clock_.steady() - job.started);
+  const Verdict verdict = judge(status);
+  const bool differs = sink.finish();
+  const std::size_t samples = sink.live().size();
+  sink.append(job.duration_id, seconds);
+  sink.append(job.success_id, verdict.outcome == "ok" ? 1 : 0);
+  std::uint64_t dropped = sink.dropped();
+  if (!push(job.group, job.stamp, sink.ids(), sink.values())) dropped += samples;
+  job.counters.runs.add();
+  if (verdict.outcome == "failed") job.counters.failures.add();
+  if (dropped > 0) job.counters.dropped.add(static_cast<double>(dropped));
+  settle(job, verdict, seconds, dropped, differs);
+}
+
+void Pool::settle(Job& job, const Verdict& verdict, double seconds, std::uint64_t dropped,
+                  bool differs) {
+  std::string before;
+  {
+    const std::lock_guard guard(mutex_);
+    before = job.status.outcome;
+    const Millis interval = job.effective_interval();
+    job.note_finished(verdict, seconds);
+    const auto live = job.sink->live();
+    job.status.samples = live.size();
+    job.status.dropped += dropped;
+    if (differs) job.live.assign(live.begin(), live.end());
+    if (job.effective_interval() != interval) {
+      job.plan(clock_.wall(), clock_.steady());
+      replanned_ = true;
+      due_.notify_one();
+    }
+    job.worker.reset();
+    job.phase = Phase::kIdle;
+  }
+  log_change(job, before, verdict);
+}
+
+bool Pool::push(std::uint32_t group, std::int64_t stamp, std::span<const knowledge::SeriesId> ids,
+                std::span<const double> values) {
+  const std::lock_guard guard(push_mutex_);
+  return ring_->push({.group = group, .time = stamp, .ids = ids, .values = values});
+}
+
+std::vector<CollectorStatus> Pool::status() const {
+  const SteadyTime now = clock_.steady();
+  std::vector<CollectorStatus> all;
+  all.reserve(jobs_.size());
+  const std::lock_guard guard(mutex_);
+  for (const auto& job : jobs_) {
+    all.push_back(job->status);
+    if (job->phase != Phase::kStuck) continue;
+    const auto stuck_for = std::chrono::floor<std::chrono::seconds>(now - job->started);
+    all.back().note = fmt::format("stuck for {}: not started again until that run returns",
+                                  base::format_duration(stuck_for));
+  }
+  return all;
+}
+
+bool Pool::warmed_up() const {
+  const std::lock_guard guard(mutex_);
+  return std::ranges::all_of(
+      jobs_, [](const auto& job) { return job->status.runs + job->status.stuck > 0; });
+}
+
+std::size_t Pool::abandoned() const {
+  const std::lock_guard guard(mutex_);
+  return stuck_threads();
+}
+
+}  // namespace nexus::monitor
