@@ -8,10 +8,12 @@ namespace nexus::monitor {
 extern const CollectorDescriptor kCpuCollector;
 extern const CollectorDescriptor kDiskstatsCollector;
 extern const CollectorDescriptor kFilefdCollector;
+extern const CollectorDescriptor kFilesystemCollector;
 extern const CollectorDescriptor kLoadavgCollector;
 extern const CollectorDescriptor kMeminfoCollector;
 extern const CollectorDescriptor kNetdevCollector;
 extern const CollectorDescriptor kPressureCollector;
+extern const CollectorDescriptor kProcessesCollector;
 extern const CollectorDescriptor kSockstatCollector;
 extern const CollectorDescriptor kStatCollector;
 extern const CollectorDescriptor kTimeCollector;

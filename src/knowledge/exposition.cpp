@@ -1,0 +1,167 @@
+#include "nexus/knowledge/exposition.hpp"
+
+#include <algorithm>
+#include <compare>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <optional>
+#include <tuple>
+
+#include "nexus/base/text.hpp"
+
+namespace nexus::knowledge {
+namespace {
+
+constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
+constexpr std::string_view kBucketBound = "le";
+constexpr std::string_view kQuantile = "quantile";
+
+enum class Escape { kHelp, kLabelValue };
+
+void append_escaped(std::string& out, std::string_view text, Escape escape) {
+  for (const char c : text) {
+    if (c == '\\') {
+      out += "\\\\";
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '"' && escape == Escape::kLabelValue) {
+      out += "\\\"";
+    } else {
+      out += c;
+    }
+  }
+}
+
+std::string make_head(const Labels& labels) {
+  std::string head(labels.metric());
+  char separator = '{';
+  for (const Label& label : labels) {
+    if (label.name == kMetricName) continue;
+    head += separator;
+    head.append(label.name).append("=\"");
+    append_escaped(head, label.value, Escape::kLabelValue);
+    head += '"';
+    separator = ',';
+  }
+  if (separator == ',') head += '}';
+  head += ' ';
+  return head;
+}
+
+std::string make_preamble(const Family& family) {
+  std::string preamble = "# HELP " + family.name + " ";
+  append_escaped(preamble, family.help, Escape::kHelp);
+  preamble.append("\n# TYPE ").append(family.name).append(" ").append(to_string(family.type)).append("\n");
+  return preamble;
+}
+
+bool is_compound(MetricType type) { return type == MetricType::kHistogram || type == MetricType::kSummary; }
+
+/// Labels without the name and without the bound that tells the lines of one histogram apart.
+std::vector<Label> plain_labels(const Labels& labels) {
+  std::vector<Label> plain;
+  for (const Label& label : labels) {
+    if (label.name != kMetricName && label.name != kBucketBound && label.name != kQuantile) plain.push_back(label);
+  }
+  return plain;
+}
+
+/// Lines of one histogram or summary stand together: buckets or quantiles with ascending bounds, then sum, then count.
+bool compound_less(const Labels& left, const Labels& right) {
+  if (const auto order = plain_labels(left) <=> plain_labels(right); order != 0) return order < 0;
+  const auto place = [](const Labels& labels) {
+    if (labels.metric().ends_with("_count")) return 2;
+    return labels.metric().ends_with("_sum") ? 1 : 0;
+  };
+  if (place(left) != place(right)) return place(left) < place(right);
+  const auto bound = [](const Labels& labels) {
+    const std::string_view le = labels.get(kBucketBound);
+    return base::parse_double(le.empty() ? labels.get(kQuantile) : le).value_or(0);
+  };
+  return bound(left) < bound(right);
+}
+
+}  // namespace
+
+struct Exposition::Impl {
+  struct Line {
+    SeriesId id;
+    const Family* family;
+    const Labels* labels;
+    std::string head;
+    double value = 0;
+    std::uint64_t round = 0;  // in which `value` was set
+  };
+
+  explicit Impl(const SeriesRegistry& r) : registry(r) {}
+
+  void learn(std::span<const ExposedSample> samples);
+  void sort();
+  void print();
+
+  const SeriesRegistry& registry;
+  std::vector<Line> lines;              // sorted as printed
+  std::vector<std::uint32_t> position;  // in `lines`, by series id; kNone for the unknown
+  std::map<const Family*, std::string> preambles;
+  std::uint64_t round = 0;
+  std::string out;
+};
+
+/// Makes lines for series that are seen for the first time.
+void Exposition::Impl::learn(std::span<const ExposedSample> samples) {
+  const std::size_t known = lines.size();
+  for (const ExposedSample& sample : samples) {
+    if (sample.id >= position.size()) position.resize(std::max<std::size_t>(sample.id + 1, position.size() * 2), kNone);
+    if (position[sample.id] != kNone) continue;
+    const Family& family = registry.family(registry.family_of(sample.id));
+    const Labels& labels = registry.labels(sample.id);
+    position[sample.id] = static_cast<std::uint32_t>(lines.size());
+    lines.push_back({.id = sample.id, .family = &family, .labels = &labels, .head = make_head(labels)});
+    if (!preambles.contains(&family)) preambles.emplace(&family, make_preamble(family));
+  }
+  if (lines.size() != known) sort();
+}
+
+void Exposition::Impl::sort() {
+  std::ranges::sort(lines, [](const Line& left, const Line& right) {
+    if (left.family != right.family) {
+      return std::tie(left.family->name, left.family) < std::tie(right.family->name, right.family);
+    }
+    if (is_compound(left.family->type)) return compound_less(*left.labels, *right.labels);
+    return *left.labels < *right.labels;
+  });
+  for (std::size_t i = 0; i < lines.size(); ++i) position[lines[i].id] = static_cast<std::uint32_t>(i);
+}
+
+void Exposition::Impl::print() {
+  out.clear();
+  const Family* current = nullptr;
+  for (const Line& line : lines) {
+    if (line.round != round) continue;
+    if (line.family != current) {
+      current = line.family;
+      out += preambles.find(current)->second;
+    }
+    out += line.head;
+    base::append_double(out, line.value);
+    out += '\n';
+  }
+}
+
+Exposition::Exposition(const SeriesRegistry& registry) : impl_(std::make_unique<Impl>(registry)) {}
+Exposition::~Exposition() = default;
+
+const std::string& Exposition::render(std::vector<ExposedSample>& samples) {
+  impl_->learn(samples);
+  ++impl_->round;
+  for (const ExposedSample& sample : samples) {
+    Impl::Line& line = impl_->lines[impl_->position[sample.id]];
+    line.value = sample.value;
+    line.round = impl_->round;
+  }
+  impl_->print();
+  return impl_->out;
+}
+
+}  // namespace nexus::knowledge

@@ -1,0 +1,170 @@
+// filesystem: size and use of every mounted filesystem, seen from process 1 where that is allowed.
+//
+// A mount that does not answer in time gets node_filesystem_device_error 1 and no further statfs
+// until it does (statfs_pool.hpp); the others are not affected.
+#include "monitor/collectors/filesystem.hpp"
+
+#include <array>
+#include <set>
+#include <tuple>
+
+#include "monitor/collectors.hpp"
+#include "monitor/families.hpp"
+#include "monitor/mountinfo.hpp"
+#include "monitor/name_filter.hpp"
+#include "monitor/parse.hpp"
+#include "nexus/host/file.hpp"
+
+namespace nexus::monitor {
+namespace {
+
+constexpr std::array kOptions = {
+    OptionDescriptor{"mount_points_exclude", OptionType::kRegex,
+                     "'^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/"
+                     "storage/.+)($|/)'",
+                     "Mount points that are left out."},
+    OptionDescriptor{"fs_types_exclude", OptionType::kRegex,
+                     "'^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|"
+                     "hugetlbfs|iso9660|"
+                     "mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|"
+                     "squashfs|sysfs|tracefs)$'",
+                     "Filesystem types that are left out."},
+    OptionDescriptor{
+        "mount_timeout", OptionType::kDuration, "'1s'",
+        "How long a run waits for the answers of all mounts. Below the deadline of the collector."},
+};
+
+constexpr std::array kMetrics = {
+    MetricDescriptor{"node_filesystem_device_error", MetricType::kGauge,
+                     "Whether an error occurred while getting statistics for the given device."},
+    MetricDescriptor{"node_filesystem_size_bytes", MetricType::kGauge, "Filesystem size in bytes."},
+    MetricDescriptor{"node_filesystem_free_bytes", MetricType::kGauge,
+                     "Filesystem free space in bytes."},
+    MetricDescriptor{"node_filesystem_avail_bytes", MetricType::kGauge,
+                     "Filesystem space available to non-root users in bytes."},
+    MetricDescriptor{"node_filesystem_files", MetricType::kGauge, "Filesystem total file nodes."},
+    MetricDescriptor{"node_filesystem_files_free", MetricType::kGauge,
+                     "Filesystem total free file nodes."},
+    MetricDescriptor{"node_filesystem_readonly", MetricType::kGauge,
+                     "Filesystem read-only status."},
+};
+
+// Mounts that hang at the same time and still leave a helper for the healthy ones.
+constexpr std::size_t kMaxHelpers = 16;
+
+class FilesystemCollector final : public Collector {
+ public:
+  FilesystemCollector(const CollectorContext& context, NameFilter points, NameFilter types,
+                      StatfsFunction statfs)
+      : clock_(context.clock),
+        roots_(context.roots),
+        points_(std::move(points)),
+        types_(std::move(types)),
+        timeout_(option_duration(context, kFilesystemCollector, "mount_timeout")),
+        families_(families_of(context.registry, kMetrics)),
+        pool_(context.clock, std::move(statfs), kMaxHelpers) {}
+
+  Status collect(Sink& sink) override {
+    if (Status read = read_mounts(); !read) return read;
+    pool_.probe(paths_, clock_.steady() + timeout_, answers_);
+    for (std::size_t i = 0; i < mounts_.size(); ++i) add(sink, mounts_[i], answers_[i]);
+    return complaint_;
+  }
+
+ private:
+  Status read_mounts() {
+    std::string path = roots_.proc("1/mountinfo");
+    auto text = buffer_.read(path);
+    if (!text) {
+      path = roots_.proc("self/mountinfo");
+      text = buffer_.read(path);
+    }
+    if (!text) return propagate(std::move(text));
+    if (*text == text_) return {};
+    text_ = *text;
+    parse(path);
+    return {};
+  }
+
+  void parse(const std::string& path) {
+    mounts_.clear();
+    paths_.clear();
+    std::set<std::tuple<std::string, std::string, std::string>> seen;
+    Complaints complaints;
+    Lines lines(text_);
+    for (std::string_view line; lines.next(line);) {
+      std::optional<Mount> mount = parse_mountinfo_line(line);
+      if (!mount) {
+        complaints.add(path, lines.number(), "a line of mountinfo", line);
+        continue;
+      }
+      strip_root(mount->mountpoint);
+      if (!points_.accepts(mount->mountpoint) || !types_.accepts(mount->fstype)) continue;
+      if (!seen.emplace(mount->device, mount->mountpoint, mount->fstype).second) continue;
+      paths_.push_back(roots_.root(mount->mountpoint));
+      mounts_.push_back(std::move(*mount));
+    }
+    complaint_ = complaints.take();
+  }
+
+  /// In a container that sees the host below rootfs, the host's mount points carry that prefix.
+  void strip_root(std::string& mountpoint) const {
+    if (roots_.rootfs == "/" || !mountpoint.starts_with(roots_.rootfs)) return;
+    const std::string_view rest = std::string_view(mountpoint).substr(roots_.rootfs.size());
+    if (rest.empty()) {
+      mountpoint = "/";
+    } else if (rest.front() == '/') {
+      mountpoint = std::string(rest);
+    }
+  }
+
+  void add(Sink& sink, const Mount& mount, const StatfsAnswer& answer) const {
+    const std::array<LabelView, 3> labels = {
+        {{"device", mount.device}, {"fstype", mount.fstype}, {"mountpoint", mount.mountpoint}}};
+    const bool is_ok = answer.kind == StatfsAnswer::Kind::kOk;
+    sink.add(families_[0], labels, is_ok ? 0 : 1);
+    if (!is_ok) return;
+    const std::array values = {answer.usage.size,       answer.usage.free,
+                               answer.usage.available,  answer.usage.files,
+                               answer.usage.files_free, mount.readonly ? 1.0 : 0.0};
+    for (std::size_t i = 0; i < values.size(); ++i) sink.add(families_[i + 1], labels, values[i]);
+  }
+
+  Clock& clock_;
+  const host::Roots roots_;
+  const NameFilter points_;
+  const NameFilter types_;
+  const Millis timeout_;
+  const std::array<FamilyId, kMetrics.size()> families_;
+  StatfsPool pool_;
+  host::FileBuffer buffer_;
+  std::string text_;  // that mounts_, paths_ and complaint_ were made from
+  std::vector<Mount> mounts_;
+  std::vector<std::string> paths_;
+  std::vector<StatfsAnswer> answers_;
+  Status complaint_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Collector>> make_filesystem(const CollectorContext& context,
+                                                   StatfsFunction statfs) {
+  auto points =
+      NameFilter::make("", option_string(context, kFilesystemCollector, "mount_points_exclude"));
+  if (!points) return propagate(std::move(points), "mount_points_exclude");
+  auto types =
+      NameFilter::make("", option_string(context, kFilesystemCollector, "fs_types_exclude"));
+  if (!types) return propagate(std::move(types), "fs_types_exclude");
+  return std::make_unique<FilesystemCollector>(context, std::move(*points), std::move(*types),
+                                               std::move(statfs));
+}
+
+const CollectorDescriptor kFilesystemCollector = {
+    .name = "filesystem",
+    .help = "Size, use and errors of every mounted filesystem.",
+    .options = kOptions,
+    .metrics = kMetrics,
+    .make = [](const CollectorContext& context) { return make_filesystem(context, system_statfs); },
+};
+
+}  // namespace nexus::monitor

@@ -1,0 +1,24 @@
+// The lines of /proc/PID/mountinfo (proc(5)).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace nexus::monitor {
+
+struct Mount {
+  std::string device;
+  std::string mountpoint;
+  std::string fstype;
+  bool readonly = false;
+  bool operator==(const Mount&) const = default;
+};
+
+/// Nothing when the line is not one of mountinfo.
+[[nodiscard]] std::optional<Mount> parse_mountinfo_line(std::string_view line);
+
+/// Undoes the kernel's escapes: \040 for a space, \134 for a backslash, ...
+[[nodiscard]] std::string unescape_octal(std::string_view text);
+
+}  // namespace nexus::monitor
