@@ -94,6 +94,7 @@ class IsolationForest::Grower {
         limit_(depth_limit(subsample)),
         random_(seed),
         order_(rows_.size() / dimensions),
+        right_(subsample),
         features_(dimensions) {
     for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<std::uint32_t>(i);
     for (std::size_t i = 0; i < dimensions; ++i) features_[i] = static_cast<std::uint16_t>(i);
@@ -125,13 +126,26 @@ class IsolationForest::Grower {
       flat_.leaf(at, depth, static_cast<std::uint32_t>(rows.size()));
       return;
     }
-    const auto middle = std::partition(rows.begin(), rows.end(), [&](std::uint32_t row) {
-      return value(row, split->feature) <= split->cut;
-    });
-    const auto left = static_cast<std::size_t>(middle - rows.begin());
+    const std::size_t left = partition(rows, *split);
     const std::uint32_t child = flat_.split(at, split->feature, split->cut);
     grow(child, depth + 1, rows.first(left));
     grow(child + 1, depth + 1, rows.subspan(left));
+  }
+
+  /// Puts the rows of the left side first. Each row is written to both sides and one of the ends
+  /// moves: which one is a coin toss, and a branch on it would be mispredicted half the time.
+  std::size_t partition(std::span<std::uint32_t> rows, const Split& split) {
+    std::size_t left = 0;
+    std::size_t right = 0;
+    for (const std::uint32_t row : rows) {
+      const bool goes_left = value(row, split.feature) <= split.cut;
+      rows[left] = row;
+      right_[right] = row;
+      left += goes_left ? 1 : 0;
+      right += goes_left ? 0 : 1;
+    }
+    std::copy_n(right_.begin(), right, rows.begin() + static_cast<std::ptrdiff_t>(left));
+    return left;
   }
 
   /// A feature drawn among those that are not constant in these rows; none when all are.
@@ -165,6 +179,7 @@ class IsolationForest::Grower {
   const std::uint32_t limit_;
   Random random_;
   std::vector<std::uint32_t> order_;
+  std::vector<std::uint32_t> right_;
   std::vector<std::uint16_t> features_;
 };
 
@@ -265,6 +280,7 @@ double IsolationForest::path_length(const float* row) const noexcept {
       depth = std::max(depth, trees_[tree + k].depth);
     }
     for (; depth > 0; --depth) {
+#pragma GCC unroll 10
       for (std::size_t k = 0; k < kTogether; ++k) {
         const FlatNode& node = root[k][at[k]];
         at[k] = node.child + static_cast<std::uint32_t>(row[node.feature] > node.cut);
