@@ -62,6 +62,7 @@ class Secret {
 using ParameterValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>>;
 using Parameters = std::map<std::string, ParameterValue, std::less<>>;
 using StringMap = std::map<std::string, std::string, std::less<>>;
+using Places = std::map<std::string, Where, std::less<>>;  // of keys, for complaints; never compared
 
 enum class Role { kNone, kViewer, kOperator, kAdministrator };
 enum class Severity { kInfo, kWarning, kCritical };
@@ -113,6 +114,7 @@ struct CollectorConfig {
   std::optional<Millis> deadline;   // unset: [collect] deadline
   Parameters options;               // checked against the collector's descriptor
   Where where;
+  Places option_places;
   bool operator==(const CollectorConfig& o) const {
     return enabled == o.enabled && interval == o.interval && deadline == o.deadline && options == o.options;
   }
@@ -238,6 +240,8 @@ struct RemedyConfig {
   std::optional<Millis> timeout;           // unset: [operations] action_timeout
   bool enabled = true;
   Where where;
+  Where action_place;
+  Places parameter_places;
   bool operator==(const RemedyConfig& o) const {
     return name == o.name && on == o.on && action == o.action && target == o.target && parameters == o.parameters &&
            priority == o.priority && mode == o.mode && cooldown == o.cooldown && max_attempts == o.max_attempts &&
@@ -275,7 +279,7 @@ struct Config {
   AuthSection auth;
   CollectSection collect;
   HistorySection history;
-  std::vector<VitalConfig> vitals;    // the shipped ones first, then the user's; a user's may only switch a shipped one off or replace its thresholds
+  std::vector<VitalConfig> vitals;    // the shipped ones first (with what the user replaced), then the user's
   ForecastSection forecast;
   AnomalySection anomaly;
   std::vector<AlertConfig> alerts;

@@ -1,9 +1,10 @@
 // From agent.toml, conf.d/*.toml, the environment and flags to a Config, with every problem found, at once.
 //
 // Order, later wins: defaults, FILE, the conf.d directory beside it (files in name order; arrays of tables such as
-// [[vital]] append, other keys override), environment variables (DESIGN.md section 7), overrides from flags. An empty
+// [[vital]] and the list [services] watch append, other keys override), environment variables (DESIGN.md section 7), overrides from flags. An empty
 // file is valid. Unknown keys, wrong types, impossible values, duplicate names and unreadable secret files are problems
-// with file, line, column and what was expected. Secrets never appear in a message.
+// with file, line, column and what was expected. Secrets never appear in a message. A syntax error costs its statement,
+// not the rest of the file.
 //
 // What only higher rooms know (PromQL, plugin names and options) is checked by agent/check, which reports Problems too.
 // Thread safety: pure functions of their arguments and the files.
@@ -21,7 +22,8 @@ namespace nexus::config {
 struct LoadOptions {
   std::string file = "/etc/nexus/agent.toml";
   bool file_must_exist = true;
-  /// Looks an environment variable up; injected so that tests do not touch the process.
+  /// Looks an environment variable up (the daemon gives process_environment); injected so that tests do not touch the
+  /// process. Unset: there is no environment. Empty variables count as absent.
   std::function<std::optional<std::string>(const std::string&)> environment;
   /// Dotted keys from flags, e.g. {"agent.data_dir", "/tmp/x"}; values are parsed as TOML, or taken as a string.
   std::vector<std::pair<std::string, std::string>> overrides;
@@ -41,7 +43,7 @@ struct Loaded {
 /// The environment of this process.
 [[nodiscard]] std::optional<std::string> process_environment(const std::string& name);
 
-/// The TOML of the vitals that ship inside the binary (the same table is shown, commented, in etc/agent.toml).
+/// The vitals that ship inside the binary (the same table is shown, commented, in etc/agent.toml).
 [[nodiscard]] const std::vector<VitalConfig>& default_vitals();
 
 /// What differs between two configurations, by section name ("http", "vital", ...), for the reload log.

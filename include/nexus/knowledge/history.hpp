@@ -1,12 +1,14 @@
 // History: all samples of the last while, compressed in memory, bounded by age and by bytes.
 //
-// Series of one group (one collector) share one time column per block. Values are compressed per series and block with
-// the smallest of a few lossless encodings; every bit of every double comes back. Blocks are immutable once sealed;
-// the open block of a group is read through a consistent copy. See src/knowledge/README.md for the block format.
+// Series of one group (one collector) share one time column per block. Values are compressed per
+// series and block with the smallest of a few lossless encodings; every bit of every double comes
+// back. Blocks are immutable once sealed; the open block of a group is read through a consistent
+// copy. See src/knowledge/README.md for the block format.
 //
-// Invariants: (1) one writer (the ingest thread) calls append() and maintain(); (2) readers never block the writer for
-// longer than a pointer copy, and never see a torn block; (3) retention drops whole blocks and never frees what a reader
-// holds; (4) a batch that is not newer than its group's last is refused and counted (Prometheus's out-of-order rule).
+// Invariants: (1) one writer (the ingest thread) calls append() and maintain(); (2) readers never
+// block the writer for longer than a pointer copy, and never see a torn block; (3) retention drops
+// whole blocks and never frees what a reader holds; (4) a batch that is not newer than its group's
+// last is refused and counted (Prometheus's out-of-order rule).
 #pragma once
 
 #include <cstdint>
@@ -29,14 +31,14 @@ struct HistoryLimits {
 };
 
 struct HistoryStats {
-  std::uint64_t series = 0;              // with at least one sample held
-  std::uint64_t samples = 0;             // held
-  std::uint64_t bytes = 0;               // compressed, headers included
-  std::uint64_t appended = 0;            // samples, since start
-  std::uint64_t out_of_order = 0;        // samples refused
-  std::uint64_t dropped_by_age = 0;      // samples
-  std::uint64_t dropped_by_size = 0;     // samples
-  std::int64_t oldest = 0;               // time of the oldest sample held, 0 when empty
+  std::uint64_t series = 0;           // with at least one sample held
+  std::uint64_t samples = 0;          // held
+  std::uint64_t bytes = 0;            // compressed, headers included
+  std::uint64_t appended = 0;         // samples, since start
+  std::uint64_t out_of_order = 0;     // samples refused
+  std::uint64_t dropped_by_age = 0;   // samples
+  std::uint64_t dropped_by_size = 0;  // samples
+  std::int64_t oldest = 0;            // time of the oldest sample held, 0 when empty
   std::int64_t newest = 0;
 };
 
@@ -64,7 +66,8 @@ class History final : public Queryable {
   /// The newest sample of a series, stale markers included.
   [[nodiscard]] std::optional<Sample> latest(SeriesId id) const;
   /// Every series whose newest sample is after `since` and no stale marker, ascending by id.
-  void for_each_latest(std::int64_t since, const std::function<void(SeriesId, Sample)>& visit) const;
+  void for_each_latest(std::int64_t since,
+                       const std::function<void(SeriesId, Sample)>& visit) const;
   [[nodiscard]] HistoryStats stats() const;
 
  private:

@@ -1,7 +1,8 @@
-// Labels: what names a series. A sorted list of name=value pairs, the metric's name among them as __name__.
+// Labels: what names a series. A sorted list of name=value pairs, the metric's name among them as
+// __name__.
 //
-// Invariants: sorted by name, no name twice, no empty value (as in Prometheus an empty value is no label), valid UTF-8.
-// Thread safety: plain values.
+// Invariants: sorted by name, no name twice, no empty value (as in Prometheus an empty value is no
+// label), valid UTF-8. Thread safety: plain values.
 #pragma once
 
 #include <compare>
@@ -37,7 +38,8 @@ struct Label {
 class Labels {
  public:
   Labels() = default;
-  /// Sorts; drops empty values; of two equal names the last wins; invalid UTF-8 is replaced by U+FFFD.
+  /// Sorts; drops empty values; of two equal names the last wins; invalid UTF-8 is replaced by
+  /// U+FFFD.
   explicit Labels(std::vector<Label> labels);
   Labels(std::string_view metric, std::span<const LabelView> labels);
   Labels(std::string_view metric, std::initializer_list<LabelView> labels);
@@ -48,6 +50,7 @@ class Labels {
   [[nodiscard]] std::size_t size() const noexcept { return labels_.size(); }
   [[nodiscard]] auto begin() const noexcept { return labels_.begin(); }
   [[nodiscard]] auto end() const noexcept { return labels_.end(); }
+  /// Seeded once a process: for hash tables, never to be stored.
   [[nodiscard]] std::uint64_t hash() const noexcept;
 
   /// A copy without / with only / with one more label.
@@ -66,8 +69,8 @@ class Labels {
 
 enum class MatchOp { kEqual, kNotEqual, kRegex, kNotRegex };
 
-/// One condition on a label, e.g. `mode!~"idle|iowait"`. Regular expressions are RE2, anchored at both ends, and `.`
-/// matches newlines (Prometheus 3). An absent label has the empty value.
+/// One condition on a label, e.g. `mode!~"idle|iowait"`. Regular expressions are RE2, anchored at
+/// both ends, and `.` matches newlines (Prometheus 3). An absent label has the empty value.
 class Matcher {
  public:
   [[nodiscard]] static Result<Matcher> make(std::string name, MatchOp op, std::string value);
@@ -77,10 +80,13 @@ class Matcher {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] MatchOp op() const noexcept { return op_; }
   [[nodiscard]] const std::string& value() const noexcept { return value_; }
-  bool operator==(const Matcher& o) const { return name_ == o.name_ && op_ == o.op_ && value_ == o.value_; }
+  bool operator==(const Matcher& o) const {
+    return name_ == o.name_ && op_ == o.op_ && value_ == o.value_;
+  }
 
  private:
-  Matcher(std::string name, MatchOp op, std::string value) : name_(std::move(name)), op_(op), value_(std::move(value)) {}
+  Matcher(std::string name, MatchOp op, std::string value)
+      : name_(std::move(name)), op_(op), value_(std::move(value)) {}
 
   std::string name_;
   MatchOp op_;

@@ -1,7 +1,8 @@
-// Queryable: what PromQL evaluates over. Implemented by History (memory now, disk and tiers later) and by tests.
+// Queryable: what PromQL evaluates over. Implemented by History (memory now, disk and tiers later)
+// and by tests.
 //
-// Times are milliseconds since the epoch. Ranges are open on the left and closed on the right, as in Prometheus 3.
-// Thread safety: all members, any thread; results are immutable snapshots.
+// Times are milliseconds since the epoch. Ranges are open on the left and closed on the right, as
+// in Prometheus 3. Thread safety: all members, any thread; results are immutable snapshots.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@
 
 namespace nexus::knowledge {
 
-/// Samples of one series, ascending by time. Reused between reads so that the steady state allocates nothing.
+/// Samples of one series, ascending by time. Reused between reads so that the steady state
+/// allocates nothing.
 struct Column {
   std::vector<std::int64_t> times;
   std::vector<double> values;
@@ -28,7 +30,8 @@ class Queryable {
  public:
   virtual ~Queryable() = default;
   /// Series that satisfy every matcher and may hold samples in (start, end].
-  [[nodiscard]] virtual std::vector<SeriesId> select(std::span<const Matcher> matchers, std::int64_t start,
+  [[nodiscard]] virtual std::vector<SeriesId> select(std::span<const Matcher> matchers,
+                                                     std::int64_t start,
                                                      std::int64_t end) const = 0;
   [[nodiscard]] virtual const Labels& labels(SeriesId id) const = 0;
   /// Appends the samples with start < time <= end to `out`, stale markers included.

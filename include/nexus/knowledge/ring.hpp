@@ -1,12 +1,13 @@
 // SampleRing: from one producer thread to the ingest thread without a lock.
 //
-// A bounded single-producer single-consumer ring of batches. A batch is one time, and n (series, value) pairs; all of it
-// becomes visible with one atomic store. push() never blocks: when the batch does not fit it is refused whole and
-// counted. After folly's ProducerConsumerQueue, with the peer's index cached on each side.
+// A bounded single-producer single-consumer ring of batches. A batch is one time, and n (series,
+// value) pairs; all of it becomes visible with one atomic store. push() never blocks: when the
+// batch does not fit it is refused whole and counted. After folly's ProducerConsumerQueue, with the
+// peer's index cached on each side.
 //
-// Rings gives each producer thread a ring of its own and lets one consumer drain them all; a ring whose producer left
-// is removed once it is empty. Thread safety: push() by the ring's producer only, drain() by one consumer only,
-// add()/refused() by any thread. Steady state: no allocation.
+// Rings gives each producer thread a ring of its own and lets one consumer drain them all; a ring
+// whose producer left is removed once it is empty. Thread safety: push() by the ring's producer
+// only, drain() by one consumer only, add()/refused() by any thread. Steady state: no allocation.
 #pragma once
 
 #include <atomic>
@@ -21,8 +22,9 @@
 
 namespace nexus::knowledge {
 
-/// Samples of one collector run. All share one time, in milliseconds since the epoch. `group` names the producer (a
-/// collector, the vitals, ...): series of one group are stored with one shared time column.
+/// Samples of one collector run. All share one time, in milliseconds since the epoch. `group` names
+/// the producer (a collector, the vitals, ...): series of one group are stored with one shared time
+/// column.
 struct BatchView {
   std::uint32_t group = 0;
   std::int64_t time = 0;
@@ -32,12 +34,15 @@ struct BatchView {
 
 class SampleRing {
  public:
-  /// `capacity` in samples; rounded up to a power of two.
+  /// `capacity` in samples, rounded up to a power of two: a batch of that size fits into an empty
+  /// ring, and about a third more samples fit in smaller ones.
   explicit SampleRing(std::size_t capacity);
   ~SampleRing();
 
+  /// False when the batch was refused. An empty batch is accepted and dropped.
   [[nodiscard]] bool push(const BatchView& batch) noexcept;
-  /// Calls `sink` for every batch that is there; the spans are valid during the call. Returns the number of samples.
+  /// Calls `sink` for every batch that is there; the spans are valid during the call. Returns the
+  /// number of samples.
   std::size_t drain(const std::function<void(const BatchView&)>& sink);
 
   [[nodiscard]] std::uint64_t refused_batches() const noexcept;
@@ -57,13 +62,22 @@ class Rings {
   std::size_t drain(const std::function<void(const BatchView&)>& sink);
   [[nodiscard]] std::uint64_t refused_batches() const;
   [[nodiscard]] std::uint64_t refused_samples() const;
+  /// Rings not yet removed.
+  [[nodiscard]] std::size_t size() const;
 
  private:
+  struct Entry {
+    explicit Entry(std::size_t capacity) : ring(capacity) {}
+    SampleRing ring;
+    std::atomic<bool> retired{false};  // set once the producer let go of it
+  };
+
   const std::size_t capacity_;
   mutable std::mutex mutex_;
-  std::vector<std::shared_ptr<SampleRing>> rings_;
-  std::uint64_t retired_batches_ = 0;  // counters of rings that are gone
-  std::uint64_t retired_samples_ = 0;
+  std::vector<std::shared_ptr<Entry>> rings_;  // guarded by mutex_
+  std::uint64_t retired_batches_ = 0;          // counters of rings that are gone; guarded by mutex_
+  std::uint64_t retired_samples_ = 0;          // guarded by mutex_
+  std::vector<std::shared_ptr<Entry>> draining_;  // the consumer's own, kept for its capacity
 };
 
 }  // namespace nexus::knowledge

@@ -1,9 +1,9 @@
 // SelfMetrics: the agent's own metrics (`nexus_*`), over prometheus-cpp's core registry.
 //
-// Handles are cheap to copy and lock-free to use; they stay valid as long as the SelfMetrics they came from. The
-// `agent` collector copies all of them into the history, so they are on /metrics and in PromQL like every other series.
-// Cardinality: label values must come from a closed set (collector names, outcomes), never from input.
-// Thread safety: all members, any thread.
+// Handles are cheap to copy and lock-free to use; they stay valid as long as the SelfMetrics they
+// came from. The `agent` collector copies all of them into the history, so they are on /metrics and
+// in PromQL like every other series. Cardinality: label values must come from a closed set
+// (collector names, outcomes), never from input. Thread safety: all members, any thread.
 #pragma once
 
 #include <functional>
@@ -47,8 +47,10 @@ class SelfMetrics {
   ~SelfMetrics();
 
   /// Same name and labels: same counter. Names end in _total for counters.
-  [[nodiscard]] Counter counter(std::string_view name, std::string_view help, std::initializer_list<LabelView> labels = {});
-  [[nodiscard]] Gauge gauge(std::string_view name, std::string_view help, std::initializer_list<LabelView> labels = {});
+  [[nodiscard]] Counter counter(std::string_view name, std::string_view help,
+                                std::initializer_list<LabelView> labels = {});
+  [[nodiscard]] Gauge gauge(std::string_view name, std::string_view help,
+                            std::initializer_list<LabelView> labels = {});
 
   struct Reading {
     std::string_view name;

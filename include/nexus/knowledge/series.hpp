@@ -1,8 +1,10 @@
-// SeriesRegistry: every series, interned once to a 32-bit id, and the families (name, type, help) they belong to.
+// SeriesRegistry: every series, interned once to a 32-bit id, and the families (name, type, help)
+// they belong to.
 //
-// Invariants: (1) an id never changes its meaning; (2) references returned by labels() and family() stay valid as long
-// as the registry lives; (3) interning a known series allocates nothing; (4) never more than the stated number of series:
-// what is over is refused and counted. Thread safety: all members, any thread.
+// Invariants: (1) an id never changes its meaning; (2) references returned by labels() and family()
+// stay valid as long as the registry lives; (3) interning a known series allocates nothing; (4)
+// never more than the stated number of series: what is over is refused and counted. Thread safety:
+// all members, any thread.
 #pragma once
 
 #include <cstdint>
@@ -36,14 +38,18 @@ class SeriesRegistry {
   SeriesRegistry(const SeriesRegistry&) = delete;
   SeriesRegistry& operator=(const SeriesRegistry&) = delete;
 
-  /// The family of that name; made when it is new. Type and help of the first caller stay.
+  /// The family of that name; made when it is new. Type and help of the first caller stay. There
+  /// are never more families than `max_series`: interning into one that is over the limit fails
+  /// with kExhausted.
   FamilyId family(std::string_view name, MetricType type, std::string_view help);
   [[nodiscard]] const Family& family(FamilyId id) const;
   [[nodiscard]] std::size_t families() const;
 
-  /// The series of `family` with these labels (without __name__). `metric` overrides the sample's name for the
-  /// _bucket, _sum and _count series of a histogram or summary. kExhausted when the limit is reached.
-  [[nodiscard]] Result<SeriesId> intern(FamilyId family, std::span<const LabelView> labels, std::string_view metric = {});
+  /// The series of `family` with these labels (without __name__). `metric` overrides the sample's
+  /// name for the _bucket, _sum and _count series of a histogram or summary. kExhausted when the
+  /// limit is reached.
+  [[nodiscard]] Result<SeriesId> intern(FamilyId family, std::span<const LabelView> labels,
+                                        std::string_view metric = {});
   /// The series with exactly these labels, of an untyped family made on demand.
   [[nodiscard]] Result<SeriesId> intern(const Labels& labels);
 
@@ -54,6 +60,7 @@ class SeriesRegistry {
   [[nodiscard]] std::vector<SeriesId> select(std::span<const Matcher> matchers) const;
 
   [[nodiscard]] std::size_t size() const;
+  [[nodiscard]] std::size_t limit() const noexcept;
   [[nodiscard]] std::uint64_t refused() const;  // interns refused by the limit so far
 
  private:

@@ -1,0 +1,62 @@
+#include <array>
+#include <utility>
+
+#include "nexus/config/load.hpp"
+
+namespace nexus::config {
+namespace {
+
+struct SectionDifference {
+  std::string_view name;
+  bool (*differs)(const Config&, const Config&);
+};
+
+template <auto Member>
+bool differs(const Config& before, const Config& after) {
+  return !(before.*Member == after.*Member);
+}
+
+constexpr std::array<SectionDifference, 14> kSections = {{
+    {"agent", differs<&Config::agent>},
+    {"http", differs<&Config::http>},
+    {"auth", differs<&Config::auth>},
+    {"collect", differs<&Config::collect>},
+    {"history", differs<&Config::history>},
+    {"vital", differs<&Config::vitals>},
+    {"forecast", differs<&Config::forecast>},
+    {"anomaly", differs<&Config::anomaly>},
+    {"alert", differs<&Config::alerts>},
+    {"operations", differs<&Config::operations>},
+    {"command", differs<&Config::commands>},
+    {"remedy", differs<&Config::remedies>},
+    {"guardrails", differs<&Config::guardrails>},
+    {"services", differs<&Config::services>},
+}};
+
+}  // namespace
+
+std::vector<std::string> changed_sections(const Config& before, const Config& after) {
+  std::vector<std::string> names;
+  for (const auto& section : kSections) {
+    if (section.differs(before, after)) names.emplace_back(section.name);
+  }
+  return names;
+}
+
+std::vector<std::string> needs_restart(const Config& before, const Config& after) {
+  std::vector<std::string> out;
+  const auto note = [&](bool changed, std::string_view what) {
+    if (changed) out.emplace_back(what);
+  };
+  note(before.agent.data_dir != after.agent.data_dir,
+       "agent.data_dir: the state database is open in the old one");
+  note(before.http.listen != after.http.listen, "http.listen: the sockets are bound at start");
+  const auto& old_roots = before.collect;
+  const auto& new_roots = after.collect;
+  note(old_roots.procfs != new_roots.procfs, "collect.procfs: collectors keep files below it open");
+  note(old_roots.sysfs != new_roots.sysfs, "collect.sysfs: collectors keep files below it open");
+  note(old_roots.rootfs != new_roots.rootfs, "collect.rootfs: collectors keep files below it open");
+  return out;
+}
+
+}  // namespace nexus::config

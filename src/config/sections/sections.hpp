@@ -1,0 +1,43 @@
+// The sections of agent.toml: one reader each, and the checks that need more than one key.
+//
+// A reader takes the root of one source (a file, the environment, the flags) and changes the
+// configuration as far as that source speaks about it; sources are read one after the other. The
+// checks run once, after the last source. A new section is one reader here and one line in
+// load.cpp's table. Thread safety: none; one load, one thread.
+#pragma once
+
+#include "config/section.hpp"
+
+namespace nexus::config {
+
+struct Reading {
+  const LoadOptions& options;
+  Report& report;
+  Config& config;
+};
+
+// server.cpp
+void read_agent(Section& root, Reading& reading);
+void read_http(Section& root, Reading& reading);
+void check_http(Reading& reading);
+// auth.cpp
+void read_auth(Section& root, Reading& reading);
+// measure.cpp
+void read_collect(Section& root, Reading& reading);
+void read_history(Section& root, Reading& reading);
+// analyze.cpp
+void read_vitals(Section& root, Reading& reading);
+void read_forecast(Section& root, Reading& reading);
+void read_anomaly(Section& root, Reading& reading);
+void read_alerts(Section& root, Reading& reading);
+// act.cpp
+void read_operations(Section& root, Reading& reading);
+void read_commands(Section& root, Reading& reading);
+void read_remedies(Section& root, Reading& reading);
+void read_guardrails(Section& root, Reading& reading);
+void check_guardrails(Reading& reading);
+// services.cpp
+void read_services(Section& root, Reading& reading);
+void check_services(Reading& reading);
+
+}  // namespace nexus::config

@@ -1,0 +1,99 @@
+// [services] watch.
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "config/sections/sections.hpp"
+#include "config/shapes.hpp"
+
+namespace nexus::config {
+namespace {
+
+constexpr std::string_view kWatchItem =
+    "the name of a unit, or a table such as {name = \"db.service\", depends_on = [\"disk.mount\"]}";
+
+void read_service_table(Section& section, ServiceConfig& service) {
+  section.require("name", kUnitName.expected);
+  section.text("name", service.name, kUnitName);
+  section.choice("kind", service.kind, {"systemd"});
+  section.texts("depends_on", service.depends_on, kUnitName);
+  for (auto& name : service.depends_on) name = with_unit_suffix(name);
+  section.finish();
+}
+
+bool read_service(Section& services, const Node& item, ServiceConfig& service) {
+  service.where = item.where;
+  if (const auto* table = item.as<Table>()) {
+    Section section = services.inner("watch", *table, item.where);
+    read_service_table(section, service);
+  } else if (const auto* name = item.as<std::string>();
+             name != nullptr && kUnitName.accepts(*name)) {
+    service.name = *name;
+  } else {
+    services.expect("watch", item, kWatchItem);
+  }
+  if (service.name.empty()) return false;
+  service.name = with_unit_suffix(service.name);
+  return true;
+}
+
+/// Walks the dependencies of a watched service and says which path leads back to where it is
+/// already standing.
+class CycleSearch {
+ public:
+  explicit CycleSearch(Reading& reading) : reading_(reading) {}
+
+  void visit(const ServiceConfig& service) {
+    const auto on_path = std::ranges::find(path_, service.name);
+    if (on_path != path_.end()) {
+      std::vector<std::string> circle(on_path, path_.end());
+      circle.push_back(service.name);
+      reading_.report.add(service.where,
+                          fmt::format("services.watch: depends_on goes in a circle: {}",
+                                      fmt::join(circle, " -> ")));
+      return;
+    }
+    if (std::ranges::find(done_, service.name) != done_.end()) return;
+    path_.push_back(service.name);
+    for (const auto& name : service.depends_on) {
+      const auto& all = reading_.config.services;
+      const auto next = std::ranges::find(all, name, &ServiceConfig::name);
+      if (next != all.end()) visit(*next);
+    }
+    path_.pop_back();
+    done_.push_back(service.name);
+  }
+
+ private:
+  Reading& reading_;
+  std::vector<std::string> path_;
+  std::vector<std::string> done_;
+};
+
+}  // namespace
+
+void read_services(Section& root, Reading& reading) {
+  root.table("services", [&](Section& services) {
+    const Node* watch = services.take("watch");
+    if (watch == nullptr) return;
+    const auto* items = watch->as<Array>();
+    if (items == nullptr) {
+      services.expect("watch", *watch, "an array of unit names or tables");
+      return;
+    }
+    for (const auto& item : *items) {
+      ServiceConfig service;
+      if (!read_service(services, item, service)) continue;
+      reading.report.claim("services.watch", service.name, service.where);
+      reading.config.services.push_back(std::move(service));
+    }
+  });
+}
+
+void check_services(Reading& reading) {
+  CycleSearch search(reading);
+  for (const auto& service : reading.config.services) search.visit(service);
+}
+
+}  // namespace nexus::config
