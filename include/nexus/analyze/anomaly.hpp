@@ -1,12 +1,19 @@
-// Anomalies: an isolation forest (Liu, Ting, Zhou: Isolation Forest, ICDM 2008) per vital, retrained on a sliding window.
+// Anomalies: an isolation forest (Liu, Ting, Zhou: Isolation Forest, ICDM 2008) per vital,
+// retrained on a sliding window.
 //
-// Definitions, as in the paper and scikit-learn: path length h(x) with the correction c(n) = 2 H(n-1) - 2 (n-1)/n for leaves
-// that hold n > 1 samples; anomaly score s(x) = 2^(-E[h(x)] / c(psi)); score_samples = -s; offset = the `contamination`
-// quantile of score_samples over the training data (-0.5 when contamination is "auto"); decision_function =
-// score_samples - offset: negative is anomalous.
+// Definitions, as in the paper and scikit-learn: path length h(x) with the correction c(n) = 2
+// H(n-1) - 2 (n-1)/n for leaves that hold n > 1 samples; anomaly score s(x) = 2^(-E[h(x)] /
+// c(psi)); score_samples = -s; offset = the `contamination` quantile of score_samples over the
+// training data (-0.5 when contamination is "auto"); decision_function = score_samples - offset:
+// negative is anomalous.
 //
-// IsolationForest is exact and deterministic for a seed; features are rows of `dimensions` doubles. Thread safety: fit()
-// and scoring of one object from one thread; a fitted forest is immutable and may be scored by many.
+// IsolationForest is exact and deterministic for a seed. As in scikit-learn features are compared
+// as 32-bit floats: rows are rounded first (values beyond a float are held at its largest), so
+// callers shift large values near zero themselves. Growing: `subsample` rows without replacement
+// per tree, depth at most ceil(log2(subsample)), a feature drawn among those that are not constant
+// in the node, a threshold uniform between its least and largest value there, left when value <=
+// threshold. Offsets differ between models: decision functions of two series do not compare. Thread
+// safety: a fitted forest is immutable and may be scored by many threads.
 #pragma once
 
 #include <cstdint>
@@ -35,36 +42,57 @@ class IsolationForest {
   /// A node of a given tree, for known-answer tests: children -1 for a leaf.
   struct Node {
     std::int32_t feature = -1;
-    double threshold = 0;       // left: value <= threshold
+    double threshold = 0;  // left: value <= threshold
     std::int32_t left = -1;
     std::int32_t right = -1;
     std::uint32_t samples = 0;  // of the subsample in a leaf
   };
 
-  /// `rows` holds n x dimensions values, row by row; all finite.
-  [[nodiscard]] static Result<IsolationForest> fit(std::span<const double> rows, std::size_t dimensions,
-                                                   const Options& options);
-  /// A forest of given trees (test vectors, later: saved models).
-  [[nodiscard]] static IsolationForest from_trees(std::vector<std::vector<Node>> trees, std::size_t dimensions,
-                                                  std::uint32_t subsample, double offset);
+  static constexpr std::size_t kMaxDimensions = 256;
+  static constexpr std::uint32_t kMaxSubsample = 32'768;
 
-  [[nodiscard]] double path_length(std::span<const double> row) const;        // E[h(x)]
-  [[nodiscard]] double anomaly_score(std::span<const double> row) const;      // s(x), 0 to 1
-  [[nodiscard]] double score_samples(std::span<const double> row) const { return -anomaly_score(row); }
-  [[nodiscard]] double decision_function(std::span<const double> row) const { return score_samples(row) - offset_; }
+  /// `rows` holds n x dimensions values, row by row; all finite (else kInvalidArgument), n at
+  /// least 2.
+  [[nodiscard]] static Result<IsolationForest> fit(std::span<const double> rows,
+                                                   std::size_t dimensions, const Options& options);
+  /// A forest of given trees (test vectors, later: saved models).
+  [[nodiscard]] static IsolationForest from_trees(std::vector<std::vector<Node>> trees,
+                                                  std::size_t dimensions, std::uint32_t subsample,
+                                                  double offset);
+
+  [[nodiscard]] double path_length(std::span<const double> row) const;    // E[h(x)]
+  [[nodiscard]] double anomaly_score(std::span<const double> row) const;  // s(x), 0 to 1
+  [[nodiscard]] double score_samples(std::span<const double> row) const {
+    return -anomaly_score(row);
+  }
+  [[nodiscard]] double decision_function(std::span<const double> row) const {
+    return score_samples(row) - offset_;
+  }
   [[nodiscard]] double offset() const noexcept { return offset_; }
   [[nodiscard]] std::size_t dimensions() const noexcept { return dimensions_; }
   [[nodiscard]] std::size_t bytes() const noexcept;
 
  private:
+  /// 8 bytes. An inner node: `cut` is the threshold, `child` the left child within its tree, the
+  /// right one follows it. A leaf: `cut` is a NaN whose low bits index leaf_paths_, `child` the
+  /// leaf itself, so that a walk that goes on stays.
   struct FlatNode {
-    double threshold;
-    std::int32_t feature;     // -1: leaf
-    std::int32_t right;       // the left child is the next node; for a leaf unused
-    double leaf_depth;        // depth + c(samples) of a leaf
+    float cut;
+    std::uint16_t child;
+    std::uint16_t feature;
   };
+  struct Tree {
+    std::uint32_t root = 0;
+    std::uint32_t depth = 0;  // edges to the deepest leaf
+  };
+  class Flattener;
+  class Grower;
+
+  [[nodiscard]] double path_length(const float* row) const noexcept;
+
   std::vector<FlatNode> nodes_;
-  std::vector<std::uint32_t> roots_;
+  std::vector<Tree> trees_;
+  std::vector<double> leaf_paths_;  // distinct values of depth + c(samples)
   std::size_t dimensions_ = 1;
   double normalizer_ = 1;  // c(psi)
   double offset_ = -0.5;
@@ -72,10 +100,10 @@ class IsolationForest {
 
 struct Anomaly {
   std::string metric_name;
-  knowledge::Labels labels;    // without __name__
+  knowledge::Labels labels;  // without __name__
   WallTime time{};
   double value = 0;
-  double anomaly_score = 0;    // decision function
+  double anomaly_score = 0;  // decision function
   Severity severity = Severity::kInfo;
   std::string description;
   std::vector<std::string> recommended_actions;
@@ -85,16 +113,18 @@ struct ModelStatus {
   std::string metric_name;
   knowledge::Labels labels;
   bool ready = false;
-  std::string state;        // "ready", "warming up: 12 of 256 samples"
+  std::string state;  // "ready", "warming up: 12 of 256 samples"
   WallTime trained{};
 };
 
 class AnomalyDetector {
  public:
-  AnomalyDetector(Clock& clock, const knowledge::Queryable& data, Book& book, knowledge::SelfMetrics& self);
+  AnomalyDetector(Clock& clock, const knowledge::Queryable& data, Book& book,
+                  knowledge::SelfMetrics& self);
   ~AnomalyDetector();
   void configure(const config::AnomalySection& section);
-  /// Scores the present value of every series of every vital that wants it; retrains what is due (a few per tick).
+  /// Scores the present value of every series of every vital that wants it; retrains what is due (a
+  /// few per tick).
   void tick(const VitalsSnapshot& vitals);
   /// Anomalies of the last hour, newest first, at most 1000.
   [[nodiscard]] std::shared_ptr<const std::vector<Anomaly>> anomalies() const;

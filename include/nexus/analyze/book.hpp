@@ -1,11 +1,12 @@
 // Book: all findings of every kind, and their life cycle.
 //
-// Analyzers report what they see; the book turns it into findings: pending until `for` has passed, firing as long as it is
-// seen (and `keep_firing_for` longer), resolved after that, forgotten `kKeepResolved` later. Bounded: over `max_findings`
-// the newcomer is refused and counted. Firing findings and `for` timers survive a restart (state database).
+// Analyzers report what they see; the book turns it into findings: pending until `for` has passed,
+// firing as long as it is seen (and `keep_firing_for` longer), resolved after that, forgotten
+// `kKeepResolved` later. Bounded: over `max_findings` the newcomer is refused and counted. Firing
+// findings and `for` timers survive a restart (state database).
 //
-// Thread safety: all members, any thread. Listeners are called without a lock, on the reporting thread, in order of the
-// transitions of one finding; they must not block.
+// Thread safety: all members, any thread. Listeners are called without a lock, on the reporting
+// thread, in order of the transitions of one finding; they must not block.
 #pragma once
 
 #include <cstdint>
@@ -29,11 +30,12 @@ class Book {
 
   /// Reads what was pending or firing from `db`.
   [[nodiscard]] static Result<std::unique_ptr<Book>> open(Clock& clock, knowledge::StateDb& db,
-                                                          knowledge::SelfMetrics& self, std::size_t max_findings = 10'000);
+                                                          knowledge::SelfMetrics& self,
+                                                          std::size_t max_findings = 10'000);
   ~Book();
 
-  /// Everything that `source` (one rule, one detector, ...) sees now. What it saw before and does not see any more goes
-  /// on to be resolved.
+  /// Everything that `source` (one rule, one detector, ...) sees now. What it saw before and does
+  /// not see any more goes on to be resolved.
   void observe(std::string_view source, const std::vector<Observation>& seen);
   /// One more observation of an event-driven source, leaving its others alone.
   void report(std::string_view source, const Observation& seen);

@@ -1,5 +1,6 @@
-// Finding: what analysis has to say. An alert, a vital beyond its threshold, a forecast that crosses one, an anomaly, a
-// failed service: one life cycle (pending, firing, resolved), one severity scale, a subject, evidence, a fingerprint.
+// Finding: what analysis has to say. An alert, a vital beyond its threshold, a forecast that
+// crosses one, an anomaly, a failed service: one life cycle (pending, firing, resolved), one
+// severity scale, a subject, evidence, a fingerprint.
 //
 // Thread safety: plain values.
 #pragma once
@@ -19,32 +20,34 @@ using config::StringMap;
 
 enum class FindingKind { kAlert, kVital, kForecast, kAnomaly, kService, kAgent };
 enum class FindingState { kPending, kFiring, kResolved };
-[[nodiscard]] std::string_view to_string(FindingKind kind) noexcept;    // alert vital forecast anomaly service agent
+[[nodiscard]] std::string_view to_string(
+    FindingKind kind) noexcept;  // alert vital forecast anomaly service agent
 [[nodiscard]] std::string_view to_string(FindingState state) noexcept;  // pending firing resolved
 
 struct Evidence {
-  std::string source;               // the expression, or the model
+  std::string source;  // the expression, or the model
   double value = 0;
   std::optional<double> threshold;
-  std::string text;                 // one sentence for people
+  std::string text;  // one sentence for people
 };
 
 /// What an analyzer sees at one moment; the Book makes findings of it.
 struct Observation {
   FindingKind kind = FindingKind::kAlert;
-  std::string name;        // "disk_usage_percent", "service_failed", an alert's name
+  std::string name;  // "disk_usage_percent", "service_failed", an alert's name
   Severity severity = Severity::kWarning;
-  std::string subject;     // what it is about: "web.service", "/var", "host"
+  std::string subject;  // what it is about: "web.service", "/var", "host"
   StringMap labels;
   StringMap annotations;
   Evidence evidence;
-  Millis pending{0};           // `for`
+  Millis pending{0};  // `for`
   Millis keep_firing_for{0};
-  SteadyTime received{};       // when the agent learned of it; measures detection to action
+  SteadyTime received{};  // when the agent learned of it; measures detection to action
 };
 
 struct Finding {
-  std::string fingerprint;  // 16 hexadecimal digits over kind, name and labels; stable over restarts
+  std::string
+      fingerprint;  // 16 hexadecimal digits over kind, name and labels; stable over restarts
   FindingKind kind = FindingKind::kAlert;
   std::string name;
   Severity severity = Severity::kWarning;
@@ -53,14 +56,15 @@ struct Finding {
   StringMap annotations;
   Evidence evidence;
   FindingState state = FindingState::kPending;
-  WallTime started{};                  // first seen in this episode
+  WallTime started{};  // first seen in this episode
   std::optional<WallTime> fired;
   WallTime last_seen{};
   std::optional<WallTime> resolved;
-  std::uint64_t episodes = 0;          // how often it has fired since it is known
+  std::uint64_t episodes = 0;  // how often it has fired since it is known
   SteadyTime received{};
 };
 
-[[nodiscard]] std::string fingerprint(FindingKind kind, std::string_view name, const StringMap& labels);
+[[nodiscard]] std::string fingerprint(FindingKind kind, std::string_view name,
+                                      const StringMap& labels);
 
 }  // namespace nexus::analyze

@@ -1,9 +1,10 @@
 // Forecasts for every vital: ordinary least squares on a rolling window.
 //
-// For a vital's series with n samples (t, y) in the window: slope, intercept, R squared, residual standard error s with
-// n - 2 degrees of freedom, and at lead h the prediction interval y(h) +- t(level, n-2) * s * sqrt(1 + 1/n + (h - mean t)^2 / Sxx)
-// (Draper and Smith, Applied Regression Analysis, ch. 1). Long windows are thinned evenly to at most kMaxPoints.
-// Values are kept inside the vital's natural bounds. Time to a threshold is given only when the trend moves toward it and
+// For a vital's series with n samples (t, y) in the window: slope, intercept, R squared, residual
+// standard error s with n - 2 degrees of freedom, and at lead h the prediction interval y(h) +-
+// t(level, n-2) * s * sqrt(1 + 1/n + (h - mean t)^2 / Sxx) (Draper and Smith, Applied Regression
+// Analysis, ch. 1). Long windows are thinned evenly to at most kMaxPoints. Values are kept inside
+// the vital's natural bounds. Time to a threshold is given only when the trend moves toward it and
 // the slope differs from zero at the chosen level; otherwise there is no date.
 // `confidence` is R squared, 0 to 1.
 //
@@ -24,38 +25,41 @@ namespace nexus::analyze {
 /// The fit of one straight line.
 struct LinearFit {
   std::size_t n = 0;
-  double slope = 0;        // per second
-  double intercept = 0;    // at the last time given
+  double slope = 0;      // per second
+  double intercept = 0;  // at the last time given
   double r_squared = 0;
-  double residual_error = 0;   // standard error s
-  double mean_x = 0;           // seconds relative to the last time (<= 0)
+  double residual_error = 0;  // standard error s
+  double mean_x = 0;          // seconds relative to the last time (<= 0)
   double sxx = 0;
-  [[nodiscard]] double at(double lead_seconds) const noexcept { return intercept + slope * lead_seconds; }
+  [[nodiscard]] double at(double lead_seconds) const noexcept {
+    return intercept + slope * lead_seconds;
+  }
   /// Half width of the prediction interval at a lead; `level` e.g. 0.95.
   [[nodiscard]] double half_width(double lead_seconds, double level) const;
   /// Two-sided p-value of "the slope is zero".
   [[nodiscard]] double slope_p_value() const;
 };
 /// Least squares; needs at least 3 points with distinct times, finite values only are used.
-[[nodiscard]] std::optional<LinearFit> fit_line(std::span<const std::int64_t> times_ms, std::span<const double> values);
+[[nodiscard]] std::optional<LinearFit> fit_line(std::span<const std::int64_t> times_ms,
+                                                std::span<const double> values);
 
 /// Quantile of Student's t distribution with `degrees` degrees of freedom, p in (0, 1).
 [[nodiscard]] double student_t_quantile(double p, double degrees);
 
 struct Prediction {
   std::string metric_name;
-  knowledge::Labels labels;   // without __name__
+  knowledge::Labels labels;  // without __name__
   std::string unit;
   double current_value = 0;
   double predicted_value = 0;
   double lower = 0;
   double upper = 0;
-  double confidence = 0;      // R squared
+  double confidence = 0;  // R squared
   double r_squared = 0;
   Millis horizon{};
-  std::string trend;          // rising, falling, stable
-  std::string risk_level;     // none, low, medium, high, critical
-  std::string model;          // linear_regression, or "warming up: 12 of 60 samples"
+  std::string trend;       // rising, falling, stable
+  std::string risk_level;  // none, low, medium, high, critical
+  std::string model;       // linear_regression, or "warming up: 12 of 60 samples"
   std::optional<double> seconds_to_warning;
   std::optional<double> seconds_to_critical;
   bool ready = false;
@@ -64,10 +68,12 @@ struct Prediction {
 
 class Forecaster {
  public:
-  Forecaster(Clock& clock, const knowledge::Queryable& data, Book& book, knowledge::SelfMetrics& self);
+  Forecaster(Clock& clock, const knowledge::Queryable& data, Book& book,
+             knowledge::SelfMetrics& self);
   ~Forecaster();
   void configure(const config::ForecastSection& section);
-  /// Forecasts every series of every vital that wants it, and reports crossings ahead as findings named
+  /// Forecasts every series of every vital that wants it, and reports crossings ahead as findings
+  /// named
   /// "<vital>_forecast".
   void tick(const VitalsSnapshot& vitals);
   [[nodiscard]] std::shared_ptr<const std::vector<Prediction>> predictions() const;

@@ -1,9 +1,9 @@
 // Rules: vitals (recording rules with thresholds) and [[alert]] rules, over PromQL.
 //
-// Vitals are evaluated every interval; each element of the result becomes a sample of the series `name{labels}` in the
-// history (through the rules' own ring) and, when a threshold is crossed, an observation named like the vital. An
-// evaluation error is counted, kept and shown; it stops no other rule.
-// Rules are compiled once; compile() reports every bad expression with its place.
+// Vitals are evaluated every interval; each element of the result becomes a sample of the series
+// `name{labels}` in the history (through the rules' own ring) and, when a threshold is crossed, an
+// observation named like the vital. An evaluation error is counted, kept and shown; it stops no
+// other rule. Rules are compiled once; compile() reports every bad expression with its place.
 //
 // Thread safety: tick() from one thread; snapshots from any.
 #pragma once
@@ -27,23 +27,23 @@ namespace nexus::analyze {
 
 /// One series of a vital as it stands.
 struct VitalValue {
-  knowledge::SeriesId series = 0;      // in the history
-  knowledge::Labels labels;            // with __name__ = the vital's name
+  knowledge::SeriesId series = 0;  // in the history
+  knowledge::Labels labels;        // with __name__ = the vital's name
   double value = 0;
   WallTime time{};
-  std::uint32_t vital = 0;             // index into RuleSet::vitals
-  std::optional<Severity> severity;    // of the threshold it is beyond, if any
+  std::uint32_t vital = 0;           // index into RuleSet::vitals
+  std::optional<Severity> severity;  // of the threshold it is beyond, if any
 };
 
 struct VitalsSnapshot {
   std::shared_ptr<const std::vector<config::VitalConfig>> definitions;
-  std::vector<VitalValue> values;      // by vital, then labels
+  std::vector<VitalValue> values;  // by vital, then labels
   WallTime time{};
 };
 
 struct RuleStatus {
   std::string name;
-  std::string error;           // of the last evaluation, empty when it went well
+  std::string error;  // of the last evaluation, empty when it went well
   double duration_seconds = 0;
   WallTime evaluated{};
 };
@@ -51,9 +51,10 @@ struct RuleStatus {
 /// All expressions parsed. Immutable.
 class RuleSet {
  public:
-  /// Problems name the place of each bad expression. Vitals must be of type vector or scalar, alerts of type vector or scalar.
-  [[nodiscard]] static std::shared_ptr<const RuleSet> compile(const config::Config& config,
-                                                              std::vector<config::Problem>& problems);
+  /// Problems name the place of each bad expression. Vitals must be of type vector or scalar,
+  /// alerts of type vector or scalar.
+  [[nodiscard]] static std::shared_ptr<const RuleSet> compile(
+      const config::Config& config, std::vector<config::Problem>& problems);
   struct CompiledVital {
     config::VitalConfig definition;
     knowledge::promql::Query query;

@@ -1,8 +1,9 @@
 // Services: from events of watched services to findings, at once, without polling.
 //
-// A service that enters `failed`, or that is down though nobody asked for it, is a finding "service_failed" with labels
-// {service, kind} and severity critical; it is cleared when the service is active again. A service that was stopped on
-// purpose (inactive with result success) is no finding. "service_unstable" (warning) when it restarts by itself.
+// A service that enters `failed`, or that is down though nobody asked for it, is a finding
+// "service_failed" with labels {service, kind} and severity critical; it is cleared when the
+// service is active again. A service that was stopped on purpose (inactive with result success) is
+// no finding. "service_unstable" (warning) when it restarts by itself.
 //
 // Thread safety: on_event() from any thread; it does not block.
 #pragma once

@@ -2,8 +2,10 @@
 // extrapolation of rate and increase, vector matching, IEEE arithmetic.
 //
 // Query is an immutable parsed expression, checked for types; parsing errors name the position (line:column, from 1).
-// What is not yet built is a parse error that says so, never a wrong number. Queries are bounded: at most
-// Limits::max_samples samples are touched and Limits::deadline is kept.
+// What is not yet built is a parse error that says so, never a wrong number. Queries are bounded: 64 KiB of text, 200
+// levels of nesting, Limits::max_samples samples touched, and Limits::cancelled is asked every 65,536 of them.
+// Errors of an evaluation: kInvalidArgument (times, steps), kConflict (duplicate series, many-to-many matches),
+// kExhausted (max_samples), kCancelled.
 //
 // Thread safety: Query is immutable and may be evaluated by several threads at once.
 #pragma once
@@ -80,6 +82,7 @@ class Query {
 [[nodiscard]] Result<std::vector<Matcher>> parse_selector(std::string_view text);
 
 /// True as `verify` and conditions understand it: a non-empty vector with any non-zero value, or a non-zero scalar.
+/// NaN is not true: it says that nothing is known.
 [[nodiscard]] bool is_true(const Value& value) noexcept;
 
 }  // namespace nexus::knowledge::promql

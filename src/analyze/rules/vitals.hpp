@@ -1,0 +1,62 @@
+// Vitals: evaluates them, records their series, reports thresholds.
+//
+// All samples of a tick go to the ring as one batch of group kVitalsGroup. A series that a vital
+// does not give any more gets one stale marker; a NaN counts as not given; a vital whose evaluation
+// failed keeps its series as they were. Thread safety: one thread, but snapshot() and status() any.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "analyze/rules/evaluator.hpp"
+#include "nexus/analyze/rules.hpp"
+
+namespace nexus::analyze {
+
+inline constexpr std::uint32_t kVitalsGroup = 1'000'000;
+
+/// Of the threshold that `value` has reached, the higher one first; reaching it counts as crossing.
+[[nodiscard]] std::optional<Severity> severity_of(const config::VitalConfig& vital, double value);
+
+class Vitals {
+ public:
+  Vitals(Clock& clock, const knowledge::Queryable& data, knowledge::SeriesRegistry& registry,
+         std::shared_ptr<knowledge::SampleRing> ring, Book& book, knowledge::SelfMetrics& self);
+
+  void adopt(std::shared_ptr<const RuleSet> rules);
+  void tick();
+
+  [[nodiscard]] std::shared_ptr<const VitalsSnapshot> snapshot() const;
+  [[nodiscard]] std::vector<RuleStatus> status() const;
+
+ private:
+  struct Live {
+    knowledge::FamilyId family = 0;
+    std::vector<knowledge::SeriesId> series;  // ascending, of the last good evaluation
+    RuleStatus status;
+  };
+
+  void evaluate(std::uint32_t index, WallTime now, std::vector<VitalValue>& out);
+  void record(const std::vector<VitalValue>& values, std::size_t first, Live& live);
+  void report(const RuleSet::CompiledVital& vital, std::span<const VitalValue> values);
+  void push(WallTime now);
+
+  Clock& clock_;
+  knowledge::SeriesRegistry& registry_;
+  std::shared_ptr<knowledge::SampleRing> ring_;
+  Book& book_;
+  Evaluator evaluator_;
+  knowledge::Counter refused_;
+
+  std::shared_ptr<const RuleSet> rules_;
+  std::vector<Live> live_;                // by vital
+  std::vector<knowledge::SeriesId> ids_;  // the batch
+  std::vector<double> values_;
+
+  mutable std::mutex mutex_;  // guards the two below
+  std::shared_ptr<const VitalsSnapshot> snapshot_;
+  std::vector<RuleStatus> status_;
+};
+
+}  // namespace nexus::analyze

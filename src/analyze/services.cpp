@@ -1,0 +1,135 @@
+#include "nexus/analyze/services.hpp"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <mutex>
+#include <set>
+
+namespace nexus::analyze {
+namespace {
+
+using knowledge::ServiceEvent;
+
+constexpr std::string_view kSource = "service:";
+constexpr Millis kUnstableFor{5 * 60'000};  // one restart by itself is told for so long
+
+enum class Verdict { kFailed, kUnstable, kActive, kStopped, kUndecided };
+
+/// "failed/exit-code": sub-state and result.
+struct Detail {
+  std::string_view sub_state;
+  std::string_view result;
+};
+
+Detail parse(std::string_view detail) {
+  const std::size_t slash = detail.find('/');
+  if (slash == std::string_view::npos) return {detail, {}};
+  return {detail.substr(0, slash), detail.substr(slash + 1)};
+}
+
+Verdict judge(const ServiceEvent& event) {
+  const Detail detail = parse(event.detail);
+  const bool good = detail.result.empty() || detail.result == "success";
+  if (event.state == "failed") return Verdict::kFailed;
+  if (event.state == "inactive") return good ? Verdict::kStopped : Verdict::kFailed;
+  if (event.state == "deactivating") return good ? Verdict::kStopped : Verdict::kUndecided;
+  if (event.state == "active" || event.state == "reloading") return Verdict::kActive;
+  if (event.state == "activating" && detail.sub_state.starts_with("auto-restart"))
+    return Verdict::kUnstable;
+  return Verdict::kUndecided;  // on the way, or unknown: what was said stands
+}
+
+StringMap labels_of(const ServiceEvent& event) {
+  StringMap labels = {{"service", event.service}, {"kind", event.kind}};
+  if (event.kind == "systemd") labels["unit"] = event.service;
+  return labels;
+}
+
+constexpr std::string_view kFailedName = "service_failed";
+constexpr std::string_view kUnstableName = "service_unstable";
+
+Observation observe(const ServiceEvent& event, bool failed) {
+  Observation seen;
+  seen.kind = FindingKind::kService;
+  seen.name = failed ? kFailedName : kUnstableName;
+  seen.severity = failed ? Severity::kCritical : Severity::kWarning;
+  seen.subject = event.service;
+  seen.labels = labels_of(event);
+  seen.keep_firing_for = failed ? Millis(0) : kUnstableFor;
+  seen.received = event.received;
+  seen.evidence.source = event.kind;
+  seen.evidence.value = 1;
+  seen.evidence.text = failed
+                           ? fmt::format("{} is {} ({})", event.service, event.state, event.detail)
+                           : fmt::format("{} is being restarted by {} ({})", event.service,
+                                         event.kind, event.detail);
+  seen.annotations = {{"summary", seen.evidence.text}};
+  return seen;
+}
+
+}  // namespace
+
+struct Services::Impl {
+  explicit Impl(Book& b) : book(b) {}
+
+  void clear(const ServiceEvent& event, std::string_view name) {
+    book.clear(source_of(event.service),
+               fingerprint(FindingKind::kService, name, labels_of(event)));
+  }
+  static std::string source_of(std::string_view service) {
+    return fmt::format("{}{}", kSource, service);
+  }
+
+  Book& book;
+  mutable std::mutex mutex;
+  std::map<std::string, ServiceEvent, std::less<>> last;  // guarded by mutex
+};
+
+Services::Services(Book& book) : impl_(std::make_unique<Impl>(book)) {}
+
+Services::~Services() = default;
+
+void Services::on_event(const ServiceEvent& event) {
+  {
+    const std::lock_guard guard(impl_->mutex);
+    impl_->last.insert_or_assign(event.service, event);
+  }
+  const std::string source = Impl::source_of(event.service);
+  switch (judge(event)) {
+    case Verdict::kFailed:
+      impl_->book.report(source, observe(event, true));
+      return;
+    case Verdict::kUnstable:
+      impl_->book.report(source, observe(event, false));
+      return;
+    case Verdict::kActive:
+    case Verdict::kStopped:
+      impl_->clear(event, kFailedName);
+      impl_->clear(event, kUnstableName);
+      return;
+    case Verdict::kUndecided:
+      return;
+  }
+}
+
+void Services::set_watched(const std::vector<std::string>& services) {
+  const std::set<std::string, std::less<>> watched(services.begin(), services.end());
+  {
+    const std::lock_guard guard(impl_->mutex);
+    std::erase_if(impl_->last, [&](const auto& known) { return !watched.contains(known.first); });
+  }
+  // Also what a restart brought back of services that are not watched any more.
+  impl_->book.retire([&](std::string_view source) {
+    return source.starts_with(kSource) && !watched.contains(source.substr(kSource.size()));
+  });
+}
+
+std::vector<ServiceEvent> Services::states() const {
+  std::vector<ServiceEvent> all;
+  const std::lock_guard guard(impl_->mutex);
+  for (const auto& [name, event] : impl_->last) all.push_back(event);
+  return all;
+}
+
+}  // namespace nexus::analyze

@@ -1,0 +1,107 @@
+// Aggregations: rows are sorted into groups by their labels once, then each row is added cell by
+// cell.
+#include <cmath>
+
+#include "knowledge/promql/evaluator.hpp"
+#include "knowledge/promql/signature.hpp"
+#include "knowledge/promql/summation.hpp"
+
+namespace nexus::knowledge::promql {
+namespace {
+
+struct Sum {
+  CompensatedSum sum;
+  void add(double value) noexcept { sum.add(value); }
+  [[nodiscard]] double value() const noexcept { return sum.value(); }
+};
+struct Least {
+  double least = absent();
+  void add(double value) noexcept {
+    if (std::isnan(least) || value < least) least = value;
+  }
+  [[nodiscard]] double value() const noexcept { return least; }
+};
+struct Greatest {
+  double greatest = absent();
+  void add(double value) noexcept {
+    if (std::isnan(greatest) || value > greatest) greatest = value;
+  }
+  [[nodiscard]] double value() const noexcept { return greatest; }
+};
+struct Count {
+  double count = 0;
+  void add(double) noexcept { count += 1; }
+  [[nodiscard]] double value() const noexcept { return count; }
+};
+
+struct Groups {
+  std::vector<std::uint32_t> of_row;
+  std::vector<Row> rows;
+};
+
+template <typename Accumulator>
+void accumulate(const Block& input, const Groups& groups, Block& output) {
+  std::vector<Accumulator> accumulators(groups.rows.size() * input.steps);
+  std::vector<bool> present(accumulators.size());
+  for (std::size_t r = 0; r < input.rows.size(); ++r) {
+    const std::size_t first = groups.of_row[r] * input.steps;
+    const auto cells = input.row(r);
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      if (is_absent(cells[i])) continue;
+      accumulators[first + i].add(cells[i]);
+      present[first + i] = true;
+    }
+  }
+  for (std::size_t g = 0; g < groups.rows.size(); ++g) {
+    const auto cells = output.add(groups.rows[g]);
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      const std::size_t at = g * input.steps + i;
+      if (present[at]) cells[i] = accumulators[at].value();
+    }
+  }
+}
+
+void accumulate(AggregateOp op, const Block& input, const Groups& groups, Block& output) {
+  switch (op) {
+    case AggregateOp::kSum:
+      return accumulate<Sum>(input, groups, output);
+    case AggregateOp::kAvg:
+      return accumulate<CompensatedMean>(input, groups, output);
+    case AggregateOp::kMin:
+      return accumulate<Least>(input, groups, output);
+    case AggregateOp::kMax:
+      return accumulate<Greatest>(input, groups, output);
+    case AggregateOp::kCount:
+      return accumulate<Count>(input, groups, output);
+  }
+}
+
+}  // namespace
+
+Result<Block> evaluate_aggregate(Evaluator& evaluator, const Aggregate& node) {
+  auto input = evaluator.evaluate(*node.operand);
+  if (!input) return input;
+  // by (__name__) keeps the name; without (...) always drops it.
+  const Name name = node.grouping.listed_count ? Name::kKept : Name::kDropped;
+  const Signature signature(node.grouping, name);
+  SignatureIndex index(signature);
+  Groups groups;
+  groups.of_row.reserve(input->rows.size());
+  for (const Row& row : input->rows) {
+    const std::uint32_t group = index.add(row);
+    groups.of_row.push_back(group);
+    if (group < groups.rows.size()) continue;
+    groups.rows.push_back(signature.row(
+        row, [&](Labels labels) -> const Labels& { return evaluator.keep(std::move(labels)); }));
+  }
+  if (Status status = evaluator.charge(groups.rows.size() * input->steps); !status) {
+    return std::unexpected(std::move(status).error());
+  }
+  Block output(input->steps);
+  output.reserve(groups.rows.size());
+  output.names_matter = node.grouping.listed_count && input->names_matter;
+  accumulate(node.op, *input, groups, output);
+  return output;
+}
+
+}  // namespace nexus::knowledge::promql

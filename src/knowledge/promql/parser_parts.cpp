@@ -1,0 +1,192 @@
+// The parts of expressions: selectors and their matchers, label lists, durations, strings.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "knowledge/promql/check.hpp"
+#include "knowledge/promql/parser.hpp"
+
+namespace nexus::knowledge::promql {
+namespace {
+
+constexpr double kMaxSeconds = 3.2e9;  // a hundred years; milliseconds then never overflow
+
+std::optional<MatchOp> match_operator(TokenKind kind) {
+  if (kind == TokenKind::kAssign) return MatchOp::kEqual;
+  if (kind == TokenKind::kNotEqual) return MatchOp::kNotEqual;
+  if (kind == TokenKind::kRegex) return MatchOp::kRegex;
+  if (kind == TokenKind::kNotRegex) return MatchOp::kNotRegex;
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool Parser::selector_only(VectorSelector& out) {
+  const Token& first = peek();
+  if (first.kind != TokenKind::kIdentifier && first.kind != TokenKind::kLeftBrace) {
+    unexpected("a selector such as name{label=\"value\"}");
+    return false;
+  }
+  if (!selector(out)) return false;
+  return expect(TokenKind::kEnd, "the end of the selector");
+}
+
+bool Parser::selector(VectorSelector& out) {
+  const std::size_t start = peek().offset;
+  if (peek().kind == TokenKind::kIdentifier) {
+    out.metric = advance().text;
+    if (!add_matcher(out, std::string(kMetricName), MatchOp::kEqual, out.metric, start)) {
+      return false;
+    }
+  }
+  if (peek().kind == TokenKind::kLeftBrace && !matchers(out)) return false;
+  const std::string problem = check(out);
+  if (!problem.empty()) fail_at(start, problem);
+  return problem.empty();
+}
+
+bool Parser::matchers(VectorSelector& out) {
+  advance();  // the brace
+  while (peek().kind != TokenKind::kRightBrace) {
+    if (!matcher(out)) return false;
+    if (peek().kind == TokenKind::kRightBrace) break;
+    if (!expect(TokenKind::kComma, "\",\" or \"}\"")) return false;
+  }
+  advance();
+  return true;
+}
+
+bool Parser::matcher(VectorSelector& out) {
+  const Token& first = peek();
+  std::string name;
+  if (first.kind == TokenKind::kString) {
+    if (!string(name)) return false;
+    const TokenKind next = peek().kind;
+    if (next == TokenKind::kComma || next == TokenKind::kRightBrace) {
+      // {"metric.with.dots"}: a quoted name on its own is the metric's.
+      return add_matcher(out, std::string(kMetricName), MatchOp::kEqual, name, first.offset);
+    }
+  } else if (first.kind == TokenKind::kIdentifier &&
+             first.text.find(':') == std::string_view::npos) {
+    name = advance().text;
+  } else {
+    unexpected("a label name or \"}\"");
+    return false;
+  }
+  const auto op = match_operator(peek().kind);
+  if (!op) {
+    unexpected("one of =, !=, =~, !~");
+    return false;
+  }
+  advance();
+  if (peek().kind != TokenKind::kString) {
+    unexpected("a quoted label value");
+    return false;
+  }
+  std::string value;
+  return string(value) && add_matcher(out, std::move(name), *op, std::move(value), first.offset);
+}
+
+bool Parser::add_matcher(VectorSelector& out, std::string name, MatchOp op, std::string value,
+                         std::size_t offset) {
+  if (name.empty()) {
+    fail_at(offset, "a label name must not be empty");
+    return false;
+  }
+  if (name == kMetricName && !out.metric.empty() && !out.matchers.empty()) {
+    fail_at(offset, fmt::format("the metric name is already set to \"{}\"", out.metric));
+    return false;
+  }
+  auto made = Matcher::make(std::move(name), op, std::move(value));
+  if (!made) {
+    fail_at(offset, made.error().message());
+    return false;
+  }
+  out.matchers.push_back(std::move(*made));
+  return true;
+}
+
+bool Parser::grouping(LabelSet& out) {
+  out.listed_count = at_keyword("by") || at_keyword("on");
+  advance();
+  if (!expect(TokenKind::kLeftParen, "\"(\" and a list of labels")) return false;
+  while (peek().kind != TokenKind::kRightParen) {
+    const Token& token = peek();
+    std::string name;
+    if (token.kind == TokenKind::kIdentifier && token.text.find(':') == std::string_view::npos) {
+      name = advance().text;
+    } else if (token.kind != TokenKind::kString) {
+      unexpected("a label name or \")\"");
+      return false;
+    } else if (!string(name)) {
+      return false;
+    }
+    out.names.push_back(std::move(name));
+    if (peek().kind == TokenKind::kRightParen) break;
+    if (!expect(TokenKind::kComma, "\",\" or \")\"")) return false;
+  }
+  advance();
+  return true;
+}
+
+bool Parser::matching(Binary& binary, bool& has_matching) {
+  has_matching = at_keyword("on") || at_keyword("ignoring");
+  if (has_matching && !grouping(binary.matching)) return false;
+  if (at_keyword("group_left") || at_keyword("group_right")) {
+    not_supported(peek().offset, fmt::format("many-to-one matching ({})", peek().text));
+    return false;
+  }
+  return true;
+}
+
+bool Parser::range(std::int64_t& out) {
+  advance();  // the bracket
+  const Token& token = peek();
+  if (!duration(out)) return false;
+  if (out <= 0) {
+    fail_at(token.offset, "the duration of a range must be greater than 0");
+    return false;
+  }
+  if (peek().kind == TokenKind::kColon) {
+    not_supported(peek().offset, "subqueries");
+    return false;
+  }
+  return expect(TokenKind::kRightBracket, "\"]\"");
+}
+
+bool Parser::offset(std::int64_t& out) {
+  advance();  // the keyword
+  const bool negative = peek().kind == TokenKind::kSub;
+  if (negative || peek().kind == TokenKind::kAdd) advance();
+  if (!duration(out)) return false;
+  if (negative) out = -out;
+  return true;
+}
+
+bool Parser::duration(std::int64_t& out) {
+  const Token& token = peek();
+  if (token.kind != TokenKind::kDuration && token.kind != TokenKind::kNumber) {
+    unexpected("a duration such as 5m or 1h30m");
+    return false;
+  }
+  if (!(token.number <= kMaxSeconds)) {
+    fail_at(token.offset, fmt::format("duration {} is out of range", token.text));
+    return false;
+  }
+  out = std::llround(token.number * 1000.0);
+  advance();
+  return true;
+}
+
+bool Parser::string(std::string& out) {
+  const Token& token = advance();
+  auto value = unquote(token.text);
+  if (!value) {
+    fail_at(token.offset, value.error().message());
+    return false;
+  }
+  out = std::move(*value);
+  return true;
+}
+
+}  // namespace nexus::knowledge::promql

@@ -1,0 +1,102 @@
+// Functions that look at the whole call: time, scalar, vector, absent, timestamp.
+#include <algorithm>
+#include <limits>
+
+#include "knowledge/promql/ast.hpp"
+#include "knowledge/promql/bodies.hpp"
+#include "knowledge/promql/evaluator.hpp"
+
+namespace nexus::knowledge::promql {
+namespace {
+
+double step_seconds(const Steps& steps, std::size_t i) {
+  return static_cast<double>(steps.at(i)) / 1000.0;
+}
+
+/// What absent() knows of the labels: those that the selector pins to one value.
+Labels pinned_labels(const Node& argument) {
+  const auto* selector = std::get_if<VectorSelector>(&argument.kind);
+  if (selector == nullptr) return {};
+  std::vector<Label> pinned;
+  std::vector<std::string_view> seen;
+  for (const Matcher& matcher : selector->matchers) {
+    if (matcher.name() == kMetricName) continue;
+    const bool again = std::ranges::find(seen, matcher.name()) != seen.end();
+    seen.push_back(matcher.name());
+    if (again || matcher.op() != MatchOp::kEqual) {
+      std::erase_if(pinned, [&](const Label& label) { return label.name == matcher.name(); });
+    } else {
+      pinned.push_back({matcher.name(), matcher.value()});
+    }
+  }
+  return Labels(std::move(pinned));
+}
+
+}  // namespace
+
+Result<Block> time_of_step(Evaluator& evaluator, const Call&) {
+  Block block = evaluator.scalar_block();
+  for (std::size_t i = 0; i < block.steps; ++i) block.cells[i] = step_seconds(evaluator.steps(), i);
+  return block;
+}
+
+Result<Block> vector_of(Evaluator& evaluator, const Call& call) {
+  return evaluator.evaluate(*call.arguments.front());  // a scalar is a row without labels already
+}
+
+Result<Block> scalar_of(Evaluator& evaluator, const Call& call) {
+  auto vector = evaluator.evaluate(*call.arguments.front());
+  if (!vector) return vector;
+  Block block = evaluator.scalar_block();
+  for (std::size_t i = 0; i < block.steps; ++i) {
+    std::size_t found = 0;
+    for (std::size_t r = 0; r < vector->rows.size(); ++r) {
+      const double cell = vector->row(r)[i];
+      if (is_absent(cell)) continue;
+      block.cells[i] = cell;
+      ++found;
+    }
+    if (found != 1) block.cells[i] = std::numeric_limits<double>::quiet_NaN();
+  }
+  return block;
+}
+
+Result<Block> absent_of(Evaluator& evaluator, const Call& call) {
+  const Node& argument = *call.arguments.front();
+  auto vector = evaluator.evaluate(argument);
+  if (!vector) return vector;
+  Block block(vector->steps);
+  const auto cells = block.add({&evaluator.keep(pinned_labels(argument)), true});
+  std::ranges::fill(cells, 1.0);
+  for (std::size_t r = 0; r < vector->rows.size(); ++r) {
+    const auto row = vector->row(r);
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (is_present(row[i])) cells[i] = promql::absent();
+    }
+  }
+  block.drop_last_if_empty();
+  return block;
+}
+
+Result<Block> timestamp_of(Evaluator& evaluator, const Call& call) {
+  const Node& argument = without_parens(*call.arguments.front());
+  const auto* selector = std::get_if<VectorSelector>(&argument.kind);
+  auto block = selector != nullptr ? evaluator.select(*selector, Evaluator::Read::kTimestamps)
+                                   : evaluator.evaluate(argument);
+  if (!block) return block;
+  if (selector == nullptr) {
+    for (std::size_t c = 0; c < block->cells.size(); ++c) {
+      double& cell = block->cells[c];
+      if (is_present(cell)) cell = step_seconds(evaluator.steps(), c % block->steps);
+    }
+  }
+  drop_names(*block);
+  if (!block->names_matter) return block;
+  block->names_matter = false;
+  if (Status status = merge_equal_rows(*block, false); !status) {
+    return std::unexpected(std::move(status).error());
+  }
+  return block;
+}
+
+}  // namespace nexus::knowledge::promql

@@ -1,0 +1,267 @@
+// What the case files cannot say: limits, hostile text, the shape of results, selectors and truth.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "knowledge/promql_fixture.hpp"
+#include "nexus/knowledge/promql.hpp"
+
+namespace nexus::knowledge::test {
+namespace {
+
+using promql::Limits;
+using promql::Matrix;
+using promql::Query;
+using promql::Scalar;
+using promql::Value;
+using promql::ValueType;
+using promql::Vector;
+
+Query parse(std::string_view text) {
+  auto query = Query::parse(text);
+  if (!query) FAIL(query.error().message());
+  return std::move(*query);
+}
+
+std::string parse_error(std::string_view text) {
+  const auto query = Query::parse(text);
+  REQUIRE_FALSE(query);
+  CHECK(query.error().code() == Errc::kInvalidArgument);
+  return query.error().message();
+}
+
+std::string repeat(std::string_view part, std::size_t times) {
+  std::string out;
+  for (std::size_t i = 0; i < times; ++i) out += part;
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("promql: hostile text gets a message, not the stack") {
+  const std::string deep = "nested deeper than 200 levels";
+  CHECK_THAT(parse_error(repeat("(", 60'000)), Catch::Contains(deep));
+  CHECK_THAT(parse_error(repeat("-", 60'000) + "1"), Catch::Contains(deep));
+  CHECK_THAT(parse_error(repeat("sum(", 15'000)), Catch::Contains(deep));
+  CHECK_THAT(parse_error(repeat("a^", 30'000) + "a"), Catch::Contains(deep));
+  CHECK_THAT(parse_error("a" + repeat("+a", 30'000)), Catch::Contains(deep));
+  CHECK_THAT(parse_error(repeat("(", 100'000)), Catch::Contains("at most 65536 are allowed"));
+  CHECK(Query::parse("1" + repeat("+1", 150)));
+  CHECK(Query::parse(repeat("(", 150) + "1" + repeat(")", 150)));
+  CHECK_THAT(parse_error("m{a=~\"(\"}"), Catch::Contains("1:3: parse error: "));
+  CHECK_THAT(parse_error("\n\n  sum(\n  )"), Catch::Contains("4:3: parse error: unexpected \")\""));
+  CHECK_THAT(parse_error(""), Catch::Contains("1:1: parse error: unexpected end of query"));
+  CHECK_THAT(parse_error("\xff"), Catch::Contains("unexpected byte 0xff"));
+  CHECK_THAT(parse_error(std::string_view("a\0b", 3)), Catch::Contains("unexpected byte 0x00"));
+  CHECK_THAT(parse_error("\"\xff\""), Catch::Contains("not valid UTF-8"));
+  CHECK_THAT(parse_error("\"\\"), Catch::Contains("unterminated string"));
+}
+
+TEST_CASE("promql: random text is parsed or refused, and what is parsed prints and parses again") {
+  const std::vector<std::string> parts = {
+      "m",     "sum",  "by",   "(",        ")",      "{",  "}",    "[5m]", "a=\"b\"", "=~",
+      "\"x\"", ",",    "+",    "-",        "^",      "1",  "0x1f", "1h",   "offset",  "on",
+      "and",   "rate", "bool", "==",       "time()", "@",  "#",    "\n",   "'",       "e",
+      "abs",   "topk", ":",    "ignoring", "..",     "\\", "nan",  "or",   "unless",  "without"};
+  std::mt19937 random(42);
+  std::size_t good = 0;
+  for (int round = 0; round < 20'000; ++round) {
+    std::string text;
+    for (auto left = random() % 9 + 1; left > 0; --left)
+      text += parts[random() % parts.size()] + ' ';
+    const auto query = Query::parse(text);
+    if (!query) continue;
+    ++good;
+    const std::string printed = query->to_string();
+    const auto again = Query::parse(printed);
+    INFO(text << " -> " << printed);
+    REQUIRE(again);
+    CHECK(again->to_string() == printed);
+  }
+  CHECK(good > 100);
+}
+
+TEST_CASE("promql: samples touched are limited, and a query can be stopped") {
+  MemoryStore store;
+  for (int i = 0; i < 50; ++i) store.load("m{i=\"" + std::to_string(i) + "\"} 0+1x2000", 1000);
+
+  Limits limits;
+  limits.max_samples = 1000;
+  const auto limited = parse("sum(rate(m[10m]))").instant(store, 1'000'000, limits);
+  REQUIRE_FALSE(limited);
+  CHECK(limited.error().code() == Errc::kExhausted);
+  CHECK(limited.error().message() == "query touches more than 1000 samples");
+  CHECK(parse("sum(rate(m[10s]))").instant(store, 1'000'000, limits));
+
+  int asked = 0;
+  limits = {};
+  limits.cancelled = [&] { return ++asked == 3; };
+  const auto stopped = parse("avg_over_time(m[10m])").range(store, 0, 2'000'000, 1000, limits);
+  REQUIRE_FALSE(stopped);
+  CHECK(stopped.error().code() == Errc::kCancelled);
+  CHECK(asked == 3);
+
+  limits = {};
+  limits.lookback_ms = 1000;
+  const auto short_sighted = parse("count(m)").instant(store, 2'000'999, limits);
+  CHECK(std::get<Vector>(*short_sighted).size() == 1);
+  CHECK(std::get<Vector>(*parse("count(m)").instant(store, 2'001'000, limits)).empty());
+}
+
+TEST_CASE("promql: a huge tree without samples can be stopped as well") {
+  std::string text = "1";
+  for (int i = 0; i < 12; ++i) text = "(" + text + "+" + text + ")";
+  MemoryStore store;
+  Limits limits;
+  limits.cancelled = [] { return true; };
+  const auto stopped = parse(text).range(store, 0, 10'000'000, 1000, limits);
+  REQUIRE_FALSE(stopped);
+  CHECK(stopped.error().code() == Errc::kCancelled);
+}
+
+TEST_CASE("promql: types and times of results") {
+  MemoryStore store;
+  store.load("m{l=\"b\"} 1 2 3", 1000);
+  store.load("m{l=\"a\"} 4 5 6", 1000);
+
+  CHECK(parse("m").type() == ValueType::kVector);
+  CHECK(parse("m[1m]").type() == ValueType::kMatrix);
+  CHECK(parse("1").type() == ValueType::kScalar);
+  CHECK(parse("'x'").type() == ValueType::kString);
+  CHECK(promql::to_string(ValueType::kMatrix) == "matrix");
+
+  const Query query = parse("m");
+  CHECK(query.text() == "m");
+  const auto instant = query.instant(store, 1500);
+  REQUIRE(promql::type_of(*instant) == ValueType::kVector);
+  for (const auto& element : std::get<Vector>(*instant)) CHECK(element.time == 1500);
+
+  const auto range = query.range(store, 500, 2600, 1000);
+  REQUIRE(range->size() == 2);
+  CHECK(range->at(0).labels.get("l") == "a");  // sorted by labels
+  CHECK(range->at(0).samples.times == std::vector<std::int64_t>{500, 1500, 2500});
+  CHECK(range->at(1).samples.values == std::vector<double>{1, 2, 3});
+
+  const auto raw = parse("m{l=\"a\"}[2s]").instant(store, 2000);
+  CHECK(std::get<Matrix>(*raw).at(0).samples.times == std::vector<std::int64_t>{1000, 2000});
+
+  const auto scalar = parse("1 + 1").instant(store, 77);
+  CHECK(std::get<Scalar>(*scalar).time == 77);
+  const auto steps = parse("time()").range(store, 0, 2000, 1000);
+  REQUIRE(steps->size() == 1);
+  CHECK(steps->at(0).labels.empty());
+
+  constexpr auto kLast = std::numeric_limits<std::int64_t>::max();
+  CHECK_FALSE(query.instant(store, kLast));
+  CHECK_FALSE(query.instant(store, -kLast - 1));
+  CHECK_FALSE(query.range(store, -kLast - 1, kLast, 1));
+  CHECK(query.range(store, 0, kLast / 16, kLast / 16));
+}
+
+TEST_CASE("promql: selectors for conditions") {
+  const auto matchers = promql::parse_selector("service_failed{unit=~\"web.*\",kind!=\"x\"}");
+  REQUIRE(matchers);
+  REQUIRE(matchers->size() == 3);
+  CHECK(matchers->at(0).name() == kMetricName);
+  CHECK(matchers->at(1).op() == MatchOp::kRegex);
+  CHECK(matchers->at(2).value() == "x");
+  CHECK(promql::parse_selector(" {a=\"b\"} # all"));
+
+  const auto message = [](std::string_view text) {
+    const auto result = promql::parse_selector(text);
+    REQUIRE_FALSE(result);
+    return result.error().message();
+  };
+  CHECK(message("m[5m]") == "1:2: parse error: unexpected \"[\", expected the end of the selector");
+  CHECK(message("m offset 5m") ==
+        "1:3: parse error: unexpected \"offset\", expected the end of the selector");
+  CHECK(message("1") ==
+        "1:1: parse error: unexpected \"1\", expected a selector such as name{label=\"value\"}");
+  CHECK_THAT(message("{}"), Catch::Contains("at least one matcher"));
+}
+
+TEST_CASE("promql: what conditions take for true") {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  CHECK(promql::is_true(Scalar{0, 2}));
+  CHECK_FALSE(promql::is_true(Scalar{0, 0}));
+  CHECK_FALSE(promql::is_true(Scalar{0, kNan}));
+  CHECK(promql::is_true(Vector{{{}, 0, 0}, {{}, 0, -1}}));
+  CHECK_FALSE(promql::is_true(Vector{{{}, 0, 0}, {{}, 0, kNan}}));
+  CHECK_FALSE(promql::is_true(Vector{}));
+  CHECK_FALSE(promql::is_true(Matrix{}));
+  CHECK_FALSE(promql::is_true(std::string("true")));
+}
+
+TEST_CASE("promql: a range is its instants, step by step") {
+  MemoryStore store;
+  std::mt19937 random(7);
+  for (const char* name : {"a", "b", "c"}) {
+    for (int i = 0; i < 4; ++i) {
+      const Labels labels(name, {{"i", std::to_string(i)}, {"odd", i % 2 == 1 ? "y" : "n"}});
+      std::int64_t time = 0;
+      double value = 0;
+      for (int n = 0; n < 300; ++n) {
+        time += 500 + static_cast<std::int64_t>(random() % 20'000);
+        value = random() % 12 == 0 ? 0 : value + static_cast<double>(random() % 100) / 8;
+        store.add(labels, time, random() % 15 == 0 ? stale_marker() : value);
+      }
+    }
+  }
+  for (const char* text : {"a",
+                           "rate(a[2m])",
+                           "increase(a[47s] offset 13s)",
+                           "irate(b[1m])",
+                           "delta(a[3m])",
+                           "sum by (odd) (a)",
+                           "avg(a)",
+                           "min without (i) (b)",
+                           "count(a > 50)",
+                           "a / ignoring(odd) b",
+                           "a > b",
+                           "a and b > 20",
+                           "a unless b > 20",
+                           "a > 30 or b",
+                           "predict_linear(a[5m], 60)",
+                           "deriv(c[90s])",
+                           "avg_over_time(c[1m])",
+                           "stddev_over_time(c[2m])",
+                           "absent(a{i=\"1\"})",
+                           "scalar(a{i=\"1\"}) + time()",
+                           "timestamp(b)",
+                           "changes(c[5m]) + resets(c[5m])",
+                           "{i=\"1\",odd=\"y\"} and on(i) a"}) {
+    INFO(text);
+    const Query query = parse(text);
+    const auto range = query.range(store, 0, 3'200'000, 7001);
+    REQUIRE(range);
+    std::size_t samples = 0;
+    std::size_t expected = 0;
+    for (const auto& series : *range) samples += series.samples.size();
+    for (std::int64_t time = 0; time <= 3'200'000; time += 7001) {
+      const auto value = query.instant(store, time);
+      REQUIRE(value);
+      Vector vector;
+      if (const auto* scalar = std::get_if<Scalar>(&*value)) {
+        vector.push_back({{}, time, scalar->value});
+      } else {
+        vector = std::get<Vector>(*value);
+      }
+      expected += vector.size();
+      for (const auto& element : vector) {
+        const auto series =
+            std::ranges::find(*range, element.labels, &promql::MatrixSeries::labels);
+        REQUIRE(series != range->end());
+        const auto at = std::ranges::lower_bound(series->samples.times, time);
+        REQUIRE((at != series->samples.times.end() && *at == time));
+        const double got =
+            series->samples.values[static_cast<std::size_t>(at - series->samples.times.begin())];
+        CHECK((got == element.value || (std::isnan(got) && std::isnan(element.value))));
+      }
+    }
+    CHECK(samples == expected);
+    CHECK(samples > 0);
+  }
+}
+
+}  // namespace nexus::knowledge::test
