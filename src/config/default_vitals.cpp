@@ -87,7 +87,7 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
      .unit = "count",
      .help = "Load average over one minute"},
     {.name = "cpu_load_per_core",
-     .expr = R"(node_load1 / count(node_cpu_seconds_total{mode="idle"}))",
+     .expr = R"(sum(node_load1) / count(node_cpu_seconds_total{mode="idle"}))",
      .unit = "ratio",
      .help = "Load average over one minute for each processor",
      .warning = 2,

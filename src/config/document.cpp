@@ -7,6 +7,8 @@
 #include <array>
 #include <expected>
 
+#include "nexus/base/text.hpp"
+
 namespace nexus::config {
 namespace {
 
@@ -101,6 +103,27 @@ std::string syntax_message(const std::string& description, std::string_view line
   return fmt::format("not valid TOML: {}{}", printable(text), hint);
 }
 
+/// Whether the error is in a value that began on an earlier line: taking out this line would not
+/// end it.
+bool is_inside_longer_value(const SyntaxError& error, std::string_view line) {
+  const auto before = line.substr(0, static_cast<std::size_t>(std::max(error.column - 1, 0)));
+  const bool in_value =
+      error.description.contains("array") || error.description.contains("parsing value");
+  return base::trim(line).empty() || (in_value && !before.contains('='));
+}
+
+/// What stands before a value that never ends: lines are taken off until the rest can be read.
+std::expected<toml::table, SyntaxError> parse_head(std::string_view text) {
+  constexpr int kMostLines = 100;
+  auto parsed = parse(text);
+  for (int i = 0; i < kMostLines && !parsed && !text.empty(); ++i) {
+    const auto end = text.find_last_of('\n', text.size() - 1);
+    text = end == std::string_view::npos ? std::string_view() : text.substr(0, end);
+    parsed = parse(text);
+  }
+  return parsed;
+}
+
 /// A flag has no lines.
 void set_where(Node& node, const Where& where) {
   node.where = where;
@@ -119,28 +142,24 @@ void set_where(Node& node, const Where& where) {
 Document parse_document(std::string_view text, std::string_view name) {
   Document document{std::string(name), Node{{std::string(name), 0, 0}, Table{}}, false, {}};
   std::string rest(text);
-  int last_line = 0;
-  while (true) {
-    const auto parsed = parse(rest);
-    if (parsed) {
-      document.root.value = convert_table(*parsed, document.name);
-      return document;
-    }
-    const auto& error = parsed.error();
+  auto parsed = parse(rest);
+  while (!parsed) {
+    const auto error = parsed.error();
     const auto [begin, end] = line_bounds(rest, error.line);
+    const auto line = std::string_view(rest).substr(begin, end - begin);
     document.problems.push_back(
-        {{document.name, error.line, error.column},
-         syntax_message(error.description, std::string_view(rest).substr(begin, end - begin))});
+        {{document.name, error.line, error.column}, syntax_message(error.description, line)});
     document.damaged = true;
-    // Blanks keep the places of all that follows. An error that does not move on belongs to
-    // something longer.
-    if (error.line <= last_line || begin == end || document.problems.size() >= kMostSyntaxErrors) {
-      return document;
+    if (is_inside_longer_value(error, line) || document.problems.size() >= kMostSyntaxErrors) {
+      parsed = parse_head(std::string_view(rest).substr(0, begin));
+      break;
     }
-    last_line = error.line;
-    std::fill(rest.begin() + static_cast<std::ptrdiff_t>(begin),
-              rest.begin() + static_cast<std::ptrdiff_t>(end), ' ');
+    // Blanks keep the places of all that follows.
+    std::fill_n(rest.begin() + static_cast<std::ptrdiff_t>(begin), end - begin, ' ');
+    parsed = parse(rest);
   }
+  if (parsed) document.root.value = convert_table(*parsed, document.name);
+  return document;
 }
 
 Node parse_flag_value(std::string_view text, const Where& where) {

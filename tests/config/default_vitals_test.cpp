@@ -1,0 +1,49 @@
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "config/config_support.hpp"
+#include "config/shapes.hpp"
+
+using namespace nexus;
+using namespace nexus::config;
+
+TEST_CASE("the shipped vitals are complete and sane") {
+  const auto& vitals = default_vitals();
+  CHECK(vitals.size() >= 36);
+  std::set<std::string> names;
+  std::size_t with_both = 0;
+  for (const auto& vital : vitals) {
+    CAPTURE(vital.name);
+    CHECK(names.insert(vital.name).second);
+    CHECK(kMetricName.accepts(vital.name));
+    CHECK_FALSE(vital.expr.text.empty());
+    CHECK(kPlainName.accepts(vital.unit));
+    CHECK_FALSE(vital.help.empty());
+    CHECK(vital.enabled);
+    CHECK(vital.warning.has_value() == vital.critical.has_value());
+    if (vital.warning && vital.critical) {
+      ++with_both;
+      CHECK((vital.direction == Direction::kAbove ? *vital.warning < *vital.critical
+                                                  : *vital.warning > *vital.critical));
+      CHECK((!vital.maximum || *vital.critical < *vital.maximum));
+      CHECK((!vital.minimum || *vital.warning > *vital.minimum));
+    }
+    CHECK((vital.name.ends_with("_percent") == (vital.unit == "percent")));
+    CHECK((vital.unit != "percent" || vital.maximum == 100.0 || vital.name == "agent_cpu_percent"));
+  }
+  CHECK(with_both >= 25);
+}
+
+TEST_CASE("the vitals that people are promised are shipped") {
+  for (const char* name :
+       {"cpu_usage_percent", "cpu_load_average", "memory_usage_percent", "memory_available_bytes",
+        "swap_usage_percent", "disk_usage_percent", "disk_free_bytes", "disk_read_bytes_per_second",
+        "disk_write_bytes_per_second", "network_receive_bytes_per_second",
+        "network_transmit_bytes_per_second", "process_count", "process_zombie_count",
+        "pressure_cpu_some_percent", "pressure_memory_full_percent", "pressure_io_full_percent",
+        "agent_cpu_percent", "agent_resident_memory_bytes"}) {
+    CAPTURE(name);
+    CHECK(std::ranges::count(default_vitals(), name, &VitalConfig::name) == 1);
+  }
+}
