@@ -1,14 +1,19 @@
 // Executor: the priority queue, the workers, verification and recovery.
 //
-// Invariants: (1) an action is journaled (submit) before it can run, and its start is journaled before its step runs; (2) at
-// most one action per target runs; at most `max_concurrent_actions` run; lower priority numbers first, then oldest; (3) a
-// time limit really ends what was started; (4) after kill -9 in the middle, recover() finds the action, learns what became
-// of it, and neither repeats nor forgets it; (5) every action ends in a final state and `finished` is called once with it;
-// (6) nothing here holds a lock while a step runs or a callback is called.
+// Invariants: (1) an action is journaled (submit) before it can run, and its start is journaled
+// before its step runs; (2) at most one action per target runs; at most `max_concurrent_actions`
+// run; lower priority numbers first, then oldest; (3) a time limit really ends what was started;
+// (4) after kill -9 in the middle, recover() finds the action, learns what became of it, and
+// neither repeats nor forgets it; (5) every action ends in a final state and `finished` is called
+// once with it; (6) nothing here holds a lock while a step runs or a callback is called.
 //
-// Verification: the `verify` expression is evaluated over the history about every 200 ms until it is true or `within` has passed; without
-// one the step's own check is asked the same way for a few seconds.
-// Thread safety: all members, any thread. stop() lets running steps end within a grace time, then cancels them.
+// Verification: the `verify` expression is evaluated over the history about every 200 ms until it
+// is true or `within` has passed; without one the step's own check is asked the same way for a few
+// seconds. Only what was measured after the action ended counts for it.
+//
+// Thread safety: all members, any thread; `finished` is called on a worker (or the canceller's
+// thread) while the target is still in flight, and must not call submit() for it. stop() lets
+// running steps end within a grace time, then cancels them.
 #pragma once
 
 #include <functional>
@@ -36,7 +41,7 @@ struct ExecutorStatus {
 
 struct Activity {
   std::vector<plan::Action> proposed;
-  std::vector<plan::Action> queue;        // in the order they will run
+  std::vector<plan::Action> queue;  // in the order they will run
   std::vector<plan::Action> in_progress;
 };
 
@@ -44,16 +49,18 @@ class Executor final : public plan::ActionSink {
  public:
   using Finished = std::function<void(const plan::Action&)>;
 
-  Executor(Clock& clock, Journal& journal, const knowledge::Queryable& data, knowledge::SelfMetrics& self,
-           drivers::Systemd* systemd);
+  Executor(Clock& clock, Journal& journal, const knowledge::Queryable& data,
+           knowledge::SelfMetrics& self, drivers::Systemd* systemd);
   ~Executor() override;
 
   void configure(std::shared_ptr<const config::Config> config);
   void on_finished(Finished callback);
-  /// Called when the kill switch or the mode forbids: asked again just before a queued action starts.
+  /// Called when the kill switch or the mode forbids: asked again just before a queued action
+  /// starts.
   void set_permission(std::function<bool()> may_start);
 
-  /// Settles what the last run left unfinished, before start().
+  /// Settles what the last run left unfinished: after configure() and on_finished(), before
+  /// start().
   [[nodiscard]] Status recover();
   void start();
   void stop(Millis grace);
@@ -62,6 +69,9 @@ class Executor final : public plan::ActionSink {
   [[nodiscard]] bool in_flight(std::string_view target) const override;
   [[nodiscard]] std::size_t targets_in_flight() const override;
   [[nodiscard]] Status validate(const plan::Action& action) const override;
+  [[nodiscard]] Result<std::optional<plan::Action>> find_by_key(
+      std::string_view idempotency_key) const override;
+  void withdraw(std::string_view fingerprint, std::string_view why) override;
 
   [[nodiscard]] Status approve(std::string_view id, std::string_view who);
   [[nodiscard]] Status cancel(std::string_view id, std::string_view who);

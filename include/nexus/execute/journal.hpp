@@ -1,8 +1,8 @@
-// Journal: every action, written ahead. An action is in the state database before it starts, and each change of state is
-// there before the next thing happens.
+// Journal: every action, written ahead. An action is in the state database before it starts, and
+// each change of state is there before the next thing happens.
 //
-// Thread safety: all members, any thread. Errors of the database are returned: an action whose start cannot be journaled
-// does not start.
+// Thread safety: all members, any thread. Errors of the database are returned: an action whose
+// start cannot be journaled does not start.
 #pragma once
 
 #include <memory>
@@ -22,8 +22,8 @@ struct ActionFilter {
   std::optional<plan::ActionState> state;
   std::string type;
   std::string target;
-  std::size_t limit = 100;     // at most 1000
-  std::string before;          // id: only older ones (ids are ordered by time)
+  std::size_t limit = 100;  // at most 1000
+  std::string before;       // id: only older ones (ids are ordered by time)
 };
 
 class Journal {

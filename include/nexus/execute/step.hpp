@@ -1,8 +1,10 @@
-// The contract of an action: one file in src/execute/actions, one descriptor, one class; one line in src/execute/table.cpp.
+// The contract of an action: one file in src/execute/actions, one descriptor, one class; one line
+// in src/execute/table.cpp.
 //
-// A step says what it would do (dry_run), does it under a deadline and a cancellation it must heed, takes evidence before and
-// after, and, after the agent died in the middle, finds out what became of it (recover). It never decides whether it may:
-// that is the planner's. Thread safety: one object is used by several workers at once; steps keep no state of their own.
+// A step says what it would do (dry_run), does it under a deadline and a cancellation it must heed,
+// takes evidence before and after, and, after the agent died in the middle, finds out what became
+// of it (recover). It never decides whether it may: that is the planner's. Thread safety: one
+// object is used by several workers at once; steps keep no state of their own.
 #pragma once
 
 #include <functional>
@@ -37,20 +39,23 @@ struct ParameterDescriptor {
 /// What a step may use.
 struct StepContext {
   Clock& clock;
-  drivers::Systemd* systemd;                         // null where there is no systemd
-  std::shared_ptr<const config::Config> config;      // listed commands
+  drivers::Systemd* systemd;                     // null where there is no systemd
+  std::shared_ptr<const config::Config> config;  // listed commands
 };
 
 struct StepRun {
   SteadyTime deadline{};
   std::function<bool()> cancelled;
-  /// To be called once the step has begun to change the world (the job is queued, the process runs).
+  /// To be called, on run()'s thread, when the step has begun to change the world (the job is
+  /// queued, the process runs).
   std::function<void()> begun;
 };
 
 struct StepResult {
-  std::string result;   // one sentence
+  std::string result;  // one sentence
   std::string output;
+  bool failed =
+      false;  // it ran to its end, but what it did went wrong; the output is kept all the same
 };
 
 enum class Recovered { kDone, kNotDone, kUnknown };
@@ -59,16 +64,22 @@ class Step {
  public:
   virtual ~Step() = default;
   /// Beyond types and presence, which the descriptor says: is this target possible at all?
-  [[nodiscard]] virtual Status validate(const plan::Action& action, const StepContext& context) const = 0;
+  [[nodiscard]] virtual Status validate(const plan::Action& action,
+                                        const StepContext& context) const = 0;
   /// What run() would do, for people; changes nothing.
-  [[nodiscard]] virtual Result<std::string> dry_run(const plan::Action& action, StepContext& context) = 0;
+  [[nodiscard]] virtual Result<std::string> dry_run(const plan::Action& action,
+                                                    StepContext& context) = 0;
   /// Evidence as JSON: the state of the target. Kept as before and after.
   [[nodiscard]] virtual std::string evidence(const plan::Action& action, StepContext& context) = 0;
-  [[nodiscard]] virtual Result<StepResult> run(const plan::Action& action, StepContext& context, const StepRun& run) = 0;
-  /// The action's own check when no `verify` is configured; nothing: the step has nothing to verify.
-  [[nodiscard]] virtual std::optional<bool> verify(const plan::Action& action, StepContext& context) = 0;
+  [[nodiscard]] virtual Result<StepResult> run(const plan::Action& action, StepContext& context,
+                                               const StepRun& run) = 0;
+  /// The action's own check when no `verify` is configured; nothing: the step has nothing to
+  /// verify.
+  [[nodiscard]] virtual std::optional<bool> verify(const plan::Action& action,
+                                                   StepContext& context) = 0;
   /// After a crash: with the evidence taken before, was it done?
-  [[nodiscard]] virtual Recovered recover(const plan::Action& action, StepContext& context, std::string& what) = 0;
+  [[nodiscard]] virtual Recovered recover(const plan::Action& action, StepContext& context,
+                                          std::string& what) = 0;
 };
 
 struct ActionDescriptor {
@@ -77,14 +88,18 @@ struct ActionDescriptor {
   std::string_view target_help;
   std::span<const ParameterDescriptor> parameters;
   std::unique_ptr<Step> (*make)();
+  /// Whether a configured target is possible, for `check config`. Null: any is.
+  Status (*check_target)(std::string_view target, const config::Config& config) = nullptr;
 };
 
 /// All actions, by name. One line each in src/execute/table.cpp.
 [[nodiscard]] std::span<const ActionDescriptor* const> actions();
 [[nodiscard]] const ActionDescriptor* find_action(std::string_view name);
 /// Unknown type, missing, unknown or mistyped parameters.
-[[nodiscard]] Status check_parameters(const ActionDescriptor& descriptor, const config::Parameters& parameters);
-/// Checks remedies and commands of a configuration against the table (action names, parameters, listed commands).
+[[nodiscard]] Status check_parameters(const ActionDescriptor& descriptor,
+                                      const config::Parameters& parameters);
+/// Checks remedies and commands of a configuration against the table (action names, parameters,
+/// listed commands).
 [[nodiscard]] std::vector<config::Problem> check_remedies(const config::Config& config);
 
 }  // namespace nexus::execute

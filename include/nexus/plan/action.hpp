@@ -1,9 +1,10 @@
 // Action: something the agent does to the world, its cause, and what became of it (its Outcome).
 //
 // Life cycle:  proposed -> queued -> running -> verifying -> succeeded | failed | unverified
-//              proposed -> cancelled | expired;  queued -> cancelled;  running -> cancelled | interrupted
-// `interrupted`: the agent died in the middle and what became of it cannot be told. A dry run goes proposed/queued ->
-// succeeded at once with the plan as its result. Thread safety: plain values.
+//              proposed -> cancelled | expired;  queued -> cancelled;  running -> cancelled |
+//              interrupted
+// `interrupted`: the agent died in the middle and what became of it cannot be told. A dry run goes
+// proposed/queued -> succeeded at once with the plan as its result. Thread safety: plain values.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@
 namespace nexus::plan {
 
 enum class ActionState {
-  kProposed,    // waits for approval
+  kProposed,  // waits for approval
   kQueued,
   kRunning,
   kVerifying,   // done, waits until the verify expression holds
@@ -26,46 +27,48 @@ enum class ActionState {
   kFailed,      // could not be done, or the time limit ran out
   kUnverified,  // done, but the verify expression did not hold in time
   kCancelled,
-  kExpired,     // nobody approved it in time
-  kInterrupted, // the agent stopped in the middle; not repeated
+  kExpired,      // nobody approved it in time
+  kInterrupted,  // the agent stopped in the middle; not repeated
 };
-[[nodiscard]] std::string_view to_string(ActionState state) noexcept;  // proposed queued running verifying ...
+[[nodiscard]] std::string_view to_string(
+    ActionState state) noexcept;  // proposed queued running verifying ...
 [[nodiscard]] std::optional<ActionState> parse_action_state(std::string_view text) noexcept;
 [[nodiscard]] bool is_final(ActionState state) noexcept;
 
 /// Why an action is there: a finding, or a named person.
 struct Cause {
-  std::string finding;      // name of the finding, empty when a person asked
+  std::string finding;  // name of the finding, empty when a person asked
   std::string fingerprint;
-  std::string summary;      // one sentence
-  std::string requested_by; // "system", or who asked
-  WallTime detected{};      // when the cause was seen
+  std::string summary;       // one sentence
+  std::string requested_by;  // "system", or who asked
+  WallTime detected{};       // when the cause was seen
   bool operator==(const Cause&) const = default;
 };
 
 struct Outcome {
-  std::string result;             // one sentence: what was done, or the error
-  std::string output;             // of a command, bounded
-  std::string would_do;           // of a dry run
-  std::optional<bool> verified;   // unset: nothing to verify
-  std::string before;             // evidence taken just before (unit state, value of the verify expression), JSON
-  std::string after;              // the same afterwards, JSON
+  std::string result;            // one sentence: what was done, or the error
+  std::string output;            // of a command, bounded
+  std::string would_do;          // of a dry run
+  std::optional<bool> verified;  // unset: nothing to verify
+  std::string
+      before;  // evidence taken just before (unit state, value of the verify expression), JSON
+  std::string after;  // the same afterwards, JSON
   bool operator==(const Outcome&) const = default;
 };
 
 struct Action {
-  std::string id;                 // UUID v7
-  std::string type;               // restart_service, ...
-  std::string target;             // "web.service", a command's name, ...
+  std::string id;      // UUID v7
+  std::string type;    // restart_service, ...
+  std::string target;  // "web.service", a command's name, ...
   config::Parameters parameters;
-  int priority = 50;              // 0 first
+  int priority = 50;  // 0 first
   Cause cause;
-  std::string remedy;             // empty for a person's action
+  std::string remedy;  // empty for a person's action
   bool dry_run = false;
-  std::string idempotency_key;    // a second request with the same key gets the first action
+  std::string idempotency_key;  // a second request with the same key gets the first action
   Millis timeout{300'000};
   std::optional<config::VerifyConfig> verify;
-  std::uint32_t attempt = 1;      // how often this remedy has been tried on this target in this episode
+  std::uint32_t attempt = 1;  // how often this remedy has been tried on this target in this episode
 
   ActionState state = ActionState::kQueued;
   WallTime created{};
@@ -73,8 +76,9 @@ struct Action {
   std::string approved_by;
   std::optional<WallTime> started;
   std::optional<WallTime> finished;
-  std::optional<double> detection_to_start_seconds;  // from the finding's reception to the start, steady clock
-  SteadyTime received{};          // of the finding; not persisted
+  std::optional<double>
+      detection_to_start_seconds;  // from the finding's reception to the start, steady clock
+  SteadyTime received{};           // of the finding; not persisted
   Outcome outcome;
 };
 
@@ -94,15 +98,16 @@ struct ActionRequest {
 struct Decision {
   std::int64_t id = 0;
   WallTime time{};
-  std::string remedy;          // empty for a person's request
+  std::string remedy;  // empty for a person's request
   std::string finding;
   std::string fingerprint;
   std::string action_type;
   std::string target;
-  std::string verdict;         // acted, proposed, skipped
-  std::string reason_code;     // cooldown, rate, breaker_open, protected, in_flight, stopped, observe, ...; "ok" when acted
-  std::string reason;          // a sentence: "skipped: cool-down until 12:03:10"
-  std::string action_id;       // when there is one
+  std::string verdict;      // acted, proposed, skipped
+  std::string reason_code;  // cooldown, rate, breaker_open, protected, in_flight, stopped, observe,
+                            // ...; "ok" when acted
+  std::string reason;       // a sentence: "skipped: cool-down until 12:03:10"
+  std::string action_id;    // when there is one
 };
 
 }  // namespace nexus::plan

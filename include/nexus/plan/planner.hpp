@@ -1,18 +1,27 @@
 // Planner: finding in, action (or a reason why not) out.
 //
-// For every firing finding it looks for the remedies that match and passes each through the guardrails (DESIGN.md section 9)
-// in a fixed order: stopped, mode, protected, in flight, breaker, cool-down, rate, blast radius. The first that objects
-// gives the reason. Every decision, acted or not, is recorded once per change of its reason, counted and shown.
+// For every firing finding it looks for the remedies that match and passes each through the
+// guardrails (DESIGN.md section 9) in a fixed order: stopped, mode, protected, in flight, breaker,
+// cool-down, rate, blast radius. The first that objects gives the reason. Every decision, acted or
+// not, is recorded once per change of its reason, counted and shown.
 //
-// Invariants: (1) counters, cool-downs, breakers and the kill switch survive a restart (state database), written before
-// the action is handed on; (2) one action per target at a time; (3) the protected set compiled in cannot be configured
-// away; (4) a person's request passes the same guardrails except cool-down, breaker and mode `propose`.
+// A person's dry run changes nothing and is held back by the protected set only. An action of a
+// remedy that was cancelled or expired before it started counts as an attempt, so that a proposal
+// nobody wants is not made for ever; one that was withdrawn because its finding resolved does not.
 //
-// Lock order: none is held while the ActionSink or the Book is called. Thread safety: all members, any thread.
+// Invariants: (1) counters, cool-downs, breakers and the kill switch survive a restart (state
+// database), written before the action is handed on; (2) one action per target at a time; (3) the
+// protected set compiled in cannot be configured away; (4) a person's request passes the same
+// guardrails except cool-down, breaker and mode `propose`.
+//
+// Lock order: none is held while the ActionSink or the Book is called. Thread safety: all members,
+// any thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,24 +48,31 @@ class ActionSink {
   [[nodiscard]] virtual std::size_t targets_in_flight() const = 0;
   /// Checks type, target and parameters against the action's descriptor.
   [[nodiscard]] virtual Status validate(const Action& action) const = 0;
+  /// The action that was submitted with this idempotency key, if any. submit() of a second one is
+  /// kAlreadyExists.
+  [[nodiscard]] virtual Result<std::optional<Action>> find_by_key(
+      std::string_view idempotency_key) const = 0;
+  /// Cancels the actions of this finding that have not started: it has resolved, so they would be
+  /// for nothing.
+  virtual void withdraw(std::string_view fingerprint, std::string_view why) = 0;
 };
 
 /// State of one (remedy, target).
 struct Breaker {
   std::string remedy;
   std::string target;
-  std::string state;             // closed, open
-  std::uint32_t attempts = 0;    // since the last reset
+  std::string state;           // closed, open
+  std::uint32_t attempts = 0;  // since the last reset
   WallTime cooldown_until{};
   WallTime opened{};
-  std::string reason;            // why it opened
+  std::string reason;  // why it opened
 };
 
 /// Compiled remedies, immutable.
 class RemedySet {
  public:
-  [[nodiscard]] static std::shared_ptr<const RemedySet> compile(const config::Config& config,
-                                                                std::vector<config::Problem>& problems);
+  [[nodiscard]] static std::shared_ptr<const RemedySet> compile(
+      const config::Config& config, std::vector<config::Problem>& problems);
   ~RemedySet();
   struct Impl;
   const std::unique_ptr<const Impl> impl;
@@ -65,25 +81,34 @@ class RemedySet {
 
 class Planner {
  public:
+  /// `seed` of the jitter; 0: a random one. An empty `stop_file` switches that file off.
   [[nodiscard]] static Result<std::unique_ptr<Planner>> open(Clock& clock, knowledge::StateDb& db,
-                                                             knowledge::SelfMetrics& self, analyze::Book& book,
-                                                             ActionSink& sink, std::string stop_file);
+                                                             knowledge::SelfMetrics& self,
+                                                             analyze::Book& book, ActionSink& sink,
+                                                             std::string stop_file,
+                                                             std::uint64_t seed = 0);
   ~Planner();
 
-  void configure(std::shared_ptr<const config::Config> config, std::shared_ptr<const RemedySet> remedies);
+  void configure(std::shared_ptr<const config::Config> config,
+                 std::shared_ptr<const RemedySet> remedies);
 
   /// Decides about one finding that has just fired or resolved.
   void on_finding(const analyze::Finding& finding);
-  /// Looks again at every firing finding: cool-downs that ended, breakers that cooled off, the stop file.
+  /// Looks again at every firing finding: cool-downs that ended, breakers that cooled off, the stop
+  /// file.
   void tick();
-  /// What became of an action; feeds back-off and breaker. An open breaker is a finding "remedy_breaker_open".
+  /// What became of an action; feeds back-off and breaker. An open breaker is a finding
+  /// "remedy_breaker_open".
   void on_finished(const Action& action);
 
   /// A person's action through the guardrails: the submitted action, or kConflict with the reason.
   [[nodiscard]] Result<Action> request(const ActionRequest& request);
 
-  /// The kill switch: persisted, also the file `stop_file`. `who` is recorded by the caller's audit.
+  /// The kill switch: persisted, also the file `stop_file`. `who` is recorded by the caller's
+  /// audit. A stop that cannot be persisted stops all the same, and is an error; a start that
+  /// cannot be persisted does not start.
   [[nodiscard]] Status set_running(bool running, std::string_view who);
+  /// False while stopped by set_running() or by the stop file.
   [[nodiscard]] bool running() const;
 
   [[nodiscard]] std::vector<Breaker> breakers() const;
@@ -94,15 +119,21 @@ class Planner {
   [[nodiscard]] Result<std::vector<Decision>> decisions(std::size_t limit, std::int64_t before = 0);
   [[nodiscard]] WallTime last_check() const;
 
+  struct Impl;  // src/plan/planner_impl.hpp
+
  private:
-  struct Impl;
   explicit Planner(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
-/// Why a target must not be touched, or nothing. The floor (pid 1's units, the agent itself, sshd, dbus, logind, journald,
-/// the init system, ...) is compiled in; `extra` are globs from the configuration.
-[[nodiscard]] std::optional<std::string> protected_reason(std::string_view action_type, std::string_view target,
+/// Why a target must not be touched, or nothing. The floor (pid 1's units, the agent itself, sshd,
+/// dbus, logind, journald, the init system, ...) is compiled in; `extra` are globs from the
+/// configuration.
+[[nodiscard]] std::optional<std::string> protected_reason(std::string_view action_type,
+                                                          std::string_view target,
                                                           const std::vector<std::string>& extra);
+
+/// The one spelling of a target: unit actions take "web" for "web.service".
+[[nodiscard]] std::string canonical_target(std::string_view action_type, std::string_view target);
 
 }  // namespace nexus::plan

@@ -1,0 +1,14 @@
+// The descriptors of all actions, for the table. One line each; the files in actions/ define them.
+#pragma once
+
+#include "nexus/execute/step.hpp"
+
+namespace nexus::execute {
+
+extern const ActionDescriptor kReloadService;
+extern const ActionDescriptor kRestartService;
+extern const ActionDescriptor kRunCommand;
+extern const ActionDescriptor kStartService;
+extern const ActionDescriptor kStopService;
+
+}  // namespace nexus::execute

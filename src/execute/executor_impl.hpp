@@ -1,0 +1,117 @@
+// The executor's state, shared by executor.cpp (its face and the queue), run.cpp (what a worker
+// does with one action), verify.cpp and recover.cpp.
+//
+// `mutex` guards what stands under it. Actions are held as immutable values that are replaced: a
+// snapshot is a copy of pointers. An entry is changed by one party at a time: whoever has claimed
+// it, under the mutex, writes the journal and then publishes the new state; a worker claims what it
+// takes off the queue.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "nexus/execute/executor.hpp"
+
+namespace nexus::execute {
+
+struct Entry {
+  std::shared_ptr<const plan::Action> action;  // guarded by the executor's mutex
+  std::uint64_t order = 0;                     // of arrival
+  bool claimed = false;                        // guarded by the executor's mutex
+  bool taken = false;                          // by a worker; guarded by the executor's mutex
+  bool recovered = false;    // done before a restart of the agent: only to be verified
+  std::string cancelled_by;  // guarded by the executor's mutex
+  std::atomic<bool> cancel{false};
+};
+using EntryPtr = std::shared_ptr<Entry>;
+
+/// How many actions of one target there are. Dry runs are not counted.
+struct TargetLoad {
+  std::size_t proposed = 0;
+  std::size_t active = 0;  // queued, running, verifying
+  bool running = false;
+};
+
+struct Executor::Impl {
+  Impl(Clock& the_clock, Journal& the_journal, const knowledge::Queryable& the_data,
+       knowledge::SelfMetrics& metrics, drivers::Systemd* the_systemd);
+
+  Clock& clock;
+  Journal& journal;
+  const knowledge::Queryable& data;
+  knowledge::SelfMetrics& self;
+  drivers::Systemd* const systemd;
+  std::map<std::string, std::unique_ptr<Step>, std::less<>> steps;  // constant after construction
+
+  mutable std::mutex mutex;
+  std::condition_variable changed;
+  std::shared_ptr<const config::Config> config;
+  std::shared_ptr<const Finished> finished_callback;
+  std::shared_ptr<const std::function<bool()>> may_start;
+  std::map<std::string, EntryPtr, std::less<>> entries;     // everything that is not final, by id
+  std::map<std::pair<int, std::uint64_t>, EntryPtr> queue;  // by priority and arrival
+  std::map<std::string, TargetLoad, std::less<>> targets;
+  std::size_t busy_targets = 0;  // with an active action
+  std::size_t arriving = 0;      // submitted, being journaled
+  std::size_t proposed = 0;
+  std::size_t running = 0;
+  std::uint64_t arrivals = 0;
+  std::uint64_t generation = 0;  // of what activity() shows
+  mutable std::shared_ptr<const Activity> shown;
+  mutable std::uint64_t shown_generation = 0;
+  std::vector<plan::Action> unsaved;  // ended, but the journal could not be told
+  bool started = false;
+  bool stopping = false;             // nothing new starts
+  std::atomic<bool> abandon{false};  // what runs is to end now
+  std::vector<std::thread> workers;
+  WallTime last_prune{};
+
+  // executor.cpp
+  [[nodiscard]] std::shared_ptr<const config::Config> settings() const;
+  [[nodiscard]] StepContext context() const;
+  [[nodiscard]] Step* step_of(const plan::Action& action) const;
+  [[nodiscard]] bool permitted() const;
+  void count_state(const plan::Action& action, int by);  // lock held
+  void add(EntryPtr entry);                              // lock held
+  void publish(Entry& entry, plan::Action action);       // lock held: replaces the action
+  void show_queue();                                     // lock held
+  void spawn_workers();                                  // lock held
+  [[nodiscard]] EntryPtr next_runnable() const;          // lock held
+  [[nodiscard]] EntryPtr take(std::size_t worker);
+  [[nodiscard]] Status reserve_place(const plan::Action& action);
+  /// Claims the entries that `wanted` accepts and that nobody has claimed; queued ones leave the
+  /// queue.
+  [[nodiscard]] std::vector<EntryPtr> claim(const std::function<bool(const plan::Action&)>& wanted);
+  void end_early(const Entry& entry, plan::ActionState state, std::string why);
+
+  // run.cpp
+  void work(std::size_t worker);
+  void run_one(Entry& entry);
+  void run_dry(Entry& entry, Step& step, plan::Action action);
+  [[nodiscard]] Status begin(Entry& entry, Step& step, plan::Action& action);
+  void perform(Entry& entry, Step& step, plan::Action action);
+  void note_begun(plan::Action& action);
+  void settle_failure(plan::Action action, const Error& error, const Entry& entry);
+  /// Final state: journal, metrics, callback, and only then out of flight.
+  void finish(plan::Action action, plan::ActionState state);
+  void save_final(const plan::Action& action);
+  void forget(const plan::Action& action);
+  void count_finished(const plan::Action& action);
+
+  // verify.cpp
+  enum class Verification { kHolds, kDoesNotHold, kNothingToVerify, kCancelled, kStopping };
+  [[nodiscard]] Verification verify(const Entry& entry, Step& step, const plan::Action& action,
+                                    std::string& detail);
+  void conclude(Entry& entry, Step& step, plan::Action action);
+  [[nodiscard]] std::string show_verify_value(const plan::Action& action) const;
+
+  // recover.cpp
+  void recover_one(plan::Action action);
+  void expire_proposals(const config::Config& now);
+  void retry_unsaved();
+};
+
+}  // namespace nexus::execute

@@ -1,0 +1,196 @@
+// What a worker does with one action: permission, evidence, journal, step, verification, final
+// state.
+#include "execute/executor_impl.hpp"
+#include "execute/journal_json.hpp"
+#include "nexus/base/log.hpp"
+#include "nexus/base/loop_thread.hpp"
+
+namespace nexus::execute {
+
+using plan::Action;
+using plan::ActionState;
+
+namespace {
+
+/// Ended actions whose final state the journal did not take, kept to be written later.
+constexpr std::size_t kMaxUnsaved = 1000;
+
+double seconds(Nanos duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+}  // namespace
+
+void Executor::Impl::work(std::size_t worker) {
+  base::name_this_thread(fmt::format("nexus-act-{}", worker));
+  while (const auto entry = take(worker)) {
+    run_one(*entry);
+    const std::lock_guard guard(mutex);
+    --running;
+    ++generation;
+    show_queue();
+    changed.notify_all();
+  }
+}
+
+void Executor::Impl::run_one(Entry& entry) {
+  Action action;
+  {
+    const std::lock_guard guard(mutex);
+    action = *entry.action;
+  }
+  auto* step = step_of(action);
+  if (entry.recovered) return conclude(entry, *step, std::move(action));
+  if (entry.cancel) {
+    action.outcome.result = fmt::format("cancelled by {} before it started", entry.cancelled_by);
+    return finish(std::move(action), ActionState::kCancelled);
+  }
+  // The configuration may have changed since it was queued.
+  if (auto valid = step != nullptr ? step->validate(action, context())
+                                   : fail(Errc::kUnsupported, "no such action");
+      !valid) {
+    action.outcome.result = valid.error().message();
+    return finish(std::move(action), ActionState::kFailed);
+  }
+  if (action.dry_run) return run_dry(entry, *step, std::move(action));
+  if (!permitted()) {
+    action.outcome.result = "cancelled: operations were stopped before it started";
+    return finish(std::move(action), ActionState::kCancelled);
+  }
+  if (auto begun = begin(entry, *step, action); !begun) {
+    action.outcome.result = "not started: " + begun.error().message();
+    return finish(std::move(action), ActionState::kFailed);
+  }
+  perform(entry, *step, std::move(action));
+}
+
+void Executor::Impl::run_dry(Entry&, Step& step, Action action) {
+  auto with = context();
+  action.started = clock.wall();
+  auto would = step.dry_run(action, with);
+  if (would) {
+    action.outcome.would_do = *std::move(would);
+    action.outcome.result = "dry run: nothing was done";
+    return finish(std::move(action), ActionState::kSucceeded);
+  }
+  action.outcome.result = "dry run: " + would.error().message();
+  finish(std::move(action), ActionState::kFailed);
+}
+
+Status Executor::Impl::begin(Entry& entry, Step& step, Action& action) {
+  auto with = context();
+  action.outcome.before = step.evidence(action, with);
+  if (action.verify) {
+    action.outcome.before = with_member(action.outcome.before, "verify", show_verify_value(action));
+  }
+  auto running_now = action;
+  running_now.state = ActionState::kRunning;
+  running_now.started = clock.wall();
+  if (auto written = journal.write(running_now); !written) return written;
+  action = std::move(running_now);
+  const std::lock_guard guard(mutex);
+  publish(entry, action);
+  return {};
+}
+
+void Executor::Impl::note_begun(Action& action) {
+  if (action.detection_to_start_seconds || action.received == SteadyTime{}) return;
+  const double took = seconds(clock.steady() - action.received);
+  action.detection_to_start_seconds = took;
+  self.counter(
+          "nexus_detection_to_start_seconds_total",
+          "Time from the detection of a finding (or a request) to the start of its action, summed.")
+      .add(took);
+  self.counter(
+          "nexus_detected_actions_started_total",
+          "Actions started whose time of detection is known: the count that belongs to the sum.")
+      .add();
+}
+
+void Executor::Impl::perform(Entry& entry, Step& step, Action action) {
+  auto with = context();
+  const StepRun run{.deadline = clock.steady() + action.timeout,
+                    .cancelled = [&] { return entry.cancel.load() || abandon.load(); },
+                    .begun = [&] { note_begun(action); }};
+  auto done = step.run(action, with, run);
+  if (!done) {
+    action.outcome.after = step.evidence(action, with);
+    return settle_failure(std::move(action), done.error(), entry);
+  }
+  action.outcome.result = std::move(done->result);
+  action.outcome.output = std::move(done->output);
+  if (done->failed) {
+    action.outcome.after = step.evidence(action, with);
+    return finish(std::move(action), ActionState::kFailed);
+  }
+  conclude(entry, step, std::move(action));
+}
+
+void Executor::Impl::settle_failure(Action action, const Error& error, const Entry& entry) {
+  action.outcome.result = error.message();
+  if (error.code() != Errc::kCancelled) return finish(std::move(action), ActionState::kFailed);
+  if (!entry.cancel) {
+    action.outcome.result = "interrupted: the agent was stopped in the middle: " + error.message();
+    return finish(std::move(action), ActionState::kInterrupted);
+  }
+  {
+    const std::lock_guard guard(mutex);
+    action.outcome.result = fmt::format("cancelled by {}: {}", entry.cancelled_by, error.message());
+  }
+  finish(std::move(action), ActionState::kCancelled);
+}
+
+void Executor::Impl::save_final(const Action& action) {
+  auto written = journal.write(action);
+  if (written) return;
+  log::error("executor", "{}", written.error().message());
+  const std::lock_guard guard(mutex);
+  if (unsaved.size() < kMaxUnsaved) unsaved.push_back(action);
+}
+
+void Executor::Impl::count_finished(const Action& action) {
+  // The type comes from the table, and from nowhere else: a journal of another version may hold
+  // others.
+  const auto* descriptor = find_action(action.type);
+  const std::string_view type = descriptor != nullptr ? descriptor->name : "unknown";
+  self.counter("nexus_actions_total", "Actions that have ended, by type and final state.",
+               {{"type", type}, {"state", plan::to_string(action.state)}})
+      .add();
+  if (!action.started || !action.finished) return;
+  self.counter("nexus_action_duration_seconds_total",
+               "Time that actions took with verification, summed by type.", {{"type", type}})
+      .add(std::max(0.0, seconds(*action.finished - *action.started)));
+}
+
+void Executor::Impl::forget(const Action& action) {
+  const std::lock_guard guard(mutex);
+  const auto it = entries.find(action.id);
+  if (it == entries.end()) return;
+  if (const auto load = targets.find(action.target); load != targets.end() && !action.dry_run) {
+    // What ended before a worker took it never made its target busy; another action may.
+    if (it->second->taken) load->second.running = false;
+  }
+  count_state(*it->second->action, -1);
+  entries.erase(it);
+  ++generation;
+  changed.notify_all();
+}
+
+void Executor::Impl::finish(Action action, ActionState state) {
+  action.state = state;
+  action.finished = clock.wall();
+  save_final(action);
+  count_finished(action);
+  log::info("executor", "{} {} {}: {}", action.type, action.target, plan::to_string(state),
+            action.outcome.result);
+  std::shared_ptr<const Finished> callback;
+  {
+    const std::lock_guard guard(mutex);
+    callback = finished_callback;
+  }
+  // The target is in flight until the planner has heard of the end, and with it of the cool-down.
+  if (callback != nullptr && *callback) (*callback)(action);
+  forget(action);
+}
+
+}  // namespace nexus::execute

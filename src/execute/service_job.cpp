@@ -1,0 +1,222 @@
+#include "execute/service_job.hpp"
+
+#include <unistd.h>
+
+#include <boost/json.hpp>
+
+#include "execute/journal_json.hpp"
+#include "nexus/base/text.hpp"
+#include "nexus/plan/planner.hpp"
+
+namespace nexus::execute {
+namespace {
+
+using drivers::UnitJob;
+using drivers::UnitStatus;
+
+/// A service that is active must have been so for this long: one that dies at once has not been
+/// helped.
+constexpr Millis kSettle{1000};
+
+bool starts_something(UnitJob job) {
+  return job == UnitJob::kStart || job == UnitJob::kRestart;
+}
+
+std::string_view past_tense(UnitJob job) {
+  switch (job) {
+    case UnitJob::kStart:
+      return "started";
+    case UnitJob::kStop:
+      return "stopped";
+    case UnitJob::kRestart:
+      return "restarted";
+    case UnitJob::kReload:
+      return "reloaded";
+  }
+  return "changed";
+}
+
+bool job_under_way(const UnitStatus& status) {
+  return !status.start_job.empty() || status.active_state == "activating" ||
+         status.active_state == "deactivating" || status.active_state == "reloading";
+}
+
+bool ran_to_its_end(const UnitStatus& status) {
+  return status.type == "oneshot" && status.active_state == "inactive" &&
+         status.result == "success";
+}
+
+/// Refuses what must not or cannot be touched, as the unit is now.
+Status check_unit(const plan::Action& action, const StepContext& context,
+                  const UnitStatus& status) {
+  if (status.load_state == "not-found")
+    return fail(Errc::kNotFound, "there is no unit {}", status.name);
+  if (status.load_state == "masked") return fail(Errc::kConflict, "{} is masked", status.name);
+  const auto& extra = context.config->guardrails.protected_units;
+  if (auto reason = plan::protected_reason(action.type, status.name, extra)) {
+    return fail(Errc::kPermissionDenied, "{}", *reason);
+  }
+  if (action.type != "start_service" && status.main_pid != 0 &&
+      status.main_pid == static_cast<std::uint32_t>(::getpid())) {
+    return fail(Errc::kPermissionDenied, "{} is protected: it is this agent", status.name);
+  }
+  return {};
+}
+
+class ServiceStep final : public Step {
+ public:
+  explicit ServiceStep(UnitJob job) : job_(job) {}
+
+  Status validate(const plan::Action& action, const StepContext&) const override {
+    auto name = drivers::normalize_unit_name(action.target);
+    if (!name) return propagate(std::move(name));
+    return {};
+  }
+
+  Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
+    auto status = look(action, context);
+    if (!status) return propagate(std::move(status));
+    return fmt::format(
+        "would {} {} ({}), which is {}/{}{}, by a job of systemd in mode \"replace\"",
+        drivers::to_string(job_), status->name, status->description, status->active_state,
+        status->sub_state,
+        status->main_pid != 0 ? fmt::format(" with main process {}", status->main_pid) : "");
+  }
+
+  std::string evidence(const plan::Action& action, StepContext& context) override {
+    auto status = ask(action, context);
+    if (status) return unit_evidence(*status);
+    return boost::json::serialize(boost::json::object{{"error", status.error().message()}});
+  }
+
+  Result<StepResult> run(const plan::Action& action, StepContext& context,
+                         const StepRun& run) override {
+    auto status = look(action, context);
+    if (!status) return propagate(std::move(status));
+    bool reset = false;
+    if (starts_something(job_) && status->result == "start-limit-hit") {
+      if (auto ok = context.systemd->reset_failed(status->name); !ok)
+        return propagate(std::move(ok));
+      reset = true;
+    }
+    auto outcome = queue(status->name, context, run);
+    if (!reset && starts_something(job_) && !outcome && hit_start_limit(action, context)) {
+      // Our own start was one too many for StartLimitBurst=: how often is enough is the breaker's
+      // to say, not its.
+      if (auto ok = context.systemd->reset_failed(status->name); !ok)
+        return propagate(std::move(ok));
+      reset = true;
+      outcome = queue(status->name, context, run);
+    }
+    if (!outcome) return propagate(std::move(outcome));
+    return StepResult{.result = fmt::format("{} {} in {} ms{}", past_tense(job_), status->name,
+                                            outcome->took.count(),
+                                            reset ? ", after its start limit was reset" : ""),
+                      .output = {}};
+  }
+
+  std::optional<bool> verify(const plan::Action& action, StepContext& context) override {
+    auto status = ask(action, context);
+    return status && is_achieved(job_, *status, context.clock.wall());
+  }
+
+  Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
+    auto status = ask(action, context);
+    if (!status) {
+      what = status.error().message();
+      return Recovered::kUnknown;
+    }
+    return what_became(job_, action.outcome.before, *status, what);
+  }
+
+ private:
+  static Result<UnitStatus> ask(const plan::Action& action, StepContext& context) {
+    if (context.systemd == nullptr) return fail(Errc::kUnavailable, "there is no systemd here");
+    auto name = drivers::normalize_unit_name(action.target);
+    if (!name) return propagate(std::move(name));
+    return context.systemd->status(*name);
+  }
+
+  static Result<UnitStatus> look(const plan::Action& action, StepContext& context) {
+    auto status = ask(action, context);
+    if (!status) return status;
+    if (auto ok = check_unit(action, context, *status); !ok) return propagate(std::move(ok));
+    return status;
+  }
+
+  Result<drivers::JobOutcome> queue(const std::string& unit, StepContext& context,
+                                    const StepRun& run) const {
+    auto outcome = context.systemd->job(job_, unit, run.deadline, run.cancelled, run.begun);
+    if (outcome && outcome->result != "done") {
+      return fail(Errc::kConflict, "{} {}: the job ended with \"{}\"", drivers::to_string(job_),
+                  unit, outcome->result);
+    }
+    return outcome;
+  }
+
+  static bool hit_start_limit(const plan::Action& action, StepContext& context) {
+    auto status = ask(action, context);
+    return status && status->result == "start-limit-hit";
+  }
+
+  const UnitJob job_;
+};
+
+}  // namespace
+
+std::unique_ptr<Step> make_service_step(UnitJob job) {
+  return std::make_unique<ServiceStep>(job);
+}
+
+Status check_unit_name(std::string_view target, const config::Config&) {
+  auto name = drivers::normalize_unit_name(target);
+  if (!name) return propagate(std::move(name));
+  return {};
+}
+
+bool is_achieved(UnitJob job, const UnitStatus& status, WallTime now) {
+  switch (job) {
+    case UnitJob::kStop:
+      return status.active_state == "inactive" || status.active_state == "failed";
+    case UnitJob::kReload:
+      return status.active_state == "active";
+    case UnitJob::kStart:
+    case UnitJob::kRestart:
+      break;
+  }
+  if (ran_to_its_end(status)) return true;
+  return status.active_state == "active" && status.active_enter + kSettle <= now;
+}
+
+Recovered what_became(UnitJob job, std::string_view before, const UnitStatus& now,
+                      std::string& what) {
+  what = fmt::format("{} is {}/{}", now.name, now.active_state, now.sub_state);
+  if (job == UnitJob::kReload) return Recovered::kUnknown;
+  if (job_under_way(now)) {
+    what += ", its job is still under way";
+    return Recovered::kDone;
+  }
+  if (job == UnitJob::kStop)
+    return is_achieved(job, now, {}) ? Recovered::kDone : Recovered::kNotDone;
+  if (before.empty()) return Recovered::kUnknown;
+  if (now.invocation_id != member_of(before, "invocation_id")) {
+    what += ", run anew since";
+    return Recovered::kDone;
+  }
+  // A start finds what somebody else had started before; a restart has to have made a new run.
+  const bool running = job == UnitJob::kStart && now.active_state == "active";
+  return running ? Recovered::kDone : Recovered::kNotDone;
+}
+
+std::string unit_evidence(const UnitStatus& status) {
+  return boost::json::serialize(boost::json::object{{"unit", status.name},
+                                                    {"load_state", status.load_state},
+                                                    {"active_state", status.active_state},
+                                                    {"sub_state", status.sub_state},
+                                                    {"result", status.result},
+                                                    {"main_pid", status.main_pid},
+                                                    {"restarts", status.restarts},
+                                                    {"invocation_id", status.invocation_id}});
+}
+
+}  // namespace nexus::execute

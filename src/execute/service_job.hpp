@@ -1,0 +1,32 @@
+// What restart_service, start_service, stop_service and reload_service have in common: one unit job
+// over D-Bus.
+//
+// The unit is looked at anew just before the job: one that does not exist, is masked, is protected
+// under its real name (an alias does not hide sshd) or runs the agent itself is refused. A start
+// limit that was hit is reset, once, and said. Thread safety: as nexus/execute/step.hpp says.
+#pragma once
+
+#include <memory>
+
+#include "nexus/drivers/systemd.hpp"
+#include "nexus/execute/step.hpp"
+
+namespace nexus::execute {
+
+[[nodiscard]] std::unique_ptr<Step> make_service_step(drivers::UnitJob job);
+[[nodiscard]] Status check_unit_name(std::string_view target, const config::Config& config);
+
+inline constexpr std::string_view kUnitTargetHelp =
+    "unit name, e.g. \"web.service\"; \".service\" may be left out";
+
+/// Whether a unit in this state is what the job was meant to bring about. `now` decides whether it
+/// has settled.
+[[nodiscard]] bool is_achieved(drivers::UnitJob job, const drivers::UnitStatus& status,
+                               WallTime now);
+/// What became of a job that nobody waited for, from the evidence taken before it and the state
+/// now.
+[[nodiscard]] Recovered what_became(drivers::UnitJob job, std::string_view before,
+                                    const drivers::UnitStatus& now, std::string& what);
+[[nodiscard]] std::string unit_evidence(const drivers::UnitStatus& status);
+
+}  // namespace nexus::execute

@@ -1,0 +1,151 @@
+// Verification: has it helped?
+//
+// A `verify` expression must hold over what was measured after the action ended: it is evaluated
+// with a look-back that ends there, so that the last sample from before the trouble proves nothing,
+// and a second time as every query is, so that an expression which is true for want of samples
+// (`... unless ...`) waits for them too.
+#include <algorithm>
+
+#include "execute/executor_impl.hpp"
+#include "execute/journal_json.hpp"
+#include "nexus/base/log.hpp"
+#include "nexus/base/text.hpp"
+#include "nexus/knowledge/promql.hpp"
+
+namespace nexus::execute {
+namespace {
+
+namespace promql = knowledge::promql;
+using plan::Action;
+using plan::ActionState;
+
+constexpr Millis kAskEvery{200};
+/// For the step's own check, where no `verify` is configured.
+constexpr Millis kOwnCheck{5000};
+constexpr std::size_t kMaxShown = 200;
+
+std::string show(const promql::Value& value) {
+  if (const auto* scalar = std::get_if<promql::Scalar>(&value))
+    return base::format_double(scalar->value);
+  const auto* vector = std::get_if<promql::Vector>(&value);
+  if (vector == nullptr) return "not a number";
+  if (vector->empty()) return "no data";
+  std::string out;
+  for (const auto& element : *vector) {
+    if (out.size() > kMaxShown) return out + ", ...";
+    if (!out.empty()) out += ", ";
+    out += fmt::format("{} {}", to_string(element.labels), base::format_double(element.value));
+  }
+  return out;
+}
+
+/// One expression, asked again and again.
+class Asked {
+ public:
+  Asked(const promql::Query& query, const knowledge::Queryable& data, Clock& clock)
+      : query_(query), data_(data), clock_(clock), ended_(clock.steady()) {}
+
+  [[nodiscard]] bool holds(std::string& detail) const {
+    const auto since = std::chrono::duration_cast<Millis>(clock_.steady() - ended_).count();
+    promql::Limits fresh;
+    fresh.lookback_ms = std::clamp<std::int64_t>(since, 1, fresh.lookback_ms);
+    return ask(fresh, detail) && ask({}, detail);
+  }
+
+ private:
+  [[nodiscard]] bool ask(const promql::Limits& limits, std::string& detail) const {
+    auto value = query_.instant(data_, base::to_unix_millis(clock_.wall()), limits);
+    detail = value ? show(*value) : value.error().message();
+    return value && promql::is_true(*value);
+  }
+
+  const promql::Query& query_;
+  const knowledge::Queryable& data_;
+  Clock& clock_;
+  const SteadyTime ended_;
+};
+
+}  // namespace
+
+std::string Executor::Impl::show_verify_value(const Action& action) const {
+  auto query = promql::Query::parse(action.verify->expr.text);
+  if (!query) return query.error().message();
+  auto value = query->instant(data, base::to_unix_millis(clock.wall()));
+  return value ? show(*value) : value.error().message();
+}
+
+Executor::Impl::Verification Executor::Impl::verify(const Entry& entry, Step& step,
+                                                    const Action& action, std::string& detail) {
+  auto with = context();
+  std::optional<promql::Query> query;
+  if (action.verify) {
+    auto parsed = promql::Query::parse(action.verify->expr.text);
+    if (!parsed) {
+      detail = parsed.error().message();
+      return Verification::kDoesNotHold;
+    }
+    query = *std::move(parsed);
+  }
+  std::optional<Asked> asked;
+  if (query) asked.emplace(*query, data, clock);
+  // A job that was under way when the agent came back has what is left of its time.
+  const auto window = action.verify     ? action.verify->within
+                      : entry.recovered ? std::max(kOwnCheck, action.timeout)
+                                        : kOwnCheck;
+  const auto deadline = clock.steady() + window;
+  while (true) {
+    const auto holds = asked ? std::optional(asked->holds(detail)) : step.verify(action, with);
+    if (!holds) return Verification::kNothingToVerify;
+    if (*holds) return Verification::kHolds;
+    const auto now = clock.steady();
+    if (now >= deadline) return Verification::kDoesNotHold;
+    std::unique_lock lock(mutex);
+    clock.wait_until(lock, changed, std::min(deadline, now + kAskEvery),
+                     [&] { return entry.cancel || stopping; });
+    if (entry.cancel) return Verification::kCancelled;
+    if (stopping) return Verification::kStopping;
+  }
+}
+
+void Executor::Impl::conclude(Entry& entry, Step& step, Action action) {
+  action.state = ActionState::kVerifying;
+  if (auto written = journal.write(action); !written)
+    log::error("executor", "{}", written.error().message());
+  {
+    const std::lock_guard guard(mutex);
+    publish(entry, action);
+  }
+  std::string detail;
+  const auto verification = verify(entry, step, action, detail);
+  // It stays in the journal as it is, and is verified when the agent is back.
+  if (verification == Verification::kStopping) return;
+  auto with = context();
+  action.outcome.after = step.evidence(action, with);
+  if (action.verify) action.outcome.after = with_member(action.outcome.after, "verify", detail);
+  switch (verification) {
+    case Verification::kHolds:
+      action.outcome.verified = true;
+      return finish(std::move(action), ActionState::kSucceeded);
+    case Verification::kNothingToVerify:
+      return finish(std::move(action), ActionState::kSucceeded);
+    case Verification::kDoesNotHold:
+      action.outcome.verified = false;
+      action.outcome.result +=
+          action.verify ? fmt::format("; not verified: {} did not hold within {}: {}",
+                                      action.verify->expr.text,
+                                      base::format_duration(action.verify->within), detail)
+                        : std::string("; not verified: the target is not as it should be");
+      return finish(std::move(action), ActionState::kUnverified);
+    case Verification::kCancelled: {
+      const std::lock_guard guard(mutex);
+      action.outcome.result +=
+          fmt::format("; cancelled by {} while it was verified", entry.cancelled_by);
+      break;
+    }
+    case Verification::kStopping:
+      break;
+  }
+  finish(std::move(action), ActionState::kCancelled);
+}
+
+}  // namespace nexus::execute

@@ -1,0 +1,254 @@
+// The path from a finding, or a person's request, to an action handed on, or to the reason why not.
+#include <algorithm>
+
+#include "nexus/base/id.hpp"
+#include "nexus/base/log.hpp"
+#include "plan/planner_impl.hpp"
+
+namespace nexus::plan {
+namespace {
+
+constexpr Millis kHour{3'600'000};
+
+std::string summary_of(const analyze::Finding& finding) {
+  if (!finding.evidence.text.empty()) return finding.evidence.text;
+  if (const auto it = finding.annotations.find("summary"); it != finding.annotations.end())
+    return it->second;
+  return fmt::format("{} on {}", finding.name, finding.subject);
+}
+
+std::string acted_reason(const Action& action) {
+  const bool person = action.remedy.empty();
+  return fmt::format(
+      "{} {}: {}", action.type, action.target,
+      person ? action.cause.summary : action.cause.finding + ", " + action.cause.summary);
+}
+
+}  // namespace
+
+Reservation::Reservation(Planner::Impl& planner, std::string target)
+    : planner_(planner), target_(std::move(target)) {
+  const std::lock_guard guard(planner_.mutex);
+  held_ = planner_.reserved.insert(target_).second;
+}
+
+Reservation::~Reservation() {
+  if (!held_) return;
+  const std::lock_guard guard(planner_.mutex);
+  planner_.reserved.erase(target_);
+}
+
+void Planner::Impl::consider(const analyze::Finding& finding, const Settings& now,
+                             const std::optional<std::string>& stop) {
+  for (const auto& remedy : now.remedies->impl->remedies) {
+    if (remedy.matches(finding)) decide(finding, now, remedy, stop);
+  }
+}
+
+Result<Action> Planner::Impl::draft(const analyze::Finding& finding, const Settings& now,
+                                    const Remedy& remedy) const {
+  const auto& definition = remedy.definition;
+  Action action;
+  action.type = definition.action;
+  action.priority = definition.priority;
+  action.remedy = definition.name;
+  action.timeout = definition.timeout.value_or(now.config->operations.action_timeout);
+  action.cause = {.finding = finding.name,
+                  .fingerprint = finding.fingerprint,
+                  .summary = summary_of(finding),
+                  .requested_by = "system",
+                  .detected = finding.fired.value_or(finding.started)};
+  action.received = finding.received;
+  auto target = remedy.target_for(finding);
+  if (!target) return propagate(std::move(target));
+  action.target = *std::move(target);
+  auto parameters = remedy.parameters_for(finding);
+  if (!parameters) return propagate(std::move(parameters));
+  action.parameters = *std::move(parameters);
+  auto verify = remedy.verify_for(finding);
+  if (!verify) return propagate(std::move(verify));
+  action.verify = *std::move(verify);
+  return action;
+}
+
+void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
+                           const Remedy& remedy, const std::optional<std::string>& stop) {
+  auto drafted = draft(finding, now, remedy);
+  if (!drafted) {
+    Action nameless;
+    nameless.type = remedy.definition.action;
+    nameless.remedy = remedy.definition.name;
+    nameless.cause.finding = finding.name;
+    nameless.cause.fingerprint = finding.fingerprint;
+    note_skip(nameless, "no_target", "skipped: " + drafted.error().message());
+    return;
+  }
+  // Another thread that decides about this target right now is as good as us; the next tick looks
+  // again.
+  const Reservation reservation(*this, drafted->target);
+  if (!reservation.held() || own_action_under_way(finding.fingerprint, drafted->remedy)) return;
+  const PairKey key{drafted->remedy, drafted->target};
+  settle_pairs(now, &key);
+  Case c{.settings = &now,
+         .remedy = &remedy,
+         .action = *std::move(drafted),
+         .fired = finding.fired.value_or(finding.started),
+         .stopped = stop};
+  auto ruling = judge_case(c);
+  if (ruling.opens_breaker) open_breaker(key, ruling.reason.substr(ruling.reason.find(' ') + 1));
+  if (ruling.verdict == Verdict::kSkip) {
+    note_skip(c.action, ruling.code, std::move(ruling.reason));
+    return;
+  }
+  if (auto valid = sink.validate(c.action); !valid) {
+    note_skip(c.action, "invalid", "skipped: " + valid.error().message());
+    return;
+  }
+  // What goes wrong here has been recorded with its reason.
+  std::ignore = act(std::move(c), ruling.verdict);
+}
+
+Ruling Planner::Impl::judge_case(const Case& c) {
+  const auto& config = *c.settings->config;
+  const auto& action = c.action;
+  Situation s;
+  s.now = clock.wall();
+  s.by_person = c.remedy == nullptr;
+  s.stopped = c.stopped;
+  s.mode = config.operations.mode;
+  if (c.remedy != nullptr) s.mode = std::min(s.mode, c.remedy->definition.mode.value_or(s.mode));
+  s.protected_reason =
+      protected_reason(action.type, action.target, config.guardrails.protected_units);
+  s.in_flight = sink.in_flight(action.target);
+  s.remedy = action.remedy;
+  s.target = action.target;
+  s.fired = c.fired;
+  const auto rails = rails_of(*c.settings, action.remedy);
+  const std::size_t others = sink.targets_in_flight();
+  {
+    const std::lock_guard guard(mutex);
+    s.other_targets = others + reserved.size() - 1;
+    if (c.remedy != nullptr) s.pair = look({action.remedy, action.target}, s.now);
+    while (!recent.empty() && recent.front().time + kHour <= s.now) recent.pop_front();
+    for (auto& [time, target] : recent) {
+      time = std::min(time,
+                      s.now);  // a clock that was set back holds nobody up for longer than an hour
+      if (s.hour_total++ == 0) s.total_frees = time + kHour;
+      if (target == action.target && s.hour_target++ == 0) s.target_frees = time + kHour;
+    }
+  }
+  return judge(s, rails);
+}
+
+Decision Planner::Impl::decision_of(const Action& action, std::string_view verdict,
+                                    std::string_view code, std::string reason) const {
+  return {.time = clock.wall(),
+          .remedy = action.remedy,
+          .finding = action.cause.finding,
+          .fingerprint = action.cause.fingerprint,
+          .action_type = action.type,
+          .target = action.target,
+          .verdict = std::string(verdict),
+          .reason_code = std::string(code),
+          .reason = std::move(reason),
+          .action_id = action.id};
+}
+
+Result<Action> Planner::Impl::act(Case c, Verdict verdict) {
+  auto& action = c.action;
+  const auto now = clock.wall();
+  action.id = base::make_id(now);
+  action.created = now;
+  action.state = verdict == Verdict::kPropose ? ActionState::kProposed : ActionState::kQueued;
+  const bool by_remedy = c.remedy != nullptr;
+  StoredPair pair{{action.remedy, action.target}, {}};
+  bool crowded = false;
+  {
+    const std::lock_guard guard(mutex);
+    if (by_remedy) {
+      const auto state = attempt(pair.key, rails_of(*c.settings, action.remedy), now);
+      crowded = !state;
+      pair.state = state.value_or(PairState{});
+      action.attempt = pair.state.attempts;
+    }
+    if (!crowded) {
+      recent.push_back({now, action.target});
+      pending[action.id] = {action.cause.fingerprint, action.remedy};
+      last_reason.erase({action.cause.fingerprint, action.remedy});
+    }
+  }
+  if (crowded) {
+    note_skip(action, "too_many_targets",
+              fmt::format("skipped: {} targets have attempts already", kMaxPairs));
+    return fail(Errc::kExhausted, "{} targets have attempts already", kMaxPairs);
+  }
+  auto decision = decision_of(action, to_string(verdict), "ok", acted_reason(action));
+  auto done = store->intend(by_remedy ? &pair : nullptr, {now, action.target}, decision);
+  if (done) done = sink.submit(action);
+  if (!done) return give_back(action, pair.key, decision, std::move(done).error());
+  count(decision.verdict, decision.reason_code);
+  log::info("planner", "{} {}", decision.verdict, decision.reason);
+  return action;
+}
+
+std::unexpected<Error> Planner::Impl::give_back(const Action& action, const PairKey& key,
+                                                Decision decision, Error error) {
+  const bool written = decision.id != 0;
+  const std::string code = written ? "not_submitted" : "state_unavailable";
+  PairState state;
+  bool news = true;
+  {
+    const std::lock_guard guard(mutex);
+    pending.erase(action.id);
+    // The attempt was none; its cool-down stays, so that a full queue or disk is not asked again at
+    // every tick.
+    if (const auto it = pairs.find(key); it != pairs.end() && !key.remedy.empty()) {
+      if (it->second.state.attempts > 0) --it->second.state.attempts;
+      it->second.state.version = ++version;
+      state = it->second.state;
+    }
+    auto& last = last_reason[{action.cause.fingerprint, action.remedy}];
+    news = std::exchange(last, code) != code;
+  }
+  if (!key.remedy.empty() && written) save(key, state);
+  decision.verdict = to_string(Verdict::kSkip);
+  decision.reason_code = code;
+  decision.reason = "skipped: " + error.message();
+  count(decision.verdict, code);
+  if (written) {
+    if (auto ok = store->correct(decision); !ok) log::error("planner", "{}", ok.error().message());
+  }
+  if (news)
+    log::error("planner", "{} {} was not begun: {}", action.type, action.target, error.message());
+  return std::unexpected(std::move(error));
+}
+
+void Planner::Impl::note_skip(const Action& action, std::string_view code, std::string reason) {
+  if (!action.remedy.empty()) {
+    const std::lock_guard guard(mutex);
+    auto& last = last_reason[{action.cause.fingerprint, action.remedy}];
+    if (last == code) return;
+    last = code;
+  }
+  const auto decision = decision_of(action, to_string(Verdict::kSkip), code, std::move(reason));
+  count(decision.verdict, code);
+  log::info("planner", "{} {} {}", action.type, action.target, decision.reason);
+  if (auto ok = store->record(decision); !ok) log::error("planner", "{}", ok.error().message());
+}
+
+void Planner::Impl::count(std::string_view verdict, std::string_view code) {
+  self.counter("nexus_decisions_total",
+               "Decisions about findings and requests, once per change of the reason.",
+               {{"verdict", verdict}, {"reason", code}})
+      .add();
+}
+
+bool Planner::Impl::own_action_under_way(const std::string& fingerprint,
+                                         const std::string& remedy) const {
+  const std::lock_guard guard(mutex);
+  return std::ranges::any_of(pending, [&](const auto& known) {
+    return known.second.fingerprint == fingerprint && known.second.remedy == remedy;
+  });
+}
+
+}  // namespace nexus::plan

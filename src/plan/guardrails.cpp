@@ -1,0 +1,137 @@
+#include "plan/guardrails.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "nexus/base/text.hpp"
+
+namespace nexus::plan {
+namespace {
+
+std::string clock_time(WallTime time) {
+  return base::to_rfc3339(time).substr(0, 19) + "Z";
+}
+
+Ruling skip(std::string_view code, std::string reason) {
+  return {.verdict = Verdict::kSkip, .code = code, .reason = "skipped: " + std::move(reason)};
+}
+
+/// A wall clock that was set back must not make a cool-down of seconds one of hours.
+WallTime cooldown_end(const Situation& s, const Rails& rails) {
+  const auto longest = cooldown_after(32, rails, 1.0);
+  return std::min(s.pair.cooldown_until, s.now + longest);
+}
+
+std::optional<Ruling> hard_stops(const Situation& s) {
+  if (s.stopped) return skip("stopped", *s.stopped);
+  if (s.mode == config::Mode::kObserve) {
+    return skip("observe", "mode is observe, findings only");
+  }
+  if (s.protected_reason) return skip("protected", *s.protected_reason);
+  if (s.in_flight) {
+    return skip("in_flight",
+                fmt::format("another action for {} is proposed or under way", s.target));
+  }
+  return std::nullopt;
+}
+
+Ruling give_up(const Situation& s, const Rails& rails) {
+  auto ruling =
+      skip("breaker_open",
+           fmt::format(
+               "gave up on {} after {} attempts of {}; it stays so until it is reset{}", s.target,
+               s.pair.attempts, s.remedy,
+               rails.limits.breaker_open_for.count() > 0
+                   ? " or " + base::format_duration(rails.limits.breaker_open_for) + " have passed"
+                   : ""));
+  ruling.opens_breaker = true;
+  return ruling;
+}
+
+std::optional<Ruling> repeated_trouble(const Situation& s, const Rails& rails) {
+  if (s.pair.open) return skip("breaker_open", s.pair.why);
+  const auto until = cooldown_end(s, rails);
+  const bool cooling = s.now < until;
+  const bool came_back = s.fired > s.pair.last_end;
+  if (s.pair.attempts >= rails.max_attempts && (!cooling || came_back)) return give_up(s, rails);
+  if (cooling) {
+    return skip("cooldown", fmt::format("cool-down until {}, attempts so far: {} of {}",
+                                        clock_time(until), s.pair.attempts, rails.max_attempts));
+  }
+  return std::nullopt;
+}
+
+std::optional<Ruling> budget(const Situation& s, const Rails& rails) {
+  const auto& limits = rails.limits;
+  if (s.hour_total >= limits.max_actions_per_hour) {
+    return skip("rate",
+                fmt::format("{} actions within the last hour (max_actions_per_hour), until {}",
+                            s.hour_total, clock_time(s.total_frees)));
+  }
+  if (s.hour_target >= limits.max_actions_per_hour_per_target) {
+    return skip("rate", fmt::format("{} actions on {} within the last hour "
+                                    "(max_actions_per_hour_per_target), until {}",
+                                    s.hour_target, s.target, clock_time(s.target_frees)));
+  }
+  if (s.other_targets >= limits.max_targets_at_once) {
+    return skip(
+        "blast_radius",
+        fmt::format("{} other targets are being acted on (max_targets_at_once)", s.other_targets));
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view to_string(Verdict verdict) noexcept {
+  switch (verdict) {
+    case Verdict::kAct:
+      return "acted";
+    case Verdict::kPropose:
+      return "proposed";
+    case Verdict::kSkip:
+      return "skipped";
+  }
+  return "skipped";
+}
+
+Ruling judge(const Situation& s, const Rails& rails) {
+  if (auto ruling = hard_stops(s)) return *ruling;
+  if (!s.by_person) {
+    if (auto ruling = repeated_trouble(s, rails)) return *ruling;
+  }
+  if (auto ruling = budget(s, rails)) return *ruling;
+  const bool propose = s.mode == config::Mode::kPropose && !s.by_person;
+  return {.verdict = propose ? Verdict::kPropose : Verdict::kAct, .code = "ok"};
+}
+
+Millis cooldown_after(std::uint32_t attempts, const Rails& rails, double random) {
+  const double doublings = static_cast<double>(std::min(attempts > 0 ? attempts - 1 : 0, 30U));
+  const double grown = static_cast<double>(rails.cooldown.count()) * std::exp2(doublings);
+  // A remedy may ask for a first cool-down that is longer than the general ceiling.
+  const auto ceiling =
+      static_cast<double>(std::max(rails.cooldown, rails.limits.cooldown_max).count());
+  return Millis(
+      static_cast<std::int64_t>(std::min(grown, ceiling) * (1 + rails.limits.jitter * random)));
+}
+
+bool settle(PairState& pair, WallTime last_trouble, const Rails& rails, WallTime now) {
+  if (pair.open) {
+    const auto after = rails.limits.breaker_open_for;
+    if (after.count() == 0 || now < pair.opened + after) return false;
+    pair.open = false;
+    pair.why.clear();
+    pair.attempts = rails.max_attempts > 0 ? rails.max_attempts - 1 : 0;
+    pair.cooldown_until = now;
+    return true;
+  }
+  if (pair.attempts == 0 || now < std::max(pair.last_end, last_trouble) + rails.limits.reset_after)
+    return false;
+  pair.attempts = 0;
+  pair.cooldown_until = now;
+  return true;
+}
+
+}  // namespace nexus::plan

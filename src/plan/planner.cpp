@@ -1,0 +1,263 @@
+#include "nexus/plan/planner.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "nexus/base/id.hpp"
+#include "nexus/base/log.hpp"
+#include "nexus/base/text.hpp"
+#include "plan/planner_impl.hpp"
+
+namespace nexus::plan {
+namespace {
+
+constexpr Millis kPruneEvery{3'600'000};
+
+std::uint64_t random_seed() {
+  return base::parse_uint(base::random_hex(8), 16).value_or(1);
+}
+
+Action action_of(const ActionRequest& request, const config::Config& config, WallTime now,
+                 SteadyTime received) {
+  Action action;
+  action.type = request.type;
+  action.target = canonical_target(request.type, request.target);
+  action.parameters = request.parameters;
+  action.priority = request.priority;
+  action.dry_run = request.dry_run;
+  action.idempotency_key = request.idempotency_key;
+  action.timeout = config.operations.action_timeout;
+  action.cause = {
+      .finding = "",
+      .fingerprint = "",
+      .summary = request.reason.empty() ? "asked for by " + request.requested_by : request.reason,
+      .requested_by = request.requested_by,
+      .detected = now};
+  action.received = received;
+  return action;
+}
+
+Result<Action> same_request(const Action& wanted, Action known) {
+  if (known.type == wanted.type && known.target == wanted.target &&
+      known.parameters == wanted.parameters && known.dry_run == wanted.dry_run) {
+    return known;
+  }
+  return fail(Errc::kConflict, "idempotency key \"{}\" was used for {} {} (action {})",
+              wanted.idempotency_key, known.type, known.target, known.id);
+}
+
+}  // namespace
+
+Planner::Planner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Planner::~Planner() = default;
+
+Result<std::unique_ptr<Planner>> Planner::open(Clock& clock, knowledge::StateDb& db,
+                                               knowledge::SelfMetrics& self, analyze::Book& book,
+                                               ActionSink& sink, std::string stop_file,
+                                               std::uint64_t seed) {
+  auto store = PlannerStore::open(db);
+  if (!store) return propagate(std::move(store));
+  auto pairs = (*store)->pairs();
+  if (!pairs) return propagate(std::move(pairs));
+  auto recent = (*store)->recent(clock.wall() - kPruneEvery);
+  if (!recent) return propagate(std::move(recent));
+  auto kill_switch = (*store)->load_switch();
+  if (!kill_switch) return propagate(std::move(kill_switch));
+  auto impl = std::make_unique<Impl>(clock, self, book, sink, std::move(stop_file),
+                                     *std::move(store), seed != 0 ? seed : random_seed());
+  for (auto& pair : *pairs) {
+    impl->version = std::max(impl->version, pair.state.version);
+    // What happened while the agent was away is not known: quiet is measured from now.
+    if (pair.state.open || pair.state.attempts > 0) {
+      impl->pairs[pair.key] = {.state = std::move(pair.state), .last_trouble = clock.wall()};
+    }
+  }
+  impl->recent.assign(recent->begin(), recent->end());
+  impl->kill_switch = *std::move(kill_switch);
+  return std::unique_ptr<Planner>(new Planner(std::move(impl)));
+}
+
+void Planner::configure(std::shared_ptr<const config::Config> config,
+                        std::shared_ptr<const RemedySet> remedies) {
+  NEXUS_CHECK(config != nullptr && remedies != nullptr);
+  const auto known = remedies;
+  {
+    const std::lock_guard guard(impl_->mutex);
+    impl_->settings = {std::move(config), std::move(remedies)};
+    impl_->last_reason.clear();
+  }
+  impl_->drop_unknown_pairs(*known);
+}
+
+Settings Planner::Impl::current() const {
+  const std::lock_guard guard(mutex);
+  return settings;
+}
+
+std::optional<std::string> Planner::Impl::stopped() const {
+  {
+    const std::lock_guard guard(mutex);
+    if (!kill_switch.running) {
+      return fmt::format("operations were stopped by {} at {}", kill_switch.who,
+                         base::to_rfc3339(kill_switch.time));
+    }
+  }
+  if (stop_file.empty()) return std::nullopt;
+  struct stat found{};
+  if (::stat(stop_file.c_str(), &found) == 0)
+    return fmt::format("the stop file {} is there", stop_file);
+  if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+  // Whether people want us to stop cannot be told: then we do.
+  return Error::from_errno(fmt::format("look for the stop file {}", stop_file)).message();
+}
+
+void Planner::on_finding(const analyze::Finding& finding) {
+  const auto now = impl_->current();
+  if (now.config == nullptr) return;
+  switch (finding.state) {
+    case analyze::FindingState::kPending:
+      return;
+    case analyze::FindingState::kFiring:
+      impl_->consider(finding, now, impl_->stopped());
+      return;
+    case analyze::FindingState::kResolved:
+      break;
+  }
+  {
+    const std::lock_guard guard(impl_->mutex);
+    std::erase_if(impl_->last_reason,
+                  [&](const auto& known) { return known.first.first == finding.fingerprint; });
+    for (auto& [id, pending] : impl_->pending)
+      pending.withdrawn |= pending.fingerprint == finding.fingerprint;
+  }
+  impl_->sink.withdraw(finding.fingerprint,
+                       fmt::format("{} on {} has resolved", finding.name, finding.subject));
+}
+
+void Planner::Impl::reconsider() {
+  const auto now = current();
+  if (now.config == nullptr) return;
+  const auto stop = stopped();
+  const auto findings = book.snapshot();
+  std::set<std::string> firing;
+  for (const auto& finding : *findings) {
+    if (finding.state != analyze::FindingState::kFiring) continue;
+    firing.insert(finding.fingerprint);
+    consider(finding, now, stop);
+  }
+  forget_resolved(firing);
+}
+
+void Planner::Impl::forget_resolved(const std::set<std::string>& firing) {
+  const std::lock_guard guard(mutex);
+  std::erase_if(last_reason,
+                [&](const auto& known) { return !firing.contains(known.first.first); });
+}
+
+void Planner::tick() {
+  const auto now = impl_->current();
+  if (now.config == nullptr) return;
+  impl_->settle_pairs(now);
+  impl_->reconsider();
+  impl_->self.gauge("nexus_operations_running", "1 while the agent may act, 0 while it is stopped.")
+      .set(running() ? 1 : 0);
+  const auto time = impl_->clock.wall();
+  impl_->prune(time);
+  const std::lock_guard guard(impl_->mutex);
+  impl_->last_check = time;
+}
+
+void Planner::Impl::prune(WallTime now) {
+  {
+    const std::lock_guard guard(mutex);
+    if (now >= last_prune && now < last_prune + kPruneEvery) return;
+    last_prune = now;
+  }
+  if (auto ok = store->prune(now - kPruneEvery); !ok)
+    log::warning("planner", "{}", ok.error().message());
+}
+
+void Planner::on_finished(const Action& action) {
+  impl_->finished(action);
+}
+
+Result<Action> Planner::request(const ActionRequest& request) {
+  const auto now = impl_->current();
+  if (now.config == nullptr)
+    return fail(Errc::kUnavailable, "the planner has no configuration yet");
+  auto action = action_of(request, *now.config, impl_->clock.wall(), impl_->clock.steady());
+  if (auto valid = impl_->sink.validate(action); !valid) return propagate(std::move(valid));
+  const auto known_by_key = [&]() -> Result<std::optional<Action>> {
+    if (action.idempotency_key.empty()) return std::nullopt;
+    return impl_->sink.find_by_key(action.idempotency_key);
+  };
+  auto known = known_by_key();
+  if (!known) return propagate(std::move(known));
+  if (*known) return same_request(action, **std::move(known));
+  auto made = action.dry_run ? impl_->try_out(action, now) : impl_->act_for_person(action, now);
+  if (made || made.error().code() != Errc::kAlreadyExists) return made;
+  // Two requests with one key at the same time: the other one was first.
+  known = known_by_key();
+  if (known && *known) return same_request(action, **std::move(known));
+  return made;
+}
+
+Result<Action> Planner::Impl::act_for_person(const Action& action, const Settings& now) {
+  const Reservation reservation(*this, action.target);
+  Case c{.settings = &now, .remedy = nullptr, .action = action, .fired = {}, .stopped = stopped()};
+  auto ruling =
+      reservation.held()
+          ? judge_case(c)
+          : Ruling{.verdict = Verdict::kSkip,
+                   .code = "in_flight",
+                   .reason = "skipped: another action for " + action.target + " is decided on"};
+  if (ruling.verdict != Verdict::kSkip) return act(std::move(c), ruling.verdict);
+  const std::string why = ruling.reason.substr(ruling.reason.find(' ') + 1);
+  note_skip(action, ruling.code, std::move(ruling.reason));
+  return fail(Errc::kConflict, "{} {}: {}", action.type, action.target, why);
+}
+
+Result<Action> Planner::Impl::try_out(Action action, const Settings& now) {
+  const auto reason =
+      protected_reason(action.type, action.target, now.config->guardrails.protected_units);
+  if (reason) return fail(Errc::kConflict, "{} {}: {}", action.type, action.target, *reason);
+  action.created = clock.wall();
+  action.id = base::make_id(action.created);
+  action.state = ActionState::kQueued;
+  if (auto ok = sink.submit(action); !ok) return propagate(std::move(ok));
+  count(to_string(Verdict::kAct), "dry_run");
+  return action;
+}
+
+Status Planner::set_running(bool running, std::string_view who) {
+  StoredSwitch wanted{running, std::string(who), impl_->clock.wall()};
+  const auto apply = [&] {
+    const std::lock_guard guard(impl_->mutex);
+    impl_->kill_switch = wanted;
+  };
+  if (!running) apply();
+  if (auto ok = impl_->store->save(wanted); !ok) return ok;
+  if (running) apply();
+  log::warning("planner", "operations were {} by {}", running ? "started" : "stopped", who);
+  impl_->self.gauge("nexus_operations_running", "1 while the agent may act, 0 while it is stopped.")
+      .set(this->running() ? 1 : 0);
+  if (running) impl_->reconsider();
+  return {};
+}
+
+bool Planner::running() const {
+  return !impl_->stopped();
+}
+
+Result<std::vector<Decision>> Planner::decisions(std::size_t limit, std::int64_t before) {
+  return impl_->store->decisions(limit, before);
+}
+
+WallTime Planner::last_check() const {
+  const std::lock_guard guard(impl_->mutex);
+  return impl_->last_check;
+}
+
+}  // namespace nexus::plan

@@ -1,0 +1,211 @@
+#include "plan/planner_store.hpp"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+namespace nexus::plan {
+namespace {
+
+using knowledge::SqlValue;
+
+constexpr std::array<std::string_view, 1> kMigrations{
+    R"sql(
+CREATE TABLE planner_pair (
+  remedy TEXT NOT NULL, target TEXT NOT NULL, attempts INTEGER NOT NULL, last_end INTEGER NOT NULL,
+  cooldown_until INTEGER NOT NULL, open INTEGER NOT NULL, opened INTEGER NOT NULL, why TEXT NOT NULL,
+  version INTEGER NOT NULL, PRIMARY KEY (remedy, target)) WITHOUT ROWID;
+CREATE TABLE planner_recent (time INTEGER NOT NULL, target TEXT NOT NULL);
+CREATE INDEX planner_recent_time ON planner_recent (time);
+CREATE TABLE planner_switch (
+  id INTEGER PRIMARY KEY CHECK (id = 1), running INTEGER NOT NULL, who TEXT NOT NULL, time INTEGER NOT NULL);
+CREATE TABLE decision (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, remedy TEXT NOT NULL, finding TEXT NOT NULL,
+  fingerprint TEXT NOT NULL, action_type TEXT NOT NULL, target TEXT NOT NULL, verdict TEXT NOT NULL,
+  reason_code TEXT NOT NULL, reason TEXT NOT NULL, action_id TEXT NOT NULL);
+)sql"};
+
+SqlValue millis(WallTime time) {
+  return base::to_unix_millis(time);
+}
+
+WallTime wall(const knowledge::Row& row, std::size_t column) {
+  return base::from_unix_millis(row.integer(column));
+}
+
+Status save_pair(knowledge::StateDb& db, const StoredPair& pair) {
+  const auto& s = pair.state;
+  const std::array<SqlValue, 9> values{pair.key.remedy,
+                                       pair.key.target,
+                                       static_cast<std::int64_t>(s.attempts),
+                                       millis(s.last_end),
+                                       millis(s.cooldown_until),
+                                       static_cast<std::int64_t>(s.open),
+                                       millis(s.opened),
+                                       s.why,
+                                       static_cast<std::int64_t>(s.version)};
+  return db.execute(
+      "INSERT INTO planner_pair (remedy, target, attempts, last_end, cooldown_until, open, opened, "
+      "why, version) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (remedy, target) DO UPDATE SET "
+      "attempts = excluded.attempts, last_end = excluded.last_end, cooldown_until = "
+      "excluded.cooldown_until, "
+      "open = excluded.open, opened = excluded.opened, why = excluded.why, version = "
+      "excluded.version "
+      "WHERE excluded.version > planner_pair.version",
+      values);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PlannerStore>> PlannerStore::open(knowledge::StateDb& db) {
+  if (auto ok = db.migrate("plan", kMigrations); !ok)
+    return propagate(std::move(ok), "planner's tables");
+  return std::unique_ptr<PlannerStore>(new PlannerStore(db));
+}
+
+Result<std::vector<StoredPair>> PlannerStore::pairs() {
+  auto rows = db_.query(
+      "SELECT remedy, target, attempts, last_end, cooldown_until, open, opened, why, version FROM "
+      "planner_pair");
+  if (!rows) return propagate(std::move(rows), "read the planner's counters");
+  std::vector<StoredPair> out;
+  for (const auto& row : *rows) {
+    PairState state;
+    state.attempts =
+        static_cast<std::uint32_t>(std::clamp<std::int64_t>(row.integer(2), 0, 1'000'000));
+    state.last_end = wall(row, 3);
+    state.cooldown_until = wall(row, 4);
+    state.open = row.integer(5) != 0;
+    state.opened = wall(row, 6);
+    state.why = row.text(7);
+    state.version = static_cast<std::uint64_t>(row.integer(8));
+    out.push_back({{row.text(0), row.text(1)}, std::move(state)});
+  }
+  return out;
+}
+
+Result<std::vector<RecentAction>> PlannerStore::recent(WallTime since) {
+  const std::array<SqlValue, 1> values{millis(since)};
+  auto rows =
+      db_.query("SELECT time, target FROM planner_recent WHERE time > ? ORDER BY time", values);
+  if (!rows) return propagate(std::move(rows), "read the actions of the last hour");
+  std::vector<RecentAction> out;
+  for (const auto& row : *rows) out.push_back({wall(row, 0), row.text(1)});
+  return out;
+}
+
+Result<StoredSwitch> PlannerStore::load_switch() {
+  auto rows = db_.query("SELECT running, who, time FROM planner_switch WHERE id = 1");
+  if (!rows) return propagate(std::move(rows), "read the kill switch");
+  if (rows->empty()) return StoredSwitch{};
+  const auto& row = rows->front();
+  return StoredSwitch{row.integer(0) != 0, row.text(1), wall(row, 2)};
+}
+
+Status PlannerStore::save(const StoredSwitch& state) {
+  const std::array<SqlValue, 3> values{static_cast<std::int64_t>(state.running), state.who,
+                                       millis(state.time)};
+  auto ok = db_.execute(
+      "INSERT OR REPLACE INTO planner_switch (id, running, who, time) VALUES (1, ?, ?, ?)", values);
+  if (!ok) return propagate(std::move(ok), "keep the kill switch");
+  return {};
+}
+
+Status PlannerStore::save(const StoredPair& pair) {
+  auto ok = save_pair(db_, pair);
+  if (!ok)
+    return propagate(std::move(ok), "keep the counters of {} on {}", pair.key.remedy,
+                     pair.key.target);
+  return {};
+}
+
+Result<std::int64_t> PlannerStore::insert(const Decision& d) {
+  const std::array<SqlValue, 10> values{millis(d.time), d.remedy,   d.finding, d.fingerprint,
+                                        d.action_type,  d.target,   d.verdict, d.reason_code,
+                                        d.reason,       d.action_id};
+  return db_.insert(
+      "INSERT INTO decision (time, remedy, finding, fingerprint, action_type, target, verdict, "
+      "reason_code, reason, "
+      "action_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      values);
+}
+
+Status PlannerStore::intend(const StoredPair* pair, const RecentAction& action,
+                            Decision& decision) {
+  auto ok = db_.transaction([&]() -> Status {
+    if (pair != nullptr) {
+      if (auto saved = save_pair(db_, *pair); !saved) return saved;
+    }
+    const std::array<SqlValue, 2> values{millis(action.time), action.target};
+    if (auto kept = db_.execute("INSERT INTO planner_recent (time, target) VALUES (?, ?)", values);
+        !kept) {
+      return kept;
+    }
+    auto id = insert(decision);
+    if (!id) return propagate(std::move(id));
+    decision.id = *id;
+    return {};
+  });
+  if (!ok)
+    return propagate(std::move(ok), "write down the intention to {} {}", decision.action_type,
+                     decision.target);
+  return {};
+}
+
+Status PlannerStore::record(const Decision& decision) {
+  if (auto id = insert(decision); !id) return propagate(std::move(id), "record a decision");
+  return {};
+}
+
+Status PlannerStore::correct(const Decision& d) {
+  const std::array<SqlValue, 4> values{d.verdict, d.reason_code, d.reason, d.id};
+  auto ok = db_.execute(
+      "UPDATE decision SET verdict = ?, reason_code = ?, reason = ?, action_id = '' WHERE id = ?",
+      values);
+  if (!ok) return propagate(std::move(ok), "correct a decision");
+  return {};
+}
+
+Result<std::vector<Decision>> PlannerStore::decisions(std::size_t limit, std::int64_t before) {
+  const std::array<SqlValue, 2> values{
+      before > 0 ? before : std::numeric_limits<std::int64_t>::max(),
+      static_cast<std::int64_t>(std::min<std::size_t>(limit, 1000))};
+  auto rows = db_.query(
+      "SELECT id, time, remedy, finding, fingerprint, action_type, target, verdict, reason_code, "
+      "reason, action_id "
+      "FROM decision WHERE id < ? ORDER BY id DESC LIMIT ?",
+      values);
+  if (!rows) return propagate(std::move(rows), "read decisions");
+  std::vector<Decision> out;
+  for (const auto& row : *rows) {
+    out.push_back({.id = row.integer(0),
+                   .time = wall(row, 1),
+                   .remedy = row.text(2),
+                   .finding = row.text(3),
+                   .fingerprint = row.text(4),
+                   .action_type = row.text(5),
+                   .target = row.text(6),
+                   .verdict = row.text(7),
+                   .reason_code = row.text(8),
+                   .reason = row.text(9),
+                   .action_id = row.text(10)});
+  }
+  return out;
+}
+
+Status PlannerStore::prune(WallTime since) {
+  auto ok = db_.transaction([&]() -> Status {
+    const std::array<SqlValue, 1> oldest{millis(since)};
+    if (auto done = db_.execute("DELETE FROM planner_recent WHERE time <= ?", oldest); !done)
+      return done;
+    if (auto done = db_.execute("DELETE FROM planner_pair WHERE attempts = 0 AND open = 0"); !done)
+      return done;
+    const std::array<SqlValue, 1> keep{kKeepDecisions};
+    return db_.execute("DELETE FROM decision WHERE id <= (SELECT MAX(id) FROM decision) - ?", keep);
+  });
+  if (!ok) return propagate(std::move(ok), "prune the planner's tables");
+  return {};
+}
+
+}  // namespace nexus::plan

@@ -1,0 +1,72 @@
+// PlannerStore: what the planner must not forget: counters and breakers, the actions of the last
+// hour, the kill switch and the decisions.
+//
+// Tables (owner "plan" in the state database): planner_pair, planner_recent, planner_switch,
+// decision. Decisions are bounded to the newest `kKeepDecisions`. Thread safety: all members, any
+// thread; a pair carries a version, and an older one never overwrites a newer one.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nexus/knowledge/state.hpp"
+#include "nexus/plan/action.hpp"
+#include "plan/guardrails.hpp"
+
+namespace nexus::plan {
+
+struct PairKey {
+  std::string remedy;
+  std::string target;
+  auto operator<=>(const PairKey&) const = default;
+};
+
+struct StoredPair {
+  PairKey key;
+  PairState state;
+};
+
+/// One action that counts against the hourly rates.
+struct RecentAction {
+  WallTime time{};
+  std::string target;
+};
+
+struct StoredSwitch {
+  bool running = true;
+  std::string who;
+  WallTime time{};
+};
+
+class PlannerStore {
+ public:
+  static constexpr std::int64_t kKeepDecisions = 10'000;
+
+  [[nodiscard]] static Result<std::unique_ptr<PlannerStore>> open(knowledge::StateDb& db);
+
+  [[nodiscard]] Result<std::vector<StoredPair>> pairs();
+  [[nodiscard]] Result<std::vector<RecentAction>> recent(WallTime since);
+  [[nodiscard]] Result<StoredSwitch> load_switch();
+
+  [[nodiscard]] Status save(const StoredSwitch& state);
+  [[nodiscard]] Status save(const StoredPair& pair);
+  /// Counters, rate and decision of one action, in one transaction, before it is handed on. Fills
+  /// in the decision's id. `pair` is null for a person's action.
+  [[nodiscard]] Status intend(const StoredPair* pair, const RecentAction& action,
+                              Decision& decision);
+  [[nodiscard]] Status record(const Decision& decision);
+  /// Replaces verdict, code and reason of a recorded decision.
+  [[nodiscard]] Status correct(const Decision& decision);
+  [[nodiscard]] Result<std::vector<Decision>> decisions(std::size_t limit, std::int64_t before);
+  /// Drops old decisions, rates before `since` and pairs without attempts.
+  [[nodiscard]] Status prune(WallTime since);
+
+ private:
+  explicit PlannerStore(knowledge::StateDb& db) : db_(db) {}
+  [[nodiscard]] Result<std::int64_t> insert(const Decision& decision);
+
+  knowledge::StateDb& db_;
+};
+
+}  // namespace nexus::plan

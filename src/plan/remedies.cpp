@@ -1,0 +1,221 @@
+#include "plan/remedies.hpp"
+
+#include <algorithm>
+
+#include "nexus/base/text.hpp"
+#include "nexus/knowledge/promql.hpp"
+
+namespace nexus::plan {
+namespace {
+
+using analyze::Finding;
+
+/// Stands for any label value when an expression is checked. It is no expression, so that a label
+/// outside a string literal is refused when the configuration is read.
+constexpr std::string_view kAnyValue = "any value";
+
+/// `value` as it may stand inside any PromQL string literal.
+std::string escape_in_literal(std::string_view value) {
+  std::string out;
+  for (const char c : value) {
+    switch (c) {
+      case '\\':
+        out += "\\\\";
+        break;
+      case '"':
+        out += "\\x22";
+        break;
+      case '\'':
+        out += "\\x27";
+        break;
+      case '`':
+        out += "\\x60";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+Result<std::vector<knowledge::Matcher>> compile_on(const std::string& text) {
+  const std::string name(base::trim(text));
+  if (name.empty()) return fail(Errc::kInvalidArgument, "expected a finding's name or a selector");
+  if (name.contains('{')) return knowledge::promql::parse_selector(name);
+  auto matcher = knowledge::Matcher::make(std::string(knowledge::kMetricName),
+                                          knowledge::MatchOp::kEqual, name);
+  if (!matcher) return propagate(std::move(matcher));
+  return std::vector{*std::move(matcher)};
+}
+
+Status check_parameters(const config::Parameters& parameters) {
+  for (const auto& [name, value] : parameters) {
+    Result<Template> parsed;
+    if (const auto* text = std::get_if<std::string>(&value)) parsed = Template::parse(*text);
+    if (const auto* list = std::get_if<std::vector<std::string>>(&value)) {
+      for (const auto& text : *list) {
+        if (parsed) parsed = Template::parse(text);
+      }
+    }
+    if (!parsed) return propagate(std::move(parsed), "parameter {}", name);
+  }
+  return {};
+}
+
+Status compile_verify(Remedy& remedy) {
+  const auto& verify = remedy.definition.verify;
+  if (!verify) return {};
+  auto parsed = Template::parse(verify->expr.text);
+  if (!parsed) return propagate(std::move(parsed));
+  remedy.verify = *std::move(parsed);
+  if (auto query = knowledge::promql::Query::parse(remedy.verify.with(kAnyValue)); !query) {
+    return propagate(std::move(query));
+  }
+  return {};
+}
+
+void compile_one(const config::RemedyConfig& definition, RemedySet::Impl& out,
+                 std::vector<config::Problem>& problems) {
+  Remedy remedy{.definition = definition, .matchers = {}, .target = {}, .verify = {}};
+  const auto complain = [&](const config::Where& where, std::string_view key, const Error& error) {
+    problems.push_back(
+        {where, fmt::format("remedy \"{}\": {}: {}", definition.name, key, error.message())});
+  };
+  if (auto matchers = compile_on(definition.on.text)) {
+    remedy.matchers = *std::move(matchers);
+  } else {
+    complain(definition.on.where, "on", matchers.error());
+  }
+  if (auto target = Template::parse(definition.target)) {
+    remedy.target = *std::move(target);
+  } else {
+    complain(definition.where, "target", target.error());
+  }
+  if (auto ok = check_parameters(definition.parameters); !ok) {
+    complain(definition.where, "parameters", ok.error());
+  }
+  if (auto ok = compile_verify(remedy); !ok) {
+    complain(definition.verify->expr.where, "verify", ok.error());
+  }
+  out.remedies.push_back(std::move(remedy));
+}
+
+}  // namespace
+
+std::string_view label_of(const Finding& finding, std::string_view name) {
+  if (const auto it = finding.labels.find(name); it != finding.labels.end()) return it->second;
+  if (name == "severity") return config::to_string(finding.severity);
+  if (name == "kind") return analyze::to_string(finding.kind);
+  if (name == "subject") return finding.subject;
+  if (name == knowledge::kMetricName) return finding.name;
+  return {};
+}
+
+Result<Template> Template::parse(std::string_view text) {
+  Template made;
+  while (!text.empty()) {
+    const auto open = text.find("${");
+    if (open != 0) made.pieces_.push_back({false, std::string(text.substr(0, open))});
+    if (open == std::string_view::npos) break;
+    const auto close = text.find('}', open);
+    if (close == std::string_view::npos) {
+      return fail(Errc::kInvalidArgument, "\"{}\": \"${{\" without \"}}\"", text);
+    }
+    const auto label = text.substr(open + 2, close - open - 2);
+    if (label.empty()) return fail(Errc::kInvalidArgument, "\"${{}}\" names no label");
+    made.pieces_.push_back({true, std::string(label)});
+    text.remove_prefix(close + 1);
+  }
+  return made;
+}
+
+Result<std::string> Template::render(const Finding& finding, Filter filter) const {
+  std::string out;
+  for (const auto& piece : pieces_) {
+    if (!piece.is_label) {
+      out += piece.text;
+      continue;
+    }
+    const auto value = label_of(finding, piece.text);
+    if (value.empty()) {
+      return fail(Errc::kNotFound, "finding {} has no label \"{}\"", finding.name, piece.text);
+    }
+    out += filter != nullptr ? filter(value) : std::string(value);
+  }
+  return out;
+}
+
+std::string Template::with(std::string_view value) const {
+  std::string out;
+  for (const auto& piece : pieces_) out += piece.is_label ? std::string(value) : piece.text;
+  return out;
+}
+
+bool Remedy::matches(const Finding& finding) const {
+  return definition.enabled && !matchers.empty() &&
+         std::ranges::all_of(matchers, [&](const knowledge::Matcher& matcher) {
+           return matcher.matches(label_of(finding, matcher.name()));
+         });
+}
+
+Result<std::string> Remedy::target_for(const Finding& finding) const {
+  auto text =
+      definition.target.empty() ? Result<std::string>(finding.subject) : target.render(finding);
+  if (!text) return propagate(std::move(text), "target");
+  if (text->empty())
+    return fail(Errc::kNotFound, "target: finding {} has no subject", finding.name);
+  return canonical_target(definition.action, *text);
+}
+
+Result<config::Parameters> Remedy::parameters_for(const Finding& finding) const {
+  config::Parameters out = definition.parameters;
+  const auto fill = [&](std::string& text) -> Status {
+    auto parsed = Template::parse(text);
+    if (!parsed) return propagate(std::move(parsed));
+    auto rendered = parsed->render(finding);
+    if (!rendered) return propagate(std::move(rendered));
+    text = *std::move(rendered);
+    return {};
+  };
+  for (auto& [name, value] : out) {
+    Status filled;
+    if (auto* text = std::get_if<std::string>(&value)) filled = fill(*text);
+    if (auto* list = std::get_if<std::vector<std::string>>(&value)) {
+      for (auto& text : *list) {
+        if (filled) filled = fill(text);
+      }
+    }
+    if (!filled) return propagate(std::move(filled), "parameter {}", name);
+  }
+  return out;
+}
+
+Result<std::optional<config::VerifyConfig>> Remedy::verify_for(const Finding& finding) const {
+  if (!definition.verify) return std::nullopt;
+  auto text = verify.render(finding, &escape_in_literal);
+  if (!text) return propagate(std::move(text), "verify");
+  auto out = *definition.verify;
+  out.expr.text = *std::move(text);
+  return out;
+}
+
+const Remedy* RemedySet::Impl::find(std::string_view name) const {
+  const auto it = std::ranges::find(
+      remedies, name, [](const Remedy& r) { return std::string_view(r.definition.name); });
+  return it == remedies.end() ? nullptr : &*it;
+}
+
+RemedySet::RemedySet(std::unique_ptr<const Impl> made) : impl(std::move(made)) {}
+RemedySet::~RemedySet() = default;
+
+std::shared_ptr<const RemedySet> RemedySet::compile(const config::Config& config,
+                                                    std::vector<config::Problem>& problems) {
+  auto made = std::make_unique<Impl>();
+  for (const auto& definition : config.remedies) compile_one(definition, *made, problems);
+  return std::make_shared<const RemedySet>(std::move(made));
+}
+
+}  // namespace nexus::plan
