@@ -1,0 +1,275 @@
+"""The story that a user lives through, on a real systemd: the package is installed, a watched service dies and is brought
+back, the breaker opens and is re-armed, proposals wait, the kill switch holds, and the agent survives its own death.
+
+    story.py ROOT PACKAGE
+
+Standard library of /usr/bin/python3 only. Prints what it measured: detection to restart begun, for every normal case.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "testbed"))
+from nspawn import Machine  # noqa: E402
+
+CONFIG = """
+[services]
+watch = ["web.service", "slow.service"]
+
+[guardrails]
+cooldown = "100ms"
+max_attempts = 5
+max_actions_per_hour_per_target = 100
+max_actions_per_hour = 100
+
+[[remedy]]
+name = "restart-web"
+on = 'service_failed{service="web.service"}'
+action = "restart_service"
+
+[[remedy]]
+name = "restart-slow"
+on = 'service_failed{service="slow.service"}'
+action = "restart_service"
+"""
+
+WEB = """
+[Unit]
+Description=A web server that somebody kills
+[Service]
+ExecStart=/bin/sleep infinity
+Restart=no
+"""
+
+# Each start is written down, so that a restart done twice would show.
+SLOW = """
+[Unit]
+Description=A service that takes its time to start
+[Service]
+ExecStartPre=/bin/sh -c 'echo start >> /var/tmp/slow.starts; sleep 4'
+ExecStart=/bin/sleep infinity
+Restart=no
+"""
+
+PROPOSE = '[operations]\nmode = "propose"\n'
+
+
+class Story:
+    def __init__(self, machine):
+        self.machine = machine
+        self.latencies = []
+
+    # What a user does
+
+    def get(self, path):
+        answer = self.machine.http("GET", path)
+        assert answer.status == 200, f"GET {path}: {answer.status} {answer.body}"
+        return answer.json()
+
+    def post(self, path, body=None, expect=(200, 202)):
+        answer = self.machine.http("POST", path, body=body if body is not None else {})
+        assert answer.status in expect, f"POST {path}: {answer.status} {answer.body}"
+        return answer.json()
+
+    def kill(self, unit):
+        self.machine.run(["systemctl", "kill", "--signal=KILL", "--kill-who=main", unit])
+
+    def state(self, unit):
+        return self.machine.run(["systemctl", "is-active", unit], check=False).stdout.strip()
+
+    def actions(self, target):
+        body = self.get(f"/operations/actions?limit=1000&target={target}")
+        return body["history"]
+
+    def everything(self):
+        body = self.get("/operations/actions?limit=1000")
+        return body["proposed"] + body["queue"] + body["in_progress"] + body["history"]
+
+    def wait(self, what, condition, timeout=60):
+        return self.machine.wait_for(what, condition, timeout)
+
+    def alert(self, name, state="firing"):
+        for alert in self.get("/health/alerts")["alerts"]:
+            if alert["name"] == name and alert["state"] == state:
+                return alert
+        return None
+
+    # The chapters
+
+    def install(self, package):
+        self.machine.write_file("/etc/systemd/system/web.service", WEB)
+        self.machine.write_file("/etc/systemd/system/slow.service", SLOW)
+        self.machine.install_deb(package)
+        self.machine.write_file("/etc/nexus/conf.d/story.toml", CONFIG)
+        checked = self.machine.run(["nexus-agent", "check", "config"])
+        assert "valid" in checked.stdout, checked.stdout
+        self.machine.run(["systemctl", "daemon-reload"])
+        self.machine.run(["systemctl", "start", "web.service", "slow.service"])
+        self.machine.run(["systemctl", "start", "nexus-agent"])
+        self.wait_ready()
+        status = self.get("/health/status")
+        assert status["overall_status"] in ("healthy", "warning"), status["overall_status"]
+        assert status["metrics_count"] > 300, status["metrics_count"]
+        names = {metric["name"] for metric in status["recent_metrics"]}
+        assert {"cpu_usage_percent", "memory_usage_percent", "memory_available_bytes"} <= names, names
+        user = self.machine.run(["getent", "passwd", "nexus-agent"]).stdout
+        assert "nologin" in user, user
+        assert self.machine.exists("/usr/share/man/man8/nexus-agent.8.gz")
+        assert self.machine.exists("/usr/share/bash-completion/completions/nexus-agent")
+        exposure = self.machine.run(["systemd-analyze", "security", "--no-pager", "nexus-agent"]).stdout.strip()
+        print("unit:", exposure.splitlines()[-1])
+
+    def wait_ready(self):
+        self.wait("the agent to be ready", lambda: self.machine.http("GET", "/-/ready").status == 200)
+
+    def one_restart(self):
+        """web.service is killed; the agent notices, restarts it once and verifies it."""
+        before = len(self.actions("web.service"))
+        self.kill("web.service")
+        self.wait("web.service to be restarted", lambda: len(self.actions("web.service")) > before)
+        done = self.actions("web.service")
+        assert len(done) == before + 1, f"{len(done) - before} actions for one death"
+        action = done[0]
+        assert action["state"] == "succeeded", action
+        assert action["action_type"] == "restart_service", action
+        assert action["cause"]["finding"] == "service_failed", action
+        assert action["cause"]["requested_by"] == "system", action
+        assert action["outcome"]["verified"] is True, action
+        assert action["started"] and action["finished"], action
+        assert self.state("web.service") == "active"
+        latency = action["detection_to_start_seconds"]
+        assert latency is not None, action
+        self.latencies.append(latency)
+        return action
+
+    def breaker(self):
+        """Killed six times in a row: five restarts, then the breaker opens and says so."""
+        for _ in range(4):
+            time.sleep(2)  # lets the doubled cool-down end, so that each is a normal case
+            self.one_restart()
+        time.sleep(2)
+        count = len(self.actions("web.service"))
+        self.kill("web.service")
+        alert = self.wait("the open breaker among the alerts", lambda: self.alert("remedy_breaker_open"))
+        assert alert["severity"] == "critical", alert
+        assert alert["labels"]["target"] == "web.service", alert
+        time.sleep(3)
+        assert self.state("web.service") == "failed"
+        assert len(self.actions("web.service")) == count, "the breaker is open, but it acted"
+        self.wait("the open breaker in /metrics", lambda: "nexus_breaker_open{" in self.machine.http("GET", "/metrics").body)
+        decisions = self.get("/operations/decisions")["decisions"]
+        assert any(d["verdict"] == "skipped" and d["reason_code"] == "breaker_open" for d in decisions), decisions[:3]
+
+    def rearm(self):
+        """The matching command re-arms it, and the service is brought back at once."""
+        shown = self.machine.run(["nexus-agent", "remedies"]).stdout
+        assert "open" in shown, shown
+        self.machine.run(["nexus-agent", "remedies", "reset", "restart-web", "web.service"])
+        self.wait("web.service to be active again", lambda: self.state("web.service") == "active")
+        self.wait("the breaker's alert to resolve", lambda: self.alert("remedy_breaker_open") is None)
+        audit = self.get("/operations/audit")["records"]
+        assert any(r["what"] == "breakers.reset" and r["result"] == "ok" and "uid 0" in r["who"] for r in audit), audit[:3]
+
+    def propose(self):
+        """In mode propose nothing happens until it is approved."""
+        self.machine.write_file("/etc/nexus/conf.d/zz-mode.toml", PROPOSE)
+        self.machine.run(["systemctl", "reload", "nexus-agent"])
+        assert self.get("/operations/status")["mode"] == "propose"
+        time.sleep(2)
+        self.kill("web.service")
+        proposed = self.wait("a proposal", lambda: self.get("/operations/actions")["proposed"])
+        assert len(proposed) == 1, proposed
+        time.sleep(2)
+        assert self.state("web.service") == "failed", "it acted without approval"
+        self.machine.run(["nexus-agent", "actions", "approve", proposed[0]["id"]])
+        self.wait("web.service after the approval", lambda: self.state("web.service") == "active")
+        action = self.wait("the approved action to end",
+                           lambda: next((a for a in self.actions("web.service") if a["id"] == proposed[0]["id"]), None))
+        assert action["state"] == "succeeded" and "uid 0" in action["approved_by"], action
+        self.machine.run(["rm", "/etc/nexus/conf.d/zz-mode.toml"])
+        self.machine.run(["systemctl", "reload", "nexus-agent"])
+        assert self.get("/operations/status")["mode"] == "act"
+
+    def bad_reload(self):
+        """A bad configuration is refused and said; the old one stays."""
+        self.machine.write_file("/etc/nexus/conf.d/zz-bad.toml", "[operations]\nmoed = \"act\"\ncheck_interval = true\n")
+        reloaded = self.machine.run(["systemctl", "reload", "nexus-agent"], check=False)
+        assert reloaded.returncode != 0, "systemctl reload took a bad configuration"
+        checked = self.machine.run(["nexus-agent", "check", "config"], check=False)
+        assert checked.returncode == 1, checked
+        assert "zz-bad.toml:2:" in checked.stderr and "zz-bad.toml:3:" in checked.stderr, checked.stderr
+        assert self.get("/operations/status")["mode"] == "act"
+        self.machine.run(["rm", "/etc/nexus/conf.d/zz-bad.toml"])
+        self.machine.run(["systemctl", "reload", "nexus-agent"])
+
+    def kill_switch(self):
+        """After /operations/stop nothing happens at all; findings go on."""
+        self.post("/operations/stop")
+        time.sleep(2)
+        count = len(self.everything())
+        self.kill("web.service")
+        self.wait("the finding", lambda: self.alert("service_failed"))
+        time.sleep(3)
+        assert self.state("web.service") == "failed", "it acted although it was stopped"
+        assert len(self.everything()) == count, "an action appeared although operations are stopped"
+        refused = self.machine.http("POST", "/operations/services/web.service/restart", body={})
+        assert refused.status == 409, (refused.status, refused.body)
+        self.post("/operations/start")
+        self.wait("web.service after the start", lambda: self.state("web.service") == "active")
+
+    def crash(self):
+        """The agent is killed in the middle of a restart: it comes back, finds the action, neither repeats nor forgets it."""
+        starts = lambda: len(self.machine.read_file("/var/tmp/slow.starts").split())  # noqa: E731
+        begun = starts()
+        self.kill("slow.service")
+        self.wait("the restart to run", lambda: starts() > begun)
+        running = self.get("/operations/actions")["in_progress"]
+        assert len(running) == 1 and running[0]["target_component"] == "slow.service", running
+        agent = self.machine.run(["systemctl", "show", "--value", "-p", "MainPID", "nexus-agent"]).stdout.strip()
+        self.machine.run(["kill", "-KILL", agent])
+        self.wait("a new agent", lambda: self.machine.run(
+            ["systemctl", "show", "--value", "-p", "MainPID", "nexus-agent"]).stdout.strip() not in (agent, "0"))
+        self.wait_ready()
+        self.wait("slow.service", lambda: self.state("slow.service") == "active")
+        action = self.wait("the interrupted action to be settled", lambda: next(
+            (a for a in self.actions("slow.service") if a["id"] == running[0]["id"]), None))
+        assert action["state"] in ("succeeded", "interrupted"), action
+        time.sleep(5)
+        assert starts() == begun + 1, f"slow.service was started {starts() - begun} times for one death"
+        assert len(self.actions("slow.service")) == 1, self.actions("slow.service")
+        print("after the crash:", action["state"], "-", action["outcome"]["result"])
+
+    def goodbye(self):
+        """An orderly stop, and nothing is left but what must last."""
+        began = time.monotonic()
+        self.machine.run(["systemctl", "stop", "nexus-agent"])
+        print(f"orderly stop: {time.monotonic() - began:.1f} s")
+        result = self.machine.run(["systemctl", "show", "--value", "-p", "Result", "nexus-agent"]).stdout.strip()
+        assert result == "success", result
+        self.machine.run(["apt-get", "purge", "-y", "nexus-agent"], timeout=300)
+        assert not self.machine.exists("/usr/bin/nexus-agent")
+        assert not self.machine.exists("/var/lib/nexus-agent")
+
+
+def main():
+    root, package = sys.argv[1:]
+    with Machine(root) as machine:
+        story = Story(machine)
+        story.install(package)
+        first = story.one_restart()
+        print("an action:", json.dumps(first))
+        for chapter in (story.breaker, story.rearm, story.propose, story.bad_reload, story.kill_switch, story.crash,
+                        story.goodbye):
+            print("==", chapter.__name__, flush=True)
+            chapter()
+        worst = max(story.latencies)
+        print("detection to restart begun, ms:", ", ".join(f"{latency * 1000:.1f}" for latency in story.latencies))
+        # The promise of the design (section 10). It is measured by the agent itself, on its steady clock.
+        print(f"worst: {worst * 1000:.1f} ms (must be below 100)")
+    print("the story ran to its end")
+
+
+if __name__ == "__main__":
+    main()
