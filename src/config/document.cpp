@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <expected>
+#include <tuple>
 
 #include "nexus/base/text.hpp"
 
@@ -26,8 +27,9 @@ Table convert_table(const toml::table& table, const std::string& file) {
   for (const auto& [key, value] : table) {
     out.push_back({std::string(key.str()), place(key.source(), file), convert(value, file)});
   }
-  std::ranges::stable_sort(
-      out, {}, [](const Entry& entry) { return std::pair(entry.where.line, entry.where.column); });
+  std::ranges::sort(out, {}, [](const Entry& entry) {
+    return std::tuple(entry.where.line, entry.where.column, std::string_view(entry.key));
+  });
   return out;
 }
 

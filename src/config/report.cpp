@@ -22,12 +22,17 @@ Where Report::place_of(std::string_view dotted_key) const {
 }
 
 std::vector<Problem> Report::take() {
-  const auto order = [this](const Problem& problem) {
-    const auto source = std::ranges::find(sources_, problem.where.file);
-    return std::tuple(source - sources_.begin(), problem.where.line, problem.where.column);
-  };
-  std::ranges::stable_sort(problems_, {}, order);
-  return std::move(problems_);
+  std::multimap<std::tuple<std::ptrdiff_t, int, int>, Problem> ordered;
+  for (auto& problem : problems_) {
+    const auto source = std::ranges::find(sources_, problem.where.file) - sources_.begin();
+    const std::tuple place(source, problem.where.line, problem.where.column);
+    ordered.emplace(place, std::move(problem));
+  }
+  problems_.clear();
+  std::vector<Problem> out;
+  out.reserve(ordered.size());
+  for (auto& entry : ordered) out.push_back(std::move(entry.second));
+  return out;
 }
 
 }  // namespace nexus::config

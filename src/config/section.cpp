@@ -14,18 +14,15 @@ namespace {
 constexpr std::string_view kDurationExample = "a duration such as \"30s\"";
 constexpr std::string_view kSizeExample = "a size such as \"64MiB\"";
 
-std::string range_text(std::string_view what, const Interval& allowed) {
-  std::vector<std::string> parts;
-  if (std::isfinite(allowed.low)) {
-    parts.push_back(fmt::format("{} {}", allowed.low_open ? "above" : "at least",
-                                base::format_double(allowed.low)));
+std::string range_text(const Interval& allowed) {
+  if (!std::isfinite(allowed.low) || !std::isfinite(allowed.high)) return "a finite number";
+  const auto low = base::format_double(allowed.low);
+  const auto high = base::format_double(allowed.high);
+  if (!allowed.low_open && !allowed.high_open) {
+    return fmt::format("a number from {} to {}", low, high);
   }
-  if (std::isfinite(allowed.high)) {
-    parts.push_back(fmt::format("{} {}", allowed.high_open ? "below" : "at most",
-                                base::format_double(allowed.high)));
-  }
-  if (parts.empty()) return std::string(what);
-  return fmt::format("{} {}", what, fmt::join(parts, " and "));
+  return fmt::format("a number {} {} and {} {}", allowed.low_open ? "above" : "of at least", low,
+                     allowed.high_open ? "below" : "at most", high);
 }
 
 bool contains(const Interval& allowed, double value) {
@@ -141,7 +138,7 @@ const Node* Section::number(std::string_view key, double& out, Interval allowed)
                        : number != nullptr ? *number
                                            : std::nan("");
   if (!std::isfinite(value) || !contains(allowed, value)) {
-    expect(key, *node, range_text("a number", allowed));
+    expect(key, *node, range_text(allowed));
     return nullptr;
   }
   out = value;

@@ -102,7 +102,7 @@ TEST_CASE("impossible values say what is possible") {
        "a.toml:2:17: anomaly.contamination: expected a number above 0 and at most 0.5, got the "
        "number NaN"},
       {"[guardrails]\njitter = 1.5",
-       "a.toml:2:10: guardrails.jitter: expected a number at least 0 and at most 1, got the "
+       "a.toml:2:10: guardrails.jitter: expected a number from 0 to 1, got the "
        "number 1.5"},
       {"[guardrails]\nmax_attempts = 0",
        "a.toml:2:16: guardrails.max_attempts: expected an integer from 1 to 1000000, got the "
@@ -176,6 +176,10 @@ TEST_CASE("thresholds stand on the bad side") {
 
 TEST_CASE("names are there, well formed, and used once") {
   check_each({
+      {"[[remedy]]\non = 'a'\n[[remedy]]\non = 'a'\naction = 'b'",
+       "a.toml:1:1: remedy.action: missing; expected the name of an action"},
+      {"[[vital]]\nname = 'x'\nexpr = '1'\nwarning = inf",
+       "a.toml:4:11: vital.warning: expected a finite number, got the number +Inf"},
       {"[[vital]]\nexpr = '1'",
        "a.toml:1:1: vital.name: missing; expected a name of letters, digits, _ and :, not "
        "beginning with a digit"},

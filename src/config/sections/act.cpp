@@ -40,7 +40,8 @@ void read_verify(Section& section, std::optional<VerifyConfig>& out) {
 
 void name_remedy(Section& section, RemedyConfig& remedy) {
   const bool named = section.text("name", remedy.name, kTitle) != nullptr;
-  if (!named && !section.has("name")) {
+  if (!named) {
+    if (section.has("name") || remedy.action.empty() || remedy.on.text.empty()) return;
     remedy.name = fmt::format("{} on {}", remedy.action, remedy.on.text);
   }
   section.report().claim("remedy", remedy.name, section.place_of({"name"}));
