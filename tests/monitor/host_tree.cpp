@@ -39,7 +39,7 @@ host::Roots TemporaryTree::roots() const {
 }
 
 bool is_file_based(std::string_view collector) {
-  return collector != "agent" && collector != "filesystem" && collector != "systemd";
+  return collector != "agent" && collector != "systemd";
 }
 
 std::string host_path(std::string_view name) {
