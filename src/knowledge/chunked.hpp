@@ -31,6 +31,13 @@ class ChunkedArray {
     return chunk == nullptr ? nullptr : &(*chunk)[index % kChunk];
   }
 
+  /// An element whose chunk was made.
+  [[nodiscard]] T& at(std::size_t index) const {
+    T* element = find(index);
+    NEXUS_CHECK(element != nullptr);
+    return *element;
+  }
+
   T& make(std::size_t index) {
     NEXUS_CHECK(index / kChunk < chunks_.size());
     auto& slot = chunks_[index / kChunk];

@@ -31,7 +31,7 @@ class SeriesStore {
 
   [[nodiscard]] const Series& at(SeriesId id) const {
     NEXUS_CHECK(id < size());
-    return *series_.find(id);
+    return series_.at(id);
   }
   [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_acquire); }
 

@@ -33,18 +33,15 @@ struct HistoryLimits {
 struct HistoryStats {
   std::uint64_t series = 0;           // with at least one sample held
   std::uint64_t samples = 0;          // held
-  std::uint64_t bytes = 0;            // compressed, headers included
+  std::uint64_t bytes = 0;            // all blocks, headers and open blocks included
+  std::uint64_t open_bytes = 0;       // of these, not yet compressed
+  std::uint64_t blocks = 0;           // sealed
   std::uint64_t appended = 0;         // samples, since start
   std::uint64_t out_of_order = 0;     // samples refused
   std::uint64_t dropped_by_age = 0;   // samples
   std::uint64_t dropped_by_size = 0;  // samples
   std::int64_t oldest = 0;            // time of the oldest sample held, 0 when empty
   std::int64_t newest = 0;
-};
-
-struct Sample {
-  std::int64_t time = 0;
-  double value = 0;
 };
 
 class History final : public Queryable {
@@ -56,6 +53,7 @@ class History final : public Queryable {
   void append(const BatchView& batch);
   /// Drops what is too old or too much at time `now`; cheap, called every few seconds.
   void maintain(std::int64_t now);
+  /// Takes effect with the next maintain(). Any thread.
   void set_limits(HistoryLimits limits);
 
   // Readers.
@@ -63,6 +61,8 @@ class History final : public Queryable {
                                              std::int64_t end) const override;
   [[nodiscard]] const Labels& labels(SeriesId id) const override;
   void read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const override;
+  [[nodiscard]] std::optional<Sample> last(SeriesId id, std::int64_t start,
+                                           std::int64_t end) const override;
   /// The newest sample of a series, stale markers included.
   [[nodiscard]] std::optional<Sample> latest(SeriesId id) const;
   /// Every series whose newest sample is after `since` and no stale marker, ascending by id.

@@ -1,0 +1,276 @@
+#include "nexus/knowledge/history.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <unordered_map>
+
+#include "knowledge/chunked.hpp"
+#include "knowledge/group.hpp"
+#include "knowledge/latest.hpp"
+
+namespace nexus::knowledge {
+namespace {
+
+constexpr std::int64_t kIdleMillis =
+    600'000;  // a group silent for that long is compressed as it is
+
+/// A number that one thread changes and all may read.
+class Tally {
+ public:
+  [[nodiscard]] std::uint64_t get() const noexcept {
+    return value_.load(std::memory_order_relaxed);
+  }
+  void set(std::uint64_t value) noexcept { value_.store(value, std::memory_order_relaxed); }
+  void add(std::uint64_t by) noexcept { set(get() + by); }
+  void subtract(std::uint64_t by) noexcept { set(get() - by); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+struct Tallies {
+  Tally series, samples, sealed_bytes, open_bytes, blocks;
+  Tally appended, out_of_order, dropped_by_age, dropped_by_size;
+  std::atomic<std::int64_t> oldest{0};
+  std::atomic<std::int64_t> newest{0};
+};
+
+/// Samples of several groups as one series: ascending, one a time.
+void merge(Column& in, Column& out) {
+  std::vector<std::size_t> order(in.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return in.times[i]; });
+  const std::size_t first = out.size();
+  for (const std::size_t i : order) {
+    if (out.size() > first && out.times.back() == in.times[i]) continue;
+    out.times.push_back(in.times[i]);
+    out.values.push_back(in.values[i]);
+  }
+}
+
+}  // namespace
+
+struct History::State {
+  State(const SeriesRegistry& registry_, HistoryLimits limits)
+      : registry(registry_),
+        retention(limits.retention.count()),
+        max_bytes(limits.bytes),
+        records(registry_.limit()) {}
+
+  [[nodiscard]] std::shared_ptr<const IdSet> set_for(Group& group, std::span<const SeriesId> ids);
+  void count_row(std::span<const SeriesId> ids, std::span<const double> values, std::int64_t time);
+  void seal(Group& group);
+  void drop_oldest(Group& group, Tally& reason);
+  void drop_by_size();
+  void note_oldest();
+
+  const SeriesRegistry& registry;
+  std::atomic<std::int64_t> retention;
+  std::atomic<std::uint64_t> max_bytes;
+  ChunkedArray<SeriesRecord> records;
+  Tallies tallies;
+
+  // The writer's.
+  std::unordered_map<std::uint32_t, Group> groups;  // addresses of elements are stable
+  std::deque<Membership> memberships;
+  BlockBuilder builder;
+};
+
+std::shared_ptr<const IdSet> History::State::set_for(Group& group, std::span<const SeriesId> ids) {
+  if (group.set != nullptr && group.set->is(ids)) return group.set;
+  auto set = std::make_shared<const IdSet>(ids);
+  for (const SeriesId id : set->ids()) {
+    SeriesRecord& record = records.make(id);
+    const Membership* member = record.groups();
+    while (member != nullptr && member->group != &group) member = member->next;
+    if (member != nullptr) continue;
+    memberships.push_back({&group, record.groups()});
+    record.set_groups(&memberships.back());
+  }
+  group.set = set;
+  return set;
+}
+
+void History::State::count_row(std::span<const SeriesId> ids, std::span<const double> values,
+                               std::int64_t time) {
+  std::uint64_t revived = 0;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    SeriesRecord& record = records.at(ids[i]);
+    record.store({time, values[i]});
+    if (record.held++ == 0) ++revived;
+  }
+  tallies.series.add(revived);
+  tallies.samples.add(ids.size());
+  tallies.appended.add(ids.size());
+}
+
+void History::State::seal(Group& group) {
+  tallies.open_bytes.subtract(group.open().bytes());
+  tallies.sealed_bytes.add(group.seal(builder));
+  tallies.open_bytes.add(group.open().bytes());
+  tallies.blocks.add(1);
+}
+
+void History::State::drop_oldest(Group& group, Tally& reason) {
+  const auto [block, bytes] = group.drop_oldest();
+  const std::vector<SeriesId>& ids = *block->ids();
+  std::uint64_t emptied = 0;
+  for (std::size_t column = 0; column < ids.size(); ++column) {
+    SeriesRecord& record = records.at(ids[column]);
+    record.held -= block->samples_of(column);
+    if (record.held == 0) ++emptied;
+  }
+  tallies.series.subtract(emptied);
+  tallies.samples.subtract(block->samples());
+  tallies.sealed_bytes.subtract(bytes);
+  tallies.blocks.subtract(1);
+  reason.add(block->samples());
+}
+
+void History::State::drop_by_size() {
+  const std::uint64_t limit = max_bytes.load(std::memory_order_relaxed);
+  while (tallies.sealed_bytes.get() + tallies.open_bytes.get() > limit) {
+    Group* oldest = nullptr;
+    Group* largest = nullptr;
+    for (auto& [name, group] : groups) {
+      if (!group.blocks().empty() && (oldest == nullptr || group.oldest() < oldest->oldest())) {
+        oldest = &group;
+      }
+      if (group.open().rows() > 0 &&
+          (largest == nullptr || group.open().bytes() > largest->open().bytes())) {
+        largest = &group;
+      }
+    }
+    if (oldest != nullptr) {
+      drop_oldest(*oldest, tallies.dropped_by_size);
+    } else if (largest != nullptr) {
+      seal(*largest);
+    } else {
+      return;
+    }
+  }
+}
+
+void History::State::note_oldest() {
+  std::int64_t oldest = std::numeric_limits<std::int64_t>::max();
+  for (const auto& [name, group] : groups) oldest = std::min(oldest, group.oldest());
+  const bool empty = oldest == std::numeric_limits<std::int64_t>::max();
+  tallies.oldest.store(empty ? 0 : oldest, std::memory_order_relaxed);
+  if (empty) tallies.newest.store(0, std::memory_order_relaxed);
+}
+
+History::History(const SeriesRegistry& registry, HistoryLimits limits)
+    : state_(std::make_unique<State>(registry, limits)) {}
+History::~History() = default;
+
+void History::append(const BatchView& batch) {
+  State& s = *state_;
+  if (batch.ids.empty()) return;
+  const auto [entry, is_new] = s.groups.try_emplace(batch.group);
+  Group& group = entry->second;
+  if (is_new) s.tallies.open_bytes.add(group.open().bytes());
+  if (batch.time <= group.last_time) {
+    s.tallies.out_of_order.add(batch.ids.size());
+    return;
+  }
+  const std::shared_ptr<const IdSet> set = s.set_for(group, batch.ids);
+  const std::size_t bytes_before = group.open().bytes();
+  const std::span<const double> values = group.append(batch.time, set, batch.values);
+  s.tallies.open_bytes.add(group.open().bytes() - bytes_before);
+  s.tallies.out_of_order.add(batch.ids.size() - values.size());  // ids that the batch had twice
+  s.count_row(set->ids(), values, batch.time);
+  Tallies& t = s.tallies;
+  if (batch.time > t.newest.load(std::memory_order_relaxed)) t.newest.store(batch.time);
+  const std::int64_t oldest = t.oldest.load(std::memory_order_relaxed);
+  if (oldest == 0 || batch.time < oldest) t.oldest.store(batch.time, std::memory_order_relaxed);
+  if (group.open().full()) s.seal(group);
+}
+
+void History::maintain(std::int64_t now) {
+  State& s = *state_;
+  const std::int64_t retention = s.retention.load(std::memory_order_relaxed);
+  for (auto& [name, group] : s.groups) {
+    const std::int64_t idle = std::min(retention, kIdleMillis);
+    if (group.open().rows() > 0 && group.open().last_time() < now - idle) s.seal(group);
+    while (!group.blocks().empty() && group.blocks().front()->last_time() < now - retention) {
+      s.drop_oldest(group, s.tallies.dropped_by_age);
+    }
+  }
+  s.drop_by_size();
+  s.note_oldest();
+}
+
+void History::set_limits(HistoryLimits limits) {
+  state_->retention.store(limits.retention.count(), std::memory_order_relaxed);
+  state_->max_bytes.store(limits.bytes, std::memory_order_relaxed);
+}
+
+std::vector<SeriesId> History::select(std::span<const Matcher> matchers, std::int64_t start,
+                                      std::int64_t) const {
+  std::vector<SeriesId> ids = state_->registry.select(matchers);
+  std::erase_if(ids, [&](SeriesId id) {
+    const SeriesRecord* record = state_->records.find(id);
+    const std::optional<Sample> newest = record == nullptr ? std::nullopt : record->load();
+    return !newest || newest->time <= start;
+  });
+  return ids;
+}
+
+const Labels& History::labels(SeriesId id) const {
+  return state_->registry.labels(id);
+}
+
+void History::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const {
+  const SeriesRecord* record = state_->records.find(id);
+  const Membership* member = record == nullptr ? nullptr : record->groups();
+  if (member == nullptr) return;
+  if (member->next == nullptr) {
+    member->group->read(id, start, end, out);
+    return;
+  }
+  Column all;
+  for (; member != nullptr; member = member->next) member->group->read(id, start, end, all);
+  merge(all, out);
+}
+
+std::optional<Sample> History::last(SeriesId id, std::int64_t start, std::int64_t end) const {
+  const std::optional<Sample> newest = latest(id);
+  if (!newest || newest->time <= start) return std::nullopt;
+  if (newest->time <= end) return newest;
+  return Queryable::last(id, start, end);
+}
+
+std::optional<Sample> History::latest(SeriesId id) const {
+  const SeriesRecord* record = state_->records.find(id);
+  return record == nullptr ? std::nullopt : record->load();
+}
+
+void History::for_each_latest(std::int64_t since,
+                              const std::function<void(SeriesId, Sample)>& visit) const {
+  const std::size_t size = state_->registry.size();
+  for (std::size_t i = 0; i < size; ++i) {
+    const auto id = static_cast<SeriesId>(i);
+    const std::optional<Sample> sample = latest(id);
+    if (sample && sample->time > since && !is_stale_marker(sample->value)) visit(id, *sample);
+  }
+}
+
+HistoryStats History::stats() const {
+  const Tallies& t = state_->tallies;
+  HistoryStats stats;
+  stats.series = t.series.get();
+  stats.samples = t.samples.get();
+  stats.open_bytes = t.open_bytes.get();
+  stats.bytes = t.sealed_bytes.get() + stats.open_bytes;
+  stats.blocks = t.blocks.get();
+  stats.appended = t.appended.get();
+  stats.out_of_order = t.out_of_order.get();
+  stats.dropped_by_age = t.dropped_by_age.get();
+  stats.dropped_by_size = t.dropped_by_size.get();
+  stats.oldest = t.oldest.load(std::memory_order_relaxed);
+  stats.newest = t.newest.load(std::memory_order_relaxed);
+  return stats;
+}
+
+}  // namespace nexus::knowledge
