@@ -52,22 +52,30 @@ std::string make_head(const Labels& labels) {
 std::string make_preamble(const Family& family) {
   std::string preamble = "# HELP " + family.name + " ";
   append_escaped(preamble, family.help, Escape::kHelp);
-  preamble.append("\n# TYPE ").append(family.name).append(" ").append(to_string(family.type)).append("\n");
+  preamble.append("\n# TYPE ")
+      .append(family.name)
+      .append(" ")
+      .append(to_string(family.type))
+      .append("\n");
   return preamble;
 }
 
-bool is_compound(MetricType type) { return type == MetricType::kHistogram || type == MetricType::kSummary; }
+bool is_compound(MetricType type) {
+  return type == MetricType::kHistogram || type == MetricType::kSummary;
+}
 
 /// Labels without the name and without the bound that tells the lines of one histogram apart.
 std::vector<Label> plain_labels(const Labels& labels) {
   std::vector<Label> plain;
   for (const Label& label : labels) {
-    if (label.name != kMetricName && label.name != kBucketBound && label.name != kQuantile) plain.push_back(label);
+    if (label.name != kMetricName && label.name != kBucketBound && label.name != kQuantile)
+      plain.push_back(label);
   }
   return plain;
 }
 
-/// Lines of one histogram or summary stand together: buckets or quantiles with ascending bounds, then sum, then count.
+/// Lines of one histogram or summary stand together: buckets or quantiles with ascending bounds,
+/// then sum, then count.
 bool compound_less(const Labels& left, const Labels& right) {
   if (const auto order = plain_labels(left) <=> plain_labels(right); order != 0) return order < 0;
   const auto place = [](const Labels& labels) {
@@ -112,12 +120,14 @@ struct Exposition::Impl {
 void Exposition::Impl::learn(std::span<const ExposedSample> samples) {
   const std::size_t known = lines.size();
   for (const ExposedSample& sample : samples) {
-    if (sample.id >= position.size()) position.resize(std::max<std::size_t>(sample.id + 1, position.size() * 2), kNone);
+    if (sample.id >= position.size())
+      position.resize(std::max<std::size_t>(sample.id + 1, position.size() * 2), kNone);
     if (position[sample.id] != kNone) continue;
     const Family& family = registry.family(registry.family_of(sample.id));
     const Labels& labels = registry.labels(sample.id);
     position[sample.id] = static_cast<std::uint32_t>(lines.size());
-    lines.push_back({.id = sample.id, .family = &family, .labels = &labels, .head = make_head(labels)});
+    lines.push_back(
+        {.id = sample.id, .family = &family, .labels = &labels, .head = make_head(labels)});
     if (!preambles.contains(&family)) preambles.emplace(&family, make_preamble(family));
   }
   if (lines.size() != known) sort();
@@ -131,7 +141,8 @@ void Exposition::Impl::sort() {
     if (is_compound(left.family->type)) return compound_less(*left.labels, *right.labels);
     return *left.labels < *right.labels;
   });
-  for (std::size_t i = 0; i < lines.size(); ++i) position[lines[i].id] = static_cast<std::uint32_t>(i);
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    position[lines[i].id] = static_cast<std::uint32_t>(i);
 }
 
 void Exposition::Impl::print() {

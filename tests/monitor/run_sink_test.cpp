@@ -1,0 +1,146 @@
+#include <catch2/catch.hpp>
+
+#include "monitor/run_sink.hpp"
+#include "nexus/knowledge/queryable.hpp"
+
+using namespace nexus;
+using namespace nexus::monitor;
+using knowledge::is_stale_marker;
+
+namespace {
+
+struct Rig {
+  explicit Rig(std::size_t budget = 100, std::size_t max_series = 1000)
+      : registry(max_series), sink(registry, budget) {
+    family = registry.family("m", MetricType::kGauge, "M.");
+  }
+  /// One run that adds a series for each letter.
+  bool run(std::string_view letters) {
+    sink.begin();
+    for (std::size_t i = 0; i < letters.size(); ++i) {
+      sink.add(family, {{"letter", letters.substr(i, 1)}}, static_cast<double>(i));
+    }
+    return sink.finish();
+  }
+  [[nodiscard]] std::string letters(std::span<const knowledge::SeriesId> ids) const {
+    std::string all;
+    for (const auto id : ids) all += registry.labels(id).get("letter");
+    return all;
+  }
+  [[nodiscard]] std::string stale() const {
+    return letters(sink.ids().subspan(sink.live().size()));
+  }
+
+  knowledge::SeriesRegistry registry;
+  RunSink sink;
+  FamilyId family;
+};
+
+}  // namespace
+
+TEST_CASE("a run that repeats the last one gives the same ids and says so") {
+  Rig rig;
+  CHECK(rig.run("abc"));
+  const std::vector<knowledge::SeriesId> first(rig.sink.ids().begin(), rig.sink.ids().end());
+  CHECK_FALSE(rig.run("abc"));
+  CHECK(std::vector<knowledge::SeriesId>(rig.sink.ids().begin(), rig.sink.ids().end()) == first);
+  CHECK(std::vector<double>(rig.sink.values().begin(), rig.sink.values().end()) ==
+        std::vector<double>{0, 1, 2});
+  CHECK(rig.registry.size() == 3);
+}
+
+TEST_CASE("series that vanish end with a stale marker, once") {
+  Rig rig;
+  rig.run("abcd");
+  CHECK(rig.run("ad"));
+  CHECK(rig.letters(rig.sink.live()) == "ad");
+  CHECK(rig.stale() == "bc");
+  for (std::size_t i = 0; i < 2; ++i) CHECK_FALSE(is_stale_marker(rig.sink.values()[i]));
+  for (std::size_t i = 2; i < 4; ++i) CHECK(is_stale_marker(rig.sink.values()[i]));
+  CHECK_FALSE(rig.run("ad"));
+  CHECK(rig.stale().empty());
+  rig.run("");
+  CHECK(rig.stale() == "ad");
+  rig.run("abcd");
+  CHECK(rig.stale().empty());
+}
+
+TEST_CASE("another order, an insertion and a removal keep every series apart") {
+  Rig rig;
+  rig.run("abcd");
+  CHECK(rig.run("dcba"));
+  CHECK(rig.letters(rig.sink.live()) == "dcba");
+  CHECK(rig.stale().empty());
+  rig.run("xdcba");
+  CHECK(rig.letters(rig.sink.live()) == "xdcba");
+  rig.run("xcba");
+  CHECK(rig.letters(rig.sink.live()) == "xcba");
+  CHECK(rig.stale() == "d");
+}
+
+TEST_CASE("a series that is added twice counts once") {
+  Rig rig;
+  rig.run("aba");
+  CHECK(rig.letters(rig.sink.live()) == "ab");
+  CHECK(rig.sink.values()[0] == 0);
+  CHECK(rig.sink.dropped() == 1);
+  rig.run("aba");
+  CHECK(rig.letters(rig.sink.live()) == "ab");
+  CHECK(rig.sink.dropped() == 1);
+  CHECK(rig.stale().empty());
+}
+
+TEST_CASE("what is over the budget is dropped and counted, the rest is taken") {
+  Rig rig(3);
+  rig.run("abcdef");
+  CHECK(rig.letters(rig.sink.live()) == "abc");
+  CHECK(rig.sink.dropped() == 3);
+  CHECK(rig.registry.size() == 3);
+  rig.run("ab");
+  CHECK(rig.sink.dropped() == 0);
+  CHECK(rig.stale() == "c");
+}
+
+TEST_CASE("what the registry refuses is dropped and counted") {
+  Rig rig(100, 2);
+  rig.run("abc");
+  CHECK(rig.letters(rig.sink.live()) == "ab");
+  CHECK(rig.sink.dropped() == 1);
+}
+
+TEST_CASE("what is appended is neither live nor missed in the next run") {
+  Rig rig;
+  const auto meta =
+      rig.registry.intern(rig.registry.family("meta", MetricType::kGauge, "Meta."), {}).value();
+  rig.run("ab");
+  rig.sink.append(meta, 1);
+  CHECK(rig.sink.ids().size() == 3);
+  CHECK(rig.sink.live().size() == 2);
+  CHECK_FALSE(rig.run("ab"));
+  CHECK(rig.sink.ids().size() == 2);
+}
+
+TEST_CASE("labels with an empty value and families that share labels are told apart") {
+  Rig rig;
+  const auto other = rig.registry.family("n", MetricType::kGauge, "N.");
+  for (int round = 0; round < 2; ++round) {
+    rig.sink.begin();
+    rig.sink.add(rig.family, {{"letter", "a"}, {"none", ""}}, 1);
+    rig.sink.add(other, {{"letter", "a"}}, 2);
+    rig.sink.add(other, 3);
+    CHECK(rig.sink.finish() == (round == 0));
+    CHECK(rig.sink.live().size() == 3);
+    CHECK(rig.registry.size() == 3);
+  }
+}
+
+TEST_CASE("a sink that was cut off takes nothing more") {
+  Rig rig;
+  rig.sink.begin();
+  rig.sink.add(rig.family, {{"letter", "a"}}, 1);
+  rig.sink.cut_off();
+  rig.sink.add(rig.family, {{"letter", "b"}}, 1);
+  rig.sink.finish();
+  CHECK(rig.letters(rig.sink.live()) == "a");
+  CHECK(rig.registry.size() == 1);
+}
