@@ -8,9 +8,18 @@
 namespace nexus::monitor {
 namespace {
 
+/// Without control characters, as udev does: firmware writes what it likes.
+std::string printable(std::string_view text) {
+  std::string result(base::trim(text));
+  for (char& c : result) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '_';
+  }
+  return result;
+}
+
 std::string attribute(const std::string& path) {
   const auto text = host::read_file(path);
-  return text ? std::string(base::trim(*text)) : std::string();
+  return text ? printable(*text) : std::string();
 }
 
 /// As udev's scsi_id and ata_id write a model: blanks inside are underscores.
@@ -27,14 +36,14 @@ std::string unit_serial(const std::string& path) {
   constexpr std::size_t kHeader = 4;
   if (!page || page->size() <= kHeader || static_cast<unsigned char>((*page)[1]) != 0x80) return {};
   const auto length = static_cast<unsigned char>((*page)[3]);
-  return with_underscores(std::string(base::trim(std::string_view(*page).substr(kHeader, length))));
+  return with_underscores(printable(std::string_view(*page).substr(kHeader, length)));
 }
 
 /// "naa.5000c500a1b2c3d4" is 0x5000c500a1b2c3d4; other kinds of ids have no short form.
 std::string scsi_wwn(const std::string& wwid) {
   constexpr std::string_view kNaa = "naa.";
   constexpr std::size_t kDigits = 16;
-  if (!wwid.starts_with(kNaa)) return {};
+  if (!wwid.starts_with(kNaa) || wwid.size() < kNaa.size() + kDigits) return {};
   return "0x" + wwid.substr(kNaa.size(), kDigits);
 }
 

@@ -38,6 +38,10 @@ host::Roots TemporaryTree::roots() const {
   return roots_at(root_.string());
 }
 
+bool is_file_based(std::string_view collector) {
+  return collector != "agent" && collector != "systemd";
+}
+
 std::string host_path(std::string_view name) {
   return std::string(NEXUS_TEST_DATA) + "/hosts/" + std::string(name);
 }

@@ -30,6 +30,10 @@ class TemporaryTree {
   std::filesystem::path root_;
 };
 
+/// Whether a collector reads only files below its roots: a recorded tree has all it needs. The
+/// others tell of the running machine or of the agent.
+[[nodiscard]] bool is_file_based(std::string_view collector);
+
 /// tests/hosts/NAME
 [[nodiscard]] std::string host_path(std::string_view name);
 [[nodiscard]] host::Roots roots_at(const std::string& tree);

@@ -1,0 +1,110 @@
+// Collectors on damaged files: each file of a recorded host cut off and altered at many places.
+// They may complain, but never crash, never say much, and never give more than there could be.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <random>
+
+#include "monitor/host_tree.hpp"
+#include "nexus/base/text.hpp"
+#include "nexus/host/file.hpp"
+
+using namespace nexus;
+using namespace nexus::monitor;
+using namespace nexus::monitor::testing;
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// Bytes from one damage to the next, fewer in a short file; prime, so that the columns vary.
+constexpr std::size_t kStep = 97;
+constexpr std::size_t kLongestError = 600;  // bytes, of which the path of the tree is the most
+
+struct Subject {
+  std::unique_ptr<CollectorRig> rig;
+  std::string_view name;
+  std::size_t healthy = 0;  // samples of the undamaged tree
+};
+
+std::vector<Subject> make_subjects(const host::Roots& roots) {
+  std::vector<Subject> subjects;
+  for (const CollectorDescriptor* descriptor : collectors()) {
+    if (!is_file_based(descriptor->name)) continue;
+    Subject subject{std::make_unique<CollectorRig>(descriptor->name, roots, config::Parameters{},
+                                                   RecordingSink::Keep::kCountOnly),
+                    descriptor->name};
+    REQUIRE(subject.rig->run());
+    subject.healthy = subject.rig->sink.count();
+    subjects.push_back(std::move(subject));
+  }
+  return subjects;
+}
+
+void run_all(std::vector<Subject>& subjects) {
+  for (Subject& subject : subjects) {
+    const Status done = subject.rig->run();
+    const std::size_t count = subject.rig->sink.count();
+    const bool bounded = count <= subject.healthy + 64;
+    const bool clear =
+        done || (done.error().message().size() < kLongestError && !done.error().message().empty() &&
+                 base::is_valid_utf8(done.error().message()));
+    if (bounded && clear) continue;
+    INFO(subject.name << ": " << count << " samples, " << (done ? "" : done.error().message()));
+    CHECK(bounded);
+    CHECK(clear);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("files cut off and altered anywhere: no crash, bounded output, a clear error") {
+  const TemporaryTree tree;
+  fs::copy(host_path("small-vm"), tree.path(),
+           fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+  auto subjects = make_subjects(tree.roots());
+  std::mt19937 random(97);
+  std::size_t damages = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(tree.path())) {
+    if (!entry.is_regular_file() || entry.path().filename().string().starts_with("expected."))
+      continue;
+    const std::string path = fs::relative(entry.path(), tree.path()).string();
+    const std::string healthy = host::read_file(entry.path().string()).value();
+    INFO(path);
+    const std::size_t step = std::clamp<std::size_t>(healthy.size() / 8, 1, kStep);
+    for (std::size_t at = 0; at < healthy.size(); at += step, ++damages) {
+      tree.write(path, std::string_view(healthy).substr(0, at));
+      run_all(subjects);
+      std::string altered = healthy;
+      for (int i = 0; i < 4; ++i) {
+        altered[random() % altered.size()] = static_cast<char>(random() % 256);
+      }
+      tree.write(path, altered);
+      run_all(subjects);
+    }
+    tree.write(path, healthy);
+  }
+  CHECK(damages > 300);
+  // What was damaged and is whole again is read again as before.
+  for (Subject& subject : subjects) {
+    INFO(subject.name);
+    CHECK(subject.rig->run());
+    CHECK(subject.rig->sink.count() == subject.healthy);
+    for (FamilyId id = 0; id < subject.rig->registry.families(); ++id) {
+      CHECK(std::ranges::all_of(subject.rig->registry.family(id).name, [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '_';
+      }));
+    }
+  }
+}
+
+TEST_CASE("a tree without any file is no data or an error of every collector, never a crash") {
+  const TemporaryTree tree;
+  for (const CollectorDescriptor* descriptor : collectors()) {
+    if (!is_file_based(descriptor->name)) continue;
+    CollectorRig rig(descriptor->name, tree.roots());
+    const Status done = rig.run();
+    INFO(descriptor->name);
+    CHECK((done.has_value() || !done.error().message().empty()));
+  }
+}
