@@ -5,6 +5,7 @@
 
 namespace nexus::monitor {
 
+extern const CollectorDescriptor kAgentCollector;
 extern const CollectorDescriptor kCpuCollector;
 extern const CollectorDescriptor kDiskstatsCollector;
 extern const CollectorDescriptor kFilefdCollector;
@@ -16,6 +17,7 @@ extern const CollectorDescriptor kPressureCollector;
 extern const CollectorDescriptor kProcessesCollector;
 extern const CollectorDescriptor kSockstatCollector;
 extern const CollectorDescriptor kStatCollector;
+extern const CollectorDescriptor kSystemdCollector;
 extern const CollectorDescriptor kTimeCollector;
 extern const CollectorDescriptor kUnameCollector;
 extern const CollectorDescriptor kVmstatCollector;

@@ -10,6 +10,7 @@ namespace {
 // (tests/monitor/table_test.cpp).
 // clang-format off
 constexpr std::array kCollectors = {
+    &kAgentCollector,
     &kCpuCollector,
     &kDiskstatsCollector,
     &kFilefdCollector,
@@ -21,6 +22,7 @@ constexpr std::array kCollectors = {
     &kProcessesCollector,
     &kSockstatCollector,
     &kStatCollector,
+    &kSystemdCollector,
     &kTimeCollector,
     &kUnameCollector,
     &kVmstatCollector,

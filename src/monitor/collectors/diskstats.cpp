@@ -113,7 +113,8 @@ class DiskstatsCollector final : public Collector {
     }
     Device* device =
         devices_.next(name, [&](std::string_view fresh) { return make_device(fresh); });
-    if (device == nullptr) return complaints_.add(path_, number, "each device once", name);
+    if (device == nullptr)
+      return complaints_.add(path_, number, "each device once, at most 65536", name);
     if (!device->wanted) return;
     if (device->major != major || device->minor != minor) identify(*device, name, major, minor);
     add_numbers(sink, number, name, rest);

@@ -47,7 +47,8 @@ class MeminfoCollector final : public Collector {
     const bool in_bytes = !unit.empty();
     const Field* field =
         fields_.next(key, [&](std::string_view name) { return make_field(name, in_bytes); });
-    if (field == nullptr) return complaints_.add(path_, number, "a field once", key);
+    if (field == nullptr)
+      return complaints_.add(path_, number, "each field once, at most 512", key);
     if (!field->family) return complaints_.add(path_, number, "a field name", key);
     sink.add(*field->family, static_cast<double>(*value) * (in_bytes ? 1024 : 1));
   }

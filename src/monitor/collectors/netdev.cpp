@@ -78,7 +78,8 @@ class NetdevCollector final : public Collector {
     if (name.empty()) return complaints_.add(path_, number, "a device's name", line);
     Device* device =
         devices_.next(name, [&](std::string_view fresh) { return make_device(fresh); });
-    if (device == nullptr) return complaints_.add(path_, number, "each device once", name);
+    if (device == nullptr)
+      return complaints_.add(path_, number, "each device once, at most 65536", name);
     if (!device->wanted) return;
     std::string_view rest = line.substr(colon + 1);
     for (std::size_t i = 0; i < kColumns; ++i) {

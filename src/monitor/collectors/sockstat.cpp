@@ -75,7 +75,8 @@ class SockstatCollector final : public Collector {
     key_.assign(protocol).append(1, '_').append(name);
     const Field* field =
         fields_.next(key_, [&](std::string_view) { return make_field(protocol, name); });
-    if (field == nullptr) return complaints_.add(path, number, "a field once", key_);
+    if (field == nullptr)
+      return complaints_.add(path, number, "each field once, at most 128", key_);
     if (!field->family) return complaints_.add(path, number, "a field name", key_);
     // The counters are signed in the kernel; a negative one is a race between two CPUs.
     const auto value = base::parse_int(word);

@@ -48,7 +48,8 @@ class VmstatCollector final : public Collector {
     std::string_view rest = line;
     const std::string_view key = next_word(rest);
     const Field* field = fields_.next(key, [&](std::string_view name) { return make_field(name); });
-    if (field == nullptr) return complaints_.add(path_, number, "a field once", key);
+    if (field == nullptr)
+      return complaints_.add(path_, number, "each field once, at most 2048", key);
     if (!field->wanted) return;
     const std::string_view word = next_word(rest);
     // Counters that the kernel folds from several CPUs without a lock can show as slightly

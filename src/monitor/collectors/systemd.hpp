@@ -1,0 +1,22 @@
+// The systemd collector over any source of units, for tests.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "nexus/drivers/systemd.hpp"
+#include "nexus/monitor/collector.hpp"
+
+namespace nexus::monitor {
+
+struct UnitSource {
+  std::function<Result<std::vector<drivers::UnitSummary>>()> units;
+  std::function<Result<std::string>()> version;  // "252.39-1~deb12u1"
+  std::function<Result<std::string>()> state;    // "running", "degraded", ...
+};
+
+[[nodiscard]] Result<std::unique_ptr<Collector>> make_systemd(const CollectorContext& context,
+                                                              UnitSource source);
+
+}  // namespace nexus::monitor
