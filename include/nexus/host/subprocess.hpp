@@ -1,10 +1,19 @@
-// Subprocess: runs one argv array, never a shell, in a process group (and session) of its own, under a time limit that
-// really ends what was started.
+// Subprocess: runs one argv array, never a shell, in a process group and session of its own, under
+// a time limit that really ends what was started.
 //
-// Invariants: (1) standard input is /dev/null, no other descriptor is inherited; (2) output beyond `max_output` is
-// read and thrown away, and said so; (3) at the deadline or on cancellation the whole group gets SIGTERM and, after
-// `grace`, SIGKILL; descendants that left the group are found through PR_SET_CHILD_SUBREAPER or their cgroup and
-// ended too; (4) run() returns only when the direct child is reaped. Thread safety: run() may be called by several threads.
+// Between the agent and the command stands a small forked process, the reaper of all that descends
+// from the command (PR_SET_CHILD_SUBREAPER, see src/host/supervisor.hpp).
+//
+// Invariants: (1) standard input is /dev/null, no other descriptor is inherited, signals are as a
+// fresh process has them; (2) output beyond `max_output` is read and thrown away, and said so; (3)
+// at the deadline, on cancellation and when the agent dies, the whole group gets SIGTERM and, after
+// `grace` of real time, SIGKILL, and so does every descendant that left the group or the session;
+// (4) nothing outlives run(): what the command left running when it exited is ended in the same
+// way, as systemd does with a oneshot service; (5) no zombie stays. A descendant that the kernel
+// does not let us kill (another user's, uninterruptible sleep) holds run() up.
+//
+// Thread safety: run() may be called by several threads. The command has a copy of the caller's
+// credentials and limits.
 #pragma once
 
 #include <chrono>
@@ -27,14 +36,16 @@ struct Command {
 };
 
 struct Exit {
-  int status = 0;                // exit code, or 128 + signal
-  std::optional<int> signal;     // that ended it
-  std::string output;            // interleaved, invalid UTF-8 replaced
+  int status = 0;             // exit code, or 128 + signal
+  std::optional<int> signal;  // that ended it
+  std::string output;         // interleaved, invalid UTF-8 replaced
   bool output_truncated = false;
 };
 
-/// Why run() ended early is the error's code: kTimeout or kCancelled; its message holds the end of the output.
-/// `cancelled` is asked at least every 100 ms; `started` is called with the pid once it runs.
+/// kInvalidArgument: argv[0] is no absolute path, or a string holds a NUL; kNotFound,
+/// kPermissionDenied, ...: it could not be executed. Why run() ended early is the error's code:
+/// kTimeout or kCancelled; its message holds the end of the output. `cancelled` is asked at least
+/// every 100 ms; `started` is called with the pid once it runs.
 [[nodiscard]] Result<Exit> run(const Command& command, Clock& clock, SteadyTime deadline,
                                const std::function<bool()>& cancelled = {},
                                const std::function<void(int pid)>& started = {});
