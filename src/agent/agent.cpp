@@ -10,7 +10,7 @@
 #include <mutex>
 
 #include "agent/check.hpp"
-#include "nexus/agent/version.hpp"
+#include "nexus/base/version.hpp"
 #include "nexus/analyze/anomaly.hpp"
 #include "nexus/analyze/forecast.hpp"
 #include "nexus/analyze/services.hpp"
@@ -218,7 +218,7 @@ void Agent::Impl::configure() {
 
 serve::Rooms Agent::Impl::rooms() {
   return serve::Rooms{.clock = clock,
-                      .info = {std::string(kVersion), started, started_steady},
+                      .info = {std::string(base::version()), started, started_steady},
                       .registry = registry,
                       .history = history,
                       .audit = *audit,
@@ -313,7 +313,6 @@ Status Agent::Impl::start() {
   if (!made) return propagate(std::move(made), "http");
   server = std::move(*made);
   running = true;
-  ingest.start();
   collectors()->start();
   executor->start();
   server->start();

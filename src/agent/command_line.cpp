@@ -5,7 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "agent/commands.hpp"
-#include "nexus/agent/version.hpp"
+#include "nexus/base/version.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -16,7 +16,7 @@ constexpr int kUsage = 2;
 
 int command_line(int argc, char** argv) {
   CLI::App app("nexus-agent: sees everything the host does, foresees trouble, acts under guardrails, and proves what it did.");
-  app.set_version_flag("--version,-V", fmt::format("nexus-agent {}", kVersion));
+  app.set_version_flag("--version,-V", fmt::format("nexus-agent {}", base::version()));
   app.require_subcommand(1);
   CommandContext context;
   add_run(app, context);

@@ -6,7 +6,7 @@
 #include <cstdio>
 
 #include "agent/commands.hpp"
-#include "nexus/agent/version.hpp"
+#include "nexus/base/version.hpp"
 #include "nexus/execute/step.hpp"
 #include "nexus/monitor/collector.hpp"
 
@@ -55,7 +55,7 @@ void print_commands(CLI::App& app, const std::string& prefix) {
 }
 
 void print_manual(CLI::App& app) {
-  fmt::print(".TH NEXUS\\-AGENT 8 \"\" \"nexus\\-agent {}\" \"System administration\"\n", kVersion);
+  fmt::print(".TH NEXUS\\-AGENT 8 \"\" \"nexus\\-agent {}\" \"System administration\"\n", base::version());
   fmt::print(".SH NAME\nnexus\\-agent \\- monitoring, forecasts and guarded remediation of one host\n");
   fmt::print(".SH SYNOPSIS\n.B nexus\\-agent\n[\\fIoptions\\fR] \\fIcommand\\fR [\\fIarguments\\fR]\n");
   fmt::print(".SH DESCRIPTION\n{}\n", roff(app.get_description()));

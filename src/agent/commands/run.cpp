@@ -11,7 +11,7 @@
 #include "agent/commands.hpp"
 #include "agent/config_flags.hpp"
 #include "nexus/agent/agent.hpp"
-#include "nexus/agent/version.hpp"
+#include "nexus/base/version.hpp"
 #include "nexus/base/log.hpp"
 
 namespace nexus::agent {
@@ -90,7 +90,7 @@ int run(const ConfigFlags& flags) {
   }
   std::string addresses;
   for (const auto& address : (*agent)->addresses()) addresses += (addresses.empty() ? "" : ", ") + address;
-  log::info("agent", "nexus-agent {} runs, data in {}, listening on {}", kVersion, (*agent)->data_dir(), addresses);
+  log::info("agent", "nexus-agent {} runs, data in {}, listening on {}", base::version(), (*agent)->data_dir(), addresses);
   sd_notify(0, "READY=1\nSTATUS=running");
   serve_signals(**agent, clock, *signals);
   sd_notify(0, "STOPPING=1");
