@@ -1,13 +1,16 @@
 // One full collection of the default collectors on this host: what the agent does once an interval.
 //
-// CPU time is what counts (the CPU column): with `--collections=N` the program makes N collections
-// and prints CPU microseconds a collection and the number of samples, which
-// bench/versus/node_exporter.sh puts beside node_exporter's.
+// CPU time is what counts (the CPU column). `collect_bench --collections=N [--pages]
+// [--collectors=a,b,c]` makes N collections, each rendered as a page if so told, and prints CPU
+// microseconds a collection and the number of samples; bench/versus/node_exporter.sh puts that
+// beside node_exporter's.
 #include <benchmark/benchmark.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "monitor/run_sink.hpp"
 #include "nexus/base/text.hpp"
@@ -22,9 +25,14 @@ using namespace nexus;
 /// Collectors with a sink each, as the scheduler has them.
 class Host {
  public:
+  /// `only`: names separated by commas; empty for the default ones.
   explicit Host(std::string_view only = {}) {
+    const std::vector<std::string_view> names = base::split(only, ',');
     for (const monitor::CollectorDescriptor* descriptor : monitor::collectors()) {
-      if (only.empty() ? !descriptor->enabled_by_default : descriptor->name != only) continue;
+      const bool is_wanted = only.empty()
+                                 ? descriptor->enabled_by_default
+                                 : std::ranges::find(names, descriptor->name) != names.end();
+      if (!is_wanted) continue;
       auto made = descriptor->make({.roots = roots_,
                                     .clock = clock_,
                                     .registry = registry_,
@@ -109,9 +117,20 @@ double cpu_microseconds() {
   return micros(usage.ru_utime) + micros(usage.ru_stime);
 }
 
-/// `with_page`: also rendered as one page, as a scrape of node_exporter does.
-int print_collections(std::uint64_t count, bool with_page) {
-  Host host;
+/// As the flags say; false when there is no `--collections` among them.
+bool print_collections(std::span<char* const> arguments) {
+  std::uint64_t count = 0;
+  bool with_page = false;
+  std::string_view only;
+  for (const std::string_view argument : arguments) {
+    std::string_view value = argument;
+    const std::string_view flag = base::take_until(value, '=');
+    if (flag == "--collections") count = base::parse_uint(value).value_or(0);
+    if (flag == "--collectors") only = value;
+    if (flag == "--pages") with_page = true;
+  }
+  if (count == 0) return false;
+  Host host(only);
   std::size_t samples = host.collect();
   const double before = cpu_microseconds();
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -119,21 +138,13 @@ int print_collections(std::uint64_t count, bool with_page) {
     if (with_page) benchmark::DoNotOptimize(host.render().size());
   }
   std::printf("%.1f %zu\n", (cpu_microseconds() - before) / static_cast<double>(count), samples);
-  return 0;
+  return true;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view argument = argv[i];
-    for (const bool with_page : {false, true}) {
-      const std::string_view flag = with_page ? "--pages=" : "--collections=";
-      if (!argument.starts_with(flag)) continue;
-      const auto count = base::parse_uint(argument.substr(flag.size()));
-      if (count && *count > 0) return print_collections(*count, with_page);
-    }
-  }
+  if (print_collections(std::span(argv, static_cast<std::size_t>(argc)))) return 0;
   for (const monitor::CollectorDescriptor* descriptor : monitor::collectors()) {
     const std::string name(descriptor->name);
     benchmark::RegisterBenchmark(("collector/" + name).c_str(), one_collector, name)

@@ -96,6 +96,7 @@ struct Exposition::Impl {
   struct Line {
     SeriesId id;
     const Family* family;
+    const std::string* preamble;
     const Labels* labels;
     std::string head;
     double value = 0;
@@ -126,9 +127,15 @@ void Exposition::Impl::learn(std::span<const ExposedSample> samples) {
     const Family& family = registry.family(registry.family_of(sample.id));
     const Labels& labels = registry.labels(sample.id);
     position[sample.id] = static_cast<std::uint32_t>(lines.size());
+    const auto preamble = preambles.find(&family);
     lines.push_back(
-        {.id = sample.id, .family = &family, .labels = &labels, .head = make_head(labels)});
-    if (!preambles.contains(&family)) preambles.emplace(&family, make_preamble(family));
+        {.id = sample.id,
+         .family = &family,
+         .preamble = preamble != preambles.end()
+                         ? &preamble->second
+                         : &preambles.emplace(&family, make_preamble(family)).first->second,
+         .labels = &labels,
+         .head = make_head(labels)});
   }
   if (lines.size() != known) sort();
 }
@@ -152,7 +159,7 @@ void Exposition::Impl::print() {
     if (line.round != round) continue;
     if (line.family != current) {
       current = line.family;
-      out += preambles.find(current)->second;
+      out += *line.preamble;
     }
     out += line.head;
     base::append_double(out, line.value);

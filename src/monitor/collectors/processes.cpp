@@ -208,6 +208,8 @@ class ProcessesCollector final : public Collector {
 const CollectorDescriptor kProcessesCollector = {
     .name = "processes",
     .help = "Processes and threads, by state, and their limits.",
+    .default_interval =
+        Millis(5'000),  // one file a process: the dearest of all where there are many
     .options = kOptions,
     .metrics = kMetrics,
     .make = [](const CollectorContext& context) -> Result<std::unique_ptr<Collector>> {
