@@ -153,11 +153,21 @@ void AnomalyDetector::Impl::turn(const VitalsSnapshot& vitals) {
 
 void AnomalyDetector::Impl::score(const VitalValue& value, const config::VitalConfig& vital,
                                   Watched& watched) {
-  const auto row = watched.tracker.push(base::to_unix_millis(value.time), value.value);
-  if (!row || !watched.model) return;
+  const std::int64_t time = base::to_unix_millis(value.time);
+  const auto row = watched.tracker.look(time, value.value);
+  if (!row) return;
+  if (!watched.model) {
+    watched.tracker.learn(time, value.value);
+    return;
+  }
   const Judgement judgement = watched.model->judge(*row, vital);
   const SteadyTime now = clock.steady();
   watched.strange_ticks = judgement.strange ? watched.strange_ticks + 1 : 0;
+  // A spike that is too short to be told is not learned: else what follows it would look like a
+  // fall.
+  if (!judgement.strange || watched.strange_ticks >= kStrangeTicks) {
+    watched.tracker.learn(time, value.value);
+  }
   if (!judgement.strange) {
     if (watched.episode && now - watched.last_strange >= kHold) watched.episode.reset();
     return;

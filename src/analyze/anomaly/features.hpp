@@ -19,27 +19,34 @@ using FeatureRow = std::array<double, kFeatures>;  // value, change
 
 class FeatureTracker {
  public:
-  /// Nothing for a value that is not finite or not newer than the last.
-  [[nodiscard]] std::optional<FeatureRow> push(std::int64_t time, double value) noexcept {
-    if (!std::isfinite(value) || (last_ && time <= *last_)) return std::nullopt;
-    const double elapsed = last_ ? static_cast<double>(time - *last_) : kGap + 1;
-    last_ = time;
-    if (elapsed > kGap) {
-      level_ = value;
-      return FeatureRow{value, 0};
-    }
+  /// The row of a sample; nothing for a value that is not finite or not newer than the last.
+  [[nodiscard]] std::optional<FeatureRow> look(std::int64_t time, double value) noexcept {
+    if (!std::isfinite(value) || (seen_ && time <= *seen_)) return std::nullopt;
+    seen_ = time;
+    if (!learned_ || time - *learned_ > kGap) return FeatureRow{value, 0};
     // Halved before subtracting: the difference of two doubles may exceed the largest.
-    const double change = 2 * std::clamp(value / 2 - level_ / 2, -kMost / 2, kMost / 2);
-    level_ = std::lerp(value, level_, std::exp(-elapsed / kConstant));
-    return FeatureRow{value, change};
+    return FeatureRow{value, 2 * std::clamp(value / 2 - level_ / 2, -kMost / 2, kMost / 2)};
+  }
+  /// Takes the sample into the level.
+  void learn(std::int64_t time, double value) noexcept {
+    const bool goes_on = learned_ && time - *learned_ <= kGap;
+    const double elapsed = goes_on ? static_cast<double>(time - *learned_) : 0;
+    level_ = goes_on ? std::lerp(value, level_, std::exp(-elapsed / kConstant)) : value;
+    learned_ = time;
+  }
+  [[nodiscard]] std::optional<FeatureRow> push(std::int64_t time, double value) noexcept {
+    const auto row = look(time, value);
+    if (row) learn(time, value);
+    return row;
   }
 
  private:
-  static constexpr double kConstant = 60'000;  // ms
-  static constexpr double kGap = 300'000;      // ms
+  static constexpr double kConstant = 60'000;    // ms
+  static constexpr std::int64_t kGap = 300'000;  // ms
   static constexpr double kMost = 1e308;
 
-  std::optional<std::int64_t> last_;
+  std::optional<std::int64_t> seen_;
+  std::optional<std::int64_t> learned_;
   double level_ = 0;
 };
 
