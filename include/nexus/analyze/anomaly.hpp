@@ -1,19 +1,32 @@
-// Anomalies: an isolation forest (Liu, Ting, Zhou: Isolation Forest, ICDM 2008) per vital,
+// Anomalies: an isolation forest (Liu, Ting, Zhou: Isolation Forest, ICDM 2008) per vital's series,
 // retrained on a sliding window.
 //
-// Definitions, as in the paper and scikit-learn: path length h(x) with the correction c(n) = 2
-// H(n-1) - 2 (n-1)/n for leaves that hold n > 1 samples; anomaly score s(x) = 2^(-E[h(x)] /
-// c(psi)); score_samples = -s; offset = the `contamination` quantile of score_samples over the
-// training data (-0.5 when contamination is "auto"); decision_function = score_samples - offset:
-// negative is anomalous.
+// Definitions, as in the paper and scikit-learn: path length h(x) with the correction
+// c(n) = 2 H(n-1) - 2 (n-1)/n for leaves that hold n > 1 samples; anomaly score
+// s(x) = 2^(-E[h(x)] / c(psi)); score_samples = -s; offset = the `contamination` quantile of
+// score_samples over the training rows (-0.5 when contamination is 0, "auto");
+// decision_function = score_samples - offset: negative is anomalous.
 //
 // IsolationForest is exact and deterministic for a seed. As in scikit-learn features are compared
 // as 32-bit floats: rows are rounded first (values beyond a float are held at its largest), so
 // callers shift large values near zero themselves. Growing: `subsample` rows without replacement
 // per tree, depth at most ceil(log2(subsample)), a feature drawn among those that are not constant
-// in the node, a threshold uniform between its least and largest value there, left when value <=
-// threshold. Offsets differ between models: decision functions of two series do not compare. Thread
-// safety: a fitted forest is immutable and may be scored by many threads.
+// in the node, a threshold uniform between its least and largest value there, left when
+// value <= threshold. Offsets differ between models: decision functions of two series do not
+// compare.
+//
+// AnomalyDetector: features are the value and its distance from the level of the last minute.
+// `anomaly_score` is the decision function, but a negative one alone is not an anomaly (the
+// contamination makes a tenth of all points negative): the row must besides be stranger than the
+// whole training window (lower than its lowest score by 0.02, or outside its range by a quarter of
+// it), far enough to matter (2 % of the vital's natural range, else 5 % of its size), and so three
+// times in a row. Then it is one entry of anomalies() and one finding "<vital>_anomaly" (info;
+// warning when it lies outside the range by all of it) until five minutes have been quiet.
+// Constant series are never anomalous. A model is trained again after `retrain`, or as soon as the
+// window it knows has grown by a sixth.
+//
+// Thread safety: a fitted forest is immutable and may be scored by many threads; the detector's
+// tick() from one thread, the rest from any.
 #pragma once
 
 #include <cstdint>
@@ -69,6 +82,8 @@ class IsolationForest {
     return score_samples(row) - offset_;
   }
   [[nodiscard]] double offset() const noexcept { return offset_; }
+  /// The least score_samples of the rows it was fitted to; 0 for given trees.
+  [[nodiscard]] double lowest_score() const noexcept { return lowest_score_; }
   [[nodiscard]] std::size_t dimensions() const noexcept { return dimensions_; }
   [[nodiscard]] std::size_t bytes() const noexcept;
 
@@ -96,6 +111,7 @@ class IsolationForest {
   std::size_t dimensions_ = 1;
   double normalizer_ = 1;  // c(psi)
   double offset_ = -0.5;
+  double lowest_score_ = 0;
 };
 
 struct Anomaly {
@@ -113,7 +129,8 @@ struct ModelStatus {
   std::string metric_name;
   knowledge::Labels labels;
   bool ready = false;
-  std::string state;  // "ready", "warming up: 12 of 256 samples"
+  std::string
+      state;  // "ready", "ready: constant so far", "warming up: 12 of 256 samples", "no room: ..."
   WallTime trained{};
 };
 
@@ -122,9 +139,10 @@ class AnomalyDetector {
   AnomalyDetector(Clock& clock, const knowledge::Queryable& data, Book& book,
                   knowledge::SelfMetrics& self);
   ~AnomalyDetector();
+  /// Takes effect with the next tick.
   void configure(const config::AnomalySection& section);
-  /// Scores the present value of every series of every vital that wants it; retrains what is due (a
-  /// few per tick).
+  /// If `interval` has passed since the last time (else nothing): scores the present value of every
+  /// series of every vital that wants it, and trains what is due, a few per tick.
   void tick(const VitalsSnapshot& vitals);
   /// Anomalies of the last hour, newest first, at most 1000.
   [[nodiscard]] std::shared_ptr<const std::vector<Anomaly>> anomalies() const;

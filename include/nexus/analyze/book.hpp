@@ -2,11 +2,21 @@
 //
 // Analyzers report what they see; the book turns it into findings: pending until `for` has passed,
 // firing as long as it is seen (and `keep_firing_for` longer), resolved after that, forgotten
-// `kKeepResolved` later. Bounded: over `max_findings` the newcomer is refused and counted. Firing
-// findings and `for` timers survive a restart (state database).
+// kKeepResolved later. A pending finding that is not seen any more is forgotten at once. The
+// severity of a finding may change while it fires; that is no transition. Bounded: at
+// `max_findings` the oldest resolved finding makes room, else the newcomer is refused and counted.
 //
-// Thread safety: all members, any thread. Listeners are called without a lock, on the reporting
-// thread, in order of the transitions of one finding; they must not block.
+// Listeners come first, the disk later: a transition is told to the listeners before the reporting
+// call returns (unless another thread is just telling; then that one tells it next), and is written
+// by the following tick() in one transaction. A finding is seen again after a crash anyway, and
+// waiting for a synchronous commit would cost an event-driven finding tens of milliseconds.
+//
+// Firing findings and `for` timers survive a restart. What the database brought back is not missed
+// for the first minute, since rules need samples before they can see it again; `for` timers are
+// dropped when the agent was away for more than an hour. Timers run on the steady clock.
+//
+// Thread safety: all members, any thread. Listeners are called without a lock, one at a time and in
+// the order of transitions; they must not block or throw and may call the book.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +53,8 @@ class Book {
   void clear(std::string_view source, std::string_view fingerprint);
   /// Sources whose rule is gone after a reload: their findings are resolved.
   void retire(const std::function<bool(std::string_view source)>& is_gone);
-  /// Moves timers on (pending to firing, keep_firing_for, forgetting). Called every check interval.
+  /// Moves timers on (pending to firing, keep_firing_for, forgetting) and writes what has changed.
+  /// Called every check interval.
   void tick();
 
   /// Called on every transition to firing or resolved.

@@ -61,6 +61,7 @@ struct Finding {
   WallTime last_seen{};
   std::optional<WallTime> resolved;
   std::uint64_t episodes = 0;  // how often it has fired since it is known
+  /// When the agent learned of this episode; with a `for`, when it fired. Unset after a restart.
   SteadyTime received{};
 };
 

@@ -1,14 +1,28 @@
 // Forecasts for every vital: ordinary least squares on a rolling window.
 //
 // For a vital's series with n samples (t, y) in the window: slope, intercept, R squared, residual
-// standard error s with n - 2 degrees of freedom, and at lead h the prediction interval y(h) +-
-// t(level, n-2) * s * sqrt(1 + 1/n + (h - mean t)^2 / Sxx) (Draper and Smith, Applied Regression
-// Analysis, ch. 1). Long windows are thinned evenly to at most kMaxPoints. Values are kept inside
-// the vital's natural bounds. Time to a threshold is given only when the trend moves toward it and
-// the slope differs from zero at the chosen level; otherwise there is no date.
-// `confidence` is R squared, 0 to 1.
+// standard error s with n - 2 degrees of freedom, and at lead h the prediction interval
+//   y(h) +- t(level, n-2) * s * sqrt(1 + 1/n + (h - mean t)^2 / Sxx)
+// (Draper and Smith, Applied Regression Analysis, ch. 1). Windows of more than kMaxPoints samples
+// are thinned evenly. Values are kept inside the vital's natural bounds. Time to a threshold is
+// given only when the trend moves toward it and the slope differs from zero at the chosen level;
+// otherwise there is no date. `confidence` is R squared, 0 to 1.
 //
-// Thread safety: tick() from one thread; predictions() from any.
+// A crossing ahead becomes a finding "<vital>_forecast" (info for the warning threshold, warning
+// for the critical one) only when all of these hold, so that boots, bursts and noise make none:
+// enough samples over at least half of min(window, horizon); R squared at least minimum_r_squared;
+// a slope that differs from zero; the crossing lies within the horizon and within twice the time
+// that was observed; at the horizon even the side of the prediction interval nearer to today is
+// beyond the threshold; and each third of the window by itself has at least a quarter of the slope,
+// since a step is no trend. It fires when it was seen for two intervals and resolves when it was
+// gone for four.
+//
+// risk_level: critical = beyond the critical threshold now, or within a quarter of the horizon;
+// high = critical within the horizon; medium = beyond the warning threshold now; low = warning
+// within the horizon; else none. trend: stable unless the slope is significant and moves the value
+// by a hundredth of its scale within the horizon.
+//
+// Thread safety: tick() from one thread; the rest from any.
 #pragma once
 
 #include <memory>
@@ -68,13 +82,15 @@ struct Prediction {
 
 class Forecaster {
  public:
+  static constexpr std::size_t kMaxPoints = 4096;
+
   Forecaster(Clock& clock, const knowledge::Queryable& data, Book& book,
              knowledge::SelfMetrics& self);
   ~Forecaster();
+  /// Takes effect with the next tick.
   void configure(const config::ForecastSection& section);
-  /// Forecasts every series of every vital that wants it, and reports crossings ahead as findings
-  /// named
-  /// "<vital>_forecast".
+  /// Forecasts every series of every vital that wants it, if `interval` has passed since the last
+  /// time (else it does nothing), and reports crossings ahead as findings "<vital>_forecast".
   void tick(const VitalsSnapshot& vitals);
   [[nodiscard]] std::shared_ptr<const std::vector<Prediction>> predictions() const;
   /// For another horizon, from the fits of the last tick.

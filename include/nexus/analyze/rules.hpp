@@ -1,11 +1,19 @@
 // Rules: vitals (recording rules with thresholds) and [[alert]] rules, over PromQL.
 //
-// Vitals are evaluated every interval; each element of the result becomes a sample of the series
-// `name{labels}` in the history (through the rules' own ring) and, when a threshold is crossed, an
-// observation named like the vital. An evaluation error is counted, kept and shown; it stops no
-// other rule. Rules are compiled once; compile() reports every bad expression with its place.
+// Vitals are evaluated every tick; each element of the result becomes a sample of the series
+// `name{labels}` in the history (one batch a tick through the rules' own ring), a NaN none, and a
+// series that is not given any more a stale marker. A value that has reached a threshold is an
+// observation named like the vital, its severity that of the higher threshold; the subject is the
+// series' mountpoint, service, device, ... or "host". An evaluation error is counted, kept and
+// shown; it stops no other rule and resolves nothing.
 //
-// Thread safety: tick() from one thread; snapshots from any.
+// Alerts as in Prometheus: every element of the result is one, with the element's labels and the
+// rule's over them. {{ $value }} and {{ $labels.NAME }} are replaced in labels and annotations.
+//
+// Sources in the book: "vital:NAME" and "alert:NAME"; rules that a reload took away are retired.
+// Rules are compiled once; compile() reports every bad expression with its place.
+//
+// Thread safety: the ticks from one thread; set() and the snapshots from any.
 #pragma once
 
 #include <cstdint>

@@ -1,11 +1,16 @@
 // Services: from events of watched services to findings, at once, without polling.
 //
-// A service that enters `failed`, or that is down though nobody asked for it, is a finding
-// "service_failed" with labels {service, kind} and severity critical; it is cleared when the
-// service is active again. A service that was stopped on purpose (inactive with result success) is
-// no finding. "service_unstable" (warning) when it restarts by itself.
+// A service that is failed, or inactive with a result other than success, is a finding
+// "service_failed" (critical) with the labels service and kind, and unit for kind systemd; it is
+// cleared when the service is active again or was stopped on purpose (inactive or deactivating with
+// result success). A service that its manager restarts by itself (activating, sub-state
+// auto-restart) is "service_unstable" (warning), until five minutes have passed without it. The
+// first event of a service that has failed already is a finding as well.
 //
-// Thread safety: on_event() from any thread; it does not block.
+// Each service is a source of its own in the book: "service:NAME".
+//
+// Thread safety: on_event() from any thread (events of one service from one at a time); it does not
+// block.
 #pragma once
 
 #include <memory>

@@ -218,13 +218,12 @@ Result<IsolationForest> IsolationForest::fit(std::span<const double> rows, std::
   for (std::uint32_t i = 0; i < options.trees; ++i) grower.grow_tree();
   forest.nodes_.shrink_to_fit();
 
-  if (options.contamination > 0) {
-    std::vector<double> scores(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      scores[i] = forest.score_samples(rows.subspan(i * dimensions, dimensions));
-    }
-    forest.offset_ = quantile(scores, options.contamination);
+  std::vector<double> scores(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    scores[i] = forest.score_samples(rows.subspan(i * dimensions, dimensions));
   }
+  forest.lowest_score_ = *std::min_element(scores.begin(), scores.end());
+  if (options.contamination > 0) forest.offset_ = quantile(scores, options.contamination);
   return forest;
 }
 

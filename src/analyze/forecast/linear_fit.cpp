@@ -45,10 +45,11 @@ Sums sum(std::span<const std::int64_t> times, std::span<const double> values) {
   std::optional<double> origin;
   each_point(times, values, sums.exponent, [&](double x, double y) {
     if (!origin) origin = y;
-    sums.mean_x += x / n;
-    sums.mean_y += (y - *origin) / n;
+    sums.mean_x += x;
+    sums.mean_y += y - *origin;
   });
-  sums.mean_y += *origin;
+  sums.mean_x /= n;
+  sums.mean_y = sums.mean_y / n + *origin;
   each_point(times, values, sums.exponent, [&](double x, double y) {
     const double dx = x - sums.mean_x;
     const double dy = y - sums.mean_y;

@@ -1,0 +1,316 @@
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <thread>
+
+#include "analyze/anomaly/episodes.hpp"
+#include "analyze/anomaly/features.hpp"
+#include "analyze/anomaly/model.hpp"
+#include "analyze/anomaly/random.hpp"
+#include "analyze/world.hpp"
+#include "nexus/analyze/anomaly.hpp"
+
+using namespace nexus;
+using namespace nexus::analyze;
+using namespace nexus::analyze::test;
+using knowledge::Labels;
+
+namespace {
+
+double noise(int second) {
+  return 2 * Random(static_cast<std::uint64_t>(second)).uniform() - 1;
+}
+
+struct DetectorWorld : World {
+  DetectorWorld() {
+    vital.name = "cpu_usage_percent";
+    vital.unit = "percent";
+    vital.minimum = 0;
+    vital.maximum = 100;
+    detector.configure(section);
+  }
+
+  void run(int from, int to, const std::function<double(int)>& value_at) {
+    for (int second = from + 1; second <= to; ++second) {
+      clock.advance(1s);
+      VitalsSnapshot snapshot;
+      snapshot.definitions = std::make_shared<std::vector<config::VitalConfig>>(1, vital);
+      snapshot.time = clock.wall();
+      for (const Labels& labels : series) {
+        const double value = value_at(second);
+        sample(labels, value);
+        snapshot.values.push_back(
+            {registry.intern(labels).value(), labels, value, clock.wall(), 0, std::nullopt});
+      }
+      ingest();
+      detector.tick(snapshot);
+      book->tick();
+    }
+  }
+  [[nodiscard]] ModelStatus only() const {
+    const auto models = detector.models();
+    REQUIRE(models.size() == 1);
+    return models.front();
+  }
+
+  config::VitalConfig vital;
+  config::AnomalySection section;
+  std::vector<Labels> series = {Labels("cpu_usage_percent", {{"cpu", "0"}})};
+  AnomalyDetector detector{clock, history, *book, self};
+};
+
+double ordinary(int s) {
+  return 20 + 5 * std::sin(s / 50.0) + 3 * noise(s);
+}
+
+}  // namespace
+
+TEST_CASE("features: value, and change against the level of the last minute") {
+  FeatureTracker tracker;
+  CHECK(tracker.push(1000, 10).value() == FeatureRow{10, 0});
+  CHECK_FALSE(tracker.push(1000, 11));  // not newer
+  CHECK_FALSE(tracker.push(500, 11));
+  CHECK_FALSE(tracker.push(2000, std::numeric_limits<double>::quiet_NaN()));
+  CHECK_FALSE(tracker.push(2000, std::numeric_limits<double>::infinity()));
+  CHECK(tracker.push(2000, 20).value() == FeatureRow{20, 10});
+  for (int s = 3; s < 600; ++s) (void)tracker.push(s * 1000, 20);
+  CHECK(tracker.push(600'000, 20).value()[1] == Approx(0).margin(0.01));
+  CHECK(tracker.push(600'000 + 301'000, 90).value() == FeatureRow{90, 0});  // after a gap
+  // Seldom or often sampled, the level of a ramp lags by the same time.
+  const auto lag = [](int step) {
+    FeatureTracker t;
+    FeatureRow row{};
+    for (int s = 0; s <= 3600; s += step) row = t.push(s * 1000, s).value();
+    return row[1];
+  };
+  CHECK(lag(1) == Approx(60).epsilon(0.02));
+  CHECK(lag(5) == Approx(60).epsilon(0.06));
+  FeatureTracker huge;
+  (void)huge.push(1, -1.7e308);
+  CHECK(std::isfinite(huge.push(2, 1.7e308).value()[1]));
+}
+
+TEST_CASE("models: negative decisions alone are not strange, values beyond all seen are") {
+  std::vector<FeatureRow> rows;
+  for (int s = 0; s < 5000; ++s) rows.push_back({ordinary(s), 3 * noise(s + 7)});
+  const auto model = Model::train(rows, {});
+  REQUIRE(model);
+  config::VitalConfig percent;
+  percent.minimum = 0;
+  percent.maximum = 100;
+  int negative = 0;
+  int strange = 0;
+  for (const FeatureRow& row : rows) {
+    const Judgement judgement = model->judge(row, percent);
+    negative += judgement.decision < 0 ? 1 : 0;
+    strange += judgement.strange ? 1 : 0;
+  }
+  CHECK(negative > 400);  // about a tenth: the contamination
+  CHECK(negative < 600);
+  CHECK(strange == 0);
+  const double width = model->highest_value() - model->lowest_value();
+  CHECK_FALSE(model->judge({20, 0}, percent).strange);
+  CHECK_FALSE(model->judge({model->highest_value() + 0.1 * width, 0}, percent).strange);
+  CHECK(model->judge({model->highest_value() + 0.5 * width, 0}, percent).strange);
+  CHECK(model->judge({model->highest_value() + 0.5 * width, 0}, percent).severity ==
+        Severity::kInfo);
+  CHECK(model->judge({model->highest_value() + 2 * width, 0}, percent).severity ==
+        Severity::kWarning);
+  CHECK(model->judge({20, 60}, percent).strange);
+  CHECK(model->bytes() < 256 * 1024);
+}
+
+TEST_CASE("models: a gap between two modes is strange inside the range") {
+  std::vector<FeatureRow> rows;
+  for (int s = 0; s < 2000; ++s)
+    rows.push_back({(s % 2 == 0 ? 10 : 80) + 2 * noise(s), noise(s + 3)});
+  const auto model = Model::train(rows, {});
+  REQUIRE(model);
+  config::VitalConfig percent;
+  percent.minimum = 0;
+  percent.maximum = 100;
+  CHECK(model->judge({45, 40}, percent).strange);
+  CHECK_FALSE(model->judge({10, 0}, percent).strange);
+  CHECK_FALSE(model->judge({80, 0}, percent).strange);
+}
+
+TEST_CASE("models: what is too small to matter and what was constant is never strange") {
+  std::vector<FeatureRow> rows;
+  for (int s = 0; s < 500; ++s) rows.push_back({40 + 0.001 * noise(s), 0.001 * noise(s + 1)});
+  const auto model = Model::train(rows, {});
+  REQUIRE(model);
+  config::VitalConfig percent;
+  percent.minimum = 0;
+  percent.maximum = 100;
+  CHECK_FALSE(model->judge({41, 0}, percent).strange);
+  CHECK(model->judge({43, 0}, percent).strange);
+  CHECK_FALSE(model->judge({41, 0}, {}).strange);  // no natural range: 5 % of the size
+  CHECK(model->judge({43, 0}, {}).strange);
+
+  const auto constant = Model::train(std::vector<FeatureRow>(300, FeatureRow{7, 0}), {});
+  REQUIRE(constant);
+  CHECK(constant->constant());
+  CHECK_FALSE(constant->judge({1e9, 1e9}, percent).strange);
+  CHECK_FALSE(Model::train(std::vector<FeatureRow>(1, FeatureRow{7, 0}), {}));
+}
+
+TEST_CASE("warming up, then ready") {
+  DetectorWorld world;
+  world.run(0, 1, ordinary);
+  CHECK_FALSE(world.only().ready);
+  CHECK(world.only().state == "warming up: 1 of 256 samples");
+  world.run(1, 240, ordinary);
+  CHECK_FALSE(world.only().ready);
+  world.run(240, 270, ordinary);
+  CHECK(world.only().ready);
+  CHECK(world.only().state == "ready");
+  CHECK(world.only().metric_name == "cpu_usage_percent");
+  CHECK(world.only().labels == Labels("", {{"cpu", "0"}}));
+  CHECK(metric(world.self, "nexus_anomaly_models", "ready") == 1);
+  CHECK(metric(world.self, "nexus_anomaly_model_bytes") > 1000);
+}
+
+TEST_CASE("an anomaly is listed once, with score, severity and advice, and is one finding") {
+  DetectorWorld world;
+  world.run(0, 3000, ordinary);
+  CHECK(world.detector.anomalies()->empty());
+  CHECK(world.heard.empty());
+  world.run(3000, 3008, [](int) { return 97; });
+  CHECK(world.detector.anomalies()->empty());  // not yet three times
+  world.run(3008, 3060, [](int) { return 97; });
+  const auto anomalies = world.detector.anomalies();
+  REQUIRE(anomalies->size() == 1);
+  const Anomaly& anomaly = anomalies->front();
+  CHECK(anomaly.metric_name == "cpu_usage_percent");
+  CHECK(anomaly.value == 97);
+  CHECK(anomaly.anomaly_score < 0);
+  CHECK(anomaly.severity == Severity::kWarning);
+  CHECK_FALSE(anomaly.recommended_actions.empty());
+  CHECK(anomaly.description.find(R"(cpu_usage_percent{cpu="0"} is 97 percent)") == 0);
+  const Finding* finding = world.find("cpu_usage_percent_anomaly");
+  REQUIRE(finding != nullptr);
+  CHECK(finding->kind == FindingKind::kAnomaly);
+  CHECK(finding->state == FindingState::kFiring);
+  CHECK(finding->subject == "0");
+  world.run(3060, 3600, ordinary);
+  CHECK(world.find("cpu_usage_percent_anomaly")->state == FindingState::kResolved);
+  CHECK(world.heard == std::vector<std::string>{"cpu_usage_percent_anomaly firing",
+                                                "cpu_usage_percent_anomaly resolved"});
+  CHECK(world.detector.anomalies()->size() == 1);
+  world.run(3600, 7000, ordinary);
+  CHECK(world.detector.anomalies()->empty());  // older than an hour
+}
+
+TEST_CASE("ordinary series make no anomalies in six hours") {
+  const auto quiet = [](const char* name, const std::function<double(int)>& value) {
+    INFO(name);
+    DetectorWorld world;
+    world.run(0, 6 * 3600, value);
+    CHECK(world.detector.anomalies()->empty());
+  };
+  quiet("noise", [](int s) { return 30 + 10 * noise(s); });
+  quiet("constant", [](int) { return 30; });
+  quiet("slow growth", [](int s) { return 30 + s / 1000.0; });
+  quiet("cron every ten minutes", [](int s) { return (s % 600 < 60 ? 75 : 20) + 3 * noise(s); });
+}
+
+TEST_CASE("a short spike is not an anomaly") {
+  DetectorWorld world;
+  world.run(0, 3000, [](int s) { return s > 2000 && s % 100 < 9 ? 97.0 : ordinary(s); });
+  CHECK(world.heard.empty());
+}
+
+TEST_CASE("hostile series") {
+  const double inf = std::numeric_limits<double>::infinity();
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const auto& value : std::initializer_list<std::function<double(int)>>{
+           [&](int s) { return s % 2 == 0 ? nan : inf; },
+           [](int s) { return s % 2 == 0 ? 1.7e308 : -1.7e308; },
+           [](int s) { return s * 1e-320; },
+           [&](int s) { return s % 10 == 0 ? inf : 1e300 * noise(s); },
+       }) {
+    DetectorWorld world;
+    world.vital.minimum.reset();
+    world.vital.maximum.reset();
+    world.run(0, 900, value);
+    CHECK(world.detector.models().size() == 1);
+    for (const Anomaly& anomaly : *world.detector.anomalies()) {
+      CHECK(std::isfinite(anomaly.anomaly_score));
+    }
+  }
+}
+
+TEST_CASE("time that goes back and series that end do no harm") {
+  DetectorWorld world;
+  world.run(0, 600, ordinary);
+  REQUIRE(world.only().ready);
+  world.clock.step_wall(-2h);
+  world.run(600, 900, [](int) { return 99; });
+  CHECK(world.detector.anomalies()->empty());  // old times are not scored
+  world.series.clear();
+  world.run(900, 900 + 3 * 3600, ordinary);
+  CHECK(world.detector.models().empty());  // forgotten
+  CHECK(metric(world.self, "nexus_anomaly_model_bytes") == 0);
+}
+
+TEST_CASE("training is staggered: a few series a tick") {
+  DetectorWorld world;
+  world.series.clear();
+  for (int i = 0; i < 30; ++i) {
+    world.series.emplace_back("cpu_usage_percent", std::initializer_list<knowledge::LabelView>{
+                                                       {"cpu", std::to_string(i)}});
+  }
+  world.section.minimum_samples = 10;
+  world.detector.configure(world.section);
+  double before = 0;
+  for (int s = 0; s < 200; ++s) {
+    world.run(s, s + 1, ordinary);
+    const double now = metric(world.self, "nexus_anomaly_trainings_total");
+    CHECK(now - before <= 4);
+    before = now;
+  }
+  CHECK(metric(world.self, "nexus_anomaly_models", "ready") == 30);
+}
+
+TEST_CASE("switched off: models are dropped, findings resolve") {
+  DetectorWorld world;
+  world.run(0, 1000, ordinary);
+  world.run(1000, 1060, [](int) { return 97; });
+  REQUIRE(world.find("cpu_usage_percent_anomaly")->state == FindingState::kFiring);
+  world.section.enabled = false;
+  world.detector.configure(world.section);
+  world.run(1060, 1400, ordinary);
+  CHECK(world.detector.models().empty());
+  CHECK(world.find("cpu_usage_percent_anomaly")->state == FindingState::kResolved);
+  world.section.enabled = true;
+  world.vital.anomaly = false;
+  world.detector.configure(world.section);
+  world.run(1400, 1420, ordinary);
+  CHECK(world.detector.models().empty());
+}
+
+TEST_CASE("the list of anomalies is bounded") {
+  Episodes episodes;
+  for (int i = 0; i < 1500; ++i) {
+    Anomaly anomaly;
+    anomaly.value = i;
+    episodes.begin(std::move(anomaly));
+  }
+  CHECK(episodes.snapshot()->size() == 1000);
+  CHECK(episodes.snapshot()->front().value == 1499);
+}
+
+TEST_CASE("anomalies and models may be read while the detector ticks and is configured") {
+  DetectorWorld world;
+  std::thread reader([&] {
+    for (int i = 0; i < 300; ++i) {
+      (void)world.detector.anomalies()->size();
+      (void)world.detector.models().size();
+      world.detector.configure(world.section);
+    }
+  });
+  world.run(0, 600, ordinary);
+  reader.join();
+  CHECK(world.only().ready);
+}
