@@ -22,7 +22,7 @@ MASKED=(apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all
 mirror() {
   local uri
   uri=$(apt-get indextargets --format '$(SITE)|$(CODENAME)|$(COMPONENT)|$(CREATED_BY)' |
-    awk -F'|' '$2 == "bookworm" && $3 == "main" && $4 == "Packages" { print $1; exit }')
+    awk -F'|' '$2 == "bookworm" && $3 == "main" && $4 == "Packages" && !found++ { print $1 }')
   if [[ -z $uri ]]; then
     echo "root.sh: no apt source of this machine offers bookworm main (see apt-get indextargets)" >&2
     return 1

@@ -1,13 +1,18 @@
 // systemd over D-Bus (org.freedesktop.systemd1), by sd-bus; never by running systemctl.
 //
-// Systemd: queries and jobs. Each call uses a connection of its own from a small pool, so that a job that takes a minute
-// blocks nobody. A job is awaited by the JobRemoved signal.
-// UnitWatcher: one connection and one thread; follows PropertiesChanged, UnitNew and Reloading signals of the named units
-// and calls back with every change of ActiveState/SubState within milliseconds. Reconnects with back-off when the bus
-// goes away, and then reports the present state of each unit (nothing is missed, duplicates are possible).
+// Systemd: queries and jobs. Queries share a few connections; each job has a connection of its own,
+// so that a job that takes a minute blocks nobody. A job is awaited by the JobRemoved signal,
+// matched before the job is queued. UnitWatcher: one connection and one thread; follows
+// PropertiesChanged, UnitNew, UnitRemoved and Reloading signals of the named units and calls back
+// with every change within milliseconds. Reconnects with back-off (100 ms .. 10 s) when the bus
+// goes away, and then reports the present state of each unit: nothing lasting is missed, duplicates
+// are possible.
 //
-// Errors: kNotFound (no such unit), kPermissionDenied, kUnavailable (no bus), kTimeout, kCancelled, kConflict (job failed
-// or was replaced), all naming unit and verb. Thread safety: all members, any thread.
+// The bus: the system bus, or `address`. Root uses systemd's private socket when there is no system
+// bus. Errors: kNotFound (no such unit), kPermissionDenied, kUnavailable (no bus, no systemd on
+// it), kTimeout, kCancelled, kConflict (masked, not applicable, job failed or was replaced), all
+// naming unit and verb. Thread safety: all members, any thread. Documents:
+// org.freedesktop.systemd1(5), systemd.unit(5).
 #pragma once
 
 #include <functional>
@@ -32,11 +37,11 @@ struct UnitStatus {
   std::string type;          // simple, notify, oneshot, ... (services only)
   std::string restart;       // Restart= of a service
   std::uint32_t main_pid = 0;
-  std::uint32_t restarts = 0;    // NRestarts
-  std::string invocation_id;     // 32 hexadecimal digits, empty when it never ran
-  WallTime state_change{};       // StateChangeTimestamp
-  WallTime active_enter{};       // ActiveEnterTimestamp
-  std::string start_job;         // path of a queued job, empty when none
+  std::uint32_t restarts = 0;  // NRestarts
+  std::string invocation_id;   // 32 hexadecimal digits, empty when it never ran
+  WallTime state_change{};     // StateChangeTimestamp
+  WallTime active_enter{};     // ActiveEnterTimestamp
+  std::string start_job;       // path of a queued job, empty when none
 };
 
 /// One line of ListUnits.
@@ -45,15 +50,14 @@ struct UnitSummary {
   std::string load_state;
   std::string active_state;
   std::string sub_state;
-  std::string type;  // service type where known, else empty
-  WallTime active_enter{};
+  std::string type;  // Type= of a loaded service, else empty
 };
 
 enum class UnitJob { kStart, kStop, kRestart, kReload };
 [[nodiscard]] std::string_view to_string(UnitJob job) noexcept;  // start stop restart reload
 
 struct JobOutcome {
-  std::string result;  // done, failed, canceled, timeout, dependency, skipped, ... as JobRemoved says
+  std::string result;  // "done": every other word of JobRemoved is an error that quotes it
   Millis took{};
 };
 
@@ -65,8 +69,10 @@ class Systemd {
 
   [[nodiscard]] Result<UnitStatus> status(std::string_view unit);
   [[nodiscard]] Result<std::vector<UnitSummary>> list_units();
-  /// Queues the job (mode "replace") and waits for its end. On kTimeout and kCancelled the job itself is cancelled.
-  /// `queued` is called as soon as systemd has accepted the job.
+  /// Queues the job (mode "replace") and waits for its end. On kTimeout and kCancelled the job
+  /// itself is cancelled; the unit may stay "activating" then: whoever wants it stopped stops it.
+  /// `cancelled` is asked every 100 ms; `queued` is called as soon as systemd has accepted the job.
+  /// kConflict quotes the job's result and the unit's.
   [[nodiscard]] Result<JobOutcome> job(UnitJob job, std::string_view unit, SteadyTime deadline,
                                        const std::function<bool()>& cancelled = {},
                                        const std::function<void()>& queued = {});
@@ -81,15 +87,17 @@ class Systemd {
 };
 
 struct UnitEvent {
-  UnitStatus status;         // after the change
-  SteadyTime received{};     // when the signal was read
+  UnitStatus status;      // after the change
+  SteadyTime received{};  // when the signal was read
 };
 
 class UnitWatcher {
  public:
   using Callback = std::function<void(const UnitEvent&)>;
-  /// The callback runs on the watcher's thread and must not block; it is called once for each unit at the start.
-  UnitWatcher(Clock& clock, std::vector<std::string> units, Callback callback, std::string address = {});
+  /// Names are normalized; what cannot be a unit name is logged and left out. The callback runs on
+  /// the watcher's thread and must not block; it is called once for each unit at the start.
+  UnitWatcher(Clock& clock, std::vector<std::string> units, Callback callback,
+              std::string address = {});
   ~UnitWatcher();
   [[nodiscard]] bool connected() const noexcept;
   [[nodiscard]] std::uint64_t reconnects() const noexcept;

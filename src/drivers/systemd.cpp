@@ -1,0 +1,201 @@
+#include "nexus/drivers/systemd.hpp"
+
+#include <systemd/sd-bus.h>
+
+#include <map>
+#include <mutex>
+
+#include "drivers/bus.hpp"
+#include "drivers/unit_job.hpp"
+
+namespace nexus::drivers {
+namespace {
+
+constexpr std::size_t kMaxIdle = 4;  // connections that are kept for the next query
+
+using Types = std::map<std::string, std::string, std::less<>>;
+
+Result<Message> get_property(sd_bus* bus, const std::string& path, const char* interface,
+                             const char* name) {
+  auto message = request(bus, path, kProperties, "Get");
+  if (!message) return message;
+  sd_bus_message_append(message->get(), "ss", interface, name);
+  return call(bus, message->get(), fmt::format("property {} of systemd", name));
+}
+
+Result<std::string> get_string(sd_bus* bus, const std::string& path, const char* interface,
+                               const char* name) {
+  auto reply = get_property(bus, path, interface, name);
+  if (!reply) return propagate(std::move(reply));
+  const char* text = nullptr;
+  if (const int r = sd_bus_message_read(reply->get(), "v", "s", &text); r < 0) {
+    return std::unexpected(bus_error(r, name));
+  }
+  return std::string(text);
+}
+
+// Changes with every daemon-reload; 0 on a systemd that does not have it.
+std::uint64_t units_loaded_at(sd_bus* bus) {
+  auto reply = get_property(bus, kManagerPath, kManager, "UnitsLoadTimestampMonotonic");
+  std::uint64_t micros = 0;
+  if (reply) sd_bus_message_read(reply->get(), "v", "t", &micros);
+  return micros;
+}
+
+Result<std::vector<UnitSummary>> read_units(sd_bus* bus) {
+  auto message = request(bus, kManagerPath, kManager, "ListUnits");
+  if (!message) return propagate(std::move(message));
+  auto reply = call(bus, message->get(), "list units");
+  if (!reply) return propagate(std::move(reply));
+  std::vector<UnitSummary> units;
+  int r = sd_bus_message_enter_container(reply->get(), SD_BUS_TYPE_ARRAY, "(ssssssouso)");
+  while (r > 0) {
+    const char* name = nullptr;
+    const char* load = nullptr;
+    const char* active = nullptr;
+    const char* sub = nullptr;
+    r = sd_bus_message_read(reply->get(), "(ssssssouso)", &name, nullptr, &load, &active, &sub,
+                            nullptr, nullptr, nullptr, nullptr, nullptr);
+    if (r > 0) units.push_back({name, load, active, sub, {}});
+  }
+  if (r < 0) return std::unexpected(bus_error(r, "list units"));
+  return units;
+}
+
+}  // namespace
+
+struct Systemd::Impl {
+  Clock& clock;
+  const std::string address;
+  std::mutex mutex;
+  std::vector<Bus> idle;       // guarded by mutex
+  Types types;                 // Type= by service, guarded by mutex
+  std::uint64_t types_of = 0;  // units_loaded_at() that `types` belongs to, guarded by mutex
+
+  Bus take_idle() {
+    const std::lock_guard guard(mutex);
+    if (idle.empty()) return nullptr;
+    Bus bus = std::move(idle.back());
+    idle.pop_back();
+    return bus;
+  }
+
+  Result<Bus> connect() const {
+    auto bus = open_bus(address);
+    if (!bus) return bus;
+    if (auto ready = await_ready(bus->get()); !ready) return propagate(std::move(ready));
+    return bus;
+  }
+
+  void keep(Bus bus) {
+    const std::lock_guard guard(mutex);
+    if (idle.size() < kMaxIdle) idle.push_back(std::move(bus));
+  }
+
+  /// Runs a query, that may be repeated, on an idle connection, and on a new one when that turns
+  /// out to be dead.
+  template <typename Query>
+  auto with_bus(Query&& query) -> decltype(query(std::declval<sd_bus*>())) {
+    while (Bus bus = take_idle()) {
+      auto result = query(bus.get());
+      if (result || result.error().code() != Errc::kUnavailable) {
+        keep(std::move(bus));
+        return result;
+      }
+    }
+    auto bus = connect();
+    if (!bus) return std::unexpected(std::move(bus).error());
+    auto result = query(bus->get());
+    if (result || !means_away(result.error())) keep(std::move(*bus));
+    return result;
+  }
+
+  /// Fills in the service types; they are asked for once per unit and daemon-reload.
+  void add_types(sd_bus* bus, std::vector<UnitSummary>& units) {
+    const std::uint64_t loaded_at = units_loaded_at(bus);
+    Types known;
+    {
+      const std::lock_guard guard(mutex);
+      if (types_of == loaded_at) known = types;
+    }
+    Types present;
+    for (UnitSummary& unit : units) {
+      if (!unit.name.ends_with(".service") || unit.load_state != "loaded") continue;
+      const auto found = known.find(unit.name);
+      if (found != known.end()) {
+        unit.type = found->second;
+      } else {
+        unit.type =
+            get_string(bus, unit_path(unit.name), "org.freedesktop.systemd1.Service", "Type")
+                .value_or("");
+      }
+      present.emplace(unit.name, unit.type);
+    }
+    const std::lock_guard guard(mutex);
+    types = std::move(present);
+    types_of = loaded_at;
+  }
+};
+
+Systemd::Systemd(Clock& clock, std::string address)
+    : impl_(std::make_unique<Impl>(clock, std::move(address))) {}
+Systemd::~Systemd() = default;
+
+Result<UnitStatus> Systemd::status(std::string_view unit) {
+  const auto name = normalize_unit_name(unit);
+  if (!name) return std::unexpected(name.error());
+  auto status = impl_->with_bus([&](sd_bus* bus) { return read_status(bus, *name); });
+  // A unit whose file was removed while it runs is still a unit.
+  if (status && status->load_state == "not-found" && status->active_state == "inactive") {
+    return fail(Errc::kNotFound, "status of {}: there is no such unit", *name);
+  }
+  return status;
+}
+
+Result<std::vector<UnitSummary>> Systemd::list_units() {
+  return impl_->with_bus([this](sd_bus* bus) {
+    auto units = read_units(bus);
+    if (units) impl_->add_types(bus, *units);
+    return units;
+  });
+}
+
+Result<JobOutcome> Systemd::job(UnitJob job, std::string_view unit, SteadyTime deadline,
+                                const std::function<bool()>& cancelled,
+                                const std::function<void()>& queued) {
+  const auto name = normalize_unit_name(unit);
+  if (!name) return std::unexpected(name.error());
+  auto bus = impl_->connect();
+  if (!bus) return propagate(std::move(bus), "{} {}", to_string(job), *name);
+  return run_job(bus->get(), impl_->clock, job, *name, deadline, cancelled, queued);
+}
+
+Status Systemd::reset_failed(std::string_view unit) {
+  const auto name = normalize_unit_name(unit);
+  if (!name) return std::unexpected(name.error());
+  return impl_->with_bus([&](sd_bus* bus) -> Status {
+    auto message = request(bus, kManagerPath, kManager, "ResetFailedUnit");
+    if (!message) return propagate(std::move(message));
+    sd_bus_message_append(message->get(), "s", name->c_str());
+    auto reply = call(bus, message->get(), "reset-failed " + *name);
+    if (reply) return {};
+    // A unit that systemd has not loaded has nothing to reset, which is what was asked for.
+    if (reply.error().code() == Errc::kNotFound) {
+      const auto status = read_status(bus, *name);
+      if (status && status->load_state != "not-found") return {};
+    }
+    return propagate(std::move(reply));
+  });
+}
+
+Result<std::string> Systemd::version() {
+  return impl_->with_bus(
+      [](sd_bus* bus) { return get_string(bus, kManagerPath, kManager, "Version"); });
+}
+
+Result<std::string> Systemd::system_state() {
+  return impl_->with_bus(
+      [](sd_bus* bus) { return get_string(bus, kManagerPath, kManager, "SystemState"); });
+}
+
+}  // namespace nexus::drivers
