@@ -168,9 +168,14 @@ std::unique_ptr<Step> make_service_step(UnitJob job) {
   return std::make_unique<ServiceStep>(job);
 }
 
-Status check_unit_name(std::string_view target, const config::Config&) {
-  auto name = drivers::normalize_unit_name(target);
-  if (!name) return propagate(std::move(name));
+Status check_unit_remedy(const config::RemedyConfig& remedy, const config::Config& config) {
+  if (remedy.target.empty() || remedy.target.contains("${")) return {};
+  auto name = drivers::normalize_unit_name(remedy.target);
+  if (!name) return propagate(std::move(name), "target");
+  const auto& extra = config.guardrails.protected_units;
+  if (auto reason = plan::protected_reason(remedy.action, *name, extra)) {
+    return fail(Errc::kPermissionDenied, "target: {}", *reason);
+  }
   return {};
 }
 

@@ -14,7 +14,8 @@
 namespace nexus::execute {
 
 [[nodiscard]] std::unique_ptr<Step> make_service_step(drivers::UnitJob job);
-[[nodiscard]] Status check_unit_name(std::string_view target, const config::Config& config);
+[[nodiscard]] Status check_unit_remedy(const config::RemedyConfig& remedy,
+                                       const config::Config& config);
 
 inline constexpr std::string_view kUnitTargetHelp =
     "unit name, e.g. \"web.service\"; \".service\" may be left out";

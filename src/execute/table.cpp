@@ -36,21 +36,22 @@ const ActionDescriptor* find_action(std::string_view name) {
 std::vector<config::Problem> check_remedies(const config::Config& config) {
   std::vector<config::Problem> problems;
   for (const auto& remedy : config.remedies) {
-    const auto complain = [&](std::string_view what) {
-      problems.push_back({remedy.where, fmt::format("remedy \"{}\": {}", remedy.name, what)});
+    const auto complain = [&](const config::Where& where, std::string_view what) {
+      problems.push_back({where, fmt::format("remedy \"{}\": {}", remedy.name, what)});
     };
+    const auto& action_place = remedy.action_place.line > 0 ? remedy.action_place : remedy.where;
     const auto* descriptor = find_action(remedy.action);
     if (descriptor == nullptr) {
-      complain(fmt::format("action: there is no action \"{}\", expected one of {}", remedy.action,
-                           names()));
+      complain(action_place, fmt::format("action: there is no action \"{}\", expected one of {}",
+                                         remedy.action, names()));
       continue;
     }
-    if (auto ok = check_parameters(*descriptor, remedy.parameters); !ok)
-      complain(ok.error().message());
-    if (remedy.target.empty() || remedy.target.contains("${")) continue;
-    if (descriptor->check_target == nullptr) continue;
-    if (auto ok = descriptor->check_target(remedy.target, config); !ok) {
-      complain("target: " + ok.error().message());
+    if (auto ok = check_parameters(*descriptor, remedy.parameters); !ok) {
+      complain(action_place, ok.error().message());
+    } else if (descriptor->check_remedy != nullptr) {
+      if (auto possible = descriptor->check_remedy(remedy, config); !possible) {
+        complain(remedy.where, possible.error().message());
+      }
     }
   }
   return problems;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "nexus/base/text.hpp"
 
@@ -16,12 +17,6 @@ std::string clock_time(WallTime time) {
 
 Ruling skip(std::string_view code, std::string reason) {
   return {.verdict = Verdict::kSkip, .code = code, .reason = "skipped: " + std::move(reason)};
-}
-
-/// A wall clock that was set back must not make a cool-down of seconds one of hours.
-WallTime cooldown_end(const Situation& s, const Rails& rails) {
-  const auto longest = cooldown_after(32, rails, 1.0);
-  return std::min(s.pair.cooldown_until, s.now + longest);
 }
 
 std::optional<Ruling> hard_stops(const Situation& s) {
@@ -52,7 +47,7 @@ Ruling give_up(const Situation& s, const Rails& rails) {
 
 std::optional<Ruling> repeated_trouble(const Situation& s, const Rails& rails) {
   if (s.pair.open) return skip("breaker_open", s.pair.why);
-  const auto until = cooldown_end(s, rails);
+  const auto until = s.pair.cooldown_until;
   const bool cooling = s.now < until;
   const bool came_back = s.fired > s.pair.last_end;
   if (s.pair.attempts >= rails.max_attempts && (!cooling || came_back)) return give_up(s, rails);
@@ -117,18 +112,32 @@ Millis cooldown_after(std::uint32_t attempts, const Rails& rails, double random)
       static_cast<std::int64_t>(std::min(grown, ceiling) * (1 + rails.limits.jitter * random)));
 }
 
+namespace {
+
+/// A wall clock that was set back must not make a cool-down of seconds one of hours.
+bool clamp_future(PairState& pair, const Rails& rails, WallTime now) {
+  const auto before = std::tuple(pair.cooldown_until, pair.last_end, pair.opened);
+  pair.cooldown_until = std::min(pair.cooldown_until, now + cooldown_after(32, rails, 1.0));
+  pair.last_end = std::min(pair.last_end, now);
+  pair.opened = std::min(pair.opened, now);
+  return before != std::tuple(pair.cooldown_until, pair.last_end, pair.opened);
+}
+
+}  // namespace
+
 bool settle(PairState& pair, WallTime last_trouble, const Rails& rails, WallTime now) {
+  const bool clamped = clamp_future(pair, rails, now);
   if (pair.open) {
     const auto after = rails.limits.breaker_open_for;
-    if (after.count() == 0 || now < pair.opened + after) return false;
+    if (after.count() == 0 || now < pair.opened + after) return clamped;
     pair.open = false;
     pair.why.clear();
     pair.attempts = rails.max_attempts > 0 ? rails.max_attempts - 1 : 0;
     pair.cooldown_until = now;
     return true;
   }
-  if (pair.attempts == 0 || now < std::max(pair.last_end, last_trouble) + rails.limits.reset_after)
-    return false;
+  const auto quiet_since = std::max(pair.last_end, std::min(last_trouble, now));
+  if (pair.attempts == 0 || now < quiet_since + rails.limits.reset_after) return clamped;
   pair.attempts = 0;
   pair.cooldown_until = now;
   return true;

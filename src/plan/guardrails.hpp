@@ -72,8 +72,9 @@ struct Ruling {
 /// How long to wait after the `attempts`-th action; `random` is in [0, 1).
 [[nodiscard]] Millis cooldown_after(std::uint32_t attempts, const Rails& rails, double random);
 
-/// Brings a pair up to the present: forgets its attempts after `reset_after` without trouble, and
-/// lets an open breaker that has cooled off make one more attempt. True when something changed.
+/// Brings a pair up to the present: pulls back times that a clock set back has left in the future,
+/// forgets its attempts after `reset_after` without trouble, and lets an open breaker that has
+/// cooled off make one more attempt. True when something changed.
 [[nodiscard]] bool settle(PairState& pair, WallTime last_trouble, const Rails& rails, WallTime now);
 
 }  // namespace nexus::plan

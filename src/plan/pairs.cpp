@@ -160,7 +160,7 @@ void Planner::Impl::settle_pairs(const Settings& now, const PairKey* only) {
       if (settle(entry.state, entry.last_trouble, rails_of(now, key.remedy), clock.wall())) {
         entry.state.version = ++version;
         changed.push_back({key, entry.state});
-        if (was_open) closed.push_back(key);
+        if (was_open && !entry.state.open) closed.push_back(key);
       }
       if (entry.state.open && !entry.announced) unannounced.push_back({key, entry.state});
       entry.announced = entry.state.open;

@@ -11,7 +11,7 @@ const ActionDescriptor kRestartService{
     .target_help = kUnitTargetHelp,
     .parameters = {},
     .make = [] { return make_service_step(drivers::UnitJob::kRestart); },
-    .check_target = check_unit_name,
+    .check_remedy = check_unit_remedy,
 };
 
 }  // namespace nexus::execute

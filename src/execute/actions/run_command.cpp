@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include <algorithm>
+#include <array>
 
 #include "execute/actions.hpp"
 #include "nexus/host/subprocess.hpp"
@@ -20,8 +21,16 @@ Result<config::CommandConfig> find_command(std::string_view name, const config::
   return *it;
 }
 
-Status check_command(std::string_view target, const config::Config& config) {
-  auto command = find_command(target, config);
+std::string command_name(const config::Parameters& parameters, std::string_view target) {
+  const auto given = parameters.find("command");
+  const auto* name = given != parameters.end() ? std::get_if<std::string>(&given->second) : nullptr;
+  return name != nullptr ? *name : std::string(target);
+}
+
+Status check_command(const config::RemedyConfig& remedy, const config::Config& config) {
+  const auto name = command_name(remedy.parameters, remedy.target);
+  if (name.empty() || name.contains("${")) return {};
+  auto command = find_command(name, config);
   if (!command) return propagate(std::move(command));
   return {};
 }
@@ -32,39 +41,53 @@ boost::json::array argv_of(const config::CommandConfig& command) {
   return out;
 }
 
+constexpr std::array<ParameterDescriptor, 1> kParameters{{
+    {.name = "command",
+     .type = ParameterType::kString,
+     .required = false,
+     .default_value = "the target",
+     .help = "the name of a [[command]]"},
+}};
+
+Result<config::CommandConfig> command_of(const plan::Action& action, const StepContext& context) {
+  return find_command(command_name(action.parameters, action.target), *context.config);
+}
+
 class RunCommand final : public Step {
  public:
   Status validate(const plan::Action& action, const StepContext& context) const override {
-    return check_command(action.target, *context.config);
+    auto command = command_of(action, context);
+    if (!command) return propagate(std::move(command));
+    return {};
   }
 
   Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
-    auto command = find_command(action.target, *context.config);
+    auto command = command_of(action, context);
     if (!command) return propagate(std::move(command));
     return fmt::format("would run {}", boost::json::serialize(argv_of(*command)));
   }
 
   std::string evidence(const plan::Action& action, StepContext& context) override {
-    auto command = find_command(action.target, *context.config);
+    auto command = command_of(action, context);
     if (!command) return "{}";
     return boost::json::serialize(boost::json::object{{"argv", argv_of(*command)}});
   }
 
   Result<StepResult> run(const plan::Action& action, StepContext& context,
                          const StepRun& run) override {
-    auto command = find_command(action.target, *context.config);
+    auto command = command_of(action, context);
     if (!command) return propagate(std::move(command));
     const auto begun = context.clock.steady();
     const auto deadline =
         command->timeout ? std::min(run.deadline, begun + *command->timeout) : run.deadline;
     auto exit = host::run({.argv = command->argv}, context.clock, deadline, run.cancelled,
                           [&](int) { run.begun(); });
-    if (!exit) return propagate(std::move(exit), "command \"{}\"", action.target);
+    if (!exit) return propagate(std::move(exit), "command \"{}\"", command->name);
     const auto took = std::chrono::duration_cast<Millis>(context.clock.steady() - begun);
     const std::string how = exit->signal ? fmt::format("was ended by signal {}", *exit->signal)
                                          : fmt::format("ended with exit status {}", exit->status);
     return StepResult{
-        .result = fmt::format("command \"{}\" {} after {} ms", action.target, how, took.count()),
+        .result = fmt::format("command \"{}\" {} after {} ms", command->name, how, took.count()),
         .output = exit->output_truncated ? exit->output + "\n[truncated]" : std::move(exit->output),
         .failed = exit->status != 0};
   }
@@ -73,7 +96,8 @@ class RunCommand final : public Step {
   std::optional<bool> verify(const plan::Action&, StepContext&) override { return std::nullopt; }
 
   Recovered recover(const plan::Action& action, StepContext&, std::string& what) override {
-    what = fmt::format("how far command \"{}\" got cannot be told", action.target);
+    what = fmt::format("how far command \"{}\" got cannot be told",
+                       command_name(action.parameters, action.target));
     return Recovered::kUnknown;
   }
 };
@@ -83,10 +107,10 @@ class RunCommand final : public Step {
 const ActionDescriptor kRunCommand{
     .name = "run_command",
     .help = "Runs a command listed as [[command]], without a shell, in a process group of its own.",
-    .target_help = "the name of a [[command]]",
-    .parameters = {},
+    .target_help = "the name of a [[command]], or with the parameter `command` what it is about",
+    .parameters = kParameters,
     .make = []() -> std::unique_ptr<Step> { return std::make_unique<RunCommand>(); },
-    .check_target = check_command,
+    .check_remedy = check_command,
 };
 
 }  // namespace nexus::execute

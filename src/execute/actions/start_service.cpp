@@ -9,7 +9,7 @@ const ActionDescriptor kStartService{
     .target_help = kUnitTargetHelp,
     .parameters = {},
     .make = [] { return make_service_step(drivers::UnitJob::kStart); },
-    .check_target = check_unit_name,
+    .check_remedy = check_unit_remedy,
 };
 
 }  // namespace nexus::execute

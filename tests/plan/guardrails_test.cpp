@@ -1,0 +1,147 @@
+#include "plan/guardrails.hpp"
+
+#include <catch2/catch.hpp>
+
+using namespace nexus;
+using namespace nexus::plan;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr WallTime kNow{Millis(1'700'000'000'000)};
+
+Rails rails() {
+  Rails out;
+  out.cooldown = 10s;
+  out.max_attempts = 5;
+  return out;
+}
+
+Situation calm() {
+  Situation s;
+  s.now = kNow;
+  s.fired = kNow;
+  s.remedy = "restart-web";
+  s.target = "web.service";
+  return s;
+}
+
+std::string code(const Situation& s, const Rails& r = rails()) {
+  return std::string(judge(s, r).code);
+}
+
+}  // namespace
+
+TEST_CASE("nothing objects: act, or propose where the mode says so") {
+  auto s = calm();
+  CHECK(judge(s, rails()).verdict == Verdict::kAct);
+  s.mode = config::Mode::kPropose;
+  CHECK(judge(s, rails()).verdict == Verdict::kPropose);
+  s.by_person = true;
+  CHECK(judge(s, rails()).verdict == Verdict::kAct);
+}
+
+TEST_CASE("the first rail that objects gives the reason, in the order of the contract") {
+  auto s = calm();
+  s.other_targets = 3;
+  CHECK(code(s) == "blast_radius");
+  s.hour_total = 60;
+  CHECK(code(s) == "rate");
+  s.pair.attempts = 1;
+  s.pair.cooldown_until = kNow + 1s;
+  s.pair.last_end = kNow;
+  CHECK(code(s) == "cooldown");
+  s.pair.open = true;
+  s.pair.why = "gave up";
+  CHECK(code(s) == "breaker_open");
+  s.in_flight = true;
+  CHECK(code(s) == "in_flight");
+  s.protected_reason = "it is sshd";
+  CHECK(code(s) == "protected");
+  s.mode = config::Mode::kObserve;
+  CHECK(code(s) == "observe");
+  s.stopped = "stopped by alice";
+  CHECK(code(s) == "stopped");
+  CHECK(judge(s, rails()).reason == "skipped: stopped by alice");
+}
+
+TEST_CASE("a person is held back by everything but breaker, cool-down and propose") {
+  auto s = calm();
+  s.by_person = true;
+  s.pair.open = true;
+  s.pair.cooldown_until = kNow + 1h;
+  CHECK(code(s) == "ok");
+  s.other_targets = 3;
+  CHECK(code(s) == "blast_radius");
+  s.mode = config::Mode::kObserve;
+  CHECK(code(s) == "observe");
+}
+
+TEST_CASE("used-up attempts open the breaker when a further one is due") {
+  auto s = calm();
+  s.pair.attempts = 5;
+  s.pair.last_end = kNow - 5s;
+  s.pair.cooldown_until = kNow + 5s;
+  s.fired = kNow - 20s;
+  SECTION("still the same episode, cooling down: wait") {
+    CHECK_FALSE(judge(s, rails()).opens_breaker);
+  }
+  SECTION("the cool-down is over") {
+    s.now = kNow + 5s;
+    CHECK(judge(s, rails()).opens_breaker);
+  }
+  SECTION("it came back after the last action") {
+    s.fired = kNow - 1s;
+    const auto ruling = judge(s, rails());
+    CHECK(ruling.opens_breaker);
+    CHECK(ruling.code == "breaker_open");
+    CHECK(ruling.reason ==
+          "skipped: gave up on web.service after 5 attempts of restart-web; it stays so until it "
+          "is reset");
+  }
+}
+
+TEST_CASE("cool-downs double from attempt to attempt up to the ceiling, jitter on top") {
+  auto r = rails();
+  CHECK(cooldown_after(1, r, 0) == 10s);
+  CHECK(cooldown_after(2, r, 0) == 20s);
+  CHECK(cooldown_after(5, r, 0) == 160s);
+  CHECK(cooldown_after(6, r, 0) == 300s);
+  CHECK(cooldown_after(4'000'000'000U, r, 0) == 300s);
+  CHECK(cooldown_after(6, r, 0.5) == 315s);
+  r.cooldown = 10min;  // the remedy's own, longer than the general ceiling
+  CHECK(cooldown_after(3, r, 0) == 10min);
+  r.cooldown = 0s;
+  CHECK(cooldown_after(3, r, 0.9) == 0s);
+}
+
+TEST_CASE("quiet forgets attempts, but never an open breaker that waits for a person") {
+  PairState pair{.attempts = 3, .last_end = kNow};
+  CHECK_FALSE(settle(pair, kNow, rails(), kNow + 10min - 1ms));
+  CHECK_FALSE(settle(pair, kNow + 5min, rails(), kNow + 10min));
+  CHECK(settle(pair, kNow, rails(), kNow + 10min));
+  CHECK(pair.attempts == 0);
+  PairState open{.attempts = 5, .last_end = kNow, .open = true, .opened = kNow};
+  CHECK_FALSE(settle(open, kNow, rails(), kNow + 24h));
+  CHECK(open.open);
+}
+
+TEST_CASE("an open breaker cools off into exactly one more attempt") {
+  auto r = rails();
+  r.limits.breaker_open_for = 5min;
+  PairState pair{.attempts = 5, .last_end = kNow, .open = true, .opened = kNow, .why = "gave up"};
+  CHECK_FALSE(settle(pair, kNow + 5min, r, kNow + 5min - 1ms));
+  CHECK(settle(pair, kNow + 5min, r, kNow + 5min));
+  CHECK_FALSE(pair.open);
+  CHECK(pair.attempts == 4);
+  CHECK(pair.why.empty());
+}
+
+TEST_CASE("times in the future of a clock that was set back are pulled back once") {
+  PairState pair{.attempts = 1, .last_end = kNow + 24h, .cooldown_until = kNow + 24h};
+  CHECK(settle(pair, kNow + 24h, rails(), kNow));
+  CHECK(pair.cooldown_until == kNow + 330s);
+  CHECK(pair.last_end == kNow);
+  CHECK_FALSE(settle(pair, kNow, rails(), kNow + 1s));
+  CHECK(pair.cooldown_until == kNow + 330s);
+}

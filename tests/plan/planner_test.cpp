@@ -1,0 +1,199 @@
+// What the scenarios cannot say: threads, a database that fails, metrics, bounds.
+#include "nexus/plan/planner.hpp"
+
+#include <sqlite3.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <mutex>
+#include <thread>
+
+#include "nexus/config/load.hpp"
+#include "plan/planner_store.hpp"
+#include "recording_sink.hpp"
+
+using namespace nexus;
+using namespace nexus::plan;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// As the recording sink, for several threads.
+class LockedSink final : public ActionSink {
+ public:
+  Status submit(Action action) override {
+    const std::lock_guard guard(mutex);
+    return inner.submit(std::move(action));
+  }
+  bool in_flight(std::string_view target) const override {
+    const std::lock_guard guard(mutex);
+    return inner.in_flight(target);
+  }
+  std::size_t targets_in_flight() const override {
+    const std::lock_guard guard(mutex);
+    return inner.targets_in_flight();
+  }
+  Status validate(const Action& action) const override { return inner.validate(action); }
+  Result<std::optional<Action>> find_by_key(std::string_view key) const override {
+    const std::lock_guard guard(mutex);
+    return inner.find_by_key(key);
+  }
+  void withdraw(std::string_view, std::string_view) override {}
+
+  mutable std::mutex mutex;
+  test::RecordingSink inner;
+};
+
+struct World {
+  explicit World(ActionSink& sink,
+                 const std::string& database = ":memory:", const std::string& toml = kRemedy) {
+    db = *knowledge::StateDb::open(database);
+    book = *analyze::Book::open(clock, *db, self);
+    planner = *Planner::open(clock, *db, self, *book, sink, "", 1);
+    auto loaded = config::load_text(toml, "test");
+    REQUIRE(loaded.problems.empty());
+    std::vector<config::Problem> problems;
+    auto remedies = RemedySet::compile(loaded.config, problems);
+    planner->configure(std::make_shared<const config::Config>(std::move(loaded.config)),
+                       std::move(remedies));
+    book->subscribe([this](const analyze::Finding& finding) { planner->on_finding(finding); });
+  }
+
+  void fire(const std::string& subject) {
+    book->report("test", {.kind = analyze::FindingKind::kService,
+                          .name = "service_failed",
+                          .subject = subject,
+                          .labels = {{"service", subject}}});
+  }
+
+  static constexpr const char* kRemedy = R"(
+[[remedy]]
+name = "r"
+on = "service_failed"
+action = "restart_service"
+)";
+
+  base::ManualClock clock;
+  knowledge::SelfMetrics self;
+  std::unique_ptr<knowledge::StateDb> db;
+  std::unique_ptr<analyze::Book> book;
+  std::unique_ptr<Planner> planner;
+};
+
+}  // namespace
+
+TEST_CASE("threads that decide about one target at once make one action") {
+  LockedSink sink;
+  World world(sink);
+  world.fire("web.service");
+  world.clock.advance(1h);
+  sink.inner.open.clear();  // the first one has ended, its cool-down is over
+  sink.inner.submitted.clear();
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) threads.emplace_back([&] { world.planner->tick(); });
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      const auto made =
+          world.planner->request({.type = "restart_service", .target = "web", .requested_by = "x"});
+      if (!made) CHECK(made.error().code() == Errc::kConflict);
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(sink.inner.submitted.size() == 1);
+}
+
+TEST_CASE("an action whose intention cannot be written down is not taken, and says so once") {
+  const auto directory =
+      std::filesystem::temp_directory_path() / ("nexus-plan-" + std::to_string(::getpid()));
+  std::filesystem::create_directories(directory);
+  const auto file = (directory / "state.db").string();
+  test::RecordingSink sink;
+  {
+    World world(sink, file);
+    // Another process that breaks the table: every write of the planner fails from now on.
+    sqlite3* other = nullptr;
+    REQUIRE(sqlite3_open(file.c_str(), &other) == SQLITE_OK);
+    REQUIRE(sqlite3_exec(other, "DROP TABLE planner_recent", nullptr, nullptr, nullptr) ==
+            SQLITE_OK);
+    sqlite3_close(other);
+    world.fire("web.service");
+    CHECK(sink.submitted.empty());
+    CHECK(world.self
+              .counter("nexus_decisions_total", "",
+                       {{"verdict", "skipped"}, {"reason", "state_unavailable"}})
+              .value() == 1);
+    CHECK(world.planner->breakers().empty());
+    CHECK_FALSE(
+        world.planner->request({.type = "restart_service", .target = "db", .requested_by = "x"}));
+    CHECK(sink.submitted.empty());
+  }
+  std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("breakers, the switch and decisions are metrics") {
+  test::RecordingSink sink;
+  World world(sink, ":memory:", std::string(World::kRemedy) + "max_attempts = 1\n");
+  sink.finished = [&](const Action& action) { world.planner->on_finished(action); };
+  world.fire("web.service");
+  sink.end(sink.open.front().id, ActionState::kFailed);
+  world.clock.advance(1s);
+  world.planner->tick();
+  const auto open = world.self.gauge("nexus_breaker_open", "", {{"remedy", "r"}});
+  CHECK(open.value() == 1);
+  CHECK(world.self.gauge("nexus_operations_running", "").value() == 1);
+  CHECK(world.self.counter("nexus_decisions_total", "", {{"verdict", "acted"}, {"reason", "ok"}})
+            .value() == 1);
+  CHECK(world.self
+            .counter("nexus_decisions_total", "",
+                     {{"verdict", "skipped"}, {"reason", "breaker_open"}})
+            .value() == 1);
+  REQUIRE(world.planner->set_running(false, "alice"));
+  CHECK(world.self.gauge("nexus_operations_running", "").value() == 0);
+  CHECK_FALSE(world.planner->running());
+  REQUIRE(world.planner->reset("r", "web.service"));
+  CHECK(open.value() == 0);
+  CHECK(world.planner->reset("r", "web.service").error().code() == Errc::kNotFound);
+  CHECK(world.planner->reset("unknown", "x").error().code() == Errc::kNotFound);
+}
+
+TEST_CASE("a remedy that is configured no more loses its counters and its breaker's finding") {
+  test::RecordingSink sink;
+  World world(sink, ":memory:", std::string(World::kRemedy) + "max_attempts = 1\n");
+  sink.finished = [&](const Action& action) { world.planner->on_finished(action); };
+  world.fire("web.service");
+  sink.end(sink.open.front().id, ActionState::kFailed);
+  world.clock.advance(1s);
+  world.planner->tick();
+  REQUIRE(world.planner->breakers().size() == 1);
+  std::vector<config::Problem> problems;
+  config::Config empty;
+  auto none = RemedySet::compile(empty, problems);
+  world.planner->configure(std::make_shared<const config::Config>(empty), none);
+  CHECK(world.planner->breakers().empty());
+  for (const auto& finding : *world.book->snapshot()) {
+    if (finding.name == "remedy_breaker_open")
+      CHECK(finding.state == analyze::FindingState::kResolved);
+  }
+}
+
+TEST_CASE("decisions are kept newest first, in pages, and pruned to a bound") {
+  auto db = *knowledge::StateDb::open(":memory:");
+  auto store = *PlannerStore::open(*db);
+  for (int i = 0; i < PlannerStore::kKeepDecisions + 5; ++i) {
+    REQUIRE(store->record({.remedy = "r", .target = std::to_string(i), .verdict = "skipped"}));
+  }
+  REQUIRE(store->prune(WallTime{}));
+  const auto page = store->decisions(3, 0).value();
+  REQUIRE(page.size() == 3);
+  CHECK(page[0].target == "10004");
+  CHECK(store->decisions(1000, 7).value().size() == 1);  // ids 1 to 5 are gone
+  CHECK(store->decisions(1, page[2].id).value().at(0).target == "10001");
+}
+
+TEST_CASE("an older state of a pair never overwrites a newer one") {
+  auto db = *knowledge::StateDb::open(":memory:");
+  auto store = *PlannerStore::open(*db);
+  REQUIRE(store->save({{"r", "t"}, {.attempts = 2, .version = 8}}));
+  REQUIRE(store->save({{"r", "t"}, {.attempts = 1, .version = 7}}));
+  CHECK(store->pairs().value().at(0).state.attempts == 2);
+}

@@ -1,0 +1,73 @@
+// An ActionSink that keeps what it is given, and ends it when a test says so. Not thread-safe.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <set>
+#include <vector>
+
+#include "nexus/plan/planner.hpp"
+
+namespace nexus::plan::test {
+
+class RecordingSink final : public ActionSink {
+ public:
+  Status submit(Action action) override {
+    if (full) return fail(Errc::kExhausted, "the queue is full");
+    if (auto known = find_by_key(action.idempotency_key); *known)
+      return fail(Errc::kAlreadyExists, "key was used");
+    submitted.push_back(action);
+    open.push_back(std::move(action));
+    return {};
+  }
+  bool in_flight(std::string_view target) const override {
+    return std::ranges::any_of(open,
+                               [&](const Action& a) { return a.target == target && !a.dry_run; });
+  }
+  std::size_t targets_in_flight() const override {
+    std::set<std::string> targets;
+    for (const auto& action : open) {
+      if (action.state != ActionState::kProposed && !action.dry_run) targets.insert(action.target);
+    }
+    return targets.size();
+  }
+  Status validate(const Action& action) const override {
+    if (action.type == "no_such_action")
+      return fail(Errc::kInvalidArgument, "there is no action {}", action.type);
+    return {};
+  }
+  Result<std::optional<Action>> find_by_key(std::string_view key) const override {
+    for (const auto& action : submitted) {
+      if (!key.empty() && action.idempotency_key == key) return action;
+    }
+    return std::nullopt;
+  }
+  void withdraw(std::string_view fingerprint, std::string_view) override {
+    const auto copy = open;
+    for (const auto& action : copy) {
+      if (action.cause.fingerprint == fingerprint && !action.started)
+        end(action.id, ActionState::kCancelled);
+    }
+  }
+
+  Action* find(std::string_view target) {
+    const auto it =
+        std::ranges::find(open, target, [](const Action& a) { return std::string_view(a.target); });
+    return it == open.end() ? nullptr : &*it;
+  }
+  void end(std::string id, ActionState state) {
+    const auto it = std::ranges::find(open, id, &Action::id);
+    if (it == open.end()) return;
+    Action action = *it;
+    action.state = state;
+    if (finished) finished(action);
+    std::erase_if(open, [&](const Action& a) { return a.id == id; });
+  }
+
+  bool full = false;
+  std::vector<Action> submitted;
+  std::vector<Action> open;
+  std::function<void(const Action&)> finished;
+};
+
+}  // namespace nexus::plan::test

@@ -1,0 +1,287 @@
+// Guardrail scenarios as data: tests/plan/scenarios/*.txt, described in
+// tests/plan/scenarios/README.md.
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "nexus/base/text.hpp"
+#include "nexus/config/load.hpp"
+#include "recording_sink.hpp"
+
+using namespace nexus;
+using namespace nexus::plan;
+
+namespace {
+
+struct Step {
+  int line = 0;
+  std::string text;
+  std::vector<std::string> decisions;  // expected, in order
+  std::vector<std::string> reasons;    // that must stand in the newest decision
+};
+
+struct Scenario {
+  std::string config;
+  std::vector<Step> steps;
+};
+
+Scenario read_scenario(const std::filesystem::path& file) {
+  Scenario out;
+  std::ifstream in(file);
+  std::string line;
+  bool in_config = false;
+  for (int number = 1; std::getline(in, line); ++number) {
+    const auto text = base::trim(line);
+    if (line == "config") {
+      in_config = true;
+    } else if (line == "end") {
+      in_config = false;
+    } else if (in_config) {
+      out.config += line + "\n";
+    } else if (text.empty() || text.starts_with('#')) {
+      continue;
+    } else if (text.starts_with("> ")) {
+      out.steps.at(out.steps.size() - 1).decisions.emplace_back(text.substr(2));
+    } else if (text.starts_with("~ ")) {
+      out.steps.at(out.steps.size() - 1).reasons.emplace_back(text.substr(2));
+    } else {
+      out.steps.push_back({number, std::string(text), {}, {}});
+    }
+  }
+  return out;
+}
+
+class Runner {
+ public:
+  explicit Runner(const Scenario& scenario) {
+    auto loaded = config::load_text(scenario.config, "scenario");
+    for (const auto& problem : loaded.problems) FAIL(config::to_string(problem));
+    db_ = *knowledge::StateDb::open(":memory:");
+    book_ = *analyze::Book::open(clock_, *db_, self_);
+    book_->subscribe([this](const analyze::Finding& f) { planner_->on_finding(f); });
+    sink_.finished = [this](const Action& action) { planner_->on_finished(action); };
+    stop_file_ =
+        std::filesystem::temp_directory_path() / ("nexus-scenario-" + std::to_string(::getpid()));
+    std::filesystem::remove(stop_file_);
+    configure(std::move(loaded.config));
+  }
+  ~Runner() { std::filesystem::remove(stop_file_); }
+
+  void run(const Step& step) {
+    words_ = std::istringstream(step.text);
+    const auto verb = word();
+    const auto known = kVerbs.find(verb);
+    if (known == kVerbs.end()) FAIL("line " << step.line << ": unknown step " << verb);
+    (this->*known->second)();
+    CHECK(new_decisions() == step.decisions);
+    for (const auto& reason : step.reasons) CHECK_THAT(newest_reason_, Catch::Contains(reason));
+  }
+
+ private:
+  std::string word() {
+    std::string out;
+    words_ >> out;
+    return out;
+  }
+  std::string rest() {
+    std::string out;
+    std::getline(words_ >> std::ws, out);
+    return out;
+  }
+  Millis duration() { return base::parse_duration(word()).value(); }
+
+  void configure(config::Config config) {
+    config_ = std::make_shared<const config::Config>(std::move(config));
+    std::vector<config::Problem> problems;
+    remedies_ = RemedySet::compile(*config_, problems);
+    for (const auto& problem : problems) FAIL(config::to_string(problem));
+    restart();
+  }
+  void restart() {
+    planner_.reset();
+    planner_ = *Planner::open(clock_, *db_, self_, *book_, sink_, stop_file_, 7);
+    planner_->configure(config_, remedies_);
+  }
+
+  analyze::Observation observation() {
+    analyze::Observation seen{
+        .kind = analyze::FindingKind::kAlert, .name = word(), .subject = word()};
+    for (auto label = word(); !label.empty(); label = word()) {
+      const auto equals = label.find('=');
+      seen.labels[label.substr(0, equals)] = label.substr(equals + 1);
+    }
+    if (seen.labels.empty()) seen.labels["subject_id"] = seen.subject;
+    return seen;
+  }
+
+  void fire() { book_->report("scenario", observation()); }
+  void resolve() {
+    const auto seen = observation();
+    book_->clear("scenario", analyze::fingerprint(seen.kind, seen.name, seen.labels));
+  }
+  void advance() {
+    for (auto left = duration(); left > Millis(0); left -= Millis(1000)) {
+      clock_.advance(std::min(left, Millis(1000)));
+      planner_->tick();
+    }
+  }
+  void clock_back() { clock_.step_wall(-duration()); }
+  void start_action() {
+    auto* action = sink_.find(word());
+    REQUIRE(action != nullptr);
+    action->started = clock_.wall();
+  }
+  void finish() {
+    auto* action = sink_.find(word());
+    REQUIRE(action != nullptr);
+    const auto how = parse_action_state(word());
+    REQUIRE(how);
+    if (*how != ActionState::kCancelled && *how != ActionState::kExpired)
+      action->started = clock_.wall();
+    sink_.end(action->id, *how);
+  }
+  void approve() {
+    auto* action = sink_.find(word());
+    REQUIRE(action != nullptr);
+    CHECK(action->state == ActionState::kProposed);
+    action->state = ActionState::kQueued;
+  }
+  void stop() { REQUIRE(planner_->set_running(false, rest())); }
+  void start() { REQUIRE(planner_->set_running(true, rest())); }
+  void stop_file() {
+    if (word() == "made") {
+      std::ofstream{stop_file_};
+    } else {
+      std::filesystem::remove(stop_file_);
+    }
+  }
+  void sink_full() { sink_.full = word() == "yes"; }
+  void request() {
+    ActionRequest request{.type = word(), .target = word(), .requested_by = "alice"};
+    std::string expected;
+    for (auto more = word(); !more.empty(); more = word()) {
+      if (more == "dry") request.dry_run = true;
+      if (more.starts_with("key=")) request.idempotency_key = more.substr(4);
+      if (more == "ok" || more == "conflict" || more == "invalid") expected = more;
+    }
+    const auto made = planner_->request(request);
+    INFO((made ? std::string("ok") : made.error().message()));
+    if (expected == "ok") CHECK(made.has_value());
+    if (expected == "conflict") CHECK((!made && made.error().code() == Errc::kConflict));
+    if (expected == "invalid") CHECK((!made && made.error().code() == Errc::kInvalidArgument));
+  }
+  void reset() {
+    const auto remedy = word();
+    CHECK(planner_->reset(remedy, word()));
+  }
+  void breaker() {
+    const auto target = word();
+    const auto expected = rest();
+    std::string found = "none";
+    for (const auto& b : planner_->breakers()) {
+      if (b.target == target) found = b.state + " " + std::to_string(b.attempts);
+    }
+    CHECK(found == expected);
+  }
+  void finding() {
+    const auto name = word();
+    const auto subject = word();
+    const auto expected = word();
+    std::string found = "none";
+    for (const auto& f : *book_->snapshot()) {
+      if (f.name == name && f.subject == subject) found = std::string(analyze::to_string(f.state));
+    }
+    CHECK(found == expected);
+  }
+  void action() {
+    REQUIRE_FALSE(sink_.submitted.empty());
+    const auto& last = sink_.submitted.back();
+    const auto field = word();
+    const std::map<std::string, std::string> fields{
+        {"state", std::string(to_string(last.state))},
+        {"type", last.type},
+        {"target", last.target},
+        {"attempt", std::to_string(last.attempt)},
+        {"priority", std::to_string(last.priority)},
+        {"by", last.cause.requested_by},
+        {"verify", last.verify ? last.verify->expr.text : "none"},
+        {"timeout", base::format_duration(last.timeout)},
+    };
+    CHECK(fields.at(field) == rest());
+  }
+  void actions() { CHECK(sink_.submitted.size() == base::parse_uint(word()).value()); }
+  void open_actions() { CHECK(sink_.open.size() == base::parse_uint(word()).value()); }
+
+  std::vector<std::string> new_decisions() {
+    auto all = planner_->decisions(1000).value();
+    std::vector<std::string> out;
+    if (!all.empty()) newest_reason_ = all.front().reason;
+    for (auto it = all.rbegin(); it != all.rend(); ++it) {
+      if (it->id <= seen_) continue;
+      seen_ = it->id;
+      out.push_back(it->verdict + " " + it->reason_code + " " +
+                    (it->remedy.empty() ? "-" : it->remedy) + " " +
+                    (it->target.empty() ? "-" : it->target));
+    }
+    return out;
+  }
+
+  using Verb = void (Runner::*)();
+  static const std::map<std::string, Verb> kVerbs;
+
+  base::ManualClock clock_;
+  knowledge::SelfMetrics self_;
+  std::unique_ptr<knowledge::StateDb> db_;
+  std::unique_ptr<analyze::Book> book_;
+  test::RecordingSink sink_;
+  std::string stop_file_;
+  std::shared_ptr<const config::Config> config_;
+  std::shared_ptr<const RemedySet> remedies_;
+  std::unique_ptr<Planner> planner_;
+  std::istringstream words_;
+  std::int64_t seen_ = 0;
+  std::string newest_reason_;
+};
+
+const std::map<std::string, Runner::Verb> Runner::kVerbs{
+    {"fire", &Runner::fire},           {"resolve", &Runner::resolve},
+    {"advance", &Runner::advance},     {"clock_back", &Runner::clock_back},
+    {"begin", &Runner::start_action},  {"finish", &Runner::finish},
+    {"approve", &Runner::approve},     {"stop", &Runner::stop},
+    {"start", &Runner::start},         {"stop_file", &Runner::stop_file},
+    {"sink_full", &Runner::sink_full}, {"request", &Runner::request},
+    {"reset", &Runner::reset},         {"breaker", &Runner::breaker},
+    {"finding", &Runner::finding},     {"action", &Runner::action},
+    {"actions", &Runner::actions},     {"open_actions", &Runner::open_actions},
+    {"restart", &Runner::restart},
+};
+
+std::vector<std::filesystem::path> scenario_files() {
+  std::vector<std::filesystem::path> out;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(NEXUS_TEST_DATA) + "/plan/scenarios")) {
+    if (entry.path().extension() == ".txt") out.push_back(entry.path());
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("scenarios of remedies and guardrails") {
+  const auto files = scenario_files();
+  REQUIRE(files.size() >= 15);
+  for (const auto& file : files) {
+    DYNAMIC_SECTION(file.stem().string()) {
+      const auto scenario = read_scenario(file);
+      REQUIRE_FALSE(scenario.steps.empty());
+      Runner runner(scenario);
+      for (const auto& step : scenario.steps) {
+        INFO(file.filename().string() << ":" << step.line << ": " << step.text);
+        runner.run(step);
+      }
+    }
+  }
+}
