@@ -4,6 +4,7 @@
 #include <boost/json/serialize.hpp>
 #include <boost/json/value_from.hpp>
 #include <cmath>
+#include <utility>
 
 #include "nexus/base/text.hpp"
 
@@ -23,11 +24,53 @@ json_ns::value embedded(const std::string& text) {
   return ec ? json_ns::value(text) : value;
 }
 
+void append(std::string& out, const json_ns::value& value);
+
+void append(std::string& out, const json_ns::object& object) {
+  out += '{';
+  bool first = true;
+  for (const auto& [key, member] : object) {
+    if (!std::exchange(first, false)) out += ',';
+    out += json_ns::serialize(json_ns::string(key));
+    out += ':';
+    append(out, member);
+  }
+  out += '}';
+}
+
+void append(std::string& out, const json_ns::array& array) {
+  out += '[';
+  bool first = true;
+  for (const auto& item : array) {
+    if (!std::exchange(first, false)) out += ',';
+    append(out, item);
+  }
+  out += ']';
+}
+
+/// Boost.JSON writes 70 as 7E1; people read these answers, so doubles are the shortest decimal here.
+void append(std::string& out, const json_ns::value& value) {
+  if (const auto* object = value.if_object()) {
+    append(out, *object);
+  } else if (const auto* array = value.if_array()) {
+    append(out, *array);
+  } else if (const auto* real = value.if_double()) {
+    base::append_double(out, *real);
+  } else {
+    out += json_ns::serialize(value);
+  }
+}
+
 json_ns::value text_or_null(const std::string& text) { return text.empty() ? json_ns::value(nullptr) : json_ns::value(text); }
 
 }  // namespace
 
-Response to_response(const json_ns::value& value, unsigned status) { return json(json_ns::serialize(value) + "\n", status); }
+Response to_response(const json_ns::value& value, unsigned status) {
+  std::string body;
+  append(body, value);
+  body += '\n';
+  return json(std::move(body), status);
+}
 
 json_ns::value number(double value) { return std::isfinite(value) ? json_ns::value(value) : json_ns::value(nullptr); }
 json_ns::value number(const std::optional<double>& value) { return value ? number(*value) : json_ns::value(nullptr); }
