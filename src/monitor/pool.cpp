@@ -44,20 +44,18 @@ Pool::Pool(Parts parts)
       ring_(std::move(parts.ring)) {}
 
 void Pool::work(const std::shared_ptr<Pool>& pool, const std::shared_ptr<Worker>& me) {
-  while (Job* job = pool->next(me)) {
-    // The sink is held here: the job gets another one when this run is left behind.
-    const std::shared_ptr<RunSink> sink = job->sink;
-    sink->begin();
-    const Status status = collect_guarded(*job->collector, *sink);
-    if (!pool->claim(*job, *me)) break;
-    pool->publish(*job, status);
+  for (Run run = pool->next(me); run.job != nullptr; run = pool->next(me)) {
+    run.sink->begin();
+    const Status status = collect_guarded(*run.job->collector, *run.sink);
+    if (!pool->claim(*run.job, *me)) break;
+    pool->publish(*run.job, status);
   }
   const std::lock_guard guard(pool->mutex_);
   me->exited = true;
   pool->exited_.notify_all();
 }
 
-Job* Pool::next(const std::shared_ptr<Worker>& me) {
+Pool::Run Pool::next(const std::shared_ptr<Worker>& me) {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     const SteadyTime now = clock_.steady();
@@ -65,7 +63,7 @@ Job* Pool::next(const std::shared_ptr<Worker>& me) {
     if (Job* job = pick(now, earliest)) {
       begin(*job, me, now);
       if (!has_leader_) follow_.notify_one();
-      return job;
+      return {job, job->sink};
     }
     if (has_leader_) {
       clock_.wait_until(lock, follow_, base::kForever,
@@ -77,7 +75,7 @@ Job* Pool::next(const std::shared_ptr<Worker>& me) {
     has_leader_ = false;
     replanned_ = false;
   }
-  return nullptr;
+  return {};
 }
 
 /// The idle job that has been due longest. What is due but still running is skipped. `earliest`:

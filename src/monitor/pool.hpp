@@ -44,6 +44,12 @@ class Pool : public std::enable_shared_from_this<Pool> {
   [[nodiscard]] std::size_t abandoned() const;
 
  private:
+  /// What a worker takes with it. The sink is co-owned: the job gets another when this run is left
+  /// behind.
+  struct Run {
+    Job* job = nullptr;  // null: no more runs
+    std::shared_ptr<RunSink> sink;
+  };
   /// A run that was written off a moment ago.
   struct LeftBehind {
     Job* job;
@@ -53,7 +59,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   };
 
   static void work(const std::shared_ptr<Pool>& pool, const std::shared_ptr<Worker>& me);
-  [[nodiscard]] Job* next(const std::shared_ptr<Worker>& me);
+  [[nodiscard]] Run next(const std::shared_ptr<Worker>& me);
   [[nodiscard]] Job* pick(SteadyTime now, SteadyTime& earliest);
   void begin(Job& job, const std::shared_ptr<Worker>& me, SteadyTime now);
   [[nodiscard]] bool claim(Job& job, const Worker& me);
