@@ -110,6 +110,7 @@ struct Executor::Impl {
 
   // recover.cpp
   void recover_one(plan::Action action);
+  void verify_later(plan::Action action);
   void expire_proposals(const config::Config& now);
   void retry_unsaved();
 };
