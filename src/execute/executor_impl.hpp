@@ -1,4 +1,4 @@
-// The executor's state, shared by executor.cpp (its face and the queue), run.cpp (what a worker
+// The executor's state, shared by executor.cpp (its face), queue.cpp, run.cpp (what a worker
 // does with one action), verify.cpp and recover.cpp.
 //
 // `mutex` guards what stands under it. Actions are held as immutable values that are replaced: a
@@ -69,7 +69,7 @@ struct Executor::Impl {
   std::vector<std::thread> workers;
   WallTime last_prune{};
 
-  // executor.cpp
+  // queue.cpp
   [[nodiscard]] std::shared_ptr<const config::Config> settings() const;
   [[nodiscard]] StepContext context() const;
   [[nodiscard]] Step* step_of(const plan::Action& action) const;
@@ -110,6 +110,7 @@ struct Executor::Impl {
 
   // recover.cpp
   void recover_one(plan::Action action);
+  void verify_later(plan::Action action);
   void expire_proposals(const config::Config& now);
   void retry_unsaved();
 };

@@ -31,30 +31,30 @@ Status Executor::recover() {
 }
 
 void Executor::Impl::recover_one(Action action) {
-  auto entry = std::make_shared<Entry>();
   if (action.state == ActionState::kProposed) {
+    auto entry = std::make_shared<Entry>();
     entry->action = std::make_shared<const Action>(std::move(action));
     const std::lock_guard guard(mutex);
     return add(std::move(entry));
   }
   auto* step = step_of(action);
   if (action.state == ActionState::kQueued || step == nullptr) {
-    action.outcome.result = "interrupted: the agent stopped before it started";
+    action.outcome.result = step == nullptr ? "interrupted: this agent does not know the action"
+                                            : "interrupted: the agent stopped before it started";
     return finish(std::move(action), ActionState::kInterrupted);
+  }
+  if (action.state == ActionState::kVerifying) {
+    action.outcome.result += "; verified after a restart of the agent";
+    return verify_later(std::move(action));
   }
   auto with = context();
   std::string what;
   switch (step->recover(action, with, what)) {
-    case Recovered::kDone: {
+    case Recovered::kDone:
       log::info("executor", "{} {} was found done after a restart of the agent: {}", action.type,
                 action.target, what);
       action.outcome.result = fmt::format("found done after a restart of the agent: {}", what);
-      action.state = ActionState::kVerifying;
-      entry->recovered = true;
-      entry->action = std::make_shared<const Action>(std::move(action));
-      const std::lock_guard guard(mutex);
-      return add(std::move(entry));
-    }
+      return verify_later(std::move(action));
     case Recovered::kNotDone:
       action.outcome.result =
           fmt::format("interrupted: the agent stopped in the middle and it was not done: {}", what);
@@ -67,6 +67,15 @@ void Executor::Impl::recover_one(Action action) {
   }
   action.outcome.after = step->evidence(action, with);
   finish(std::move(action), ActionState::kInterrupted);
+}
+
+void Executor::Impl::verify_later(Action action) {
+  action.state = ActionState::kVerifying;
+  auto entry = std::make_shared<Entry>();
+  entry->recovered = true;
+  entry->action = std::make_shared<const Action>(std::move(action));
+  const std::lock_guard guard(mutex);
+  add(std::move(entry));
 }
 
 void Executor::tick() {

@@ -1,0 +1,127 @@
+// The agent dies in the middle: a second executor finds the same database as the first one left it.
+// The first is never told; what it writes later comes after every check.
+#include <catch2/catch.hpp>
+
+#include "bench.hpp"
+
+using namespace nexus;
+using namespace nexus::execute;
+using namespace nexus::execute::test;
+using namespace std::chrono_literals;
+
+TEST_CASE(
+    "a running command is neither repeated nor forgotten, a queued one never ran, a proposal waits "
+    "on") {
+  base::SystemClock clock;
+  const TemporaryDirectory directory;
+  Bench before(clock, directory.file("state.db"));
+  before.config.operations.max_concurrent_actions = 1;
+  before.configure();
+  before.executor->start();
+  const auto running = before.action("sleep");
+  REQUIRE(before.executor->submit(running));
+  before.until(running.id, ActionState::kRunning);
+  const auto queued = before.action("echo");
+  REQUIRE(before.executor->submit(queued));
+  auto proposed = before.action("true");
+  proposed.state = ActionState::kProposed;
+  proposed.idempotency_key = "k";
+  REQUIRE(before.executor->submit(proposed));
+
+  {
+    Bench after(clock, directory.file("state.db"));
+    REQUIRE(after.executor->recover());
+    REQUIRE(after.finished.size() == 2);
+    CHECK(after.finished[0].id == running.id);
+    CHECK(after.finished[0].state == ActionState::kInterrupted);
+    CHECK_THAT(after.finished[0].outcome.result, Catch::Contains("cannot be told"));
+    CHECK(after.finished[0].started);
+    CHECK(after.finished[0].cause == running.cause);
+    CHECK(after.finished[1].id == queued.id);
+    CHECK(after.finished[1].outcome.result == "interrupted: the agent stopped before it started");
+    CHECK(after.journaled(running.id) == ActionState::kInterrupted);
+    CHECK(after.journaled(queued.id) == ActionState::kInterrupted);
+    CHECK(after.executor->status().proposed == 1);
+    CHECK(after.executor->in_flight("true"));
+    CHECK(after.executor->find_by_key("k").value()->id == proposed.id);
+    after.executor->start();
+    REQUIRE(after.executor->approve(proposed.id, "alice"));
+    CHECK(after.wait(3).back().state == ActionState::kSucceeded);
+    CHECK_FALSE(after.executor->in_flight("sleep"));
+    // Once more: there is nothing left to settle.
+    Bench again(clock, directory.file("state.db"));
+    REQUIRE(again.executor->recover());
+    CHECK(again.finished.empty());
+    CHECK(again.executor->status().proposed == 0);
+  }
+}
+
+TEST_CASE("what was being verified is verified further, and not done again") {
+  base::ManualClock clock;
+  const TemporaryDirectory directory;
+  const auto mark = directory.file("mark");
+  const auto touch = Bench::command("touch", {"/usr/bin/touch", mark});
+  Bench before(clock, directory.file("state.db"));
+  before.config.commands.push_back(touch);
+  before.configure();
+  before.executor->start();
+  auto action = before.action("touch");
+  action.verify = config::VerifyConfig{.expr = {"web_up == 1", {}}, .within = 1min};
+  REQUIRE(before.executor->submit(action));
+  before.until(action.id, ActionState::kVerifying);
+  std::filesystem::remove(mark);
+
+  Bench after(clock, directory.file("state.db"));
+  after.config.commands.push_back(touch);
+  after.configure();
+  REQUIRE(after.executor->recover());
+  CHECK(after.finished.empty());
+  CHECK(after.executor->in_flight("touch"));
+  CHECK(after.executor->targets_in_flight() == 1);
+  after.executor->start();
+  while (after.samples.asked < 1) std::this_thread::yield();
+  clock.advance(1s);
+  after.samples.set("web_up", base::to_unix_millis(clock.wall()), 1);
+  after.end_verification(clock, action.id);
+  const auto ended = after.wait(1).front();
+  CHECK(ended.state == ActionState::kSucceeded);
+  CHECK(ended.outcome.verified == true);
+  CHECK_THAT(ended.outcome.result, Catch::Contains("verified after a restart of the agent"));
+  CHECK_FALSE(std::filesystem::exists(mark));
+}
+
+TEST_CASE("stopping in an orderly way during verification leaves it to the next start") {
+  base::ManualClock clock;
+  const TemporaryDirectory directory;
+  Bench before(clock, directory.file("state.db"));
+  before.executor->start();
+  auto action = before.action("true");
+  action.verify = config::VerifyConfig{.expr = {"web_up == 1", {}}, .within = 1min};
+  REQUIRE(before.executor->submit(action));
+  before.until(action.id, ActionState::kVerifying);
+  before.executor->stop(0ms);
+  CHECK(before.finished.empty());
+  CHECK(before.journaled(action.id) == ActionState::kVerifying);
+  Bench after(clock, directory.file("state.db"));
+  REQUIRE(after.executor->recover());
+  CHECK(after.executor->status().queued == 1);
+}
+
+TEST_CASE("a unit job whose unit cannot be asked is interrupted, with the reason") {
+  base::ManualClock clock;
+  Bench bench(clock);
+  auto action = bench.action("web.service");
+  action.type = "restart_service";
+  action.state = ActionState::kRunning;
+  action.started = clock.wall();
+  REQUIRE(bench.journal->write(action));
+  auto unknown = bench.action("x");
+  unknown.type = "of_a_newer_release";
+  unknown.state = ActionState::kRunning;
+  REQUIRE(bench.journal->write(unknown));
+  REQUIRE(bench.executor->recover());
+  REQUIRE(bench.finished.size() == 2);
+  CHECK(bench.finished[0].state == ActionState::kInterrupted);
+  CHECK_THAT(bench.finished[0].outcome.result, Catch::Contains("there is no systemd here"));
+  CHECK(bench.finished[1].state == ActionState::kInterrupted);
+}
