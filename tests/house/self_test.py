@@ -20,7 +20,7 @@ CLEAN = {
     "include/nexus/base/base.hpp": "#pragma once\n#include <string>\n",
     "include/nexus/low/low.hpp": "#pragma once\n#include \"nexus/base/base.hpp\"\n",
     "src/base/base.cpp": "int base_now() { return 0; }  // may call std::chrono::system_clock::now()\n",
-    "src/low/low.cpp": "#include \"low/part.hpp\"\n#include \"nexus/low/low.hpp\"\n",
+    "src/low/low.cpp": "#include \"nexus/low/low.hpp\"\n\n#include \"low/part.hpp\"\n",
     "src/low/part.hpp": "#pragma once\n#include <vector>\ninline std::vector<int> part() { return {10'000, 'a'}; }\n",
     "src/side/side.cpp": "// system(\"x\") in a comment is no call\nconst char* kText = \"popen(\";\n",
     "src/high/high.cpp": "#include \"nexus/base/base.hpp\"\n#include \"nexus/low/low.hpp\"\n",
