@@ -104,7 +104,7 @@ def reference(agent):
     for name in ("restart_service", "start_service", "stop_service", "reload_service", "run_command"):
         expect(name in out, f"list actions: no {name}")
         expect("target" in agent.command("describe", name)[0], f"describe {name}")
-    expect("node_memory_MemTotal_bytes" in agent.command("describe", "meminfo")[0], "describe meminfo")
+    expect("node_memory_* (gauge)" in agent.command("describe", "meminfo")[0], "describe meminfo")
     _, said = agent.command("describe", "nothing-of-this-name", code=1)
     expect("nothing-of-this-name" in said, said)
     for words in ((), ("nonsense",), ("query",), ("actions", "run", "run_command"), ("--output", "xml", "status"), ("collect",)):

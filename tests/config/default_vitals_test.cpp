@@ -40,7 +40,7 @@ TEST_CASE("the vitals that people are promised are shipped") {
        {"cpu_usage_percent", "cpu_load_average", "memory_usage_percent", "memory_available_bytes",
         "swap_usage_percent", "disk_usage_percent", "disk_free_bytes", "disk_read_bytes_per_second",
         "disk_write_bytes_per_second", "network_receive_bytes_per_second",
-        "network_transmit_bytes_per_second", "process_count", "process_zombie_count",
+        "network_transmit_bytes_per_second", "processes", "processes_zombie",
         "pressure_cpu_some_percent", "pressure_memory_full_percent", "pressure_io_full_percent",
         "agent_cpu_percent", "agent_resident_memory_bytes"}) {
     CAPTURE(name);

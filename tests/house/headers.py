@@ -1,6 +1,7 @@
 """Every header compiles alone, with the flags of its room (from compile_commands.json of the build directory).
 
-ccache, when it is there, makes the second run quick; what is compiled lies in BUILD/house/headers.
+A header that is the first include of a source that the build compiles has been shown to stand alone by that; only the others
+are compiled here, in BUILD/house/headers. ccache, when it is there, makes the second run quick.
 """
 import concurrent.futures
 import json
@@ -28,6 +29,20 @@ def room_flags(root, build):
         words = words[:words.index("-o")] if "-o" in words else words
         drop = re.compile(r"-O.*|-g\d*|-fsanitize.*|-fno-sanitize.*|-fno-omit.*")
         found.setdefault(path.relative_to(root / "src").parts[0], [word for word in words if not drop.fullmatch(word)])
+    return found
+
+
+def shown_by_build(root, build):
+    """Headers that come first in a source of the room's library."""
+    found = set()
+    for entry in json.loads(tree.read(build / "compile_commands.json")):
+        path = pathlib.Path(entry["file"])
+        if not path.is_relative_to(root / "src") or not path.is_file():
+            continue
+        for _, name, how in tree.includes(tree.read(path)):
+            if how == "quoted":
+                found |= {header for header in (root / "include" / name, root / "src" / name) if header.is_file()}
+            break
     return found
 
 
@@ -60,7 +75,9 @@ def check(root, build):
         return compile_alone(root, build, header, [*cache, *flags[room]])
 
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-        results = pool.map(one, tree.files(root, "include", "src", suffixes=(".hpp",)))
+        shown = shown_by_build(root, build)
+        rest = [header for header in tree.files(root, "include", "src", suffixes=(".hpp",)) if header not in shown]
+        results = pool.map(one, rest)
         return [complaint for complaint in results if complaint]
 
 

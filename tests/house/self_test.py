@@ -67,7 +67,8 @@ FAULTS = [
     (links, "README.md", "[gone](src/gone.md)\n", "leads nowhere"),
     (format, "src/low/low.cpp", "int   f( ){return 1;}\n", "src/low/low.cpp"),
     (headers, "src/low/part.hpp", "#pragma once\ninline std::vector<int> part() { return {}; }\n", "part.hpp does not compile"),
-    (headers, "include/nexus/low/low.hpp", "struct Twice {};\n", "low.hpp does not compile"),
+    (headers, "include/nexus/high/high.hpp", "struct Twice {};\n", "high.hpp does not compile"),
+    (headers, "include/nexus/high/high.hpp", "#pragma once\nstd::string name();\n", "high.hpp does not compile"),
 ]
 
 

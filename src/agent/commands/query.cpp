@@ -31,8 +31,12 @@ std::string series_name(const json::value& metric) {
 
 std::string point(const json::value& pair) {
   const auto* array = pair.if_array();
-  if (array == nullptr || array->size() != 2) return "-";
-  return fmt::format("{} @[{}]", to_cell((*array)[1]), to_cell((*array)[0]));
+  if (array == nullptr || array->size() != 2 || !(*array)[0].is_number()) return "-";
+  // As promtool prints it: seconds with at most three decimals, never 1.7e+09.
+  auto time = fmt::format("{:.3f}", (*array)[0].to_number<double>());
+  time.erase(time.find_last_not_of('0') + 1);
+  if (time.ends_with('.')) time.pop_back();
+  return fmt::format("{} @[{}]", to_cell((*array)[1]), time);
 }
 
 void print_result(const json::value& data) {
