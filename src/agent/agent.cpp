@@ -71,6 +71,7 @@ knowledge::ServiceEvent to_event(const drivers::UnitEvent& event) {
   out.detail = event.status.sub_state + "/" + event.status.result;
   out.instance = event.status.invocation_id;
   out.pid = event.status.main_pid;
+  out.restarts_itself = !event.status.restart.empty() && event.status.restart != "no";
   out.time = event.status.state_change;
   out.received = event.received;
   return out;
