@@ -54,13 +54,45 @@ std::uint32_t get_presence(const std::uint8_t*& from, std::uint32_t total, Rows*
 
 // The regular grid from the first to the last time, of which times deviate little. Unsigned: any
 // two times are fine.
-std::int64_t grid(std::int64_t first, std::int64_t last, std::uint32_t row,
-                  std::uint32_t rows) noexcept {
-  if (rows < 2) return first;
-  const std::uint64_t span = static_cast<std::uint64_t>(last) - static_cast<std::uint64_t>(first);
-  const std::uint64_t whole = span / (rows - 1) * row;
-  const std::uint64_t rest = span % (rows - 1) * row / (rows - 1);
-  return static_cast<std::int64_t>(static_cast<std::uint64_t>(first) + whole + rest);
+class Grid {
+ public:
+  Grid(std::int64_t first, std::int64_t last, std::uint32_t rows) noexcept
+      : first_(static_cast<std::uint64_t>(first)),
+        steps_(rows < 2 ? 1 : rows - 1),
+        whole_((static_cast<std::uint64_t>(last) - first_) / steps_),
+        rest_((static_cast<std::uint64_t>(last) - first_) % steps_) {}
+
+  void seek(std::uint32_t row) noexcept {
+    time_ = first_ + whole_ * row + rest_ * row / steps_;
+    carry_ = rest_ * row % steps_;
+  }
+  /// The time of the row that was sought; goes on to the next.
+  std::uint64_t next() noexcept {
+    const std::uint64_t time = time_;
+    time_ += whole_;
+    carry_ += rest_;
+    if (carry_ >= steps_) {
+      carry_ -= steps_;
+      ++time_;
+    }
+    return time;
+  }
+
+ private:
+  std::uint64_t first_;
+  std::uint64_t steps_;
+  std::uint64_t whole_;
+  std::uint64_t rest_;
+  std::uint64_t time_ = 0;
+  std::uint64_t carry_ = 0;
+};
+
+template <typename T>
+void add_deviations(const std::uint8_t* from, Grid grid, std::span<std::int64_t> out) noexcept {
+  for (std::int64_t& time : out) {
+    const auto deviation = static_cast<std::uint64_t>(std::int64_t{get_fixed<T>(from)});
+    time = static_cast<std::int64_t>(grid.next() + deviation);
+  }
 }
 
 std::uint8_t width_for(std::int64_t least, std::int64_t most) noexcept {
@@ -77,22 +109,29 @@ std::size_t Block::bytes() const noexcept {
   return sizeof(Block) + offsets_.capacity() * sizeof(std::uint32_t) + data_.capacity();
 }
 
-std::int64_t Block::time_at(std::uint32_t row) const noexcept {
-  const std::int64_t base = grid(first_time_, last_time_, row, rows_);
-  const std::uint8_t* at = data_.data() + std::size_t{row} * deviation_width_;
+void Block::times(std::uint32_t first, std::span<std::int64_t> out) const noexcept {
+  Grid grid(first_time_, last_time_, rows_);
+  grid.seek(first);
+  const std::uint8_t* from = data_.data() + std::size_t{first} * deviation_width_;
   switch (deviation_width_) {
     case 0:
-      return base;
+      for (std::int64_t& time : out) time = static_cast<std::int64_t>(grid.next());
+      return;
     case 1:
-      return base + static_cast<std::int8_t>(*at);
+      return add_deviations<std::int8_t>(from, grid, out);
     case 2:
-      return base + get_fixed<std::int16_t>(at);
+      return add_deviations<std::int16_t>(from, grid, out);
     case 4:
-      return base + get_fixed<std::int32_t>(at);
+      return add_deviations<std::int32_t>(from, grid, out);
     default:
-      return static_cast<std::int64_t>(static_cast<std::uint64_t>(base) +
-                                       get_fixed<std::uint64_t>(at));
+      return add_deviations<std::int64_t>(from, grid, out);
   }
+}
+
+std::int64_t Block::time_at(std::uint32_t row) const noexcept {
+  std::int64_t time = 0;
+  times(row, {&time, 1});
+  return time;
 }
 
 std::uint32_t Block::first_row_after(std::int64_t time) const noexcept {
@@ -136,7 +175,15 @@ void Block::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out)
   std::array<double, kMaxRows> values;
   decode_values(from, {values.data(), last});  // columns are read from their front
   out.values.insert(out.values.end(), values.begin() + first, values.begin() + last);
-  for (std::uint32_t i = first; i < last; ++i) out.times.push_back(time_at(all ? i : rows[i]));
+  if (all) {
+    const std::size_t size = out.times.size();
+    out.times.resize(size + last - first);
+    times(first, std::span(out.times).subspan(size));
+    return;
+  }
+  std::array<std::int64_t, kMaxRows> row_times;
+  times(first_row, {row_times.data(), end_row - first_row});
+  for (std::uint32_t i = first; i < last; ++i) out.times.push_back(row_times[rows[i] - first_row]);
 }
 
 BlockBuilder::BlockBuilder() = default;
@@ -161,10 +208,11 @@ void BlockBuilder::put_times(std::span<const std::int64_t> times) {
   std::array<std::int64_t, kMaxRows> deviations;
   std::int64_t least = 0;
   std::int64_t most = 0;
+  Grid grid(block_.first_time_, block_.last_time_, block_.rows_);
+  grid.seek(0);
   for (std::uint32_t row = 0; row < block_.rows_; ++row) {
-    const std::int64_t base = grid(block_.first_time_, block_.last_time_, row, block_.rows_);
-    deviations[row] = static_cast<std::int64_t>(static_cast<std::uint64_t>(times[row]) -
-                                                static_cast<std::uint64_t>(base));
+    deviations[row] =
+        static_cast<std::int64_t>(static_cast<std::uint64_t>(times[row]) - grid.next());
     least = std::min(least, deviations[row]);
     most = std::max(most, deviations[row]);
   }

@@ -35,6 +35,8 @@ class Block {
 
  private:
   friend class BlockBuilder;
+  /// Times of the rows from `first` on.
+  void times(std::uint32_t first, std::span<std::int64_t> out) const noexcept;
   [[nodiscard]] std::int64_t time_at(std::uint32_t row) const noexcept;
   [[nodiscard]] std::uint32_t first_row_after(std::int64_t time) const noexcept;
 

@@ -40,7 +40,7 @@ struct Tallies {
 void merge(Column& in, Column& out) {
   std::vector<std::size_t> order(in.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return in.times[i]; });
+  std::ranges::sort(order, {}, [&](std::size_t i) { return std::pair(in.times[i], i); });
   const std::size_t first = out.size();
   for (const std::size_t i : order) {
     if (out.size() > first && out.times.back() == in.times[i]) continue;

@@ -194,8 +194,8 @@ std::uint64_t residual(std::uint64_t difference, const Shape& shape) noexcept {
   return shape.unsigned_ ? value : zigzag(static_cast<std::int64_t>(value));
 }
 
-// The length in bits of a residual less about half a bit for each power: what a Rice code spends on
-// it when the parameter fits the column's mean.
+// The sum of the residuals' lengths in bits: close to what the Rice code spends on them, up to a
+// constant a row that is the same for all shapes.
 std::uint64_t cost_of(std::span<const std::uint64_t> differences_, const Shape& shape) noexcept {
   std::uint64_t lengths = 0;
   for (const std::uint64_t difference : differences_) {

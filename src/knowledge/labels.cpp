@@ -79,15 +79,20 @@ Labels::Labels(std::vector<Label> labels) : labels_(std::move(labels)) {
     make_valid(label.name);
     make_valid(label.value);
   }
-  std::ranges::stable_sort(labels_, {}, &Label::name);
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < labels_.size(); ++i) {
-    const bool shadowed = i + 1 < labels_.size() && labels_[i + 1].name == labels_[i].name;
-    if (shadowed || labels_[i].value.empty()) continue;
-    if (kept != i) labels_[kept] = std::move(labels_[i]);
-    ++kept;
+  std::vector<std::size_t> order(labels_.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::sort(order, [this](std::size_t a, std::size_t b) {
+    const int names = labels_[a].name.compare(labels_[b].name);
+    return names != 0 ? names < 0 : a < b;
+  });
+  std::vector<Label> sorted;
+  sorted.reserve(labels_.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const Label& label = labels_[order[i]];
+    const bool shadowed = i + 1 < order.size() && labels_[order[i + 1]].name == label.name;
+    if (!shadowed && !label.value.empty()) sorted.push_back(label);
   }
-  labels_.resize(kept);
+  labels_ = std::move(sorted);
 }
 
 Labels::Labels(std::string_view metric, std::span<const LabelView> labels)

@@ -14,7 +14,7 @@ IdSet::IdSet(std::span<const SeriesId> given) : ids_(given.begin(), given.end())
   given_ = ids_;
   order_.resize(given_.size());
   std::iota(order_.begin(), order_.end(), 0U);
-  std::ranges::stable_sort(order_, {}, [this](std::uint32_t i) { return given_[i]; });
+  std::ranges::sort(order_, {}, [this](std::uint32_t i) { return std::pair(given_[i], i); });
   const auto doubled =
       std::ranges::unique(order_, {}, [this](std::uint32_t i) { return given_[i]; });
   order_.erase(doubled.begin(), doubled.end());
