@@ -132,6 +132,7 @@ Result<Block> Evaluator::evaluate_range_function(const Call& node) {
     if (!value) return value;
     scalar = std::move(*value);
   }
+  NEXUS_CHECK(selector != nullptr);  // the checker saw to it
   Block block(steps_.count);
   block.names_matter = !names_one_metric(selector->vector);
   std::vector<Window> windows;
