@@ -2,7 +2,9 @@
 //
 // Transitions queue up until they are taken with next_transition(), changes to be written until
 // take_changes(). Timers run on the steady clock: a wall clock that jumps fires and resolves
-// nothing. Thread safety: one thread at a time (the book's lock).
+// nothing.
+//
+// Thread safety: one thread at a time (the book's lock).
 #pragma once
 
 #include <deque>
