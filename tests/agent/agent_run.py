@@ -1,0 +1,316 @@
+"""A real agent from start to stop: command line, actions, reload, roles, crashes.
+
+    agent_run.py NEXUS_AGENT
+"""
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+
+from harness import Agent, alive, directory, equal, expect, run_tests, wait_for
+
+BINARY = sys.argv[1]
+VIEWER, OPERATOR = "viewer-secret-0123456789", "operator-secret-0123456789"
+
+# Writes down its own process and that of a child in the same group, and stays.
+STAYING = """#!/bin/sh
+echo run >> "$1.runs"
+sleep 300 &
+echo $$ $! > "$1.new"
+mv "$1.new" "$1"
+wait
+"""
+
+
+def configuration(where, extra=""):
+    script = where / "staying.sh"
+    script.write_text(STAYING)
+    script.chmod(0o755)
+    for name, secret in (("viewer", VIEWER), ("operator", OPERATOR)):
+        file = where / f"{name}.token"
+        file.write_text(secret + "\n")
+        file.chmod(0o600)
+    return f"""
+[[command]]
+name = "hello"
+argv = ["/bin/echo", "hello", "from $HOME; echo not a shell"]
+[[command]]
+name = "fails"
+argv = ["/bin/false"]
+[[command]]
+name = "limited"
+argv = ["{script}", "{where}/limited"]
+timeout = "1s"
+[[command]]
+name = "endless"
+argv = ["{script}", "{where}/endless"]
+[[auth.token]]
+name = "eyes"
+role = "viewer"
+token_file = "{where}/viewer.token"
+[[auth.token]]
+name = "hands"
+role = "operator"
+token_file = "{where}/operator.token"
+{extra}
+"""
+
+
+def final(agent, action, patience=60):
+    """The action once it has ended."""
+    def ended():
+        found = agent.command_json("actions", "show", action["id"])
+        return found if found["finished"] else None
+    return wait_for(f"the end of {action['action_type']} {action['target_component']}", ended, patience)
+
+
+def run_action(agent, target, *words):
+    return final(agent, agent.command_json("actions", "run", "run_command", target, *words))
+
+
+def processes_of(file):
+    return wait_for(f"{file.name} being written",
+                    lambda: [int(word) for word in file.read_text().split()] if file.exists() else None)
+
+
+# The tests of one running agent.
+
+def reads(agent):
+    out, _ = agent.command("status")
+    for word in ("overall", "acting", "mode", "act"):
+        expect(word in out, f"status does not say {word}:\n{out}")
+    status = agent.command_json("status")
+    expect(status["overall_status"] in ("healthy", "warning", "critical"), f"overall_status: {status['overall_status']}")
+    expect(status["metrics_count"] > 300 and status["recent_metrics"], f"status is empty: {status['metrics_count']}")
+    for words, array, title in ((["findings"], "alerts", "SEVERITY"), (["predictions"], "predictions", "TREND"),
+                                (["anomalies"], "anomalies", "SCORE"), (["decisions"], "decisions", "VERDICT"),
+                                (["audit"], "records", "WHO"), (["remedies"], "breakers", "ATTEMPTS")):
+        out, _ = agent.command(*words)
+        expect(title in out.splitlines()[0], f"{words}: no heading {title}: {out[:200]}")
+        expect(isinstance(agent.command_json(*words)[array], list), f"{words}: no list {array}")
+    out, _ = agent.command("actions")
+    expect(out.startswith("ID"), f"actions: {out[:100]}")
+    expect(set(agent.command_json("actions")) >= {"queue", "in_progress", "history", "proposed"}, "actions as JSON")
+
+
+def reference(agent):
+    out, _ = agent.command("list", "collectors")
+    for name in ("cpu", "loadavg", "meminfo", "vmstat", "pressure", "stat", "diskstats", "filesystem", "netdev", "sockstat",
+                 "filefd", "uname", "time", "processes", "systemd"):
+        expect(any(line.split()[0] == name for line in out.splitlines()), f"list collectors: no {name}")
+    out, _ = agent.command("list", "actions")
+    for name in ("restart_service", "start_service", "stop_service", "reload_service", "run_command"):
+        expect(name in out, f"list actions: no {name}")
+        expect("target" in agent.command("describe", name)[0], f"describe {name}")
+    expect("node_memory_MemTotal_bytes" in agent.command("describe", "meminfo")[0], "describe meminfo")
+    _, said = agent.command("describe", "nothing-of-this-name", code=1)
+    expect("nothing-of-this-name" in said, said)
+    for words in ((), ("nonsense",), ("query",), ("actions", "run", "run_command"), ("--output", "xml", "status"), ("collect",)):
+        agent.command(*words, code=2)
+    expect("run" in agent.command("--help")[0], "--help")
+    expect(agent.command("--version")[0].startswith("nexus-agent "), "--version")
+
+
+def queries(agent):
+    out, _ = agent.command("query", "node_memory_MemTotal_bytes")
+    expect(out.startswith("node_memory_MemTotal_bytes => "), out)
+    memory = int(float(agent.command_json("query", "node_memory_MemTotal_bytes")["data"]["result"][0]["value"][1]))
+    kilobytes = next(line.split()[1] for line in pathlib.Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
+    equal(memory, int(kilobytes) * 1024, "node_memory_MemTotal_bytes")
+    now = time.time()
+    at = f"{now - 1:.3f}"
+    out, _ = agent.command("query", "1 + 1", "--time", at)
+    equal(out, f"2 @[{at.rstrip('0').rstrip('.')}]\n", "an instant query at a time")
+    out, _ = agent.command("query", "count(node_load1)", "--start", int(now) - 4, "--end", int(now), "--step", "1s")
+    expect(out.startswith("{} =>\n1 @["), f"range query: {out}")
+    for line in out.splitlines()[1:]:
+        expect(int(now) - 4 <= float(line.split("@[")[1].rstrip("]")) <= int(now), f"a time out of the range: {line}")
+    _, said = agent.command("query", "sum(", code=1)
+    expect("parse" in said or "1:" in said, f"a broken expression: {said}")
+    agent.command("query", "up", "--start", "1", code=2)
+
+
+def actions(agent):
+    dry = run_action(agent, "hello", "--dry-run")
+    expect(dry["dry_run"] and "/bin/echo" in dry["outcome"]["would_do"], f"dry run: {dry}")
+    equal(dry["outcome"]["output"], None, "output of a dry run")
+    done = run_action(agent, "hello")
+    equal(done["state"], "succeeded", f"hello: {done['outcome']}")
+    equal(done["outcome"]["output"].strip(), "hello from $HOME; echo not a shell", "output")
+    expect("uid" in done["cause"]["requested_by"], f"cause: {done['cause']}")
+    failed = run_action(agent, "fails")
+    equal(failed["state"], "failed", f"fails: {failed['outcome']}")
+    _, said = agent.command("actions", "run", "run_command", "unlisted", code=1)
+    expect("unlisted" in said and "[[command]]" in said, said)
+    _, said = agent.command("actions", "run", "unknown_action", "hello", code=1)
+    expect("unknown_action" in said, said)
+    agent.command("actions", "show", done["id"][:-1] + ("0" if done["id"][-1] != "0" else "1"), code=1)
+    ids = [action["id"] for action in agent.command_json("actions")["history"]]
+    expect(done["id"] in ids and failed["id"] in ids, "the history of actions")
+    whats = [record["what"] for record in agent.command_json("audit")["records"]]
+    expect("actions.create" in whats, f"audit: {whats}")
+
+
+def time_limit(agent, where):
+    done = run_action(agent, "limited")
+    expect(done["state"] in ("failed", "timed_out"), f"a command over its limit: {done['state']} {done['outcome']}")
+    for pid in processes_of(where / "limited"):
+        wait_for(f"the end of process {pid} of a command over its limit", lambda pid=pid: not alive(pid))
+
+
+def operations(agent):
+    agent.command("operations", "stop")
+    equal(agent.command_json("status")["overall_status"] != "unknown", True, "status while stopped")
+    equal(agent.get("/operations/status").json["operations_running"], False, "operations_running")
+    _, said = agent.command("actions", "run", "run_command", "hello", code=1)
+    expect("stop" in said, f"an action while stopped: {said}")
+    expect(agent.command_json("decisions")["decisions"], "the refusal is no decision")
+    agent.command("operations", "start")
+    equal(agent.get("/operations/status").json["operations_running"], True, "operations_running")
+    equal(run_action(agent, "hello")["state"], "succeeded", "an action after the start")
+
+
+def roles(agent):
+    wanted = {"action_type": "run_command", "target_component": "hello", "dry_run": True}
+    bearer = lambda token: {"Authorization": f"Bearer {token}"}
+    for path, headers, status in (("/health/status", {}, 200), ("/health/status", bearer("wrong-secret-0123456789"), 401),
+                                  ("/health/status", bearer(VIEWER), 200), ("/operations/audit", {}, 401),
+                                  ("/operations/audit", bearer(VIEWER), 403), ("/operations/audit", bearer(OPERATOR), 200)):
+        equal(agent.tcp("GET", path, headers=headers).status, status, f"GET {path} with {headers}")
+    for headers, status in (({}, 401), (bearer("wrong-secret-0123456789"), 401), (bearer(VIEWER), 403), (bearer(OPERATOR), 202)):
+        answer = agent.tcp("POST", "/operations/actions", wanted, headers)
+        equal(answer.status, status, f"POST with {headers}: {answer.body}")
+        expect(status == 202 or answer.json["error"]["message"], "no message")
+    equal(agent.tcp("POST", "/-/reload", headers=bearer(OPERATOR)).status, 403, "an operator's reload")
+    equal(agent.tcp("GET", "/health/status", headers={"Host": "evil.example"}).status >= 400, True, "a foreign Host")
+    who = {record["who"] for record in agent.command_json("audit")["records"]}
+    expect("token hands" in who, f"who in the audit: {who}")
+    text = agent.get("/metrics").body + agent.log + json.dumps(agent.command_json("audit"))
+    expect(VIEWER not in text and OPERATOR not in text, "a secret is shown")
+
+
+def reload(agent, where):
+    good = agent.file.read_text()
+    agent.file.write_text(good + '[[command]]\nname = "added"\nargv = ["/bin/true"]\n')
+    agent.signal(signal.SIGHUP)
+    wait_for("the reload", lambda: agent.metric("nexus_config_last_reload_successful") == 1.0)
+    equal(run_action(agent, "added")["state"], "succeeded", "a command that a reload added")
+    agent.file.write_text(good + "[operations]\nmode = \"act\"\nunknown_key = 1\n")
+    agent.signal(signal.SIGHUP)
+    wait_for("the refused reload", lambda: agent.metric("nexus_config_last_reload_successful") == 0.0)
+    expect("unknown_key" in agent.log, "the log does not name the bad key")
+    _, said = agent.command("reload", code=1)
+    expect(f"{agent.file}:" in said and "unknown_key" in said, f"reload says {said}")
+    equal(run_action(agent, "added")["state"], "succeeded", "the old configuration after a refused reload")
+    agent.file.write_text(good)
+    agent.command("reload")
+    agent.command("actions", "run", "run_command", "added", code=1)
+    wait_for("the good reload", lambda: agent.metric("nexus_config_last_reload_successful") == 1.0)
+    expect(where.exists(), "the directory of the test")
+
+
+def second_agent(agent):
+    second = Agent(BINARY, agent.directory, name="second")
+    second.data = agent.data
+    second.configure("")
+    code, said = second.refused()
+    equal(code, 1, f"exit code of a second agent: {said}")
+    expect("another nexus-agent uses this data directory" in said, said)
+    third = Agent(BINARY, agent.directory, name="third")
+    third.listen = [f"127.0.0.1:{agent.port}"]
+    third.configure("")
+    code, said = third.refused()
+    equal(code, 1, f"exit code with a port in use: {said}")
+    expect(str(agent.port) in said and "in use" in said, f"a port in use: {said}")
+    fourth = Agent(BINARY, agent.directory, name="fourth")
+    fourth.listen = [f"unix:{agent.socket}"]
+    fourth.configure("")
+    code, said = fourth.refused()
+    equal(code, 1, f"exit code with a socket in use: {said}")
+    equal(agent.get("/-/ready").status, 200, "the first agent after others tried")
+
+
+def command_without_agent(where):
+    lonely = Agent(BINARY, where, name="lonely")
+    _, said = lonely.command("status", code=1)
+    expect(str(lonely.socket) in said, said)
+
+
+def check_and_collect(where):
+    agent = Agent(BINARY, where, configuration(where), name="checked")
+    out, _ = agent.command("check", "config", agent.file)
+    expect("valid" in out, out)
+    agent.file.write_text('[agent]\nlog_level = "loud"\n[nonsense]\n')
+    _, said = agent.command("check", "config", agent.file, code=1)
+    expect(f"{agent.file}:2:" in said and f"{agent.file}:3:" in said and "2 problems" in said, said)
+    agent.command("check", "config", "--no-such-flag", code=2)
+    agent.command("check", "config", "--set", "no-equals-sign", code=2)
+    agent.command("check", "config", where / "missing.toml", code=1)
+    out, _ = agent.command("collect", "--once", "--collector", "loadavg")
+    expect("node_load1 " in out and "node_memory" not in out, out[:300])
+    out, _ = agent.command("collect", "--once")
+    expect(out.count("\n# TYPE node_") > 100, "collect --once prints too little")
+    _, said = agent.command("collect", "--once", "--collector", "nothing", code=2)
+    expect("nothing" in said, said)
+
+
+def stop_and_crash(where):
+    """SIGTERM, and kill -9 in the middle of a command that must not be repeated."""
+    agent = Agent(BINARY, where, configuration(where), name="crash")
+    left = []
+    try:
+        agent.start()
+        action = agent.command_json("actions", "run", "run_command", "endless")
+        left = processes_of(where / "endless")
+        wait_for("the action being journaled as running",
+                 lambda: agent.command_json("actions", "show", action["id"])["state"] == "running")
+        agent.kill()
+        agent.start()
+        found = final(agent, action)
+        equal(found["state"], "interrupted", f"the action after a crash: {found['outcome']}")
+        expect("interrupted" in found["outcome"]["result"], found["outcome"]["result"])
+        equal(agent.get("/operations/actions").json["in_progress"], [], "in progress after a crash")
+        equal((where / "endless.runs").read_text(), "run\n", "runs of the command")
+        for pid in left:
+            wait_for(f"the end of process {pid} of an agent that was killed", lambda pid=pid: not alive(pid), 15)
+        expect(agent.stop() < 15, "the stop took long")
+        expect("stopped" in agent.log, "the log does not say that it stopped")
+        expect(not agent.socket.exists(), "the socket is left behind")
+        agent.start()
+        equal(final(agent, action)["state"], "interrupted", "the action after another restart")
+        agent.stop()
+    finally:
+        agent.close()
+        for pid in left:
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def main():
+    with directory() as where:
+        agent = Agent(BINARY, where, configuration(where, '[guardrails]\nmax_actions_per_hour_per_target = 1000\n'))
+        try:
+            agent.start()
+            run_tests([
+                ("reads", lambda: reads(agent)),
+                ("reference", lambda: reference(agent)),
+                ("queries", lambda: queries(agent)),
+                ("actions", lambda: actions(agent)),
+                ("time limit", lambda: time_limit(agent, where)),
+                ("operations", lambda: operations(agent)),
+                ("roles", lambda: roles(agent)),
+                ("reload", lambda: reload(agent, where)),
+                ("second agent", lambda: second_agent(agent)),
+                ("stop", lambda: expect(agent.stop() < 15, "the stop took long")),
+                ("no agent", lambda: command_without_agent(where)),
+                ("check and collect", lambda: check_and_collect(where)),
+                ("crash", lambda: stop_and_crash(where)),
+            ])
+        finally:
+            agent.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Prometheus scrapes a real agent; promtool and node_exporter judge its metrics; both PromQL engines agree.
+
+    prometheus.py NEXUS_AGENT
+"""
+import contextlib
+import http.client
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.parse
+
+from harness import Agent, Failure, directory, equal, expect, free_port, request, run_tests, wait_for
+
+BINARY = sys.argv[1]
+COLLECTORS = ("cpu", "diskstats", "filefd", "filesystem", "loadavg", "meminfo", "netdev", "pressure", "processes", "sockstat",
+              "stat", "time", "uname", "vmstat")
+CONSTANT = ("node_memory_MemTotal_bytes", "node_boot_time_seconds", "count(node_cpu_seconds_total)", "node_filefd_maximum",
+            "sum by (mode) (node_cpu_seconds_total * 0 + 2)", "node_uname_info", "node_processes_max_processes / 2",
+            "count by (fstype) (node_filesystem_size_bytes)", "node_memory_MemTotal_bytes > 1e30",
+            "max(node_network_mtu_bytes) or vector(7)", "-node_memory_SwapTotal_bytes ^ 2")
+
+
+def program(name):
+    path = shutil.which(name)
+    expect(path, f"{name} is not installed")
+    return path
+
+
+@contextlib.contextmanager
+def running(*words):
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def get(port, path):
+    return request(http.client.HTTPConnection("127.0.0.1", port, timeout=60), "GET", path)
+
+
+def answers(port, path):
+    def probe():
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return get(port, path).status == 200
+    return probe
+
+
+def ask(port, expression):
+    answer = get(port, "/api/v1/query?query=" + urllib.parse.quote(expression))
+    equal(answer.status, 200, f"status of {expression}: {answer.body}")
+    return answer.json["data"]["result"]
+
+
+def vector(result):
+    """Labels without those of the scrape -> value."""
+    rows = {}
+    for series in result:
+        labels = {key: value for key, value in series["metric"].items() if key not in ("job", "instance")}
+        rows[json.dumps(labels, sort_keys=True)] = float(series["value"][1])
+    return rows
+
+
+def complaints(text):
+    """Metric -> what promtool says of it; a parse error is a failure."""
+    ran = subprocess.run([program("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)
+    said = ran.stdout + ran.stderr
+    expect(ran.returncode in (0, 3), f"promtool cannot parse the metrics: {said}")
+    found = set()
+    for line in said.splitlines():
+        name, _, what = line.partition(" ")
+        found.add((name, what))
+    return found
+
+
+def types(text):
+    return dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+
+
+def scraped(port):
+    """Prometheus took the agent's page whole."""
+    wait_for("up{job=\"agent\"} == 1", lambda: [s for s in ask(port, 'up{job="agent"}') if s["value"][1] == "1"])
+    target = get(port, "/api/v1/targets").json["data"]["activeTargets"][0]
+    equal((target["health"], target["lastError"]), ("up", ""), "the target")
+    samples = float(wait_for("scrape_samples_scraped", lambda: ask(port, "scrape_samples_scraped"))[0]["value"][1])
+    expect(samples > 300, f"{samples} samples")
+    after = float(ask(port, "scrape_samples_post_metric_relabeling")[0]["value"][1])
+    equal(after, samples, "samples kept")
+
+
+def linted(agent, exporter):
+    ours = complaints(agent.get("/metrics").body)
+    theirs = {what for _, what in complaints(get(exporter, "/metrics").body)}
+    bad = sorted(f"{name} {what}" for name, what in ours
+                 if not (name.startswith(("node_", "process_")) and what in theirs))
+    expect(not bad, "promtool complains: " + "; ".join(bad))
+
+
+def names_and_types(agent, exporter):
+    """Each node_* family of ours is one that node_exporter has on this host, of the same type."""
+    ours = types(agent.get("/metrics").body)
+    theirs = types(get(exporter, "/metrics").body)
+    families = {name: kind for name, kind in ours.items()
+                if name.startswith("node_") and not name.startswith(("node_scrape_", "node_systemd_"))}
+    expect(len(families) > 150, f"only {len(families)} node_* families")
+    wrong = sorted(f"{name} {kind} (node_exporter: {theirs.get(name, 'not there')})" for name, kind in families.items()
+                   if theirs.get(name) != kind)
+    expect(not wrong, "; ".join(wrong))
+    missing = sorted(name for name in theirs if name.startswith("node_") and name not in ours
+                     and not name.startswith(("node_exporter_", "node_scrape_")))
+    expect(not missing, "node_exporter has and the agent has not: " + ", ".join(missing))
+
+
+def same_answers(agent, port):
+    for expression in CONSTANT:
+        try:
+            ours, theirs = vector(agent.query(expression)), vector(ask(port, expression))
+        except Failure as failure:
+            raise Failure(f"{expression}: {failure}") from failure
+        equal(ours, theirs, expression)
+    expect(vector(agent.query(CONSTANT[0])), "an empty answer proves nothing")
+
+
+def main():
+    with directory() as where, contextlib.ExitStack() as stack:
+        agent = Agent(BINARY, where)
+        stack.callback(agent.close)
+        agent.start()
+        exporter = free_port()
+        flags = [f"--collector.{name}" for name in COLLECTORS]
+        stack.enter_context(running(program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{exporter}",
+                                    "--web.disable-exporter-metrics", "--collector.disable-defaults", *flags))
+        port = free_port()
+        file = where / "prometheus.yml"
+        file.write_text("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n"
+                        f"  - job_name: agent\n    static_configs: [{{targets: ['127.0.0.1:{agent.port}']}}]\n")
+        stack.enter_context(running(program("prometheus"), f"--config.file={file}", f"--storage.tsdb.path={where}/prometheus",
+                                    f"--web.listen-address=127.0.0.1:{port}", "--log.level=error"))
+        wait_for("node_exporter's answer", answers(exporter, "/metrics"))
+        wait_for("Prometheus's answer", answers(port, "/-/ready"))
+        run_tests([("scraped", lambda: scraped(port)), ("promtool", lambda: linted(agent, exporter)),
+                   ("names and types", lambda: names_and_types(agent, exporter)),
+                   ("same answers", lambda: same_answers(agent, port))])
+
+
+if __name__ == "__main__":
+    main()
