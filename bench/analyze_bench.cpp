@@ -6,7 +6,11 @@
 
 #include "analyze/anomaly/random.hpp"
 #include "nexus/analyze/anomaly.hpp"
+#include "nexus/analyze/book.hpp"
 #include "nexus/analyze/forecast.hpp"
+#include "nexus/base/clock.hpp"
+#include "nexus/knowledge/history.hpp"
+#include "nexus/knowledge/state.hpp"
 
 namespace {
 
@@ -60,5 +64,135 @@ void t_quantile(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(student_t_quantile(0.975, 3598));
 }
 BENCHMARK(t_quantile);
+
+/// 150 series of vitals with six hours at one second, and a book.
+struct Host {
+  static constexpr std::size_t kSeries = 150;
+
+  Host() {
+    using nexus::knowledge::Labels;
+    Random random(3);
+    std::vector<nexus::knowledge::SeriesId> ids;
+    nexus::config::VitalConfig vital;
+    vital.name = "v";
+    vital.warning = 80;
+    vital.critical = 95;
+    vital.minimum = 0;
+    vital.maximum = 100;
+    snapshot.definitions = std::make_shared<std::vector<nexus::config::VitalConfig>>(1, vital);
+    for (std::size_t i = 0; i < kSeries; ++i) {
+      const Labels labels("v", {{"i", std::to_string(i)}});
+      ids.push_back(registry.intern(labels).value());
+      snapshot.values.push_back({ids.back(), labels, 50, clock.wall(), 0, std::nullopt});
+    }
+    std::vector<double> values(kSeries);
+    for (int second = 0; second < 6 * 3600; ++second) {
+      clock.advance(std::chrono::seconds(1));
+      for (double& v : values) v = std::round(1000 * (40 + 20 * random.uniform())) / 1000;
+      history.append({1, nexus::base::to_unix_millis(clock.wall()), ids, values});
+    }
+    book = *nexus::analyze::Book::open(clock, *db, self);
+  }
+  void advance(std::chrono::seconds by) {
+    clock.advance(by);
+    snapshot.time = clock.wall();
+    for (auto& value : snapshot.values) value.time = clock.wall();
+  }
+
+  nexus::base::ManualClock clock;
+  nexus::knowledge::SelfMetrics self;
+  std::unique_ptr<nexus::knowledge::StateDb> db = *nexus::knowledge::StateDb::open(":memory:");
+  nexus::knowledge::SeriesRegistry registry{1000};
+  nexus::knowledge::History history{registry, {}};
+  std::unique_ptr<Book> book;
+  VitalsSnapshot snapshot;
+};
+
+void forecaster_tick_150_series(benchmark::State& state) {
+  Host host;
+  Forecaster forecaster(host.clock, host.history, *host.book, host.self);
+  for (auto _ : state) {
+    state.PauseTiming();
+    host.advance(std::chrono::seconds(15));
+    state.ResumeTiming();
+    forecaster.tick(host.snapshot);
+  }
+}
+BENCHMARK(forecaster_tick_150_series)->Unit(benchmark::kMillisecond)->Iterations(20);
+
+void detector_tick_150_series(benchmark::State& state) {
+  Host host;
+  AnomalyDetector detector(host.clock, host.history, *host.book, host.self);
+  detector.configure({});
+  for (std::size_t i = 0; i < 60; ++i) {  // until every model is trained
+    host.advance(std::chrono::seconds(5));
+    detector.tick(host.snapshot);
+  }
+  for (auto _ : state) {
+    state.PauseTiming();
+    host.advance(std::chrono::seconds(5));
+    state.ResumeTiming();
+    detector.tick(host.snapshot);
+  }
+}
+BENCHMARK(detector_tick_150_series)->Unit(benchmark::kMicrosecond)->Iterations(200);
+
+std::vector<Observation> observations(std::size_t count) {
+  std::vector<Observation> all(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    all[i].name = "disk_usage_percent";
+    all[i].labels = {{"mountpoint", "/srv/" + std::to_string(i)}};
+    all[i].subject = "/srv/" + std::to_string(i);
+  }
+  return all;
+}
+
+struct Pages {
+  nexus::base::ManualClock clock;
+  nexus::knowledge::SelfMetrics self;
+  std::unique_ptr<nexus::knowledge::StateDb> db = *nexus::knowledge::StateDb::open(":memory:");
+  std::unique_ptr<Book> book = *nexus::analyze::Book::open(clock, *db, self);
+};
+
+void book_observe(benchmark::State& state) {
+  Pages pages;
+  const auto seen = observations(static_cast<std::size_t>(state.range(0)));
+  for (auto _ : state) {
+    pages.book->observe("rule", seen);
+    pages.book->tick();
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(book_observe)->Arg(100)->Arg(10'000)->Unit(benchmark::kMicrosecond);
+
+void book_snapshot(benchmark::State& state) {
+  Pages pages;
+  const auto seen = observations(static_cast<std::size_t>(state.range(0)));
+  for (auto _ : state) {
+    state.PauseTiming();
+    pages.book->observe("rule", seen);
+    state.ResumeTiming();
+    benchmark::DoNotOptimize(pages.book->snapshot());
+  }
+}
+BENCHMARK(book_snapshot)->Arg(100)->Arg(10'000)->Unit(benchmark::kMicrosecond);
+
+/// From the report of an event to the listener, with 10,000 other findings in the book.
+void book_report_to_listener(benchmark::State& state) {
+  Pages pages;
+  pages.book->observe("rule", observations(9'990));
+  std::uint64_t heard = 0;
+  pages.book->subscribe([&](const Finding&) { ++heard; });
+  Observation event;
+  event.name = "service_failed";
+  event.labels = {{"service", "web.service"}};
+  const std::string print = fingerprint(event.kind, event.name, event.labels);
+  for (auto _ : state) {
+    pages.book->report("service:web.service", event);
+    pages.book->clear("service:web.service", print);
+  }
+  state.counters["heard"] = static_cast<double>(heard);
+}
+BENCHMARK(book_report_to_listener)->Unit(benchmark::kMicrosecond)->Iterations(2000);
 
 }  // namespace

@@ -71,6 +71,7 @@ knowledge::ServiceEvent to_event(const drivers::UnitEvent& event) {
   out.detail = event.status.sub_state + "/" + event.status.result;
   out.instance = event.status.invocation_id;
   out.pid = event.status.main_pid;
+  out.restarts_itself = !event.status.restart.empty() && event.status.restart != "no";
   out.time = event.status.state_change;
   out.received = event.received;
   return out;
@@ -161,6 +162,7 @@ struct Agent::Impl {
   std::atomic<bool> vitals_stand{false};
   std::atomic<bool> stopping{false};
   bool running = false;
+  std::atomic<std::size_t> abandoned{0};  // collector threads that hung and were left behind
   const WallTime started;
   const SteadyTime started_steady;
 };
@@ -199,7 +201,10 @@ Status Agent::Impl::open_collectors() {
     const std::lock_guard guard(scheduler_mutex);
     fresh.swap(scheduler);
   }
-  if (fresh) fresh->stop();
+  if (fresh) {
+    fresh->stop();
+    abandoned += fresh->abandoned();
+  }
   if (running) collectors()->start();
   return {};
 }
@@ -337,7 +342,10 @@ void Agent::Impl::stop() {
   if (plan_loop) plan_loop->stop();
   if (executor) executor->stop(kActionGrace);
   if (analyze_loop) analyze_loop->stop();
-  if (scheduler) collectors()->stop();
+  if (scheduler) {
+    collectors()->stop();
+    abandoned += collectors()->abandoned();
+  }
   ingest.stop();
   if (book) book->tick();
 }
@@ -414,6 +422,8 @@ bool Agent::healthy(std::string& why) const {
          (!impl_->plan_loop || check_loop("plan", impl_->plan_loop->last_turn())) &&
          (!impl_->server || check_loop("serve", impl_->server->last_turn()));
 }
+
+bool Agent::left_threads_behind() const { return impl_->abandoned > 0; }
 
 std::vector<std::string> Agent::addresses() const {
   return impl_->server ? impl_->server->addresses() : std::vector<std::string>();

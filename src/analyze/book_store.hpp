@@ -2,7 +2,9 @@
 //
 // One row a finding, labels and annotations as JSON objects; a row that cannot be read is skipped
 // and counted, never fatal. `alive` is when the book last wrote, to the minute: how long the agent
-// was away is measured from it. Thread safety: as StateDb.
+// was away is measured from it.
+//
+// Thread safety: as StateDb.
 #pragma once
 
 #include <optional>

@@ -1,8 +1,9 @@
 // Cadence: whether it is time again, for work that is offered more often than it is due.
 //
 // Keeps to a grid; a caller that comes a little early (its own timer jitters) is let through, one
-// that comes late does not make the next turn come sooner than half an interval. Thread safety: one
-// thread.
+// that comes late does not make the next turn come sooner than half an interval.
+//
+// Thread safety: one thread.
 #pragma once
 
 #include <algorithm>

@@ -14,6 +14,10 @@ using knowledge::ServiceEvent;
 constexpr std::string_view kSource = "service:";
 constexpr Millis kUnstableFor{5 * 60'000};  // one restart by itself is told for so long
 
+// A service that its manager starts again passes through `failed` for a moment on its way to auto-restart. Only when it
+// stays there has the manager given up, and the failure is ours.
+constexpr Millis kManagerGivesUpAfter{2000};
+
 enum class Verdict { kFailed, kUnstable, kActive, kStopped, kUndecided };
 
 /// "failed/exit-code": sub-state and result.
@@ -56,6 +60,7 @@ Observation observe(const ServiceEvent& event, bool failed) {
   seen.severity = failed ? Severity::kCritical : Severity::kWarning;
   seen.subject = event.service;
   seen.labels = labels_of(event);
+  if (failed && event.restarts_itself) seen.pending = kManagerGivesUpAfter;
   seen.keep_firing_for = failed ? Millis(0) : kUnstableFor;
   seen.received = event.received;
   seen.evidence.source = event.kind;
@@ -101,6 +106,7 @@ void Services::on_event(const ServiceEvent& event) {
       impl_->book.report(source, observe(event, true));
       return;
     case Verdict::kUnstable:
+      impl_->clear(event, kFailedName);
       impl_->book.report(source, observe(event, false));
       return;
     case Verdict::kActive:

@@ -188,7 +188,7 @@ Result<Message> request(sd_bus* bus, const std::string& path, const char* interf
 }
 
 Result<Message> call(sd_bus* bus, sd_bus_message* message, std::string_view what, Millis limit) {
-  sd_bus_error error = SD_BUS_ERROR_NULL;
+  sd_bus_error error{};
   sd_bus_message* reply = nullptr;
   const auto micros = static_cast<std::uint64_t>(std::chrono::microseconds(limit).count());
   const int r = sd_bus_call(bus, message, micros, &error, &reply);

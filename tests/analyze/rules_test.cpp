@@ -220,7 +220,7 @@ TEST_CASE("a rule that cannot be evaluated is shown; it resolves nothing and sto
   CHECK(world.find("twice", "the same")->state == FindingState::kFiring);
 }
 
-TEST_CASE("elements with the same labels: the first counts, the status says it") {
+TEST_CASE("elements with the same labels: one counts, the status says it") {
   RulesWorld world;
   world.sample(Labels("one", {}), 1);
   world.sample(Labels("two", {}), 2);

@@ -92,6 +92,25 @@ TEST_CASE("a service that restarts by itself is unstable for five minutes") {
   CHECK(world.find("service_unstable")->state == FindingState::kResolved);
 }
 
+TEST_CASE("a service that its manager restarts has failed only when the manager gives up") {
+  World world;
+  Services services(*world.book);
+  auto failed = event("web.service", "failed", "failed/signal");
+  failed.restarts_itself = true;
+  auto again = event("web.service", "activating", "auto-restart/signal");
+  again.restarts_itself = true;
+  services.on_event(failed);
+  CHECK(world.find("service_failed")->state == FindingState::kPending);
+  services.on_event(again);
+  world.clock.advance(5s);
+  world.book->tick();
+  CHECK(world.heard == std::vector<std::string>{"service_unstable firing"});
+  services.on_event(failed);
+  world.clock.advance(2s);
+  world.book->tick();
+  CHECK(world.heard == std::vector<std::string>{"service_unstable firing", "service_failed firing"});
+}
+
 TEST_CASE("services that are not watched any more, known or from before a restart, are cleared") {
   World world;
   {

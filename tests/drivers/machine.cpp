@@ -3,12 +3,18 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <cstdlib>
 #include <fstream>
 
 #include "nexus/host/subprocess.hpp"
 
 namespace nexus::drivers::testing {
 namespace {
+
+void require_testbed() {
+  INFO("this test changes systemd: run it in a machine of tests/testbed");
+  REQUIRE(std::getenv("NEXUS_TESTBED") != nullptr);
+}
 
 std::string unit_file(const std::string& name) {
   return "/run/systemd/system/" + name;
@@ -23,6 +29,7 @@ Result<host::Exit> run_systemctl(std::vector<std::string> arguments) {
 }  // namespace
 
 void systemctl(std::vector<std::string> arguments) {
+  require_testbed();
   const auto exit = run_systemctl(std::move(arguments));
   if (!exit) FAIL(exit.error().message());
   INFO(exit->output);
@@ -43,6 +50,7 @@ TestUnit::~TestUnit() {
 }
 
 void TestUnit::rewrite(const std::string& text) const {
+  require_testbed();
   {
     std::ofstream out(unit_file(name_));
     out << text;

@@ -66,7 +66,7 @@ TEST_CASE("what was being verified is verified further, and not done again") {
   before.configure();
   before.executor->start();
   auto action = before.action("touch");
-  action.verify = config::VerifyConfig{.expr = {"web_up == 1", {}}, .within = 1min};
+  action.verify = config::VerifyConfig{.expr = {"web_up == 1", {}}, .within = 10min};
   REQUIRE(before.executor->submit(action));
   before.until(action.id, ActionState::kVerifying);
   std::filesystem::remove(mark);
@@ -96,7 +96,7 @@ TEST_CASE("stopping in an orderly way during verification leaves it to the next 
   Bench before(clock, directory.file("state.db"));
   before.executor->start();
   auto action = before.action("true");
-  action.verify = config::VerifyConfig{.expr = {"web_up == 1", {}}, .within = 1min};
+  action.verify = config::VerifyConfig{.expr = {"web_up == 1", {}}, .within = 10min};
   REQUIRE(before.executor->submit(action));
   before.until(action.id, ActionState::kVerifying);
   before.executor->stop(0ms);

@@ -34,6 +34,8 @@ class Agent {
   [[nodiscard]] bool healthy(std::string& why) const;
   [[nodiscard]] std::vector<std::string> addresses() const;
   [[nodiscard]] std::string data_dir() const;
+  /// After stop(): whether a collector hangs in the kernel still. Its thread uses the agent: leave by _Exit, destroy nothing.
+  [[nodiscard]] bool left_threads_behind() const;
 
  private:
   struct Impl;

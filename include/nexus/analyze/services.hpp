@@ -7,6 +7,9 @@
 // auto-restart) is "service_unstable" (warning), until five minutes have passed without it. The
 // first event of a service that has failed already is a finding as well.
 //
+// A service that its manager restarts passes through `failed` on its way to auto-restart: it is
+// "service_failed" only when it stays there for two seconds, that is when the manager has given up.
+//
 // Each service is a source of its own in the book: "service:NAME".
 //
 // Thread safety: on_event() from any thread (events of one service from one at a time); it does not

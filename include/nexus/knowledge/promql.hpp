@@ -1,11 +1,12 @@
-// PromQL over a Queryable, with the semantics of Prometheus 3: look-back 5 min, left-open ranges, stale markers,
-// extrapolation of rate and increase, vector matching, IEEE arithmetic.
+// PromQL over a Queryable, with the semantics of Prometheus 3: look-back 5 min, left-open ranges,
+// stale markers, extrapolation of rate and increase, vector matching, IEEE arithmetic.
 //
-// Query is an immutable parsed expression, checked for types; parsing errors name the position (line:column, from 1).
-// What is not yet built is a parse error that says so, never a wrong number. Queries are bounded: 64 KiB of text, 200
-// levels of nesting, Limits::max_samples samples touched, and Limits::cancelled is asked every 65,536 of them.
-// Errors of an evaluation: kInvalidArgument (times, steps), kConflict (duplicate series, many-to-many matches),
-// kExhausted (max_samples), kCancelled.
+// Query is an immutable parsed expression, checked for types; parsing errors name the position
+// (line:column, from 1). What is not yet built is a parse error that says so, never a wrong number.
+// Queries are bounded: 64 KiB of text, 200 levels of nesting, Limits::max_samples samples touched,
+// and Limits::cancelled is asked every 65,536 of them. Errors of an evaluation: kInvalidArgument
+// (times, steps), kConflict (duplicate series, many-to-many matches), kExhausted (max_samples),
+// kCancelled.
 //
 // Thread safety: Query is immutable and may be evaluated by several threads at once.
 #pragma once
@@ -27,7 +28,8 @@ namespace nexus::knowledge::promql {
 struct Node;  // the syntax tree, src/knowledge/promql/ast.hpp
 
 enum class ValueType { kScalar, kVector, kMatrix, kString };
-[[nodiscard]] std::string_view to_string(ValueType type) noexcept;  // scalar vector matrix string, as the HTTP API says
+[[nodiscard]] std::string_view to_string(
+    ValueType type) noexcept;  // scalar vector matrix string, as the HTTP API says
 
 struct VectorElement {
   Labels labels;
@@ -67,22 +69,25 @@ class Query {
   /// The canonical form, as Prometheus's format_query prints short expressions.
   [[nodiscard]] std::string to_string() const;
 
-  [[nodiscard]] Result<Value> instant(const Queryable& data, std::int64_t time, const Limits& limits = {}) const;
+  [[nodiscard]] Result<Value> instant(const Queryable& data, std::int64_t time,
+                                      const Limits& limits = {}) const;
   /// `step` in milliseconds, > 0. Scalars become a series without labels. At most 11,000 steps.
-  [[nodiscard]] Result<Matrix> range(const Queryable& data, std::int64_t start, std::int64_t end, std::int64_t step,
-                                     const Limits& limits = {}) const;
+  [[nodiscard]] Result<Matrix> range(const Queryable& data, std::int64_t start, std::int64_t end,
+                                     std::int64_t step, const Limits& limits = {}) const;
 
  private:
-  Query(std::string text, std::shared_ptr<const Node> root) : text_(std::move(text)), root_(std::move(root)) {}
+  Query(std::string text, std::shared_ptr<const Node> root)
+      : text_(std::move(text)), root_(std::move(root)) {}
   std::string text_;
   std::shared_ptr<const Node> root_;
 };
 
-/// A series selector without range or offset, e.g. `service_failed{unit=~"web.*"}`: its matchers, __name__ included.
+/// A series selector without range or offset, e.g. `service_failed{unit=~"web.*"}`: its matchers,
+/// __name__ included.
 [[nodiscard]] Result<std::vector<Matcher>> parse_selector(std::string_view text);
 
-/// True as `verify` and conditions understand it: a non-empty vector with any non-zero value, or a non-zero scalar.
-/// NaN is not true: it says that nothing is known.
+/// True as `verify` and conditions understand it: a non-empty vector with any non-zero value, or a
+/// non-zero scalar. NaN is not true: it says that nothing is known.
 [[nodiscard]] bool is_true(const Value& value) noexcept;
 
 }  // namespace nexus::knowledge::promql

@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 
 #include "agent/commands.hpp"
 #include "agent/config_flags.hpp"
@@ -96,6 +97,7 @@ int run(const ConfigFlags& flags) {
   sd_notify(0, "STOPPING=1");
   (*agent)->stop();
   log::info("agent", "stopped");
+  if ((*agent)->left_threads_behind()) std::_Exit(0);
   return 0;
 }
 

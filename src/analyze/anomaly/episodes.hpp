@@ -1,5 +1,7 @@
 // The list of anomalies: one entry an episode, however long it lasts; newest first, bounded by
-// number and age. Thread safety: one thread.
+// number and age.
+//
+// Thread safety: one thread.
 #pragma once
 
 #include <cstdint>

@@ -3,7 +3,9 @@
 //
 // The level is an exponentially weighted mean with a time constant of one minute, by the times of
 // the samples, so that training on every sample and scoring every few seconds see the same thing.
-// After a gap it starts again. Thread safety: one thread.
+// After a gap it starts again.
+//
+// Thread safety: one thread.
 #pragma once
 
 #include <algorithm>

@@ -5,8 +5,7 @@
 // only when its decision function is negative and besides
 //   - its score lies below the lowest score of the training rows by kMargin, or
 //   - it lies outside the training range of a feature by a quarter of that range (a forest cannot
-//   tell a value just
-//     beyond its range from one far beyond);
+//     tell a value just beyond its range from one far beyond);
 // and the distance matters in practice: at least 2 % of the vital's natural range or, without one,
 // 5 % of its size. A series that was constant is never strange: it has no range to compare with.
 //

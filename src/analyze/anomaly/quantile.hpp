@@ -1,5 +1,7 @@
 // The quantile of a sample as numpy.percentile has it: linear between the two nearest order
-// statistics. Thread safety: pure function.
+// statistics.
+//
+// Thread safety: pure function.
 #pragma once
 
 #include <algorithm>

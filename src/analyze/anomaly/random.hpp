@@ -2,7 +2,9 @@
 // OOPSLA 2014).
 //
 // The standard's engines are portable but its distributions are not; a forest must be the same
-// everywhere for a seed. Thread safety: one thread.
+// everywhere for a seed.
+//
+// Thread safety: one thread.
 #pragma once
 
 #include <cstdint>

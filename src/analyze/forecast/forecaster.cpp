@@ -89,7 +89,8 @@ struct Forecaster::Impl {
   };
 
   void forecast(const VitalsSnapshot& vitals, Result& result);
-  Track track_of(const VitalsSnapshot& vitals, const VitalValue& value, Millis window);
+  Track track_of(const VitalsSnapshot& vitals, const VitalValue& value,
+                 const config::ForecastSection& settings);
   void publish(std::shared_ptr<const Result> result) {
     const std::lock_guard guard(mutex);
     last = std::move(result);
@@ -110,7 +111,7 @@ struct Forecaster::Impl {
 };
 
 Track Forecaster::Impl::track_of(const VitalsSnapshot& vitals, const VitalValue& value,
-                                 Millis window) {
+                                 const config::ForecastSection& settings) {
   static const std::string kName(knowledge::kMetricName);
   Track track;
   track.vital = (*vitals.definitions)[value.vital];
@@ -118,12 +119,12 @@ Track Forecaster::Impl::track_of(const VitalsSnapshot& vitals, const VitalValue&
   track.current = value.value;
   const std::int64_t end = base::to_unix_millis(value.time);
   column.clear();
-  data.read(value.series, end - window.count(), end, column);
+  data.read(value.series, end - settings.window.count(), end, column);
   clean(column);
   track.samples = column.size();
   if (column.size() == 0) return track;
   track.covered_seconds = static_cast<double>(column.times.back() - column.times.front()) / 1000;
-  fit_track(column.times, column.values, track);
+  fit_track(column.times, column.values, settings.minimum_r_squared, track);
   return track;
 }
 
@@ -133,7 +134,7 @@ void Forecaster::Impl::forecast(const VitalsSnapshot& vitals, Result& result) {
   double count = 0;
   for (const VitalValue& value : vitals.values) {
     if (!(*vitals.definitions)[value.vital].forecast) continue;
-    Track track = track_of(vitals, value, result.section.window);
+    Track track = track_of(vitals, value, result.section);
     Prediction prediction = predict(track, result.section.horizon, result.section);
     if (const auto severity = credible_crossing(track, prediction, result.section)) {
       seen.push_back(observe(track, prediction, *severity, result.section.interval));

@@ -75,10 +75,10 @@ std::string risk_of(const Track& track, const Prediction& prediction, double hor
 }  // namespace
 
 void fit_track(std::span<const std::int64_t> times_ms, std::span<const double> values,
-               Track& track) {
+               double least_r_squared, Track& track) {
   track.fit = fit_line(times_ms, values);
   track.steady = false;
-  if (!track.fit || track.fit->slope == 0) return;
+  if (!track.fit || track.fit->slope == 0 || track.fit->r_squared < least_r_squared) return;
   const std::size_t third = times_ms.size() / 3;
   track.steady = true;
   for (std::size_t i = 0; i < 3 && track.steady; ++i) {

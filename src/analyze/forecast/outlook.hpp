@@ -23,9 +23,10 @@ struct Track {
   std::optional<LinearFit> fit;
 };
 
-/// Fits the samples; `steady` is found too.
+/// Fits the samples; `steady` is found too, where R squared is at least `least_r_squared`: nobody
+/// asks for it below.
 void fit_track(std::span<const std::int64_t> times_ms, std::span<const double> values,
-               Track& track);
+               double least_r_squared, Track& track);
 
 [[nodiscard]] Prediction predict(const Track& track, Millis horizon,
                                  const config::ForecastSection& section);

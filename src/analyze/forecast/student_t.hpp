@@ -1,7 +1,9 @@
 // Student's t distribution through the regularised incomplete beta function (DLMF 8.17).
 //
 // With v degrees of freedom, P(|T| > t) = I_x(v/2, 1/2) where x = v / (v + t^2) (Abramowitz and
-// Stegun 26.7.1). Thread safety: pure functions.
+// Stegun 26.7.1).
+//
+// Thread safety: pure functions.
 #pragma once
 
 namespace nexus::analyze {

@@ -2,7 +2,9 @@
 //
 // As in Prometheus every element of a vector is an alert, whatever its value; a scalar is one when
 // it is not zero. Labels of the rule replace those of the element; labels and annotations are
-// templates. Thread safety: one thread, but status() any.
+// templates.
+//
+// Thread safety: one thread, but status() any.
 #pragma once
 
 #include <memory>

@@ -100,8 +100,8 @@ void Vitals::evaluate(std::uint32_t index, WallTime now, std::vector<VitalValue>
                    severity_of(vital.definition, element.value)});
   }
   const auto begin = out.begin() + static_cast<std::ptrdiff_t>(first);
-  std::stable_sort(begin, out.end(),
-                   [](const VitalValue& a, const VitalValue& b) { return a.labels < b.labels; });
+  std::sort(begin, out.end(),
+            [](const VitalValue& a, const VitalValue& b) { return a.labels < b.labels; });
   const auto twice = std::unique(begin, out.end(), [](const VitalValue& a, const VitalValue& b) {
     return a.series == b.series;
   });

@@ -2,7 +2,9 @@
 //
 // All samples of a tick go to the ring as one batch of group kVitalsGroup. A series that a vital
 // does not give any more gets one stale marker; a NaN counts as not given; a vital whose evaluation
-// failed keeps its series as they were. Thread safety: one thread, but snapshot() and status() any.
+// failed keeps its series as they were.
+//
+// Thread safety: one thread, but snapshot() and status() any.
 #pragma once
 
 #include <memory>

@@ -43,7 +43,10 @@ void vector_scalar(const Binary& node, Block& vector, const Block& scalar, Side 
 
 Result<Block> with_scalar(const Binary& node, Block vector, const Block& scalar, Side side) {
   vector_scalar(node, vector, scalar, side);
-  if (is_comparison(node.op) && !node.returns_bool) return vector;
+  if (is_comparison(node.op) && !node.returns_bool) {
+    vector.drop_empty_rows();
+    return vector;
+  }
   drop_names(vector);
   if (vector.names_matter) {
     if (Status status = merge_equal_rows(vector, false); !status) {

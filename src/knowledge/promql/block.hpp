@@ -1,12 +1,14 @@
 // Block: the value of an expression at all steps at once; one row a series, one cell a step.
 //
 // Evaluating series by series instead of step by step does what depends on labels (matching,
-// grouping, dropping the name) once a series. A cell without a value holds absent(): the bits of
-// the stale marker, which no arithmetic makes (it quiets the NaN) and which a selector therefore
-// copies as it is. A scalar is a block with one row without labels.
+// grouping, dropping the name) once a series. A cell without a value holds absent(), a NaN of its
+// own that no arithmetic makes. It is a quiet one: the compiler may turn signalling NaNs, such as
+// the stale marker, into quiet ones (g++ 12 does so when it folds `a != b ? a : signalling`). A
+// scalar is a block with one row without labels.
 //
-// Invariants: cells.size() == rows.size() * steps. Rows point to labels that the Queryable or the
-// Evaluator owns. Thread safety: plain values.
+// Invariants: cells.size() == rows.size() * steps. No row of a vector is wholly absent: such a
+// series does not exist. Rows point to labels that the Queryable or the Evaluator owns. Thread
+// safety: plain values.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +22,7 @@
 
 namespace nexus::knowledge::promql {
 
-inline constexpr std::uint64_t kAbsentBits = 0x7ff0000000000002ULL;
+inline constexpr std::uint64_t kAbsentBits = 0x7ff8616273656e74ULL;  // a NaN that spells "absent"
 [[nodiscard]] constexpr double absent() noexcept {
   return std::bit_cast<double>(kAbsentBits);
 }
@@ -29,6 +31,11 @@ inline constexpr std::uint64_t kAbsentBits = 0x7ff0000000000002ULL;
 }
 [[nodiscard]] constexpr bool is_present(double value) noexcept {
   return !is_absent(value);
+}
+
+/// As nexus::knowledge::is_stale_marker, inline: it is asked of every sample.
+[[nodiscard]] constexpr bool is_stale(double value) noexcept {
+  return std::bit_cast<std::uint64_t>(value) == 0x7ff0000000000002ULL;
 }
 
 /// The points in time of a query, in milliseconds. An instant query has one.
@@ -71,6 +78,19 @@ struct Block {
   }
   void drop_last_if_empty() {
     if (std::ranges::none_of(row(rows.size() - 1), is_present)) drop_last();
+  }
+  void drop_empty_rows() {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (std::ranges::none_of(row(i), is_present)) continue;
+      if (kept != i) {
+        rows[kept] = rows[i];
+        std::ranges::copy(row(i), row(kept).begin());
+      }
+      ++kept;
+    }
+    rows.resize(kept);
+    cells.resize(kept * steps);
   }
   [[nodiscard]] std::span<double> row(std::size_t i) { return {cells.data() + i * steps, steps}; }
   [[nodiscard]] std::span<const double> row(std::size_t i) const {

@@ -148,6 +148,7 @@ Result<Block> Evaluator::evaluate_math_function(const Call& node) {
       if (is_present(cells[i])) cells[i] = body(cells[i], scalars[0][i], scalars[1][i]);
     }
   }
+  block->drop_empty_rows();  // clamp() between impossible limits leaves nothing
   return block;
 }
 

@@ -23,7 +23,8 @@ void look_back(const Column& column, const Steps& steps, std::int64_t offset, st
     while (next < column.size() && column.times[next] <= time) ++next;
     if (next == 0 || column.times[next - 1] <= time - lookback) continue;
     const double value = column.values[next - 1];
-    const bool as_time = what == Evaluator::Read::kTimestamps && is_present(value);
+    if (is_stale(value)) continue;
+    const bool as_time = what == Evaluator::Read::kTimestamps;
     out[i] = as_time ? static_cast<double>(column.times[next - 1]) / 1000.0 : value;
   }
 }
@@ -74,7 +75,7 @@ void Evaluator::read_without_stale(SeriesId id, const VectorSelector& selector,
   data_.read(id, steps_.start - selector.offset - range, steps_.last() - selector.offset, column_);
   std::size_t kept = 0;
   for (std::size_t i = 0; i < column_.size(); ++i) {
-    if (is_absent(column_.values[i])) continue;
+    if (is_stale(column_.values[i])) continue;
     column_.times[kept] = column_.times[i];
     column_.values[kept] = column_.values[i];
     ++kept;
@@ -131,6 +132,7 @@ Result<Block> Evaluator::evaluate_range_function(const Call& node) {
     if (!value) return value;
     scalar = std::move(*value);
   }
+  NEXUS_CHECK(selector != nullptr);  // the checker saw to it
   Block block(steps_.count);
   block.names_matter = !names_one_metric(selector->vector);
   std::vector<Window> windows;

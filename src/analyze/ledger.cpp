@@ -1,0 +1,349 @@
+#include "analyze/ledger.hpp"
+
+#include <algorithm>
+
+namespace nexus::analyze {
+namespace {
+
+/// An agent that was away longer forgets `for` timers: nobody looked meanwhile (Prometheus:
+/// for-outage-tolerance).
+constexpr Millis kOutageTolerance{60 * 60'000};
+/// What a restart brought back is not missed for so long: rules need some samples before they can
+/// see it again.
+constexpr Millis kRestoreGrace{60'000};
+
+/// When a stored finding last changed its state.
+WallTime last_transition(const Finding& finding) {
+  if (finding.resolved) return *finding.resolved;
+  return finding.fired.value_or(finding.started);
+}
+
+}  // namespace
+
+Ledger::Ledger(Clock& clock, knowledge::SelfMetrics& self, std::size_t max_findings)
+    : clock_(clock),
+      max_findings_(max_findings),
+      refused_(self.counter("nexus_findings_refused_total",
+                            "Findings refused because the book is full")),
+      fired_(self.counter("nexus_finding_transitions_total", "Transitions of findings",
+                          {{"state", "firing"}})),
+      resolved_(self.counter("nexus_finding_transitions_total", "Transitions of findings",
+                             {{"state", "resolved"}})) {
+  for (const FindingState state :
+       {FindingState::kPending, FindingState::kFiring, FindingState::kResolved}) {
+    for (const Severity severity : {Severity::kInfo, Severity::kWarning, Severity::kCritical}) {
+      gauges_.push_back(
+          self.gauge("nexus_findings", "Findings in the book",
+                     {{"state", to_string(state)}, {"severity", config::to_string(severity)}}));
+      gauges_.back().set(0);
+    }
+  }
+}
+
+void Ledger::count(const Finding& finding, double by) const {
+  gauges_[static_cast<std::size_t>(finding.state) * 3 + static_cast<std::size_t>(finding.severity)]
+      .add(by);
+}
+
+void Ledger::restore(BookStore::Loaded loaded) {
+  const WallTime wall = clock_.wall();
+  const SteadyTime now = clock_.steady();
+  const bool long_away = loaded.alive && wall - *loaded.alive > kOutageTolerance;
+  std::sort(loaded.findings.begin(), loaded.findings.end(), [](const auto& a, const auto& b) {
+    return last_transition(a.finding) < last_transition(b.finding);
+  });
+  for (StoredFinding& stored : loaded.findings) {
+    Finding& finding = stored.finding;
+    const bool old = finding.resolved && wall - *finding.resolved >= Book::kKeepResolved;
+    if (old || (long_away && finding.state == FindingState::kPending) ||
+        entries_.size() >= max_findings_) {
+      dirty_.insert(finding.fingerprint);
+      continue;
+    }
+    auto entry = std::make_unique<Entry>();
+    entry->pending = stored.pending;
+    entry->keep_firing_for = stored.keep_firing_for;
+    // A wall clock that was set back while the agent was down must not lengthen the wait beyond a
+    // whole `for`.
+    entry->since = now - std::max(Millis(0), wall - finding.started);
+    if (finding.resolved) entry->ended = now - std::max(Millis(0), wall - *finding.resolved);
+    entry->restored_until = now + kRestoreGrace;
+    entry->transition = ++transitions_;
+    entry->finding = std::move(finding);
+    if (entry->finding.state == FindingState::kResolved) {
+      resolved_order_.emplace_back(entry->finding.fingerprint, entry->transition);
+    }
+    count(entry->finding, 1);
+    move_to(*entry, stored.source);
+    std::string print = entry->finding.fingerprint;
+    entries_.emplace(std::move(print), std::move(entry));
+  }
+}
+
+void Ledger::move_to(Entry& entry, std::string_view source) {
+  if (entry.source != nullptr && *entry.source == source) return;
+  if (entry.source != nullptr) leave_source(entry);
+  const auto [place, inserted] = sources_.try_emplace(std::string(source));
+  place->second.insert(&entry);
+  entry.source = &place->first;  // keys of a node-based map stay where they are
+}
+
+void Ledger::leave_source(Entry& entry) {
+  const auto place = sources_.find(*entry.source);
+  place->second.erase(&entry);
+  if (place->second.empty()) sources_.erase(place);
+  entry.source = nullptr;
+}
+
+bool Ledger::make_room() {
+  while (entries_.size() >= max_findings_ && !resolved_order_.empty()) {
+    const auto [print, transition] = std::move(resolved_order_.front());
+    resolved_order_.pop_front();
+    const auto found = entries_.find(print);
+    if (found != entries_.end() && found->second->transition == transition) erase(*found->second);
+  }
+  return entries_.size() < max_findings_;
+}
+
+Ledger::Entry* Ledger::enter(const Observation& seen, std::string print) {
+  if (!make_room()) {
+    refused_.add();
+    return nullptr;
+  }
+  auto made = std::make_unique<Entry>();
+  Entry& entry = *made;
+  entry.finding.fingerprint = print;
+  entry.finding.kind = seen.kind;
+  entry.finding.name = seen.name;
+  entry.finding.labels = seen.labels;
+  entry.finding.severity = seen.severity;
+  entries_.emplace(std::move(print), std::move(made));
+  count(entry.finding, 1);
+  begin_episode(entry, seen);
+  return &entry;
+}
+
+void Ledger::begin_episode(Entry& entry, const Observation& seen) {
+  Finding& finding = entry.finding;
+  finding.started = clock_.wall();
+  finding.fired.reset();
+  finding.resolved.reset();
+  finding.received = seen.received == SteadyTime{} ? clock_.steady() : seen.received;
+  entry.since = clock_.steady();
+  change(entry, FindingState::kPending);
+}
+
+void Ledger::refresh(Entry& entry, const Observation& seen) {
+  Finding& finding = entry.finding;
+  if (finding.severity != seen.severity) {
+    count(finding, -1);
+    finding.severity = seen.severity;
+    count(finding, 1);
+    dirty_.insert(finding.fingerprint);
+  }
+  finding.subject = seen.subject;
+  finding.annotations = seen.annotations;
+  finding.evidence = seen.evidence;
+  finding.last_seen = clock_.wall();
+  entry.pending = seen.pending;
+  entry.keep_firing_for = seen.keep_firing_for;
+  entry.missing_since.reset();
+  entry.restored_until.reset();
+  entry.pass = passes_;
+  changed_ = true;
+}
+
+void Ledger::see(std::string_view source, const Observation& seen) {
+  std::string print = fingerprint(seen.kind, seen.name, seen.labels);
+  const auto found = entries_.find(print);
+  Entry* entry = found == entries_.end() ? nullptr : found->second.get();
+  if (entry == nullptr) {
+    entry = enter(seen, std::move(print));
+    if (entry == nullptr) return;
+  } else if (entry->finding.state == FindingState::kResolved) {
+    begin_episode(*entry, seen);
+  } else if (entry->pass == passes_ && entry->finding.severity > seen.severity) {
+    return;  // seen twice in one pass: the worst counts
+  }
+  move_to(*entry, source);
+  refresh(*entry, seen);
+  settle(*entry);
+}
+
+/// Not seen any more.
+void Ledger::unsee(Entry& entry) {
+  if (entry.finding.state == FindingState::kResolved) return;
+  if (entry.restored_until && clock_.steady() < *entry.restored_until) return;
+  entry.restored_until.reset();
+  if (!entry.missing_since) entry.missing_since = clock_.steady();
+  settle(entry);
+}
+
+/// Moves one entry on as far as its timers allow. May erase it.
+void Ledger::settle(Entry& entry) {
+  const SteadyTime now = clock_.steady();
+  switch (entry.finding.state) {
+    case FindingState::kPending:
+      if (entry.missing_since) {
+        erase(entry);
+      } else if (!entry.restored_until && now - entry.since >= entry.pending) {
+        fire(entry);
+      }
+      return;
+    case FindingState::kFiring:
+      if (entry.missing_since && now - *entry.missing_since >= entry.keep_firing_for)
+        resolve(entry);
+      return;
+    case FindingState::kResolved:
+      return;
+  }
+}
+
+void Ledger::change(Entry& entry, FindingState state) {
+  count(entry.finding, -1);
+  entry.finding.state = state;
+  count(entry.finding, 1);
+  entry.transition = ++transitions_;
+  dirty_.insert(entry.finding.fingerprint);
+  changed_ = true;
+}
+
+void Ledger::fire(Entry& entry) {
+  // Detection is the moment at which action may begin: with a `for` that is when it has passed.
+  if (entry.pending > Millis(0)) entry.finding.received = clock_.steady();
+  entry.finding.fired = clock_.wall();
+  ++entry.finding.episodes;
+  change(entry, FindingState::kFiring);
+  fired_.add();
+  outbox_.push_back(entry.finding);
+}
+
+void Ledger::resolve(Entry& entry) {
+  entry.finding.resolved = clock_.wall();
+  entry.ended = clock_.steady();
+  change(entry, FindingState::kResolved);
+  resolved_.add();
+  resolved_order_.emplace_back(entry.finding.fingerprint, entry.transition);
+  outbox_.push_back(entry.finding);
+}
+
+void Ledger::erase(Entry& entry) {
+  const std::string print = entry.finding.fingerprint;
+  leave_source(entry);
+  count(entry.finding, -1);
+  dirty_.insert(print);
+  changed_ = true;
+  entries_.erase(print);
+}
+
+void Ledger::forget_resolved() {
+  const SteadyTime now = clock_.steady();
+  while (!resolved_order_.empty()) {
+    const auto& [print, transition] = resolved_order_.front();
+    const auto found = entries_.find(print);
+    if (found != entries_.end() && found->second->transition == transition) {
+      if (now - found->second->ended < Book::kKeepResolved) return;
+      erase(*found->second);
+    }
+    resolved_order_.pop_front();
+  }
+}
+
+void Ledger::observe(std::string_view source, const std::vector<Observation>& seen) {
+  ++passes_;
+  for (const Observation& observation : seen) see(source, observation);
+  const auto found = sources_.find(std::string(source));
+  if (found == sources_.end()) return;
+  std::vector<Entry*> gone;  // collected first: what is gone may leave the source
+  for (Entry* entry : found->second) {
+    if (entry->pass != passes_) gone.push_back(entry);
+  }
+  for (Entry* entry : gone) unsee(*entry);
+}
+
+void Ledger::report(std::string_view source, const Observation& seen) {
+  ++passes_;
+  see(source, seen);
+}
+
+void Ledger::clear(std::string_view source, std::string_view fingerprint) {
+  const auto found = entries_.find(std::string(fingerprint));
+  if (found == entries_.end() || *found->second->source != source) return;
+  found->second->restored_until.reset();
+  unsee(*found->second);
+}
+
+void Ledger::retire(const std::string& source) {
+  const auto found = sources_.find(source);
+  if (found == sources_.end()) return;
+  for (Entry* entry : std::vector<Entry*>(found->second.begin(), found->second.end())) {
+    entry->restored_until.reset();
+    entry->keep_firing_for = Millis(0);
+    unsee(*entry);
+  }
+}
+
+void Ledger::tick() {
+  std::vector<Entry*> live;
+  for (const auto& [print, entry] : entries_) {
+    if (entry->finding.state != FindingState::kResolved) live.push_back(entry.get());
+  }
+  for (Entry* entry : live) {
+    if (entry->restored_until && clock_.steady() >= *entry->restored_until) {
+      unsee(*entry);
+    } else {
+      settle(*entry);
+    }
+  }
+  forget_resolved();
+}
+
+std::vector<std::string> Ledger::sources() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entries] : sources_) names.push_back(name);
+  return names;
+}
+
+std::optional<Finding> Ledger::next_transition() {
+  if (outbox_.empty()) return std::nullopt;
+  std::optional<Finding> next = std::move(outbox_.front());
+  outbox_.pop_front();
+  return next;
+}
+
+Ledger::Changes Ledger::take_changes() {
+  Changes changes;
+  for (const std::string& print : dirty_) {
+    const auto found = entries_.find(print);
+    if (found == entries_.end()) {
+      changes.forgotten.push_back(print);
+      continue;
+    }
+    const Entry& entry = *found->second;
+    changes.changed.push_back({entry.finding, *entry.source, entry.pending, entry.keep_firing_for});
+  }
+  dirty_.clear();
+  return changes;
+}
+
+void Ledger::put_back(const Changes& changes) {
+  for (const StoredFinding& stored : changes.changed) dirty_.insert(stored.finding.fingerprint);
+  dirty_.insert(changes.forgotten.begin(), changes.forgotten.end());
+}
+
+std::shared_ptr<const Findings> Ledger::snapshot() {
+  if (!changed_) return snapshot_;
+  std::vector<const Entry*> order;
+  order.reserve(entries_.size());
+  for (const auto& [print, entry] : entries_) order.push_back(entry.get());
+  std::sort(order.begin(), order.end(),
+            [](const Entry* a, const Entry* b) { return a->transition > b->transition; });
+  auto findings = std::make_shared<Findings>();
+  findings->reserve(order.size());
+  for (const Entry* entry : order) findings->push_back(entry->finding);
+  snapshot_ = std::move(findings);
+  changed_ = false;
+  return snapshot_;
+}
+
+}  // namespace nexus::analyze

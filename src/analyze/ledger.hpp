@@ -1,0 +1,99 @@
+// Ledger: the life cycle of findings, without locks, listeners and disk (those are the Book's).
+//
+// Transitions queue up until they are taken with next_transition(), changes to be written until
+// take_changes(). Timers run on the steady clock: a wall clock that jumps fires and resolves
+// nothing.
+//
+// Thread safety: one thread at a time (the book's lock).
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "analyze/book_store.hpp"
+#include "nexus/analyze/book.hpp"
+
+namespace nexus::analyze {
+
+class Ledger {
+ public:
+  struct Changes {
+    std::vector<StoredFinding> changed;
+    std::vector<std::string> forgotten;
+    [[nodiscard]] bool empty() const { return changed.empty() && forgotten.empty(); }
+  };
+
+  Ledger(Clock& clock, knowledge::SelfMetrics& self, std::size_t max_findings);
+
+  void restore(BookStore::Loaded loaded);
+
+  // As in Book.
+  void observe(std::string_view source, const std::vector<Observation>& seen);
+  void report(std::string_view source, const Observation& seen);
+  void clear(std::string_view source, std::string_view fingerprint);
+  void retire(const std::string& source);
+  void tick();
+
+  [[nodiscard]] std::vector<std::string> sources() const;
+  [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
+  [[nodiscard]] std::optional<Finding> next_transition();
+  [[nodiscard]] Changes take_changes();
+  /// Changes that could not be written.
+  void put_back(const Changes& changes);
+  [[nodiscard]] std::shared_ptr<const Findings> snapshot();
+
+ private:
+  struct Entry {
+    Finding finding;
+    const std::string* source = nullptr;  // key of sources_
+    Millis pending{0};
+    Millis keep_firing_for{0};
+    SteadyTime since{};  // first seen in this episode
+    std::optional<SteadyTime> missing_since;
+    std::optional<SteadyTime> restored_until;  // came from the database and nobody has seen it yet
+    SteadyTime ended{};                        // when it was resolved
+    std::uint64_t transition = 0;              // ascending over all findings
+    std::uint64_t pass = 0;                    // the last observe() or report() that saw it
+  };
+
+  void see(std::string_view source, const Observation& seen);
+  Entry* enter(const Observation& seen, std::string print);
+  void begin_episode(Entry& entry, const Observation& seen);
+  void refresh(Entry& entry, const Observation& seen);
+  void unsee(Entry& entry);
+  void settle(Entry& entry);
+  void change(Entry& entry, FindingState state);
+  void fire(Entry& entry);
+  void resolve(Entry& entry);
+  void erase(Entry& entry);
+  void move_to(Entry& entry, std::string_view source);
+  void leave_source(Entry& entry);
+  bool make_room();
+  void forget_resolved();
+  void count(const Finding& finding, double by) const;  // nexus_findings{state,severity}
+
+  Clock& clock_;
+  const std::size_t max_findings_;
+  std::unordered_map<std::string, std::unique_ptr<Entry>> entries_;  // by fingerprint
+  std::unordered_map<std::string, std::unordered_set<Entry*>> sources_;
+  std::deque<std::pair<std::string, std::uint64_t>> resolved_order_;  // fingerprint, transition
+  std::deque<Finding> outbox_;
+  std::unordered_set<std::string> dirty_;  // fingerprints to be written, or deleted when gone
+  std::uint64_t transitions_ = 0;
+  std::uint64_t passes_ = 0;
+  std::shared_ptr<const Findings> snapshot_;
+  bool changed_ = true;  // since snapshot_ was made
+
+  std::vector<knowledge::Gauge> gauges_;
+  knowledge::Counter refused_;
+  knowledge::Counter fired_;
+  knowledge::Counter resolved_;
+};
+
+}  // namespace nexus::analyze
