@@ -10,12 +10,12 @@
 #include <mutex>
 
 #include "agent/check.hpp"
-#include "nexus/base/version.hpp"
 #include "nexus/analyze/anomaly.hpp"
 #include "nexus/analyze/forecast.hpp"
 #include "nexus/analyze/services.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/loop_thread.hpp"
+#include "nexus/base/version.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/execute/executor.hpp"
 #include "nexus/knowledge/audit.hpp"
@@ -30,10 +30,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t kRingCapacity = 1U << 16;      // samples a producer may be ahead of the ingest thread
-constexpr Millis kActionGrace = 10s;                 // running steps at stop
-constexpr Millis kHttpGrace = 5s;                    // running requests at stop
-constexpr Nanos kLoopPatience = 60s;                 // a loop silent for longer is dead
+constexpr std::size_t kRingCapacity =
+    1U << 16;                         // samples a producer may be ahead of the ingest thread
+constexpr Millis kActionGrace = 10s;  // running steps at stop
+constexpr Millis kHttpGrace = 5s;     // running requests at stop
+constexpr Nanos kLoopPatience = 60s;  // a loop silent for longer is dead
 
 /// Held for the life of the agent: two agents on one data directory would undo each other.
 class DirectoryLock {
@@ -148,7 +149,8 @@ struct Agent::Impl {
   std::unique_ptr<execute::Executor> executor;
   std::unique_ptr<plan::Planner> planner;
   mutable std::mutex scheduler_mutex;
-  std::shared_ptr<monitor::Scheduler> scheduler;  // guarded by scheduler_mutex: a reload replaces it
+  std::shared_ptr<monitor::Scheduler>
+      scheduler;  // guarded by scheduler_mutex: a reload replaces it
   std::unique_ptr<serve::Server> server;
   mutable std::mutex watcher_mutex;
   std::unique_ptr<drivers::UnitWatcher> watcher;
@@ -171,7 +173,8 @@ Status Agent::Impl::open() {
   auto opened = knowledge::StateDb::open(config->agent.data_dir + "/state.db");
   if (!opened) return propagate(std::move(opened), "state database");
   db = std::move(*opened);
-  if (db->quarantined()) log::error("agent", "the state database was damaged; it is kept as {}", *db->quarantined());
+  if (db->quarantined())
+    log::error("agent", "the state database was damaged; it is kept as {}", *db->quarantined());
   auto made_audit = knowledge::Audit::open(*db, clock);
   if (!made_audit) return propagate(std::move(made_audit), "audit log");
   audit = std::move(*made_audit);
@@ -186,7 +189,8 @@ Status Agent::Impl::open() {
   if (!made_journal) return propagate(std::move(made_journal), "journal");
   journal = std::move(*made_journal);
   executor = std::make_unique<execute::Executor>(clock, *journal, history, self, &systemd);
-  auto made_planner = plan::Planner::open(clock, *db, self, *book, *executor, config->agent.data_dir + "/stop");
+  auto made_planner =
+      plan::Planner::open(clock, *db, self, *book, *executor, config->agent.data_dir + "/stop");
   if (!made_planner) return propagate(std::move(made_planner), "planner");
   planner = std::move(*made_planner);
   return open_collectors();
@@ -222,41 +226,49 @@ void Agent::Impl::configure() {
 }
 
 serve::Rooms Agent::Impl::rooms() {
-  return serve::Rooms{.clock = clock,
-                      .info = {std::string(base::version()), started, started_steady},
-                      .registry = registry,
-                      .history = history,
-                      .audit = *audit,
-                      .collectors = [this] { return collectors()->status(); },
-                      .book = *book,
-                      .rules = *rules,
-                      .forecaster = *forecaster,
-                      .anomalies = *anomalies,
-                      .services = *services,
-                      .planner = *planner,
-                      .executor = *executor,
-                      .journal = *journal,
-                      .systemd = systemd,
-                      .config = [this] { return current(); },
-                      .reload = [this] { return reload(); },
-                      .ready = [this] { return vitals_stand.load() && collectors()->warmed_up() && !stopping.load(); },
-                      .components = [this] { return components(); }};
+  return serve::Rooms{
+      .clock = clock,
+      .info = {std::string(base::version()), started, started_steady},
+      .registry = registry,
+      .history = history,
+      .audit = *audit,
+      .collectors = [this] { return collectors()->status(); },
+      .book = *book,
+      .rules = *rules,
+      .forecaster = *forecaster,
+      .anomalies = *anomalies,
+      .services = *services,
+      .planner = *planner,
+      .executor = *executor,
+      .journal = *journal,
+      .systemd = systemd,
+      .config = [this] { return current(); },
+      .reload = [this] { return reload(); },
+      .ready =
+          [this] { return vitals_stand.load() && collectors()->warmed_up() && !stopping.load(); },
+      .components = [this] { return components(); }};
 }
 
 std::vector<serve::Component> Agent::Impl::components() const {
   std::vector<serve::Component> out;
   std::size_t failing = 0;
-  for (const auto& status : collectors()->status()) failing += status.outcome == "failed" || status.outcome == "stuck" ? 1 : 0;
-  out.push_back({"collectors", failing == 0 ? "healthy" : "degraded",
-                 failing == 0 ? "" : fmt::format("{} collectors fail; see /health/components", failing)});
+  for (const auto& status : collectors()->status())
+    failing += status.outcome == "failed" || status.outcome == "stuck" ? 1 : 0;
+  out.push_back(
+      {"collectors", failing == 0 ? "healthy" : "degraded",
+       failing == 0 ? "" : fmt::format("{} collectors fail; see /health/components", failing)});
   const auto stats = history.stats();
-  out.push_back({"history", "healthy", fmt::format("{} series, {} samples, {} bytes", stats.series, stats.samples, stats.bytes)});
+  out.push_back(
+      {"history", "healthy",
+       fmt::format("{} series, {} samples, {} bytes", stats.series, stats.samples, stats.bytes)});
   const std::lock_guard guard(watcher_mutex);
   if (watcher) {
     const bool connected = watcher->connected();
-    out.push_back({"systemd", connected ? "healthy" : "failed", connected ? "" : "no connection to the D-Bus of systemd"});
+    out.push_back({"systemd", connected ? "healthy" : "failed",
+                   connected ? "" : "no connection to the D-Bus of systemd"});
   }
-  out.push_back({"operations", planner->running() ? "healthy" : "degraded", planner->running() ? "" : "stopped by the kill switch"});
+  out.push_back({"operations", planner->running() ? "healthy" : "degraded",
+                 planner->running() ? "" : "stopped by the kill switch"});
   return out;
 }
 
@@ -274,7 +286,8 @@ void Agent::Impl::watch_services() {
   fresh.reset();
   if (units.empty()) return;
   fresh = std::make_unique<drivers::UnitWatcher>(
-      clock, units, [this](const drivers::UnitEvent& event) { services->on_event(to_event(event)); });
+      clock, units,
+      [this](const drivers::UnitEvent& event) { services->on_event(to_event(event)); });
   const std::lock_guard guard(watcher_mutex);
   watcher = std::move(fresh);
 }
@@ -294,8 +307,12 @@ SteadyTime Agent::Impl::analyze_turn() {
   }
   if (due(next_alerts, configuration->operations.check_interval)) rules->tick_alerts();
   const auto vitals = rules->vitals();
-  if (configuration->forecast.enabled && vitals && due(next_forecast, configuration->forecast.interval)) forecaster->tick(*vitals);
-  if (configuration->anomaly.enabled && vitals && due(next_anomaly, configuration->anomaly.interval)) anomalies->tick(*vitals);
+  if (configuration->forecast.enabled && vitals &&
+      due(next_forecast, configuration->forecast.interval))
+    forecaster->tick(*vitals);
+  if (configuration->anomaly.enabled && vitals &&
+      due(next_anomaly, configuration->anomaly.interval))
+    anomalies->tick(*vitals);
   return std::min(next_vitals, next_alerts);
 }
 
@@ -309,19 +326,24 @@ SteadyTime Agent::Impl::plan_turn() {
 Status Agent::Impl::start() {
   // What has just happened is told before anything new may happen.
   executor->on_finished([this](const plan::Action& action) { planner->on_finished(action); });
-  executor->set_permission([this] { return planner->running() && current()->operations.mode != config::Mode::kObserve; });
+  executor->set_permission([this] {
+    return planner->running() && current()->operations.mode != config::Mode::kObserve;
+  });
   configure();
-  if (auto recovered = executor->recover(); !recovered) return propagate(std::move(recovered), "recover unfinished actions");
+  if (auto recovered = executor->recover(); !recovered)
+    return propagate(std::move(recovered), "recover unfinished actions");
   book->subscribe([this](const analyze::Finding& finding) { planner->on_finding(finding); });
-  auto made = serve::Server::make(clock, config->http, std::make_shared<const serve::Authenticator>(config->auth),
-                                  std::make_shared<const serve::Router>(serve::all_routes(rooms())), self);
+  auto made = serve::Server::make(
+      clock, config->http, std::make_shared<const serve::Authenticator>(config->auth),
+      std::make_shared<const serve::Router>(serve::all_routes(rooms())), self);
   if (!made) return propagate(std::move(made), "http");
   server = std::move(*made);
   running = true;
   collectors()->start();
   executor->start();
   server->start();
-  analyze_loop = std::make_unique<base::LoopThread>(clock, "analyze", [this] { return analyze_turn(); });
+  analyze_loop =
+      std::make_unique<base::LoopThread>(clock, "analyze", [this] { return analyze_turn(); });
   plan_loop = std::make_unique<base::LoopThread>(clock, "plan", [this] { return plan_turn(); });
   watch_services();
   return {};
@@ -353,10 +375,13 @@ void Agent::Impl::stop() {
 Status Agent::Impl::reload() {
   const std::lock_guard guard(reload_mutex);
   auto checked = check(options);
-  auto successful = self.gauge("nexus_config_last_reload_successful", "Whether the last reload of the configuration was accepted.");
+  auto successful = self.gauge("nexus_config_last_reload_successful",
+                               "Whether the last reload of the configuration was accepted.");
   if (!checked.problems.empty()) {
     successful.set(0);
-    self.counter("nexus_config_reloads_total", "Reloads of the configuration by result.", {{"result", "refused"}}).add();
+    self.counter("nexus_config_reloads_total", "Reloads of the configuration by result.",
+                 {{"result", "refused"}})
+        .add();
     return fail(Errc::kInvalidArgument, "{}", describe(checked.problems));
   }
   auto applied = apply(std::move(checked));
@@ -365,7 +390,8 @@ Status Agent::Impl::reload() {
                {{"result", applied ? "applied" : "refused"}})
       .add();
   if (applied) {
-    self.gauge("nexus_config_last_reload_success_timestamp_seconds", "When a configuration was last applied.")
+    self.gauge("nexus_config_last_reload_success_timestamp_seconds",
+               "When a configuration was last applied.")
         .set(static_cast<double>(base::to_unix_millis(clock.wall())) / 1000.0);
   }
   return applied;
@@ -374,7 +400,8 @@ Status Agent::Impl::reload() {
 Status Agent::Impl::apply(Checked checked) {
   const auto before = current();
   const auto& after = *checked.config;
-  for (const auto& reason : config::needs_restart(*before, after)) log::warning("agent", "reload: {}", reason);
+  for (const auto& reason : config::needs_restart(*before, after))
+    log::warning("agent", "reload: {}", reason);
   {
     const std::lock_guard guard(config_mutex);
     config = checked.config;
@@ -388,34 +415,48 @@ Status Agent::Impl::apply(Checked checked) {
   server->set(std::make_shared<const serve::Authenticator>(after.auth), after.http);
   if (before->services != after.services) watch_services();
   std::string changed;
-  for (const auto& section : config::changed_sections(*before, after)) changed += (changed.empty() ? "" : ", ") + section;
+  for (const auto& section : config::changed_sections(*before, after))
+    changed += (changed.empty() ? "" : ", ") + section;
   log::info("agent", "configuration reloaded; changed: {}", changed.empty() ? "nothing" : changed);
   return {};
 }
 
 Agent::Agent(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Agent::~Agent() { stop(); }
+Agent::~Agent() {
+  stop();
+}
 
 Result<std::unique_ptr<Agent>> Agent::make(Clock& clock, config::LoadOptions options) {
   auto checked = check(options);
-  if (!checked.problems.empty()) return fail(Errc::kInvalidArgument, "{}", describe(checked.problems));
+  if (!checked.problems.empty())
+    return fail(Errc::kInvalidArgument, "{}", describe(checked.problems));
   auto lock = DirectoryLock::take(checked.config->agent.data_dir);
   if (!lock) return propagate(std::move(lock), "data directory");
-  auto impl = std::make_unique<Impl>(clock, std::move(options), std::move(checked), std::move(*lock));
+  auto impl =
+      std::make_unique<Impl>(clock, std::move(options), std::move(checked), std::move(*lock));
   if (auto opened = impl->open(); !opened) return std::unexpected(opened.error());
   return std::unique_ptr<Agent>(new Agent(std::move(impl)));
 }
 
-Status Agent::start() { return impl_->start(); }
-void Agent::stop() { impl_->stop(); }
-Status Agent::reload() { return impl_->reload(); }
-bool Agent::ready() const { return impl_->vitals_stand && impl_->collectors()->warmed_up() && !impl_->stopping; }
+Status Agent::start() {
+  return impl_->start();
+}
+void Agent::stop() {
+  impl_->stop();
+}
+Status Agent::reload() {
+  return impl_->reload();
+}
+bool Agent::ready() const {
+  return impl_->vitals_stand && impl_->collectors()->warmed_up() && !impl_->stopping;
+}
 
 bool Agent::healthy(std::string& why) const {
   const auto now = impl_->clock.steady();
   const auto check_loop = [&](std::string_view name, SteadyTime last) {
     if (now - last < kLoopPatience) return true;
-    why = fmt::format("the {} loop made no turn for {} s", name, std::chrono::duration_cast<std::chrono::seconds>(now - last).count());
+    why = fmt::format("the {} loop made no turn for {} s", name,
+                      std::chrono::duration_cast<std::chrono::seconds>(now - last).count());
     return false;
   };
   return (!impl_->analyze_loop || check_loop("analyze", impl_->analyze_loop->last_turn())) &&
@@ -423,11 +464,15 @@ bool Agent::healthy(std::string& why) const {
          (!impl_->server || check_loop("serve", impl_->server->last_turn()));
 }
 
-bool Agent::left_threads_behind() const { return impl_->abandoned > 0; }
+bool Agent::left_threads_behind() const {
+  return impl_->abandoned > 0;
+}
 
 std::vector<std::string> Agent::addresses() const {
   return impl_->server ? impl_->server->addresses() : std::vector<std::string>();
 }
-std::string Agent::data_dir() const { return impl_->current()->agent.data_dir; }
+std::string Agent::data_dir() const {
+  return impl_->current()->agent.data_dir;
+}
 
 }  // namespace nexus::agent

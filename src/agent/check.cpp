@@ -14,7 +14,9 @@ Checked check(const config::LoadOptions& options) {
   out.files = std::move(loaded.files);
   out.problems = std::move(loaded.problems);
   auto config = std::make_shared<config::Config>(std::move(loaded.config));
-  const auto take = [&](std::vector<config::Problem> more) { std::ranges::move(more, std::back_inserter(out.problems)); };
+  const auto take = [&](std::vector<config::Problem> more) {
+    std::ranges::move(more, std::back_inserter(out.problems));
+  };
   out.rules = analyze::RuleSet::compile(*config, out.problems);
   out.remedies = plan::RemedySet::compile(*config, out.problems);
   take(monitor::check_collectors(config->collect));

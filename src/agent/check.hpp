@@ -1,6 +1,8 @@
-// The whole check of a configuration: files and types (config), expressions (analyze, plan), plugins (monitor, execute).
+// The whole check of a configuration: files and types (config), expressions (analyze, plan),
+// plugins (monitor, execute).
 //
-// Used by `check config`, at start and by every reload, so that all three say the same. Thread safety: pure.
+// Used by `check config`, at start and by every reload, so that all three say the same. Thread
+// safety: pure.
 #pragma once
 
 #include <memory>
@@ -16,7 +18,8 @@ struct Checked {
   std::shared_ptr<const config::Config> config;
   std::shared_ptr<const analyze::RuleSet> rules;
   std::shared_ptr<const plan::RemedySet> remedies;
-  std::vector<config::Problem> problems;  // by file and line; anything here and nothing else may be used
+  std::vector<config::Problem>
+      problems;  // by file and line; anything here and nothing else may be used
   std::vector<std::string> files;
 };
 

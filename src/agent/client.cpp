@@ -15,7 +15,9 @@ namespace {
 
 namespace json = boost::json;
 
-void print_json(const json::value& value) { fmt::print("{}\n", json::serialize(value)); }
+void print_json(const json::value& value) {
+  fmt::print("{}\n", json::serialize(value));
+}
 
 std::string joined(const json::value& value) {
   std::string out;
@@ -31,7 +33,8 @@ std::string joined(const json::value& value) {
 
 }  // namespace
 
-Result<json::value> call(const ClientFlags& flags, std::string_view method, const std::string& path, const json::value* body) {
+Result<json::value> call(const ClientFlags& flags, std::string_view method, const std::string& path,
+                         const json::value* body) {
   drivers::HttpRequest request;
   request.method = method;
   request.url = "http://localhost" + path;
@@ -41,14 +44,17 @@ Result<json::value> call(const ClientFlags& flags, std::string_view method, cons
     request.headers.emplace_back("Content-Type", "application/json");
   }
   auto response = drivers::http_request(request);
-  if (!response) return propagate(std::move(response), "no answer from the agent on {}", flags.socket);
+  if (!response)
+    return propagate(std::move(response), "no answer from the agent on {}", flags.socket);
   boost::system::error_code ec;
   auto value = json::parse(response->body, ec);
   if (ec) return fail(Errc::kCorrupt, "{} {}: the agent did not answer with JSON", method, path);
   if (response->status >= 400) {
     const auto* message = find_path(value, "error.message");
     if (message == nullptr) message = find_path(value, "error");  // Prometheus's shape
-    return fail(Errc::kConflict, "{}", message != nullptr ? to_cell(*message) : fmt::format("status {}", response->status));
+    return fail(
+        Errc::kConflict, "{}",
+        message != nullptr ? to_cell(*message) : fmt::format("status {}", response->status));
   }
   return value;
 }
@@ -67,14 +73,21 @@ const json::value* find_path(const json::value& value, std::string_view path) {
 
 std::string to_cell(const json::value& value) {
   switch (value.kind()) {
-    case json::kind::null: return "-";
-    case json::kind::bool_: return value.get_bool() ? "yes" : "no";
-    case json::kind::int64: return fmt::format("{}", value.get_int64());
-    case json::kind::uint64: return fmt::format("{}", value.get_uint64());
-    case json::kind::double_: return fmt::format("{:.6g}", value.get_double());
-    case json::kind::string: return value.get_string().empty() ? "-" : std::string(value.get_string());
+    case json::kind::null:
+      return "-";
+    case json::kind::bool_:
+      return value.get_bool() ? "yes" : "no";
+    case json::kind::int64:
+      return fmt::format("{}", value.get_int64());
+    case json::kind::uint64:
+      return fmt::format("{}", value.get_uint64());
+    case json::kind::double_:
+      return fmt::format("{:.6g}", value.get_double());
+    case json::kind::string:
+      return value.get_string().empty() ? "-" : std::string(value.get_string());
     case json::kind::array:
-    case json::kind::object: return joined(value);
+    case json::kind::object:
+      return joined(value);
   }
   return "-";
 }
@@ -106,7 +119,8 @@ void print_table(const ClientFlags& flags, const json::value& answer, std::strin
   }
 }
 
-void print_object(const ClientFlags& flags, const json::value& answer, const std::vector<ColumnSpec>& rows) {
+void print_object(const ClientFlags& flags, const json::value& answer,
+                  const std::vector<ColumnSpec>& rows) {
   if (flags.output == "json") return print_json(answer);
   std::size_t width = 0;
   for (const auto& row : rows) width = std::max(width, row.title.size());

@@ -1,4 +1,5 @@
-// The command line's side of the HTTP API: talks to the running agent over its unix socket, prints tables or JSON.
+// The command line's side of the HTTP API: talks to the running agent over its unix socket, prints
+// tables or JSON.
 //
 // Thread safety: one thread.
 #pragma once
@@ -18,7 +19,8 @@ struct ClientFlags {
 };
 
 /// The answer's JSON; an answer with an error status is an Error with the agent's own message.
-[[nodiscard]] Result<boost::json::value> call(const ClientFlags& flags, std::string_view method, const std::string& path,
+[[nodiscard]] Result<boost::json::value> call(const ClientFlags& flags, std::string_view method,
+                                              const std::string& path,
                                               const boost::json::value* body = nullptr);
 
 struct ColumnSpec {
@@ -29,13 +31,15 @@ struct ColumnSpec {
 void print_table(const ClientFlags& flags, const boost::json::value& answer, std::string_view array,
                  const std::vector<ColumnSpec>& columns);
 /// One object as "name  value" lines, or as JSON.
-void print_object(const ClientFlags& flags, const boost::json::value& answer, const std::vector<ColumnSpec>& rows);
+void print_object(const ClientFlags& flags, const boost::json::value& answer,
+                  const std::vector<ColumnSpec>& rows);
 
 /// Reports a failed call on standard error; the exit code.
 int report(const Error& error);
 
 /// A scalar as people read it; "-" for null and missing.
 [[nodiscard]] std::string to_cell(const boost::json::value& value);
-[[nodiscard]] const boost::json::value* find_path(const boost::json::value& value, std::string_view path);
+[[nodiscard]] const boost::json::value* find_path(const boost::json::value& value,
+                                                  std::string_view path);
 
 }  // namespace nexus::agent

@@ -15,7 +15,9 @@ constexpr int kUsage = 2;
 }  // namespace
 
 int command_line(int argc, char** argv) {
-  CLI::App app("nexus-agent: sees everything the host does, foresees trouble, acts under guardrails, and proves what it did.");
+  CLI::App app(
+      "nexus-agent: sees everything the host does, foresees trouble, acts under guardrails, and "
+      "proves what it did.");
   app.set_version_flag("--version,-V", fmt::format("nexus-agent {}", base::version()));
   app.require_subcommand(1);
   CommandContext context;

@@ -1,4 +1,5 @@
-// The command line: one binary, sub-commands, --help everywhere. Exit codes: 0, 1 (bad input or a refusal), 2 (usage).
+// The command line: one binary, sub-commands, --help everywhere. Exit codes: 0, 1 (bad input or a
+// refusal), 2 (usage).
 #pragma once
 
 namespace nexus::agent {

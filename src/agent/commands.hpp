@@ -1,4 +1,5 @@
-// The sub-commands, one file a group in src/agent/commands; each adds itself to the CLI11 application.
+// The sub-commands, one file a group in src/agent/commands; each adds itself to the CLI11
+// application.
 //
 // A command sets `Outcome::code` when it ran. Thread safety: one thread.
 #pragma once
@@ -24,7 +25,7 @@ void add_check(CLI::App& app, CommandContext& context);      // check config
 void add_collect(CLI::App& app, CommandContext& context);    // collect --once
 void add_reference(CLI::App& app, CommandContext& context);  // list, describe
 void add_documents(CLI::App& app);                           // manual, completion
-void add_client(CLI::App& app, CommandContext& context);     // status, findings, actions, ... against a running agent
-
+void add_client(CLI::App& app,
+                CommandContext& context);  // status, findings, actions, ... against a running agent
 
 }  // namespace nexus::agent

@@ -1,3 +1,5 @@
 #include "agent/command_line.hpp"
 
-int main(int argc, char** argv) { return nexus::agent::command_line(argc, argv); }
+int main(int argc, char** argv) {
+  return nexus::agent::command_line(argc, argv);
+}

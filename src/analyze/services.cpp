@@ -14,8 +14,8 @@ using knowledge::ServiceEvent;
 constexpr std::string_view kSource = "service:";
 constexpr Millis kUnstableFor{5 * 60'000};  // one restart by itself is told for so long
 
-// A service that its manager starts again passes through `failed` for a moment on its way to auto-restart. Only when it
-// stays there has the manager given up, and the failure is ours.
+// A service that its manager starts again passes through `failed` for a moment on its way to
+// auto-restart. Only when it stays there has the manager given up, and the failure is ours.
 constexpr Millis kManagerGivesUpAfter{2000};
 
 enum class Verdict { kFailed, kUnstable, kActive, kStopped, kUndecided };

@@ -10,7 +10,9 @@ WallTime SystemClock::wall() const noexcept {
   return std::chrono::time_point_cast<Millis>(std::chrono::system_clock::now());
 }
 
-SteadyTime SystemClock::steady() const noexcept { return std::chrono::steady_clock::now(); }
+SteadyTime SystemClock::steady() const noexcept {
+  return std::chrono::steady_clock::now();
+}
 
 bool SystemClock::wait_until(std::unique_lock<std::mutex>& lock, std::condition_variable& condition,
                              SteadyTime deadline, const std::function<bool()>& done) {
@@ -35,8 +37,8 @@ SteadyTime ManualClock::steady() const noexcept {
 
 bool ManualClock::wait_until(std::unique_lock<std::mutex>& lock, std::condition_variable& condition,
                              SteadyTime deadline, const std::function<bool()>& done) {
-  // A test clock may be advanced from another thread that does not know our condition: poll in short real waits.
-  // Only tests pay for it.
+  // A test clock may be advanced from another thread that does not know our condition: poll in
+  // short real waits. Only tests pay for it.
   while (!done()) {
     if (steady() >= deadline) return done();
     condition.wait_for(lock, Millis(1));
@@ -47,7 +49,8 @@ bool ManualClock::wait_until(std::unique_lock<std::mutex>& lock, std::condition_
 void ManualClock::advance(Nanos by) {
   const std::lock_guard guard(mutex_);
   steady_ += by;
-  wall_ += std::chrono::duration_cast<Millis>(steady_) - std::chrono::duration_cast<Millis>(steady_ - by);
+  wall_ += std::chrono::duration_cast<Millis>(steady_) -
+           std::chrono::duration_cast<Millis>(steady_ - by);
 }
 
 void ManualClock::step_wall(Millis by) {
@@ -61,8 +64,8 @@ std::string to_rfc3339(WallTime time) {
   const std::time_t unix_seconds = seconds.time_since_epoch().count();
   std::tm utc{};
   gmtime_r(&unix_seconds, &utc);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
-                     utc.tm_hour, utc.tm_min, utc.tm_sec, millis);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", utc.tm_year + 1900,
+                     utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, millis);
 }
 
 }  // namespace nexus::base

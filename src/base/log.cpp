@@ -17,20 +17,28 @@ std::atomic<Format> g_format{Format::kText};
 
 spdlog::level::level_enum to_spdlog(Level level) {
   switch (level) {
-    case Level::kDebug: return spdlog::level::debug;
-    case Level::kInfo: return spdlog::level::info;
-    case Level::kWarning: return spdlog::level::warn;
-    case Level::kError: return spdlog::level::err;
+    case Level::kDebug:
+      return spdlog::level::debug;
+    case Level::kInfo:
+      return spdlog::level::info;
+    case Level::kWarning:
+      return spdlog::level::warn;
+    case Level::kError:
+      return spdlog::level::err;
   }
   return spdlog::level::err;
 }
 
 std::string_view name_of(Level level) {
   switch (level) {
-    case Level::kDebug: return "debug";
-    case Level::kInfo: return "info";
-    case Level::kWarning: return "warning";
-    case Level::kError: return "error";
+    case Level::kDebug:
+      return "debug";
+    case Level::kInfo:
+      return "info";
+    case Level::kWarning:
+      return "warning";
+    case Level::kError:
+      return "error";
   }
   return "error";
 }
@@ -38,10 +46,14 @@ std::string_view name_of(Level level) {
 // journald reads "<N>" at the front of a line as its priority (sd-daemon(3)).
 std::string_view journal_prefix(Level level) {
   switch (level) {
-    case Level::kDebug: return "<7>";
-    case Level::kInfo: return "<6>";
-    case Level::kWarning: return "<4>";
-    case Level::kError: return "<3>";
+    case Level::kDebug:
+      return "<7>";
+    case Level::kInfo:
+      return "<6>";
+    case Level::kWarning:
+      return "<4>";
+    case Level::kError:
+      return "<3>";
   }
   return "<3>";
 }
@@ -64,7 +76,8 @@ void append_json_string(std::string& out, std::string_view text) {
 
 spdlog::logger& sink() {
   static const std::shared_ptr<spdlog::logger> logger = [] {
-    auto made = std::make_shared<spdlog::logger>("nexus", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto made = std::make_shared<spdlog::logger>("nexus",
+                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
     // Under systemd journald stamps the time itself.
     const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
     made->set_pattern(journal ? "%v" : "%Y-%m-%dT%H:%M:%S.%eZ %v", spdlog::pattern_time_type::utc);
@@ -81,7 +94,8 @@ Result<Level> parse_level(std::string_view name) {
   for (const Level level : {Level::kDebug, Level::kInfo, Level::kWarning, Level::kError}) {
     if (name == name_of(level)) return level;
   }
-  return fail(Errc::kInvalidArgument, "\"{}\" is not a log level: expected debug, info, warning or error", name);
+  return fail(Errc::kInvalidArgument,
+              "\"{}\" is not a log level: expected debug, info, warning or error", name);
 }
 
 Result<Format> parse_format(std::string_view name) {
@@ -95,7 +109,9 @@ void configure(Level level, Format format) {
   g_format = format;
 }
 
-bool enabled(Level level) noexcept { return level >= g_level.load(std::memory_order_relaxed); }
+bool enabled(Level level) noexcept {
+  return level >= g_level.load(std::memory_order_relaxed);
+}
 
 void write(Level level, std::string_view component, std::string_view message) {
   std::string line;
@@ -109,7 +125,8 @@ void write(Level level, std::string_view component, std::string_view message) {
     line += '}';
   } else {
     static const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
-    line = fmt::format("{}{}{}{}: ", journal ? journal_prefix(level) : name_of(level), journal ? "" : " ", "", component);
+    line = fmt::format("{}{}{}{}: ", journal ? journal_prefix(level) : name_of(level),
+                       journal ? "" : " ", "", component);
     for (const char c : message) line += c == '\n' ? ' ' : c;  // one event is one line
   }
   sink().log(to_spdlog(level), "{}", line);

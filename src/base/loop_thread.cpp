@@ -4,7 +4,9 @@
 
 namespace nexus::base {
 
-void name_this_thread(const std::string& name) { pthread_setname_np(pthread_self(), name.substr(0, 15).c_str()); }
+void name_this_thread(const std::string& name) {
+  pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+}
 
 LoopThread::LoopThread(Clock& clock, std::string name, Turn turn)
     : clock_(clock), name_(std::move(name)), turn_(std::move(turn)) {
@@ -12,7 +14,9 @@ LoopThread::LoopThread(Clock& clock, std::string name, Turn turn)
   thread_ = std::thread([this] { run(); });
 }
 
-LoopThread::~LoopThread() { stop(); }
+LoopThread::~LoopThread() {
+  stop();
+}
 
 void LoopThread::wake() {
   {

@@ -33,27 +33,44 @@ Errc classify(const std::error_code& system) noexcept {
 
 std::string_view to_string(Errc code) noexcept {
   switch (code) {
-    case Errc::kInvalidArgument: return "invalid_argument";
-    case Errc::kNotFound: return "not_found";
-    case Errc::kAlreadyExists: return "already_exists";
-    case Errc::kPermissionDenied: return "permission_denied";
-    case Errc::kUnavailable: return "unavailable";
-    case Errc::kTimeout: return "timeout";
-    case Errc::kCancelled: return "cancelled";
-    case Errc::kExhausted: return "exhausted";
-    case Errc::kConflict: return "conflict";
-    case Errc::kCorrupt: return "corrupt";
-    case Errc::kUnsupported: return "unsupported";
-    case Errc::kIo: return "io";
-    case Errc::kInternal: return "internal";
+    case Errc::kInvalidArgument:
+      return "invalid_argument";
+    case Errc::kNotFound:
+      return "not_found";
+    case Errc::kAlreadyExists:
+      return "already_exists";
+    case Errc::kPermissionDenied:
+      return "permission_denied";
+    case Errc::kUnavailable:
+      return "unavailable";
+    case Errc::kTimeout:
+      return "timeout";
+    case Errc::kCancelled:
+      return "cancelled";
+    case Errc::kExhausted:
+      return "exhausted";
+    case Errc::kConflict:
+      return "conflict";
+    case Errc::kCorrupt:
+      return "corrupt";
+    case Errc::kUnsupported:
+      return "unsupported";
+    case Errc::kIo:
+      return "io";
+    case Errc::kInternal:
+      return "internal";
   }
   return "internal";
 }
 
 Error::Error(std::error_code system, std::string_view what)
-    : code_(classify(system)), system_(system), message_(fmt::format("{}: {}", what, system.message())) {}
+    : code_(classify(system)),
+      system_(system),
+      message_(fmt::format("{}: {}", what, system.message())) {}
 
-Error Error::from_errno(std::string_view what) { return from_errno(errno, what); }
+Error Error::from_errno(std::string_view what) {
+  return from_errno(errno, what);
+}
 
 Error Error::from_errno(int error_number, std::string_view what) {
   return {std::error_code(error_number, std::generic_category()), what};
@@ -71,8 +88,8 @@ Error Error::with_context(std::string_view what) && {
 }
 
 void bug(std::string_view expression, std::string_view file, int line) {
-  std::fprintf(stderr, "BUG: %.*s (%.*s:%d)\n", static_cast<int>(expression.size()), expression.data(),
-               static_cast<int>(file.size()), file.data(), line);
+  std::fprintf(stderr, "BUG: %.*s (%.*s:%d)\n", static_cast<int>(expression.size()),
+               expression.data(), static_cast<int>(file.size()), file.data(), line);
   std::abort();
 }
 

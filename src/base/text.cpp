@@ -19,20 +19,25 @@ struct DurationUnit {
 };
 // Longest first, so that "ms" is not read as minutes.
 constexpr std::array kDurationUnits{
-    DurationUnit{"ms", 1},           DurationUnit{"y", 31'536'000'000}, DurationUnit{"w", 604'800'000},
-    DurationUnit{"d", 86'400'000},   DurationUnit{"h", 3'600'000},      DurationUnit{"m", 60'000},
+    DurationUnit{"ms", 1},          DurationUnit{"y", 31'536'000'000},
+    DurationUnit{"w", 604'800'000}, DurationUnit{"d", 86'400'000},
+    DurationUnit{"h", 3'600'000},   DurationUnit{"m", 60'000},
     DurationUnit{"s", 1'000},
 };
 
 std::unexpected<Error> bad_duration(std::string_view text) {
   return fail(Errc::kInvalidArgument,
-              "\"{}\" is not a duration: expected a number of seconds or e.g. \"250ms\", \"30s\", \"1h30m\", \"7d\"", text);
+              "\"{}\" is not a duration: expected a number of seconds or e.g. \"250ms\", \"30s\", "
+              "\"1h30m\", \"7d\"",
+              text);
 }
 
 bool equals_ignoring_case(std::string_view left, std::string_view right) noexcept {
   if (left.size() != right.size()) return false;
   for (std::size_t i = 0; i < left.size(); ++i) {
-    if ((static_cast<unsigned char>(left[i]) | 0x20U) != (static_cast<unsigned char>(right[i]) | 0x20U)) return false;
+    if ((static_cast<unsigned char>(left[i]) | 0x20U) !=
+        (static_cast<unsigned char>(right[i]) | 0x20U))
+      return false;
   }
   return true;
 }
@@ -119,11 +124,13 @@ std::optional<double> parse_double(std::string_view text) noexcept {
   }
   const std::string_view magnitude = digits.starts_with('-') ? digits.substr(1) : digits;
   if (equals_ignoring_case(magnitude, "inf") || equals_ignoring_case(magnitude, "infinity")) {
-    return digits.starts_with('-') ? -std::numeric_limits<double>::infinity() : std::numeric_limits<double>::infinity();
+    return digits.starts_with('-') ? -std::numeric_limits<double>::infinity()
+                                   : std::numeric_limits<double>::infinity();
   }
   if (equals_ignoring_case(digits, "nan")) return std::numeric_limits<double>::quiet_NaN();
   // from_chars would also take "nan(...)"; only digits and a point may start a number.
-  if (magnitude.empty() || !((magnitude.front() >= '0' && magnitude.front() <= '9') || magnitude.front() == '.')) {
+  if (magnitude.empty() ||
+      !((magnitude.front() >= '0' && magnitude.front() <= '9') || magnitude.front() == '.')) {
     return std::nullopt;
   }
   double value = 0;
@@ -154,7 +161,8 @@ Result<Millis> parse_duration(std::string_view text) {
       }
     }
     // Prometheus wants each unit once, largest first.
-    if (!number || unit == nullptr || unit->millis >= last_unit || *number > 1'000'000'000'000ULL / static_cast<std::uint64_t>(unit->millis) * 4) {
+    if (!number || unit == nullptr || unit->millis >= last_unit ||
+        *number > 1'000'000'000'000ULL / static_cast<std::uint64_t>(unit->millis) * 4) {
       return bad_duration(text);
     }
     last_unit = unit->millis;
@@ -185,7 +193,8 @@ std::string format_duration(Millis duration) {
 
 Result<std::uint64_t> parse_bytes(std::string_view text) {
   const auto bad = [&] {
-    return fail(Errc::kInvalidArgument, "\"{}\" is not a size: expected e.g. \"64MiB\", \"2G\" or a number of bytes", text);
+    return fail(Errc::kInvalidArgument,
+                "\"{}\" is not a size: expected e.g. \"64MiB\", \"2G\" or a number of bytes", text);
   };
   const auto digits = text.substr(0, text.find_first_not_of("0123456789"));
   const auto number = parse_uint(digits);
@@ -202,7 +211,8 @@ Result<std::uint64_t> parse_bytes(std::string_view text) {
     }
     if (suffix == "B" || suffix == "b") suffix.remove_prefix(1);
   }
-  if (!suffix.empty() || *number > (std::numeric_limits<std::uint64_t>::max() >> (10 * power))) return bad();
+  if (!suffix.empty() || *number > (std::numeric_limits<std::uint64_t>::max() >> (10 * power)))
+    return bad();
   return *number << (10 * power);
 }
 
@@ -256,7 +266,8 @@ std::uint64_t fnv1a(std::string_view text, std::uint64_t seed) noexcept {
 
 Result<WallTime> parse_time(std::string_view text) {
   const auto bad = [&] {
-    return fail(Errc::kInvalidArgument, "\"{}\" is not a time: expected RFC 3339 or Unix seconds", text);
+    return fail(Errc::kInvalidArgument, "\"{}\" is not a time: expected RFC 3339 or Unix seconds",
+                text);
   };
   if (const auto seconds = parse_double(text)) {
     if (!std::isfinite(*seconds) || std::abs(*seconds) > 9.2e15) return bad();
@@ -275,7 +286,8 @@ Result<WallTime> parse_time(std::string_view text) {
   }
   if (*rest == 'Z' && rest[1] == '\0') return from_unix_millis(millis);
   const std::string_view offset(rest);
-  if (offset.size() != 6 || (offset[0] != '+' && offset[0] != '-') || offset[3] != ':') return bad();
+  if (offset.size() != 6 || (offset[0] != '+' && offset[0] != '-') || offset[3] != ':')
+    return bad();
   const auto hours = parse_uint(offset.substr(1, 2));
   const auto minutes = parse_uint(offset.substr(4, 2));
   if (!hours || !minutes || *hours > 23 || *minutes > 59) return bad();

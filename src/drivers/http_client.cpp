@@ -15,18 +15,23 @@ struct Received {
 
 std::size_t on_data(char* data, std::size_t size, std::size_t count, void* user) {
   auto& received = *static_cast<Received*>(user);
-  if (received.body.size() + size * count > received.limit) return 0;  // makes curl end with CURLE_WRITE_ERROR
+  if (received.body.size() + size * count > received.limit)
+    return 0;  // makes curl end with CURLE_WRITE_ERROR
   received.body.append(data, size * count);
   return size * count;
 }
 
 Errc classify(CURLcode code) {
   switch (code) {
-    case CURLE_OPERATION_TIMEDOUT: return Errc::kTimeout;
-    case CURLE_WRITE_ERROR: return Errc::kExhausted;
+    case CURLE_OPERATION_TIMEDOUT:
+      return Errc::kTimeout;
+    case CURLE_WRITE_ERROR:
+      return Errc::kExhausted;
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL: return Errc::kInvalidArgument;
-    default: return Errc::kUnavailable;
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      return Errc::kInvalidArgument;
+    default:
+      return Errc::kUnavailable;
   }
 }
 
@@ -39,11 +44,14 @@ bool initialised() {
 
 Result<HttpResponse> http_request(const HttpRequest& request) {
   if (!initialised()) return fail(Errc::kInternal, "libcurl cannot be initialised");
-  const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);
+  const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(),
+                                                                 curl_easy_cleanup);
   if (!curl) return fail(Errc::kExhausted, "libcurl gave no handle");
   curl_slist* list = nullptr;
-  for (const auto& [name, value] : request.headers) list = curl_slist_append(list, fmt::format("{}: {}", name, value).c_str());
-  const std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(list, curl_slist_free_all);
+  for (const auto& [name, value] : request.headers)
+    list = curl_slist_append(list, fmt::format("{}: {}", name, value).c_str());
+  const std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(list,
+                                                                            curl_slist_free_all);
   Received received{{}, request.max_body};
   CURL* handle = curl.get();
   curl_easy_setopt(handle, CURLOPT_URL, request.url.c_str());
@@ -54,9 +62,11 @@ Result<HttpResponse> http_request(const HttpRequest& request) {
   curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_data);
   curl_easy_setopt(handle, CURLOPT_WRITEDATA, &received);
-  if (!request.unix_socket.empty()) curl_easy_setopt(handle, CURLOPT_UNIX_SOCKET_PATH, request.unix_socket.c_str());
+  if (!request.unix_socket.empty())
+    curl_easy_setopt(handle, CURLOPT_UNIX_SOCKET_PATH, request.unix_socket.c_str());
   if (!request.body.empty() || request.method == "POST") {
-    curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE,
+                     static_cast<curl_off_t>(request.body.size()));
     curl_easy_setopt(handle, CURLOPT_POSTFIELDS, request.body.c_str());
   }
   if (const auto code = curl_easy_perform(handle); code != CURLE_OK) {
@@ -77,8 +87,9 @@ std::string url_encode(std::string_view text) {
   std::string out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    const bool plain = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') ||
-                       byte == '-' || byte == '_' || byte == '.' || byte == '~';
+    const bool plain = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+                       (byte >= 'a' && byte <= 'z') || byte == '-' || byte == '_' || byte == '.' ||
+                       byte == '~';
     if (plain) {
       out += c;
     } else {

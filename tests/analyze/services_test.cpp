@@ -108,7 +108,8 @@ TEST_CASE("a service that its manager restarts has failed only when the manager 
   services.on_event(failed);
   world.clock.advance(2s);
   world.book->tick();
-  CHECK(world.heard == std::vector<std::string>{"service_unstable firing", "service_failed firing"});
+  CHECK(world.heard ==
+        std::vector<std::string>{"service_unstable firing", "service_failed firing"});
 }
 
 TEST_CASE("services that are not watched any more, known or from before a restart, are cleared") {

@@ -27,7 +27,8 @@ TEST_CASE("sizes take binary suffixes and refuse overflow") {
   CHECK(base::parse_bytes("2G").value() == 2ULL << 30);
   CHECK(base::parse_bytes("4096").value() == 4096);
   CHECK(base::parse_bytes("512 kB").value() == 512ULL << 10);
-  for (const char* bad : {"", "x", "-1", "1Q", "99999999999T", "1MiBB"}) CHECK_FALSE(base::parse_bytes(bad).has_value());
+  for (const char* bad : {"", "x", "-1", "1Q", "99999999999T", "1MiBB"})
+    CHECK_FALSE(base::parse_bytes(bad).has_value());
 }
 
 TEST_CASE("numbers are strict and complete") {
@@ -35,7 +36,8 @@ TEST_CASE("numbers are strict and complete") {
   CHECK(base::parse_double("+Inf").value() == HUGE_VAL);
   CHECK(base::parse_double("-inf").value() == -HUGE_VAL);
   CHECK(std::isnan(base::parse_double("NaN").value()));
-  for (const char* bad : {"", "1x", " 1", "nan(1)", "0x10", "--1", "+-1", "e5"}) CHECK_FALSE(base::parse_double(bad));
+  for (const char* bad : {"", "1x", " 1", "nan(1)", "0x10", "--1", "+-1", "e5"})
+    CHECK_FALSE(base::parse_double(bad));
   CHECK(base::parse_uint("18446744073709551615").value() == UINT64_MAX);
   CHECK_FALSE(base::parse_uint("18446744073709551616"));
   CHECK(base::format_double(0.1 + 0.2) == "0.30000000000000004");
@@ -43,10 +45,13 @@ TEST_CASE("numbers are strict and complete") {
 }
 
 TEST_CASE("times: RFC 3339 with offsets and fractions, and Unix seconds") {
-  CHECK(base::to_rfc3339(base::parse_time("2026-11-23T17:32:54.123Z").value()) == "2026-11-23T17:32:54.123Z");
-  CHECK(base::to_rfc3339(base::parse_time("2026-11-23T18:32:54+01:00").value()) == "2026-11-23T17:32:54.000Z");
+  CHECK(base::to_rfc3339(base::parse_time("2026-11-23T17:32:54.123Z").value()) ==
+        "2026-11-23T17:32:54.123Z");
+  CHECK(base::to_rfc3339(base::parse_time("2026-11-23T18:32:54+01:00").value()) ==
+        "2026-11-23T17:32:54.000Z");
   CHECK(base::to_unix_millis(base::parse_time("1700000000.5").value()) == 1700000000500);
-  for (const char* bad : {"", "yesterday", "2026-11-23", "2026-11-23T17:32:54", "2026-11-23T17:32:54+25:00", "NaN"}) {
+  for (const char* bad :
+       {"", "yesterday", "2026-11-23", "2026-11-23T17:32:54", "2026-11-23T17:32:54+25:00", "NaN"}) {
     CHECK_FALSE(base::parse_time(bad).has_value());
   }
 }

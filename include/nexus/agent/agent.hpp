@@ -1,12 +1,13 @@
 // Agent: the rooms wired together, and their life cycle.
 //
-// start(): data directory and lock, state database, recovery of unfinished actions, collectors, analysis, planning, workers,
-// HTTP, watched services; ready once every collector has run and the vitals stand. reload(): a bad configuration changes
-// nothing and is said; a good one is applied at once, but for what needs_restart() names. stop(): readiness off, stop
-// accepting, stop acting, stop collecting, drain, flush, join; bounded in time.
+// start(): data directory and lock, state database, recovery of unfinished actions, collectors,
+// analysis, planning, workers, HTTP, watched services; ready once every collector has run and the
+// vitals stand. reload(): a bad configuration changes nothing and is said; a good one is applied at
+// once, but for what needs_restart() names. stop(): readiness off, stop accepting, stop acting,
+// stop collecting, drain, flush, join; bounded in time.
 //
-// Threads: collect-N, ingest, analyze, plan, execute-N, serve-io and its pool, unit-watch. See src/README.md.
-// Thread safety: reload() and healthy() from any thread; the rest from one.
+// Threads: collect-N, ingest, analyze, plan, execute-N, serve-io and its pool, unit-watch. See
+// src/README.md. Thread safety: reload() and healthy() from any thread; the rest from one.
 #pragma once
 
 #include <memory>
@@ -21,8 +22,10 @@ namespace nexus::agent {
 
 class Agent {
  public:
-  /// Checks the configuration and opens what lasts; nothing runs yet. The error holds every problem, one a line.
-  [[nodiscard]] static Result<std::unique_ptr<Agent>> make(Clock& clock, config::LoadOptions options);
+  /// Checks the configuration and opens what lasts; nothing runs yet. The error holds every
+  /// problem, one a line.
+  [[nodiscard]] static Result<std::unique_ptr<Agent>> make(Clock& clock,
+                                                           config::LoadOptions options);
   ~Agent();
 
   [[nodiscard]] Status start();
@@ -34,7 +37,8 @@ class Agent {
   [[nodiscard]] bool healthy(std::string& why) const;
   [[nodiscard]] std::vector<std::string> addresses() const;
   [[nodiscard]] std::string data_dir() const;
-  /// After stop(): whether a collector hangs in the kernel still. Its thread uses the agent: leave by _Exit, destroy nothing.
+  /// After stop(): whether a collector hangs in the kernel still. Its thread uses the agent: leave
+  /// by _Exit, destroy nothing.
   [[nodiscard]] bool left_threads_behind() const;
 
  private:

@@ -1,8 +1,9 @@
-// BoundedQueue: hands values from any thread to one or more others, never more than `capacity` of them.
+// BoundedQueue: hands values from any thread to one or more others, never more than `capacity` of
+// them.
 //
-// Policy when full: push() refuses and says so; the caller counts it. close() wakes every waiter: what is queued can
-// still be popped, pushes are refused. Thread safety: all members, any thread. Not for the sample path (see
-// knowledge/ring.hpp): it locks.
+// Policy when full: push() refuses and says so; the caller counts it. close() wakes every waiter:
+// what is queued can still be popped, pushes are refused. Thread safety: all members, any thread.
+// Not for the sample path (see knowledge/ring.hpp): it locks.
 #pragma once
 
 #include <condition_variable>

@@ -1,7 +1,7 @@
 // Gate: counts work in flight so that its owner can close and wait until the last of it has left.
 //
-// After seastar's gate: enter() fails once the gate is closed; close() refuses newcomers; wait() returns when nobody is
-// inside or the deadline passed. Thread safety: all members, any thread.
+// After seastar's gate: enter() fails once the gate is closed; close() refuses newcomers; wait()
+// returns when nobody is inside or the deadline passed. Thread safety: all members, any thread.
 #pragma once
 
 #include <condition_variable>

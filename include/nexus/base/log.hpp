@@ -1,7 +1,8 @@
-// Logging: one line an event, `component: message`, to standard error (journald's level prefixes or JSON).
+// Logging: one line an event, `component: message`, to standard error (journald's level prefixes or
+// JSON).
 //
-// Secrets are never passed here. Repeated errors are rate-limited by their owners, not by the logger.
-// Thread safety: all functions may be called from any thread at any time.
+// Secrets are never passed here. Repeated errors are rate-limited by their owners, not by the
+// logger. Thread safety: all functions may be called from any thread at any time.
 #pragma once
 
 #include <fmt/core.h>
@@ -24,15 +25,18 @@ void write(Level level, std::string_view component, std::string_view message);
 
 template <typename... Args>
 void debug(std::string_view component, fmt::format_string<Args...> format, Args&&... args) {
-  if (enabled(Level::kDebug)) write(Level::kDebug, component, fmt::format(format, std::forward<Args>(args)...));
+  if (enabled(Level::kDebug))
+    write(Level::kDebug, component, fmt::format(format, std::forward<Args>(args)...));
 }
 template <typename... Args>
 void info(std::string_view component, fmt::format_string<Args...> format, Args&&... args) {
-  if (enabled(Level::kInfo)) write(Level::kInfo, component, fmt::format(format, std::forward<Args>(args)...));
+  if (enabled(Level::kInfo))
+    write(Level::kInfo, component, fmt::format(format, std::forward<Args>(args)...));
 }
 template <typename... Args>
 void warning(std::string_view component, fmt::format_string<Args...> format, Args&&... args) {
-  if (enabled(Level::kWarning)) write(Level::kWarning, component, fmt::format(format, std::forward<Args>(args)...));
+  if (enabled(Level::kWarning))
+    write(Level::kWarning, component, fmt::format(format, std::forward<Args>(args)...));
 }
 template <typename... Args>
 void error(std::string_view component, fmt::format_string<Args...> format, Args&&... args) {

@@ -1,9 +1,11 @@
 // LoopThread: a named thread that runs one turn after another until it is stopped.
 //
-// A turn returns when the next one is due; wake() runs it at once. last_turn() is what a watchdog looks at. An
-// exception that leaves a turn is a bug and ends the process: turns return their errors.
+// A turn returns when the next one is due; wake() runs it at once. last_turn() is what a watchdog
+// looks at. An exception that leaves a turn is a bug and ends the process: turns return their
+// errors.
 //
-// Ownership: the destructor stops and joins. Thread safety: wake(), stop(), last_turn(), busy_since() from any thread.
+// Ownership: the destructor stops and joins. Thread safety: wake(), stop(), last_turn(),
+// busy_since() from any thread.
 #pragma once
 
 #include <atomic>

@@ -1,8 +1,9 @@
 // Result and Error: how every room says that something went wrong at run time.
 //
-// Result<T> is std::expected<T, Error>. An Error says what was tried, on what, and why it failed; each layer on the
-// way up adds one piece of context in front ("read /proc/stat: permission denied"). It is logged once, by whoever
-// owns the retry. Broken invariants are not Errors: they go through NEXUS_CHECK, which aborts with the word BUG.
+// Result<T> is std::expected<T, Error>. An Error says what was tried, on what, and why it failed;
+// each layer on the way up adds one piece of context in front ("read /proc/stat: permission
+// denied"). It is logged once, by whoever owns the retry. Broken invariants are not Errors: they go
+// through NEXUS_CHECK, which aborts with the word BUG.
 //
 // Thread safety: plain values.
 #pragma once
@@ -39,7 +40,8 @@ class [[nodiscard]] Error {
  public:
   Error(Errc code, std::string message) : code_(code), message_(std::move(message)) {}
 
-  /// From errno or another error_code; the code is derived from it (ENOENT: kNotFound, EACCES: kPermissionDenied, ...).
+  /// From errno or another error_code; the code is derived from it (ENOENT: kNotFound, EACCES:
+  /// kPermissionDenied, ...).
   Error(std::error_code system, std::string_view what);
 
   /// From errno as it stands now, e.g. `Error::from_errno("open /proc/stat")`.
@@ -66,14 +68,16 @@ using Status = Result<void>;
 
 /// `return fail(Errc::kNotFound, "collector {}: unknown", name);`
 template <typename... Args>
-[[nodiscard]] std::unexpected<Error> fail(Errc code, fmt::format_string<Args...> format, Args&&... args) {
+[[nodiscard]] std::unexpected<Error> fail(Errc code, fmt::format_string<Args...> format,
+                                          Args&&... args) {
   return std::unexpected(Error(code, fmt::format(format, std::forward<Args>(args)...)));
 }
 
-/// `return propagate(std::move(result), "read {}", path);`: the error of a failed result, with context in front.
+/// `return propagate(std::move(result), "read {}", path);`: the error of a failed result, with
+/// context in front.
 template <typename T, typename... Args>
-[[nodiscard]] std::unexpected<Error> propagate(Result<T>&& failed, fmt::format_string<Args...> format,
-                                               Args&&... args) {
+[[nodiscard]] std::unexpected<Error> propagate(Result<T>&& failed,
+                                               fmt::format_string<Args...> format, Args&&... args) {
   return std::unexpected(
       std::move(failed).error().with_context(fmt::format(format, std::forward<Args>(args)...)));
 }

@@ -1,7 +1,8 @@
 // An HTTP client over libcurl: one request, one answer, with a time limit.
 //
-// Errors: kUnavailable (no connection), kTimeout, kExhausted (the answer is larger than max_body), kInvalidArgument (bad
-// URL), all naming the URL. A status of 400 or more is an answer, not an error. Thread safety: any thread.
+// Errors: kUnavailable (no connection), kTimeout, kExhausted (the answer is larger than max_body),
+// kInvalidArgument (bad URL), all naming the URL. A status of 400 or more is an answer, not an
+// error. Thread safety: any thread.
 #pragma once
 
 #include <string>

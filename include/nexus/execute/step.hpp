@@ -88,8 +88,10 @@ struct ActionDescriptor {
   std::string_view target_help;
   std::span<const ParameterDescriptor> parameters;
   std::unique_ptr<Step> (*make)();
-  /// What of a configured remedy this action cannot do, for `check config`. Values with "${label}" are not known yet.
-  Status (*check_remedy)(const config::RemedyConfig& remedy, const config::Config& config) = nullptr;
+  /// What of a configured remedy this action cannot do, for `check config`. Values with "${label}"
+  /// are not known yet.
+  Status (*check_remedy)(const config::RemedyConfig& remedy,
+                         const config::Config& config) = nullptr;
 };
 
 /// All actions, by name. One line each in src/execute/table.cpp.

@@ -1,7 +1,8 @@
 // Reading small kernel files quickly: one open, read until the end, into a buffer that is reused.
 //
-// Files below /proc and /sys have no size; a read is bounded by `kMaxFile`, a larger file is an error and not a
-// truncated success. Thread safety: functions are free of state; a FileBuffer belongs to one thread.
+// Files below /proc and /sys have no size; a read is bounded by `kMaxFile`, a larger file is an
+// error and not a truncated success. Thread safety: functions are free of state; a FileBuffer
+// belongs to one thread.
 #pragma once
 
 #include <string>
@@ -33,6 +34,7 @@ class FileBuffer {
 [[nodiscard]] Result<std::vector<std::string>> list_directory(const std::string& path);
 
 /// Writes through a temporary file beside it, fsync, rename, fsync of the directory.
-[[nodiscard]] Status write_file_atomically(const std::string& path, std::string_view content, int mode);
+[[nodiscard]] Status write_file_atomically(const std::string& path, std::string_view content,
+                                           int mode);
 
 }  // namespace nexus::host

@@ -1,7 +1,8 @@
-// The Prometheus text exposition format 0.0.4: families sorted by name, series sorted within, HELP and label values escaped.
+// The Prometheus text exposition format 0.0.4: families sorted by name, series sorted within, HELP
+// and label values escaped.
 //
-// Used by /metrics, `collect --once` and golden tests. Heads (`name{labels} `) are rendered once per series and kept; the
-// steady state appends numbers to one reused buffer and allocates nothing.
+// Used by /metrics, `collect --once` and golden tests. Heads (`name{labels} `) are rendered once
+// per series and kept; the steady state appends numbers to one reused buffer and allocates nothing.
 // Thread safety: an Exposition belongs to one thread at a time.
 #pragma once
 

@@ -1,11 +1,14 @@
-// The contract of a collector: one file, one descriptor, one class, one method; one line in src/monitor/table.cpp.
+// The contract of a collector: one file, one descriptor, one class, one method; one line in
+// src/monitor/table.cpp.
 //
-// A collector reads the host below its roots and adds samples to a Sink. It is run by the scheduler, never twice at once,
-// possibly on different threads from run to run. It keeps what it needs between runs (buffers, family ids) so that the
-// steady state allocates next to nothing. It does not sleep, log or look at the clock except through its context.
+// A collector reads the host below its roots and adds samples to a Sink. It is run by the
+// scheduler, never twice at once, possibly on different threads from run to run. It keeps what it
+// needs between runs (buffers, family ids) so that the steady state allocates next to nothing. It
+// does not sleep, log or look at the clock except through its context.
 //
-// Outcomes: ok (something was added or nothing is wrong); no_data: return Errc::kNotFound, this host does not have it
-// (no PSI, no swap, ...); failed: any other error, samples added so far still count; stuck: the scheduler's verdict.
+// Outcomes: ok (something was added or nothing is wrong); no_data: return Errc::kNotFound, this
+// host does not have it (no PSI, no swap, ...); failed: any other error, samples added so far still
+// count; stuck: the scheduler's verdict.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +42,8 @@ enum class OptionType { kBool, kInteger, kNumber, kDuration, kString, kStrings, 
 struct OptionDescriptor {
   std::string_view name;
   OptionType type;
-  std::string_view default_value;  // as it would be written in agent.toml; strings in 'single quotes'
+  std::string_view
+      default_value;  // as it would be written in agent.toml; strings in 'single quotes'
   std::string_view help;
 };
 
@@ -53,16 +57,17 @@ struct CollectorContext {
   const host::Roots& roots;
   Clock& clock;
   knowledge::SeriesRegistry& registry;
-  const config::Parameters& options;         // validated against the descriptor
-  knowledge::SelfMetrics* self = nullptr;    // only the agent collector reads it
-  drivers::Systemd* systemd = nullptr;       // null where there is no bus, e.g. for a recorded tree
+  const config::Parameters& options;       // validated against the descriptor
+  knowledge::SelfMetrics* self = nullptr;  // only the agent collector reads it
+  drivers::Systemd* systemd = nullptr;     // null where there is no bus, e.g. for a recorded tree
 };
 
 /// Takes the samples of one run.
 class Sink {
  public:
   virtual ~Sink() = default;
-  /// `labels` without __name__; at most the collector's series budget is taken, the rest is counted as dropped.
+  /// `labels` without __name__; at most the collector's series budget is taken, the rest is counted
+  /// as dropped.
   virtual void add(FamilyId family, std::span<const LabelView> labels, double value) = 0;
   void add(FamilyId family, double value) { add(family, std::span<const LabelView>{}, value); }
   void add(FamilyId family, std::initializer_list<LabelView> labels, double value) {
@@ -80,7 +85,8 @@ struct CollectorDescriptor {
   std::string_view name;
   std::string_view help;
   bool enabled_by_default = true;
-  std::optional<Millis> default_interval = std::nullopt;  // unset: [collect] interval; for what is dear to read
+  std::optional<Millis> default_interval =
+      std::nullopt;  // unset: [collect] interval; for what is dear to read
   std::span<const OptionDescriptor> options = {};
   std::span<const MetricDescriptor> metrics = {};
   Result<std::unique_ptr<Collector>> (*make)(const CollectorContext& context);
@@ -90,17 +96,21 @@ struct CollectorDescriptor {
 [[nodiscard]] std::span<const CollectorDescriptor* const> collectors();
 [[nodiscard]] const CollectorDescriptor* find_collector(std::string_view name);
 
-/// Checks [collect.NAME] tables: unknown collectors, unknown options, wrong types, bad regular expressions.
+/// Checks [collect.NAME] tables: unknown collectors, unknown options, wrong types, bad regular
+/// expressions.
 [[nodiscard]] std::vector<config::Problem> check_collectors(const config::CollectSection& collect);
 
 /// Typed access to a validated option, falling back to the descriptor's default.
-[[nodiscard]] bool option_bool(const CollectorContext& context, const CollectorDescriptor& descriptor, std::string_view name);
-[[nodiscard]] std::int64_t option_integer(const CollectorContext& context, const CollectorDescriptor& descriptor,
+[[nodiscard]] bool option_bool(const CollectorContext& context,
+                               const CollectorDescriptor& descriptor, std::string_view name);
+[[nodiscard]] std::int64_t option_integer(const CollectorContext& context,
+                                          const CollectorDescriptor& descriptor,
                                           std::string_view name);
-[[nodiscard]] Millis option_duration(const CollectorContext& context, const CollectorDescriptor& descriptor,
-                                     std::string_view name);
+[[nodiscard]] Millis option_duration(const CollectorContext& context,
+                                     const CollectorDescriptor& descriptor, std::string_view name);
 /// Of kString and kRegex options.
-[[nodiscard]] std::string option_string(const CollectorContext& context, const CollectorDescriptor& descriptor,
+[[nodiscard]] std::string option_string(const CollectorContext& context,
+                                        const CollectorDescriptor& descriptor,
                                         std::string_view name);
 
 }  // namespace nexus::monitor

@@ -1,24 +1,30 @@
-// Scheduler: runs every collector at its interval on a small pool of threads, each run under a deadline.
+// Scheduler: runs every collector at its interval on a small pool of threads, each run under a
+// deadline.
 //
-// Invariants: (1) at most one run of a collector is in flight; (2) a run that passes its deadline is left behind: it is
-// counted as stuck, its thread is written off and replaced (a bounded number of times), and the collector is not started
-// again until that run has returned; (3) a slow collector delays no other; (4) one run is one batch of samples with one
-// time, pushed through the worker's own ring; (5) series of the last run that are absent in this one get a stale marker.
+// Invariants: (1) at most one run of a collector is in flight; (2) a run that passes its deadline
+// is left behind: it is counted as stuck, its thread is written off and replaced (a bounded number
+// of times), and the collector is not started again until that run has returned; (3) a slow
+// collector delays no other; (4) one run is one batch of samples with one time, pushed through the
+// worker's own ring; (5) series of the last run that are absent in this one get a stale marker.
 //
-// Per collector it exports node_exporter's node_scrape_collector_duration_seconds and node_scrape_collector_success,
-// and nexus_collector_{runs,failures,stuck,skipped,dropped_samples}_total. Runs are aligned to multiples of the interval,
-// and all batches of one moment carry that moment as their time (a run that begins noticeably late carries its own
-// start), so that the series of different collectors line up. What is due at once is run one after the other by the
-// pool: never more than `threads` at a time, and one wake-up for all. A collector without data, or one that goes on
-// failing, is run more and more rarely, up to once a minute; its status says so.
+// Per collector it exports node_exporter's node_scrape_collector_duration_seconds and
+// node_scrape_collector_success, and
+// nexus_collector_{runs,failures,stuck,skipped,dropped_samples}_total. Runs are aligned to
+// multiples of the interval, and all batches of one moment carry that moment as their time (a run
+// that begins noticeably late carries its own start), so that the series of different collectors
+// line up. What is due at once is run one after the other by the pool: never more than `threads` at
+// a time, and one wake-up for all. A collector without data, or one that goes on failing, is run
+// more and more rarely, up to once a minute; its status says so.
 //
-// Abandoned threads: at most 16 threads are stuck at a time; then stuck threads are no longer replaced and the pool is
-// smaller until one returns. A stuck thread that wakes up touches only its own collector, the clock and the bus it was
-// given: while abandoned() is not 0 after stop(), those two must stay (the registry, the ring and the metrics need not).
+// Abandoned threads: at most 16 threads are stuck at a time; then stuck threads are no longer
+// replaced and the pool is smaller until one returns. A stuck thread that wakes up touches only its
+// own collector, the clock and the bus it was given: while abandoned() is not 0 after stop(), those
+// two must stay (the registry, the ring and the metrics need not).
 //
 // Groups of batches: 1 + the collector's place among the enabled ones; 0 is never used.
 //
-// Thread safety: all members, any thread. stop() is bounded in time: threads stuck in a collector are abandoned.
+// Thread safety: all members, any thread. stop() is bounded in time: threads stuck in a collector
+// are abandoned.
 #pragma once
 
 #include <cstdint>
@@ -37,14 +43,14 @@ namespace nexus::monitor {
 
 struct CollectorStatus {
   std::string name;
-  std::string outcome;         // ok, no_data, failed, stuck, pending
-  std::string error;           // of the last run, when it was not ok
-  std::string note;            // why it does not run at its interval: stuck, backed off
+  std::string outcome;  // ok, no_data, failed, stuck, pending
+  std::string error;    // of the last run, when it was not ok
+  std::string note;     // why it does not run at its interval: stuck, backed off
   WallTime last_run{};
   WallTime last_success{};
   Millis interval{};
   double duration_seconds = 0;
-  std::uint64_t samples = 0;   // of the last run
+  std::uint64_t samples = 0;  // of the last run
   std::uint64_t runs = 0;
   std::uint64_t failures = 0;
   std::uint64_t stuck = 0;
@@ -86,13 +92,15 @@ class Scheduler {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Runs the named collectors (all enabled ones when empty) once, on the calling thread, and hands on what they add;
-/// used by `collect --once` and by tests. The meta metrics of the scheduler are added too. kNotFound: no collector has
-/// that name. A collector that fails does not fail the others: see its status.
+/// Runs the named collectors (all enabled ones when empty) once, on the calling thread, and hands
+/// on what they add; used by `collect --once` and by tests. The meta metrics of the scheduler are
+/// added too. kNotFound: no collector has that name. A collector that fails does not fail the
+/// others: see its status.
 struct OnceResult {
   std::vector<CollectorStatus> collectors;
 };
-[[nodiscard]] Result<OnceResult> collect_once(const SchedulerContext& context, const config::CollectSection& collect,
+[[nodiscard]] Result<OnceResult> collect_once(const SchedulerContext& context,
+                                              const config::CollectSection& collect,
                                               std::span<const std::string> names, Sink& sink);
 
 }  // namespace nexus::monitor

@@ -25,8 +25,9 @@ int check_config(const ConfigFlags& flags) {
   }
   std::string files;
   for (const auto& file : checked.files) files += (files.empty() ? "" : ", ") + file;
-  fmt::print("{}: valid: {} vitals, {} alerts, {} remedies, {} watched services\n", files.empty() ? flags.file : files,
-             checked.rules->vitals.size(), checked.rules->alerts.size(), checked.config->remedies.size(),
+  fmt::print("{}: valid: {} vitals, {} alerts, {} remedies, {} watched services\n",
+             files.empty() ? flags.file : files, checked.rules->vitals.size(),
+             checked.rules->alerts.size(), checked.config->remedies.size(),
              checked.config->services.size());
   return 0;
 }
@@ -36,7 +37,8 @@ int check_config(const ConfigFlags& flags) {
 void add_check(CLI::App& app, CommandContext& context) {
   auto* command = app.add_subcommand("check", "Check files without starting anything");
   command->require_subcommand(1);
-  auto* sub = command->add_subcommand("config", "Check the configuration: every problem with file, line and column");
+  auto* sub = command->add_subcommand(
+      "config", "Check the configuration: every problem with file, line and column");
   auto flags = std::make_shared<ConfigFlags>();
   flags->add_to(*sub);
   sub->add_option("file", flags->file, "The configuration to check");

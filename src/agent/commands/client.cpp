@@ -16,11 +16,22 @@ namespace {
 namespace json = boost::json;
 
 const std::vector<ColumnSpec> kActionRows = {
-    {"id", "id"},           {"type", "action_type"},    {"target", "target_component"}, {"state", "state"},
-    {"priority", "priority"}, {"cause", "cause.summary"}, {"requested by", "cause.requested_by"},
-    {"remedy", "remedy"},   {"attempt", "attempt"},     {"created", "created"},         {"started", "started"},
-    {"finished", "finished"}, {"detection to start (s)", "detection_to_start_seconds"},
-    {"result", "outcome.result"}, {"verified", "outcome.verified"}, {"would do", "outcome.would_do"},
+    {"id", "id"},
+    {"type", "action_type"},
+    {"target", "target_component"},
+    {"state", "state"},
+    {"priority", "priority"},
+    {"cause", "cause.summary"},
+    {"requested by", "cause.requested_by"},
+    {"remedy", "remedy"},
+    {"attempt", "attempt"},
+    {"created", "created"},
+    {"started", "started"},
+    {"finished", "finished"},
+    {"detection to start (s)", "detection_to_start_seconds"},
+    {"result", "outcome.result"},
+    {"verified", "outcome.verified"},
+    {"would do", "outcome.would_do"},
     {"output", "outcome.output"}};
 
 /// What the callbacks of all client commands need.
@@ -35,15 +46,16 @@ struct Shared {
 };
 using SharedPtr = std::shared_ptr<Shared>;
 
-int table(const ClientFlags& flags, const std::string& path, std::string_view array, const std::vector<ColumnSpec>& columns) {
+int table(const ClientFlags& flags, const std::string& path, std::string_view array,
+          const std::vector<ColumnSpec>& columns) {
   const auto answer = call(flags, "GET", path);
   if (!answer) return report(answer.error());
   print_table(flags, *answer, array, columns);
   return 0;
 }
 
-int object(const ClientFlags& flags, std::string_view method, const std::string& path, const std::vector<ColumnSpec>& rows,
-           const json::value* body = nullptr) {
+int object(const ClientFlags& flags, std::string_view method, const std::string& path,
+           const std::vector<ColumnSpec>& rows, const json::value* body = nullptr) {
   const auto answer = call(flags, method, path, body);
   if (!answer) return report(answer.error());
   print_object(flags, *answer, rows);
@@ -55,7 +67,8 @@ Result<json::object> parse_parameters(const std::vector<std::string>& given) {
   json::object out;
   for (const auto& text : given) {
     const auto equals = text.find('=');
-    if (equals == std::string::npos || equals == 0) return fail(Errc::kInvalidArgument, "--param {}: expected KEY=VALUE", text);
+    if (equals == std::string::npos || equals == 0)
+      return fail(Errc::kInvalidArgument, "--param {}: expected KEY=VALUE", text);
     boost::system::error_code ec;
     auto value = json::parse(text.substr(equals + 1), ec);
     out[text.substr(0, equals)] = ec ? json::value(text.substr(equals + 1)) : std::move(value);
@@ -85,46 +98,86 @@ int list_actions(const ClientFlags& flags) {
   }
   const json::value merged = {{"actions", std::move(all)}};
   print_table(flags, flags.output == "json" ? *answer : merged, "actions",
-              {{"ID", "id"}, {"STATE", "state"}, {"TYPE", "action_type"}, {"TARGET", "target_component"}, {"CREATED", "created"},
-               {"CAUSE", "cause.summary"}, {"RESULT", "outcome.result"}});
+              {{"ID", "id"},
+               {"STATE", "state"},
+               {"TYPE", "action_type"},
+               {"TARGET", "target_component"},
+               {"CREATED", "created"},
+               {"CAUSE", "cause.summary"},
+               {"RESULT", "outcome.result"}});
   return 0;
 }
 
 void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
-  app.add_subcommand("status", "Health of the host and what the agent is doing")->callback([&context, shared] {
-    context.code = object(shared->flags, "GET", "/health/status",
-                          {{"overall", "overall_status"}, {"time", "timestamp"}, {"metrics", "metrics_count"},
-                           {"active alerts", "active_alerts"}, {"breakdown", "status_breakdown"}});
-    if (context.code != 0 || shared->flags.output == "json") return;
-    context.code = object(shared->flags, "GET", "/operations/status",
-                          {{"acting", "operations_running"}, {"mode", "mode"}, {"queue", "queue_size"},
-                           {"in progress", "in_progress_actions"}, {"done today", "completed_actions_today"},
-                           {"last check", "last_check"}});
-  });
-  app.add_subcommand("findings", "Pending, firing and lately resolved findings")->callback([&context, shared] {
-    context.code = table(shared->flags, "/health/alerts", "alerts",
-                         {{"STATE", "state"}, {"SEVERITY", "severity"}, {"NAME", "name"}, {"SUBJECT", "subject"},
-                          {"SINCE", "started"}, {"WHAT", "description"}});
-  });
+  app.add_subcommand("status", "Health of the host and what the agent is doing")
+      ->callback([&context, shared] {
+        context.code = object(shared->flags, "GET", "/health/status",
+                              {{"overall", "overall_status"},
+                               {"time", "timestamp"},
+                               {"metrics", "metrics_count"},
+                               {"active alerts", "active_alerts"},
+                               {"breakdown", "status_breakdown"}});
+        if (context.code != 0 || shared->flags.output == "json") return;
+        context.code = object(shared->flags, "GET", "/operations/status",
+                              {{"acting", "operations_running"},
+                               {"mode", "mode"},
+                               {"queue", "queue_size"},
+                               {"in progress", "in_progress_actions"},
+                               {"done today", "completed_actions_today"},
+                               {"last check", "last_check"}});
+      });
+  app.add_subcommand("findings", "Pending, firing and lately resolved findings")
+      ->callback([&context, shared] {
+        context.code = table(shared->flags, "/health/alerts", "alerts",
+                             {{"STATE", "state"},
+                              {"SEVERITY", "severity"},
+                              {"NAME", "name"},
+                              {"SUBJECT", "subject"},
+                              {"SINCE", "started"},
+                              {"WHAT", "description"}});
+      });
   app.add_subcommand("predictions", "Forecasts of the vitals")->callback([&context, shared] {
     context.code = table(shared->flags, "/health/predictions", "predictions",
-                         {{"METRIC", "metric_name"}, {"LABELS", "labels"}, {"NOW", "current_value"}, {"PREDICTED", "predicted_value"},
-                          {"LOWER", "lower"}, {"UPPER", "upper"}, {"CONFIDENCE", "confidence"}, {"TREND", "trend"},
-                          {"RISK", "risk_level"}, {"CRITICAL IN (s)", "seconds_to_critical"}});
+                         {{"METRIC", "metric_name"},
+                          {"LABELS", "labels"},
+                          {"NOW", "current_value"},
+                          {"PREDICTED", "predicted_value"},
+                          {"LOWER", "lower"},
+                          {"UPPER", "upper"},
+                          {"CONFIDENCE", "confidence"},
+                          {"TREND", "trend"},
+                          {"RISK", "risk_level"},
+                          {"CRITICAL IN (s)", "seconds_to_critical"}});
   });
-  app.add_subcommand("anomalies", "What was unusual in the last hour")->callback([&context, shared] {
-    context.code = table(shared->flags, "/health/anomalies", "anomalies",
-                         {{"TIME", "timestamp"}, {"METRIC", "metric_name"}, {"LABELS", "labels"}, {"VALUE", "value"},
-                          {"SCORE", "anomaly_score"}, {"SEVERITY", "severity"}, {"WHAT", "description"}});
-  });
-  app.add_subcommand("decisions", "What the planner decided, and why not")->callback([&context, shared] {
-    context.code = table(shared->flags, "/operations/decisions", "decisions",
-                         {{"TIME", "time"}, {"VERDICT", "verdict"}, {"REASON", "reason"}, {"REMEDY", "remedy"},
-                          {"FINDING", "finding"}, {"TARGET", "target"}});
-  });
+  app.add_subcommand("anomalies", "What was unusual in the last hour")
+      ->callback([&context, shared] {
+        context.code = table(shared->flags, "/health/anomalies", "anomalies",
+                             {{"TIME", "timestamp"},
+                              {"METRIC", "metric_name"},
+                              {"LABELS", "labels"},
+                              {"VALUE", "value"},
+                              {"SCORE", "anomaly_score"},
+                              {"SEVERITY", "severity"},
+                              {"WHAT", "description"}});
+      });
+  app.add_subcommand("decisions", "What the planner decided, and why not")
+      ->callback([&context, shared] {
+        context.code = table(shared->flags, "/operations/decisions", "decisions",
+                             {{"TIME", "time"},
+                              {"VERDICT", "verdict"},
+                              {"REASON", "reason"},
+                              {"REMEDY", "remedy"},
+                              {"FINDING", "finding"},
+                              {"TARGET", "target"}});
+      });
   app.add_subcommand("audit", "Every change, by whom")->callback([&context, shared] {
     context.code = table(shared->flags, "/operations/audit", "records",
-                         {{"TIME", "time"}, {"WHO", "who"}, {"FROM", "from"}, {"WHAT", "what"}, {"SUBJECT", "subject"}, {"RESULT", "result"}});
+                         {{"TIME", "time"},
+                          {"WHO", "who"},
+                          {"FROM", "from"},
+                          {"WHAT", "what"},
+                          {"SUBJECT", "subject"},
+                          {"RESULT", "result"}});
   });
 }
 
@@ -137,7 +190,8 @@ void add_actions(CLI::App& app, CommandContext& context, const SharedPtr& shared
   auto* show = actions->add_subcommand("show", "One action with cause, timings and outcome");
   show->add_option("id", shared->id, "Its id")->required();
   show->callback([&context, shared] {
-    context.code = object(shared->flags, "GET", "/operations/actions/" + drivers::url_encode(shared->id), kActionRows);
+    context.code = object(shared->flags, "GET",
+                          "/operations/actions/" + drivers::url_encode(shared->id), kActionRows);
   });
   auto* run = actions->add_subcommand("run", "Queue an action through the guardrails");
   run->add_option("type", shared->type, "See `nexus-agent list actions`")->required();
@@ -147,10 +201,13 @@ void add_actions(CLI::App& app, CommandContext& context, const SharedPtr& shared
   run->add_flag("--dry-run", shared->dry_run, "Say what would be done, do nothing");
   run->callback([&context, shared] { context.code = run_action(*shared); });
   for (const std::string verb : {"approve", "cancel"}) {
-    auto* command = actions->add_subcommand(verb, verb == "approve" ? "Let a proposed action run" : "Cancel an action");
+    auto* command = actions->add_subcommand(
+        verb, verb == "approve" ? "Let a proposed action run" : "Cancel an action");
     command->add_option("id", shared->id, "Its id")->required();
     command->callback([&context, shared, verb] {
-      context.code = object(shared->flags, "POST", "/operations/actions/" + drivers::url_encode(shared->id) + "/" + verb, kActionRows);
+      context.code = object(shared->flags, "POST",
+                            "/operations/actions/" + drivers::url_encode(shared->id) + "/" + verb,
+                            kActionRows);
     });
   }
 }
@@ -159,9 +216,12 @@ void add_operations(CLI::App& app, CommandContext& context, const SharedPtr& sha
   auto* operations = app.add_subcommand("operations", "Stop the agent from acting, or let it act");
   operations->require_subcommand(1);
   for (const std::string verb : {"start", "stop"}) {
-    operations->add_subcommand(verb, verb == "start" ? "Let the agent act" : "Stop it from acting; findings go on")
+    operations
+        ->add_subcommand(
+            verb, verb == "start" ? "Let the agent act" : "Stop it from acting; findings go on")
         ->callback([&context, shared, verb] {
-          context.code = object(shared->flags, "POST", "/operations/" + verb, {{"acting", "operations_running"}});
+          context.code = object(shared->flags, "POST", "/operations/" + verb,
+                                {{"acting", "operations_running"}});
         });
   }
   auto* services = app.add_subcommand("services", "Services by name");
@@ -169,9 +229,16 @@ void add_operations(CLI::App& app, CommandContext& context, const SharedPtr& sha
   auto* status = services->add_subcommand("status", "State of a service");
   status->add_option("name", shared->target, "Its name")->required();
   status->callback([&context, shared] {
-    context.code = object(shared->flags, "GET", "/operations/services/" + drivers::url_encode(shared->target) + "/status",
-                          {{"name", "name"}, {"kind", "kind"}, {"state", "state"}, {"sub-state", "sub_state"}, {"result", "result"},
-                           {"pid", "main_pid"}, {"since", "since"}, {"restarts", "restarts"}});
+    context.code = object(shared->flags, "GET",
+                          "/operations/services/" + drivers::url_encode(shared->target) + "/status",
+                          {{"name", "name"},
+                           {"kind", "kind"},
+                           {"state", "state"},
+                           {"sub-state", "sub_state"},
+                           {"result", "result"},
+                           {"pid", "main_pid"},
+                           {"since", "since"},
+                           {"restarts", "restarts"}});
   });
   auto* restart = services->add_subcommand("restart", "Restart a service through the guardrails");
   restart->add_option("name", shared->target, "Its name")->required();
@@ -179,25 +246,33 @@ void add_operations(CLI::App& app, CommandContext& context, const SharedPtr& sha
   restart->callback([&context, shared] {
     const json::value body = {{"dry_run", shared->dry_run}};
     context.code =
-        object(shared->flags, "POST", "/operations/services/" + drivers::url_encode(shared->target) + "/restart", kActionRows, &body);
+        object(shared->flags, "POST",
+               "/operations/services/" + drivers::url_encode(shared->target) + "/restart",
+               kActionRows, &body);
   });
 }
 
 void add_remedies(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
-  auto* remedies = app.add_subcommand("remedies", "Attempts, cool-downs and breakers of the remedies");
+  auto* remedies =
+      app.add_subcommand("remedies", "Attempts, cool-downs and breakers of the remedies");
   remedies->require_subcommand(0, 1);
   remedies->callback([&context, shared, remedies] {
     if (!remedies->get_subcommands().empty()) return;
     context.code = table(shared->flags, "/operations/breakers", "breakers",
-                         {{"REMEDY", "remedy"}, {"TARGET", "target"}, {"STATE", "state"}, {"ATTEMPTS", "attempts"},
-                          {"COOL-DOWN UNTIL", "cooldown_until"}, {"REASON", "reason"}});
+                         {{"REMEDY", "remedy"},
+                          {"TARGET", "target"},
+                          {"STATE", "state"},
+                          {"ATTEMPTS", "attempts"},
+                          {"COOL-DOWN UNTIL", "cooldown_until"},
+                          {"REASON", "reason"}});
   });
   auto* reset = remedies->add_subcommand("reset", "Re-arm a remedy whose breaker is open");
   reset->add_option("remedy", shared->type, "Its name")->required();
   reset->add_option("target", shared->target, "The target")->required();
   reset->callback([&context, shared] {
     const json::value body = {{"remedy", shared->type}, {"target", shared->target}};
-    context.code = object(shared->flags, "POST", "/operations/breakers/reset", {{"remedy", "remedy"}, {"target", "target"}, {"state", "state"}}, &body);
+    context.code = object(shared->flags, "POST", "/operations/breakers/reset",
+                          {{"remedy", "remedy"}, {"target", "target"}, {"state", "state"}}, &body);
   });
 }
 
@@ -206,15 +281,20 @@ void add_remedies(CLI::App& app, CommandContext& context, const SharedPtr& share
 void add_client(CLI::App& app, CommandContext& context) {
   auto shared = std::make_shared<Shared>();
   if (const char* socket = std::getenv("NEXUS_AGENT_SOCKET")) shared->flags.socket = socket;
-  app.add_option("--socket", shared->flags.socket, "Unix socket of the running agent")->capture_default_str();
-  app.add_option("--output", shared->flags.output, "table or json")->check(CLI::IsMember({"table", "json"}))->capture_default_str();
+  app.add_option("--socket", shared->flags.socket, "Unix socket of the running agent")
+      ->capture_default_str();
+  app.add_option("--output", shared->flags.output, "table or json")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
   app.fallthrough();
   add_reads(app, context, shared);
   add_actions(app, context, shared);
   add_operations(app, context, shared);
   add_remedies(app, context, shared);
   auto* reload = app.add_subcommand("reload", "Let the running agent read its configuration anew");
-  reload->callback([&context, shared] { context.code = object(shared->flags, "POST", "/-/reload", {{"result", "result"}}); });
+  reload->callback([&context, shared] {
+    context.code = object(shared->flags, "POST", "/-/reload", {{"result", "result"}});
+  });
 
   auto expression = std::make_shared<std::string>();
   auto* query = app.add_subcommand("query", "Evaluate a PromQL expression in the running agent");
@@ -225,7 +305,9 @@ void add_client(CLI::App& app, CommandContext& context) {
   query->add_option("--start", (*range)[0], "Start of a range query");
   query->add_option("--end", (*range)[1], "End of a range query");
   query->add_option("--step", (*range)[2], "Step of a range query, e.g. 15s");
-  query->callback([&context, shared, expression, time, range] { context.code = query_agent(shared->flags, *expression, *time, *range); });
+  query->callback([&context, shared, expression, time, range] {
+    context.code = query_agent(shared->flags, *expression, *time, *range);
+  });
 }
 
 }  // namespace nexus::agent

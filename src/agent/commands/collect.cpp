@@ -23,7 +23,8 @@ class Gather final : public monitor::Sink {
  public:
   explicit Gather(knowledge::SeriesRegistry& registry) : registry_(registry) {}
   using Sink::add;
-  void add(knowledge::FamilyId family, std::span<const knowledge::LabelView> labels, double value) override {
+  void add(knowledge::FamilyId family, std::span<const knowledge::LabelView> labels,
+           double value) override {
     if (const auto id = registry_.intern(family, labels)) samples.push_back({*id, value});
   }
   std::vector<knowledge::ExposedSample> samples;
@@ -32,7 +33,9 @@ class Gather final : public monitor::Sink {
   knowledge::SeriesRegistry& registry_;
 };
 
-bool is_live(const host::Roots& roots) { return roots.procfs == "/proc" && roots.sysfs == "/sys" && roots.rootfs == "/"; }
+bool is_live(const host::Roots& roots) {
+  return roots.procfs == "/proc" && roots.sysfs == "/sys" && roots.rootfs == "/";
+}
 
 int collect(const CollectFlags& flags) {
   base::SystemClock clock;
@@ -41,7 +44,8 @@ int collect(const CollectFlags& flags) {
   knowledge::Rings rings(1U << 16);
   knowledge::SelfMetrics self;
   drivers::Systemd systemd(clock);
-  const monitor::SchedulerContext context{flags.roots, clock, registry, rings, self, is_live(flags.roots) ? &systemd : nullptr};
+  const monitor::SchedulerContext context{
+      flags.roots, clock, registry, rings, self, is_live(flags.roots) ? &systemd : nullptr};
   Gather gather(registry);
   std::vector<std::string> names = flags.collectors;
   if (names.size() == 1 && names[0] == "all") {
@@ -68,13 +72,17 @@ int collect(const CollectFlags& flags) {
 }  // namespace
 
 void add_collect(CLI::App& app, CommandContext& context) {
-  auto* command = app.add_subcommand("collect", "Run collectors and print one exposition (Prometheus text format)");
+  auto* command = app.add_subcommand(
+      "collect", "Run collectors and print one exposition (Prometheus text format)");
   auto flags = std::make_shared<CollectFlags>();
   command->add_flag("--once", flags->once, "Collect once and exit")->required();
-  command->add_option("--collector", flags->collectors, "Only these collectors, or \"all\" of them")->take_all()->type_name("NAME");
+  command->add_option("--collector", flags->collectors, "Only these collectors, or \"all\" of them")
+      ->take_all()
+      ->type_name("NAME");
   command->add_option("--procfs", flags->roots.procfs, "Root of procfs")->capture_default_str();
   command->add_option("--sysfs", flags->roots.sysfs, "Root of sysfs")->capture_default_str();
-  command->add_option("--rootfs", flags->roots.rootfs, "Root of the file system")->capture_default_str();
+  command->add_option("--rootfs", flags->roots.rootfs, "Root of the file system")
+      ->capture_default_str();
   command->callback([flags, &context] { context.code = collect(*flags); });
 }
 

@@ -1,5 +1,5 @@
-// `manual` and `completion`: documents that the package ships, written from the command line's own description and the
-// descriptors of collectors and actions, so that they cannot go stale.
+// `manual` and `completion`: documents that the package ships, written from the command line's own
+// description and the descriptors of collectors and actions, so that they cannot go stale.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -28,7 +28,9 @@ std::string roff(std::string_view text) {
   return out.starts_with('.') || out.starts_with('\'') ? "\\&" + out : out;
 }
 
-bool is_hidden(const CLI::App& app) { return app.get_group().empty(); }
+bool is_hidden(const CLI::App& app) {
+  return app.get_group().empty();
+}
 
 std::vector<CLI::App*> visible(CLI::App& app) {
   std::vector<CLI::App*> out;
@@ -41,7 +43,8 @@ std::vector<CLI::App*> visible(CLI::App& app) {
 void print_options(const CLI::App& app) {
   for (const auto* option : app.get_options()) {
     if (option->get_name() == "--help") continue;
-    fmt::print(".RS\n.TP\n.B {}\n{}\n.RE\n", roff(option->get_name(false, true)), roff(option->get_description()));
+    fmt::print(".RS\n.TP\n.B {}\n{}\n.RE\n", roff(option->get_name(false, true)),
+               roff(option->get_description()));
   }
 }
 
@@ -55,9 +58,12 @@ void print_commands(CLI::App& app, const std::string& prefix) {
 }
 
 void print_manual(CLI::App& app) {
-  fmt::print(".TH NEXUS\\-AGENT 8 \"\" \"nexus\\-agent {}\" \"System administration\"\n", base::version());
-  fmt::print(".SH NAME\nnexus\\-agent \\- monitoring, forecasts and guarded remediation of one host\n");
-  fmt::print(".SH SYNOPSIS\n.B nexus\\-agent\n[\\fIoptions\\fR] \\fIcommand\\fR [\\fIarguments\\fR]\n");
+  fmt::print(".TH NEXUS\\-AGENT 8 \"\" \"nexus\\-agent {}\" \"System administration\"\n",
+             base::version());
+  fmt::print(
+      ".SH NAME\nnexus\\-agent \\- monitoring, forecasts and guarded remediation of one host\n");
+  fmt::print(
+      ".SH SYNOPSIS\n.B nexus\\-agent\n[\\fIoptions\\fR] \\fIcommand\\fR [\\fIarguments\\fR]\n");
   fmt::print(".SH DESCRIPTION\n{}\n", roff(app.get_description()));
   fmt::print(".SH OPTIONS\n");
   print_options(app);
@@ -69,12 +75,19 @@ void print_manual(CLI::App& app) {
                collector->enabled_by_default ? "on" : "off");
   }
   fmt::print(".SH ACTIONS\n");
-  for (const auto* action : execute::actions()) fmt::print(".TP\n.B {}\n{}\n", roff(action->name), roff(action->help));
-  fmt::print(".SH FILES\n.TP\n.I /etc/nexus/agent.toml\nThe configuration; every key is shown there with its default.\n");
+  for (const auto* action : execute::actions())
+    fmt::print(".TP\n.B {}\n{}\n", roff(action->name), roff(action->help));
+  fmt::print(
+      ".SH FILES\n.TP\n.I /etc/nexus/agent.toml\nThe configuration; every key is shown there with "
+      "its default.\n");
   fmt::print(".TP\n.I /etc/nexus/conf.d/*.toml\nRead after it, in name order.\n");
-  fmt::print(".TP\n.I /run/nexus\\-agent/agent.sock\nThe HTTP API for the command line and for curl.\n");
-  fmt::print(".TP\n.I /var/lib/nexus\\-agent/stop\nAs long as this file exists the agent does not act.\n");
-  fmt::print(".SH SIGNALS\nSIGHUP reads the configuration anew; a bad one is refused and said in the log. SIGTERM stops in order.\n");
+  fmt::print(
+      ".TP\n.I /run/nexus\\-agent/agent.sock\nThe HTTP API for the command line and for curl.\n");
+  fmt::print(
+      ".TP\n.I /var/lib/nexus\\-agent/stop\nAs long as this file exists the agent does not act.\n");
+  fmt::print(
+      ".SH SIGNALS\nSIGHUP reads the configuration anew; a bad one is refused and said in the log. "
+      "SIGTERM stops in order.\n");
   fmt::print(".SH EXIT STATUS\n0: well; 1: bad input, or the agent refused; 2: wrong usage.\n");
 }
 
@@ -86,7 +99,8 @@ void collect_words(CLI::App& app, const std::string& path, std::string& cases) {
   }
   if (words.ends_with(' ')) words.pop_back();
   cases += fmt::format("    '{}') words='{}' ;;\n", path, words);
-  for (auto* sub : visible(app)) collect_words(*sub, path.empty() ? sub->get_name() : path + " " + sub->get_name(), cases);
+  for (auto* sub : visible(app))
+    collect_words(*sub, path.empty() ? sub->get_name() : path + " " + sub->get_name(), cases);
 }
 
 void print_bash_completion(CLI::App& app) {
@@ -113,7 +127,9 @@ complete -F _nexus_agent nexus-agent
 }  // namespace
 
 void add_documents(CLI::App& app) {
-  app.add_subcommand("manual", "Write the man page nexus-agent(8)")->group("")->callback([&app] { print_manual(app); });
+  app.add_subcommand("manual", "Write the man page nexus-agent(8)")->group("")->callback([&app] {
+    print_manual(app);
+  });
   auto* completion = app.add_subcommand("completion", "Write a shell completion")->group("");
   completion->require_subcommand(1);
   completion->add_subcommand("bash", "For bash")->callback([&app] { print_bash_completion(app); });

@@ -22,7 +22,8 @@ std::string series_name(const json::value& metric) {
       if (key == "__name__") {
         name = to_cell(value);
       } else {
-        labels += fmt::format("{}{}={}", labels.empty() ? "" : ",", std::string_view(key), json::serialize(value));
+        labels += fmt::format("{}{}={}", labels.empty() ? "" : ",", std::string_view(key),
+                              json::serialize(value));
       }
     }
   }
@@ -70,8 +71,9 @@ int query_agent(const ClientFlags& flags, const std::string& expression, const s
   }
   std::string path = "/api/v1/query?query=" + drivers::url_encode(expression);
   if (any) {
-    path = fmt::format("/api/v1/query_range?query={}&start={}&end={}&step={}", drivers::url_encode(expression),
-                       drivers::url_encode(start), drivers::url_encode(end), drivers::url_encode(step));
+    path = fmt::format("/api/v1/query_range?query={}&start={}&end={}&step={}",
+                       drivers::url_encode(expression), drivers::url_encode(start),
+                       drivers::url_encode(end), drivers::url_encode(step));
   } else if (!time.empty()) {
     path += "&time=" + drivers::url_encode(time);
   }

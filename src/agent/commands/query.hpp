@@ -1,4 +1,5 @@
-// `nexus-agent query`: a PromQL expression evaluated by the running agent. Thread safety: one thread.
+// `nexus-agent query`: a PromQL expression evaluated by the running agent. Thread safety: one
+// thread.
 #pragma once
 
 #include <array>

@@ -12,42 +12,57 @@ namespace {
 
 std::string_view type_name(monitor::OptionType type) {
   switch (type) {
-    case monitor::OptionType::kBool: return "boolean";
-    case monitor::OptionType::kInteger: return "integer";
-    case monitor::OptionType::kNumber: return "number";
-    case monitor::OptionType::kDuration: return "duration";
-    case monitor::OptionType::kString: return "string";
-    case monitor::OptionType::kStrings: return "strings";
-    case monitor::OptionType::kRegex: return "regular expression";
+    case monitor::OptionType::kBool:
+      return "boolean";
+    case monitor::OptionType::kInteger:
+      return "integer";
+    case monitor::OptionType::kNumber:
+      return "number";
+    case monitor::OptionType::kDuration:
+      return "duration";
+    case monitor::OptionType::kString:
+      return "string";
+    case monitor::OptionType::kStrings:
+      return "strings";
+    case monitor::OptionType::kRegex:
+      return "regular expression";
   }
   return "string";
 }
 
 std::string_view type_name(execute::ParameterType type) {
   switch (type) {
-    case execute::ParameterType::kBool: return "boolean";
-    case execute::ParameterType::kInteger: return "integer";
-    case execute::ParameterType::kNumber: return "number";
-    case execute::ParameterType::kString: return "string";
-    case execute::ParameterType::kStrings: return "strings";
-    case execute::ParameterType::kDuration: return "duration";
+    case execute::ParameterType::kBool:
+      return "boolean";
+    case execute::ParameterType::kInteger:
+      return "integer";
+    case execute::ParameterType::kNumber:
+      return "number";
+    case execute::ParameterType::kString:
+      return "string";
+    case execute::ParameterType::kStrings:
+      return "strings";
+    case execute::ParameterType::kDuration:
+      return "duration";
   }
   return "string";
 }
 
 void list_collectors() {
   for (const auto* descriptor : monitor::collectors()) {
-    fmt::print("{:<14} {:<4} {}\n", descriptor->name, descriptor->enabled_by_default ? "on" : "off", descriptor->help);
+    fmt::print("{:<14} {:<4} {}\n", descriptor->name, descriptor->enabled_by_default ? "on" : "off",
+               descriptor->help);
   }
 }
 
 void list_actions() {
-  for (const auto* descriptor : execute::actions()) fmt::print("{:<18} {}\n", descriptor->name, descriptor->help);
+  for (const auto* descriptor : execute::actions())
+    fmt::print("{:<18} {}\n", descriptor->name, descriptor->help);
 }
 
 void describe_collector(const monitor::CollectorDescriptor& descriptor) {
-  fmt::print("collector {}: {}\n{} by default; configured under [collect.{}]\n", descriptor.name, descriptor.help,
-             descriptor.enabled_by_default ? "on" : "off", descriptor.name);
+  fmt::print("collector {}: {}\n{} by default; configured under [collect.{}]\n", descriptor.name,
+             descriptor.help, descriptor.enabled_by_default ? "on" : "off", descriptor.name);
   if (!descriptor.options.empty()) fmt::print("\noptions\n");
   for (const auto& option : descriptor.options) {
     fmt::print("  {} ({}, default {})\n      {}\n", option.name, type_name(option.type),
@@ -55,16 +70,21 @@ void describe_collector(const monitor::CollectorDescriptor& descriptor) {
   }
   fmt::print("\nmetrics\n");
   for (const auto& metric : descriptor.metrics) {
-    fmt::print("  {} ({})\n      {}\n", metric.name, knowledge::to_string(metric.type), metric.help);
+    fmt::print("  {} ({})\n      {}\n", metric.name, knowledge::to_string(metric.type),
+               metric.help);
   }
 }
 
 void describe_action(const execute::ActionDescriptor& descriptor) {
-  fmt::print("action {}: {}\ntarget: {}\n", descriptor.name, descriptor.help, descriptor.target_help);
+  fmt::print("action {}: {}\ntarget: {}\n", descriptor.name, descriptor.help,
+             descriptor.target_help);
   if (!descriptor.parameters.empty()) fmt::print("\nparameters\n");
   for (const auto& parameter : descriptor.parameters) {
-    fmt::print("  {} ({}{}{})\n      {}\n", parameter.name, type_name(parameter.type), parameter.required ? ", required" : "",
-               parameter.default_value.empty() ? "" : fmt::format(", default {}", parameter.default_value), parameter.help);
+    fmt::print(
+        "  {} ({}{}{})\n      {}\n", parameter.name, type_name(parameter.type),
+        parameter.required ? ", required" : "",
+        parameter.default_value.empty() ? "" : fmt::format(", default {}", parameter.default_value),
+        parameter.help);
   }
 }
 
@@ -77,7 +97,10 @@ int describe(const std::string& name) {
     describe_action(*action);
     return 0;
   }
-  fmt::print(stderr, "{}: no collector or action of that name; see `nexus-agent list collectors` and `list actions`\n", name);
+  fmt::print(stderr,
+             "{}: no collector or action of that name; see `nexus-agent list collectors` and `list "
+             "actions`\n",
+             name);
   return 1;
 }
 
@@ -86,9 +109,11 @@ int describe(const std::string& name) {
 void add_reference(CLI::App& app, CommandContext& context) {
   auto* list = app.add_subcommand("list", "List what this agent can do");
   list->require_subcommand(1);
-  list->add_subcommand("collectors", "Collectors, whether they are on by default, and what they do")->callback(list_collectors);
+  list->add_subcommand("collectors", "Collectors, whether they are on by default, and what they do")
+      ->callback(list_collectors);
   list->add_subcommand("actions", "Actions and what they do")->callback(list_actions);
-  auto* command = app.add_subcommand("describe", "Describe a collector or an action: options, parameters, metrics");
+  auto* command = app.add_subcommand(
+      "describe", "Describe a collector or an action: options, parameters, metrics");
   auto name = std::make_shared<std::string>();
   command->add_option("name", *name, "Its name")->required();
   command->callback([name, &context] { context.code = describe(*name); });

@@ -12,18 +12,20 @@
 #include "agent/commands.hpp"
 #include "agent/config_flags.hpp"
 #include "nexus/agent/agent.hpp"
-#include "nexus/base/version.hpp"
 #include "nexus/base/log.hpp"
+#include "nexus/base/version.hpp"
 
 namespace nexus::agent {
 namespace {
 
-/// SIGHUP, SIGTERM and SIGINT as a descriptor. Blocked before any thread starts, so that all threads inherit the mask.
+/// SIGHUP, SIGTERM and SIGINT as a descriptor. Blocked before any thread starts, so that all
+/// threads inherit the mask.
 Result<int> open_signals() {
   sigset_t mask;
   sigemptyset(&mask);
   for (const int signal : {SIGHUP, SIGTERM, SIGINT}) sigaddset(&mask, signal);
-  if (pthread_sigmask(SIG_BLOCK, &mask, nullptr) != 0) return std::unexpected(Error::from_errno("block signals"));
+  if (pthread_sigmask(SIG_BLOCK, &mask, nullptr) != 0)
+    return std::unexpected(Error::from_errno("block signals"));
   ::signal(SIGPIPE, SIG_IGN);
   const int fd = signalfd(-1, &mask, SFD_CLOEXEC);
   if (fd < 0) return std::unexpected(Error::from_errno("signalfd"));
@@ -32,11 +34,17 @@ Result<int> open_signals() {
 
 /// systemd wants to hear that a reload begins and ends (sd_notify(3), Type=notify with ExecReload).
 void reload(Agent& agent, Clock& clock) {
-  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(clock.steady().time_since_epoch()).count();
+  const auto micros =
+      std::chrono::duration_cast<std::chrono::microseconds>(clock.steady().time_since_epoch())
+          .count();
   sd_notify(0, fmt::format("RELOADING=1\nMONOTONIC_USEC={}", micros).c_str());
   const auto reloaded = agent.reload();
-  if (!reloaded) log::error("agent", "the configuration was not reloaded, the old one stays: {}", reloaded.error().message());
-  sd_notify(0, fmt::format("READY=1\nSTATUS={}", reloaded ? "running" : "running; the last reload was refused").c_str());
+  if (!reloaded)
+    log::error("agent", "the configuration was not reloaded, the old one stays: {}",
+               reloaded.error().message());
+  sd_notify(0, fmt::format("READY=1\nSTATUS={}",
+                           reloaded ? "running" : "running; the last reload was refused")
+                   .c_str());
 }
 
 void feed_watchdog(const Agent& agent) {
@@ -90,8 +98,10 @@ int run(const ConfigFlags& flags) {
     return 1;
   }
   std::string addresses;
-  for (const auto& address : (*agent)->addresses()) addresses += (addresses.empty() ? "" : ", ") + address;
-  log::info("agent", "nexus-agent {} runs, data in {}, listening on {}", base::version(), (*agent)->data_dir(), addresses);
+  for (const auto& address : (*agent)->addresses())
+    addresses += (addresses.empty() ? "" : ", ") + address;
+  log::info("agent", "nexus-agent {} runs, data in {}, listening on {}", base::version(),
+            (*agent)->data_dir(), addresses);
   sd_notify(0, "READY=1\nSTATUS=running");
   serve_signals(**agent, clock, *signals);
   sd_notify(0, "STOPPING=1");
@@ -104,8 +114,11 @@ int run(const ConfigFlags& flags) {
 }  // namespace
 
 void ConfigFlags::add_to(CLI::App& command) {
-  command.add_option("--config,-c", file, "The configuration; conf.d/*.toml beside it is read too")->capture_default_str();
-  command.add_option("--set", settings, "Override one key, e.g. --set agent.log_level=debug")->take_all()->type_name("KEY=VALUE");
+  command.add_option("--config,-c", file, "The configuration; conf.d/*.toml beside it is read too")
+      ->capture_default_str();
+  command.add_option("--set", settings, "Override one key, e.g. --set agent.log_level=debug")
+      ->take_all()
+      ->type_name("KEY=VALUE");
 }
 
 Result<config::LoadOptions> ConfigFlags::options() const {
