@@ -98,7 +98,9 @@ struct Agent::Impl {
         started_steady(clock.steady()) {}
 
   Status open();
-  Status open_collectors();
+  Result<std::shared_ptr<monitor::Scheduler>> make_collectors(
+      const config::CollectSection& section);
+  void replace_collectors(std::shared_ptr<monitor::Scheduler> fresh);
   void configure();
   Status start();
   void stop();
@@ -193,24 +195,29 @@ Status Agent::Impl::open() {
       plan::Planner::open(clock, *db, self, *book, *executor, config->agent.data_dir + "/stop");
   if (!made_planner) return propagate(std::move(made_planner), "planner");
   planner = std::move(*made_planner);
-  return open_collectors();
+  auto made_collectors = make_collectors(config->collect);
+  if (!made_collectors) return propagate(std::move(made_collectors));
+  scheduler = std::move(*made_collectors);
+  return {};
 }
 
-Status Agent::Impl::open_collectors() {
+Result<std::shared_ptr<monitor::Scheduler>> Agent::Impl::make_collectors(
+    const config::CollectSection& section) {
   const monitor::SchedulerContext context{roots, clock, registry, rings, self, &systemd};
-  auto made = monitor::Scheduler::make(context, config->collect);
+  auto made = monitor::Scheduler::make(context, section);
   if (!made) return propagate(std::move(made), "collectors");
-  std::shared_ptr<monitor::Scheduler> fresh = std::move(*made);
+  return std::shared_ptr<monitor::Scheduler>(std::move(*made));
+}
+
+void Agent::Impl::replace_collectors(std::shared_ptr<monitor::Scheduler> fresh) {
+  auto old = fresh;
   {
     const std::lock_guard guard(scheduler_mutex);
-    fresh.swap(scheduler);
+    old.swap(scheduler);
   }
-  if (fresh) {
-    fresh->stop();
-    abandoned += fresh->abandoned();
-  }
-  if (running) collectors()->start();
-  return {};
+  old->stop();
+  abandoned += old->abandoned();
+  fresh->start();
 }
 
 void Agent::Impl::configure() {
@@ -402,6 +409,13 @@ Status Agent::Impl::apply(Checked checked) {
   const auto& after = *checked.config;
   for (const auto& reason : config::needs_restart(*before, after))
     log::warning("agent", "reload: {}", reason);
+  // Everything that can fail comes first: a reload that is refused has changed nothing.
+  std::shared_ptr<monitor::Scheduler> fresh;
+  if (before->collect != after.collect) {
+    auto made = make_collectors(after.collect);
+    if (!made) return propagate(std::move(made));
+    fresh = std::move(*made);
+  }
   {
     const std::lock_guard guard(config_mutex);
     config = checked.config;
@@ -409,9 +423,7 @@ Status Agent::Impl::apply(Checked checked) {
   rule_set = checked.rules;
   remedy_set = checked.remedies;
   configure();
-  if (before->collect != after.collect) {
-    if (auto swapped = open_collectors(); !swapped) return swapped;
-  }
+  if (fresh) replace_collectors(std::move(fresh));
   server->set(std::make_shared<const serve::Authenticator>(after.auth), after.http);
   if (before->services != after.services) watch_services();
   std::string changed;
