@@ -151,7 +151,7 @@ TEST_CASE("/health/metrics charts a vital or any series") {
   const auto& series = chart.at("series").at(0);
   check_shape(series, {"metric_name:s", "labels:o", "points:a"});
   const auto& last = series.at("points").as_array().back();
-  CHECK(last.at(0) == base::to_rfc3339(world.clock.wall()));
+  CHECK(last.at(0).as_string() == base::to_rfc3339(world.clock.wall()));
   CHECK(last.at(1).to_number<double>() == 119);
   CHECK(expect(world.get("/health/metrics", {{"metric", "memory_usage_percent"}}))
             .at("series")

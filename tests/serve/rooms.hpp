@@ -94,8 +94,8 @@ struct World {
   /// One second later: what sample() was told, then the vitals and alerts over it.
   void tick() {
     clock.advance(1s);
-    sample("node_memory_MemTotal_bytes", {}, 100.0 * (1 << 20));
-    sample("node_memory_MemAvailable_bytes", {}, (100.0 - memory) * (1 << 20));
+    sample("node_memory_MemTotal_bytes", {}, 100.0 * (1 << 30));
+    sample("node_memory_MemAvailable_bytes", {}, (100.0 - memory) * (1 << 30));
     std::vector<knowledge::SeriesId> ids;
     std::vector<double> values;
     for (const auto& [id, value] : samples) {
