@@ -36,7 +36,8 @@ class Server {
 
   void start();
   void stop(Millis grace);
-  /// After a reload. Limits apply to new connections.
+  /// After a reload: tokens, hosts and limits hold from the next request on; listeners stay as they
+  /// are.
   void set(std::shared_ptr<const Authenticator> authenticator, const config::HttpSection& http);
 
   /// Where it listens, with the real port where 0 was asked for: "http://127.0.0.1:8060",
