@@ -19,20 +19,23 @@ std::optional<std::string_view> bearer_token(std::string_view header) {
   constexpr std::string_view kScheme = "bearer ";
   if (header.size() <= kScheme.size()) return std::nullopt;
   for (std::size_t i = 0; i < kScheme.size(); ++i) {
-    if ((static_cast<unsigned char>(header[i]) | 0x20U) != static_cast<unsigned char>(kScheme[i])) return std::nullopt;
+    if ((static_cast<unsigned char>(header[i]) | 0x20U) != static_cast<unsigned char>(kScheme[i]))
+      return std::nullopt;
   }
   return header.substr(kScheme.size());
 }
 
 }  // namespace
 
-Authenticator::Authenticator(const config::AuthSection& section) : anonymous_(section.anonymous_role) {
+Authenticator::Authenticator(const config::AuthSection& section)
+    : anonymous_(section.anonymous_role) {
   for (const auto& token : section.tokens) {
     tokens_.push_back({token.name, token.role, sha256(token.token.reveal())});
   }
 }
 
-std::optional<Caller> Authenticator::identify(const Peer& peer, std::string_view authorization) const {
+std::optional<Caller> Authenticator::identify(const Peer& peer,
+                                              std::string_view authorization) const {
   Caller caller;
   caller.role = anonymous_;
   caller.from = peer.local ? fmt::format("unix:pid {}", peer.pid) : peer.address;

@@ -22,30 +22,37 @@ Response method_not_allowed(const Router::Match& match) {
 
 Response not_enough(const Request& request, config::Role needed) {
   if (!request.caller.authenticated) {
-    auto response = error(401, "unauthorized", fmt::format("a bearer token with the role {} is needed", config::to_string(needed)));
+    auto response =
+        error(401, "unauthorized",
+              fmt::format("a bearer token with the role {} is needed", config::to_string(needed)));
     response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"nexus-agent\"");
     return response;
   }
   return error(403, "forbidden",
-               fmt::format("the role {} is needed; {} has the role {}", config::to_string(needed), request.caller.who,
-                           config::to_string(request.caller.role)));
+               fmt::format("the role {} is needed; {} has the role {}", config::to_string(needed),
+                           request.caller.who, config::to_string(request.caller.role)));
 }
 
-/// A handler that throws has a bug or met one in a library; the caller gets a 500 and the rest goes on.
+/// A handler that throws has a bug or met one in a library; the caller gets a 500 and the rest goes
+/// on.
 Response call(const Route& route, const Request& request) {
   try {
     return route.handler(request);
   } catch (const std::exception& exception) {
     log::error("serve", "{} {}: {}", to_string(request.method), route.pattern, exception.what());
-    return error(500, "internal", "the request could not be answered; the log says why");
+  } catch (...) {
+    log::error("serve", "{} {}: an unknown exception", to_string(request.method), route.pattern);
   }
+  return error(500, "internal", "the request could not be answered; the log says why");
 }
 
 }  // namespace
 
-void dispatch(const std::shared_ptr<ServerState>& state, Request request, std::function<void(Response)> done) {
+void dispatch(const std::shared_ptr<ServerState>& state, Request request,
+              std::function<void(Response)> done) {
   auto match = state->router->match(request.method, request.path);
-  if (match.allowed.empty()) return done(error(404, "not_found", fmt::format("no route {}", request.path)));
+  if (match.allowed.empty())
+    return done(error(404, "not_found", fmt::format("no route {}", request.path)));
   if (match.route == nullptr) return done(method_not_allowed(match));
   const Route& route = *match.route;
   if (request.caller.role < route.needs) return done(not_enough(request, route.needs));
@@ -57,24 +64,32 @@ void dispatch(const std::shared_ptr<ServerState>& state, Request request, std::f
     state->metrics.count_refused("busy");
     return done(error(503, "busy", "too many requests are waiting; try again"));
   }
-  boost::asio::post(state->pool, [state, &route, request = std::move(request), done = std::move(done)]() mutable {
-    auto response = call(route, request);
-    state->blocking.fetch_sub(1);
-    boost::asio::post(state->io, [done = std::move(done), response = std::move(response)]() mutable {
-      done(std::move(response));
-    });
-  });
+  boost::asio::post(
+      state->pool, [state, &route, request = std::move(request), done = std::move(done)]() mutable {
+        auto response = call(route, request);
+        state->blocking.fetch_sub(1);
+        boost::asio::post(state->io,
+                          [done = std::move(done), response = std::move(response)]() mutable {
+                            done(std::move(response));
+                          });
+      });
 }
 
 ServerMetrics::ServerMetrics(knowledge::SelfMetrics& self)
-    : responses_2xx(self.counter("nexus_http_responses_total", "HTTP responses by class of status.", {{"code", "2xx"}})),
-      responses_3xx(self.counter("nexus_http_responses_total", "HTTP responses by class of status.", {{"code", "3xx"}})),
-      responses_4xx(self.counter("nexus_http_responses_total", "HTTP responses by class of status.", {{"code", "4xx"}})),
-      responses_5xx(self.counter("nexus_http_responses_total", "HTTP responses by class of status.", {{"code", "5xx"}})),
+    : responses_2xx(self.counter("nexus_http_responses_total", "HTTP responses by class of status.",
+                                 {{"code", "2xx"}})),
+      responses_3xx(self.counter("nexus_http_responses_total", "HTTP responses by class of status.",
+                                 {{"code", "3xx"}})),
+      responses_4xx(self.counter("nexus_http_responses_total", "HTTP responses by class of status.",
+                                 {{"code", "4xx"}})),
+      responses_5xx(self.counter("nexus_http_responses_total", "HTTP responses by class of status.",
+                                 {{"code", "5xx"}})),
       connections(self.gauge("nexus_http_connections", "Open HTTP connections.")),
       accepted(self.counter("nexus_http_connections_accepted_total", "HTTP connections accepted.")),
-      accept_errors(self.counter("nexus_http_accept_errors_total", "Failed accepts, e.g. for want of descriptors.")),
-      timeouts(self.counter("nexus_http_timeouts_total", "Connections closed because a time limit ran out.")),
+      accept_errors(self.counter("nexus_http_accept_errors_total",
+                                 "Failed accepts, e.g. for want of descriptors.")),
+      timeouts(self.counter("nexus_http_timeouts_total",
+                            "Connections closed because a time limit ran out.")),
       registry(self) {}
 
 void ServerMetrics::count_response(unsigned status) const {
@@ -90,7 +105,10 @@ void ServerMetrics::count_response(unsigned status) const {
 }
 
 void ServerMetrics::count_refused(std::string_view reason) const {
-  registry.counter("nexus_http_refused_total", "Requests and connections refused, by reason.", {{"reason", reason}}).add();
+  registry
+      .counter("nexus_http_refused_total", "Requests and connections refused, by reason.",
+               {{"reason", reason}})
+      .add();
 }
 
 }  // namespace nexus::serve

@@ -8,12 +8,14 @@
 
 #include "nexus/base/result.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/serve/http.hpp"
 
 namespace nexus::serve {
 namespace {
 
 /// The weight of `token` in a header like "gzip;q=0.5, zstd"; `star` stands for "*" or "*/*".
-std::optional<double> weight_of(std::string_view header, std::string_view token, std::string_view star) {
+std::optional<double> weight_of(std::string_view header, std::string_view token,
+                                std::string_view star) {
   std::optional<double> wild;
   while (!header.empty()) {
     auto item = base::take_until(header, ',');
@@ -23,7 +25,7 @@ std::optional<double> weight_of(std::string_view header, std::string_view token,
       const auto parameter = base::trim(base::take_until(item, ';'));
       if (parameter.starts_with("q=")) q = base::parse_double(parameter.substr(2)).value_or(0);
     }
-    if (name == token) return q;
+    if (is_media_type(name, token)) return q;
     if (name == star) wild = q;
   }
   return wild;
@@ -32,7 +34,8 @@ std::optional<double> weight_of(std::string_view header, std::string_view token,
 std::string gzip(std::string_view text) {
   z_stream stream{};
   constexpr int kGzipWindow = 15 + 16;  // zlib: 16 more asks for the gzip wrapper
-  NEXUS_CHECK(deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, kGzipWindow, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+  NEXUS_CHECK(deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, kGzipWindow, 8, Z_DEFAULT_STRATEGY) ==
+              Z_OK);
   std::string out(deflateBound(&stream, text.size()) + 32, '\0');
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
   stream.avail_in = static_cast<uInt>(text.size());
@@ -63,18 +66,24 @@ Coding choose_coding(std::string_view accept_encoding) {
 
 std::string_view to_string(Coding coding) noexcept {
   switch (coding) {
-    case Coding::kIdentity: return "identity";
-    case Coding::kGzip: return "gzip";
-    case Coding::kZstd: return "zstd";
+    case Coding::kIdentity:
+      return "identity";
+    case Coding::kGzip:
+      return "gzip";
+    case Coding::kZstd:
+      return "zstd";
   }
   return "identity";
 }
 
 std::string compress(std::string_view text, Coding coding) {
   switch (coding) {
-    case Coding::kIdentity: return std::string(text);
-    case Coding::kGzip: return gzip(text);
-    case Coding::kZstd: return zstd(text);
+    case Coding::kIdentity:
+      return std::string(text);
+    case Coding::kGzip:
+      return gzip(text);
+    case Coding::kZstd:
+      return zstd(text);
   }
   return std::string(text);
 }
@@ -109,7 +118,8 @@ std::string to_open_metrics(std::string_view text) {
     } else if (type == "counter" || type == "untyped") {
       type = "unknown";
     }
-    if (help.starts_with(full)) fmt::format_to(std::back_inserter(out), "# HELP {}{}\n", name, help.substr(full.size()));
+    if (help.starts_with(full))
+      fmt::format_to(std::back_inserter(out), "# HELP {}{}\n", name, help.substr(full.size()));
     fmt::format_to(std::back_inserter(out), "# TYPE {} {}\n", name, type);
     help = {};
   }

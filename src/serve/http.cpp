@@ -6,10 +6,14 @@
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 
+#include "nexus/base/text.hpp"
+
 namespace nexus::serve {
 namespace {
 
-constexpr bool is_pattern(std::string_view path) { return path.contains('{'); }
+constexpr bool is_pattern(std::string_view path) {
+  return path.contains('{');
+}
 
 /// Matches "/a/{x}/b" against "/a/1/b" part by part.
 bool matches(std::string_view pattern, std::string_view path, std::vector<std::string>& captures) {
@@ -37,11 +41,16 @@ bool matches(std::string_view pattern, std::string_view path, std::vector<std::s
 
 std::string_view to_string(Method method) noexcept {
   switch (method) {
-    case Method::kGet: return "GET";
-    case Method::kHead: return "HEAD";
-    case Method::kPost: return "POST";
-    case Method::kPut: return "PUT";
-    case Method::kDelete: return "DELETE";
+    case Method::kGet:
+      return "GET";
+    case Method::kHead:
+      return "HEAD";
+    case Method::kPost:
+      return "POST";
+    case Method::kPut:
+      return "PUT";
+    case Method::kDelete:
+      return "DELETE";
   }
   return "GET";
 }
@@ -51,6 +60,11 @@ std::optional<std::string_view> Request::param(std::string_view name) const noex
     if (key == name) return value;
   }
   return std::nullopt;
+}
+
+bool is_media_type(std::string_view content_type, std::string_view wanted) noexcept {
+  const auto lower = [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c | 0x20 : c; };
+  return std::ranges::equal(base::trim(base::take_until(content_type, ';')), wanted, {}, lower);
 }
 
 Response json(std::string body, unsigned status) {
@@ -68,19 +82,28 @@ Response error(unsigned status, std::string_view code, std::string_view message)
 Response error(const Error& failure) {
   const auto status = [&]() -> unsigned {
     switch (failure.code()) {
-      case Errc::kInvalidArgument: return 400;
-      case Errc::kNotFound: return 404;
+      case Errc::kInvalidArgument:
+        return 400;
+      case Errc::kNotFound:
+        return 404;
       case Errc::kAlreadyExists:
-      case Errc::kConflict: return 409;
-      case Errc::kPermissionDenied: return 403;
-      case Errc::kExhausted: return 429;
+      case Errc::kConflict:
+        return 409;
+      case Errc::kPermissionDenied:
+        return 403;
+      case Errc::kExhausted:
+        return 429;
       case Errc::kUnavailable:
-      case Errc::kCancelled: return 503;
-      case Errc::kTimeout: return 504;
-      case Errc::kUnsupported: return 501;
+      case Errc::kCancelled:
+        return 503;
+      case Errc::kTimeout:
+        return 504;
+      case Errc::kUnsupported:
+        return 501;
       case Errc::kCorrupt:
       case Errc::kIo:
-      case Errc::kInternal: return 500;
+      case Errc::kInternal:
+        return 500;
     }
     return 500;
   }();

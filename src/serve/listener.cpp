@@ -25,7 +25,8 @@ Peer peer_of(const tcp::socket& socket) {
   Peer peer;
   if (ec) return peer;
   const auto ip = remote.address().to_string();
-  peer.address = remote.address().is_v6() ? fmt::format("[{}]:{}", ip, remote.port()) : fmt::format("{}:{}", ip, remote.port());
+  peer.address = remote.address().is_v6() ? fmt::format("[{}]:{}", ip, remote.port())
+                                          : fmt::format("{}:{}", ip, remote.port());
   return peer;
 }
 
@@ -43,9 +44,11 @@ Peer peer_of(Local::socket& socket) {
 }
 
 template <class Protocol, class Stream>
-class AcceptLoop final : public Listener, public std::enable_shared_from_this<AcceptLoop<Protocol, Stream>> {
+class AcceptLoop final : public Listener,
+                         public std::enable_shared_from_this<AcceptLoop<Protocol, Stream>> {
  public:
-  AcceptLoop(std::shared_ptr<ServerState> state, typename Protocol::acceptor acceptor, std::string address, std::string path)
+  AcceptLoop(std::shared_ptr<ServerState> state, typename Protocol::acceptor acceptor,
+             std::string address, std::string path)
       : state_(std::move(state)),
         acceptor_(std::move(acceptor)),
         pause_(state_->io),
@@ -65,7 +68,8 @@ class AcceptLoop final : public Listener, public std::enable_shared_from_this<Ac
 
  private:
   void accept() {
-    acceptor_.async_accept([self = this->shared_from_this()](boost::system::error_code ec, typename Protocol::socket socket) {
+    acceptor_.async_accept([self = this->shared_from_this()](boost::system::error_code ec,
+                                                             typename Protocol::socket socket) {
       self->on_accept(ec, std::move(socket));
     });
   }
@@ -99,7 +103,8 @@ class AcceptLoop final : public Listener, public std::enable_shared_from_this<Ac
     }
     auto session = std::make_shared<Session<Stream>>(state_, std::move(socket), std::move(peer));
     auto& sessions = state_->sessions;
-    // Swept when it has doubled, so that the list costs amortised constant time and no more than twice the living.
+    // Swept when it has doubled, so that the list costs amortised constant time and no more than
+    // twice the living.
     if (sessions.size() >= sweep_at_) {
       std::erase_if(sessions, [](const auto& weak) { return weak.expired(); });
       sweep_at_ = std::max<std::size_t>(64, sessions.size() * 2);
@@ -121,7 +126,8 @@ Result<tcp::endpoint> parse_endpoint(const std::string& spec) {
   std::string host = spec.substr(0, colon);
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   if (host == "localhost") host = "127.0.0.1";
-  const auto port = base::parse_uint(std::string_view(spec).substr(colon == std::string::npos ? spec.size() : colon + 1));
+  const auto port = base::parse_uint(
+      std::string_view(spec).substr(colon == std::string::npos ? spec.size() : colon + 1));
   boost::system::error_code ec;
   const auto address = asio::ip::make_address(host.empty() || host == "*" ? "0.0.0.0" : host, ec);
   if (ec || !port || *port > 65535) {
@@ -130,7 +136,8 @@ Result<tcp::endpoint> parse_endpoint(const std::string& spec) {
   return tcp::endpoint(address, static_cast<std::uint16_t>(*port));
 }
 
-Result<std::shared_ptr<Listener>> listen_tcp(std::shared_ptr<ServerState> state, const std::string& spec) {
+Result<std::shared_ptr<Listener>> listen_tcp(std::shared_ptr<ServerState> state,
+                                             const std::string& spec) {
   const auto endpoint = parse_endpoint(spec);
   if (!endpoint) return std::unexpected(endpoint.error());
   tcp::acceptor acceptor(state->io);
@@ -142,25 +149,34 @@ Result<std::shared_ptr<Listener>> listen_tcp(std::shared_ptr<ServerState> state,
   if (ec) return fail(Errc::kUnavailable, "listen on {}: {}", spec, ec.message());
   const auto port = acceptor.local_endpoint().port();
   const auto ip = endpoint->address().to_string();
-  const auto address = endpoint->address().is_v6() ? fmt::format("http://[{}]:{}", ip, port) : fmt::format("http://{}:{}", ip, port);
-  return std::make_shared<AcceptLoop<tcp, boost::beast::tcp_stream>>(std::move(state), std::move(acceptor), address, "");
+  const auto address = endpoint->address().is_v6() ? fmt::format("http://[{}]:{}", ip, port)
+                                                   : fmt::format("http://{}:{}", ip, port);
+  return std::make_shared<AcceptLoop<tcp, boost::beast::tcp_stream>>(
+      std::move(state), std::move(acceptor), address, "");
 }
 
 /// Removes a socket file that nobody serves any more; an error when somebody does.
 Status remove_stale(asio::io_context& io, const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (::lstat(path.c_str(), &info) != 0) return {};
-  if (!S_ISSOCK(info.st_mode)) return fail(Errc::kAlreadyExists, "{} exists and is no socket", path);
+  if (!S_ISSOCK(info.st_mode))
+    return fail(Errc::kAlreadyExists, "{} exists and is no socket", path);
   Local::socket probe(io);
   boost::system::error_code ec;
   probe.connect(Local::endpoint(path), ec);
   if (!ec) return fail(Errc::kAlreadyExists, "another agent listens on {}", path);
+  // Only this says that nobody is behind it: a live one that we may not talk to stays.
+  if (ec != boost::asio::error::connection_refused) {
+    return fail(Errc::kUnavailable, "unix:{}: {}", path, ec.message());
+  }
   ::unlink(path.c_str());
   return {};
 }
 
-Result<std::shared_ptr<Listener>> listen_local(std::shared_ptr<ServerState> state, const std::string& path) {
-  if (path.size() >= 108) return fail(Errc::kInvalidArgument, "unix:{}: a socket's path has at most 107 bytes", path);
+Result<std::shared_ptr<Listener>> listen_local(std::shared_ptr<ServerState> state,
+                                               const std::string& path) {
+  if (path.size() >= 108)
+    return fail(Errc::kInvalidArgument, "unix:{}: a socket's path has at most 107 bytes", path);
   if (auto free = remove_stale(state->io, path); !free) return std::unexpected(free.error());
   Local::acceptor acceptor(state->io);
   boost::system::error_code ec;
@@ -171,12 +187,14 @@ Result<std::shared_ptr<Listener>> listen_local(std::shared_ptr<ServerState> stat
   ::umask(before);
   if (!ec) acceptor.listen(kBacklog, ec);
   if (ec) return fail(Errc::kUnavailable, "listen on unix:{}: {}", path, ec.message());
-  return std::make_shared<AcceptLoop<Local, LocalStream>>(std::move(state), std::move(acceptor), "unix:" + path, path);
+  return std::make_shared<AcceptLoop<Local, LocalStream>>(std::move(state), std::move(acceptor),
+                                                          "unix:" + path, path);
 }
 
 }  // namespace
 
-Result<std::shared_ptr<Listener>> listen(std::shared_ptr<ServerState> state, const std::string& spec) {
+Result<std::shared_ptr<Listener>> listen(std::shared_ptr<ServerState> state,
+                                         const std::string& spec) {
   if (spec.starts_with("unix:")) return listen_local(std::move(state), spec.substr(5));
   return listen_tcp(std::move(state), spec);
 }

@@ -1,7 +1,8 @@
 // One listening socket: accepts, caps, and goes on after errors.
 //
-// All on the io thread. An accept error (EMFILE, ENFILE, ECONNABORTED) is counted and retried after a pause, so that one
-// error never ends the listener. Over the cap a connection is closed at once and counted.
+// All on the io thread. An accept error (EMFILE, ENFILE, ECONNABORTED) is counted and retried after
+// a pause, so that one error never ends the listener. Over the cap a connection is closed at once
+// and counted.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
@@ -23,6 +24,7 @@ class Listener {
 };
 
 /// Binds "host:port", "[::1]:port" or "unix:/path".
-[[nodiscard]] Result<std::shared_ptr<Listener>> listen(std::shared_ptr<ServerState> state, const std::string& spec);
+[[nodiscard]] Result<std::shared_ptr<Listener>> listen(std::shared_ptr<ServerState> state,
+                                                       const std::string& spec);
 
 }  // namespace nexus::serve

@@ -22,7 +22,8 @@ namespace asio = boost::asio;
 constexpr auto kHeartbeat = std::chrono::seconds(1);
 
 std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(text, text.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
 }
 
@@ -33,21 +34,36 @@ std::shared_ptr<const Settings> make_settings(std::shared_ptr<const Authenticato
   settings->authenticator = std::move(authenticator);
   for (const auto& host : http.allowed_hosts) settings->allowed_hosts.push_back(lower(host));
   std::array<char, 256> name{};
-  if (gethostname(name.data(), name.size() - 1) == 0) settings->allowed_hosts.push_back(lower(name.data()));
+  if (gethostname(name.data(), name.size() - 1) == 0)
+    settings->allowed_hosts.push_back(lower(name.data()));
   return settings;
 }
 
 }  // namespace
 
 struct Server::Impl {
-  explicit Impl(std::shared_ptr<ServerState> shared) : state(std::move(shared)), heartbeat(state->io) {}
+  explicit Impl(std::shared_ptr<ServerState> shared)
+      : state(std::move(shared)), heartbeat(state->io) {}
 
   void beat() {
+    if (state->stopping) return;  // the timer is the deadline of the stop now
     last_turn.store(state->clock.steady().time_since_epoch().count(), std::memory_order_release);
     heartbeat.expires_after(kHeartbeat);
     heartbeat.async_wait([this](boost::system::error_code ec) {
       if (!ec) beat();
     });
+  }
+
+  /// An exception out of a handler (memory, a library) costs its connection, not the server.
+  void run() {
+    while (true) {
+      try {
+        state->io.run();
+        return;
+      } catch (const std::exception& exception) {
+        log::error("serve", "a connection was given up: {}", exception.what());
+      }
+    }
   }
 
   std::shared_ptr<ServerState> state;
@@ -59,11 +75,14 @@ struct Server::Impl {
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Server::~Server() { stop(Millis(0)); }
+Server::~Server() {
+  stop(Millis(0));
+}
 
 Result<std::unique_ptr<Server>> Server::make(Clock& clock, const config::HttpSection& http,
                                              std::shared_ptr<const Authenticator> authenticator,
-                                             std::shared_ptr<const Router> router, knowledge::SelfMetrics& self) {
+                                             std::shared_ptr<const Router> router,
+                                             knowledge::SelfMetrics& self) {
   auto impl = std::make_unique<Impl>(std::make_shared<ServerState>(clock, std::move(router), self));
   impl->state->set(make_settings(std::move(authenticator), http));
   for (const auto& spec : http.listen) {
@@ -82,7 +101,7 @@ void Server::start() {
   impl_->beat();
   impl_->thread = std::thread([impl = impl_.get()] {
     base::name_this_thread("serve-io");
-    impl->state->io.run();
+    impl->run();
   });
 }
 
@@ -99,23 +118,27 @@ void Server::stop(Millis grace) {
     for (auto& weak : state->sessions) {
       if (const auto session = weak.lock()) session->shut_down();
     }
-    // With listeners closed and the heartbeat ended the io thread runs out of work when the last session ends; the timer
-    // is the deadline for those that do not.
+    // With listeners closed and the heartbeat ended the io thread runs out of work when the last
+    // session ends; the timer is the deadline for those that do not.
     impl_->heartbeat.expires_after(grace);
-    impl_->heartbeat.async_wait([state](boost::system::error_code) { state->io.stop(); });
+    impl_->heartbeat.async_wait([state](boost::system::error_code ec) {
+      if (!ec) state->io.stop();
+    });
     const auto watch = [](const auto& self, Impl* impl) -> void {
       if (impl->state->connections == 0) {
         impl->heartbeat.cancel();
         return;
       }
-      auto timer = std::make_shared<asio::steady_timer>(impl->state->io, std::chrono::milliseconds(10));
+      auto timer =
+          std::make_shared<asio::steady_timer>(impl->state->io, std::chrono::milliseconds(10));
       timer->async_wait([self, impl, timer](boost::system::error_code) { self(self, impl); });
     };
     watch(watch, impl_.get());
   });
   impl_->thread.join();
   state->pool.join();
-  // Sessions that outlived the grace time hold the state and the state holds their handlers: run those to their end here.
+  // Sessions that outlived the grace time hold the state and the state holds their handlers: run
+  // those to their end here.
   for (auto& weak : state->sessions) {
     if (const auto session = weak.lock()) session->abort();
   }
@@ -124,7 +147,8 @@ void Server::stop(Millis grace) {
   impl_->listeners.clear();
 }
 
-void Server::set(std::shared_ptr<const Authenticator> authenticator, const config::HttpSection& http) {
+void Server::set(std::shared_ptr<const Authenticator> authenticator,
+                 const config::HttpSection& http) {
   impl_->state->set(make_settings(std::move(authenticator), http));
 }
 
@@ -134,8 +158,12 @@ std::vector<std::string> Server::addresses() const {
   return out;
 }
 
-std::size_t Server::connections() const { return impl_->state->connections; }
+std::size_t Server::connections() const {
+  return impl_->state->connections;
+}
 
-SteadyTime Server::last_turn() const { return SteadyTime(Nanos(impl_->last_turn.load(std::memory_order_acquire))); }
+SteadyTime Server::last_turn() const {
+  return SteadyTime(Nanos(impl_->last_turn.load(std::memory_order_acquire)));
+}
 
 }  // namespace nexus::serve

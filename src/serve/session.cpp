@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/write.hpp>
 
@@ -19,24 +20,35 @@ namespace http = boost::beast::http;
 constexpr auto kLinger = std::chrono::seconds(1);
 constexpr std::size_t kLingerBytes = 1U << 20;
 constexpr std::size_t kLingerChunk = 8U << 10;
+constexpr std::size_t kReadChunk = 2U
+                                   << 10;  // most requests fit in; an idle connection holds no more
 
 std::optional<Method> to_method(http::verb verb) {
   switch (verb) {
-    case http::verb::get: return Method::kGet;
-    case http::verb::head: return Method::kHead;
-    case http::verb::post: return Method::kPost;
-    case http::verb::put: return Method::kPut;
-    case http::verb::delete_: return Method::kDelete;
-    default: return std::nullopt;  // Beast knows forty verbs
+    case http::verb::get:
+      return Method::kGet;
+    case http::verb::head:
+      return Method::kHead;
+    case http::verb::post:
+      return Method::kPost;
+    case http::verb::put:
+      return Method::kPut;
+    case http::verb::delete_:
+      return Method::kDelete;
+    default:
+      return std::nullopt;  // Beast knows forty verbs
   }
 }
 
-std::string text(beast::string_view value) { return {value.data(), value.size()}; }
+std::string text(beast::string_view value) {
+  return {value.data(), value.size()};
+}
 
 /// What to answer when a request could not be read; nothing when the peer is gone.
 std::optional<Refusal> refusal_for(beast::error_code ec) {
   if (ec == beast::error::timeout) return Refusal{408, "timeout", "the request took too long"};
-  if (ec == http::error::body_limit) return Refusal{413, "body_too_large", "the body is larger than [http] max_body_bytes"};
+  if (ec == http::error::body_limit)
+    return Refusal{413, "body_too_large", "the body is larger than [http] max_body_bytes"};
   if (ec == http::error::header_limit || ec == http::error::buffer_overflow) {
     return Refusal{431, "header_too_large", "the header is larger than [http] max_header_bytes"};
   }
@@ -50,7 +62,8 @@ std::optional<Refusal> refusal_for(beast::error_code ec) {
 }  // namespace
 
 template <class Stream>
-Session<Stream>::Session(std::shared_ptr<ServerState> state, typename Stream::socket_type socket, Peer peer)
+Session<Stream>::Session(std::shared_ptr<ServerState> state, typename Stream::socket_type socket,
+                         Peer peer)
     : state_(std::move(state)), stream_(std::move(socket)), peer_(std::move(peer)) {
   state_->metrics.connections.set(static_cast<double>(++state_->connections));
 }
@@ -62,53 +75,71 @@ Session<Stream>::~Session() {
 
 template <class Stream>
 void Session<Stream>::start() {
-  read_head();
+  next();
 }
 
 template <class Stream>
 void Session<Stream>::shut_down() {
   keep_alive_ = false;
-  if (reading_head_) stream_.close();
+  if (between_requests_) stream_.close();
 }
 
 template <class Stream>
-void Session<Stream>::read_head() {
+void Session<Stream>::next() {
   settings_ = state_->settings();
   const auto& limits = settings_->http;
   parser_.emplace();
   parser_->header_limit(static_cast<std::uint32_t>(limits.max_header_bytes));
   parser_->body_limit(limits.max_body_bytes);
-  buffer_.max_size(limits.max_header_bytes + limits.max_body_bytes + 1024);
-  reading_head_ = true;
+  // A reload may have lowered the limits while the next requests were in the buffer already.
+  buffer_.max_size(std::max<std::size_t>(buffer_.size(),
+                                         limits.max_header_bytes + limits.max_body_bytes + 1024));
+  head_only_ = false;
+  between_requests_ = true;
+  if (buffer_.size() > 0) return read_head();
   stream_.expires_after(limits.idle_timeout);
-  http::async_read_header(stream_, buffer_, *parser_, [self = this->shared_from_this()](beast::error_code ec, std::size_t) {
-    self->reading_head_ = false;
-    self->on_head(ec);
-  });
+  stream_.async_read_some(
+      buffer_.prepare(std::min(kReadChunk, buffer_.max_size())),
+      [self = this->shared_from_this()](beast::error_code ec, std::size_t bytes) {
+        if (ec) return self->refuse_read(ec);
+        self->buffer_.commit(bytes);
+        self->read_head();
+      });
+}
+
+template <class Stream>
+void Session<Stream>::read_head() {
+  stream_.expires_after(settings_->http.read_timeout);
+  // Most heads are in the buffer as a whole: they are parsed here, without another turn of the io
+  // loop.
+  beast::error_code ec;
+  buffer_.consume(parser_->put(buffer_.data(), ec));
+  if (ec != http::error::need_more) return on_head(ec);
+  http::async_read_header(stream_, buffer_, *parser_,
+                          [self = this->shared_from_this()](
+                              beast::error_code read_ec, std::size_t) { self->on_head(read_ec); });
 }
 
 template <class Stream>
 void Session<Stream>::on_head(beast::error_code ec) {
+  between_requests_ = false;
   if (ec) return refuse_read(ec);
   head_only_ = parser_->get().method() == http::verb::head;
   if (const auto refusal = check_head(parser_->get(), peer_.local, settings_->allowed_hosts)) {
     state_->metrics.count_refused(refusal->reason);
     return write(error(refusal->status, refusal->reason, refusal->message), false);
   }
-  stream_.expires_after(settings_->http.read_timeout);
-  http::async_read(stream_, buffer_, *parser_, [self = this->shared_from_this()](beast::error_code read_ec, std::size_t) {
-    self->on_request(read_ec);
-  });
-}
-
-template <class Stream>
-void Session<Stream>::on_request(beast::error_code ec) {
-  if (ec) return refuse_read(ec);
-  handle();
+  if (parser_->is_done()) return handle();
+  http::async_read(stream_, buffer_, *parser_,
+                   [self = this->shared_from_this()](beast::error_code read_ec, std::size_t) {
+                     if (read_ec) return self->refuse_read(read_ec);
+                     self->handle();
+                   });
 }
 
 template <class Stream>
 void Session<Stream>::refuse_read(beast::error_code ec) {
+  between_requests_ = false;
   const auto refusal = refusal_for(ec);
   if (ec == beast::error::timeout) {
     // Beast has closed the stream already: nothing can be said any more.
@@ -121,32 +152,23 @@ void Session<Stream>::refuse_read(beast::error_code ec) {
 }
 
 template <class Stream>
-std::optional<Request> Session<Stream>::make_request(std::string& problem) {
+std::expected<Request, Refusal> Session<Stream>::make_request() {
   auto& message = parser_->get();
   Request request;
   const auto method = to_method(message.method());
-  if (!method) {
-    problem = fmt::format("the method {} is not supported", text(message.method_string()));
-    return std::nullopt;
-  }
+  if (!method) return std::unexpected(Refusal{501, "method", "the method is not supported"});
   request.method = *method;
   auto target = parse_target({message.target().data(), message.target().size()});
-  if (!target) {
-    problem = target.error().message();
-    return std::nullopt;
-  }
+  if (!target) return std::unexpected(Refusal{400, "bad_target", target.error().message()});
   request.path = std::move(target->path);
   request.query = std::move(target->query);
   request.content_type = text(message[http::field::content_type]);
   request.accept = text(message[http::field::accept]);
   request.accept_encoding = text(message[http::field::accept_encoding]);
   request.body = std::move(message.body());
-  if (request.content_type.starts_with("application/x-www-form-urlencoded")) {
+  if (is_media_type(request.content_type, "application/x-www-form-urlencoded")) {
     auto form = parse_form(request.body);
-    if (!form) {
-      problem = form.error().message();
-      return std::nullopt;
-    }
+    if (!form) return std::unexpected(Refusal{400, "bad_form", form.error().message()});
     std::ranges::move(*form, std::back_inserter(request.query));
   }
   return request;
@@ -155,19 +177,22 @@ std::optional<Request> Session<Stream>::make_request(std::string& problem) {
 template <class Stream>
 void Session<Stream>::handle() {
   ++requests_;
-  const bool keep = parser_->get().keep_alive() && requests_ < settings_->http.max_requests_per_connection;
-  std::string problem;
-  auto request = make_request(problem);
+  const bool keep =
+      parser_->get().keep_alive() && requests_ < settings_->http.max_requests_per_connection;
+  auto request = make_request();
   if (!request) {
-    state_->metrics.count_refused("bad_target");
-    return write(error(400, "invalid_argument", problem), false);
+    const auto& refusal = request.error();
+    state_->metrics.count_refused(refusal.reason);
+    return write(error(refusal.status, refusal.reason, refusal.message), false);
   }
   const auto authorization = parser_->get()[http::field::authorization];
-  auto caller = settings_->authenticator->identify(peer_, {authorization.data(), authorization.size()});
+  auto caller =
+      settings_->authenticator->identify(peer_, {authorization.data(), authorization.size()});
   if (!caller) {
     state_->metrics.count_refused("bad_token");
     auto response = error(401, "unauthorized", "the token is not known");
-    response.headers.emplace_back("WWW-Authenticate", "Bearer realm=\"nexus-agent\", error=\"invalid_token\"");
+    response.headers.emplace_back("WWW-Authenticate",
+                                  "Bearer realm=\"nexus-agent\", error=\"invalid_token\"");
     return write(std::move(response), keep);
   }
   request->caller = std::move(*caller);
@@ -191,11 +216,17 @@ void Session<Stream>::write(Response response, bool keep_alive) {
   message_->set(http::field::cache_control, "no-store");
   for (const auto& [name, value] : response.headers) message_->set(name, value);
   message_->keep_alive(keep_alive_);
+  // HTTP/1.0 closes unless told otherwise.
+  if (keep_alive_ && parser_->get().version() < 11)
+    message_->set(http::field::connection, "keep-alive");
   message_->content_length(body_->size());
-  message_->body() = head_only_ ? beast::span<const char>() : beast::span<const char>(body_->data(), body_->size());
+  message_->body() = head_only_ ? beast::span<const char>()
+                                : beast::span<const char>(body_->data(), body_->size());
   serializer_.emplace(*message_);
   stream_.expires_after(settings_->http.write_timeout);
-  const auto done = [self = this->shared_from_this()](beast::error_code ec, std::size_t) { self->on_written(ec); };
+  const auto done = [self = this->shared_from_this()](beast::error_code ec, std::size_t) {
+    self->on_written(ec);
+  };
   if (head_only_) {
     http::async_write_header(stream_, *serializer_, done);
   } else {
@@ -211,7 +242,7 @@ void Session<Stream>::on_written(beast::error_code ec) {
   body_.reset();
   if (ec) return close();
   if (!keep_alive_) return linger();
-  read_head();
+  next();
 }
 
 template <class Stream>
@@ -222,11 +253,13 @@ void Session<Stream>::linger() {
     stream_.expires_after(kLinger);
     buffer_.clear();
   }
-  stream_.async_read_some(buffer_.prepare(kLingerChunk), [self = this->shared_from_this()](beast::error_code ec, std::size_t bytes) {
-    self->lingered_ += bytes;
-    if (ec || self->lingered_ > kLingerBytes) return self->close();
-    self->linger();
-  });
+  stream_.async_read_some(
+      buffer_.prepare(std::min(kLingerChunk, buffer_.max_size())),
+      [self = this->shared_from_this()](beast::error_code ec, std::size_t bytes) {
+        self->lingered_ += bytes;
+        if (ec || self->lingered_ > kLingerBytes) return self->close();
+        self->linger();
+      });
 }
 
 template <class Stream>

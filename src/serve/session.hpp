@@ -1,8 +1,10 @@
-// One HTTP/1.1 connection: read a request under its deadlines, gate, authenticate, dispatch, write, again.
+// One HTTP/1.1 connection: read a request under its deadlines, gate, authenticate, dispatch, write,
+// again.
 //
-// All of it runs on the server's one io thread; there is never more than one outstanding operation on the stream. A new
-// parser for every request, one buffer for the whole connection. Deadlines are absolute and set before each read and write:
-// a sender that trickles bytes does not move them. Instantiated for TCP and unix sockets in session.cpp.
+// All of it runs on the server's one io thread; there is never more than one outstanding operation
+// on the stream. A new parser for every request, one buffer for the whole connection. Deadlines are
+// absolute: one for the first byte, one for the rest of the request, one for the answer; a sender
+// that trickles bytes does not move them. Instantiated for TCP and unix sockets in session.cpp.
 #pragma once
 
 #include <boost/asio/local/stream_protocol.hpp>
@@ -14,9 +16,11 @@
 #include <boost/beast/http/serializer.hpp>
 #include <boost/beast/http/span_body.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <expected>
 #include <memory>
 #include <optional>
 
+#include "serve/gate.hpp"
 #include "serve/state.hpp"
 
 namespace nexus::serve {
@@ -36,19 +40,21 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
  private:
   using Body = boost::beast::http::span_body<const char>;
 
+  /// Waits for the first byte of the next request, then reads its head.
+  void next();
   void read_head();
   void on_head(boost::beast::error_code ec);
-  void on_request(boost::beast::error_code ec);
   void handle();
   /// Answers what could not be read, where an answer can still be sent, and closes.
   void refuse_read(boost::beast::error_code ec);
   void write(Response response, bool keep_alive);
   void on_written(boost::beast::error_code ec);
-  /// Ends the sending side and reads what the peer still sends for a moment, so that our last answer is not lost to a reset.
+  /// Ends the sending side and reads what the peer still sends for a moment, so that our last
+  /// answer is not lost to a reset.
   void linger();
   void close();
 
-  [[nodiscard]] std::optional<Request> make_request(std::string& problem);
+  [[nodiscard]] std::expected<Request, Refusal> make_request();
 
   const std::shared_ptr<ServerState> state_;
   Stream stream_;
@@ -62,7 +68,7 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
   std::uint32_t requests_ = 0;
   std::size_t lingered_ = 0;  // bytes thrown away while closing
   bool head_only_ = false;
-  bool reading_head_ = false;
+  bool between_requests_ = false;  // nothing of a request has been read as a whole head yet
   bool keep_alive_ = true;
 };
 

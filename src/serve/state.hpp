@@ -1,7 +1,7 @@
 // What all sessions of a server share.
 //
-// Owned by shared_ptr: a session that outlives the Server's stop still finds it. Thread safety: `settings` behind its mutex;
-// counters are lock-free; the rest is constant after construction.
+// Owned by shared_ptr: a session that outlives the Server's stop still finds it. Thread safety:
+// `settings` behind its mutex; counters are lock-free; the rest is constant after construction.
 #pragma once
 
 #include <atomic>
@@ -55,7 +55,8 @@ class Connection {
 };
 
 struct ServerState {
-  ServerState(Clock& the_clock, std::shared_ptr<const Router> the_router, knowledge::SelfMetrics& self)
+  ServerState(Clock& the_clock, std::shared_ptr<const Router> the_router,
+              knowledge::SelfMetrics& self)
       : clock(the_clock), router(std::move(the_router)), metrics(self) {}
 
   Clock& clock;
@@ -63,7 +64,7 @@ struct ServerState {
   const ServerMetrics metrics;
   boost::asio::io_context io{1};
   boost::asio::thread_pool pool{kPoolThreads};
-  std::atomic<std::size_t> blocking{0};     // handlers queued or running on the pool
+  std::atomic<std::size_t> blocking{0};  // handlers queued or running on the pool
   std::atomic<bool> stopping{false};
   std::vector<std::weak_ptr<Connection>> sessions;  // io thread only
   std::atomic<std::size_t> connections{0};
@@ -78,7 +79,8 @@ struct ServerState {
   }
 
   static constexpr std::size_t kPoolThreads = 2;
-  /// More than this many waiting handlers are answered 503: beyond it nobody would wait for the answer.
+  /// More than this many waiting handlers are answered 503: beyond it nobody would wait for the
+  /// answer.
   static constexpr std::size_t kMaxBlocking = 256;
 
  private:
@@ -86,7 +88,9 @@ struct ServerState {
   std::shared_ptr<const Settings> settings_;
 };
 
-/// Routes an authenticated request. On the io thread; `done` is called on the io thread, at once or later.
-void dispatch(const std::shared_ptr<ServerState>& state, Request request, std::function<void(Response)> done);
+/// Routes an authenticated request. On the io thread; `done` is called on the io thread, at once or
+/// later.
+void dispatch(const std::shared_ptr<ServerState>& state, Request request,
+              std::function<void(Response)> done);
 
 }  // namespace nexus::serve

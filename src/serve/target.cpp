@@ -16,13 +16,15 @@ Result<std::string> decode(std::string_view text, Plus plus) {
       c = ' ';
     } else if (c == '%') {
       const auto byte = base::parse_uint(text.substr(i + 1, 2), 16);
-      if (!byte || i + 2 >= text.size()) return fail(Errc::kInvalidArgument, "bad percent escape in the request target");
+      if (!byte || i + 2 >= text.size())
+        return fail(Errc::kInvalidArgument, "bad percent escape in the request target");
       c = static_cast<char>(*byte);
       i += 2;
     }
     out += c;
   }
-  if (!base::is_valid_utf8(out)) return fail(Errc::kInvalidArgument, "the request target is not valid UTF-8");
+  if (!base::is_valid_utf8(out))
+    return fail(Errc::kInvalidArgument, "the request target is not valid UTF-8");
   return out;
 }
 
@@ -41,7 +43,8 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_form(std::string_
   while (!text.empty()) {
     auto pair = base::take_until(text, '&');
     if (pair.empty()) continue;
-    if (out.size() >= kMaxParameters) return fail(Errc::kInvalidArgument, "more than {} parameters", kMaxParameters);
+    if (out.size() >= kMaxParameters)
+      return fail(Errc::kInvalidArgument, "more than {} parameters", kMaxParameters);
     const auto name = base::take_until(pair, '=');
     auto decoded_name = decode(name, Plus::kSpace);
     auto decoded_value = decode(pair, Plus::kSpace);
@@ -53,12 +56,15 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_form(std::string_
 }
 
 Result<Target> parse_target(std::string_view target) {
-  if (!target.starts_with('/')) return fail(Errc::kInvalidArgument, "the request target must start with \"/\"");
-  if (target.contains('#')) return fail(Errc::kInvalidArgument, "the request target has a fragment");
+  if (!target.starts_with('/'))
+    return fail(Errc::kInvalidArgument, "the request target must start with \"/\"");
+  if (target.contains('#'))
+    return fail(Errc::kInvalidArgument, "the request target has a fragment");
   auto rest = target;
   auto path = decode(base::take_until(rest, '?'), Plus::kLiteral);
   if (!path) return std::unexpected(path.error());
-  if (has_control_characters(*path)) return fail(Errc::kInvalidArgument, "control character in the request target");
+  if (has_control_characters(*path))
+    return fail(Errc::kInvalidArgument, "control character in the request target");
   auto query = parse_form(rest);
   if (!query) return std::unexpected(query.error());
   return Target{std::move(*path), std::move(*query)};

@@ -1,7 +1,7 @@
 // The request target (RFC 9112 section 3.2, origin-form only) taken apart and decoded.
 //
-// Refused: anything that does not start with "/", bad percent escapes, control characters, NUL, invalid UTF-8.
-// Thread safety: pure functions.
+// Refused: anything that does not start with "/", bad percent escapes, control characters, NUL,
+// invalid UTF-8. Thread safety: pure functions.
 #pragma once
 
 #include <string>
@@ -20,8 +20,10 @@ struct Target {
 
 [[nodiscard]] Result<Target> parse_target(std::string_view target);
 
-/// `a=1&b=two+words`, as queries and application/x-www-form-urlencoded bodies have it. At most kMaxParameters.
+/// `a=1&b=two+words`, as queries and application/x-www-form-urlencoded bodies have it. At most
+/// kMaxParameters.
 inline constexpr std::size_t kMaxParameters = 256;
-[[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> parse_form(std::string_view text);
+[[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> parse_form(
+    std::string_view text);
 
 }  // namespace nexus::serve

@@ -1,8 +1,9 @@
 // Who a caller is: bearer tokens over TCP, peer credentials on the unix socket.
 //
-// Tokens are compared in constant time over their SHA-256. A wrong token is an error (401) even where anonymous reads are
-// allowed. On the unix socket root and the agent's own user are administrators; others have the anonymous role unless
-// they bring a token. Thread safety: immutable.
+// Tokens are compared in constant time over their SHA-256. A wrong token is an error (401) even
+// where anonymous reads are allowed. On the unix socket root and the agent's own user are
+// administrators; others have the anonymous role unless they bring a token. Thread safety:
+// immutable.
 #pragma once
 
 #include <array>
@@ -18,17 +19,19 @@
 namespace nexus::serve {
 
 struct Peer {
-  bool local = false;      // unix socket
-  std::uint32_t uid = 0;   // of a local peer
+  bool local = false;     // unix socket
+  std::uint32_t uid = 0;  // of a local peer
   std::uint32_t pid = 0;
-  std::string address;     // "127.0.0.1:51234"
+  std::string address;  // "127.0.0.1:51234"
 };
 
 class Authenticator {
  public:
   explicit Authenticator(const config::AuthSection& section);
-  /// The caller, or nothing when a token was given and is wrong. `authorization`: the header's value, may be empty.
-  [[nodiscard]] std::optional<Caller> identify(const Peer& peer, std::string_view authorization) const;
+  /// The caller, or nothing when a token was given and is wrong. `authorization`: the header's
+  /// value, may be empty.
+  [[nodiscard]] std::optional<Caller> identify(const Peer& peer,
+                                               std::string_view authorization) const;
 
  private:
   struct Known {

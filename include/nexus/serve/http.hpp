@@ -1,8 +1,9 @@
 // Requests and responses as handlers see them: plain values, no sockets, no Beast.
 //
-// A handler is a synchronous function of a request; it is unit-tested without a socket. Handlers marked kSnapshot build
-// their answer from snapshots and run on the io thread; those marked kBlocking (a database, a query, an action) run on a
-// small pool, so that no connection waits for another's work. Thread safety: handlers are called from several threads.
+// A handler is a synchronous function of a request; it is unit-tested without a socket. Handlers
+// marked kSnapshot build their answer from snapshots and run on the io thread; those marked
+// kBlocking (a database, a query, an action) run on a small pool, so that no connection waits for
+// another's work. Thread safety: handlers are called from several threads.
 #pragma once
 
 #include <functional>
@@ -25,26 +26,30 @@ enum class Method { kGet, kHead, kPost, kPut, kDelete };
 /// Who asks, and from where.
 struct Caller {
   config::Role role = config::Role::kNone;
-  std::string who = "anonymous";   // "root (uid 0)", "token ci", "anonymous"
-  std::string from;                // "unix:pid 812", "127.0.0.1:51234"
-  bool authenticated = false;      // by token or peer credentials
+  std::string who = "anonymous";  // "root (uid 0)", "token ci", "anonymous"
+  std::string from;               // "unix:pid 812", "127.0.0.1:51234"
+  bool authenticated = false;     // by token or peer credentials
 };
 
 struct Request {
   Method method = Method::kGet;
-  std::string path;                                       // decoded, without the query
-  std::vector<std::pair<std::string, std::string>> query; // decoded, in order; form bodies are appended
-  std::vector<std::string> captures;                      // of the route's {name} parts, in order
+  std::string path;  // decoded, without the query
+  std::vector<std::pair<std::string, std::string>>
+      query;                          // decoded, in order; form bodies are appended
+  std::vector<std::string> captures;  // of the route's {name} parts, in order
   std::string body;
   std::string content_type;
   std::string accept;
   std::string accept_encoding;
   Caller caller;
-  std::function<bool()> cancelled;                        // the client is gone, or the server stops
+  std::function<bool()> cancelled;  // the server stops
 
   /// The first value of a query parameter.
   [[nodiscard]] std::optional<std::string_view> param(std::string_view name) const noexcept;
 };
+
+/// Whether a Content-Type names this type (in lower case), whatever its parameters and case.
+[[nodiscard]] bool is_media_type(std::string_view content_type, std::string_view wanted) noexcept;
 
 struct Response {
   unsigned status = 200;
@@ -64,7 +69,7 @@ enum class Runs { kSnapshot, kBlocking };
 
 struct Route {
   Method method;
-  std::string pattern;       // "/operations/actions/{id}/approve"
+  std::string pattern;  // "/operations/actions/{id}/approve"
   config::Role needs;
   Runs runs;
   Handler handler;
@@ -76,9 +81,9 @@ class Router {
  public:
   explicit Router(std::vector<Route> routes);
   struct Match {
-    const Route* route = nullptr;            // null: no such path, or not with this method
+    const Route* route = nullptr;  // null: no such path, or not with this method
     std::vector<std::string> captures;
-    std::vector<Method> allowed;             // methods that the path has; empty: no such path
+    std::vector<Method> allowed;  // methods that the path has; empty: no such path
   };
   [[nodiscard]] Match match(Method method, std::string_view path) const;
   [[nodiscard]] const std::vector<Route>& routes() const noexcept { return routes_; }

@@ -1,7 +1,8 @@
-// The routes of DESIGN.md section 8 over the rooms they show. One file a group in src/serve/routes, one line a route in its table.
+// The routes of DESIGN.md section 8 over the rooms they show. One file a group in src/serve/routes,
+// one line a route in its table.
 //
-// Rooms holds references that outlive the server; config and reload go through functions because they change.
-// Thread safety: everything referenced is safe for any thread.
+// Rooms holds references that outlive the server; config and reload go through functions because
+// they change. Thread safety: everything referenced is safe for any thread.
 #pragma once
 
 #include <functional>
@@ -37,7 +38,7 @@ struct AgentInfo {
 /// Health of one part of the agent, for /health and /health/components.
 struct Component {
   std::string name;
-  std::string status;   // healthy, degraded, failed, unknown
+  std::string status;  // healthy, degraded, failed, unknown
   std::string message;
 };
 

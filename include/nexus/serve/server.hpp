@@ -1,12 +1,15 @@
-// Server: the listeners, sessions and limits around a Router. Beast, one io thread, a small pool for blocking handlers.
+// Server: the listeners, sessions and limits around a Router. Beast, one io thread, a small pool
+// for blocking handlers.
 //
-// Hardened: connections, requests per connection, header and body sizes, header count, and the time for reading and writing one
-// request are bounded; strict about Host, Transfer-Encoding, methods and targets; a foreign Host or a cross-site request is
-// refused; accept errors (EMFILE) back off and go on. Every refusal is counted in nexus_http_*.
+// Hardened: connections, requests per connection, header and body sizes, header count, and the time
+// for reading and writing one request are bounded; strict about Host, Transfer-Encoding, methods
+// and targets; a foreign Host or a cross-site request is refused; accept errors (EMFILE) back off
+// and go on. Every refusal is counted in nexus_http_*.
 //
-// Life cycle: make() binds all listeners (an error names the one that failed), start() serves, stop() closes the listeners,
-// lets running requests finish within `grace`, then closes. A unix socket is bound with mode 0660; a stale one is replaced,
-// a live one is an error. Thread safety: all members, any thread.
+// Life cycle: make() binds all listeners (an error names the one that failed), start() serves,
+// stop() closes the listeners, lets running requests finish within `grace`, then closes. A unix
+// socket is bound with mode 0660; a stale one is replaced, a live one is an error. Thread safety:
+// all members, any thread.
 #pragma once
 
 #include <functional>
@@ -25,18 +28,20 @@ namespace nexus::serve {
 
 class Server {
  public:
-  [[nodiscard]] static Result<std::unique_ptr<Server>> make(Clock& clock, const config::HttpSection& http,
-                                                            std::shared_ptr<const Authenticator> authenticator,
-                                                            std::shared_ptr<const Router> router,
-                                                            knowledge::SelfMetrics& self);
+  [[nodiscard]] static Result<std::unique_ptr<Server>> make(
+      Clock& clock, const config::HttpSection& http,
+      std::shared_ptr<const Authenticator> authenticator, std::shared_ptr<const Router> router,
+      knowledge::SelfMetrics& self);
   ~Server();
 
   void start();
   void stop(Millis grace);
-  /// After a reload. Limits apply to new connections.
+  /// After a reload: tokens, hosts and limits hold from the next request on; listeners stay as they
+  /// are.
   void set(std::shared_ptr<const Authenticator> authenticator, const config::HttpSection& http);
 
-  /// Where it listens, with the real port where 0 was asked for: "http://127.0.0.1:8060", "unix:/run/...".
+  /// Where it listens, with the real port where 0 was asked for: "http://127.0.0.1:8060",
+  /// "unix:/run/...".
   [[nodiscard]] std::vector<std::string> addresses() const;
   [[nodiscard]] std::size_t connections() const;
   /// When the io thread last made a turn, for the watchdog.

@@ -20,12 +20,14 @@ Result<execute::ActionFilter> filter_of(const Request& request) {
   execute::ActionFilter filter;
   if (const auto text = request.param("status")) {
     filter.state = plan::parse_action_state(*text);
-    if (!filter.state) return fail(Errc::kInvalidArgument, "status: \"{}\" is not a state of an action", *text);
+    if (!filter.state)
+      return fail(Errc::kInvalidArgument, "status: \"{}\" is not a state of an action", *text);
   }
   filter.type = request.param("type").value_or("");
   filter.target = request.param("target").value_or("");
   filter.before = request.param("before").value_or("");
-  if (!filter.before.empty() && !base::is_id(filter.before)) return fail(Errc::kInvalidArgument, "before: expected the id of an action");
+  if (!filter.before.empty() && !base::is_id(filter.before))
+    return fail(Errc::kInvalidArgument, "before: expected the id of an action");
   const auto limit = integer_param(request, "limit", 100, 1, 1000);
   if (!limit) return std::unexpected(limit.error());
   filter.limit = static_cast<std::size_t>(*limit);
@@ -66,7 +68,8 @@ Response change(const Rooms& rooms, const Request& request, std::string_view wha
   const auto& id = request.captures.at(0);
   if (!base::is_id(id)) return error(404, "not_found", "no action of that id");
   return audited(rooms, request, what, id, "", [&] {
-    if (auto done = (rooms.executor.*verb)(id, request.caller.who); !done) return error(done.error());
+    if (auto done = (rooms.executor.*verb)(id, request.caller.who); !done)
+      return error(done.error());
     const auto now = rooms.journal.get(id);
     return now ? to_response(action(*now)) : error(now.error());
   });
@@ -74,8 +77,12 @@ Response change(const Rooms& rooms, const Request& request, std::string_view wha
 
 }  // namespace
 
-Response submit(const Rooms& rooms, const Request& request, std::string_view what, const plan::ActionRequest& wanted) {
-  const json_ns::value details = {{"type", wanted.type}, {"priority", wanted.priority}, {"dry_run", wanted.dry_run}, {"reason", wanted.reason}};
+Response submit(const Rooms& rooms, const Request& request, std::string_view what,
+                const plan::ActionRequest& wanted) {
+  const json_ns::value details = {{"type", wanted.type},
+                                  {"priority", wanted.priority},
+                                  {"dry_run", wanted.dry_run},
+                                  {"reason", wanted.reason}};
   return audited(rooms, request, what, wanted.target, json_ns::serialize(details), [&] {
     const auto submitted = rooms.planner.request(wanted);
     if (!submitted) return error(submitted.error());
@@ -86,16 +93,23 @@ Response submit(const Rooms& rooms, const Request& request, std::string_view wha
 void add_actions(std::vector<Route>& routes, const SharedRooms& rooms) {
   using config::Role;
   routes.push_back({Method::kGet, "/operations/actions", Role::kViewer, Runs::kBlocking,
-                    [rooms](const Request& r) { return list(*rooms, r); }, "Queue, in progress, history"});
+                    [rooms](const Request& r) { return list(*rooms, r); },
+                    "Queue, in progress, history"});
   routes.push_back({Method::kPost, "/operations/actions", Role::kOperator, Runs::kBlocking,
                     [rooms](const Request& r) { return create(*rooms, r); }, "Queue an action"});
   routes.push_back({Method::kGet, "/operations/actions/{id}", Role::kViewer, Runs::kBlocking,
                     [rooms](const Request& r) { return get(*rooms, r); }, "One action"});
-  routes.push_back({Method::kPost, "/operations/actions/{id}/approve", Role::kOperator, Runs::kBlocking,
-                    [rooms](const Request& r) { return change(*rooms, r, "actions.approve", &execute::Executor::approve); },
+  routes.push_back({Method::kPost, "/operations/actions/{id}/approve", Role::kOperator,
+                    Runs::kBlocking,
+                    [rooms](const Request& r) {
+                      return change(*rooms, r, "actions.approve", &execute::Executor::approve);
+                    },
                     "Let a proposed action run"});
-  routes.push_back({Method::kPost, "/operations/actions/{id}/cancel", Role::kOperator, Runs::kBlocking,
-                    [rooms](const Request& r) { return change(*rooms, r, "actions.cancel", &execute::Executor::cancel); },
+  routes.push_back({Method::kPost, "/operations/actions/{id}/cancel", Role::kOperator,
+                    Runs::kBlocking,
+                    [rooms](const Request& r) {
+                      return change(*rooms, r, "actions.cancel", &execute::Executor::cancel);
+                    },
                     "Cancel an action"});
 }
 

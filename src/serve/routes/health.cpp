@@ -20,26 +20,36 @@ std::string_view status_of(const analyze::VitalValue& value) {
 
 json_ns::object vital(const analyze::VitalsSnapshot& snapshot, const analyze::VitalValue& value) {
   const auto& definition = (*snapshot.definitions)[value.vital];
-  return {{"name", definition.name}, {"labels", labels(value.labels)}, {"value", number(value.value)},
-          {"unit", definition.unit}, {"status", status_of(value)},     {"warning", number(definition.warning)},
-          {"critical", number(definition.critical)}, {"timestamp", time(value.time)}};
+  return {{"name", definition.name},
+          {"labels", labels(value.labels)},
+          {"value", number(value.value)},
+          {"unit", definition.unit},
+          {"status", status_of(value)},
+          {"warning", number(definition.warning)},
+          {"critical", number(definition.critical)},
+          {"timestamp", time(value.time)}};
 }
 
-/// What firing findings say about the host. Forecasts and anomalies are hints: they never make it critical.
+/// What firing findings say about the host. Forecasts and anomalies are hints: they never make it
+/// critical.
 std::string_view overall(const analyze::Findings& findings, bool known) {
   if (!known) return "unknown";
   std::string_view status = "healthy";
   for (const auto& f : findings) {
-    if (f.state != analyze::FindingState::kFiring || f.severity == config::Severity::kInfo) continue;
-    const bool hint = f.kind == analyze::FindingKind::kForecast || f.kind == analyze::FindingKind::kAnomaly;
+    if (f.state != analyze::FindingState::kFiring || f.severity == config::Severity::kInfo)
+      continue;
+    const bool hint =
+        f.kind == analyze::FindingKind::kForecast || f.kind == analyze::FindingKind::kAnomaly;
     if (f.severity == config::Severity::kCritical && !hint) return "critical";
     status = "warning";
   }
   return status;
 }
 
-json_ns::value status_body(const Rooms& rooms, const analyze::VitalsSnapshot* vitals, const analyze::Findings& findings) {
-  std::map<std::string_view, std::int64_t> breakdown = {{"healthy", 0}, {"warning", 0}, {"critical", 0}};
+json_ns::value status_body(const Rooms& rooms, const analyze::VitalsSnapshot* vitals,
+                           const analyze::Findings& findings) {
+  std::map<std::string_view, std::int64_t> breakdown = {
+      {"healthy", 0}, {"warning", 0}, {"critical", 0}};
   json_ns::array metrics;
   if (vitals != nullptr) {
     for (const auto& value : vitals->values) {
@@ -51,7 +61,8 @@ json_ns::value status_body(const Rooms& rooms, const analyze::VitalsSnapshot* vi
   std::int64_t active = 0;
   for (const auto& f : findings) {
     active += f.state == analyze::FindingState::kFiring ? 1 : 0;
-    if (f.state != analyze::FindingState::kPending && alerts.size() < kRecentAlerts) alerts.push_back(finding(f));
+    if (f.state != analyze::FindingState::kPending && alerts.size() < kRecentAlerts)
+      alerts.push_back(finding(f));
   }
   json_ns::object counted;
   for (const auto& [name, count] : breakdown) counted[name] = count;
@@ -64,7 +75,8 @@ json_ns::value status_body(const Rooms& rooms, const analyze::VitalsSnapshot* vi
           {"recent_alerts", std::move(alerts)}};
 }
 
-/// /health/status is asked for by every page and script: its body is made once for every new snapshot.
+/// /health/status is asked for by every page and script: its body is made once for every new
+/// snapshot.
 class StatusPage {
  public:
   explicit StatusPage(SharedRooms rooms) : rooms_(std::move(rooms)) {}
@@ -98,7 +110,8 @@ Response health(const Rooms& rooms) {
     parts[component.name] = {{"status", component.status}, {"message", component.message}};
     if (component.status != "healthy") status = "degraded";
   }
-  const auto uptime = std::chrono::duration<double>(rooms.clock.steady() - rooms.info.started_steady).count();
+  const auto uptime =
+      std::chrono::duration<double>(rooms.clock.steady() - rooms.info.started_steady).count();
   return to_response({{"status", status},
                       {"version", rooms.info.version},
                       {"started", base::to_rfc3339(rooms.info.started)},
@@ -110,21 +123,32 @@ Response health(const Rooms& rooms) {
 Response components(const Rooms& rooms) {
   json_ns::array parts;
   for (const auto& component : rooms.components()) {
-    parts.push_back({{"name", component.name}, {"status", component.status}, {"message", component.message}});
+    parts.push_back(
+        {{"name", component.name}, {"status", component.status}, {"message", component.message}});
   }
   json_ns::array collectors;
   for (const auto& c : rooms.collectors()) {
-    collectors.push_back({{"name", c.name}, {"outcome", c.outcome}, {"error", c.error}, {"last_run", time(c.last_run)},
+    collectors.push_back({{"name", c.name},
+                          {"outcome", c.outcome},
+                          {"error", c.error},
+                          {"last_run", time(c.last_run)},
                           {"last_success", time(c.last_success)},
                           {"interval_seconds", static_cast<double>(c.interval.count()) / 1000.0},
-                          {"duration_seconds", c.duration_seconds}, {"samples", c.samples}, {"runs", c.runs},
-                          {"failures", c.failures}, {"stuck", c.stuck}, {"dropped", c.dropped}});
+                          {"duration_seconds", c.duration_seconds},
+                          {"samples", c.samples},
+                          {"runs", c.runs},
+                          {"failures", c.failures},
+                          {"stuck", c.stuck},
+                          {"dropped", c.dropped}});
   }
   json_ns::array rules;
   for (const auto& r : rooms.rules.status()) {
-    if (!r.error.empty()) rules.push_back({{"name", r.name}, {"error", r.error}, {"evaluated", time(r.evaluated)}});
+    if (!r.error.empty())
+      rules.push_back({{"name", r.name}, {"error", r.error}, {"evaluated", time(r.evaluated)}});
   }
-  return to_response({{"components", std::move(parts)}, {"collectors", std::move(collectors)}, {"failing_rules", std::move(rules)},
+  return to_response({{"components", std::move(parts)},
+                      {"collectors", std::move(collectors)},
+                      {"failing_rules", std::move(rules)},
                       {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
 }
 
@@ -163,7 +187,8 @@ Response predictions(const Rooms& rooms, const Request& request) {
   } else {
     add(*rooms.forecaster.predictions());
   }
-  return to_response({{"predictions", std::move(out)}, {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
+  return to_response(
+      {{"predictions", std::move(out)}, {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
 }
 
 Response anomalies(const Rooms& rooms) {
@@ -171,17 +196,25 @@ Response anomalies(const Rooms& rooms) {
   for (const auto& a : *rooms.anomalies.anomalies()) {
     json_ns::array recommended;
     for (const auto& text : a.recommended_actions) recommended.push_back(json_ns::value(text));
-    out.push_back({{"metric_name", a.metric_name}, {"labels", labels(a.labels)}, {"timestamp", time(a.time)},
-                   {"value", number(a.value)}, {"anomaly_score", number(a.anomaly_score)},
-                   {"severity", config::to_string(a.severity)}, {"description", a.description},
+    out.push_back({{"metric_name", a.metric_name},
+                   {"labels", labels(a.labels)},
+                   {"timestamp", time(a.time)},
+                   {"value", number(a.value)},
+                   {"anomaly_score", number(a.anomaly_score)},
+                   {"severity", config::to_string(a.severity)},
+                   {"description", a.description},
                    {"recommended_actions", std::move(recommended)}});
   }
   json_ns::array models;
   for (const auto& m : rooms.anomalies.models()) {
-    models.push_back({{"metric_name", m.metric_name}, {"labels", labels(m.labels)}, {"ready", m.ready}, {"state", m.state},
+    models.push_back({{"metric_name", m.metric_name},
+                      {"labels", labels(m.labels)},
+                      {"ready", m.ready},
+                      {"state", m.state},
                       {"trained", time(m.trained)}});
   }
-  return to_response({{"anomalies", std::move(out)}, {"models", std::move(models)},
+  return to_response({{"anomalies", std::move(out)},
+                      {"models", std::move(models)},
                       {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
 }
 
@@ -192,12 +225,14 @@ Response alerts(const Rooms& rooms, const Request& request) {
   };
   json_ns::array out;
   for (const auto& f : *rooms.book.snapshot()) {
-    if (matches("state", to_string(f.state)) && matches("severity", config::to_string(f.severity)) && matches("name", f.name) &&
+    if (matches("state", to_string(f.state)) &&
+        matches("severity", config::to_string(f.severity)) && matches("name", f.name) &&
         matches("kind", to_string(f.kind))) {
       out.push_back(finding(f));
     }
   }
-  return to_response({{"alerts", std::move(out)}, {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
+  return to_response(
+      {{"alerts", std::move(out)}, {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
 }
 
 /// The step of a chart: as asked for, or what gives kChartPoints points, at least a second.
@@ -208,34 +243,45 @@ Result<std::int64_t> chart_step(const Request& request, double hours) {
     if (step->count() <= 0) return fail(Errc::kInvalidArgument, "step: expected more than 0");
     return step->count();
   }
-  return std::max<std::int64_t>(1000, static_cast<std::int64_t>(hours * 3'600'000.0) / kChartPoints);
+  return std::max<std::int64_t>(1000,
+                                static_cast<std::int64_t>(hours * 3'600'000.0) / kChartPoints);
 }
 
 Response metrics(const Rooms& rooms, const Request& request) {
   constexpr double kMaxHours = 24.0 * 366;
   const auto metric = request.param("metric");
-  if (!metric) return error(400, "invalid_argument", "metric: expected the name of a vital or a series selector");
+  if (!metric)
+    return error(400, "invalid_argument",
+                 "metric: expected the name of a vital or a series selector");
   const auto hours = base::parse_double(request.param("hours").value_or("1"));
-  if (!hours || !(*hours > 0) || *hours > kMaxHours) return error(400, "invalid_argument", "hours: expected a number above 0");
+  if (!hours || !(*hours > 0) || *hours > kMaxHours)
+    return error(400, "invalid_argument", "hours: expected a number above 0");
   const auto step = chart_step(request, *hours);
   if (!step) return error(step.error());
-  if (const auto selector = knowledge::promql::parse_selector(*metric); !selector) return error(selector.error());
+  if (const auto selector = knowledge::promql::parse_selector(*metric); !selector)
+    return error(selector.error());
   const auto query = knowledge::promql::Query::parse(*metric);
   if (!query) return error(query.error());
   const auto end = base::to_unix_millis(rooms.clock.wall());
   knowledge::promql::Limits limits;
   limits.cancelled = request.cancelled;
-  const auto matrix = query->range(rooms.history, end - static_cast<std::int64_t>(*hours * 3'600'000.0), end, *step, limits);
+  const auto matrix = query->range(
+      rooms.history, end - static_cast<std::int64_t>(*hours * 3'600'000.0), end, *step, limits);
   if (!matrix) return error(matrix.error());
   json_ns::array series;
   for (const auto& s : *matrix) {
     json_ns::array points;
     for (std::size_t i = 0; i < s.samples.size(); ++i) {
-      points.push_back({base::to_rfc3339(base::from_unix_millis(s.samples.times[i])), number(s.samples.values[i])});
+      points.push_back({base::to_rfc3339(base::from_unix_millis(s.samples.times[i])),
+                        number(s.samples.values[i])});
     }
-    series.push_back({{"metric_name", s.labels.metric()}, {"labels", labels(s.labels)}, {"points", std::move(points)}});
+    series.push_back({{"metric_name", s.labels.metric()},
+                      {"labels", labels(s.labels)},
+                      {"points", std::move(points)}});
   }
-  return to_response({{"metric", *metric}, {"hours", *hours}, {"step_seconds", static_cast<double>(*step) / 1000.0},
+  return to_response({{"metric", *metric},
+                      {"hours", *hours},
+                      {"step_seconds", static_cast<double>(*step) / 1000.0},
                       {"series", std::move(series)}});
 }
 
@@ -247,13 +293,27 @@ void add_health(std::vector<Route>& routes, const SharedRooms& rooms) {
   const auto add = [&](std::string path, Runs runs, Handler handler, std::string_view help) {
     routes.push_back({Method::kGet, std::move(path), viewer, runs, std::move(handler), help});
   };
-  add("/health", Runs::kSnapshot, [rooms](const Request&) { return health(*rooms); }, "The agent itself");
-  add("/health/status", Runs::kSnapshot, [page](const Request&) { return page->get(); }, "The host at a glance");
-  add("/health/predictions", Runs::kSnapshot, [rooms](const Request& r) { return predictions(*rooms, r); }, "Forecasts of the vitals");
-  add("/health/anomalies", Runs::kSnapshot, [rooms](const Request&) { return anomalies(*rooms); }, "What was unusual");
-  add("/health/alerts", Runs::kSnapshot, [rooms](const Request& r) { return alerts(*rooms, r); }, "Findings");
-  add("/health/components", Runs::kSnapshot, [rooms](const Request&) { return components(*rooms); }, "Collectors and connections");
-  add("/health/metrics", Runs::kBlocking, [rooms](const Request& r) { return metrics(*rooms, r); }, "History of a vital or a series");
+  add(
+      "/health", Runs::kSnapshot, [rooms](const Request&) { return health(*rooms); },
+      "The agent itself");
+  add(
+      "/health/status", Runs::kSnapshot, [page](const Request&) { return page->get(); },
+      "The host at a glance");
+  add(
+      "/health/predictions", Runs::kSnapshot,
+      [rooms](const Request& r) { return predictions(*rooms, r); }, "Forecasts of the vitals");
+  add(
+      "/health/anomalies", Runs::kSnapshot, [rooms](const Request&) { return anomalies(*rooms); },
+      "What was unusual");
+  add(
+      "/health/alerts", Runs::kSnapshot, [rooms](const Request& r) { return alerts(*rooms, r); },
+      "Findings");
+  add(
+      "/health/components", Runs::kSnapshot, [rooms](const Request&) { return components(*rooms); },
+      "Collectors and connections");
+  add(
+      "/health/metrics", Runs::kBlocking, [rooms](const Request& r) { return metrics(*rooms, r); },
+      "History of a vital or a series");
 }
 
 }  // namespace nexus::serve

@@ -14,10 +14,12 @@ Response text(std::string body, unsigned status = 200) {
   return response;
 }
 
-/// The exposition of the present, rendered at most once for every change of the history and shared among scrapers.
+/// The exposition of the present, rendered at most once for every change of the history and shared
+/// among scrapers.
 class MetricsPage {
  public:
-  explicit MetricsPage(SharedRooms rooms) : rooms_(std::move(rooms)), exposition_(rooms_->registry) {}
+  explicit MetricsPage(SharedRooms rooms)
+      : rooms_(std::move(rooms)), exposition_(rooms_->registry) {}
 
   Response get(const Request& request) {
     const bool open = wants_open_metrics(request.accept);
@@ -25,7 +27,8 @@ class MetricsPage {
     Response response;
     response.content_type = open ? kOpenMetricsType : kTextType;
     response.headers.emplace_back("Vary", "Accept, Accept-Encoding");
-    if (coding != Coding::kIdentity) response.headers.emplace_back("Content-Encoding", std::string(to_string(coding)));
+    if (coding != Coding::kIdentity)
+      response.headers.emplace_back("Content-Encoding", std::string(to_string(coding)));
     response.body = body(open, coding);
     return response;
   }
@@ -41,17 +44,20 @@ class MetricsPage {
     auto& cached = bodies_[{open, coding}];
     if (cached) return cached;
     auto& plain = bodies_[{open, Coding::kIdentity}];
-    if (!plain) plain = std::make_shared<const std::string>(open ? to_open_metrics(render()) : render());
-    if (coding != Coding::kIdentity) cached = std::make_shared<const std::string>(compress(*plain, coding));
+    if (!plain)
+      plain = std::make_shared<const std::string>(open ? to_open_metrics(render()) : render());
+    if (coding != Coding::kIdentity)
+      cached = std::make_shared<const std::string>(compress(*plain, coding));
     return bodies_[{open, coding}];
   }
 
   const std::string& render() {
     samples_.clear();
     const auto since = base::to_unix_millis(rooms_->clock.wall()) - kLookbackMillis;
-    rooms_->history.for_each_latest(since, [this](knowledge::SeriesId id, knowledge::Sample sample) {
-      samples_.push_back({id, sample.value});
-    });
+    rooms_->history.for_each_latest(since,
+                                    [this](knowledge::SeriesId id, knowledge::Sample sample) {
+                                      samples_.push_back({id, sample.value});
+                                    });
     return exposition_.render(samples_);
   }
 
@@ -75,9 +81,13 @@ Response reload(const Rooms& rooms, const Request& request) {
 
 Response landing(const Rooms& rooms) {
   auto response = json(
-      "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>nexus-agent</title><h1>nexus-agent " + rooms.info.version +
-      "</h1><ul><li><a href=\"/health/status\">Status</a><li><a href=\"/health/alerts\">Findings</a>"
-      "<li><a href=\"/health/predictions\">Predictions</a><li><a href=\"/health/anomalies\">Anomalies</a>"
+      "<!doctype html><html lang=\"en\"><meta "
+      "charset=\"utf-8\"><title>nexus-agent</title><h1>nexus-agent " +
+      rooms.info.version +
+      "</h1><ul><li><a href=\"/health/status\">Status</a><li><a "
+      "href=\"/health/alerts\">Findings</a>"
+      "<li><a href=\"/health/predictions\">Predictions</a><li><a "
+      "href=\"/health/anomalies\">Anomalies</a>"
       "<li><a href=\"/operations/actions\">Actions</a><li><a href=\"/metrics\">Metrics</a></ul>\n");
   response.content_type = "text/html; charset=utf-8";
   response.headers.emplace_back("Content-Security-Policy", "default-src 'none'");
@@ -89,20 +99,24 @@ Response landing(const Rooms& rooms) {
 void add_management(std::vector<Route>& routes, const SharedRooms& rooms) {
   using config::Role;
   auto page = std::make_shared<MetricsPage>(rooms);
-  routes.push_back({Method::kGet, "/", Role::kViewer, Runs::kSnapshot, [rooms](const Request&) { return landing(*rooms); },
-                    "Links to what there is"});
+  routes.push_back({Method::kGet, "/", Role::kViewer, Runs::kSnapshot,
+                    [rooms](const Request&) { return landing(*rooms); }, "Links to what there is"});
   routes.push_back({Method::kGet, "/metrics", Role::kViewer, Runs::kBlocking,
-                    [page](const Request& request) { return page->get(request); }, "Prometheus text or OpenMetrics"});
+                    [page](const Request& request) { return page->get(request); },
+                    "Prometheus text or OpenMetrics"});
   routes.push_back({Method::kGet, "/-/healthy", Role::kNone, Runs::kSnapshot,
-                    [](const Request&) { return text("nexus-agent is healthy.\n"); }, "200 while it serves"});
+                    [](const Request&) { return text("nexus-agent is healthy.\n"); },
+                    "200 while it serves"});
   routes.push_back({Method::kGet, "/-/ready", Role::kNone, Runs::kSnapshot,
                     [rooms](const Request&) {
-                      return rooms->ready() ? text("nexus-agent is ready.\n") : text("nexus-agent is not ready.\n", 503);
+                      return rooms->ready() ? text("nexus-agent is ready.\n")
+                                            : text("nexus-agent is not ready.\n", 503);
                     },
                     "200 once every collector has run and the vitals stand, 503 before"});
   for (const auto method : {Method::kPost, Method::kPut}) {
     routes.push_back({method, "/-/reload", Role::kAdministrator, Runs::kBlocking,
-                      [rooms](const Request& request) { return reload(*rooms, request); }, "Read the configuration anew"});
+                      [rooms](const Request& request) { return reload(*rooms, request); },
+                      "Read the configuration anew"});
   }
 }
 

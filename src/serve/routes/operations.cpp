@@ -7,7 +7,9 @@
 namespace nexus::serve {
 namespace {
 
-WallTime midnight(WallTime now) { return std::chrono::floor<std::chrono::days>(now); }
+WallTime midnight(WallTime now) {
+  return std::chrono::floor<std::chrono::days>(now);
+}
 
 Response status(const Rooms& rooms) {
   const auto executor = rooms.executor.status();
@@ -30,11 +32,14 @@ Response status(const Rooms& rooms) {
 }
 
 Response switch_to(const Rooms& rooms, const Request& request, bool running) {
-  return audited(rooms, request, running ? "operations.start" : "operations.stop", "operations", "", [&] {
-    if (auto done = rooms.planner.set_running(running, request.caller.who); !done) return error(done.error());
-    if (!running) rooms.executor.cancel_queued("operations were stopped by " + request.caller.who);
-    return to_response({{"operations_running", rooms.planner.running()}});
-  });
+  return audited(
+      rooms, request, running ? "operations.start" : "operations.stop", "operations", "", [&] {
+        if (auto done = rooms.planner.set_running(running, request.caller.who); !done)
+          return error(done.error());
+        if (!running)
+          rooms.executor.cancel_queued("operations were stopped by " + request.caller.who);
+        return to_response({{"operations_running", rooms.planner.running()}});
+      });
 }
 
 Response decisions(const Rooms& rooms, const Request& request) {
@@ -62,7 +67,8 @@ Response reset_breaker(const Rooms& rooms, const Request& request) {
   const auto target = string_member(*object, "target");
   if (!remedy) return error(remedy.error());
   if (!target) return error(target.error());
-  if (remedy->empty() || target->empty()) return error(400, "invalid_argument", "remedy and target are expected");
+  if (remedy->empty() || target->empty())
+    return error(400, "invalid_argument", "remedy and target are expected");
   return audited(rooms, request, "breakers.reset", *remedy + " on " + *target, "", [&] {
     if (auto done = rooms.planner.reset(*remedy, *target); !done) return error(done.error());
     return to_response({{"remedy", *remedy}, {"target", *target}, {"state", "closed"}});
@@ -78,8 +84,14 @@ Response audit(const Rooms& rooms, const Request& request) {
   if (!found) return error(found.error());
   json_ns::array out;
   for (const auto& r : *found) {
-    out.push_back({{"id", r.id}, {"time", time(r.time)}, {"who", r.who}, {"from", r.from}, {"what", r.what}, {"subject", r.subject},
-                   {"result", r.result}, {"details", r.details}});
+    out.push_back({{"id", r.id},
+                   {"time", time(r.time)},
+                   {"who", r.who},
+                   {"from", r.from},
+                   {"what", r.what},
+                   {"subject", r.subject},
+                   {"result", r.result},
+                   {"details", r.details}});
   }
   return to_response({{"records", std::move(out)}});
 }
@@ -88,16 +100,31 @@ Response audit(const Rooms& rooms, const Request& request) {
 
 void add_operations(std::vector<Route>& routes, const SharedRooms& rooms) {
   using config::Role;
-  const auto add = [&](Method method, std::string path, Role role, Handler handler, std::string_view help) {
+  const auto add = [&](Method method, std::string path, Role role, Handler handler,
+                       std::string_view help) {
     routes.push_back({method, std::move(path), role, Runs::kBlocking, std::move(handler), help});
   };
-  add(Method::kGet, "/operations/status", Role::kViewer, [rooms](const Request&) { return status(*rooms); }, "Acting or not, and how much");
-  add(Method::kPost, "/operations/start", Role::kOperator, [rooms](const Request& r) { return switch_to(*rooms, r, true); }, "Let the loop act");
-  add(Method::kPost, "/operations/stop", Role::kOperator, [rooms](const Request& r) { return switch_to(*rooms, r, false); }, "Stop it from acting");
-  add(Method::kGet, "/operations/decisions", Role::kViewer, [rooms](const Request& r) { return decisions(*rooms, r); }, "Decisions and their reasons");
-  add(Method::kGet, "/operations/breakers", Role::kViewer, [rooms](const Request&) { return breakers(*rooms); }, "Attempts and breakers");
-  add(Method::kPost, "/operations/breakers/reset", Role::kOperator, [rooms](const Request& r) { return reset_breaker(*rooms, r); }, "Re-arm a remedy");
-  add(Method::kGet, "/operations/audit", Role::kOperator, [rooms](const Request& r) { return audit(*rooms, r); }, "Every change, by whom");
+  add(
+      Method::kGet, "/operations/status", Role::kViewer,
+      [rooms](const Request&) { return status(*rooms); }, "Acting or not, and how much");
+  add(
+      Method::kPost, "/operations/start", Role::kOperator,
+      [rooms](const Request& r) { return switch_to(*rooms, r, true); }, "Let the loop act");
+  add(
+      Method::kPost, "/operations/stop", Role::kOperator,
+      [rooms](const Request& r) { return switch_to(*rooms, r, false); }, "Stop it from acting");
+  add(
+      Method::kGet, "/operations/decisions", Role::kViewer,
+      [rooms](const Request& r) { return decisions(*rooms, r); }, "Decisions and their reasons");
+  add(
+      Method::kGet, "/operations/breakers", Role::kViewer,
+      [rooms](const Request&) { return breakers(*rooms); }, "Attempts and breakers");
+  add(
+      Method::kPost, "/operations/breakers/reset", Role::kOperator,
+      [rooms](const Request& r) { return reset_breaker(*rooms, r); }, "Re-arm a remedy");
+  add(
+      Method::kGet, "/operations/audit", Role::kOperator,
+      [rooms](const Request& r) { return audit(*rooms, r); }, "Every change, by whom");
 }
 
 }  // namespace nexus::serve

@@ -1,4 +1,5 @@
-// Prometheus's HTTP API (prometheus.io/docs/prometheus/latest/querying/api), so that Grafana, promtool and habits work.
+// Prometheus's HTTP API (prometheus.io/docs/prometheus/latest/querying/api), so that Grafana,
+// promtool and habits work.
 #include <boost/json/serialize.hpp>
 
 #include "nexus/base/text.hpp"
@@ -17,15 +18,21 @@ Response api_error(unsigned status, std::string_view type, std::string_view mess
   return to_response({{"status", "error"}, {"errorType", type}, {"error", message}}, status);
 }
 
-Response success(json_ns::value data) { return to_response({{"status", "success"}, {"data", std::move(data)}}); }
+Response success(json_ns::value data) {
+  return to_response({{"status", "success"}, {"data", std::move(data)}});
+}
 
 /// How a failed evaluation is answered: as Prometheus's api.go does.
 Response evaluation_error(const Error& error) {
   switch (error.code()) {
-    case Errc::kTimeout: return api_error(503, "timeout", error.message());
-    case Errc::kCancelled: return api_error(503, "canceled", error.message());
-    case Errc::kInvalidArgument: return api_error(400, "bad_data", error.message());
-    default: return api_error(422, "execution", error.message());
+    case Errc::kTimeout:
+      return api_error(503, "timeout", error.message());
+    case Errc::kCancelled:
+      return api_error(503, "canceled", error.message());
+    case Errc::kInvalidArgument:
+      return api_error(400, "bad_data", error.message());
+    default:
+      return api_error(422, "execution", error.message());
   }
 }
 
@@ -44,7 +51,8 @@ json_ns::value render(const promql::Matrix& matrix) {
   for (const auto& series : matrix) {
     json_ns::array values;
     values.reserve(series.samples.size());
-    for (std::size_t i = 0; i < series.samples.size(); ++i) values.push_back(point(series.samples.times[i], series.samples.values[i]));
+    for (std::size_t i = 0; i < series.samples.size(); ++i)
+      values.push_back(point(series.samples.times[i], series.samples.values[i]));
     out.push_back({{"metric", metric(series.labels)}, {"values", std::move(values)}});
   }
   return out;
@@ -52,15 +60,19 @@ json_ns::value render(const promql::Matrix& matrix) {
 
 json_ns::value render(const promql::Vector& vector) {
   json_ns::array out;
-  for (const auto& element : vector) out.push_back({{"metric", metric(element.labels)}, {"value", point(element.time, element.value)}});
+  for (const auto& element : vector)
+    out.push_back(
+        {{"metric", metric(element.labels)}, {"value", point(element.time, element.value)}});
   return out;
 }
 
 json_ns::value render_result(const promql::Value& value, std::int64_t time) {
   if (const auto* vector = std::get_if<promql::Vector>(&value)) return render(*vector);
   if (const auto* matrix = std::get_if<promql::Matrix>(&value)) return render(*matrix);
-  if (const auto* scalar = std::get_if<promql::Scalar>(&value)) return point(scalar->time, scalar->value);
-  return json_ns::array{static_cast<double>(time) / 1000.0, json_ns::value(std::get<std::string>(value))};
+  if (const auto* scalar = std::get_if<promql::Scalar>(&value))
+    return point(scalar->time, scalar->value);
+  return json_ns::array{static_cast<double>(time) / 1000.0,
+                        json_ns::value(std::get<std::string>(value))};
 }
 
 /// The time limit of a query: `timeout`, but never more than ours; and the server's stop.
@@ -68,7 +80,9 @@ Result<promql::Limits> limits_of(const Rooms& rooms, const Request& request) {
   auto timeout = kQueryTimeout;
   if (const auto text = request.param("timeout")) {
     const auto given = base::parse_duration(*text);
-    if (!given) return fail(Errc::kInvalidArgument, "invalid parameter \"timeout\": {}", given.error().message());
+    if (!given)
+      return fail(Errc::kInvalidArgument, "invalid parameter \"timeout\": {}",
+                  given.error().message());
     timeout = std::min(timeout, *given);
   }
   promql::Limits limits;
@@ -79,11 +93,14 @@ Result<promql::Limits> limits_of(const Rooms& rooms, const Request& request) {
   return limits;
 }
 
-Result<std::int64_t> time_param(const Request& request, std::string_view name, std::optional<std::int64_t> fallback) {
+Result<std::int64_t> time_param(const Request& request, std::string_view name,
+                                std::optional<std::int64_t> fallback) {
   const auto text = request.param(name);
   if (!text && fallback) return *fallback;
   const auto time = base::parse_time(text.value_or(""));
-  if (!time) return fail(Errc::kInvalidArgument, "invalid parameter \"{}\": {}", name, time.error().message());
+  if (!time)
+    return fail(Errc::kInvalidArgument, "invalid parameter \"{}\": {}", name,
+                time.error().message());
   return base::to_unix_millis(*time);
 }
 
@@ -102,7 +119,8 @@ Response instant(const Rooms& rooms, const Request& request) {
   if (!limits) return evaluation_error(limits.error());
   const auto value = query->instant(rooms.history, *time, *limits);
   if (!value) return evaluation_error(value.error());
-  return success({{"resultType", to_string(type_of(*value))}, {"result", render_result(*value, *time)}});
+  return success(
+      {{"resultType", to_string(type_of(*value))}, {"result", render_result(*value, *time)}});
 }
 
 Response range(const Rooms& rooms, const Request& request) {
@@ -111,11 +129,17 @@ Response range(const Rooms& rooms, const Request& request) {
   if (!start) return evaluation_error(start.error());
   if (!end) return evaluation_error(end.error());
   const auto step = base::parse_duration(request.param("step").value_or(""));
-  if (!step) return api_error(400, "bad_data", fmt::format("invalid parameter \"step\": {}", step.error().message()));
+  if (!step)
+    return api_error(400, "bad_data",
+                     fmt::format("invalid parameter \"step\": {}", step.error().message()));
   if (step->count() <= 0) {
-    return api_error(400, "bad_data", "invalid parameter \"step\": zero or negative query resolution step widths are not accepted");
+    return api_error(400, "bad_data",
+                     "invalid parameter \"step\": zero or negative query resolution step widths "
+                     "are not accepted");
   }
-  if (*end < *start) return api_error(400, "bad_data", "invalid parameter \"end\": end timestamp must not be before start time");
+  if (*end < *start)
+    return api_error(400, "bad_data",
+                     "invalid parameter \"end\": end timestamp must not be before start time");
   const auto query = query_param(request);
   if (!query) return evaluation_error(query.error());
   const auto limits = limits_of(rooms, request);
@@ -130,9 +154,11 @@ Response range(const Rooms& rooms, const Request& request) {
 void add_prometheus_api(std::vector<Route>& routes, const SharedRooms& rooms) {
   for (const auto method : {Method::kGet, Method::kPost}) {
     routes.push_back({method, "/api/v1/query", config::Role::kViewer, Runs::kBlocking,
-                      [rooms](const Request& r) { return instant(*rooms, r); }, "PromQL at one time"});
+                      [rooms](const Request& r) { return instant(*rooms, r); },
+                      "PromQL at one time"});
     routes.push_back({method, "/api/v1/query_range", config::Role::kViewer, Runs::kBlocking,
-                      [rooms](const Request& r) { return range(*rooms, r); }, "PromQL over a range"});
+                      [rooms](const Request& r) { return range(*rooms, r); },
+                      "PromQL over a range"});
   }
 }
 

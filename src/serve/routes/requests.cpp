@@ -10,29 +10,36 @@ namespace {
 
 namespace json_ns = boost::json;
 
-constexpr std::size_t kMaxText = 1024;       // of a target, a reason, a key
+constexpr std::size_t kMaxText = 1024;  // of a target, a reason, a key
 constexpr std::size_t kMaxParameters = 64;
 constexpr std::size_t kMaxDepth = 16;
 
 Result<config::ParameterValue> to_parameter(std::string_view key, const json_ns::value& value) {
   switch (value.kind()) {
-    case json_ns::kind::bool_: return config::ParameterValue(value.get_bool());
-    case json_ns::kind::int64: return config::ParameterValue(value.get_int64());
-    case json_ns::kind::double_: return config::ParameterValue(value.get_double());
-    case json_ns::kind::string: return config::ParameterValue(std::string(value.get_string()));
+    case json_ns::kind::bool_:
+      return config::ParameterValue(value.get_bool());
+    case json_ns::kind::int64:
+      return config::ParameterValue(value.get_int64());
+    case json_ns::kind::double_:
+      return config::ParameterValue(value.get_double());
+    case json_ns::kind::string:
+      return config::ParameterValue(std::string(value.get_string()));
     case json_ns::kind::array: {
       std::vector<std::string> items;
       for (const auto& item : value.get_array()) {
-        if (!item.is_string()) return fail(Errc::kInvalidArgument, "parameters.{}: expected an array of strings", key);
+        if (!item.is_string())
+          return fail(Errc::kInvalidArgument, "parameters.{}: expected an array of strings", key);
         items.emplace_back(item.get_string());
       }
       return config::ParameterValue(std::move(items));
     }
     case json_ns::kind::uint64:
     case json_ns::kind::null:
-    case json_ns::kind::object: break;
+    case json_ns::kind::object:
+      break;
   }
-  return fail(Errc::kInvalidArgument, "parameters.{}: expected a boolean, number, string or array of strings", key);
+  return fail(Errc::kInvalidArgument,
+              "parameters.{}: expected a boolean, number, string or array of strings", key);
 }
 
 Result<config::Parameters> parameters_member(const json_ns::object& object) {
@@ -40,7 +47,8 @@ Result<config::Parameters> parameters_member(const json_ns::object& object) {
   const auto* member = object.if_contains("parameters");
   if (member == nullptr || member->is_null()) return out;
   if (!member->is_object()) return fail(Errc::kInvalidArgument, "parameters: expected an object");
-  if (member->get_object().size() > kMaxParameters) return fail(Errc::kInvalidArgument, "parameters: more than {}", kMaxParameters);
+  if (member->get_object().size() > kMaxParameters)
+    return fail(Errc::kInvalidArgument, "parameters: more than {}", kMaxParameters);
   for (const auto& [key, value] : member->get_object()) {
     auto converted = to_parameter(key, value);
     if (!converted) return std::unexpected(converted.error());
@@ -57,10 +65,12 @@ std::string list_of(std::initializer_list<std::string_view> names) {
 
 }  // namespace
 
-Result<json_ns::object> parse_object(const Request& request, std::initializer_list<std::string_view> allowed) {
+Result<json_ns::object> parse_object(const Request& request,
+                                     std::initializer_list<std::string_view> allowed) {
   if (base::trim(request.body).empty()) return json_ns::object();
-  if (!request.content_type.starts_with("application/json")) {
-    return fail(Errc::kInvalidArgument, "Content-Type: expected application/json, got \"{}\"", request.content_type);
+  if (!is_media_type(request.content_type, "application/json")) {
+    return fail(Errc::kInvalidArgument, "Content-Type: expected application/json, got \"{}\"",
+                request.content_type);
   }
   json_ns::parse_options options;
   options.max_depth = kMaxDepth;
@@ -70,17 +80,20 @@ Result<json_ns::object> parse_object(const Request& request, std::initializer_li
   if (!value.is_object()) return fail(Errc::kInvalidArgument, "the body: expected a JSON object");
   for (const auto& [key, member] : value.get_object()) {
     if (std::ranges::find(allowed, std::string_view(key)) == allowed.end()) {
-      return fail(Errc::kInvalidArgument, "{}: unknown key; expected one of {}", std::string_view(key), list_of(allowed));
+      return fail(Errc::kInvalidArgument, "{}: unknown key; expected one of {}",
+                  std::string_view(key), list_of(allowed));
     }
   }
   return value.get_object();
 }
 
-Result<std::string> string_member(const json_ns::object& object, std::string_view key, std::string fallback) {
+Result<std::string> string_member(const json_ns::object& object, std::string_view key,
+                                  std::string fallback) {
   const auto* member = object.if_contains(key);
   if (member == nullptr || member->is_null()) return fallback;
   if (!member->is_string()) return fail(Errc::kInvalidArgument, "{}: expected a string", key);
-  if (member->get_string().size() > kMaxText) return fail(Errc::kInvalidArgument, "{}: longer than {} bytes", key, kMaxText);
+  if (member->get_string().size() > kMaxText)
+    return fail(Errc::kInvalidArgument, "{}: longer than {} bytes", key, kMaxText);
   return std::string(member->get_string());
 }
 
@@ -91,19 +104,20 @@ Result<bool> bool_member(const json_ns::object& object, std::string_view key, bo
   return member->get_bool();
 }
 
-Result<std::int64_t> integer_member(const json_ns::object& object, std::string_view key, std::int64_t fallback, std::int64_t low,
-                                    std::int64_t high) {
+Result<std::int64_t> integer_member(const json_ns::object& object, std::string_view key,
+                                    std::int64_t fallback, std::int64_t low, std::int64_t high) {
   const auto* member = object.if_contains(key);
   if (member == nullptr || member->is_null()) return fallback;
   if (!member->is_int64() || member->get_int64() < low || member->get_int64() > high) {
-    return fail(Errc::kInvalidArgument, "{}: expected a whole number from {} to {}", key, low, high);
+    return fail(Errc::kInvalidArgument, "{}: expected a whole number from {} to {}", key, low,
+                high);
   }
   return member->get_int64();
 }
 
 Result<plan::ActionRequest> parse_action_request(const Request& request) {
-  const auto object = parse_object(request, {"action_type", "target_component", "parameters", "priority", "dry_run",
-                                             "idempotency_key", "reason"});
+  const auto object = parse_object(request, {"action_type", "target_component", "parameters",
+                                             "priority", "dry_run", "idempotency_key", "reason"});
   if (!object) return std::unexpected(object.error());
   plan::ActionRequest out;
   auto type = string_member(*object, "action_type");
@@ -120,10 +134,13 @@ Result<plan::ActionRequest> parse_action_request(const Request& request) {
   if (!dry_run) return std::unexpected(dry_run.error());
   if (!key) return std::unexpected(key.error());
   if (!reason) return std::unexpected(reason.error());
-  if (type->empty()) return fail(Errc::kInvalidArgument, "action_type: expected the type of an action");
-  if (target->empty()) return fail(Errc::kInvalidArgument, "target_component: expected what to act on");
-  return plan::ActionRequest{std::move(*type), std::move(*target), std::move(*parameters), static_cast<int>(*priority), *dry_run,
-                             std::move(*key), request.caller.who, std::move(*reason)};
+  if (type->empty())
+    return fail(Errc::kInvalidArgument, "action_type: expected the type of an action");
+  if (target->empty())
+    return fail(Errc::kInvalidArgument, "target_component: expected what to act on");
+  return plan::ActionRequest{
+      std::move(*type), std::move(*target), std::move(*parameters), static_cast<int>(*priority),
+      *dry_run,         std::move(*key),    request.caller.who,     std::move(*reason)};
 }
 
 }  // namespace nexus::serve

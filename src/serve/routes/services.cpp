@@ -68,7 +68,14 @@ Response restart(const Rooms& rooms, const Request& request) {
   if (!reason) return error(reason.error());
   if (!key) return error(key.error());
   return submit(rooms, request, "services.restart",
-                {"restart_service", *unit, {}, static_cast<int>(*priority), *dry_run, *key, request.caller.who, *reason});
+                {"restart_service",
+                 *unit,
+                 {},
+                 static_cast<int>(*priority),
+                 *dry_run,
+                 *key,
+                 request.caller.who,
+                 *reason});
 }
 
 }  // namespace
@@ -77,10 +84,12 @@ void add_services(std::vector<Route>& routes, const SharedRooms& rooms) {
   using config::Role;
   routes.push_back({Method::kGet, "/operations/services", Role::kViewer, Runs::kSnapshot,
                     [rooms](const Request&) { return list(*rooms); }, "Watched services"});
-  routes.push_back({Method::kGet, "/operations/services/{name}/status", Role::kViewer, Runs::kBlocking,
-                    [rooms](const Request& r) { return status(*rooms, r); }, "State of a service"});
-  routes.push_back({Method::kPost, "/operations/services/{name}/restart", Role::kOperator, Runs::kBlocking,
-                    [rooms](const Request& r) { return restart(*rooms, r); }, "Restart a service"});
+  routes.push_back({Method::kGet, "/operations/services/{name}/status", Role::kViewer,
+                    Runs::kBlocking, [rooms](const Request& r) { return status(*rooms, r); },
+                    "State of a service"});
+  routes.push_back({Method::kPost, "/operations/services/{name}/restart", Role::kOperator,
+                    Runs::kBlocking, [rooms](const Request& r) { return restart(*rooms, r); },
+                    "Restart a service"});
 }
 
 }  // namespace nexus::serve

@@ -11,9 +11,9 @@
 namespace nexus::serve {
 namespace {
 
-
 json_ns::value parameter(const config::ParameterValue& value) {
-  return std::visit([](const auto& held) -> json_ns::value { return json_ns::value_from(held); }, value);
+  return std::visit([](const auto& held) -> json_ns::value { return json_ns::value_from(held); },
+                    value);
 }
 
 /// Evidence is stored as JSON text; anything else is shown as the text it is.
@@ -48,7 +48,8 @@ void append(std::string& out, const json_ns::array& array) {
   out += ']';
 }
 
-/// Boost.JSON writes 70 as 7E1; people read these answers, so doubles are the shortest decimal here.
+/// Boost.JSON writes 70 as 7E1; people read these answers, so doubles are the shortest decimal
+/// here.
 void append(std::string& out, const json_ns::value& value) {
   if (const auto* object = value.if_object()) {
     append(out, *object);
@@ -61,7 +62,9 @@ void append(std::string& out, const json_ns::value& value) {
   }
 }
 
-json_ns::value text_or_null(const std::string& text) { return text.empty() ? json_ns::value(nullptr) : json_ns::value(text); }
+json_ns::value text_or_null(const std::string& text) {
+  return text.empty() ? json_ns::value(nullptr) : json_ns::value(text);
+}
 
 }  // namespace
 
@@ -72,8 +75,12 @@ Response to_response(const json_ns::value& value, unsigned status) {
   return json(std::move(body), status);
 }
 
-json_ns::value number(double value) { return std::isfinite(value) ? json_ns::value(value) : json_ns::value(nullptr); }
-json_ns::value number(const std::optional<double>& value) { return value ? number(*value) : json_ns::value(nullptr); }
+json_ns::value number(double value) {
+  return std::isfinite(value) ? json_ns::value(value) : json_ns::value(nullptr);
+}
+json_ns::value number(const std::optional<double>& value) {
+  return value ? number(*value) : json_ns::value(nullptr);
+}
 json_ns::value time(const std::optional<WallTime>& when) {
   if (!when || *when == WallTime{}) return nullptr;
   return json_ns::value(base::to_rfc3339(*when));
@@ -142,7 +149,8 @@ json_ns::object action(const plan::Action& a) {
            {{"result", text_or_null(a.outcome.result)},
             {"output", text_or_null(a.outcome.output)},
             {"would_do", text_or_null(a.outcome.would_do)},
-            {"verified", a.outcome.verified ? json_ns::value(*a.outcome.verified) : json_ns::value(nullptr)},
+            {"verified",
+             a.outcome.verified ? json_ns::value(*a.outcome.verified) : json_ns::value(nullptr)},
             {"before", embedded(a.outcome.before)},
             {"after", embedded(a.outcome.after)}}}};
 }
@@ -171,13 +179,14 @@ json_ns::object breaker(const plan::Breaker& b) {
           {"reason", text_or_null(b.reason)}};
 }
 
-Result<std::int64_t> integer_param(const Request& request, std::string_view name, std::int64_t fallback, std::int64_t low,
-                                   std::int64_t high) {
+Result<std::int64_t> integer_param(const Request& request, std::string_view name,
+                                   std::int64_t fallback, std::int64_t low, std::int64_t high) {
   const auto text = request.param(name);
   if (!text) return fallback;
   const auto value = base::parse_int(*text);
   if (!value || *value < low || *value > high) {
-    return fail(Errc::kInvalidArgument, "{}: expected a whole number from {} to {}, got \"{}\"", name, low, high, *text);
+    return fail(Errc::kInvalidArgument, "{}: expected a whole number from {} to {}, got \"{}\"",
+                name, low, high, *text);
   }
   return *value;
 }

@@ -34,8 +34,10 @@ namespace json_ns = boost::json;
 [[nodiscard]] json_ns::object decision(const plan::Decision& decision);
 [[nodiscard]] json_ns::object breaker(const plan::Breaker& breaker);
 
-/// Query parameter as a whole number within [low, high]; `fallback` when absent; an error that names it otherwise.
-[[nodiscard]] Result<std::int64_t> integer_param(const Request& request, std::string_view name, std::int64_t fallback,
-                                                 std::int64_t low, std::int64_t high);
+/// Query parameter as a whole number within [low, high]; `fallback` when absent; an error that
+/// names it otherwise.
+[[nodiscard]] Result<std::int64_t> integer_param(const Request& request, std::string_view name,
+                                                 std::int64_t fallback, std::int64_t low,
+                                                 std::int64_t high);
 
 }  // namespace nexus::serve

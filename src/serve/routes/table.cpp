@@ -13,15 +13,17 @@ std::string result_of(const Response& response) {
   const auto body = boost::json::parse(*response.body, ec);
   if (!ec && body.is_object() && body.as_object().contains("error")) {
     const auto& error = body.at("error");
-    if (error.is_object() && error.as_object().contains("message")) return std::string(error.at("message").as_string());
+    if (error.is_object() && error.as_object().contains("message"))
+      return std::string(error.at("message").as_string());
   }
   return "status " + std::to_string(response.status);
 }
 
 }  // namespace
 
-Response audited(const Rooms& rooms, const Request& request, std::string_view what, const std::string& subject,
-                 const std::string& details, const std::function<Response()>& change) {
+Response audited(const Rooms& rooms, const Request& request, std::string_view what,
+                 const std::string& subject, const std::string& details,
+                 const std::function<Response()>& change) {
   knowledge::AuditRecord record;
   record.who = request.caller.who;
   record.from = request.caller.from;
@@ -30,13 +32,15 @@ Response audited(const Rooms& rooms, const Request& request, std::string_view wh
   record.details = details;
   record.result = "requested";
   if (auto written = rooms.audit.record(record); !written) {
-    log::error("serve", "{} refused, it cannot be written to the audit log: {}", what, written.error().message());
+    log::error("serve", "{} refused, it cannot be written to the audit log: {}", what,
+               written.error().message());
     return error(500, "audit", "the change was not made: it cannot be written to the audit log");
   }
   auto response = change();
   record.result = result_of(response);
   if (auto written = rooms.audit.record(record); !written) {
-    log::error("serve", "the result of {} ({}) is not in the audit log: {}", what, record.result, written.error().message());
+    log::error("serve", "the result of {} ({}) is not in the audit log: {}", what, record.result,
+               written.error().message());
   }
   return response;
 }

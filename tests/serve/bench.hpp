@@ -1,0 +1,134 @@
+// A real server on a free port of 127.0.0.1 and on a unix socket, over routes that do what a test
+// needs.
+#pragma once
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <condition_variable>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+
+#include "client.hpp"
+#include "nexus/base/clock.hpp"
+#include "nexus/base/id.hpp"
+#include "nexus/serve/server.hpp"
+
+namespace nexus::serve::test {
+
+using namespace std::chrono_literals;
+
+/// The value of an own metric, summed over what has the label value `with` (all when empty).
+inline double metric(const knowledge::SelfMetrics& self, std::string_view name,
+                     std::string_view with = {}) {
+  double sum = 0;
+  self.visit([&](const knowledge::SelfMetrics::Reading& reading) {
+    if (reading.name != name) return;
+    bool match = with.empty();
+    for (const auto& label : reading.labels) match = match || label.value == with;
+    if (match) sum += reading.value;
+  });
+  return sum;
+}
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    path_ = std::filesystem::temp_directory_path() / ("nexus-serve-" + base::random_hex(6));
+    std::filesystem::create_directories(path_);
+  }
+  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
+  [[nodiscard]] std::string file(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+struct Bench {
+  Bench() {
+    http.listen = {"127.0.0.1:0", "unix:" + directory.file("s")};
+    auth.tokens = {{"eve", config::Role::kViewer, config::Secret("viewer-token-0123456789")},
+                   {"ops", config::Role::kOperator, config::Secret("operator-token-0123456789")}};
+  }
+
+  void start() {
+    auto made = Server::make(clock, http, std::make_shared<const Authenticator>(auth),
+                             std::make_shared<const Router>(routes()), self);
+    if (!made) FAIL(made.error().message());
+    server = std::move(*made);
+    server->start();
+    tcp = server->addresses().at(0);
+    local = server->addresses().at(1);
+  }
+
+  std::vector<Route> routes() {
+    using config::Role;
+    std::vector<Route> out;
+    const auto add = [&](Method method, std::string path, Role role, Runs runs, Handler handler) {
+      out.push_back({method, std::move(path), role, runs, std::move(handler), ""});
+    };
+    add(Method::kGet, "/hello", Role::kNone, Runs::kSnapshot,
+        [](const Request&) { return json("{\"hello\":\"world\"}"); });
+    add(Method::kGet, "/big", Role::kNone, Runs::kSnapshot,
+        [](const Request&) { return json(std::string(4 << 20, 'x')); });
+    add(Method::kPost, "/echo", Role::kViewer, Runs::kBlocking, [](const Request& r) {
+      std::string out_body = r.body;
+      for (const auto& [name, value] : r.query) out_body += "|" + name + "=" + value;
+      return json(out_body);
+    });
+    add(Method::kPost, "/change", Role::kOperator, Runs::kSnapshot,
+        [](const Request& r) { return json(r.caller.who + " from " + r.caller.from); });
+    add(Method::kPost, "/administer", Role::kAdministrator, Runs::kSnapshot,
+        [](const Request& r) { return json(r.caller.who); });
+    add(Method::kGet, "/items/{id}", Role::kViewer, Runs::kSnapshot,
+        [](const Request& r) { return json(r.captures.at(0)); });
+    add(Method::kGet, "/throws", Role::kNone, Runs::kSnapshot,
+        [](const Request&) -> Response { throw std::runtime_error("secret"); });
+    add(Method::kGet, "/throws-blocking", Role::kNone, Runs::kBlocking,
+        [](const Request&) -> Response { throw 42; });
+    add(Method::kGet, "/wait", Role::kNone, Runs::kBlocking,
+        [this](const Request& r) { return wait(r); });
+    return out;
+  }
+
+  /// Answers when released, or when the server stops.
+  Response wait(const Request& request) {
+    std::unique_lock lock(mutex);
+    ++waiting;
+    changed.notify_all();
+    while (!released && !request.cancelled()) changed.wait_for(lock, 1ms);
+    return json(released ? "released" : "cancelled");
+  }
+  void until_waiting(int count) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return waiting >= count; });
+  }
+  void release() {
+    const std::lock_guard guard(mutex);
+    released = true;
+    changed.notify_all();
+  }
+  [[nodiscard]] double refused(std::string_view reason) const {
+    return metric(self, "nexus_http_refused_total", reason);
+  }
+  /// Another client is served.
+  [[nodiscard]] bool serves() const {
+    return Client(tcp).ask(request("GET", "/hello")).status == 200;
+  }
+
+  base::SystemClock clock;
+  knowledge::SelfMetrics self;
+  TemporaryDirectory directory;
+  config::HttpSection http;
+  config::AuthSection auth;
+  std::mutex mutex;
+  std::condition_variable changed;
+  int waiting = 0;
+  bool released = false;
+  std::string tcp;
+  std::string local;
+  std::unique_ptr<Server> server;  // first to go
+};
+
+}  // namespace nexus::serve::test

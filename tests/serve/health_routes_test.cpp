@@ -1,0 +1,204 @@
+// The shapes of /health..., as people and pages rely on them.
+#include "rooms.hpp"
+
+using namespace nexus;
+using namespace nexus::serve;
+using namespace nexus::serve::test;
+
+namespace {
+
+/// The element of an array whose member is this text.
+const js::value& element(const js::value& array, std::string_view member, std::string_view text) {
+  for (const auto& item : array.as_array()) {
+    if (item.at(member).as_string() == text) return item;
+  }
+  FAIL("no element with " << member << " = " << text);
+  return array;
+}
+
+}  // namespace
+
+TEST_CASE("/health/status before anything is known") {
+  World world;
+  const auto status = expect(world.get("/health/status"));
+  check_shape(status, {"overall_status:s", "timestamp:t", "metrics_count:n", "active_alerts:n",
+                       "status_breakdown:o", "recent_metrics:a", "recent_alerts:a"});
+  CHECK(status.at("overall_status") == "unknown");
+}
+
+TEST_CASE("/health/status goes from healthy over warning to critical") {
+  World world;
+  world.tick();
+  auto status = expect(world.get("/health/status"));
+  CHECK(status.at("overall_status") == "healthy");
+  CHECK(status.at("metrics_count").to_number<int>() > 2);
+  check_shape(status.at("status_breakdown"), {"healthy:n", "warning:n", "critical:n"});
+  const auto& memory = element(status.at("recent_metrics"), "name", "memory_usage_percent");
+  check_shape(memory, {"name:s", "labels:o", "value:n", "unit:s", "status:s", "warning:n0",
+                       "critical:n0", "timestamp:t"});
+  CHECK(memory.at("value").to_number<double>() == Approx(50));
+  CHECK(memory.at("status") == "healthy");
+
+  world.fail_service();
+  CHECK(expect(world.get("/health/status")).at("overall_status") == "warning");
+  world.sample("intruders", {{"door", "back"}}, 2);
+  world.tick();
+  status = expect(world.get("/health/status"));
+  CHECK(status.at("overall_status") == "critical");
+  CHECK(status.at("active_alerts").to_number<int>() == 2);
+  const auto& alert = element(status.at("recent_alerts"), "name", "Intruder");
+  check_shape(
+      alert, {"fingerprint:s", "kind:s", "name:s", "severity:s", "state:s", "subject:s",
+              "description:s", "labels:o", "annotations:o", "value:n", "threshold:n0", "evidence:s",
+              "started:t", "fired:t", "last_seen:t", "resolved:0", "episodes:n"});
+  CHECK(alert.at("annotations").at("summary") == "2 of them");
+  CHECK(alert.at("labels").at("door") == "back");
+}
+
+TEST_CASE("/health/status is rendered once for a state and shared") {
+  World world;
+  world.tick();
+  const auto first = world.get("/health/status").body;
+  CHECK(world.get("/health/status").body == first);
+  world.tick();
+  CHECK(world.get("/health/status").body != first);
+}
+
+TEST_CASE("/health/alerts filters by what a finding is") {
+  World world;
+  world.sample("intruders", {}, 1);
+  world.tick();
+  world.fail_service();
+  const auto count = [&](World::Params query) {
+    return expect(world.get("/health/alerts", std::move(query))).at("alerts").as_array().size();
+  };
+  check_shape(expect(world.get("/health/alerts")), {"alerts:a", "timestamp:t"});
+  CHECK(count({}) == 2);
+  CHECK(count({{"name", "Intruder"}}) == 1);
+  CHECK(count({{"severity", "critical"}, {"state", "firing"}}) == 1);
+  CHECK(count({{"kind", "service"}}) == 1);
+  CHECK(count({{"kind", "service"}, {"name", "Intruder"}}) == 0);
+}
+
+TEST_CASE("/health/predictions for a line that rises") {
+  World world;
+  world.memory = 20;
+  for (int i = 0; i < 600; ++i) {
+    world.memory += 0.05;
+    world.tick();
+  }
+  world.forecaster->tick(*world.rules->vitals());
+  const auto all = expect(world.get("/health/predictions"));
+  check_shape(all, {"predictions:a", "timestamp:t"});
+  const auto& p = element(all.at("predictions"), "metric_name", "memory_usage_percent");
+  check_shape(
+      p, {"metric_name:s", "labels:o", "unit:s", "current_value:n", "predicted_value:n", "lower:n",
+          "upper:n", "confidence:n", "r_squared:n", "time_horizon:n", "trend:s", "risk_level:s",
+          "model:s", "ready:b", "seconds_to_warning:n0", "seconds_to_critical:n0"});
+  CHECK(p.at("trend") == "rising");
+  CHECK(p.at("time_horizon").to_number<double>() == 60);
+  CHECK(p.at("seconds_to_critical").to_number<double>() > 0);
+  const auto near = expect(
+      world.get("/health/predictions", {{"metric", "memory_usage_percent"}, {"horizon", "1"}}));
+  REQUIRE(near.at("predictions").as_array().size() == 1);
+  CHECK(near.at("predictions").at(0).at("predicted_value").to_number<double>() ==
+        Approx(53).margin(0.5));
+  CHECK(near.at("predictions").at(0).at("time_horizon").to_number<double>() == 1);
+  CHECK(expect(world.get("/health/predictions", {{"metric", "none"}}))
+            .at("predictions")
+            .as_array()
+            .empty());
+  for (const std::string bad : {"0", "-1", "x", "1.5", "99999999999999999999", ""}) {
+    CHECK(message_of(world.get("/health/predictions", {{"horizon", bad}}), 400)
+              .starts_with("horizon: expected a whole number"));
+  }
+}
+
+TEST_CASE("/health/anomalies for a value that never was") {
+  World world;
+  for (int i = 0; i < 400; ++i) {
+    world.memory = 50 + i % 7;
+    world.tick();
+    world.anomalies->tick(*world.rules->vitals());
+  }
+  const auto before = expect(world.get("/health/anomalies"));
+  check_shape(before, {"anomalies:a", "models:a", "timestamp:t"});
+  check_shape(element(before.at("models"), "metric_name", "memory_usage_percent"),
+              {"metric_name:s", "labels:o", "ready:b", "state:s", "trained:t0"});
+  world.memory = 99;
+  for (int i = 0; i < 60; ++i) {
+    world.tick();
+    world.anomalies->tick(*world.rules->vitals());
+  }
+  const auto after = expect(world.get("/health/anomalies"));
+  const auto& anomaly = element(after.at("anomalies"), "metric_name", "memory_usage_percent");
+  check_shape(anomaly, {"metric_name:s", "labels:o", "timestamp:t", "value:n", "anomaly_score:n",
+                        "severity:s", "description:s", "recommended_actions:a"});
+  CHECK(anomaly.at("anomaly_score").to_number<double>() < 0);
+}
+
+TEST_CASE("/health/metrics charts a vital or any series") {
+  World world;
+  for (int i = 0; i < 120; ++i) {
+    world.sample("temperature", {{"sensor", "a"}}, i);
+    world.tick();
+  }
+  const auto chart = expect(
+      world.get("/health/metrics",
+                {{"metric", "temperature{sensor=\"a\"}"}, {"hours", "0.05"}, {"step", "10s"}}));
+  check_shape(chart, {"metric:s", "hours:n", "step_seconds:n", "series:a"});
+  REQUIRE(chart.at("series").as_array().size() == 1);
+  const auto& series = chart.at("series").at(0);
+  check_shape(series, {"metric_name:s", "labels:o", "points:a"});
+  const auto& last = series.at("points").as_array().back();
+  CHECK(last.at(0).as_string() == base::to_rfc3339(world.clock.wall()));
+  CHECK(last.at(1).to_number<double>() == 119);
+  CHECK(expect(world.get("/health/metrics", {{"metric", "memory_usage_percent"}}))
+            .at("series")
+            .as_array()
+            .size() == 1);
+  CHECK(message_of(world.get("/health/metrics"), 400).starts_with("metric: expected"));
+  for (const std::string bad : {"0", "-1", "x", "nan", "inf", "1e9"}) {
+    CHECK(message_of(world.get("/health/metrics", {{"metric", "up"}, {"hours", bad}}), 400)
+              .starts_with("hours: "));
+  }
+  CHECK(world.get("/health/metrics", {{"metric", "up"}, {"step", "x"}}).status == 400);
+  CHECK(world.get("/health/metrics", {{"metric", "up"}, {"step", "0"}}).status == 400);
+  CHECK(world.get("/health/metrics", {{"metric", "rate(up[5m])"}}).status == 400);
+  CHECK(world.get("/health/metrics", {{"metric", "up{"}}).status == 400);
+}
+
+TEST_CASE("/health and /health/components tell of the agent's own parts") {
+  World world;
+  world.clock.advance(90s);
+  auto health = expect(world.get("/health"));
+  check_shape(health,
+              {"status:s", "version:s", "started:t", "uptime_seconds:n", "ready:b", "rooms:o"});
+  CHECK(health.at("status") == "healthy");
+  CHECK(health.at("uptime_seconds").to_number<double>() == 90);
+  world.components.push_back({"systemd", "failed", "no \"bus\""});
+  health = expect(world.get("/health"));
+  CHECK(health.at("status") == "degraded");
+  CHECK(health.at("rooms").at("systemd").at("message") == "no \"bus\"");
+  monitor::CollectorStatus cpu;
+  cpu.name = "cpu";
+  world.collectors = {cpu};
+  const auto parts = expect(world.get("/health/components"));
+  check_shape(parts, {"components:a", "collectors:a", "failing_rules:a", "timestamp:t"});
+  check_shape(parts.at("components").at(1), {"name:s", "status:s", "message:s"});
+  check_shape(
+      parts.at("collectors").at(0),
+      {"name:s", "outcome:s", "error:s", "last_run:t0", "last_success:t0", "interval_seconds:n",
+       "duration_seconds:n", "samples:n", "runs:n", "failures:n", "stuck:bn", "dropped:n"});
+}
+
+TEST_CASE("/-/healthy, /-/ready and the page of links") {
+  World world;
+  CHECK(world.get("/-/healthy").status == 200);
+  CHECK(world.get("/-/ready").status == 503);
+  world.ready = true;
+  CHECK(world.get("/-/ready").status == 200);
+  const auto page = world.get("/");
+  CHECK(page.content_type == "text/html; charset=utf-8");
+  CHECK(page.body->find("1.2.3") != std::string::npos);
+}

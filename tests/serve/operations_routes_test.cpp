@@ -1,0 +1,314 @@
+// /operations... and /-/reload: what can be changed, how mistakes are answered, and that everything
+// is in the audit log.
+#include "rooms.hpp"
+
+using namespace nexus;
+using namespace nexus::serve;
+using namespace nexus::serve::test;
+
+namespace {
+
+constexpr std::string_view kFix =
+    R"({"action_type":"run_command","target_component":"web","parameters":{"command":"fix"}})";
+
+void check_action(const js::value& action) {
+  check_shape(action, {"id:s", "action_type:s", "target_component:s", "parameters:o", "priority:n",
+                       "state:s", "dry_run:b", "remedy:s0", "attempt:n", "cause:o", "created:t",
+                       "approved:t0", "approved_by:s0", "started:t0", "finished:t0",
+                       "timeout_seconds:n", "detection_to_start_seconds:n0", "outcome:o"});
+  check_shape(action.at("cause"),
+              {"finding:s0", "fingerprint:s0", "summary:s", "requested_by:s", "detected:t0"});
+  check_shape(action.at("outcome"),
+              {"result:s0", "output:s0", "would_do:s0", "verified:b0", "before:so0", "after:so0"});
+}
+
+std::string id_of(const js::value& action) {
+  return std::string(action.at("id").as_string());
+}
+
+/// The newest audit records, as "who from what subject result".
+std::vector<std::string> records(World& world) {
+  std::vector<std::string> out;
+  const auto found = world.audit->list(100);
+  REQUIRE(found);
+  for (const auto& r : *found)
+    out.push_back(r.who + " " + r.from + " " + r.what + " " + r.subject + ": " + r.result);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("/operations/status counts what is going on") {
+  World world;
+  auto status = expect(world.get("/operations/status"));
+  check_shape(status, {"operations_running:b", "mode:s", "queue_size:n", "proposed_actions:n",
+                       "in_progress_actions:n", "completed_actions_today:n",
+                       "active_security_incidents:n", "last_check:t0"});
+  CHECK(status.at("operations_running") == true);
+  world.sample("intruders", {}, 1);
+  world.tick();
+  world.fail_service();
+  world.planner->tick();
+  expect(
+      world.post(
+          "/operations/actions",
+          R"({"action_type":"run_command","target_component":"db","parameters":{"command":"fix"}})"),
+      202);
+  status = expect(world.get("/operations/status"));
+  CHECK(status.at("mode") == "propose");
+  CHECK(status.at("queue_size").to_number<int>() == 1);
+  CHECK(status.at("proposed_actions").to_number<int>() == 1);
+  CHECK(status.at("active_security_incidents").to_number<int>() == 1);
+  CHECK(status.at("last_check").is_string());
+}
+
+TEST_CASE("an action is queued, found, listed and cancelled") {
+  World world;
+  const auto made = expect(world.post("/operations/actions", std::string(kFix)), 202);
+  check_action(made);
+  CHECK(made.at("state") == "queued");
+  CHECK(made.at("cause").at("requested_by") == "token ci");
+  CHECK(made.at("priority").to_number<int>() == 50);
+  const auto id = id_of(made);
+  CHECK(expect(world.get("/operations/actions/" + id)) == made);
+  auto list = expect(world.get("/operations/actions"));
+  check_shape(list, {"proposed:a", "queue:a", "in_progress:a", "history:a"});
+  CHECK(list.at("queue").at(0) == made);
+  const auto cancelled = expect(world.post("/operations/actions/" + id + "/cancel"));
+  check_action(cancelled);
+  CHECK(cancelled.at("state") == "cancelled");
+  list = expect(world.get(
+      "/operations/actions",
+      {{"status", "cancelled"}, {"type", "run_command"}, {"target", "web"}, {"limit", "1"}}));
+  CHECK(list.at("history").as_array().size() == 1);
+  CHECK(list.at("queue").as_array().empty());
+  CHECK(expect(world.post("/operations/actions/" + id + "/cancel"), 409).at("error").is_object());
+  CHECK(expect(world.post("/operations/actions/" + id + "/approve"), 409).at("error").is_object());
+  for (const std::string verb : {"", "/cancel", "/approve"}) {
+    for (const std::string unknown : {"00000000-0000-7000-8000-000000000000", "1", "x' or 1=1"}) {
+      const auto path = "/operations/actions/" + unknown + verb;
+      CHECK((verb.empty() ? world.get(path) : world.post(path)).status == 404);
+    }
+  }
+}
+
+TEST_CASE("a proposed action waits for an approval, which is recorded") {
+  World world;
+  world.fail_service();
+  auto list = expect(world.get("/operations/actions"));
+  REQUIRE(list.at("proposed").as_array().size() == 1);
+  const auto& proposed = list.at("proposed").at(0);
+  check_action(proposed);
+  CHECK(proposed.at("remedy") == "fix-web");
+  CHECK(proposed.at("cause").at("finding") == "service_failed");
+  const auto approved = expect(world.post("/operations/actions/" + id_of(proposed) + "/approve"));
+  CHECK(approved.at("state") == "queued");
+  CHECK(approved.at("approved_by") == "token ci");
+  CHECK(records(world).at(0) == "token ci 127.0.0.1:5 actions.approve " + id_of(proposed) + ": ok");
+  const auto decisions = expect(world.get("/operations/decisions"));
+  check_shape(decisions.at("decisions").at(0),
+              {"id:n", "time:t", "verdict:s", "reason_code:s", "reason:s", "remedy:s0",
+               "finding:s0", "fingerprint:s0", "action_type:s", "target:s", "action_id:s0"});
+  CHECK(decisions.at("decisions").at(0).at("verdict") == "proposed");
+}
+
+TEST_CASE("a dry run ends by itself and says what it would do") {
+  World world;
+  world.executor->start();
+  const auto made = expect(
+      world.post(
+          "/operations/actions",
+          R"({"action_type":"run_command","target_component":"web","parameters":{"command":"fix"},"dry_run":true,"priority":3,"reason":"to see"})"),
+      202);
+  CHECK(made.at("dry_run") == true);
+  js::value now;
+  do {
+    now = expect(world.get("/operations/actions/" + id_of(made)));
+    world.clock.advance(10ms);
+  } while (now.at("finished").is_null());
+  check_action(now);
+  CHECK(now.at("state") == "succeeded");
+  CHECK(now.at("outcome").at("would_do").is_string());
+  CHECK(now.at("priority").to_number<int>() == 3);
+  CHECK(expect(world.get("/operations/status")).at("completed_actions_today").to_number<int>() ==
+        1);
+}
+
+TEST_CASE("the same idempotency key makes one action") {
+  World world;
+  const std::string body =
+      R"({"action_type":"run_command","target_component":"web","parameters":{"command":"fix"},"idempotency_key":"k1"})";
+  const auto first = id_of(expect(world.post("/operations/actions", body), 202));
+  CHECK(id_of(expect(world.post("/operations/actions", body), 202)) == first);
+  CHECK(expect(world.get("/operations/actions")).at("queue").as_array().size() == 1);
+}
+
+TEST_CASE("mistakes in a request for an action are named") {
+  World world;
+  const auto refused = [&](std::string body) {
+    return message_of(world.post("/operations/actions", std::move(body)), 400);
+  };
+  CHECK(refused("{").starts_with("the body is not valid JSON: "));
+  CHECK(refused(R"({"action_type":"run_command"} x)").starts_with("the body is not valid JSON: "));
+  CHECK(refused(std::string(100, '[') + std::string(100, ']'))
+            .starts_with("the body is not valid JSON: "));
+  CHECK(refused("{\"action_type\":\"\xff\"}").starts_with("the body is not valid JSON: "));
+  CHECK(refused("[]") == "the body: expected a JSON object");
+  CHECK(refused("") == "action_type: expected the type of an action");
+  CHECK(refused(R"({"action_type":7})") == "action_type: expected a string");
+  CHECK(refused(R"({"action_type":"run_command"})") == "target_component: expected what to act on");
+  CHECK(refused(R"({"action_typ":"run_command"})")
+            .starts_with("action_typ: unknown key; expected one of action_type, "));
+  const auto with = [&](const std::string& more) {
+    return refused(R"({"action_type":"run_command","target_component":"web",)" + more + "}");
+  };
+  CHECK(with(R"("priority":"high")") == "priority: expected a whole number from 0 to 100");
+  CHECK(with(R"("priority":101)") == "priority: expected a whole number from 0 to 100");
+  CHECK(with(R"("priority":1.5)") == "priority: expected a whole number from 0 to 100");
+  CHECK(with(R"("dry_run":1)") == "dry_run: expected true or false");
+  CHECK(with(R"("parameters":[])") == "parameters: expected an object");
+  CHECK(with(R"("parameters":{"command":{}})")
+            .starts_with("parameters.command: expected a boolean, number"));
+  CHECK(with(R"("parameters":{"command":["a",1]})") ==
+        "parameters.command: expected an array of strings");
+  CHECK(with(R"("parameters":{"command":7})").find("\"command\": expected") != std::string::npos);
+  CHECK(with(R"("parameters":{"comand":"fix"})").find("has no parameter \"comand\"") !=
+        std::string::npos);
+  CHECK(with(R"("reason":")" + std::string(2000, 'x') + "\"") == "reason: longer than 1024 bytes");
+  CHECK(refused(R"({"action_type":"explode","target_component":"web"})").find("explode") !=
+        std::string::npos);
+  const auto unlisted = world.post("/operations/actions",
+                                   R"({"action_type":"run_command","target_component":"web"})");
+  CHECK(message_of(unlisted, 404).find("not listed as a [[command]]") != std::string::npos);
+  const auto plain = world.post("/operations/actions", std::string(kFix), "text/plain");
+  CHECK(message_of(plain, 400).starts_with("Content-Type: expected application/json"));
+  CHECK(world.post("/operations/actions", std::string(kFix), "application/jsonx").status == 400);
+  CHECK(world.post("/operations/actions", std::string(kFix), "Application/JSON; charset=utf-8")
+            .status == 202);
+  CHECK(expect(world.get("/operations/status")).at("queue_size").to_number<int>() == 1);
+}
+
+TEST_CASE("a list's filters are checked") {
+  World world;
+  CHECK(message_of(world.get("/operations/actions", {{"status", "done"}}), 400) ==
+        "status: \"done\" is not a state of an action");
+  CHECK(message_of(world.get("/operations/actions", {{"before", "x"}}), 400) ==
+        "before: expected the id of an action");
+  for (const std::string path :
+       {"/operations/actions", "/operations/audit", "/operations/decisions"}) {
+    CHECK(message_of(world.get(path, {{"limit", "0"}}), 400).starts_with("limit: "));
+    CHECK(message_of(world.get(path, {{"limit", "1001"}}), 400).starts_with("limit: "));
+  }
+}
+
+TEST_CASE("stop cancels what is queued and refuses what comes; start lets it act again") {
+  World world;
+  const auto id = id_of(expect(world.post("/operations/actions", std::string(kFix)), 202));
+  CHECK(expect(world.post("/operations/stop")).at("operations_running") == false);
+  CHECK(expect(world.get("/operations/actions/" + id)).at("state") == "cancelled");
+  CHECK(world.post("/operations/actions", std::string(kFix)).status == 409);
+  CHECK(expect(world.post("/operations/start")).at("operations_running") == true);
+  CHECK(world.post("/operations/actions", std::string(kFix)).status == 202);
+  const auto all = records(world);
+  REQUIRE(all.size() == 10);
+  CHECK(all.at(9) == "token ci 127.0.0.1:5 actions.create web: requested");
+  CHECK(all.at(8) == "token ci 127.0.0.1:5 actions.create web: ok");
+  CHECK(all.at(6) == "token ci 127.0.0.1:5 operations.stop operations: ok");
+  CHECK(all.at(4).starts_with("token ci 127.0.0.1:5 actions.create web: "));
+  CHECK(all.at(4).find(": ok") == std::string::npos);
+  CHECK(all.at(2) == "token ci 127.0.0.1:5 operations.start operations: ok");
+}
+
+TEST_CASE("a change that cannot be recorded is not made") {
+  World world;
+  REQUIRE(world.db->execute("DROP TABLE audit"));
+  CHECK(message_of(world.post("/operations/stop"), 500).find("audit log") != std::string::npos);
+  CHECK(world.planner->running());
+  CHECK(world.post("/operations/actions", std::string(kFix)).status == 500);
+  CHECK(expect(world.get("/operations/status")).at("queue_size").to_number<int>() == 0);
+}
+
+TEST_CASE("reload answers with the problems, and both are recorded") {
+  World world;
+  CHECK(expect(world.post("/-/reload")).at("result") == "reloaded");
+  world.reload_result = fail(Errc::kInvalidArgument, "agent.toml:3:1: bad");
+  CHECK(message_of(world.call(Method::kPut, "/-/reload"), 400) == "agent.toml:3:1: bad");
+  CHECK(records(world).at(0) == "token ci 127.0.0.1:5 reload configuration: agent.toml:3:1: bad");
+  CHECK(records(world).at(2) == "token ci 127.0.0.1:5 reload configuration: ok");
+}
+
+TEST_CASE("/operations/audit shows the records, newest first") {
+  World world;
+  world.post("/operations/stop");
+  world.post("/operations/start");
+  const auto found = expect(world.get("/operations/audit", {{"limit", "3"}}));
+  REQUIRE(found.at("records").as_array().size() == 3);
+  check_shape(found.at("records").at(0), {"id:n", "time:t", "who:s", "from:s", "what:s",
+                                          "subject:s", "result:s", "details:s"});
+  CHECK(found.at("records").at(0).at("what") == "operations.start");
+  const auto before = std::to_string(found.at("records").at(2).at("id").to_number<int>());
+  CHECK(expect(world.get("/operations/audit", {{"before", before}}))
+            .at("records")
+            .as_array()
+            .size() == 1);
+}
+
+TEST_CASE("breakers are listed, and only one that exists is re-armed") {
+  World world;
+  check_shape(expect(world.get("/operations/breakers")), {"breakers:a"});
+  CHECK(world.post("/operations/breakers/reset", R"({"remedy":"fix-web","target":"web"})").status ==
+        404);
+  CHECK(message_of(world.post("/operations/breakers/reset", R"({"remedy":"fix-web"})"), 400) ==
+        "remedy and target are expected");
+  world.fail_service();
+  const auto list = expect(world.get("/operations/actions"));
+  world.post("/operations/actions/" + id_of(list.at("proposed").at(0)) + "/cancel");
+  const auto breakers = expect(world.get("/operations/breakers"));
+  REQUIRE(breakers.at("breakers").as_array().size() == 1);
+  check_shape(breakers.at("breakers").at(0), {"remedy:s", "target:s", "state:s", "attempts:n",
+                                              "cooldown_until:t0", "opened:t0", "reason:s0"});
+  CHECK(expect(world.post("/operations/breakers/reset", R"({"remedy":"fix-web","target":"web"})"))
+            .at("state") == "closed");
+}
+
+TEST_CASE("services: what is watched, and a restart through the guardrails") {
+  World world;
+  auto list = expect(world.get("/operations/services"));
+  check_shape(list.at("services").at(0), {"name:s", "kind:s", "state:s"});
+  knowledge::ServiceEvent event;
+  event.service = "web.service";
+  event.kind = "systemd";
+  event.state = "failed";
+  event.detail = "failed/signal";
+  event.pid = 7;
+  event.time = world.clock.wall();
+  world.services->on_event(event);
+  list = expect(world.get("/operations/services"));
+  check_shape(list.at("services").at(0),
+              {"name:s", "kind:s", "state:s", "detail:s", "main_pid:n", "since:t0"});
+  CHECK(list.at("services").at(0).at("state") == "failed");
+  CHECK(world.get("/operations/services/a b/status").status == 400);
+  CHECK(message_of(world.post("/operations/services/web/restart", R"({"priority":-1})"), 400)
+            .starts_with("priority: "));
+  CHECK(message_of(world.post("/operations/services/web/restart", R"({"x":1})"), 400)
+            .starts_with("x: unknown key"));
+  const auto refused = world.post("/operations/services/sshd/restart");
+  CHECK(message_of(refused, 409).find("protected") != std::string::npos);
+  const auto queued =
+      expect(world.post("/operations/services/db/restart", R"({"reason":"slow"})"), 202);
+  check_action(queued);
+  CHECK(queued.at("target_component") == "db.service");
+  CHECK(records(world).at(0) == "token ci 127.0.0.1:5 services.restart db.service: ok");
+}
+
+TEST_CASE("every route that changes something needs more than a viewer, and says what it is for") {
+  World world;
+  for (const auto& route : world.router->routes()) {
+    INFO(route.pattern);
+    CHECK_FALSE(route.help.empty());
+    const bool query = route.pattern.starts_with("/api/v1/query");
+    if (route.method != Method::kGet && !query) CHECK(route.needs >= config::Role::kOperator);
+    if (route.method == Method::kGet && !route.pattern.starts_with("/-/"))
+      CHECK(route.needs >= config::Role::kViewer);
+  }
+}
