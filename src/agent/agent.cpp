@@ -18,6 +18,7 @@
 #include "nexus/base/version.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/execute/executor.hpp"
+#include "nexus/host/file.hpp"
 #include "nexus/knowledge/audit.hpp"
 #include "nexus/knowledge/history.hpp"
 #include "nexus/knowledge/ingest.hpp"
@@ -41,9 +42,10 @@ class DirectoryLock {
  public:
   static Result<DirectoryLock> take(const std::string& directory) {
     std::error_code ec;
-    std::filesystem::create_directories(directory, ec);
+    const bool made = std::filesystem::create_directories(directory, ec);
     if (ec) return std::unexpected(Error(ec, "create " + directory));
-    ::chmod(directory.c_str(), 0750);
+    if (made)
+      ::chmod(directory.c_str(), 0750);  // one that was there keeps its administrator's mode
     const std::string path = directory + "/lock";
     const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return std::unexpected(Error::from_errno("open " + path));
@@ -72,6 +74,7 @@ knowledge::ServiceEvent to_event(const drivers::UnitEvent& event) {
   out.detail = event.status.sub_state + "/" + event.status.result;
   out.instance = event.status.invocation_id;
   out.pid = event.status.main_pid;
+  out.job = !event.status.start_job.empty();
   out.restarts_itself = !event.status.restart.empty() && event.status.restart != "no";
   out.time = event.status.state_change;
   out.received = event.received;
@@ -109,7 +112,9 @@ struct Agent::Impl {
   void watch_services();
   void loops();
   SteadyTime analyze_turn();
+  void weigh(const analyze::VitalsSnapshot& vitals);
   SteadyTime plan_turn();
+  Status write_addresses();
   serve::Rooms rooms();
   std::vector<serve::Component> components() const;
 
@@ -165,6 +170,7 @@ struct Agent::Impl {
   SteadyTime next_anomaly{};
   std::atomic<bool> vitals_stand{false};
   std::atomic<bool> stopping{false};
+  int shedding = 0;  // stages of analysis left out; the analyze thread's
   bool running = false;
   std::atomic<std::size_t> abandoned{0};  // collector threads that hung and were left behind
   const WallTime started;
@@ -299,6 +305,33 @@ void Agent::Impl::watch_services() {
   watcher = std::move(fresh);
 }
 
+/// Holds the agent's own use against [agent] cpu_budget_percent and memory_budget. Over budget it
+/// sheds anomaly scoring, from twice the budget forecasts as well; findings and actions are never
+/// shed.
+void Agent::Impl::weigh(const analyze::VitalsSnapshot& vitals) {
+  const auto configuration = current();
+  double load = 0;
+  for (const auto& value : vitals.values) {
+    const auto& name = (*vitals.definitions)[value.vital].name;
+    if (name == "agent_cpu_percent") {
+      load = std::max(load, value.value / configuration->agent.cpu_budget_percent);
+    } else if (name == "agent_resident_memory_bytes") {
+      load = std::max(load, value.value / static_cast<double>(configuration->agent.memory_budget));
+    }
+  }
+  const int sheds = load > 2 ? 2 : (load > 1 ? 1 : 0);
+  if (sheds != shedding) {
+    log::warning("agent", "at {:.1f} times its own budget: {}", load,
+                 sheds == 2   ? "no anomalies and no forecasts for now"
+                 : sheds == 1 ? "no anomalies for now"
+                              : "everything runs again");
+  }
+  shedding = sheds;
+  self.gauge("nexus_shed_stages",
+             "Stages of analysis not run because the agent is over its budget.")
+      .set(sheds);
+}
+
 SteadyTime Agent::Impl::analyze_turn() {
   const auto now = clock.steady();
   const auto configuration = current();
@@ -314,11 +347,10 @@ SteadyTime Agent::Impl::analyze_turn() {
   }
   if (due(next_alerts, configuration->operations.check_interval)) rules->tick_alerts();
   const auto vitals = rules->vitals();
-  if (configuration->forecast.enabled && vitals &&
-      due(next_forecast, configuration->forecast.interval))
+  if (vitals) weigh(*vitals);
+  if (vitals && shedding < 2 && due(next_forecast, configuration->forecast.interval))
     forecaster->tick(*vitals);
-  if (configuration->anomaly.enabled && vitals &&
-      due(next_anomaly, configuration->anomaly.interval))
+  if (vitals && shedding < 1 && due(next_anomaly, configuration->anomaly.interval))
     anomalies->tick(*vitals);
   return std::min(next_vitals, next_alerts);
 }
@@ -331,6 +363,7 @@ SteadyTime Agent::Impl::plan_turn() {
 }
 
 Status Agent::Impl::start() {
+  const std::lock_guard guard(reload_mutex);  // a reload over HTTP waits until all stands
   // What has just happened is told before anything new may happen.
   executor->on_finished([this](const plan::Action& action) { planner->on_finished(action); });
   executor->set_permission([this] {
@@ -353,13 +386,21 @@ Status Agent::Impl::start() {
       std::make_unique<base::LoopThread>(clock, "analyze", [this] { return analyze_turn(); });
   plan_loop = std::make_unique<base::LoopThread>(clock, "plan", [this] { return plan_turn(); });
   watch_services();
-  return {};
+  return write_addresses();
+}
+
+/// data_dir/addresses: where it listens, a line each, for scripts; there while it runs.
+Status Agent::Impl::write_addresses() {
+  std::string text;
+  for (const auto& address : server->addresses()) text += address + "\n";
+  return host::write_file_atomically(config->agent.data_dir + "/addresses", text, 0640);
 }
 
 void Agent::Impl::stop() {
   if (!running) return;
   running = false;
   stopping = true;
+  ::unlink((config->agent.data_dir + "/addresses").c_str());
   if (server) server->stop(kHttpGrace);
   {
     std::unique_ptr<drivers::UnitWatcher> last;

@@ -82,6 +82,19 @@ struct Services::Impl {
     book.clear(source_of(event.service),
                fingerprint(FindingKind::kService, name, labels_of(event)));
   }
+  /// Remembers the event. True when the service is on its way down, or is down, because somebody
+  /// asked for it: a job was there while it deactivated. Some programs end badly when they are told
+  /// to stop (a JVM exits 143); bringing them back would undo the administrator's will.
+  bool note(const ServiceEvent& event) {
+    const std::lock_guard guard(mutex);
+    last.insert_or_assign(event.service, event);
+    if (event.state == "deactivating") {
+      if (event.job) asked_to_stop.insert(event.service);
+    } else if (event.state != "failed" && event.state != "inactive") {
+      asked_to_stop.erase(event.service);
+    }
+    return asked_to_stop.contains(event.service);
+  }
   static std::string source_of(std::string_view service) {
     return fmt::format("{}{}", kSource, service);
   }
@@ -89,6 +102,7 @@ struct Services::Impl {
   Book& book;
   mutable std::mutex mutex;
   std::map<std::string, ServiceEvent, std::less<>> last;  // guarded by mutex
+  std::set<std::string, std::less<>> asked_to_stop;       // guarded by mutex
 };
 
 Services::Services(Book& book) : impl_(std::make_unique<Impl>(book)) {}
@@ -96,12 +110,10 @@ Services::Services(Book& book) : impl_(std::make_unique<Impl>(book)) {}
 Services::~Services() = default;
 
 void Services::on_event(const ServiceEvent& event) {
-  {
-    const std::lock_guard guard(impl_->mutex);
-    impl_->last.insert_or_assign(event.service, event);
-  }
+  const bool asked = impl_->note(event);
   const std::string source = Impl::source_of(event.service);
-  switch (judge(event)) {
+  const Verdict verdict = judge(event);
+  switch (verdict == Verdict::kFailed && asked ? Verdict::kStopped : verdict) {
     case Verdict::kFailed:
       impl_->book.report(source, observe(event, true));
       return;

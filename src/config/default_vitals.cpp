@@ -2,19 +2,21 @@
 // thresholds.
 //
 // A percentage of nothing is absent, never NaN. Counts that can only be whole have their thresholds
-// between the whole numbers, so that extrapolation by `increase` does not matter. The windows of
-// one minute work at every collection interval of up to 15 s. The same table, as comments, is in
-// etc/agent.toml; a test keeps the two together.
+// between the whole numbers, so that extrapolation by `increase` does not matter. Windows of
+// one minute become four collection intervals where that is longer (widen_windows). The same table,
+// as comments, is in etc/agent.toml; a test keeps the two together.
 #include <array>
 #include <cmath>
 #include <limits>
 
+#include "nexus/base/text.hpp"
 #include "nexus/config/load.hpp"
 
 namespace nexus::config {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr std::string_view kShippedPlace = "shipped vitals";
 constexpr double kMiB = 1 << 20;
 
 struct ShippedVital {
@@ -421,7 +423,7 @@ std::optional<double> given(double value) {
 }
 
 VitalConfig to_config(const ShippedVital& shipped) {
-  const Where where{"shipped vitals", 0, 0};
+  const Where where{std::string(kShippedPlace), 0, 0};
   VitalConfig vital;
   vital.name = shipped.name;
   vital.expr = {std::string(shipped.expr), where};
@@ -449,6 +451,19 @@ const std::vector<VitalConfig>& default_vitals() {
     return all;
   }();
   return vitals;
+}
+
+void widen_windows(std::vector<VitalConfig>& vitals, Millis interval) {
+  constexpr std::string_view kWindow = "[1m]";
+  if (4 * interval <= 1min) return;
+  const std::string wider = "[" + base::format_duration(4 * interval) + "]";
+  for (auto& vital : vitals) {
+    if (vital.expr.where.file != kShippedPlace) continue;
+    for (auto at = vital.expr.text.find(kWindow); at != std::string::npos;
+         at = vital.expr.text.find(kWindow, at + wider.size())) {
+      vital.expr.text.replace(at, kWindow.size(), wider);
+    }
+  }
 }
 
 }  // namespace nexus::config

@@ -56,6 +56,8 @@ std::vector<std::string> needs_restart(const Config& before, const Config& after
   note(old_roots.procfs != new_roots.procfs, "collect.procfs: collectors keep files below it open");
   note(old_roots.sysfs != new_roots.sysfs, "collect.sysfs: collectors keep files below it open");
   note(old_roots.rootfs != new_roots.rootfs, "collect.rootfs: collectors keep files below it open");
+  note(old_roots.max_series != new_roots.max_series,
+       "collect.max_series: the registry of series is made once");
   return out;
 }
 

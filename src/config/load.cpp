@@ -75,6 +75,7 @@ void Loader::read_environment_and_overrides() {
 Loaded Loader::finish() {
   Reading reading{options_, report_, loaded_.config};
   for (const auto check : kChecks) check(reading);
+  widen_windows(loaded_.config.vitals, loaded_.config.collect.interval);
   loaded_.problems = report_.take();
   return std::move(loaded_);
 }

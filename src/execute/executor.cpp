@@ -136,7 +136,15 @@ void Executor::withdraw(std::string_view fingerprint, std::string_view why) {
 }
 
 Status Executor::approve(std::string_view id, std::string_view who) {
-  if (!impl_->permitted()) return fail(Errc::kConflict, "action {}: operations are stopped", id);
+  if (!impl_->permitted()) {
+    return fail(Errc::kConflict, "action {}: operations are stopped, or the mode is observe", id);
+  }
+  // The other rails were asked when it was proposed; how many targets are in hand is asked now.
+  const std::size_t most = impl_->settings()->guardrails.max_targets_at_once;
+  if (targets_in_flight() >= most) {
+    return fail(Errc::kConflict,
+                "action {}: {} targets are being acted on already; approve it later", id, most);
+  }
   const auto found = impl_->claim(
       [&](const Action& a) { return a.id == id && a.state == ActionState::kProposed; });
   if (found.empty()) {

@@ -42,7 +42,10 @@ void Executor::Impl::run_one(Entry& entry) {
   auto* step = step_of(action);
   if (entry.recovered) return conclude(entry, *step, std::move(action));
   if (entry.cancel) {
-    action.outcome.result = fmt::format("cancelled by {} before it started", entry.cancelled_by);
+    {
+      const std::lock_guard guard(mutex);
+      action.outcome.result = fmt::format("cancelled by {} before it started", entry.cancelled_by);
+    }
     return finish(std::move(action), ActionState::kCancelled);
   }
   // The configuration may have changed since it was queued.
@@ -60,6 +63,11 @@ void Executor::Impl::run_one(Entry& entry) {
   if (auto begun = begin(entry, *step, action); !begun) {
     action.outcome.result = "not started: " + begun.error().message();
     return finish(std::move(action), ActionState::kFailed);
+  }
+  // Taking evidence and writing the journal took their time: the kill switch is asked once more.
+  if (!permitted()) {
+    action.outcome.result = "cancelled: operations were stopped before it started";
+    return finish(std::move(action), ActionState::kCancelled);
   }
   perform(entry, *step, std::move(action));
 }

@@ -66,4 +66,13 @@ std::pair<std::shared_ptr<const Block>, std::size_t> Group::drop_oldest() {
   return {std::move(dropped), bytes};
 }
 
+std::pair<std::shared_ptr<const Block>, std::size_t> Group::drop_newest() {
+  std::shared_ptr<const Block> dropped = blocks_->back();
+  auto blocks = std::make_shared<const Blocks>(blocks_->begin(), blocks_->end() - 1);
+  const bool shared = !blocks->empty() && blocks->back()->ids() == dropped->ids();
+  const std::size_t bytes = dropped->bytes() + (shared ? 0 : bytes_of(dropped->ids()));
+  publish(std::move(blocks), open_);
+  return {std::move(dropped), bytes};
+}
+
 }  // namespace nexus::knowledge

@@ -36,6 +36,8 @@ class Group {
   std::size_t seal(BlockBuilder& builder);
   /// Removes the oldest block from the list; returns it, and the bytes that this gave back.
   std::pair<std::shared_ptr<const Block>, std::size_t> drop_oldest();
+  /// The same for the newest block.
+  std::pair<std::shared_ptr<const Block>, std::size_t> drop_newest();
 
   std::int64_t last_time = std::numeric_limits<std::int64_t>::min();
   std::shared_ptr<const IdSet> set;  // of the last batch

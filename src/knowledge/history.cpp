@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <limits>
 #include <unordered_map>
 
 #include "knowledge/chunked.hpp"
@@ -14,6 +15,10 @@ namespace {
 
 constexpr std::int64_t kIdleMillis =
     600'000;  // a group silent for that long is compressed as it is
+
+// A batch older than its group's last by less is late or a small correction of the clock: refused.
+// By more, the clock was set back.
+constexpr std::int64_t kClockStepMillis = 60'000;
 
 /// A number that one thread changes and all may read.
 class Tally {
@@ -31,7 +36,7 @@ class Tally {
 
 struct Tallies {
   Tally series, samples, sealed_bytes, open_bytes, blocks;
-  Tally appended, out_of_order, dropped_by_age, dropped_by_size;
+  Tally appended, out_of_order, dropped_by_age, dropped_by_size, dropped_by_clock;
   std::atomic<std::int64_t> oldest{0};
   std::atomic<std::int64_t> newest{0};
 };
@@ -62,6 +67,8 @@ struct History::State {
   void count_row(std::span<const SeriesId> ids, std::span<const double> values, std::int64_t time);
   void seal(Group& group);
   void drop_oldest(Group& group, Tally& reason);
+  void forget(const Block& block, std::size_t bytes, Tally& reason);
+  void rewind(Group& group, std::int64_t time);
   void drop_by_size();
   void note_oldest();
 
@@ -114,18 +121,39 @@ void History::State::seal(Group& group) {
 
 void History::State::drop_oldest(Group& group, Tally& reason) {
   const auto [block, bytes] = group.drop_oldest();
-  const std::vector<SeriesId>& ids = *block->ids();
+  forget(*block, bytes, reason);
+}
+
+void History::State::forget(const Block& block, std::size_t bytes, Tally& reason) {
+  const std::vector<SeriesId>& ids = *block.ids();
   std::uint64_t emptied = 0;
   for (std::size_t column = 0; column < ids.size(); ++column) {
     SeriesRecord& record = records.at(ids[column]);
-    record.held -= block->samples_of(column);
+    record.held -= block.samples_of(column);
     if (record.held == 0) ++emptied;
   }
   tallies.series.subtract(emptied);
-  tallies.samples.subtract(block->samples());
+  tallies.samples.subtract(block.samples());
   tallies.sealed_bytes.subtract(bytes);
   tallies.blocks.subtract(1);
-  reason.add(block->samples());
+  reason.add(block.samples());
+}
+
+/// The wall clock was set back to `time`: what the group holds from then on has not happened yet.
+/// It is dropped, by whole blocks, so that nobody takes it for the present.
+void History::State::rewind(Group& group, std::int64_t time) {
+  if (group.open().rows() > 0) seal(group);
+  while (!group.blocks().empty() && group.blocks().back()->last_time() >= time) {
+    const auto [block, bytes] = group.drop_newest();
+    forget(*block, bytes, tallies.dropped_by_clock);
+    for (const SeriesId id : *block->ids()) {
+      SeriesRecord& record = records.at(id);
+      if (record.load()->time >= time) record.store({time - 1, stale_marker()});
+    }
+  }
+  group.last_time = group.blocks().empty() ? std::numeric_limits<std::int64_t>::min()
+                                           : group.blocks().back()->last_time();
+  tallies.newest.store(time, std::memory_order_relaxed);
 }
 
 void History::State::drop_by_size() {
@@ -171,8 +199,11 @@ void History::append(const BatchView& batch) {
   Group& group = entry->second;
   if (is_new) s.tallies.open_bytes.add(group.open().bytes());
   if (batch.time <= group.last_time) {
-    s.tallies.out_of_order.add(batch.ids.size());
-    return;
+    if (group.last_time - batch.time < kClockStepMillis) {
+      s.tallies.out_of_order.add(batch.ids.size());
+      return;
+    }
+    s.rewind(group, batch.time);
   }
   const std::shared_ptr<const IdSet> set = s.set_for(group, batch.ids);
   const std::size_t bytes_before = group.open().bytes();
@@ -268,6 +299,7 @@ HistoryStats History::stats() const {
   stats.out_of_order = t.out_of_order.get();
   stats.dropped_by_age = t.dropped_by_age.get();
   stats.dropped_by_size = t.dropped_by_size.get();
+  stats.dropped_by_clock = t.dropped_by_clock.get();
   stats.oldest = t.oldest.load(std::memory_order_relaxed);
   stats.newest = t.newest.load(std::memory_order_relaxed);
   return stats;

@@ -27,6 +27,8 @@ class Instruments {
                           {{"reason", "age"}})),
         by_size_(m.counter("nexus_history_dropped_samples_total", "Samples dropped, by reason.",
                            {{"reason", "size"}})),
+        by_clock_(m.counter("nexus_history_dropped_samples_total", "Samples dropped, by reason.",
+                            {{"reason", "clock"}})),
         refused_batches_(m.counter("nexus_ring_refused_batches_total",
                                    "Batches refused because a ring was full.")),
         refused_samples_(m.counter("nexus_ring_refused_samples_total",
@@ -43,6 +45,7 @@ class Instruments {
     raise(out_of_order_, stats.out_of_order);
     raise(by_age_, stats.dropped_by_age);
     raise(by_size_, stats.dropped_by_size);
+    raise(by_clock_, stats.dropped_by_clock);
     raise(refused_batches_, rings.refused_batches());
     raise(refused_samples_, rings.refused_samples());
   }
@@ -55,7 +58,7 @@ class Instruments {
   }
 
   const Gauge series_, held_, bytes_, open_bytes_, blocks_, oldest_, newest_;
-  const Counter out_of_order_, by_age_, by_size_, refused_batches_, refused_samples_;
+  const Counter out_of_order_, by_age_, by_size_, by_clock_, refused_batches_, refused_samples_;
 };
 
 }  // namespace

@@ -86,11 +86,13 @@ Result<std::unique_ptr<Scheduler>> Scheduler::make(
     std::span<const CollectorDescriptor* const> table) {
   const MetaFamilies meta = make_meta_families(context.registry);
   std::vector<std::unique_ptr<Job>> jobs;
+  std::uint32_t place = 0;
   for (const CollectorDescriptor* descriptor : table) {
+    ++place;
     if (!is_enabled(*descriptor, config_of(collect, descriptor->name))) continue;
     auto job = make_job(context, collect, *descriptor, meta);
     if (!job) return propagate(std::move(job));
-    (*job)->group = static_cast<std::uint32_t>(jobs.size() + 1);
+    (*job)->group = place;  // in the table, so that it is the same whatever a reload switches off
     jobs.push_back(std::move(*job));
   }
   auto impl = std::make_unique<Impl>();

@@ -130,7 +130,14 @@ void StatfsPool::probe(std::span<const std::string> paths, SteadyTime deadline,
   std::unique_lock lock(state_->mutex);
   for (std::size_t i = 0; i < paths.size(); ++i) {
     const auto [entry, is_new] = state_->open.try_emplace(paths[i]);
-    if (!is_new) continue;  // asked before and still open
+    if (!is_new) {
+      // Two file systems mounted on one place: one question answers both. Otherwise it was asked in
+      // an earlier run and is still open.
+      const auto same = std::ranges::find(paths.first(i), paths[i]);
+      if (same != paths.begin() + static_cast<std::ptrdiff_t>(i))
+        asked[i] = asked[static_cast<std::size_t>(same - paths.begin())];
+      continue;
+    }
     entry->second = asked[i] = std::make_shared<Question>(Question{paths[i], {}, false});
     state_->queue.push_back(asked[i]);
   }

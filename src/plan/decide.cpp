@@ -108,6 +108,21 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
   std::ignore = act(std::move(c), ruling.verdict);
 }
 
+/// A service that the target depends on ([services] watch) and that is a firing finding.
+std::optional<std::string> Planner::Impl::dependency_down(const config::Config& config,
+                                                          const std::string& target) const {
+  const auto service = std::ranges::find(config.services, target, &config::ServiceConfig::name);
+  if (service == config.services.end() || service->depends_on.empty()) return std::nullopt;
+  for (const auto& finding : *book.snapshot()) {
+    if (finding.name != "service_failed" || finding.state != analyze::FindingState::kFiring) {
+      continue;
+    }
+    if (std::ranges::find(service->depends_on, finding.subject) != service->depends_on.end())
+      return finding.subject;
+  }
+  return std::nullopt;
+}
+
 Ruling Planner::Impl::judge_case(const Case& c) {
   const auto& config = *c.settings->config;
   const auto& action = c.action;
@@ -119,6 +134,7 @@ Ruling Planner::Impl::judge_case(const Case& c) {
   if (c.remedy != nullptr) s.mode = std::min(s.mode, c.remedy->definition.mode.value_or(s.mode));
   s.protected_reason =
       protected_reason(action.type, action.target, config.guardrails.protected_units);
+  s.dependency_down = dependency_down(config, action.target);
   s.in_flight = sink.in_flight(action.target);
   s.remedy = action.remedy;
   s.target = action.target;

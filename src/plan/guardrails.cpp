@@ -25,6 +25,10 @@ std::optional<Ruling> hard_stops(const Situation& s) {
     return skip("observe", "mode is observe, findings only");
   }
   if (s.protected_reason) return skip("protected", *s.protected_reason);
+  if (s.dependency_down) {
+    return skip("dependency",
+                fmt::format("{} depends on {}, which is down", s.target, *s.dependency_down));
+  }
   if (s.in_flight) {
     return skip("in_flight",
                 fmt::format("another action for {} is proposed or under way", s.target));

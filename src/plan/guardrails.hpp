@@ -2,8 +2,8 @@
 //
 // Everything it needs is in a Situation; it reads no clock and touches nothing, so each rail is
 // tested by itself. The order is part of the contract (nexus/plan/planner.hpp): stopped, mode,
-// protected, in flight, breaker, cool-down, rate, blast radius. A person's action is not held back
-// by breaker, cool-down and mode `propose`.
+// protected, dependency, in flight, breaker, cool-down, rate, blast radius. A person's action is
+// not held back by breaker, cool-down and mode `propose`.
 //
 // Attempts: each action of a remedy on a target is one. When `max_attempts` were made and a further
 // one is due (the cool-down is over, or the trouble came back as a new episode), the breaker opens
@@ -44,7 +44,8 @@ struct Situation {
   std::optional<std::string> stopped;      // why nothing may be done
   config::Mode mode = config::Mode::kAct;  // the more careful of the agent's and the remedy's
   std::optional<std::string> protected_reason;
-  bool in_flight = false;  // an action for the target
+  std::optional<std::string> dependency_down;  // what the target depends on and is down
+  bool in_flight = false;                      // an action for the target
   std::string_view remedy;
   std::string_view target;
   PairState pair;

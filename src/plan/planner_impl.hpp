@@ -96,6 +96,8 @@ struct Planner::Impl {
               const std::optional<std::string>& stop);
   [[nodiscard]] Result<Action> draft(const analyze::Finding& finding, const Settings& now,
                                      const Remedy& remedy) const;
+  [[nodiscard]] std::optional<std::string> dependency_down(const config::Config& config,
+                                                           const std::string& target) const;
   [[nodiscard]] Ruling judge_case(const Case& c);
   /// Writes the intention down and hands the action on. Returns what was submitted.
   [[nodiscard]] Result<Action> act(Case c, Verdict verdict);

@@ -59,15 +59,18 @@ void dispatch(const std::shared_ptr<ServerState>& state, Request request,
   request.captures = std::move(match.captures);
   request.cancelled = [state] { return state->stopping.load(std::memory_order_relaxed); };
   if (route.runs == Runs::kSnapshot) return done(call(route, request));
-  if (state->blocking.fetch_add(1) >= ServerState::kMaxBlocking) {
-    state->blocking.fetch_sub(1);
+  const bool acts = route.needs >= config::Role::kOperator;
+  auto& waiting = acts ? state->controlling : state->blocking;
+  if (waiting.fetch_add(1) >= ServerState::kMaxBlocking) {
+    waiting.fetch_sub(1);
     state->metrics.count_refused("busy");
     return done(error(503, "busy", "too many requests are waiting; try again"));
   }
   boost::asio::post(
-      state->pool, [state, &route, request = std::move(request), done = std::move(done)]() mutable {
+      acts ? state->control : state->pool,
+      [state, &route, &waiting, request = std::move(request), done = std::move(done)]() mutable {
         auto response = call(route, request);
-        state->blocking.fetch_sub(1);
+        waiting.fetch_sub(1);
         boost::asio::post(state->io,
                           [done = std::move(done), response = std::move(response)]() mutable {
                             done(std::move(response));

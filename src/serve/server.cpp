@@ -137,6 +137,7 @@ void Server::stop(Millis grace) {
   });
   impl_->thread.join();
   state->pool.join();
+  state->control.join();
   // Sessions that outlived the grace time hold the state and the state holds their handlers: run
   // those to their end here.
   for (auto& weak : state->sessions) {

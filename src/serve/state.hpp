@@ -64,7 +64,9 @@ struct ServerState {
   const ServerMetrics metrics;
   boost::asio::io_context io{1};
   boost::asio::thread_pool pool{kPoolThreads};
-  std::atomic<std::size_t> blocking{0};  // handlers queued or running on the pool
+  boost::asio::thread_pool control{1};  // for those who may act: no reader's query delays a stop
+  std::atomic<std::size_t> controlling{0};  // the same for `control`
+  std::atomic<std::size_t> blocking{0};     // handlers queued or running on the pool
   std::atomic<bool> stopping{false};
   std::vector<std::weak_ptr<Connection>> sessions;  // io thread only
   std::atomic<std::size_t> connections{0};

@@ -92,6 +92,20 @@ TEST_CASE("a service that restarts by itself is unstable for five minutes") {
   CHECK(world.find("service_unstable")->state == FindingState::kResolved);
 }
 
+TEST_CASE("a service that ends badly when it is told to stop was stopped, not failed") {
+  World world;
+  Services services(*world.book);
+  services.on_event(event("java.service", "active", "running/success"));
+  auto stopping = event("java.service", "deactivating", "stop-sigterm/success");
+  stopping.job = true;
+  services.on_event(stopping);
+  services.on_event(event("java.service", "failed", "failed/exit-code"));
+  CHECK(world.book->snapshot()->empty());
+  services.on_event(event("java.service", "active", "running/success"));
+  services.on_event(event("java.service", "failed", "failed/exit-code"));
+  CHECK(world.find("service_failed", "java.service") != nullptr);
+}
+
 TEST_CASE("a service that its manager restarts has failed only when the manager gives up") {
   World world;
   Services services(*world.book);

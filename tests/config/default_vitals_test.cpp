@@ -47,3 +47,18 @@ TEST_CASE("the vitals that people are promised are shipped") {
     CHECK(std::ranges::count(default_vitals(), name, &VitalConfig::name) == 1);
   }
 }
+
+TEST_CASE(
+    "windows of shipped vitals hold samples at long intervals; a user's are left as written") {
+  const auto window_of = [](std::string_view text, std::string_view name) {
+    const auto loaded = load_text(text, "a.toml");
+    REQUIRE(loaded.problems.empty());
+    return std::ranges::find(loaded.config.vitals, name, &VitalConfig::name)->expr.text;
+  };
+  CHECK(window_of("[collect]\ninterval = \"15s\"", "cpu_usage_percent").contains("[1m]"));
+  const auto wide = window_of("[collect]\ninterval = \"60s\"", "cpu_usage_percent");
+  CHECK(wide.contains("[4m]"));
+  CHECK_FALSE(wide.contains("[1m]"));
+  CHECK(window_of("[collect]\ninterval = 60\n[[vital]]\nname = \"mine\"\nexpr = \"rate(x[1m])\"",
+                  "mine") == "rate(x[1m])");
+}

@@ -69,7 +69,7 @@ TEST_CASE("wrong types say what was expected and what was written") {
       {"[agent]\ndata_dir = 7",
        "a.toml:2:12: agent.data_dir: expected a string that is not empty, got the integer 7"},
       {"[anomaly]\ntrees = 1.5",
-       "a.toml:2:9: anomaly.trees: expected an integer from 1 to 10000, got the number 1.5"},
+       "a.toml:2:9: anomaly.trees: expected an integer from 1 to 1000, got the number 1.5"},
       {"http = 1", "a.toml:1:8: http: expected a table, [http], got the integer 1"},
       {"[vital]\nname = 'x'",
        "a.toml:1:1: vital: expected an array of tables, [[vital]], got a table"},

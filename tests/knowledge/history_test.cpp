@@ -184,6 +184,47 @@ TEST_CASE("select leaves out series without samples in the range") {
   CHECK(world.history.select(matchers, kStart, kAlways) == std::vector<SeriesId>{1});
 }
 
+TEST_CASE("a wall clock that is set back: what has not happened yet is dropped, then it goes on") {
+  World world(2);
+  for (int row = 0; row < 7200; ++row) {
+    if (row < 100) {
+      world.append(1, kStart + row * 1000, {0, 1}, {1.0 * row, 1});
+    } else {
+      world.append(1, kStart + row * 1000, {0}, {1.0 * row});
+    }
+  }
+  const std::int64_t back = kStart + 3600 * 1000;
+  world.append(1, back, {0}, {-1});
+  const Column now = world.read(0);
+  REQUIRE(now.size() > 2000);
+  CHECK(now.times.back() == back);
+  CHECK(now.values.back() == -1);
+  CHECK(std::ranges::is_sorted(now.times));
+  CHECK(now.times[now.size() - 2] < back);
+  CHECK(world.history.latest(0)->time == back);
+  CHECK(world.history.stats().newest == back);
+  CHECK(world.history.stats().dropped_by_clock > 3000);
+  CHECK(world.history.stats().out_of_order == 0);
+  CHECK(world.history.stats().samples == world.read(0).size() + world.read(1).size());
+  world.append(1, back + 1000, {0, 1}, {-2, 2});
+  CHECK(world.read(0).values.back() == -2);
+  // A step of less than a minute is a late batch, or a correction that time catches up with.
+  world.append(1, back - 30'000, {0}, {-3});
+  CHECK(world.read(0).values.back() == -2);
+  CHECK(world.history.stats().out_of_order == 1);
+}
+
+TEST_CASE("a series that ended in a future that was taken back is not shown as present") {
+  World world(2);
+  world.append(1, kStart, {0}, {1});
+  world.append(1, kStart + 3'600'000, {0, 1}, {1, 1});
+  world.append(1, kStart + 1000, {0}, {2});
+  CHECK(is_stale_marker(world.history.latest(1)->value));
+  std::vector<SeriesId> shown;
+  world.history.for_each_latest(kStart, [&](SeriesId id, Sample) { shown.push_back(id); });
+  CHECK(shown == std::vector<SeriesId>{0});
+}
+
 TEST_CASE("what is older than the retention is dropped in whole blocks") {
   World world(2, {Millis(3'600'000), 1ULL << 30});
   std::int64_t time = kStart;

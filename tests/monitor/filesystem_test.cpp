@@ -139,6 +139,18 @@ TEST_CASE("filesystem: names, labels and values are node_exporter's") {
             R"(node_filesystem_readonly{device="/dev/x",fstype="vfat",mountpoint="/iso"})") == 1);
 }
 
+TEST_CASE("filesystem: two file systems mounted on one place are both answered") {
+  const TemporaryTree tree;
+  Rig rig(tree_with(tree, mount(1, "/mnt") + mount(2, "/mnt", "rw - xfs /dev/y rw")));
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(rig.run());
+    CHECK(rig.error_of("/mnt") == 0);
+    CHECK(rig.sink.value(
+              R"(node_filesystem_device_error{device="/dev/y",fstype="xfs",mountpoint="/mnt"})") ==
+          0);
+  }
+}
+
 TEST_CASE("filesystem: a mount that hangs is reported, never asked twice, and holds up no other") {
   const TemporaryTree tree;
   Rig rig(tree_with(tree, mount(1, "/a") + mount(2, "/dead") + mount(3, "/b")));

@@ -56,6 +56,8 @@ TEST_CASE("the first rail that objects gives the reason, in the order of the con
   CHECK(code(s) == "breaker_open");
   s.in_flight = true;
   CHECK(code(s) == "in_flight");
+  s.dependency_down = "db.service";
+  CHECK(code(s) == "dependency");
   s.protected_reason = "it is sshd";
   CHECK(code(s) == "protected");
   s.mode = config::Mode::kObserve;

@@ -9,6 +9,8 @@
 //
 // A service that its manager restarts passes through `failed` on its way to auto-restart: it is
 // "service_failed" only when it stays there for two seconds, that is when the manager has given up.
+// A service that ends badly while a job to stop it is under way was stopped by somebody: no
+// finding.
 //
 // Each service is a source of its own in the book: "service:NAME".
 //

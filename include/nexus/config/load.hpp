@@ -52,6 +52,10 @@ struct Loaded {
 /// The vitals that ship inside the binary (the same table is shown, commented, in etc/agent.toml).
 [[nodiscard]] const std::vector<VitalConfig>& default_vitals();
 
+/// Widens the one-minute windows of shipped vitals to four collection intervals where that is
+/// longer: a rate needs two samples in its window.
+void widen_windows(std::vector<VitalConfig>& vitals, Millis interval);
+
 /// What differs between two configurations, by section name ("http", "vital", ...), for the reload
 /// log.
 [[nodiscard]] std::vector<std::string> changed_sections(const Config& before, const Config& after);

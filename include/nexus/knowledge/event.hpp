@@ -17,6 +17,7 @@ struct ServiceEvent {
   std::string detail;     // sub-state and result, e.g. "failed/signal"
   std::string instance;   // what runs: systemd's invocation id, a container id
   std::uint32_t pid = 0;  // main process
+  bool job = false;       // a job of the manager for it is under way: somebody asked
   bool restarts_itself =
       false;              // its manager starts it again after a failure (Restart= of systemd)
   WallTime time{};        // of the change

@@ -31,16 +31,17 @@ struct HistoryLimits {
 };
 
 struct HistoryStats {
-  std::uint64_t series = 0;           // with at least one sample held
-  std::uint64_t samples = 0;          // held
-  std::uint64_t bytes = 0;            // all blocks, headers and open blocks included
-  std::uint64_t open_bytes = 0;       // of these, not yet compressed
-  std::uint64_t blocks = 0;           // sealed
-  std::uint64_t appended = 0;         // samples, since start
-  std::uint64_t out_of_order = 0;     // samples refused
-  std::uint64_t dropped_by_age = 0;   // samples
-  std::uint64_t dropped_by_size = 0;  // samples
-  std::int64_t oldest = 0;            // time of the oldest sample held, 0 when empty
+  std::uint64_t series = 0;            // with at least one sample held
+  std::uint64_t samples = 0;           // held
+  std::uint64_t bytes = 0;             // all blocks, headers and open blocks included
+  std::uint64_t open_bytes = 0;        // of these, not yet compressed
+  std::uint64_t blocks = 0;            // sealed
+  std::uint64_t appended = 0;          // samples, since start
+  std::uint64_t out_of_order = 0;      // samples refused
+  std::uint64_t dropped_by_age = 0;    // samples
+  std::uint64_t dropped_by_clock = 0;  // samples, because the wall clock was set back
+  std::uint64_t dropped_by_size = 0;   // samples
+  std::int64_t oldest = 0;             // time of the oldest sample held, 0 when empty
   std::int64_t newest = 0;
 };
 

@@ -1,9 +1,9 @@
 // Planner: finding in, action (or a reason why not) out.
 //
 // For every firing finding it looks for the remedies that match and passes each through the
-// guardrails (DESIGN.md section 9) in a fixed order: stopped, mode, protected, in flight, breaker,
-// cool-down, rate, blast radius. The first that objects gives the reason. Every decision, acted or
-// not, is recorded once per change of its reason, counted and shown.
+// guardrails (DESIGN.md section 9) in a fixed order: stopped, mode, protected, dependency, in
+// flight, breaker, cool-down, rate, blast radius. The first that objects gives the reason. Every
+// decision, acted or not, is recorded once per change of its reason, counted and shown.
 //
 // A person's dry run changes nothing and is held back by the protected set only. An action of a
 // remedy that was cancelled or expired before it started counts as an attempt, so that a proposal

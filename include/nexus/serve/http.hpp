@@ -56,6 +56,7 @@ struct Response {
   std::string content_type = "application/json";
   std::shared_ptr<const std::string> body = std::make_shared<const std::string>();
   std::vector<std::pair<std::string, std::string>> headers;
+  std::string subject = {};  // for the audit log: the id of what was made
 };
 
 [[nodiscard]] Response json(std::string body, unsigned status = 200);

@@ -142,8 +142,8 @@ void read_anomaly(Section& root, Reading& reading) {
   root.table("anomaly", [&](Section& anomaly) {
     anomaly.boolean("enabled", out.enabled);
     anomaly.number("contamination", out.contamination, {0, 0.5, true});
-    anomaly.integer("trees", out.trees, 1, 10'000);
-    anomaly.integer("subsample", out.subsample, 2, 65'536);
+    anomaly.integer("trees", out.trees, 1, 1'000);
+    anomaly.integer("subsample", out.subsample, 2, 32'768);
     anomaly.duration("window", out.window, kWindow);
     anomaly.duration("retrain", out.retrain, kWindow);
     anomaly.duration("interval", out.interval, kTick);

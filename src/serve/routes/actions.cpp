@@ -1,5 +1,6 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <set>
 
 #include "nexus/base/id.hpp"
 #include "nexus/base/text.hpp"
@@ -10,9 +11,12 @@
 namespace nexus::serve {
 namespace {
 
-json_ns::array actions_of(const std::vector<plan::Action>& actions) {
+json_ns::array actions_of(const std::vector<plan::Action>& actions,
+                          const std::set<std::string>& ended = {}) {
   json_ns::array out;
-  for (const auto& a : actions) out.push_back(action(a));
+  for (const auto& a : actions) {
+    if (!ended.contains(a.id)) out.push_back(action(a));
+  }
   return out;
 }
 
@@ -37,16 +41,21 @@ Result<execute::ActionFilter> filter_of(const Request& request) {
 Response list(const Rooms& rooms, const Request& request) {
   const auto filter = filter_of(request);
   if (!filter) return error(filter.error());
+  // Taken before the journal is read: an action that ends in between is in both, and shown as
+  // ended.
+  const auto activity = rooms.executor.activity();
   const auto history = rooms.journal.list(*filter);
   if (!history) return error(history.error());
   json_ns::array finished;
+  std::set<std::string> ended;
   for (const auto& a : *history) {
-    if (plan::is_final(a.state)) finished.push_back(action(a));
+    if (!plan::is_final(a.state)) continue;
+    finished.push_back(action(a));
+    ended.insert(a.id);
   }
-  const auto activity = rooms.executor.activity();
-  return to_response({{"proposed", actions_of(activity->proposed)},
-                      {"queue", actions_of(activity->queue)},
-                      {"in_progress", actions_of(activity->in_progress)},
+  return to_response({{"proposed", actions_of(activity->proposed, ended)},
+                      {"queue", actions_of(activity->queue, ended)},
+                      {"in_progress", actions_of(activity->in_progress, ended)},
                       {"history", std::move(finished)}});
 }
 
@@ -79,14 +88,20 @@ Response change(const Rooms& rooms, const Request& request, std::string_view wha
 
 Response submit(const Rooms& rooms, const Request& request, std::string_view what,
                 const plan::ActionRequest& wanted) {
+  json_ns::object parameters;
+  for (const auto& [name, value] : wanted.parameters) parameters[name] = parameter(value);
   const json_ns::value details = {{"type", wanted.type},
+                                  {"parameters", std::move(parameters)},
+                                  {"idempotency_key", wanted.idempotency_key},
                                   {"priority", wanted.priority},
                                   {"dry_run", wanted.dry_run},
                                   {"reason", wanted.reason}};
   return audited(rooms, request, what, wanted.target, json_ns::serialize(details), [&] {
     const auto submitted = rooms.planner.request(wanted);
     if (!submitted) return error(submitted.error());
-    return to_response(action(*submitted), 202);
+    auto response = to_response(action(*submitted), 202);
+    response.subject = submitted->id;
+    return response;
   });
 }
 

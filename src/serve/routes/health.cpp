@@ -263,10 +263,10 @@ Response metrics(const Rooms& rooms, const Request& request) {
   const auto query = knowledge::promql::Query::parse(*metric);
   if (!query) return error(query.error());
   const auto end = base::to_unix_millis(rooms.clock.wall());
-  knowledge::promql::Limits limits;
-  limits.cancelled = request.cancelled;
+  const auto limits = limits_of(rooms, request);
+  if (!limits) return error(limits.error());
   const auto matrix = query->range(
-      rooms.history, end - static_cast<std::int64_t>(*hours * 3'600'000.0), end, *step, limits);
+      rooms.history, end - static_cast<std::int64_t>(*hours * 3'600'000.0), end, *step, *limits);
   if (!matrix) return error(matrix.error());
   json_ns::array series;
   for (const auto& s : *matrix) {

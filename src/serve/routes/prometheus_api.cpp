@@ -14,6 +14,10 @@ namespace promql = knowledge::promql;
 
 constexpr Millis kQueryTimeout{30'000};
 
+}  // namespace
+
+namespace {
+
 Response api_error(unsigned status, std::string_view type, std::string_view message) {
   return to_response({{"status", "error"}, {"errorType", type}, {"error", message}}, status);
 }
@@ -75,7 +79,8 @@ json_ns::value render_result(const promql::Value& value, std::int64_t time) {
                         json_ns::value(std::get<std::string>(value))};
 }
 
-/// The time limit of a query: `timeout`, but never more than ours; and the server's stop.
+}  // namespace
+
 Result<promql::Limits> limits_of(const Rooms& rooms, const Request& request) {
   auto timeout = kQueryTimeout;
   if (const auto text = request.param("timeout")) {
@@ -86,12 +91,15 @@ Result<promql::Limits> limits_of(const Rooms& rooms, const Request& request) {
     timeout = std::min(timeout, *given);
   }
   promql::Limits limits;
+  limits.max_samples = kMaxQuerySamples;
   const auto deadline = rooms.clock.steady() + timeout;
   limits.cancelled = [&clock = rooms.clock, deadline, stopped = request.cancelled] {
     return clock.steady() >= deadline || (stopped && stopped());
   };
   return limits;
 }
+
+namespace {
 
 Result<std::int64_t> time_param(const Request& request, std::string_view name,
                                 std::optional<std::int64_t> fallback) {

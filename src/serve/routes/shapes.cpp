@@ -11,11 +11,6 @@
 namespace nexus::serve {
 namespace {
 
-json_ns::value parameter(const config::ParameterValue& value) {
-  return std::visit([](const auto& held) -> json_ns::value { return json_ns::value_from(held); },
-                    value);
-}
-
 /// Evidence is stored as JSON text; anything else is shown as the text it is.
 json_ns::value embedded(const std::string& text) {
   if (text.empty()) return nullptr;
@@ -67,6 +62,11 @@ json_ns::value text_or_null(const std::string& text) {
 }
 
 }  // namespace
+
+json_ns::value parameter(const config::ParameterValue& value) {
+  return std::visit([](const auto& held) -> json_ns::value { return json_ns::value_from(held); },
+                    value);
+}
 
 Response to_response(const json_ns::value& value, unsigned status) {
   std::string body;

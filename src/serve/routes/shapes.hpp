@@ -11,9 +11,11 @@
 #include "nexus/base/clock.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/knowledge/labels.hpp"
+#include "nexus/knowledge/promql.hpp"
 #include "nexus/plan/action.hpp"
 #include "nexus/plan/planner.hpp"
 #include "nexus/serve/http.hpp"
+#include "nexus/serve/routes.hpp"
 
 namespace nexus::serve {
 
@@ -29,6 +31,7 @@ namespace json_ns = boost::json;
 /// Labels as an object, without __name__.
 [[nodiscard]] json_ns::object labels(const knowledge::Labels& labels);
 [[nodiscard]] json_ns::object labels(const config::StringMap& labels);
+[[nodiscard]] json_ns::value parameter(const config::ParameterValue& value);
 [[nodiscard]] json_ns::object finding(const analyze::Finding& finding);
 [[nodiscard]] json_ns::object action(const plan::Action& action);
 [[nodiscard]] json_ns::object decision(const plan::Decision& decision);
@@ -39,5 +42,12 @@ namespace json_ns = boost::json;
 [[nodiscard]] Result<std::int64_t> integer_param(const Request& request, std::string_view name,
                                                  std::int64_t fallback, std::int64_t low,
                                                  std::int64_t high);
+
+/// The bounds of a query that a request asks for: its `timeout`, but never more than 30 s; at most
+/// kMaxQuerySamples; the server's stop. Samples of a query cost 16 bytes and more while it runs,
+/// and many times that as JSON.
+inline constexpr std::uint64_t kMaxQuerySamples = 5'000'000;
+[[nodiscard]] Result<knowledge::promql::Limits> limits_of(const Rooms& rooms,
+                                                          const Request& request);
 
 }  // namespace nexus::serve

@@ -38,6 +38,7 @@ Response audited(const Rooms& rooms, const Request& request, std::string_view wh
   }
   auto response = change();
   record.result = result_of(response);
+  if (!response.subject.empty()) record.details = "{\"action\":\"" + response.subject + "\"}";
   if (auto written = rooms.audit.record(record); !written) {
     log::error("serve", "the result of {} ({}) is not in the audit log: {}", what, record.result,
                written.error().message());
