@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "nexus/base/text.hpp"
+#include "nexus/host/file.hpp"
 
 using namespace nexus;
 using namespace std::chrono_literals;
@@ -31,8 +32,8 @@ Result<host::Exit> run(const host::Command& command) {
 
 // Whether a process runs: not gone and not a zombie.
 bool alive(int pid) {
-  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
-  const std::string text{std::istreambuf_iterator<char>(stat), {}};
+  // A process may vanish between open and read: that is ESRCH, and an answer.
+  const std::string text = host::read_file("/proc/" + std::to_string(pid) + "/stat").value_or("");
   const auto name_end = text.rfind(')');
   return name_end != std::string::npos && text[name_end + 2] != 'Z' && text[name_end + 2] != 'X';
 }
