@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 
 #include "agent/commands.hpp"
 #include "agent/config_flags.hpp"
@@ -87,6 +88,9 @@ int run(const ConfigFlags& flags) {
     fmt::print(stderr, "{}\n", signals.error().message());
     return 1;
   }
+  // The C library reads the time zone's names at the first need; threads that ask later only read
+  // them.
+  ::tzset();
   base::SystemClock clock;
   auto agent = Agent::make(clock, std::move(*options));
   if (!agent) {
