@@ -343,7 +343,10 @@ SteadyTime Agent::Impl::analyze_turn() {
   };
   if (due(next_vitals, configuration->collect.interval)) {
     rules->tick_vitals();
-    if (collectors()->warmed_up()) vitals_stand = true;
+    // Ready is when there is something to show, not only something collected.
+    const auto vitals = rules->vitals();
+    const bool shown = vitals && (vitals->definitions->empty() || !vitals->values.empty());
+    if (collectors()->warmed_up() && shown) vitals_stand = true;
   }
   if (due(next_alerts, configuration->operations.check_interval)) rules->tick_alerts();
   const auto vitals = rules->vitals();
