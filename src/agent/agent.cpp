@@ -159,6 +159,7 @@ Result<std::unique_ptr<Agent>> Agent::make(Clock& clock, config::LoadOptions opt
   auto checked = check(options);
   if (!checked.problems.empty())
     return fail(Errc::kInvalidArgument, "{}", describe(checked.problems));
+  Impl::configure_log(checked.config->agent);  // what opening has to say is to be in that format
   auto lock = DirectoryLock::take(checked.config->agent.data_dir);
   if (!lock) return propagate(std::move(lock), "data directory");
   auto impl =

@@ -51,6 +51,7 @@ struct Agent::Impl {
       const config::CollectSection& section);
   void replace_collectors(std::shared_ptr<monitor::Scheduler> fresh);
   void configure();
+  static void configure_log(const config::AgentSection& section);
   Status start();
   void stop();
   Status reload();

@@ -79,8 +79,12 @@ void Agent::Impl::configure() {
   planner->configure(config, remedy_set);
   executor->configure(config);
   history.set_limits({config->history.retention, config->history.memory});
-  const auto level = log::parse_level(config->agent.log_level);
-  const auto format = log::parse_format(config->agent.log_format);
+  configure_log(config->agent);
+}
+
+void Agent::Impl::configure_log(const config::AgentSection& section) {
+  const auto level = log::parse_level(section.log_level);
+  const auto format = log::parse_format(section.log_format);
   if (level && format) log::configure(*level, *format);
 }
 

@@ -299,6 +299,26 @@ def stop_and_crash(where):
                 os.kill(pid, signal.SIGKILL)
 
 
+def json_log(where):
+    """Every line is an object, from the first on, and nothing that others wrote breaks it."""
+    agent = Agent(BINARY, where, name="json")
+    agent.file.write_text(agent.file.read_text().replace("[agent]\n", '[agent]\nlog_format = "json"\n'))
+    agent.data.mkdir()
+    (agent.data / "state.db").write_text("no database")
+    agent.environment["REDIS_HOST"] = "elsewhere"
+    try:
+        agent.start()
+        agent.stop()
+        lines = [json.loads(line) for line in agent.lines]
+        for line in lines:
+            equal(sorted(line), ["component", "level", "message", "time"], "the members of a line")
+        said = "\n".join(line["message"] for line in lines)
+        for word in ("database was damaged", "REDIS_HOST is set", "stopped"):
+            expect(word in said, f"the log does not say {word}: {said}")
+    finally:
+        agent.close()
+
+
 def main():
     with directory() as where:
         agent = Agent(BINARY, where, configuration(where, '[guardrails]\nmax_actions_per_hour_per_target = 1000\n'))
@@ -317,6 +337,7 @@ def main():
                 ("stop", lambda: expect(agent.stop() < 15, "the stop took long")),
                 ("no agent", lambda: command_without_agent(where)),
                 ("check and collect", lambda: check_and_collect(where)),
+                ("JSON log", lambda: json_log(where)),
                 ("crash", lambda: stop_and_crash(where)),
             ])
         finally:
