@@ -29,6 +29,16 @@ class Instruments {
                            {{"reason", "size"}})),
         by_clock_(m.counter("nexus_history_dropped_samples_total", "Samples dropped, by reason.",
                             {{"reason", "clock"}})),
+        by_limit_(m.counter("nexus_history_dropped_samples_total", "Samples dropped, by reason.",
+                            {{"reason", "series_limit"}})),
+        unknown_(m.counter("nexus_history_unknown_series_samples_total",
+                           "Samples refused because their series had been forgotten.")),
+        known_(m.gauge("nexus_series", "Series that are known.")),
+        limit_(m.gauge("nexus_series_limit", "Most series that may be known: collect.max_series.")),
+        forgotten_(m.counter("nexus_series_forgotten_total",
+                             "Series forgotten because they ended or nothing of them is held.")),
+        series_refused_(m.counter("nexus_series_refused_total",
+                                  "Times a new series was refused because of the limit.")),
         refused_batches_(m.counter("nexus_ring_refused_batches_total",
                                    "Batches refused because a ring was full.")),
         refused_samples_(m.counter("nexus_ring_refused_samples_total",
@@ -46,6 +56,12 @@ class Instruments {
     raise(by_age_, stats.dropped_by_age);
     raise(by_size_, stats.dropped_by_size);
     raise(by_clock_, stats.dropped_by_clock);
+    raise(by_limit_, stats.dropped_by_limit);
+    raise(unknown_, stats.unknown);
+    known_.set(static_cast<double>(stats.registered));
+    limit_.set(static_cast<double>(stats.registered_limit));
+    raise(forgotten_, stats.series_forgotten);
+    raise(series_refused_, stats.series_refused);
     raise(refused_batches_, rings.refused_batches());
     raise(refused_samples_, rings.refused_samples());
   }
@@ -58,7 +74,9 @@ class Instruments {
   }
 
   const Gauge series_, held_, bytes_, open_bytes_, blocks_, oldest_, newest_;
-  const Counter out_of_order_, by_age_, by_size_, by_clock_, refused_batches_, refused_samples_;
+  const Counter out_of_order_, by_age_, by_size_, by_clock_, by_limit_, unknown_;
+  const Gauge known_, limit_;
+  const Counter forgotten_, series_refused_, refused_batches_, refused_samples_;
 };
 
 }  // namespace
