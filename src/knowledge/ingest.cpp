@@ -1,5 +1,7 @@
 #include "nexus/knowledge/ingest.hpp"
 
+#include <algorithm>
+#include <atomic>
 #include <mutex>
 
 namespace nexus::knowledge {
@@ -102,6 +104,8 @@ struct Ingest::State {
   }
 
   SteadyTime turn() {
+    // The first push after a pause has woken it: the others of the moment follow shortly.
+    if (woken.exchange(false)) return clock.steady() + kDrainInterval;
     const std::lock_guard guard(writer);
     drain();
     const SteadyTime now = clock.steady();
@@ -113,7 +117,8 @@ struct Ingest::State {
       instruments.update(history.stats(), rings);
       next_metrics = now + kMetricsInterval;
     }
-    return clock.steady() + kDrainInterval;
+    if (!may_sleep.load() || !rings.may_sleep()) return clock.steady() + kDrainInterval;
+    return std::min(next_maintain, next_metrics);
   }
 
   Clock& clock;
@@ -124,12 +129,20 @@ struct Ingest::State {
   SteadyTime next_maintain{};  // guarded by writer, and so is what follows
   SteadyTime next_metrics{};
   std::size_t batches = 0;
+  std::atomic<bool> may_sleep{false};  // once there is somebody to wake it
+  std::atomic<bool> woken{false};
   const std::function<void(const BatchView&)> sink;
   base::LoopThread thread;  // last: it starts when everything else is there
 };
 
 Ingest::Ingest(Clock& clock, Rings& rings, History& history, SelfMetrics& metrics)
-    : state_(std::make_unique<State>(clock, rings, history, metrics)) {}
+    : state_(std::make_unique<State>(clock, rings, history, metrics)) {
+  rings.on_push([state = state_.get()] {
+    state->woken.store(true);
+    state->thread.wake();
+  });
+  state_->may_sleep.store(true);
+}
 
 Ingest::~Ingest() {
   stop();
@@ -143,6 +156,7 @@ std::size_t Ingest::flush() {
 }
 
 void Ingest::stop() {
+  state_->rings.on_push(nullptr);
   state_->thread.stop();
   flush();
 }
