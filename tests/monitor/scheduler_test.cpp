@@ -99,7 +99,8 @@ struct Batch {
 };
 
 struct Rig {
-  explicit Rig(config::CollectSection section = {}) : collect(std::move(section)) {
+  explicit Rig(config::CollectSection section = {}, std::size_t ring = 1 << 14)
+      : rings(ring), collect(std::move(section)) {
     script = std::make_shared<Script>();
     for (const char* name : {"a", "b", "c"}) script->series[name] = {"one"};
     const SchedulerContext context{roots, clock, registry, rings, self};
@@ -166,7 +167,7 @@ struct Rig {
   host::Roots roots;
   base::ManualClock clock{base::from_unix_millis(1'700'000'000'300)};
   knowledge::SeriesRegistry registry{1000};
-  knowledge::Rings rings{1 << 14};
+  knowledge::Rings rings;
   knowledge::SelfMetrics self;
   config::CollectSection collect;
   std::unique_ptr<Scheduler> scheduler;
@@ -423,6 +424,29 @@ TEST_CASE("what a reload switches off ends at once, what it keeps goes on") {
   REQUIRE(b.size() == 2);
   CHECK(knowledge::is_stale_marker(*find(b[1], series("b", "one"))));
   CHECK(*find(b[1], series("b", "two")) == 1);
+}
+
+TEST_CASE("series of a stuck collector end as soon as the ring has room") {
+  config::CollectSection collect;
+  collect.deadline = 60s;
+  Rig rig(collect, 8);  // two batches
+  rig.scheduler->start();
+  rig.until_runs("a", 1);
+  const auto ended = [&] {
+    const std::vector<Batch> a = rig.of_group(1);
+    return std::ranges::any_of(a, [](const Batch& batch) {
+      const double* value = find(batch, series("a", "one"));
+      return value != nullptr && knowledge::is_stale_marker(*value);
+    });
+  };
+  script->block("a", true);
+  rig.until([&] { return script->count("a") == 2; }, 100ms);
+  REQUIRE_FALSE(ended());
+  const std::uint64_t refused = rig.rings.refused_batches();
+  rig.until([&] { return rig.rings.refused_batches() > refused; }, 100ms);
+  rig.until([&] { return rig.status("a").outcome == "stuck"; }, 100ms);
+  CHECK_FALSE(ended());
+  rig.until([&] { return ended(); }, 100ms);
 }
 
 TEST_CASE("threads that hang count against the limit of the process, whatever is reloaded") {
