@@ -68,7 +68,7 @@ void Agent::Impl::replace_collectors(std::shared_ptr<monitor::Scheduler> fresh) 
     old.swap(scheduler);
   }
   old->stop();
-  abandoned += old->abandoned();
+  fresh->inherit(*old);
   fresh->start();
 }
 

@@ -450,6 +450,15 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
      .warning = 256 * kMiB,
      .critical = 512 * kMiB,
      .pending = 1min},
+    // From 80 on series that ended are forgotten early: more than that is in use.
+    {.name = "agent_series_percent",
+     .expr = R"(100 * nexus_series / nexus_series_limit)",
+     .unit = "percent",
+     .help = "Series that the agent knows, of collect.max_series; new ones are refused at 100",
+     .warning = 85,
+     .critical = 95,
+     .maximum = 100,
+     .pending = 5min},
 });
 
 std::optional<double> given(double value) {
