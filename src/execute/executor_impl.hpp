@@ -22,7 +22,7 @@ struct Entry {
   std::uint64_t order = 0;                     // of arrival
   bool claimed = false;                        // guarded by the executor's mutex
   bool taken = false;                          // by a worker; guarded by the executor's mutex
-  bool recovered = false;    // done before a restart of the agent: only to be verified
+  bool recovered = false;    // begun before a restart of the agent: followed, verified, not redone
   std::string cancelled_by;  // guarded by the executor's mutex
   std::atomic<bool> cancel{false};
 };
@@ -94,6 +94,7 @@ struct Executor::Impl {
   [[nodiscard]] Status begin(Entry& entry, Step& step, plan::Action& action);
   void perform(Entry& entry, Step& step, plan::Action action);
   void note_begun(plan::Action& action);
+  void leave(const plan::Action& action);  // it goes on without the agent
   void settle_failure(plan::Action action, const Error& error, const Entry& entry);
   /// Final state: journal, metrics, callback, and only then out of flight.
   void finish(plan::Action action, plan::ActionState state);
@@ -110,7 +111,10 @@ struct Executor::Impl {
 
   // recover.cpp
   void recover_one(plan::Action action);
-  void verify_later(plan::Action action);
+  /// Hands what was begun before a restart to a worker, in this state.
+  void take_up(plan::Action action, plan::ActionState state);
+  void settle_recovered(plan::Action action, Step& step, Recovered became, std::string_view what);
+  void follow(Entry& entry, Step& step, plan::Action action);
   void expire_proposals(const config::Config& now);
   void retry_unsaved();
 };

@@ -63,6 +63,8 @@ class Executor final : public plan::ActionSink {
   /// start().
   [[nodiscard]] Status recover();
   void start();
+  /// Nothing new starts; what runs has `grace` to end. Then commands are ended (`interrupted`), and
+  /// jobs of systemd are left to it: they stay `running` in the journal, and recover() finds them.
   void stop(Millis grace);
 
   [[nodiscard]] Status submit(plan::Action action) override;
