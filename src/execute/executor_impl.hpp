@@ -35,6 +35,12 @@ struct TargetLoad {
   bool running = false;
 };
 
+/// What a target's name stands for.
+struct KnownName {
+  std::string name;
+  SteadyTime until{};
+};
+
 struct Executor::Impl {
   Impl(Clock& the_clock, Journal& the_journal, const knowledge::Queryable& the_data,
        knowledge::SelfMetrics& metrics, drivers::Systemd* the_systemd);
@@ -54,8 +60,9 @@ struct Executor::Impl {
   std::map<std::string, EntryPtr, std::less<>> entries;     // everything that is not final, by id
   std::map<std::pair<int, std::uint64_t>, EntryPtr> queue;  // by priority and arrival
   std::map<std::string, TargetLoad, std::less<>> targets;
-  std::size_t busy_targets = 0;  // with an active action
-  std::size_t arriving = 0;      // submitted, being journaled
+  std::map<std::pair<std::string, std::string>, KnownName> names;  // by action type and target
+  std::size_t busy_targets = 0;                                    // with an active action
+  std::size_t arriving = 0;                                        // submitted, being journaled
   std::size_t proposed = 0;
   std::size_t running = 0;
   std::uint64_t arrivals = 0;

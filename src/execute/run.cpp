@@ -69,6 +69,7 @@ void Executor::Impl::run_one(Entry& entry) {
   }
   // Taking evidence and writing the journal took their time: the kill switch is asked once more.
   if (!permitted()) {
+    action.started.reset();
     action.outcome.result = "cancelled: operations were stopped before it started";
     return finish(std::move(action), ActionState::kCancelled);
   }

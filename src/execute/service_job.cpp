@@ -78,6 +78,12 @@ class ServiceStep final : public Step {
     return {};
   }
 
+  std::optional<std::string> resolve(const std::string& target, StepContext& context) override {
+    auto status = ask(target, context);
+    if (!status) return std::nullopt;
+    return status->name;
+  }
+
   Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
     auto status = look(action, context);
     if (!status) return propagate(std::move(status));
@@ -142,8 +148,12 @@ class ServiceStep final : public Step {
 
  private:
   static Result<UnitStatus> ask(const plan::Action& action, StepContext& context) {
+    return ask(action.target, context);
+  }
+
+  static Result<UnitStatus> ask(const std::string& target, StepContext& context) {
     if (context.systemd == nullptr) return fail(Errc::kUnavailable, "there is no systemd here");
-    auto name = drivers::normalize_unit_name(action.target);
+    auto name = drivers::normalize_unit_name(target);
     if (!name) return propagate(std::move(name));
     return context.systemd->status(*name);
   }

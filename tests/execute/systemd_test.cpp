@@ -174,7 +174,7 @@ TEST_CASE("a start or a stop that is given up says what state it left", "[.syste
   }
 }
 
-TEST_CASE("an alias hides no protected unit", "[.systemd]") {
+TEST_CASE("an alias hides no protected unit, and is resolved to its unit", "[.systemd]") {
   Machine m;
   const TestUnit unit("nexus-test-aliased.service",
                       "[Service]\nExecStart=/usr/bin/sleep infinity\n");
@@ -184,6 +184,8 @@ TEST_CASE("an alias hides no protected unit", "[.systemd]") {
   m.bench.config.guardrails.protected_units = {"nexus-test-alias"};
   m.bench.configure();
   m.bench.executor->start();
+  CHECK(m.bench.executor->resolve("restart_service", "nexus-test-alias.service") == unit.name());
+  CHECK(m.bench.executor->resolve("restart_service", unit.name()) == unit.name());
   const auto ended = m.bench.run(m.action("restart_service", unit));
   std::filesystem::remove(alias);
   CHECK(ended.state == ActionState::kFailed);

@@ -71,6 +71,12 @@ class Step {
   /// Beyond types and presence, which the descriptor says: is this target possible at all?
   [[nodiscard]] virtual Status validate(const plan::Action& action,
                                         const StepContext& context) const = 0;
+  /// The one name of a target that may have several; nothing when that cannot be told. May ask the
+  /// outside world.
+  [[nodiscard]] virtual std::optional<std::string> resolve(const std::string& target,
+                                                           StepContext& /*context*/) {
+    return target;
+  }
   /// What run() would do, for people; changes nothing.
   [[nodiscard]] virtual Result<std::string> dry_run(const plan::Action& action,
                                                     StepContext& context) = 0;
