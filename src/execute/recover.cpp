@@ -9,6 +9,7 @@
 #include "execute/executor_impl.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/host/subprocess.hpp"
 
 namespace nexus::execute {
 
@@ -132,6 +133,10 @@ void Executor::tick() {
   if (config == nullptr) return;
   impl_->expire_proposals(*config);
   impl_->retry_unsaved();
+  impl_->self
+      .gauge("nexus_commands_left_behind",
+             "Commands that were killed and do not end (uninterruptible sleep).")
+      .set(static_cast<double>(host::commands_left_behind()));
   const auto now = impl_->clock.wall();
   {
     const std::lock_guard guard(impl_->mutex);

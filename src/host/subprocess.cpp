@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <mutex>
 
 #include "host/descriptor.hpp"
 #include "host/supervisor.hpp"
@@ -98,7 +99,30 @@ class SpawnPlan {
   posix_spawnattr_t attributes_{};
 };
 
-// One command that runs. Destroying it ends the command and waits until nothing of it is left.
+// Supervisors of commands that do not end, to be reaped when they have.
+class LeftBehind {
+ public:
+  static LeftBehind& all() {
+    static LeftBehind only;
+    return only;
+  }
+  void add(pid_t supervisor) {
+    const std::lock_guard guard(mutex_);
+    supervisors_.push_back(supervisor);
+  }
+  std::size_t reap() {
+    const std::lock_guard guard(mutex_);
+    std::erase_if(supervisors_, [](pid_t pid) { return waitpid(pid, nullptr, WNOHANG) != 0; });
+    return supervisors_.size();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<pid_t> supervisors_;
+};
+
+// One command that runs. Destroying it ends the command and waits until nothing of it is left,
+// unless it was left behind.
 class Running {
  public:
   static Result<std::unique_ptr<Running>> start(const Command& command) {
@@ -132,12 +156,19 @@ class Running {
     end();
     // A writer that is held up by a full pipe could not end: nobody reads it any more.
     output_.reset();
+    if (left_behind_) {
+      LeftBehind::all().add(supervisor_);
+      return;
+    }
     while (waitpid(supervisor_, nullptr, 0) < 0 && errno == EINTR) {
     }
   }
 
   /// Begins to end the command; the supervisor does the rest.
   void end() noexcept { control_.reset(); }
+
+  /// Its supervisor goes on without us.
+  void leave_behind() noexcept { left_behind_ = true; }
 
   /// Waits until there is something to read; the output is appended to `exit`.
   void wait(Millis limit, std::size_t max_output, Exit& exit) {
@@ -164,6 +195,7 @@ class Running {
     }
   }
 
+  [[nodiscard]] bool left_behind() const noexcept { return left_behind_; }
   [[nodiscard]] bool gone() const noexcept { return gone_; }
   [[nodiscard]] int pid() const noexcept { return pid_; }
   [[nodiscard]] int spawn_error() const noexcept { return spawn_error_; }
@@ -211,6 +243,7 @@ class Running {
   int spawn_error_ = 0;
   std::optional<int> wait_status_;
   bool gone_ = false;
+  bool left_behind_ = false;
   std::string tail_;
 };
 
@@ -227,11 +260,41 @@ Millis next_look(Clock& clock, SteadyTime deadline) {
   return std::min(kAskEvery, std::chrono::ceil<Millis>(std::min<Nanos>(deadline - now, kAskEvery)));
 }
 
-std::unexpected<Error> ended_early(Errc why, const std::string& program, std::string_view tail) {
+std::unexpected<Error> ended_early(Errc why, const std::string& program, std::string_view end,
+                                   std::string_view tail) {
   const std::string_view reason = why == Errc::kTimeout ? "time limit reached" : "cancelled";
-  if (tail.empty()) return fail(why, "run {}: {}, ended; it wrote nothing", program, reason);
-  return fail(why, "run {}: {}, ended; its last output: {}", program, reason,
+  if (tail.empty()) return fail(why, "run {}: {}, {}; it wrote nothing", program, reason, end);
+  return fail(why, "run {}: {}, {}; its last output: {}", program, reason, end,
               base::sanitize_utf8(base::trim(tail)));
+}
+
+// Follows the command until nothing of it is left, or until it is left behind. Returns why it was
+// ended early.
+std::optional<Errc> follow(Running& running, const Command& command, Clock& clock,
+                           SteadyTime deadline, const std::function<bool()>& cancelled,
+                           const std::function<void(int pid)>& started, Exit& exit) {
+  const base::SystemClock real;  // of the supervisor's grace, not of the agent
+  std::optional<SteadyTime> give_up;
+  std::optional<Errc> why;
+  bool told = false;
+  while (!running.gone()) {
+    running.wait(give_up ? kAskEvery : next_look(clock, deadline), command.max_output, exit);
+    if (!told && running.pid() != 0) {
+      told = true;
+      if (started) started(running.pid());
+    }
+    // Once the command itself has exited in time, ending what it left behind does not make it late.
+    if (!why && !running.wait_status()) {
+      why = why_to_end(clock, deadline, cancelled);
+      if (why) running.end();
+    }
+    if (!why && !running.wait_status()) continue;
+    if (!give_up) give_up = real.steady() + command.grace + command.give_up;
+    if (running.gone() || real.steady() < *give_up) continue;
+    running.leave_behind();
+    break;
+  }
+  return why;
 }
 
 void decode(int wait_status, Exit& exit) {
@@ -251,34 +314,34 @@ Result<Exit> run(const Command& command, Clock& clock, SteadyTime deadline,
   if (auto valid = check(command); !valid) return std::unexpected(std::move(valid).error());
   const std::string& program = command.argv[0];
   std::optional<Errc> why = why_to_end(clock, deadline, cancelled);
-  if (why) return ended_early(*why, program, {});
+  if (why) return ended_early(*why, program, "not begun", {});
   auto begun = Running::start(command);
   if (!begun) return propagate(std::move(begun));
   Running& running = **begun;
 
   Exit exit;
-  bool told = false;
-  while (!running.gone()) {
-    running.wait(why ? kAskEvery : next_look(clock, deadline), command.max_output, exit);
-    if (!told && running.pid() != 0) {
-      told = true;
-      if (started) started(running.pid());
-    }
-    // Once the command itself has exited in time, ending what it left behind does not make it late.
-    if (why || running.wait_status()) continue;
-    why = why_to_end(clock, deadline, cancelled);
-    if (why) running.end();
-  }
+  why = follow(running, command, clock, deadline, cancelled, started, exit);
   running.drain(command.max_output, exit);
   if (running.spawn_error() != 0) {
     return std::unexpected(Error::from_errno(running.spawn_error(), "run " + program));
   }
-  if (why) return ended_early(*why, program, running.tail());
+  exit.left_behind = running.left_behind();
+  if (why) {
+    const auto end =
+        exit.left_behind
+            ? fmt::format("killed, but process {} does not end: left behind", running.pid())
+            : std::string("ended");
+    return ended_early(*why, program, end, running.tail());
+  }
   if (!running.wait_status())
     return fail(Errc::kInternal, "run {}: its supervisor was killed", program);
   decode(*running.wait_status(), exit);
   exit.output = base::sanitize_utf8(exit.output);
   return exit;
+}
+
+std::size_t commands_left_behind() {
+  return LeftBehind::all().reap();
 }
 
 }  // namespace nexus::host

@@ -89,7 +89,11 @@ class RunCommand final : public Step {
     const std::string how = exit->signal ? fmt::format("was ended by signal {}", *exit->signal)
                                          : fmt::format("ended with exit status {}", exit->status);
     return StepResult{
-        .result = fmt::format("command \"{}\" {} after {} ms", command->name, how, took.count()),
+        .result = fmt::format("command \"{}\" {} after {} ms{}", command->name, how, took.count(),
+                              exit->left_behind
+                                  ? "; a process that it started was killed and does not end, it "
+                                    "was left behind"
+                                  : ""),
         .output = exit->output_truncated ? exit->output + "\n[truncated]" : std::move(exit->output),
         .failed = exit->status != 0};
   }
