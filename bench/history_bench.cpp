@@ -151,7 +151,7 @@ BENCHMARK(bytes_per_sample)
 
 /// Every sample of every series.
 void scan_all(benchmark::State& state) {
-  const Data& data = data_set(state.range(0) != 0);
+  Data& data = data_set(state.range(0) != 0);
   if (skip_missing(state, data)) return;
   History history(data.registry, {Millis(24 * 3'600'000), 1ULL << 30});
   SampleRing ring(8192);
@@ -172,7 +172,7 @@ BENCHMARK(scan_all)->ArgName("recorded")->Arg(0)->Arg(1)->Unit(benchmark::kMilli
 
 /// What rate(...[5m]) over every series reads.
 void read_five_minutes(benchmark::State& state) {
-  const Data& data = data_set(state.range(0) != 0);
+  Data& data = data_set(state.range(0) != 0);
   if (skip_missing(state, data)) return;
   History history(data.registry, {Millis(24 * 3'600'000), 1ULL << 30});
   SampleRing ring(8192);
@@ -208,7 +208,7 @@ void intern_known(benchmark::State& state) {
 BENCHMARK(intern_known);
 
 void for_each_latest(benchmark::State& state) {
-  const Data& data = data_set(false);
+  Data& data = data_set(false);
   History history(data.registry, {});
   history.append({1, 1, data.scrapes[0].ids, data.scrapes[0].values});
   double sum = 0;
