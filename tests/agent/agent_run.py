@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
@@ -319,6 +320,25 @@ def json_log(where):
         agent.close()
 
 
+def journal_log(where):
+    """Journald reads the level off a prefix, whatever the format, and stamps the time; a file that is no journal gets both."""
+    config = where / "journal.toml"
+    for form in ("text", "json"):
+        for ours in (True, False):
+            with open(where / "stderr", "w+") as stderr:
+                at = os.fstat(stderr.fileno())
+                stream = f"{at.st_dev}:{at.st_ino}" if ours else "1:2"
+                config.write_text(f'[agent]\ndata_dir = "/proc/nothing"\nlog_format = "{form}"\n')
+                done = subprocess.run([BINARY, "run", "--config", str(config)], stderr=stderr, stdin=subprocess.DEVNULL,
+                                      env=os.environ | {"JOURNAL_STREAM": stream, "REDIS_HOST": "elsewhere"})
+                expect(done.returncode != 0, "it ran on a data directory that cannot be")
+                stderr.seek(0)
+                line = next(line for line in stderr if "REDIS_HOST" in line)
+            expect(line.startswith("<4>") == ours, f"{form}: the prefix of a warning: {line}")
+            if form == "json":
+                equal("time" in json.loads(line.removeprefix("<4>")), not ours, "a time of our own")
+
+
 def main():
     with directory() as where:
         agent = Agent(BINARY, where, configuration(where, '[guardrails]\nmax_actions_per_hour_per_target = 1000\n'))
@@ -338,6 +358,7 @@ def main():
                 ("no agent", lambda: command_without_agent(where)),
                 ("check and collect", lambda: check_and_collect(where)),
                 ("JSON log", lambda: json_log(where)),
+                ("journal log", lambda: journal_log(where)),
                 ("crash", lambda: stop_and_crash(where)),
             ])
         finally:
