@@ -21,7 +21,7 @@ import tempfile
 import time as clock
 import urllib.parse
 
-from promql_corpus import INTERVAL, NEAR, Generator, run_ours, same_value
+from promql_corpus import INTERVAL, NEAR, OVERFLOWS, Generator, run_ours, same_value
 
 BASE = 1_600_000_000  # s
 START = 7.3  # s after BASE: the first samples; no sample at whole seconds
@@ -121,17 +121,19 @@ def ours_of(lines, millis):
     return out
 
 
-def same(theirs, ours, near, ordered):
+def same(theirs, ours, text, ordered=False):
+    near = NEAR.search(text) is not None
+    overflows = OVERFLOWS.search(text) is not None
     if isinstance(theirs, str) or isinstance(ours, str):
         return isinstance(theirs, str) and isinstance(ours, str)
-    if ordered and near == 0:
+    if ordered and not near:
         values = [points[0][1] for _, points in theirs]
         if len(set(values)) == len(values) and [k for k, _ in theirs] != [k for k, _ in ours]:
             return any(math.isnan(value) for value in values)
     a, b = dict(theirs), dict(ours)
     return a.keys() == b.keys() and all(
         [t for t, _ in a[k]] == [t for t, _ in b[k]]
-        and all(same_value(x, y, near) for (_, x), (_, y) in zip(a[k], b[k])) for k in a)
+        and all(same_value(x, y, near, overflows) for (_, x), (_, y) in zip(a[k], b[k])) for k in a)
 
 
 def spans(generator):
@@ -154,7 +156,7 @@ def compare(kind, text, theirs, ours, agrees, counts):
 def main():
     binary = sys.argv[1]
     seed = int(sys.argv[2] if len(sys.argv) > 2 else os.environ.get("NEXUS_PROMQL_SEED", "1"))
-    count = int(sys.argv[3] if len(sys.argv) > 3 else os.environ.get("NEXUS_PROMQL_COUNT", "2000"))
+    count = int(sys.argv[3] if len(sys.argv) > 3 else os.environ.get("NEXUS_PROMQL_COUNT", "4000"))
     generator = Generator(seed, BASE)
     series = generator.series()
     cases = [(generator.expression(), generator.time(), spans(generator)) for _ in range(count)]
@@ -177,15 +179,14 @@ def main():
             server.wait()
             ours = run_ours(binary, commands, folder)
             for i, (text, time, (start, end, step)) in enumerate(cases):
-                near = NEAR.search(text) is not None
                 instant = theirs_of(server.ask("query", query=text, time="%.3f" % time))
                 mine = ours_of(ours[3 * i], round(time * 1000))
                 compare("instant", "at %.3f  %s" % (time, text), instant, mine,
-                        same(instant, mine, near, ORDERED.search(text)), counts)
+                        same(instant, mine, text, ORDERED.search(text) is not None), counts)
                 ranged = theirs_of(server.ask("query_range", query=text, start="%.3f" % start, end="%.3f" % end, step=step))
                 mine = ours_of(ours[3 * i + 1], 0)
                 compare("range", "from %.3f to %.3f step %d  %s" % (start, end, step, text), ranged, mine,
-                        same(ranged, mine, near, False), counts)
+                        same(ranged, mine, text), counts)
                 if ODD_NUMBER.search(text) is None:
                     formatted = server.ask("format_query", query=text)
                     mine = ours[3 * i + 2] if isinstance(ours[3 * i + 2], str) else "\n".join(ours[3 * i + 2])
