@@ -6,9 +6,8 @@
 // other experiments of Prometheus) is a parse error that says so, never a wrong number.
 // Queries are bounded: 64 KiB of text, 200 levels of nesting, Limits::max_samples samples touched
 // or made (labels count for what they weigh), and Limits::cancelled is asked every 65,536 of them.
-// Errors of an evaluation: kInvalidArgument (times, steps, values that a function cannot take),
-// kConflict (duplicate series, many-to-many matches), kExhausted (max_samples),
-// kCancelled.
+// Errors of an evaluation: kInvalidArgument (times, steps), kConflict (duplicate series,
+// many-to-many matches, values that a function cannot take), kExhausted (max_samples), kCancelled.
 //
 // Thread safety: Query is immutable and may be evaluated by several threads at once.
 #pragma once

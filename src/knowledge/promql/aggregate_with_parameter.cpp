@@ -114,10 +114,9 @@ Result<std::vector<std::size_t>> counts_of(const Block& parameter, std::size_t r
   std::vector<std::size_t> counts;
   counts.reserve(parameter.cells.size());
   for (const double k : parameter.cells) {
-    if (std::isnan(k)) return fail(Errc::kInvalidArgument, "Parameter value is NaN");
+    if (std::isnan(k)) return fail(Errc::kConflict, "Parameter value is NaN");
     if (!(std::fabs(k) < 0x1p63)) {
-      return fail(Errc::kInvalidArgument, "Scalar value {} {}flows int64", k,
-                  k > 0 ? "over" : "under");
+      return fail(Errc::kConflict, "Scalar value {} {}flows int64", k, k > 0 ? "over" : "under");
     }
     counts.push_back(k < 1 ? 0 : static_cast<std::size_t>(std::fmin(k, static_cast<double>(rows))));
   }

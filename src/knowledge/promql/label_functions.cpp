@@ -18,7 +18,7 @@ const std::string& text_of(const Call& call, std::size_t argument) {
 
 Status check_label_name(const std::string& name, std::string_view role, std::string_view function) {
   if (!name.empty()) return {};
-  return fail(Errc::kInvalidArgument, "invalid {} label name in {}(): \"\"", role, function);
+  return fail(Errc::kConflict, "invalid {} label name in {}(): \"\"", role, function);
 }
 
 /// The row under its labels with `value` as label `name`; an empty value removes the label.
@@ -128,8 +128,8 @@ Result<Block> label_replace(Evaluator& evaluator, const Call& call) {
   options.set_log_errors(false);
   const re2::RE2 regex("^(?s:" + pattern + ")$", options);
   if (!regex.ok()) {
-    return fail(Errc::kInvalidArgument, "invalid regular expression in label_replace(): {}: {}",
-                pattern, regex.error());
+    return fail(Errc::kConflict, "invalid regular expression in label_replace(): {}: {}", pattern,
+                regex.error());
   }
   if (Status name = check_label_name(destination, "destination", "label_replace"); !name) {
     return std::unexpected(std::move(name).error());

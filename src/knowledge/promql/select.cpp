@@ -46,13 +46,23 @@ std::vector<SeriesId> Evaluator::series_of(const VectorSelector& selector, const
   return data_.select(selector.matchers, ends.start - range, ends.last());
 }
 
+void Evaluator::read_newest(SeriesId id, const Steps& ends) {
+  column_.clear();
+  const std::int64_t begin = ends.start - limits_.lookback_ms;
+  if (ends.last() > ends.start) {
+    data_.read(id, begin, ends.last(), column_);
+  } else if (const auto sample = data_.last(id, begin, ends.start)) {
+    column_.times.push_back(sample->time);
+    column_.values.push_back(sample->value);
+  }
+}
+
 Result<Block> Evaluator::select(const VectorSelector& selector, Read what) {
   Block block(steps_.count);
   block.names_matter = !names_one_metric(selector);
   const Steps ends = moved(selector.time);
   for (const SeriesId id : series_of(selector, ends, limits_.lookback_ms)) {
-    column_.clear();
-    data_.read(id, ends.start - limits_.lookback_ms, ends.last(), column_);
+    read_newest(id, ends);
     if (Status status = charge(column_.size() + steps_.count); !status) {
       return std::unexpected(std::move(status).error());
     }

@@ -205,7 +205,11 @@ class Match {
     if (has_row_[matches_.lhs[m]]) may_have_equal_rows_ = true;
     has_row_[matches_.lhs[m]] = true;
     const bool unique = !one_to_one() || matched.note(matches_.lhs[m], cells);
+    const std::size_t rows = output_.rows.size();
     output_.drop_last_if_empty();
+    if (output_.rows.size() == rows) {
+      if (Status status = evaluator_.charge(cells.size()); !status) return status;
+    }
     if (unique) return {};
     return fail(Errc::kConflict,
                 "multiple matches for labels {}: many-to-one matching must be explicit "

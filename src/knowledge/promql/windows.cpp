@@ -128,7 +128,7 @@ Status Evaluator::run_windows(RangeRun& run, std::span<double> out) {
              out.subspan(first, count));
     first = last;
     if (Status status = work(touched); !status) return status;
-    if (!run.problem.empty()) return fail(Errc::kInvalidArgument, "{}", run.problem);
+    if (!run.problem.empty()) return fail(Errc::kConflict, "{}", run.problem);
   }
   return {};
 }
