@@ -28,18 +28,60 @@ double monic_polynomial(double x, const std::array<double, kCount>& c) {
   return sum;
 }
 
+// ln 2 in two parts, so that the product of the first and an exponent is exact.
+constexpr double kLn2High = 6.93147180369123816490e-01;
+constexpr double kLn2Low = 1.90821492927058770002e-10;
+
+/// ln(1 + x) for x >= 0.
+double log1p(double x) {
+  constexpr double kSqrt2Less1 = 4.142135623730950488017e-01;
+  if (x < 0x1p-29) return x < 0x1p-54 ? x : x - x * x * 0.5;
+  int exponent = 0;
+  double f = x;
+  double lost = 0;  // by adding one, relative to the sum
+  bool tiny = false;
+  if (x >= kSqrt2Less1) {
+    const double sum = x < 0x1p53 ? 1 + x : x;
+    exponent = std::ilogb(sum);
+    if (x < 0x1p53) lost = (exponent > 0 ? 1 - (sum - x) : x - (sum - 1)) / sum;
+    double mantissa = std::ldexp(sum, -exponent);
+    if (mantissa >= std::numbers::sqrt2) {
+      mantissa /= 2;
+      ++exponent;
+    }
+    f = mantissa - 1;
+    tiny = f == 0 || (f < 0 && f > -0x1p-51);
+  }
+  const double k = exponent;
+  const double half_square = 0.5 * f * f;
+  if (tiny) {
+    if (f == 0) return k * kLn2High + (lost + k * kLn2Low);
+    const double r = half_square * (1 - 0.66666666666666666 * f);
+    return k * kLn2High - ((r - (k * kLn2Low + lost)) - f);
+  }
+  const double s = f / (2 + f);
+  const double square = s * s;
+  const double r =
+      square * polynomial(square, std::array{1.479819860511658591e-01, 1.531383769920937332e-01,
+                                             1.818357216161805012e-01, 2.222219843214978396e-01,
+                                             2.857142874366239149e-01, 3.999999999940941908e-01,
+                                             6.666666666666735130e-01});
+  if (exponent == 0) return f - (half_square - s * (half_square + r));
+  return k * kLn2High - ((half_square - (s * (half_square + r) + (k * kLn2Low + lost))) - f);
+}
+
 }  // namespace
 
 double exp(double x) {
   constexpr double kOverflow = 7.09782712893384e+02;
   constexpr double kUnderflow = -7.45e+02;
   if (!std::isfinite(x) || x > kOverflow || x < kUnderflow) return std::exp(x);
-  // ln 2 in two parts, so that the first product is exact.
-  constexpr double kLn2High = 0.69314718055966295651160180568695068359375;
-  constexpr double kLn2Low = 0.28235290563031577122588448175013436025525412068e-12;
+  // ln 2 in two parts, of other lengths than above.
+  constexpr double kHigh = 0.69314718055966295651160180568695068359375;
+  constexpr double kLow = 0.28235290563031577122588448175013436025525412068e-12;
   const double exponent = std::nearbyint(std::numbers::log2e * x);
-  double r = std::fma(-exponent, kLn2High, x);
-  r = std::fma(-exponent, kLn2Low, r);
+  double r = std::fma(-exponent, kHigh, x);
+  r = std::fma(-exponent, kLow, r);
   r *= 0.0625;
   // Taylor's series of (e^r - 1) / r; then squared four times without losing the small part.
   constexpr std::array<double, 8> kTaylor = {2.4801587301587301587e-5,
@@ -76,8 +118,6 @@ double log(double x) {
   const double even =
       s4 * polynomial(s4, std::array{1.531383769920937332e-01, 2.222219843214978396e-01,
                                      3.999999999940941908e-01});
-  constexpr double kLn2High = 6.93147180369123816490e-01;
-  constexpr double kLn2Low = 1.90821492927058770002e-10;
   const double half_square = 0.5 * f * f;
   return k * kLn2High - ((half_square - (s * (half_square + (odd + even)) + k * kLn2Low)) - f);
 }
@@ -192,7 +232,7 @@ double asinh(double x) {
   } else if (a > 2) {
     result = log(2 * a + 1 / (std::sqrt(a * a + 1) + a));
   } else if (a >= 1 / kLarge) {
-    result = std::log1p(a + a * a / (1 + std::sqrt(1 + a * a)));
+    result = log1p(a + a * a / (1 + std::sqrt(1 + a * a)));
   }
   return std::copysign(result, x);
 }
@@ -202,7 +242,7 @@ double acosh(double x) {
   if (x >= 0x1p28) return log(x) + kLn2;
   if (x > 2) return log(2 * x - 1 / (x + std::sqrt(x * x - 1)));
   const double t = x - 1;
-  return std::log1p(t + std::sqrt(2 * t + t * t));
+  return log1p(t + std::sqrt(2 * t + t * t));
 }
 
 double atanh(double x) {
@@ -210,10 +250,10 @@ double atanh(double x) {
   if (!(a < 1)) return std::atanh(x);
   double result = a;
   if (a >= 0.5) {
-    result = 0.5 * std::log1p((a + a) / (1 - a));
+    result = 0.5 * log1p((a + a) / (1 - a));
   } else if (a >= 0x1p-28) {
     const double twice = a + a;
-    result = 0.5 * std::log1p(twice + twice * a / (1 - a));
+    result = 0.5 * log1p(twice + twice * a / (1 - a));
   }
   return std::copysign(result, x);
 }
