@@ -4,7 +4,8 @@ What keeps the answers comparable although Prometheus 2 and 3 differ by intent:
 - no sample and no point of a subquery lies on the edge of a range or of the look-back (2.x ranges are closed on the
   left): samples come every 15.001 s, steps are whole seconds, ranges end in .3 s, evaluation in .777 s, @ in .555 s;
 - an @ stands only on ranges of functions whose other arguments are constant (at the third step and later of a
-  subquery or range 2.42 takes another window then, and contradicts its own instant queries);
+  subquery or range 2.42 takes another window then, and contradicts its own instant queries), and no subquery under
+  @ has another @ within (2.42 loses such points when the whole stands in one more subquery);
 - counters stay far from zero (the zero-point rule of rate changed);
 - parameters of aggregations are constant (2.42 takes that of the first step for all);
 - atan2 stands only between numbers (2.x forgot to drop the name);
@@ -55,7 +56,7 @@ class Generator:
     def gauge(self):
         out = []
         for _ in range(SAMPLES):
-            out.append(self.hole(repr(self.random.randrange(-800, 800) / self.pick(1, 8, 10)), out))
+            out.append(self.hole(repr(self.random.randrange(-80000, 80000) / self.pick(64, 100, 128)), out))
         return out
 
     def small(self):
@@ -65,7 +66,7 @@ class Generator:
         return out
 
     def rough(self):
-        return [self.pick("NaN", "Inf", "-Inf", "0", "-0", "1", "2.5") for _ in range(SAMPLES)]
+        return [self.pick("NaN", "Inf", "-Inf", "0", "-3", "1", "2.5") for _ in range(SAMPLES)]
 
     def hole(self, value, before):
         """Not at the start: promtool's series shall appear in the order of their labels, which sums depend on."""
@@ -138,6 +139,7 @@ class Generator:
         step = self.pick("", "10s", "15s", "20s", "1m", "7s", "45s", "2m")
         inner = self.pick(self.selector(*names) + self.moved(), "(%s)" % self.vector(depth - 1),
                           self.range_call(depth - 1))
+        may_be_fixed = may_be_fixed and " @ " not in inner
         return "%s[%s:%s]%s" % (inner, self.range(4, 40), step, self.moved(may_be_fixed))
 
     def range_call(self, depth):
