@@ -162,9 +162,11 @@ void Agent::Impl::watch_services() {
   }
   fresh.reset();
   if (units.empty()) return;
-  fresh = std::make_unique<drivers::UnitWatcher>(
-      clock, units,
-      [this](const drivers::UnitEvent& event) { services->on_event(to_event(event)); });
+  fresh =
+      std::make_unique<drivers::UnitWatcher>(clock, units, [this](const drivers::UnitEvent& event) {
+        executor->learn_names(event.status.name, event.status.names);
+        services->on_event(to_event(event));
+      });
   const std::lock_guard guard(watcher_mutex);
   watcher = std::move(fresh);
 }
