@@ -112,7 +112,7 @@ bool skip_missing(benchmark::State& state, const Data& data) {
 
 /// From push() to the history, sealing and retention included.
 void ring_to_history(benchmark::State& state) {
-  const Data& data = data_set(state.range(0) != 0);
+  Data& data = data_set(state.range(0) != 0);
   if (skip_missing(state, data)) return;
   History history(data.registry, {Millis(kSpan), 1ULL << 30});
   SampleRing ring(8192);
@@ -127,7 +127,7 @@ void ring_to_history(benchmark::State& state) {
 BENCHMARK(ring_to_history)->ArgName("recorded")->Arg(0)->Arg(1)->Unit(benchmark::kMillisecond);
 
 void bytes_per_sample(benchmark::State& state) {
-  const Data& data = data_set(state.range(0) != 0);
+  Data& data = data_set(state.range(0) != 0);
   if (skip_missing(state, data)) return;
   HistoryStats stats;
   for (auto _ : state) {
