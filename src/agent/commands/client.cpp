@@ -296,18 +296,19 @@ void add_client(CLI::App& app, CommandContext& context) {
     context.code = object(shared->flags, "POST", "/-/reload", {{"result", "result"}});
   });
 
-  auto expression = std::make_shared<std::string>();
+  auto asked = std::make_shared<QueryFlags>();
   auto* query = app.add_subcommand("query", "Evaluate a PromQL expression in the running agent");
-  auto time = std::make_shared<std::string>();
-  auto range = std::make_shared<std::array<std::string, 3>>();
-  query->add_option("expr", *expression, "The expression")->required();
-  query->add_option("--time", *time, "RFC 3339 or Unix seconds; now when absent");
-  query->add_option("--start", (*range)[0], "Start of a range query");
-  query->add_option("--end", (*range)[1], "End of a range query");
-  query->add_option("--step", (*range)[2], "Step of a range query, e.g. 15s");
-  query->callback([&context, shared, expression, time, range] {
-    context.code = query_agent(shared->flags, *expression, *time, *range);
-  });
+  query->add_option("expr", asked->expression, "The expression")->required();
+  query->add_option("--time", asked->time, "RFC 3339 or Unix seconds; now when absent");
+  query->add_option("--start", asked->start, "Start of a range query");
+  query->add_option("--end", asked->end, "End of a range query");
+  query->add_option("--step", asked->step, "Step of a range query, e.g. 15s");
+  query
+      ->add_option("--format", asked->format,
+                   "table, json, csv, or graph: drawn in the terminal, of the last hour unless "
+                   "--start and --end say otherwise")
+      ->check(CLI::IsMember({"table", "json", "csv", "graph"}));
+  query->callback([&context, shared, asked] { context.code = query_agent(shared->flags, *asked); });
 }
 
 }  // namespace nexus::agent

@@ -9,12 +9,6 @@
 namespace nexus::analyze {
 namespace {
 
-std::string expand(const Template& text, const TemplateData& data) {
-  auto out = text.expand(data);
-  if (out) return std::move(*out);
-  return fmt::format("<error expanding template: {}>", out.error().message());
-}
-
 Observation observe(const RuleSet::CompiledAlert& compiled, TemplateData& data,
                     const knowledge::promql::VectorElement& element) {
   const config::AlertConfig& alert = compiled.definition;
@@ -25,9 +19,9 @@ Observation observe(const RuleSet::CompiledAlert& compiled, TemplateData& data,
   seen.labels = to_map(element.labels);
   data.labels = seen.labels;
   data.value = element.value;
-  for (const auto& [name, text] : *compiled.labels) seen.labels[name] = expand(text, data);
+  for (const auto& [name, text] : *compiled.labels) seen.labels[name] = text.expand_or_say(data);
   for (const auto& [name, text] : *compiled.annotations)
-    seen.annotations[name] = expand(text, data);
+    seen.annotations[name] = text.expand_or_say(data);
   seen.subject = subject_of(seen.labels);
   seen.pending = alert.pending;
   seen.keep_firing_for = alert.keep_firing_for;

@@ -23,12 +23,6 @@ double unix_seconds(WallTime time) {
   return static_cast<double>(base::to_unix_millis(time) / 1000);
 }
 
-std::string expand(const Template& text, const TemplateData& data) {
-  auto out = text.expand(data);
-  if (out) return std::move(*out);
-  return fmt::format("<error expanding template: {}>", out.error().message());
-}
-
 /// Labels with others set over them; an empty value takes a label away.
 Labels over(const Labels& labels, const config::StringMap& others) {
   std::vector<knowledge::Label> all;
@@ -147,12 +141,12 @@ Result<std::map<Labels, RuleAlert>> Group::expand(std::size_t index, const Vecto
     auto labels = definition_->labels;
     labels.insert_or_assign(std::string(knowledge::kMetricName), "");
     for (const auto& [name, text] : *rule.label_templates)
-      labels.insert_or_assign(name, analyze::expand(text, data));
+      labels.insert_or_assign(name, text.expand_or_say(data));
     labels.insert_or_assign(std::string(kAlertName), rule.name);
     RuleAlert alert;
     alert.labels = over(element.labels, labels);
     for (const auto& [name, text] : *rule.annotation_templates)
-      alert.annotations.insert_or_assign(name, analyze::expand(text, data));
+      alert.annotations.insert_or_assign(name, text.expand_or_say(data));
     alert.value = element.value;
     alert.active_at = time;
     auto key = alert.labels;

@@ -47,6 +47,7 @@ class Overlay final : public knowledge::Queryable {
     const auto found = fresh_.find(id);
     return found == fresh_.end() ? below_.labels(id) : *found->second.labels;
   }
+  [[nodiscard]] std::shared_ptr<const void> pin() const override { return below_.pin(); }
   void read(knowledge::SeriesId id, std::int64_t start, std::int64_t end,
             knowledge::Column& out) const override {
     below_.read(id, start, end, out);

@@ -43,8 +43,15 @@ class RuleReader {
     const auto root = yaml::load(text);
     if (!root) return refuse(0, root.error().message());
     read_groups(*root);
-    if (!reader_.ok()) return refuse(reader_.line(), reader_.message());
-    return std::move(out_);
+    if (reader_.ok()) return std::move(out_);
+    RuleFile bad = refuse(reader_.line(), reader_.message());
+    // Prometheus reads a file twice, once for the places, and complains twice about this.
+    if (root->IsMap() && (*root)["groups"].IsScalar()) {
+      Reader again;
+      again.list((*root)["groups"], "yaml.Node", [](const YAML::Node&) {});
+      if (!again.ok()) bad.problems.push_back({again.line(), 0, again.message(), {}});
+    }
+    return bad;
   }
 
  private:

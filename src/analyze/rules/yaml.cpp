@@ -1,9 +1,9 @@
 #include "analyze/rules/yaml.hpp"
 
 #include <fmt/format.h>
-#include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "nexus/base/text.hpp"
@@ -28,7 +28,8 @@ std::string_view tag_of(const YAML::Node& node) {
   const auto& text = node.Scalar();
   if (node.Tag() == kNonSpecific) return "!!str";
   if (base::parse_int(text)) return "!!int";
-  if (base::parse_double(text)) return "!!float";
+  const bool number = text.find_first_of("iInN") == std::string::npos;  // -Inf is a text
+  if (number && base::parse_double(text)) return "!!float";
   if (text == "true" || text == "false") return "!!bool";
   return "!!str";
 }
@@ -139,7 +140,8 @@ void Reader::number(const YAML::Node& node, double& out) {
                                    : std::numeric_limits<double>::infinity();
   } else if (written == ".nan" || written == ".NaN" || written == ".NAN") {
     out = std::numeric_limits<double>::quiet_NaN();
-  } else if (const auto value = base::parse_double(written)) {
+  } else if (const auto value = base::parse_double(written);
+             value && written.find_first_of("iInN") == std::string_view::npos) {
     out = *value;
   } else {
     wrong_type(node, "float64");

@@ -6,7 +6,7 @@
 // Thread safety: none; one document, one thread.
 #pragma once
 
-#include <yaml-cpp/node/node.h>
+#include <yaml-cpp/yaml.h>
 
 #include <cstdint>
 #include <functional>

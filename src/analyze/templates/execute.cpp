@@ -25,7 +25,8 @@ class Execution {
   Result<std::string> run() {
     const auto flow = walk(program_.nodes, {Root{&data_}});
     if (!flow)
-      return fail(flow.error().code(), "template: {}:{}", program_.name, place(flow.error()));
+      return fail(flow.error().code(), "error executing template {0}: template: {0}:{1}",
+                  program_.name, place(flow.error()));
     return std::move(out_);
   }
 
@@ -268,6 +269,12 @@ Result<Template> Template::parse(std::string_view text, std::string name) {
 
 Result<std::string> Template::expand(const TemplateData& data) const {
   return templates::execute(*program_, data);
+}
+
+std::string Template::expand_or_say(const TemplateData& data) const {
+  auto out = expand(data);
+  if (out) return std::move(*out);
+  return fmt::format("<error expanding template: {}>", out.error().message());
 }
 
 }  // namespace nexus::analyze

@@ -7,7 +7,7 @@
 #include <array>
 #include <optional>
 
-#include "nexus/base/go_number.hpp"
+#include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::analyze::templates {
@@ -41,7 +41,7 @@ Value text(std::string value) {
   return {std::move(value)};
 }
 
-// Texts.
+// Texts. Upper and lower case are those of ASCII letters.
 
 Result<Value> to_upper(const Data&, Span a) {
   auto value = text_of(a[0]);

@@ -7,7 +7,7 @@
 #include <span>
 
 #include "analyze/templates/functions.hpp"
-#include "nexus/base/go_number.hpp"
+#include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::analyze::templates {

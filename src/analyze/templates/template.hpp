@@ -47,6 +47,8 @@ class Template {
   /// `name` is used in messages. kInvalidArgument when it cannot be right.
   [[nodiscard]] static Result<Template> parse(std::string_view text, std::string name);
   [[nodiscard]] Result<std::string> expand(const TemplateData& data) const;
+  /// As Prometheus shows a failure: "<error expanding template: ...>".
+  [[nodiscard]] std::string expand_or_say(const TemplateData& data) const;
 
  private:
   explicit Template(std::shared_ptr<const templates::Program> program)

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "analyze/templates/functions.hpp"
-#include "nexus/base/go_number.hpp"
+#include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::analyze::templates {
@@ -177,23 +177,6 @@ std::optional<std::string> format_integer(const Verb& verb, std::int64_t value) 
   }
 }
 
-std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (c == '\t') {
-      out += "\\t";
-    } else {
-      out += c;
-    }
-  }
-  return out + '"';
-}
-
 std::optional<std::string> format_text(const Verb& verb, std::string_view text) {
   if (verb.precision) text = text.substr(0, static_cast<std::size_t>(*verb.precision));
   switch (verb.letter) {
@@ -201,7 +184,7 @@ std::optional<std::string> format_text(const Verb& verb, std::string_view text) 
     case 'v':
       return std::string(text);
     case 'q':
-      return quoted(text);
+      return base::go_quoted(text);
     case 'x': {
       std::string out;
       for (const char c : text) out += fmt::format("{:02x}", static_cast<unsigned char>(c));

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <iterator>
 
-#include "nexus/base/go_number.hpp"
+#include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::serve::prometheus {

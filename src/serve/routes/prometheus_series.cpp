@@ -62,6 +62,7 @@ std::vector<SeriesId> find(const knowledge::History& history, const prometheus::
 }
 
 struct Search {
+  std::shared_ptr<const void> pin;  // keeps the labels
   std::vector<SeriesId> found;
   std::size_t limit = 0;  // 0: none
 };
@@ -77,7 +78,8 @@ Result<Search> search(const Rooms& rooms, const Request& request, Match match) {
   if (!span) return std::unexpected(span.error());
   auto wanted = selectors(request);
   if (!wanted) return std::unexpected(wanted.error());
-  return Search{find(rooms.history, *span, std::move(*wanted)), *limit};
+  auto pin = rooms.registry.pin();
+  return Search{std::move(pin), find(rooms.history, *span, std::move(*wanted)), *limit};
 }
 
 Response series(const Rooms& rooms, const Request& request) {

@@ -8,7 +8,7 @@
 #include <map>
 #include <thread>
 
-#include "nexus/base/go_number.hpp"
+#include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/prometheus_answer.hpp"
@@ -243,6 +243,7 @@ Response tsdb(const Rooms& rooms, const Request&) {
   std::map<std::string_view, std::uint64_t> by_metric;
   std::map<std::string_view, std::map<std::string_view, std::uint64_t>> by_label;
   const auto stats = rooms.history.stats();
+  const auto pin = rooms.registry.pin();
   for (const auto id : rooms.history.select({}, stats.oldest - 1, stats.newest)) {
     const auto& series = rooms.history.labels(id);
     ++by_metric[series.metric()];

@@ -1,4 +1,4 @@
-#include "nexus/base/go_number.hpp"
+#include "nexus/base/go_text.hpp"
 
 #include <fmt/format.h>
 
@@ -49,7 +49,7 @@ void append_go_json(std::string& out, double value) {
 std::string go_value(double value) {
   std::string out;
   append(out, value,
-         is_between(value, 1e-4, 1e21) ? std::chars_format::fixed : std::chars_format::scientific);
+         is_between(value, 1e-4, 1e6) ? std::chars_format::fixed : std::chars_format::scientific);
   return out;
 }
 
@@ -66,6 +66,28 @@ std::string go_general(double value, int digits) {
   std::string out;
   if (!append_special(out, value)) out = fmt::format("{:.{}g}", value, digits);
   return out;
+}
+
+std::string go_quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (byte < 0x20 || byte == 0x7F) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
 }
 
 }  // namespace nexus::base
