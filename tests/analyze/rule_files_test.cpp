@@ -142,7 +142,7 @@ TEST_CASE("rule files: a reload keeps alerts, ends what is gone, and a bad file 
     next.replace(next.find(from), from.size(), to);
   };
   swap("  - record: x:more\n    expr: x:double + 1\n", "");
-  swap("x:more > 10", "x:double > 10");
+  swap("x:more > 10", "x:double + 1 > 10");
   REQUIRE(world.load(next).empty());
   world.seconds(2, 9);
   CHECK_FALSE(world.now("x:more"));

@@ -175,9 +175,8 @@ Result<Range> graph_range(const QueryFlags& query) {
     out.start = *start;
   }
   const auto dots = static_cast<double>(terminal_size().width) * 2;
-  out.step = query.step.empty()
-                 ? fmt::format("{:.3f}", std::max(1.0, std::round((out.end - out.start) / dots)))
-                 : query.step;
+  out.step = query.step.empty() ? fmt::format("{:.3f}", std::max(1.0, (out.end - out.start) / dots))
+                                : query.step;
   return out;
 }
 

@@ -17,9 +17,13 @@ Millis interval_of(const RuleGroup& group) {
   return group.interval.value_or(kDefaultInterval);
 }
 
+/// Counts rules of one name only, so that a reload which adds or takes away others changes nothing.
 std::string source_of(const RuleGroup& group, std::size_t rule) {
-  return fmt::format("{}{};{};{}#{}", kRuleSource, group.file, group.name, group.rules[rule].name,
-                     rule);
+  const auto& name = group.rules[rule].name;
+  const auto before = std::ranges::count(group.rules.begin(),
+                                         group.rules.begin() + static_cast<std::ptrdiff_t>(rule),
+                                         name, &Rule::name);
+  return fmt::format("{}{};{};{}#{}", kRuleSource, group.file, group.name, name, before);
 }
 
 /// The words that rule files use for how bad it is.

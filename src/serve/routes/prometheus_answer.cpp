@@ -109,6 +109,10 @@ void append_sample(std::string& out, std::int64_t millis, double value) {
   out += "\"]";
 }
 
+void append_scalar_time(std::string& out, std::int64_t millis) {
+  base::append_go_fixed(out, static_cast<double>(millis) / 1000);
+}
+
 void append_metric(std::string& out, const knowledge::Labels& labels) {
   out += '{';
   bool first = true;
@@ -136,8 +140,10 @@ Result<std::int64_t> time_param(const Request& request, std::string_view name,
   if (text.empty() && fallback) return *fallback;
   const auto time = base::parse_time(text);
   if (!time) {
+    // Prometheus has these words before it for times that may be left out.
+    const auto optional = fallback ? fmt::format("Invalid time value for '{}': ", name) : "";
     return fail(Errc::kInvalidArgument,
-                "invalid parameter \"{}\": cannot parse {} to a valid timestamp", name,
+                "invalid parameter \"{}\": {}cannot parse {} to a valid timestamp", name, optional,
                 quoted(text));
   }
   return base::to_unix_millis(*time);

@@ -27,6 +27,8 @@ enum class Failure { kBadData, kExecution, kCanceled, kTimeout, kInternal, kNotF
 
 void append_string(std::string& out, std::string_view text);  // quoted and escaped
 void append_time(std::string& out, std::int64_t millis);      // seconds: 1435781430.781
+/// The same of scalars and texts, which Prometheus writes without trailing zeros.
+void append_scalar_time(std::string& out, std::int64_t millis);
 void append_sample(std::string& out, std::int64_t millis, double value);
 void append_metric(std::string& out, const knowledge::Labels& labels);  // __name__ included
 void append_names(std::string& out, const std::vector<std::string>& names);

@@ -1,5 +1,6 @@
 // Prometheus's HTTP API (prometheus.io/docs/prometheus/latest/querying/api), so that Grafana,
 // promtool and habits work: the queries.
+#include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/promql.hpp"
 #include "serve/routes/groups.hpp"
@@ -104,10 +105,14 @@ Response answer(promql::Value value, std::int64_t time, std::size_t limit) {
     warnings = cut(*matrix, limit);
     append_matrix(data, *matrix);
   } else if (const auto* scalar = std::get_if<promql::Scalar>(&value)) {
-    prometheus::append_sample(data, scalar->time, scalar->value);
+    data += '[';
+    prometheus::append_scalar_time(data, scalar->time);
+    data += ",\"";
+    base::append_go_fixed(data, scalar->value);
+    data += "\"]";
   } else {
     data += '[';
-    prometheus::append_time(data, time);
+    prometheus::append_scalar_time(data, time);
     data += ',';
     prometheus::append_string(data, std::get<std::string>(value));
     data += ']';
@@ -174,6 +179,14 @@ Response range(const Rooms& rooms, const Request& request) {
   if (!limits) return bad_data(limits.error());
   const auto query = query_param(request);
   if (!query) return bad_data(query.error());
+  if (const auto type = query->type();
+      type == promql::ValueType::kMatrix || type == promql::ValueType::kString) {
+    return prometheus::failure(
+        Failure::kBadData,
+        fmt::format("invalid parameter \"query\": invalid expression type \"{}\" for range query, "
+                    "must be Scalar or instant Vector",
+                    type == promql::ValueType::kMatrix ? "range vector" : "string"));
+  }
   auto matrix = query->range(rooms.history, span->start, span->end, span->step, *limits);
   if (!matrix) return evaluation_error(request, matrix.error());
   return answer(std::move(*matrix), span->end, *limit);

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "nexus/base/text.hpp"
 #include "nexus/knowledge/promql.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/prometheus_answer.hpp"
@@ -28,12 +29,13 @@ Result<std::vector<Selector>> selectors(const Request& request) {
   std::vector<Selector> out;
   for (const auto text : prometheus::all_params(request, "match[]")) {
     auto matchers = knowledge::promql::parse_selector(text);
-    if (!matchers) return propagate(std::move(matchers), "invalid parameter \"match[]\"");
-    if (std::ranges::all_of(*matchers, [](const Matcher& m) { return m.matches(""); })) {
+    // The parser refuses a selector of everything; Prometheus has other words for it here.
+    if (!matchers && matchers.error().message().contains("match the empty string")) {
       return fail(Errc::kInvalidArgument,
                   "invalid parameter \"match[]\": match[] must contain at least one non-empty "
                   "matcher");
     }
+    if (!matchers) return propagate(std::move(matchers), "invalid parameter \"match[]\"");
     out.push_back(std::move(*matchers));
   }
   return out;
@@ -144,10 +146,14 @@ std::string_view type_of(const knowledge::Family& family) {
 }
 
 Response metadata(const Rooms& rooms, const Request& request) {
-  const auto limit = prometheus::limit_param(request, "limit");
+  // Other than elsewhere 0 is none here, and what is negative no limit.
+  const auto number = [&](std::string_view name) {
+    const auto text = request.param(name).value_or("");
+    return text.empty() ? std::optional<std::int64_t>(-1) : base::parse_int(text);
+  };
+  const auto limit = number("limit");
   if (!limit) return bad_data("limit must be a number");
-  const auto per_metric = prometheus::limit_param(request, "limit_per_metric");
-  if (!per_metric) return bad_data("limit_per_metric must be a number");
+  if (!number("limit_per_metric")) return bad_data("limit_per_metric must be a number");
   const auto metric = request.param("metric").value_or("");
   std::map<std::string_view, const knowledge::Family*> sorted;
   for (std::size_t i = 0; i < rooms.registry.families(); ++i) {
@@ -155,9 +161,9 @@ Response metadata(const Rooms& rooms, const Request& request) {
     if (metric.empty() || family.name == metric) sorted.emplace(family.name, &family);
   }
   std::string data = "{";
-  std::size_t count = 0;
+  std::int64_t count = 0;
   for (const auto& [name, family] : sorted) {
-    if (*limit > 0 && count == *limit) break;
+    if (count == *limit) break;
     if (count++ > 0) data += ',';
     prometheus::append_string(data, name);
     data += fmt::format(":[{{\"type\":\"{}\",\"help\":", type_of(*family));
