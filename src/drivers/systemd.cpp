@@ -80,7 +80,7 @@ struct Systemd::Impl {
     return bus;
   }
 
-  Result<Bus> connect() const {
+  [[nodiscard]] Result<Bus> connect() const {
     auto bus = open_bus(address);
     if (!bus) return bus;
     if (auto ready = await_ready(bus->get()); !ready) return propagate(std::move(ready));

@@ -85,10 +85,12 @@ Status Executor::submit(Action action) {
     return known && *known;
   };
   Status written;
-  if (taken()) {
-    written = fail(Errc::kAlreadyExists, "idempotency key \"{}\" was used before",
-                   action.idempotency_key);
-  } else if (written = impl_->journal.write(action); !written && taken()) {
+  bool used = taken();
+  if (!used) {
+    written = impl_->journal.write(action);
+    used = !written && taken();
+  }
+  if (used) {
     written = fail(Errc::kAlreadyExists, "idempotency key \"{}\" was used before",
                    action.idempotency_key);
   }

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
@@ -319,6 +320,28 @@ def json_log(where):
         agent.close()
 
 
+def journal_log(where):
+    """Journald reads the level off a prefix, whatever the format, and stamps the time; a file that is no journal gets a time."""
+    config = where / "journal.toml"
+    for form in ("text", "json"):
+        config.write_text(f'[agent]\ndata_dir = "{where}/journal-data"\nlog_format = "{form}"\n[http]\n'
+                          f'listen = ["unix:{where}/journal.sock"]\n')
+        for ours in (True, False):
+            with open(where / "stderr", "w+") as stderr:
+                at = os.fstat(stderr.fileno())
+                stream = f"{at.st_dev}:{at.st_ino}" if ours else "1:2"
+                agent = subprocess.Popen([BINARY, "run", "--config", str(config)], stderr=stderr, stdin=subprocess.DEVNULL,
+                                         env=os.environ | {"JOURNAL_STREAM": stream, "REDIS_HOST": "elsewhere"})
+                said = wait_for("the warning", lambda: [line for line in (where / "stderr").read_text().splitlines()
+                                                        if "REDIS_HOST" in line])
+                agent.send_signal(signal.SIGTERM)
+                equal(agent.wait(), 0, "exit status")
+            line = said[0]
+            equal(line.startswith("<4>"), ours, f"{form}: the prefix of a warning: {line}")
+            if form == "json":
+                equal("time" not in json.loads(line.removeprefix("<4>")), ours, "no time of our own")
+
+
 def main():
     with directory() as where:
         agent = Agent(BINARY, where, configuration(where, '[guardrails]\nmax_actions_per_hour_per_target = 1000\n'))
@@ -338,6 +361,7 @@ def main():
                 ("no agent", lambda: command_without_agent(where)),
                 ("check and collect", lambda: check_and_collect(where)),
                 ("JSON log", lambda: json_log(where)),
+                ("journal log", lambda: journal_log(where)),
                 ("crash", lambda: stop_and_crash(where)),
             ])
         finally:

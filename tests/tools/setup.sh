@@ -21,14 +21,19 @@ need_packages() {
   echo "installing: ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
   # Services of test counterparts (Prometheus, node_exporter) are started by the tests, never by their packages.
-  local policy=/usr/sbin/policy-rc.d made=no
-  if [[ ! -e $policy ]]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && made=yes
-  fi
-  apt-get update -q
-  apt-get install -qy --no-install-recommends "${missing[@]}"
-  [[ $made == yes ]] && rm -f "$policy"
-  return 0
+  # In a subshell, so that its trap takes our policy away however it ends; one that an earlier run left is ours too.
+  (
+    policy=/usr/sbin/policy-rc.d
+    mark='# of the tests of nexus-agent'
+    if [[ ! -e $policy ]] || grep -qF "$mark" "$policy"; then
+      trap 'rm -f "$policy"' EXIT
+      trap 'exit 130' INT TERM HUP
+      printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy"
+      chmod +x "$policy"
+    fi
+    apt-get update -q
+    apt-get install -qy --no-install-recommends "${missing[@]}"
+  )
 }
 
 # build_preset PRESET [TARGET...]

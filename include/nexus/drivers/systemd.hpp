@@ -111,7 +111,7 @@ class UnitWatcher {
   using Callback = std::function<void(const UnitEvent&)>;
   /// Names are normalized; what cannot be a unit name is logged and left out. The callback runs on
   /// the watcher's thread and must not block; it is called once for each unit at the start.
-  UnitWatcher(Clock& clock, std::vector<std::string> units, Callback callback,
+  UnitWatcher(Clock& clock, const std::vector<std::string>& units, Callback callback,
               std::string address = {});
   ~UnitWatcher();
   [[nodiscard]] bool connected() const noexcept;

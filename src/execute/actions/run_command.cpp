@@ -55,7 +55,8 @@ Result<config::CommandConfig> command_of(const plan::Action& action, const StepC
 
 class RunCommand final : public Step {
  public:
-  Status validate(const plan::Action& action, const StepContext& context) const override {
+  [[nodiscard]] Status validate(const plan::Action& action,
+                                const StepContext& context) const override {
     auto command = command_of(action, context);
     if (!command) return propagate(std::move(command));
     return {};
