@@ -140,8 +140,8 @@ def same_mistakes(agent, port):
 
             def said(answer):
                 text = re.sub(r"\d+:\d+: parse error:.*", "parse error", answer.json["error"])
-                if path == "query_range":
-                    text = text.removeprefix('invalid parameter "query": ')  # Prometheus 3 says it, 2.42 does not
+                if path == "query_range" or path.startswith("label"):  # Prometheus 3 says which parameter, 2.42 does not
+                    text = re.sub('^invalid parameter "(query|match\\[\\])": ', "", text)
                 return answer.json["status"], answer.json["errorType"], text if ours.status == 400 else ""
             equal(said(ours), said(theirs), what)
 

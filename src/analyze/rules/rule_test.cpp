@@ -199,7 +199,11 @@ class Run {
     return fail(Errc::kInvalidArgument, "rule result is not a vector or scalar");
   }
 
-  [[nodiscard]] knowledge::promql::Limits limits() const { return {}; }
+  [[nodiscard]] knowledge::promql::Limits limits() const {
+    knowledge::promql::Limits out;
+    out.subquery_step_ms = interval_.count();
+    return out;
+  }
 
   /// The alert tests whose time is in this evaluation's interval.
   void check_alerts(Millis time) {

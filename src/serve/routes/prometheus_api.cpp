@@ -196,7 +196,7 @@ Response format_query(const Request& request) {
   const auto query = query_param(request);
   if (!query) return bad_data(query.error());
   std::string text;
-  prometheus::append_string(text, query->to_string());
+  prometheus::append_string(text, query->format());
   return prometheus::success(text);
 }
 
