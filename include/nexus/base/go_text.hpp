@@ -1,5 +1,5 @@
-// Numbers and texts as Go prints them: Prometheus's API, promtool and alert templates do, and people compare
-// texts.
+// Numbers and texts as Go prints them: Prometheus's API, promtool and alert templates do, and
+// people compare texts.
 //
 // All of them give the shortest digits that read back as the same double. NaN, +Inf and -Inf are
 // spelled so. Thread safety: pure functions.

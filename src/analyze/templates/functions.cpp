@@ -1,344 +1,14 @@
-#include "analyze/templates/functions.hpp"
-
+// The table of functions, and Go's built-in ones.
 #include <fmt/format.h>
-#include <re2/re2.h>
 
 #include <algorithm>
 #include <array>
 #include <optional>
 
-#include "nexus/base/go_text.hpp"
-#include "nexus/base/text.hpp"
+#include "analyze/templates/bodies.hpp"
 
 namespace nexus::analyze::templates {
 namespace {
-
-using Span = std::span<const Value>;
-using Data = TemplateData;
-
-std::unexpected<Error> wrong(std::string_view expected, const Value& got) {
-  return fail(Errc::kInvalidArgument, "wrong type for value; expected {}; got {}", expected,
-              type_name(got));
-}
-
-Result<std::string> text_of(const Value& value) {
-  if (const auto* text = value.as<std::string>()) return *text;
-  return wrong("string", value);
-}
-
-Result<SamplePtr> sample_of(const Value& value) {
-  if (const auto* sample = value.as<SamplePtr>(); sample != nullptr && *sample != nullptr)
-    return *sample;
-  return wrong("*template.sample", value);
-}
-
-Result<Samples> samples_of(const Value& value) {
-  if (const auto* samples = value.as<Samples>()) return *samples;
-  return wrong("template.queryResult", value);
-}
-
-Value text(std::string value) {
-  return {std::move(value)};
-}
-
-// Texts. Upper and lower case are those of ASCII letters.
-
-Result<Value> to_upper(const Data&, Span a) {
-  auto value = text_of(a[0]);
-  if (!value) return std::unexpected(value.error());
-  for (char& c : *value) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-  return text(std::move(*value));
-}
-
-Result<Value> to_lower(const Data&, Span a) {
-  auto value = text_of(a[0]);
-  if (!value) return std::unexpected(value.error());
-  for (char& c : *value) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return text(std::move(*value));
-}
-
-/// Go's strings.Title: the first letter of each word.
-Result<Value> title(const Data&, Span a) {
-  auto value = text_of(a[0]);
-  if (!value) return std::unexpected(value.error());
-  bool inside = false;
-  for (char& c : *value) {
-    const bool small = c >= 'a' && c <= 'z';
-    if (small && !inside) c = static_cast<char>(c - 'a' + 'A');
-    const auto byte = static_cast<unsigned char>(c);
-    inside = small || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '\'' ||
-             byte >= 0x80;
-  }
-  return text(std::move(*value));
-}
-
-std::shared_ptr<const re2::RE2> expression(const std::string& pattern) {
-  re2::RE2::Options options;
-  options.set_log_errors(false);
-  options.set_max_mem(1 << 20);
-  return std::make_shared<const re2::RE2>(pattern, options);
-}
-
-Result<Value> match(const Data&, Span a) {
-  const auto pattern = text_of(a[0]);
-  const auto subject = text_of(a[1]);
-  if (!pattern) return std::unexpected(pattern.error());
-  if (!subject) return std::unexpected(subject.error());
-  const auto regex = expression(*pattern);
-  if (!regex->ok()) return fail(Errc::kInvalidArgument, "error parsing regexp: {}", regex->error());
-  return Value{re2::RE2::PartialMatch(*subject, *regex)};
-}
-
-/// Go's $1, ${1}, ${name} and $$ as RE2's \1 and $.
-Result<std::string> rewrite_of(const re2::RE2& regex, std::string_view replacement) {
-  std::string out;
-  const auto& names = regex.NamedCapturingGroups();
-  while (!replacement.empty()) {
-    const char c = replacement.front();
-    replacement.remove_prefix(1);
-    if (c == '\\') {
-      out += "\\\\";
-    } else if (c != '$') {
-      out += c;
-    } else if (replacement.starts_with('$')) {
-      replacement.remove_prefix(1);
-      out += '$';
-    } else {
-      std::string_view name;
-      if (replacement.starts_with('{') && replacement.contains('}')) {
-        replacement.remove_prefix(1);
-        name = base::take_until(replacement, '}');
-      } else {
-        name = replacement.substr(
-            0, replacement.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                             "0123456789_"));
-        replacement.remove_prefix(name.size());
-        if (name.empty()) out += '$';
-      }
-      const auto named = names.find(std::string(name));
-      const auto number =
-          named != names.end() ? static_cast<std::uint64_t>(named->second) : base::parse_uint(name);
-      const auto groups = static_cast<std::uint64_t>(regex.NumberOfCapturingGroups());
-      if (number && *number > 9 && *number <= groups)
-        return fail(Errc::kUnsupported, "reReplaceAll: group {} is beyond 9", *number);
-      if (number && *number <= groups) out += fmt::format("\\{}", *number);
-    }
-  }
-  return out;
-}
-
-Result<Value> replace_all(const Data&, Span a) {
-  const auto pattern = text_of(a[0]);
-  const auto replacement = text_of(a[1]);
-  auto subject = text_of(a[2]);
-  if (!pattern) return std::unexpected(pattern.error());
-  if (!replacement) return std::unexpected(replacement.error());
-  if (!subject) return std::unexpected(subject.error());
-  const auto regex = expression(*pattern);
-  if (!regex->ok()) return fail(Errc::kInvalidArgument, "error parsing regexp: {}", regex->error());
-  const auto rewrite = rewrite_of(*regex, *replacement);
-  if (!rewrite) return std::unexpected(rewrite.error());
-  re2::RE2::GlobalReplace(&*subject, *regex, *rewrite);
-  return text(std::move(*subject));
-}
-
-Result<Value> same_text(const Data&, Span a) {
-  auto value = text_of(a[0]);
-  if (!value) return std::unexpected(value.error());
-  return text(std::move(*value));
-}
-
-/// "host:9100" without the port, "[::1]:80" without it too.
-Result<Value> strip_port(const Data&, Span a) {
-  auto value = text_of(a[0]);
-  if (!value) return std::unexpected(value.error());
-  const auto colon = value->rfind(':');
-  if (colon == std::string::npos) return text(std::move(*value));
-  if (value->starts_with('[')) {
-    const auto close = value->find(']');
-    if (close + 1 == colon) return text(value->substr(1, close - 1));
-    return text(std::move(*value));
-  }
-  if (value->find(':') != colon) return text(std::move(*value));  // an IPv6 address
-  return text(value->substr(0, colon));
-}
-
-Result<Value> strip_domain(const Data& data, Span a) {
-  const auto value = text_of(a[0]);
-  if (!value) return std::unexpected(value.error());
-  const auto bare = strip_port(data, a);
-  const auto& host = *bare->as<std::string>();
-  const bool address = host.contains(':') || host.find_first_not_of("0123456789.") == host.npos;
-  if (address || !host.contains('.')) return text(*value);
-  const std::string port = value->substr(host.size());
-  return text(host.substr(0, host.find('.')) + port);
-}
-
-std::string url_escaped(std::string_view value) {
-  std::string out;
-  for (const char c : value) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    if (plain || std::string_view("-_.~").contains(c)) {
-      out += c;
-    } else if (c == ' ') {
-      out += '+';
-    } else {
-      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
-    }
-  }
-  return out;
-}
-
-Result<Value> url_query(const Data&, Span a) {
-  std::string all;
-  for (const auto& value : a) all += show(value);
-  return text(url_escaped(all));
-}
-
-Result<Value> html(const Data&, Span a) {
-  std::string out;
-  for (const auto& value : a) {
-    for (const char c : show(value)) {
-      const std::string_view from = "&<>\"'";
-      constexpr std::array<std::string_view, 5> kTo = {"&amp;", "&lt;", "&gt;", "&#34;", "&#39;"};
-      const auto at = from.find(c);
-      out += at == std::string_view::npos ? std::string_view(&c, 1) : kTo[at];
-    }
-  }
-  return text(std::move(out));
-}
-
-std::string link(const std::string& expr, int tab) {
-  return fmt::format("/graph?g0.expr={}&g0.tab={}", url_escaped(expr), tab);
-}
-
-Result<Value> graph_link(const Data&, Span a) {
-  const auto expr = text_of(a[0]);
-  if (!expr) return std::unexpected(expr.error());
-  return text(link(*expr, 0));
-}
-
-Result<Value> table_link(const Data&, Span a) {
-  const auto expr = text_of(a[0]);
-  if (!expr) return std::unexpected(expr.error());
-  return text(link(*expr, 1));
-}
-
-// Queries.
-
-Result<Value> query(const Data& data, Span a) {
-  const auto expr = text_of(a[0]);
-  if (!expr) return std::unexpected(expr.error());
-  if (!data.query) return fail(Errc::kUnsupported, "query: there is nothing to ask here");
-  const auto vector = data.query(*expr);
-  if (!vector) return std::unexpected(vector.error());
-  Samples out;
-  for (const auto& element : *vector) {
-    auto sample = std::make_shared<QueriedSample>();
-    for (const auto& label : element.labels) sample->labels.emplace(label.name, label.value);
-    sample->value = element.value;
-    out.push_back(std::move(sample));
-  }
-  return Value{std::move(out)};
-}
-
-Result<Value> first(const Data&, Span a) {
-  const auto samples = samples_of(a[0]);
-  if (!samples) return std::unexpected(samples.error());
-  if (samples->empty())
-    return fail(Errc::kInvalidArgument, "first() called on vector with no elements");
-  return Value{samples->front()};
-}
-
-Result<Value> label(const Data&, Span a) {
-  const auto name = text_of(a[0]);
-  const auto sample = sample_of(a[1]);
-  if (!name) return std::unexpected(name.error());
-  if (!sample) return std::unexpected(sample.error());
-  const auto found = (*sample)->labels.find(*name);
-  return text(found == (*sample)->labels.end() ? "" : found->second);
-}
-
-Result<Value> value(const Data&, Span a) {
-  const auto sample = sample_of(a[0]);
-  if (!sample) return std::unexpected(sample.error());
-  return Value{(*sample)->value};
-}
-
-Result<Value> string_value(const Data&, Span a) {
-  const auto sample = sample_of(a[0]);
-  if (!sample) return std::unexpected(sample.error());
-  const auto found = (*sample)->labels.find("__value__");
-  return text(found == (*sample)->labels.end() ? "" : found->second);
-}
-
-Result<Value> sort_by_label(const Data&, Span a) {
-  const auto name = text_of(a[0]);
-  auto samples = samples_of(a[1]);
-  if (!name) return std::unexpected(name.error());
-  if (!samples) return std::unexpected(samples.error());
-  std::ranges::stable_sort(*samples, {}, [&](const SamplePtr& sample) {
-    const auto found = sample->labels.find(*name);
-    return found == sample->labels.end() ? std::string_view() : std::string_view(found->second);
-  });
-  return Value{std::move(*samples)};
-}
-
-Result<Value> arguments(const Data&, Span a) {
-  auto out = std::make_shared<Arguments>();
-  for (std::size_t i = 0; i < a.size(); ++i) out->emplace(fmt::format("arg{}", i), a[i]);
-  return Value{std::shared_ptr<const Arguments>(std::move(out))};
-}
-
-// Numbers and times.
-
-template <std::string (*Body)(double)>
-Result<Value> on_number(const Data&, Span a) {
-  const auto number = to_number(a[0]);
-  if (!number) return std::unexpected(number.error());
-  return text(Body(*number));
-}
-
-Result<Value> timestamp(const Data&, Span a) {
-  const auto number = to_number(a[0]);
-  if (!number) return std::unexpected(number.error());
-  auto shown = humanize_timestamp(*number);
-  if (!shown) return std::unexpected(shown.error());
-  return text(std::move(*shown));
-}
-
-Result<Value> to_time(const Data&, Span a) {
-  const auto number = to_number(a[0]);
-  if (!number) return std::unexpected(number.error());
-  if (!(std::abs(*number) < 9.2e9))
-    return fail(Errc::kInvalidArgument, "{} cannot be represented as a nanoseconds timestamp",
-                base::go_value(*number));
-  return Value{base::from_unix_millis(static_cast<std::int64_t>(std::floor(*number * 1000)))};
-}
-
-Result<Value> parse_duration(const Data&, Span a) {
-  const auto given = text_of(a[0]);
-  if (!given) return std::unexpected(given.error());
-  const auto duration = base::parse_duration(*given);
-  if (!duration) return fail(Errc::kInvalidArgument, "not a valid duration string: \"{}\"", *given);
-  return Value{static_cast<double>(duration->count()) / 1000};
-}
-
-Result<Value> now(const Data& data, Span) {
-  return Value{static_cast<double>(base::to_unix_millis(data.time)) / 1000};
-}
-
-Result<Value> external_url(const Data& data, Span) {
-  return text(data.external_url);
-}
-
-Result<Value> path_prefix(const Data& data, Span) {
-  const auto scheme = data.external_url.find("://");
-  const auto path = data.external_url.find('/', scheme == std::string::npos ? 0 : scheme + 3);
-  return text(path == std::string::npos ? "" : data.external_url.substr(path));
-}
-
-// Go's built-in functions.
 
 Result<Value> logical_not(const Data&, Span a) {
   return Value{!truth(a[0])};
@@ -370,7 +40,7 @@ Result<Value> index(const Data&, Span a) {
       at = text(found == map->end() ? "" : found->second);
     } else if (const auto* samples = at.as<Samples>()) {
       const auto* number = key.as<std::int64_t>();
-      if (number == nullptr) return wrong("int", key);
+      if (number == nullptr) return wrong_type("int", key);
       if (*number < 0 || static_cast<std::size_t>(*number) >= samples->size())
         return fail(Errc::kInvalidArgument, "index out of range: {}", *number);
       at = Value{(*samples)[static_cast<std::size_t>(*number)]};
@@ -502,6 +172,16 @@ constexpr std::array kFunctions = {
 };
 
 }  // namespace
+
+std::unexpected<Error> wrong_type(std::string_view expected, const Value& got) {
+  return fail(Errc::kInvalidArgument, "wrong type for value; expected {}; got {}", expected,
+              type_name(got));
+}
+
+Result<std::string> text_of(const Value& value) {
+  if (const auto* text = value.as<std::string>()) return *text;
+  return wrong_type("string", value);
+}
 
 const Function* find_function(std::string_view name) {
   const auto* const found = std::ranges::find(kFunctions, name, &Function::name);
