@@ -308,6 +308,19 @@ class Generator:
     def expression(self):
         return self.scalar(3) if self.chance(0.05) else self.vector(3)
 
+    def mutated(self):
+        """An expression with one or two places damaged: mostly wrong, now and then right."""
+        text = self.expression()
+        for _ in range(self.pick(1, 2)):
+            at = self.random.randrange(len(text) + 1)
+            character = chr(self.random.randrange(32, 127))
+            other = self.expression()
+            begin = self.random.randrange(len(other))
+            piece = other[begin:begin + self.random.randrange(1, 12)]
+            text = self.pick(text[:at] + character + text[at:], text[:at] + character + text[at + 1:],
+                             text[:at] + text[at + self.random.randrange(1, 5):], text[:at] + piece + text[at:])
+        return text
+
     def time(self):
         return self.base + self.random.randrange(1, 1560) + 0.777
 
