@@ -44,6 +44,7 @@ struct Agent::Impl {
         registry(config->collect.max_series),
         rings(kRingCapacity),
         history(registry, {config->history.retention, config->history.memory}),
+        importer(clock, registry, history, rings, self),
         ingest(clock, rings, history, self),
         systemd(clock),
         started(clock.wall()),
@@ -99,6 +100,7 @@ struct Agent::Impl {
   knowledge::SeriesRegistry registry;
   knowledge::Rings rings;
   knowledge::History history;
+  knowledge::Importer importer;
   knowledge::Ingest ingest;
   drivers::Systemd systemd;
   std::unique_ptr<knowledge::StateDb> db;

@@ -98,6 +98,7 @@ serve::Rooms Agent::Impl::rooms() {
       .info = {std::string(base::version()), started, started_steady},
       .registry = registry,
       .history = history,
+      .importer = importer,
       .audit = *audit,
       .collectors = [this] { return collectors()->status(); },
       .book = *book,

@@ -69,6 +69,7 @@ struct World {
                  .info = {"1.2.3", clock.wall(), clock.steady()},
                  .registry = registry,
                  .history = history,
+                 .importer = importer,
                  .audit = *audit,
                  .collectors = [this] { return collectors; },
                  .book = *book,
@@ -153,6 +154,8 @@ struct World {
   knowledge::SeriesRegistry registry{10'000};
   knowledge::History history{registry, {}};
   std::shared_ptr<knowledge::SampleRing> ring = std::make_shared<knowledge::SampleRing>(1 << 14);
+  knowledge::Rings rings{1 << 12};
+  knowledge::Importer importer{clock, registry, history, rings, self};
   drivers::Systemd systemd{clock};
   std::unique_ptr<knowledge::StateDb> db;
   std::shared_ptr<const config::Config> configuration;

@@ -23,6 +23,7 @@
 #include "nexus/knowledge/audit.hpp"
 #include "nexus/knowledge/exposition.hpp"
 #include "nexus/knowledge/history.hpp"
+#include "nexus/knowledge/importer.hpp"
 #include "nexus/knowledge/self_metrics.hpp"
 #include "nexus/monitor/scheduler.hpp"
 #include "nexus/plan/planner.hpp"
@@ -48,6 +49,7 @@ struct Rooms {
   AgentInfo info;
   knowledge::SeriesRegistry& registry;
   knowledge::History& history;
+  knowledge::Importer& importer;
   knowledge::Audit& audit;
   std::function<std::vector<monitor::CollectorStatus>()> collectors;
   analyze::Book& book;

@@ -9,30 +9,11 @@
 #include "knowledge/promql/ast.hpp"
 #include "knowledge/promql/functions.hpp"
 #include "knowledge/promql/number_text.hpp"
+#include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::knowledge::promql {
 namespace {
-
-std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (c == '\t') {
-      out += "\\t";
-    } else if (byte < 0x20 || byte == 0x7F) {
-      out += fmt::format("\\x{:02x}", byte);
-    } else {
-      out += c;
-    }
-  }
-  return out += '"';
-}
 
 bool is_plain_label(std::string_view name) {
   if (name.empty() || (name.front() >= '0' && name.front() <= '9')) return false;
@@ -45,7 +26,7 @@ std::string list(std::span<const std::string> names) {
   std::string out = "(";
   for (const std::string& name : names) {
     if (out.size() > 1) out += ", ";
-    out += is_plain_label(name) ? name : quoted(name);
+    out += is_plain_label(name) ? name : base::go_quoted(name);
   }
   return out += ')';
 }
@@ -130,7 +111,7 @@ std::string selector(const VectorSelector& vector) {
 
 struct Printer {
   std::string operator()(const NumberLiteral& node) const { return number(node); }
-  std::string operator()(const StringLiteral& node) const { return quoted(node.value); }
+  std::string operator()(const StringLiteral& node) const { return base::go_quoted(node.value); }
   std::string operator()(const Paren& node) const { return '(' + print(*node.inner) + ')'; }
   std::string operator()(const Unary& node) const {
     return (node.negative ? '-' : '+') + print(*node.operand);
