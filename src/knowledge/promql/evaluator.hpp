@@ -24,11 +24,7 @@ namespace nexus::knowledge::promql {
 class Evaluator {
  public:
   Evaluator(const Queryable& data, Steps steps, const Limits& limits)
-      : data_(data),
-        pinned_(data.pin()),
-        query_steps_(steps),
-        steps_(steps),
-        limits_(limits) {}
+      : data_(data), pinned_(data.pin()), query_steps_(steps), steps_(steps), limits_(limits) {}
 
   /// A node of type scalar or instant vector.
   [[nodiscard]] Result<Block> evaluate(const Node& node);
@@ -84,7 +80,7 @@ class Evaluator {
 
   const Queryable& data_;
   const std::shared_ptr<const void> pinned_;  // rows refer to labels of the data
-  const Steps query_steps_;  // what start() and end() mean, in subqueries too
+  const Steps query_steps_;                   // what start() and end() mean, in subqueries too
   Steps steps_;
   const Limits& limits_;
   std::uint64_t charged_ = 0;
