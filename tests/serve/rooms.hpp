@@ -81,9 +81,16 @@ struct World {
                  .executor = *executor,
                  .journal = *journal,
                  .systemd = systemd,
+                 .self = self,
                  .config = [this] { return configuration; },
                  .reload = [this] { return reload_result; },
+                 .needs_restart = [this] { return needs_restart; },
                  .ready = [this] { return ready; },
+                 .healthy =
+                     [this](std::string& why) {
+                       why = unhealthy;
+                       return unhealthy.empty();
+                     },
                  .components = [this] { return components; }};
   }
 
@@ -124,7 +131,7 @@ struct World {
     request.method = method;
     request.path = path;
     request.captures = match.captures;
-    request.caller = {config::Role::kAdministrator, "token ci", "127.0.0.1:5", true};
+    request.caller = {role, "token ci", "127.0.0.1:5", true};
     request.cancelled = [] { return false; };
     return match.route->handler(request);
   }
@@ -168,6 +175,9 @@ struct World {
   std::vector<Component> components = {{"history", "healthy", ""}};
   Status reload_result;
   bool ready = false;
+  std::string unhealthy;  // why
+  std::vector<std::string> needs_restart;
+  config::Role role = config::Role::kAdministrator;  // of the caller
 };
 
 inline js::value body_of(const Response& response) {

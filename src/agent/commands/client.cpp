@@ -222,7 +222,7 @@ void add_operations(CLI::App& app, CommandContext& context, const SharedPtr& sha
             verb, verb == "start" ? "Let the agent act" : "Stop it from acting; findings go on")
         ->callback([&context, shared, verb] {
           context.code = object(shared->flags, "POST", "/operations/" + verb,
-                                {{"acting", "operations_running"}});
+                                {{"acting", "operations_running"}, {"warnings", "warnings"}});
         });
   }
   auto* services = app.add_subcommand("services", "Services by name");
@@ -317,7 +317,11 @@ void add_query(CLI::App& app, CommandContext& context, const SharedPtr& shared) 
 void add_client(CLI::App& app, CommandContext& context) {
   auto shared = std::make_shared<Shared>();
   if (const char* socket = std::getenv("NEXUS_AGENT_SOCKET")) shared->flags.socket = socket;
-  app.add_option("--socket", shared->flags.socket, "Unix socket of the running agent")
+  app.add_option("--socket", shared->flags.socket,
+                 "Unix socket of the running agent, or $NEXUS_AGENT_SOCKET; otherwise the one in "
+                 "data_dir/addresses of the configuration");
+  app.add_option("--config,-c", shared->flags.config,
+                 "The configuration of the running agent, to find its socket")
       ->capture_default_str();
   app.add_option("--output", shared->flags.output, "table or json")
       ->check(CLI::IsMember({"table", "json"}))
@@ -329,7 +333,8 @@ void add_client(CLI::App& app, CommandContext& context) {
   add_remedies(app, context, shared);
   auto* reload = app.add_subcommand("reload", "Let the running agent read its configuration anew");
   reload->callback([&context, shared] {
-    context.code = object(shared->flags, "POST", "/-/reload", {{"result", "result"}});
+    context.code = object(shared->flags, "POST", "/-/reload",
+                          {{"result", "result"}, {"needs a restart", "needs_restart"}});
   });
 
   add_transfer(app, context, shared);

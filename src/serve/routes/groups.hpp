@@ -24,5 +24,9 @@ void add_prometheus_status(std::vector<Route>& routes, const SharedRooms& rooms)
 [[nodiscard]] Response audited(const Rooms& rooms, const Request& request, std::string_view what,
                                const std::string& subject, const std::string& details,
                                const std::function<Response()>& change);
+/// The records themselves: the first before the change is made, the second with what became of it.
+[[nodiscard]] knowledge::AuditRecord audit_record(const Request& request, std::string_view what,
+                                                  const std::string& subject,
+                                                  const std::string& details);
 
 }  // namespace nexus::serve
