@@ -50,22 +50,28 @@ std::string find_socket(const config::LoadOptions& options) {
   return std::string(kDefaultSocket);
 }
 
+std::string socket_of(const ClientFlags& flags) {
+  if (!flags.socket.empty()) return flags.socket;
+  config::LoadOptions options;
+  options.file = flags.config;
+  options.environment = config::process_environment;
+  return find_socket(options);
+}
+
 Result<json::value> call(const ClientFlags& flags, std::string_view method, const std::string& path,
                          const json::value* body) {
+  if (body == nullptr) return send(flags, method, path, {}, {});
+  return send(flags, method, path, json::serialize(*body), "application/json");
+}
+
+Result<json::value> send(const ClientFlags& flags, std::string_view method, const std::string& path,
+                         std::string body, const std::string& content_type) {
   drivers::HttpRequest request;
   request.method = method;
   request.url = "http://localhost" + path;
-  request.unix_socket = flags.socket;
-  if (request.unix_socket.empty()) {
-    config::LoadOptions options;
-    options.file = flags.config;
-    options.environment = config::process_environment;
-    request.unix_socket = find_socket(options);
-  }
-  if (body != nullptr) {
-    request.body = json::serialize(*body);
-    request.headers.emplace_back("Content-Type", "application/json");
-  }
+  request.unix_socket = socket_of(flags);
+  request.body = std::move(body);
+  if (!content_type.empty()) request.headers.emplace_back("Content-Type", content_type);
   auto response = drivers::http_request(request);
   if (!response)
     return propagate(std::move(response), "no answer from the agent on {}", request.unix_socket);

@@ -25,6 +25,13 @@ struct ClientFlags {
 /// Mistakes in the configuration are no hindrance: a reload is there to report them.
 [[nodiscard]] std::string find_socket(const config::LoadOptions& options);
 
+/// The socket that a command is to use: the flag's, or find_socket(). For commands that call often.
+[[nodiscard]] std::string socket_of(const ClientFlags& flags);
+
+/// A body of any type; the rest as call().
+[[nodiscard]] Result<boost::json::value> send(const ClientFlags& flags, std::string_view method,
+                                              const std::string& path, std::string body,
+                                              const std::string& content_type);
 /// The answer's JSON; an answer with an error status is an Error with the agent's own message.
 [[nodiscard]] Result<boost::json::value> call(const ClientFlags& flags, std::string_view method,
                                               const std::string& path,

@@ -60,6 +60,10 @@ def refused(giver, taker, where):
     damaged = gzip.compress(f"good_two 1 {now - 10}\n".encode() * 1000)[:40]
     (where / "damaged.gz").write_bytes(damaged)
     taker.command("import", where / "damaged.gz", code=1)
+    found = where / "found.om"
+    found.write_text(f"found 1 {now - 10}\n")
+    ran = subprocess.run([BINARY, "--config", str(taker.file), "import", str(found)], capture_output=True, text=True, timeout=60)
+    equal((ran.returncode, ran.stdout), (0, f"{found}: 1 samples imported, 0 lines refused\n"), f"without --socket: {ran.stderr}")
     equal(taker.tcp("POST", "/api/v1/admin/import", "x 1 2\n", {"Content-Type": "text/plain"}).status, 401,
           "administrators only")
     records = [record["what"] for record in taker.command_json("audit")["records"]]

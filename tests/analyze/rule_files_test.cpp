@@ -221,5 +221,9 @@ TEST_CASE("rule files: positions, duplicates and unreadable files") {
   CHECK(load_rule_file("/").problems.size() == 1);
   CHECK(parse_rule_file(std::string(100'000, '['), "deep").problems.size() == 1);
   CHECK(parse_rule_file(std::string("\xff\xfe\x00g", 4), "bytes").problems.size() == 1);
+  // No groups, and a mistake that ends reading.
+  CHECK(parse_rule_file("other: 1\n", "f").problems.size() == 1);
+  CHECK(parse_rule_file("- a\n- b\n", "f").problems.size() == 1);
+  CHECK(parse_rule_file("groups: {a: 1}\n", "f").problems.size() == 2);
   CHECK(find_rule_files({"/nothing/*.yml"}).empty());
 }

@@ -35,6 +35,7 @@ TEST_CASE("an empty file is valid and means the defaults") {
   CHECK(loaded.problems.empty());
   Config defaults;
   defaults.vitals = default_vitals();
+  defaults.rule_files = {"/etc/nexus/rules.d/*.yml"};  // beside the configuration
   CHECK(loaded.config == defaults);
 }
 

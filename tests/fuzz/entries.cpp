@@ -7,11 +7,15 @@
 #include <filesystem>
 #include <fstream>
 
+#include "analyze/rules/test_file.hpp"
+#include "analyze/templates/template.hpp"
 #include "monitor/mountinfo.hpp"
+#include "nexus/analyze/rule_file.hpp"
 #include "nexus/analyze/rules.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/config/load.hpp"
 #include "nexus/execute/step.hpp"
+#include "nexus/knowledge/open_metrics.hpp"
 #include "nexus/knowledge/promql.hpp"
 #include "nexus/monitor/collector.hpp"
 #include "nexus/plan/planner.hpp"
@@ -180,6 +184,51 @@ void proc(std::string_view text) {
     const auto done = (*collector)->collect(sink);
     if (!done) promise(base::is_valid_utf8(done.error().message()), "an error is valid UTF-8");
   }
+}
+
+void rules(std::string_view text) {
+  const std::string owned(text);
+  const auto file = analyze::parse_rule_file(owned, "rules.yml");
+  for (const auto& group : file.groups) {
+    for (const auto& rule : group.rules)
+      promise(!file.problems.empty() || rule.query != nullptr, "a rule that was taken has a query");
+  }
+  (void)analyze::find_duplicates(file.groups);
+  (void)analyze::parse_test_file(owned);
+  (void)analyze::parse_metric(text);
+  (void)analyze::parse_series_values(text);
+}
+
+void templates(std::string_view text) {
+  const auto parsed = analyze::Template::parse(text, "fuzz");
+  if (!parsed) return;
+  analyze::TemplateData data;
+  data.labels = {{"a", "b"}, {"i", "x"}};
+  data.value = 3;
+  data.query = [](std::string_view) -> Result<knowledge::promql::Vector> {
+    return knowledge::promql::Vector{{knowledge::Labels("v", {{"i", "b"}}), 1, 3}};
+  };
+  const auto out = parsed->expand(data);
+  promise(!out || out->size() <= analyze::Template::kMaxOutput, "a template's output is bounded");
+}
+
+void openmetrics(std::string_view text) {
+  const auto read = [&](std::size_t cut) {
+    std::string out;
+    knowledge::OpenMetricsReader reader(
+        [&](const knowledge::Labels& labels, bool, std::int64_t time, double) -> Status {
+          out += fmt::format("{} {}\n", knowledge::to_string(labels), time);
+          return {};
+        },
+        [&](std::uint64_t line, const std::string& message) {
+          out += fmt::format("{}: {}\n", line, message);
+        });
+    for (auto rest = text; !rest.empty(); rest.remove_prefix(std::min(cut, rest.size())))
+      reader.feed(rest.substr(0, cut));
+    reader.finish();
+    return out;
+  };
+  promise(read(7) == read(text.size() + 1), "lines are read the same wherever the text is cut");
 }
 
 }  // namespace nexus::fuzz

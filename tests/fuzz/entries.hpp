@@ -7,20 +7,26 @@
 
 namespace nexus::fuzz {
 
-void promql(std::string_view text);  // an expression: parsed, printed, evaluated
-void config(std::string_view text);  // agent.toml, with all its checks
-void action(std::string_view text);  // the body of POST /operations/actions
-void target(std::string_view text);  // a request's target; as a form too
-void proc(std::string_view text);    // a letter for the file, then the file's content
+void promql(std::string_view text);       // an expression: parsed, printed, evaluated
+void config(std::string_view text);       // agent.toml, with all its checks
+void action(std::string_view text);       // the body of POST /operations/actions
+void target(std::string_view text);       // a request's target; as a form too
+void proc(std::string_view text);         // a letter for the file, then the file's content
+void rules(std::string_view text);        // a rule file, and a file of unit tests of rules
+void templates(std::string_view text);    // a template of a rule's label, expanded
+void openmetrics(std::string_view text);  // what import takes, cut up in two ways
 
 struct Entry {
   std::string_view name;  // of the target and of the directory below corpus/
   void (*run)(std::string_view);
 };
-inline constexpr std::array<Entry, 5> kEntries = {{{"promql", promql},
+inline constexpr std::array<Entry, 8> kEntries = {{{"promql", promql},
                                                    {"config", config},
                                                    {"action", action},
                                                    {"target", target},
-                                                   {"proc", proc}}};
+                                                   {"proc", proc},
+                                                   {"rules", rules},
+                                                   {"templates", templates},
+                                                   {"openmetrics", openmetrics}}};
 
 }  // namespace nexus::fuzz

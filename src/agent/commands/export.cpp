@@ -176,7 +176,9 @@ Status write_series(const ClientFlags& flags, const LabelPairs& labels, const Sp
 
 }  // namespace
 
-int export_samples(const ClientFlags& flags, const ExportFlags& wanted) {
+int export_samples(const ClientFlags& given, const ExportFlags& wanted) {
+  auto flags = given;
+  flags.socket = socket_of(given);  // once for all series
   const auto span = span_of(wanted);
   if (!span) {
     fmt::print(stderr, "{}\n", span.error().message());

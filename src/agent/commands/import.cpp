@@ -6,7 +6,6 @@
 #include <zlib.h>
 
 #include <array>
-#include <boost/json/parse.hpp>
 #include <condition_variable>
 #include <cstdio>
 #include <memory>
@@ -14,7 +13,6 @@
 
 #include "agent/commands/transfer.hpp"
 #include "nexus/base/clock.hpp"
-#include "nexus/drivers/http_client.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -31,7 +29,9 @@ using Gzip = std::unique_ptr<gzFile_s, CloseGzip>;
 
 class Sender {
  public:
-  explicit Sender(const ClientFlags& flags) : flags_(flags) {}
+  explicit Sender(ClientFlags flags) : flags_(std::move(flags)) {
+    flags_.socket = socket_of(flags_);  // once for all parts
+  }
 
   /// All whole lines of `text`.
   Status send(std::string_view text) {
@@ -62,22 +62,8 @@ class Sender {
 
  private:
   Result<json::value> post(std::string_view text) {
-    drivers::HttpRequest request;
-    request.method = "POST";
-    request.url = fmt::format("http://localhost/api/v1/admin/import?part={}", part_++);
-    request.unix_socket = flags_.socket;
-    request.body = text;
-    request.headers.emplace_back("Content-Type", "application/openmetrics-text");
-    auto response = drivers::http_request(request);
-    if (!response)
-      return propagate(std::move(response), "no answer from the agent on {}", flags_.socket);
-    boost::system::error_code ec;
-    auto value = json::parse(response->body, ec);
-    if (response->status == 200 && !ec) return value;
-    const auto* message = ec ? nullptr : find_path(value, "error.message");
-    return fail(
-        Errc::kConflict, "{}",
-        message != nullptr ? to_cell(*message) : fmt::format("status {}", response->status));
+    return agent::send(flags_, "POST", fmt::format("/api/v1/admin/import?part={}", part_++),
+                       std::string(text), "application/openmetrics-text");
   }
 
   /// Until the agent has emptied its ring.
@@ -88,7 +74,7 @@ class Sender {
     clock_.wait_until(lock, condition, clock_.steady() + Millis(20), [] { return false; });
   }
 
-  const ClientFlags& flags_;
+  ClientFlags flags_;
   base::SystemClock clock_;
   std::uint64_t part_ = 0;
   std::uint64_t lines_ = 0;

@@ -40,17 +40,17 @@ class RuleReader {
   explicit RuleReader(const std::string& file) : file_(file) {}
 
   RuleFile read(const std::string& text) {
-    const auto root = yaml::load(text);
-    if (!root) return refuse(0, root.error().message());
-    read_groups(*root);
+    Reader again;
+    const Status visited = yaml::visit(text, [&](const YAML::Node& root) {
+      read_groups(root);
+      // Prometheus reads a file twice, once for the places, and complains twice about this.
+      if (const auto groups = root.IsMap() ? root["groups"] : YAML::Node(); groups.IsDefined())
+        again.list(groups, "yaml.Node", [](const YAML::Node&) {});
+    });
+    if (!visited) return refuse(0, visited.error().message());
     if (reader_.ok()) return std::move(out_);
     RuleFile bad = refuse(reader_.line(), reader_.message());
-    // Prometheus reads a file twice, once for the places, and complains twice about this.
-    if (root->IsMap() && (*root)["groups"].IsScalar()) {
-      Reader again;
-      again.list((*root)["groups"], "yaml.Node", [](const YAML::Node&) {});
-      if (!again.ok()) bad.problems.push_back({again.line(), 0, again.message(), {}});
-    }
+    if (!again.ok()) bad.problems.push_back({again.line(), 0, again.message(), {}});
     return bad;
   }
 

@@ -14,8 +14,8 @@ namespace {
 
 using yaml::Reader;
 
-/// More would only be a slip of the pen: ten years of seconds.
-constexpr std::size_t kMaxValues = 300'000'000;
+/// More would only be a slip of the pen: a hundred days of seconds.
+constexpr std::size_t kMaxValues = 10'000'000;
 
 void read_alert_case(Reader& reader, const YAML::Node& node, AlertCase& out) {
   reader.object(
@@ -80,6 +80,20 @@ void read_test(Reader& reader, const YAML::Node& node, RuleTest& out) {
        {"name", [&](const YAML::Node& value) { reader.text(value, out.name); }}});
 }
 
+void read_test_file(Reader& reader, const YAML::Node& root, RuleTestFile& out) {
+  reader.object(
+      root, "main.unitTestFile",
+      {{"rule_files", [&](const YAML::Node& value) { reader.texts(value, out.rule_files); }},
+       {"evaluation_interval",
+        [&](const YAML::Node& value) { reader.duration(value, out.evaluation_interval); }},
+       {"group_eval_order", [&](const YAML::Node& value) { reader.texts(value, out.group_order); }},
+       {"tests", [&](const YAML::Node& all) {
+          reader.list(all, "main.testGroup", [&](const YAML::Node& one) {
+            read_test(reader, one, out.tests.emplace_back());
+          });
+        }}});
+}
+
 /// "7", "1+2x3", "4x5": a number, what each step adds, how many steps follow.
 struct Progression {
   double first = 0;
@@ -124,21 +138,11 @@ std::optional<Progression> parse_progression(std::string_view text) {
 }  // namespace
 
 Result<RuleTestFile> parse_test_file(const std::string& text) {
-  const auto root = yaml::load(text);
-  if (!root) return std::unexpected(root.error());
   RuleTestFile out;
   Reader reader;
-  reader.object(
-      *root, "main.unitTestFile",
-      {{"rule_files", [&](const YAML::Node& value) { reader.texts(value, out.rule_files); }},
-       {"evaluation_interval",
-        [&](const YAML::Node& value) { reader.duration(value, out.evaluation_interval); }},
-       {"group_eval_order", [&](const YAML::Node& value) { reader.texts(value, out.group_order); }},
-       {"tests", [&](const YAML::Node& all) {
-          reader.list(all, "main.testGroup", [&](const YAML::Node& one) {
-            read_test(reader, one, out.tests.emplace_back());
-          });
-        }}});
+  const Status visited =
+      yaml::visit(text, [&](const YAML::Node& root) { read_test_file(reader, root, out); });
+  if (!visited) return std::unexpected(visited.error());
   if (!reader.ok()) return fail(Errc::kInvalidArgument, "{}", reader.message());
   return out;
 }

@@ -48,9 +48,10 @@ Place place_of(const YAML::Node& node) {
   return mark.is_null() ? Place{} : Place{mark.line + 1, mark.column + 1};
 }
 
-Result<YAML::Node> load(const std::string& text) {
+Status visit(const std::string& text, const std::function<void(const YAML::Node&)>& visit) {
   try {
-    return YAML::Load(text);
+    visit(YAML::Load(text));
+    return {};
   } catch (const YAML::Exception& exception) {
     return fail(Errc::kInvalidArgument, "yaml: line {}: {}", exception.mark.line + 1,
                 exception.msg);

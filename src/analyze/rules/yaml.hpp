@@ -28,8 +28,10 @@ struct Place {
 };
 [[nodiscard]] Place place_of(const YAML::Node& node);
 
-/// The first document; null when there is none. A syntax error reads "yaml: line 3: ...".
-[[nodiscard]] Result<YAML::Node> load(const std::string& text);
+/// Calls `visit` with the first document, which is null when there is none. A syntax error, also
+/// one that shows only while visiting, reads "yaml: line 3: ...".
+[[nodiscard]] Status visit(const std::string& text,
+                           const std::function<void(const YAML::Node&)>& visit);
 
 class Reader {
  public:

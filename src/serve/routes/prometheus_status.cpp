@@ -210,15 +210,32 @@ Response flags(const Rooms& rooms, const Request&) {
                  {"web.enable-admin-api", "false"}});
 }
 
+/// The last value of one of the agent's own metrics without labels.
+std::optional<double> own_metric(const Rooms& rooms, std::string_view name) {
+  auto matcher = knowledge::Matcher::make(std::string(knowledge::kMetricName),
+                                          knowledge::MatchOp::kEqual, std::string(name));
+  if (!matcher) return std::nullopt;
+  const std::vector<knowledge::Matcher> matchers = {std::move(*matcher)};
+  for (const auto id : rooms.registry.select(matchers)) {
+    if (const auto sample = rooms.history.latest(id)) return sample->value;
+  }
+  return std::nullopt;
+}
+
 Response runtime_info(const Rooms& rooms, const Request&) {
   std::error_code ec;
   const auto config = rooms.config();
+  const auto reloaded = own_metric(rooms, "nexus_config_last_reload_success_timestamp_seconds");
+  const auto loaded = reloaded && *reloaded > 0
+                          ? base::from_unix_millis(static_cast<std::int64_t>(*reloaded * 1000))
+                          : rooms.info.started;
   const auto threads = std::distance(std::filesystem::directory_iterator("/proc/self/task", ec),
                                      std::filesystem::directory_iterator());
   return answer({{"startTime", base::to_rfc3339(rooms.info.started)},
                  {"CWD", std::filesystem::current_path(ec).string()},
-                 {"reloadConfigSuccess", true},
-                 {"lastConfigTime", base::to_rfc3339(rooms.info.started)},
+                 {"reloadConfigSuccess",
+                  own_metric(rooms, "nexus_config_last_reload_successful").value_or(1) != 0},
+                 {"lastConfigTime", base::to_rfc3339(loaded)},
                  {"corruptionCount", 0},
                  {"goroutineCount", threads},
                  {"GOMAXPROCS", std::thread::hardware_concurrency()},
@@ -280,14 +297,14 @@ void add_prometheus_status(std::vector<Route>& routes, const SharedRooms& rooms)
     routes.push_back({Method::kGet, fmt::format("/api/v1/{}", path), config::Role::kViewer, runs,
                       [rooms, handler](const Request& r) { return handler(*rooms, r); }, help});
   };
-  add("rules", Runs::kSnapshot, rules, "rules and how they went");
-  add("alerts", Runs::kSnapshot, alerts, "alerts that are pending or firing");
+  add("rules", Runs::kBlocking, rules, "rules and how they went");
+  add("alerts", Runs::kBlocking, alerts, "alerts that are pending or firing");
   add("targets", Runs::kSnapshot, targets, "the collectors");
   add("alertmanagers", Runs::kSnapshot, alertmanagers, "none");
   add("status/buildinfo", Runs::kSnapshot, build_info, "the version of the API");
   add("status/config", Runs::kSnapshot, configuration, "intervals and rule files");
   add("status/flags", Runs::kSnapshot, flags, "limits of queries and of the history");
-  add("status/runtimeinfo", Runs::kSnapshot, runtime_info, "the process");
+  add("status/runtimeinfo", Runs::kBlocking, runtime_info, "the process");
   add("status/tsdb", Runs::kBlocking, tsdb, "series, by metric and label");
 }
 
