@@ -1,13 +1,18 @@
 #include "nexus/base/log.hpp"
 
-#include <spdlog/pattern_formatter.h>
+#include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <string>
+
+#include "nexus/base/clock.hpp"
+#include "nexus/base/text.hpp"
 
 namespace nexus::log {
 namespace {
@@ -58,29 +63,76 @@ std::string_view journal_prefix(Level level) {
   return "<3>";
 }
 
+/// The code point of a control character or line separator at the front of valid UTF-8, with its
+/// length; 0 for everything else.
+struct Control {
+  std::uint32_t code = 0;
+  std::size_t length = 0;
+};
+Control control_at(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  if (byte(0) < 0x20 || byte(0) == 0x7F) return {byte(0), 1};
+  if (byte(0) == 0xC2 && byte(1) < 0xA0) return {byte(1), 2};  // C1: terminals obey some of them
+  if (text.starts_with("\xE2\x80\xA8")) return {0x2028, 3};    // line and paragraph separators
+  if (text.starts_with("\xE2\x80\xA9")) return {0x2029, 3};
+  return {};
+}
+
+/// Appends the text as valid UTF-8 on one line: what others wrote (names of units, requests, output
+/// of commands) can neither forge an entry nor command a terminal.
+template <typename Escape>
+void append_clean(std::string& out, std::string_view dirty, Escape escape) {
+  const std::string clean = base::sanitize_utf8(dirty);
+  std::string_view text = clean;
+  while (!text.empty()) {
+    const auto control = control_at(text);
+    if (control.length > 0 || text[0] == '"' || text[0] == '\\') {
+      escape(control.length > 0 ? control.code : static_cast<unsigned char>(text[0]));
+    } else {
+      out += text[0];
+    }
+    text.remove_prefix(std::max<std::size_t>(control.length, 1));
+  }
+}
+
 void append_json_string(std::string& out, std::string_view text) {
   out += '"';
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
+  append_clean(out, text, [&](std::uint32_t code) {
+    if (code == '"' || code == '\\') {
       out += '\\';
-      out += c;
-    } else if (byte < 0x20) {
-      out += fmt::format("\\u{:04x}", byte);
+      out += static_cast<char>(code);
     } else {
-      out += c;
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", code);
     }
-  }
+  });
   out += '"';
+}
+
+void append_text(std::string& out, std::string_view text) {
+  append_clean(out, text, [&](std::uint32_t code) {
+    if (code == '"' || code == '\\') {
+      out += static_cast<char>(code);
+    } else if (code == '\n') {
+      out += ' ';  // of a list of problems
+    } else if (code < 0x100) {
+      fmt::format_to(std::back_inserter(out), "\\x{:02x}", code);
+    } else {
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", code);
+    }
+  });
+}
+
+/// Under systemd journald stamps the time itself, and reads the level off a prefix.
+bool to_journal() {
+  static const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
+  return journal;
 }
 
 spdlog::logger& sink() {
   static const std::shared_ptr<spdlog::logger> logger = [] {
     auto made = std::make_shared<spdlog::logger>("nexus",
                                                  std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    // Under systemd journald stamps the time itself.
-    const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
-    made->set_pattern(journal ? "%v" : "%Y-%m-%dT%H:%M:%S.%eZ %v", spdlog::pattern_time_type::utc);
+    made->set_pattern("%v");
     made->set_level(spdlog::level::debug);
     made->flush_on(spdlog::level::debug);
     return made;
@@ -113,9 +165,10 @@ bool enabled(Level level) noexcept {
   return level >= g_level.load(std::memory_order_relaxed);
 }
 
-void write(Level level, std::string_view component, std::string_view message) {
+std::string render(Format format, Level level, std::string_view component,
+                   std::string_view message) {
   std::string line;
-  if (g_format.load(std::memory_order_relaxed) == Format::kJson) {
+  if (format == Format::kJson) {
     line = "{\"level\":";
     append_json_string(line, name_of(level));
     line += ",\"component\":";
@@ -123,11 +176,24 @@ void write(Level level, std::string_view component, std::string_view message) {
     line += ",\"message\":";
     append_json_string(line, message);
     line += '}';
+    return line;
+  }
+  append_text(line, component);
+  line += ": ";
+  append_text(line, message);
+  return line;
+}
+
+void write(Level level, std::string_view component, std::string_view message) {
+  const Format format = g_format.load(std::memory_order_relaxed);
+  std::string line = render(format, level, component, message);
+  const auto now = to_journal() ? std::string() : base::to_rfc3339(base::SystemClock().wall());
+  if (format == Format::kJson) {
+    if (!now.empty()) line.insert(1, fmt::format("\"time\":\"{}\",", now));
+  } else if (to_journal()) {
+    line.insert(0, journal_prefix(level));
   } else {
-    static const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
-    line = fmt::format("{}{}{}{}: ", journal ? journal_prefix(level) : name_of(level),
-                       journal ? "" : " ", "", component);
-    for (const char c : message) line += c == '\n' ? ' ' : c;  // one event is one line
+    line.insert(0, fmt::format("{} {} ", now, name_of(level)));
   }
   sink().log(to_spdlog(level), "{}", line);
 }

@@ -2,7 +2,9 @@
 // thresholds.
 //
 // A percentage of nothing is absent, never NaN. Counts that can only be whole have their thresholds
-// between the whole numbers, so that extrapolation by `increase` does not matter. Windows of
+// between the whole numbers, so that extrapolation by `increase` does not matter. Throughputs and
+// counts whose normal size depends on the host have thresholds above what a large one does for
+// minutes on end: who knows the host sets nearer ones in a [[vital]] of that name. Windows of
 // one minute become four collection intervals where that is longer (widen_windows). The same table,
 // as comments, is in etc/agent.toml; a test keeps the two together.
 #include <array>
@@ -18,6 +20,7 @@ namespace {
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 constexpr std::string_view kShippedPlace = "shipped vitals";
 constexpr double kMiB = 1 << 20;
+constexpr double kGiB = 1 << 30;
 
 struct ShippedVital {
   std::string_view name;
@@ -87,7 +90,10 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
     {.name = "cpu_load_average",
      .expr = R"(node_load1)",
      .unit = "count",
-     .help = "Load average over one minute"},
+     .help = "Load average over one minute; cpu_load_per_core relates it to the host",
+     .warning = 512,
+     .critical = 1024,
+     .pending = 5min},
     {.name = "cpu_load_per_core",
      .expr = R"(sum(node_load1) / count(node_cpu_seconds_total{mode="idle"}))",
      .unit = "ratio",
@@ -222,9 +228,13 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
      .maximum = 100},
     {.name = "disk_free_bytes",
      .expr =
-         R"(node_filesystem_avail_bytes{fstype!~"iso9660|squashfs|erofs|udf|cramfs"} unless node_filesystem_readonly == 1)",
+         R"(node_filesystem_avail_bytes{fstype!~"iso9660|squashfs|erofs|udf|cramfs"} and node_filesystem_size_bytes > 0 unless node_filesystem_readonly == 1)",
      .unit = "bytes",
-     .help = "Space that ordinary users can still have"},
+     .help = "Space that ordinary users can still have",
+     // /run/lock has 5 MiB in all
+     .warning = 4 * kMiB,
+     .critical = kMiB,
+     .direction = Direction::kBelow},
     {.name = "disk_inode_usage_percent",
      .expr =
          R"(100 * (1 - node_filesystem_files_free{fstype!~"iso9660|squashfs|erofs|udf|cramfs"} / (node_filesystem_files > 0)) unless node_filesystem_readonly == 1)",
@@ -246,11 +256,17 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
     {.name = "disk_read_bytes_per_second",
      .expr = R"(rate(node_disk_read_bytes_total[1m]))",
      .unit = "bytes_per_second",
-     .help = "Bytes read"},
+     .help = "Bytes read",
+     .warning = 16 * kGiB,
+     .critical = 64 * kGiB,
+     .pending = 5min},
     {.name = "disk_write_bytes_per_second",
      .expr = R"(rate(node_disk_written_bytes_total[1m]))",
      .unit = "bytes_per_second",
-     .help = "Bytes written"},
+     .help = "Bytes written",
+     .warning = 16 * kGiB,
+     .critical = 64 * kGiB,
+     .pending = 5min},
     {.name = "disk_reads_per_second",
      .expr = R"(rate(node_disk_reads_completed_total[1m]))",
      .unit = "per_second",
@@ -294,11 +310,17 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
     {.name = "network_receive_bytes_per_second",
      .expr = R"(rate(node_network_receive_bytes_total{device!~"lo|veth.*"}[1m]))",
      .unit = "bytes_per_second",
-     .help = "Bytes received"},
+     .help = "Bytes received",
+     .warning = 16 * kGiB,
+     .critical = 64 * kGiB,
+     .pending = 5min},
     {.name = "network_transmit_bytes_per_second",
      .expr = R"(rate(node_network_transmit_bytes_total{device!~"lo|veth.*"}[1m]))",
      .unit = "bytes_per_second",
-     .help = "Bytes sent"},
+     .help = "Bytes sent",
+     .warning = 16 * kGiB,
+     .critical = 64 * kGiB,
+     .pending = 5min},
     {.name = "network_receive_errors_per_second",
      .expr = R"(rate(node_network_receive_errs_total{device!~"lo|veth.*"}[1m]))",
      .unit = "per_second",
@@ -357,11 +379,20 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
      .warning = 80,
      .critical = 95,
      .maximum = 100},
-    {.name = "processes", .expr = R"(node_processes_pids)", .unit = "count", .help = "Processes"},
+    {.name = "processes",
+     .expr = R"(node_processes_pids)",
+     .unit = "count",
+     .help = "Processes",
+     .warning = 20000,
+     .critical = 30000,
+     .pending = 5min},
     {.name = "threads",
      .expr = R"(node_processes_threads)",
      .unit = "count",
-     .help = "Threads of all processes"},
+     .help = "Threads of all processes",
+     .warning = 100000,
+     .critical = 200000,
+     .pending = 5min},
     {.name = "process_id_usage_percent",
      .expr = R"(100 * node_processes_threads / node_processes_max_processes)",
      .unit = "percent",
@@ -372,7 +403,10 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
     {.name = "processes_running",
      .expr = R"(node_procs_running)",
      .unit = "count",
-     .help = "Threads that run or could run"},
+     .help = "Threads that run or could run",
+     .warning = 512,
+     .critical = 1024,
+     .pending = 5min},
     {.name = "processes_blocked",
      .expr = R"(node_procs_blocked)",
      .unit = "count",
@@ -416,6 +450,15 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
      .warning = 256 * kMiB,
      .critical = 512 * kMiB,
      .pending = 1min},
+    // From 80 on series that ended are forgotten early: more than that is in use.
+    {.name = "agent_series_percent",
+     .expr = R"(100 * nexus_series / nexus_series_limit)",
+     .unit = "percent",
+     .help = "Series that the agent knows, of collect.max_series; new ones are refused at 100",
+     .warning = 85,
+     .critical = 95,
+     .maximum = 100,
+     .pending = 5min},
 });
 
 std::optional<double> given(double value) {

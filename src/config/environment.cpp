@@ -30,6 +30,31 @@ constexpr std::array<Variable, 8> kVariables = {{
     {"LOG_LEVEL", "agent.log_level", Unit::kText},
 }};
 
+/// Promised by DESIGN.md section 7, for parts that are not built yet.
+struct Unused {
+  std::string_view name;
+  std::string_view what;
+};
+constexpr std::array<Unused, 10> kUnused = {{
+    {"POSTGRES_HOST", "PostgreSQL"},
+    {"POSTGRES_PORT", "PostgreSQL"},
+    {"POSTGRES_DB", "PostgreSQL"},
+    {"POSTGRES_USER", "PostgreSQL"},
+    {"POSTGRES_PASSWORD", "PostgreSQL"},
+    {"REDIS_HOST", "Redis"},
+    {"REDIS_PORT", "Redis"},
+    {"REDIS_PASSWORD", "Redis"},
+    {"REDIS_DB", "Redis"},
+    {"SLACK_WEBHOOK_URL", "notifications to Slack"},
+}};
+
+std::optional<std::string> variable(const LoadOptions& options, std::string_view name) {
+  if (!options.environment) return std::nullopt;
+  auto text = options.environment(std::string(name));
+  if (text && base::trim(*text).empty()) return std::nullopt;
+  return text;
+}
+
 /// What cannot be read stays a string: the reader of the key then says what it expected. A bare
 /// number counts in the variable's unit; durations with their own unit are taken too.
 Node to_node(const std::string& text, Unit unit, const Where& where) {
@@ -60,15 +85,24 @@ Node to_node(const std::string& text, Unit unit, const Where& where) {
 
 std::vector<Setting> environment_settings(const LoadOptions& options) {
   std::vector<Setting> settings;
-  if (!options.environment) return settings;
-  for (const auto& variable : kVariables) {
-    const auto text = options.environment(std::string(variable.name));
-    if (!text || base::trim(*text).empty()) continue;
-    const auto source = fmt::format("environment variable {}", variable.name);
-    settings.push_back({source, std::string(variable.key),
-                        to_node(std::string(base::trim(*text)), variable.unit, {source, 0, 0})});
+  for (const auto& known : kVariables) {
+    const auto text = variable(options, known.name);
+    if (!text) continue;
+    const auto source = fmt::format("environment variable {}", known.name);
+    settings.push_back({source, std::string(known.key),
+                        to_node(std::string(base::trim(*text)), known.unit, {source, 0, 0})});
   }
   return settings;
+}
+
+std::vector<std::string> unused_variables(const LoadOptions& options) {
+  std::vector<std::string> out;
+  for (const auto& unused : kUnused) {
+    if (!variable(options, unused.name)) continue;
+    out.push_back(fmt::format("environment variable {} is set, but this version has no {} yet",
+                              unused.name, unused.what));
+  }
+  return out;
 }
 
 std::vector<Setting> override_settings(const LoadOptions& options) {

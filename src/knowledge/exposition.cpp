@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <tuple>
 
@@ -97,7 +98,7 @@ struct Exposition::Impl {
     SeriesId id;
     const Family* family;
     const std::string* preamble;
-    const Labels* labels;
+    std::shared_ptr<const Labels> labels;
     std::string head;
     double value = 0;
     std::uint64_t round = 0;  // in which `value` was set
@@ -105,39 +106,52 @@ struct Exposition::Impl {
 
   explicit Impl(const SeriesRegistry& r) : registry(r) {}
 
+  [[nodiscard]] Line* find(SeriesId id);
   void learn(std::span<const ExposedSample> samples);
   void sort();
   void print();
 
   const SeriesRegistry& registry;
   std::vector<Line> lines;              // sorted as printed
-  std::vector<std::uint32_t> position;  // in `lines`, by series id; kNone for the unknown
+  std::vector<std::uint32_t> position;  // in `lines`, by place of the series; kNone for the unknown
   std::map<const Family*, std::string> preambles;
   std::uint64_t round = 0;
   std::string out;
 };
 
-/// Makes lines for series that are seen for the first time.
+Exposition::Impl::Line* Exposition::Impl::find(SeriesId id) {
+  const std::size_t place = registry.place(id);
+  if (place >= position.size() || position[place] == kNone) return nullptr;
+  Line& line = lines[position[place]];
+  return line.id == id ? &line : nullptr;
+}
+
+/// Makes lines for series that are seen for the first time, and drops those of forgotten series.
 void Exposition::Impl::learn(std::span<const ExposedSample> samples) {
   const std::size_t known = lines.size();
   for (const ExposedSample& sample : samples) {
-    if (sample.id >= position.size())
-      position.resize(std::max<std::size_t>(sample.id + 1, position.size() * 2), kNone);
-    if (position[sample.id] != kNone) continue;
+    if (find(sample.id) != nullptr) continue;
+    std::shared_ptr<const Labels> labels = registry.share(sample.id);
+    if (labels == nullptr) continue;
+    const std::size_t place = registry.place(sample.id);
+    if (place >= position.size())
+      position.resize(std::max<std::size_t>(place + 1, position.size() * 2), kNone);
     const Family& family = registry.family(registry.family_of(sample.id));
-    const Labels& labels = registry.labels(sample.id);
-    position[sample.id] = static_cast<std::uint32_t>(lines.size());
+    position[place] = static_cast<std::uint32_t>(lines.size());
     const auto preamble = preambles.find(&family);
+    std::string head = make_head(*labels);
     lines.push_back(
         {.id = sample.id,
          .family = &family,
          .preamble = preamble != preambles.end()
                          ? &preamble->second
                          : &preambles.emplace(&family, make_preamble(family)).first->second,
-         .labels = &labels,
-         .head = make_head(labels)});
+         .labels = std::move(labels),
+         .head = std::move(head)});
   }
-  if (lines.size() != known) sort();
+  if (lines.size() == known) return;
+  std::erase_if(lines, [this](const Line& line) { return !registry.known(line.id); });
+  sort();
 }
 
 void Exposition::Impl::sort() {
@@ -148,8 +162,9 @@ void Exposition::Impl::sort() {
     if (is_compound(left.family->type)) return compound_less(*left.labels, *right.labels);
     return *left.labels < *right.labels;
   });
+  std::ranges::fill(position, kNone);
   for (std::size_t i = 0; i < lines.size(); ++i)
-    position[lines[i].id] = static_cast<std::uint32_t>(i);
+    position[registry.place(lines[i].id)] = static_cast<std::uint32_t>(i);
 }
 
 void Exposition::Impl::print() {
@@ -174,9 +189,10 @@ const std::string& Exposition::render(std::vector<ExposedSample>& samples) {
   impl_->learn(samples);
   ++impl_->round;
   for (const ExposedSample& sample : samples) {
-    Impl::Line& line = impl_->lines[impl_->position[sample.id]];
-    line.value = sample.value;
-    line.round = impl_->round;
+    Impl::Line* line = impl_->find(sample.id);
+    if (line == nullptr) continue;  // forgotten a moment ago
+    line->value = sample.value;
+    line->round = impl_->round;
   }
   impl_->print();
   return impl_->out;

@@ -1,45 +1,15 @@
 #include "nexus/knowledge/history.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <deque>
-#include <limits>
-#include <unordered_map>
 
-#include "knowledge/chunked.hpp"
-#include "knowledge/group.hpp"
-#include "knowledge/latest.hpp"
+#include "knowledge/history_state.hpp"
 
 namespace nexus::knowledge {
 namespace {
 
-constexpr std::int64_t kIdleMillis =
-    600'000;  // a group silent for that long is compressed as it is
-
 // A batch older than its group's last by less is late or a small correction of the clock: refused.
 // By more, the clock was set back.
 constexpr std::int64_t kClockStepMillis = 60'000;
-
-/// A number that one thread changes and all may read.
-class Tally {
- public:
-  [[nodiscard]] std::uint64_t get() const noexcept {
-    return value_.load(std::memory_order_relaxed);
-  }
-  void set(std::uint64_t value) noexcept { value_.store(value, std::memory_order_relaxed); }
-  void add(std::uint64_t by) noexcept { set(get() + by); }
-  void subtract(std::uint64_t by) noexcept { set(get() - by); }
-
- private:
-  std::atomic<std::uint64_t> value_{0};
-};
-
-struct Tallies {
-  Tally series, samples, sealed_bytes, open_bytes, blocks;
-  Tally appended, out_of_order, dropped_by_age, dropped_by_size, dropped_by_clock;
-  std::atomic<std::int64_t> oldest{0};
-  std::atomic<std::int64_t> newest{0};
-};
 
 /// Samples of several groups as one series: ascending, one a time.
 void merge(Column& in, Column& out) {
@@ -56,44 +26,19 @@ void merge(Column& in, Column& out) {
 
 }  // namespace
 
-struct History::State {
-  State(const SeriesRegistry& registry_, HistoryLimits limits)
-      : registry(registry_),
-        retention(limits.retention.count()),
-        max_bytes(limits.bytes),
-        records(registry_.limit()) {}
-
-  [[nodiscard]] std::shared_ptr<const IdSet> set_for(Group& group, std::span<const SeriesId> ids);
-  void count_row(std::span<const SeriesId> ids, std::span<const double> values, std::int64_t time);
-  void seal(Group& group);
-  void drop_oldest(Group& group, Tally& reason);
-  void forget(const Block& block, std::size_t bytes, Tally& reason);
-  void rewind(Group& group, std::int64_t time);
-  void drop_by_size();
-  void note_oldest();
-
-  const SeriesRegistry& registry;
-  std::atomic<std::int64_t> retention;
-  std::atomic<std::uint64_t> max_bytes;
-  ChunkedArray<SeriesRecord> records;
-  Tallies tallies;
-
-  // The writer's.
-  std::unordered_map<std::uint32_t, Group> groups;  // addresses of elements are stable
-  std::deque<Membership> memberships;
-  BlockBuilder builder;
-};
-
 std::shared_ptr<const IdSet> History::State::set_for(Group& group, std::span<const SeriesId> ids) {
   if (group.set != nullptr && group.set->is(ids)) return group.set;
-  auto set = std::make_shared<const IdSet>(ids);
+  auto set = std::make_shared<const IdSet>(ids, [&](SeriesId id) { return registry.known(id); });
   for (const SeriesId id : set->ids()) {
-    SeriesRecord& record = records.make(id);
+    SeriesRecord& record = records.make(place(id));
+    if (place(id) >= places.load(std::memory_order_relaxed)) places.store(place(id) + 1);
+    if (record.id() != id) record.assign(id);
     const Membership* member = record.groups();
     while (member != nullptr && member->group != &group) member = member->next;
     if (member != nullptr) continue;
-    memberships.push_back({&group, record.groups()});
-    record.set_groups(&memberships.back());
+    const Membership longer{&group, record.groups()};
+    record.set_groups(
+        &memberships.try_emplace(std::pair(longer.group, longer.next), longer).first->second);
   }
   group.set = set;
   return set;
@@ -103,7 +48,7 @@ void History::State::count_row(std::span<const SeriesId> ids, std::span<const do
                                std::int64_t time) {
   std::uint64_t revived = 0;
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    SeriesRecord& record = records.at(ids[i]);
+    SeriesRecord& record = records.at(place(ids[i]));
     record.store({time, values[i]});
     if (record.held++ == 0) ++revived;
   }
@@ -128,7 +73,8 @@ void History::State::forget(const Block& block, std::size_t bytes, Tally& reason
   const std::vector<SeriesId>& ids = *block.ids();
   std::uint64_t emptied = 0;
   for (std::size_t column = 0; column < ids.size(); ++column) {
-    SeriesRecord& record = records.at(ids[column]);
+    SeriesRecord& record = records.at(place(ids[column]));
+    if (record.id() != ids[column]) continue;  // forgotten, and out of the count since then
     record.held -= block.samples_of(column);
     if (record.held == 0) ++emptied;
   }
@@ -147,8 +93,9 @@ void History::State::rewind(Group& group, std::int64_t time) {
     const auto [block, bytes] = group.drop_newest();
     forget(*block, bytes, tallies.dropped_by_clock);
     for (const SeriesId id : *block->ids()) {
-      SeriesRecord& record = records.at(id);
-      if (record.load()->time >= time) record.store({time - 1, stale_marker()});
+      SeriesRecord& record = records.at(place(id));
+      if (record.id() != id) continue;
+      if (record.load(id)->time >= time) record.store({time - 1, stale_marker()});
     }
   }
   group.last_time = group.blocks().empty() ? std::numeric_limits<std::int64_t>::min()
@@ -188,7 +135,7 @@ void History::State::note_oldest() {
   if (empty) tallies.newest.store(0, std::memory_order_relaxed);
 }
 
-History::History(const SeriesRegistry& registry, HistoryLimits limits)
+History::History(SeriesRegistry& registry, HistoryLimits limits)
     : state_(std::make_unique<State>(registry, limits)) {}
 History::~History() = default;
 
@@ -206,10 +153,13 @@ void History::append(const BatchView& batch) {
     s.rewind(group, batch.time);
   }
   const std::shared_ptr<const IdSet> set = s.set_for(group, batch.ids);
+  s.tallies.unknown.add(set->unknown());
+  if (set->ids().empty()) return;
   const std::size_t bytes_before = group.open().bytes();
   const std::span<const double> values = group.append(batch.time, set, batch.values);
   s.tallies.open_bytes.add(group.open().bytes() - bytes_before);
-  s.tallies.out_of_order.add(batch.ids.size() - values.size());  // ids that the batch had twice
+  s.tallies.out_of_order.add(batch.ids.size() - set->unknown() -
+                             values.size());  // ids that the batch had twice
   s.count_row(set->ids(), values, batch.time);
   Tallies& t = s.tallies;
   if (batch.time > t.newest.load(std::memory_order_relaxed)) t.newest.store(batch.time);
@@ -230,6 +180,7 @@ void History::maintain(std::int64_t now) {
   }
   s.drop_by_size();
   s.note_oldest();
+  s.forget_series(now);
 }
 
 void History::set_limits(HistoryLimits limits) {
@@ -241,11 +192,14 @@ std::vector<SeriesId> History::select(std::span<const Matcher> matchers, std::in
                                       std::int64_t) const {
   std::vector<SeriesId> ids = state_->registry.select(matchers);
   std::erase_if(ids, [&](SeriesId id) {
-    const SeriesRecord* record = state_->records.find(id);
-    const std::optional<Sample> newest = record == nullptr ? std::nullopt : record->load();
+    const std::optional<Sample> newest = latest(id);
     return !newest || newest->time <= start;
   });
   return ids;
+}
+
+std::shared_ptr<const void> History::pin() const {
+  return state_->registry.pin();
 }
 
 const Labels& History::labels(SeriesId id) const {
@@ -253,7 +207,7 @@ const Labels& History::labels(SeriesId id) const {
 }
 
 void History::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const {
-  const SeriesRecord* record = state_->records.find(id);
+  const SeriesRecord* record = state_->records.find(state_->place(id));
   const Membership* member = record == nullptr ? nullptr : record->groups();
   if (member == nullptr) return;
   if (member->next == nullptr) {
@@ -273,17 +227,19 @@ std::optional<Sample> History::last(SeriesId id, std::int64_t start, std::int64_
 }
 
 std::optional<Sample> History::latest(SeriesId id) const {
-  const SeriesRecord* record = state_->records.find(id);
-  return record == nullptr ? std::nullopt : record->load();
+  const SeriesRecord* record = state_->records.find(state_->place(id));
+  return record == nullptr ? std::nullopt : record->load(id);
 }
 
 void History::for_each_latest(std::int64_t since,
                               const std::function<void(SeriesId, Sample)>& visit) const {
-  const std::size_t size = state_->registry.size();
-  for (std::size_t i = 0; i < size; ++i) {
-    const auto id = static_cast<SeriesId>(i);
-    const std::optional<Sample> sample = latest(id);
-    if (sample && sample->time > since && !is_stale_marker(sample->value)) visit(id, *sample);
+  const std::size_t places = state_->places.load(std::memory_order_acquire);
+  for (std::size_t place = 0; place < places; ++place) {
+    const SeriesRecord* record = state_->records.find(place);
+    const auto newest = record == nullptr ? std::nullopt : record->load();
+    if (newest && newest->sample.time > since && !is_stale_marker(newest->sample.value)) {
+      visit(newest->id, newest->sample);
+    }
   }
 }
 
@@ -300,6 +256,12 @@ HistoryStats History::stats() const {
   stats.dropped_by_age = t.dropped_by_age.get();
   stats.dropped_by_size = t.dropped_by_size.get();
   stats.dropped_by_clock = t.dropped_by_clock.get();
+  stats.dropped_by_limit = t.dropped_by_limit.get();
+  stats.unknown = t.unknown.get();
+  stats.registered = state_->registry.size();
+  stats.registered_limit = state_->registry.limit();
+  stats.series_refused = state_->registry.refused();
+  stats.series_forgotten = state_->registry.forgotten();
   stats.oldest = t.oldest.load(std::memory_order_relaxed);
   stats.newest = t.newest.load(std::memory_order_relaxed);
   return stats;

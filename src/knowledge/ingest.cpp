@@ -1,5 +1,7 @@
 #include "nexus/knowledge/ingest.hpp"
 
+#include <algorithm>
+#include <atomic>
 #include <mutex>
 
 namespace nexus::knowledge {
@@ -29,6 +31,16 @@ class Instruments {
                            {{"reason", "size"}})),
         by_clock_(m.counter("nexus_history_dropped_samples_total", "Samples dropped, by reason.",
                             {{"reason", "clock"}})),
+        by_limit_(m.counter("nexus_history_dropped_samples_total", "Samples dropped, by reason.",
+                            {{"reason", "series_limit"}})),
+        unknown_(m.counter("nexus_history_unknown_series_samples_total",
+                           "Samples refused because their series had been forgotten.")),
+        known_(m.gauge("nexus_series", "Series that are known.")),
+        limit_(m.gauge("nexus_series_limit", "Most series that may be known: collect.max_series.")),
+        forgotten_(m.counter("nexus_series_forgotten_total",
+                             "Series forgotten because they ended or nothing of them is held.")),
+        series_refused_(m.counter("nexus_series_refused_total",
+                                  "Times a new series was refused because of the limit.")),
         refused_batches_(m.counter("nexus_ring_refused_batches_total",
                                    "Batches refused because a ring was full.")),
         refused_samples_(m.counter("nexus_ring_refused_samples_total",
@@ -46,6 +58,12 @@ class Instruments {
     raise(by_age_, stats.dropped_by_age);
     raise(by_size_, stats.dropped_by_size);
     raise(by_clock_, stats.dropped_by_clock);
+    raise(by_limit_, stats.dropped_by_limit);
+    raise(unknown_, stats.unknown);
+    known_.set(static_cast<double>(stats.registered));
+    limit_.set(static_cast<double>(stats.registered_limit));
+    raise(forgotten_, stats.series_forgotten);
+    raise(series_refused_, stats.series_refused);
     raise(refused_batches_, rings.refused_batches());
     raise(refused_samples_, rings.refused_samples());
   }
@@ -58,7 +76,9 @@ class Instruments {
   }
 
   const Gauge series_, held_, bytes_, open_bytes_, blocks_, oldest_, newest_;
-  const Counter out_of_order_, by_age_, by_size_, by_clock_, refused_batches_, refused_samples_;
+  const Counter out_of_order_, by_age_, by_size_, by_clock_, by_limit_, unknown_;
+  const Gauge known_, limit_;
+  const Counter forgotten_, series_refused_, refused_batches_, refused_samples_;
 };
 
 }  // namespace
@@ -84,6 +104,8 @@ struct Ingest::State {
   }
 
   SteadyTime turn() {
+    // The first push after a pause has woken it: the others of the moment follow shortly.
+    if (woken.exchange(false)) return clock.steady() + kDrainInterval;
     const std::lock_guard guard(writer);
     drain();
     const SteadyTime now = clock.steady();
@@ -95,7 +117,8 @@ struct Ingest::State {
       instruments.update(history.stats(), rings);
       next_metrics = now + kMetricsInterval;
     }
-    return clock.steady() + kDrainInterval;
+    if (!may_sleep.load() || !rings.may_sleep()) return clock.steady() + kDrainInterval;
+    return std::min(next_maintain, next_metrics);
   }
 
   Clock& clock;
@@ -106,12 +129,20 @@ struct Ingest::State {
   SteadyTime next_maintain{};  // guarded by writer, and so is what follows
   SteadyTime next_metrics{};
   std::size_t batches = 0;
+  std::atomic<bool> may_sleep{false};  // once there is somebody to wake it
+  std::atomic<bool> woken{false};
   const std::function<void(const BatchView&)> sink;
   base::LoopThread thread;  // last: it starts when everything else is there
 };
 
 Ingest::Ingest(Clock& clock, Rings& rings, History& history, SelfMetrics& metrics)
-    : state_(std::make_unique<State>(clock, rings, history, metrics)) {}
+    : state_(std::make_unique<State>(clock, rings, history, metrics)) {
+  rings.on_push([state = state_.get()] {
+    state->woken.store(true);
+    state->thread.wake();
+  });
+  state_->may_sleep.store(true);
+}
 
 Ingest::~Ingest() {
   stop();
@@ -125,6 +156,7 @@ std::size_t Ingest::flush() {
 }
 
 void Ingest::stop() {
+  state_->rings.on_push(nullptr);
   state_->thread.stop();
   flush();
 }

@@ -6,14 +6,17 @@
 
 namespace nexus::knowledge {
 
-IdSet::IdSet(std::span<const SeriesId> given) : ids_(given.begin(), given.end()) {
-  if (std::ranges::is_sorted(ids_, std::ranges::less_equal{}) &&
+IdSet::IdSet(std::span<const SeriesId> given, const std::function<bool(SeriesId)>& is_known)
+    : ids_(given.begin(), given.end()) {
+  for (const SeriesId id : ids_) unknown_ += is_known(id) ? 0 : 1;
+  if (unknown_ == 0 && std::ranges::is_sorted(ids_, std::ranges::less_equal{}) &&
       std::ranges::adjacent_find(ids_) == ids_.end()) {
     return;
   }
   given_ = ids_;
   order_.resize(given_.size());
   std::iota(order_.begin(), order_.end(), 0U);
+  if (unknown_ > 0) std::erase_if(order_, [&](std::uint32_t i) { return !is_known(given_[i]); });
   std::ranges::sort(order_, {}, [this](std::uint32_t i) { return std::pair(given_[i], i); });
   const auto doubled =
       std::ranges::unique(order_, {}, [this](std::uint32_t i) { return given_[i]; });

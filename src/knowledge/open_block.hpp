@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -19,8 +20,8 @@ namespace nexus::knowledge {
 /// The series of a row, ascending. Batches of a group mostly have the same ones, so rows share it.
 class IdSet {
  public:
-  /// Of doubled ids the first counts.
-  explicit IdSet(std::span<const SeriesId> given);
+  /// Of doubled ids the first counts, unknown ones do not.
+  IdSet(std::span<const SeriesId> given, const std::function<bool(SeriesId)>& is_known);
 
   /// Whether a batch with these ids has this set.
   [[nodiscard]] bool is(std::span<const SeriesId> given) const noexcept;
@@ -28,6 +29,8 @@ class IdSet {
   [[nodiscard]] std::size_t given_size() const noexcept {
     return order_.empty() ? ids_.size() : given_.size();
   }
+  /// Given ids that are not in ids() because they were unknown.
+  [[nodiscard]] std::size_t unknown() const noexcept { return unknown_; }
   /// The place of `id` in ids(), or -1.
   [[nodiscard]] std::ptrdiff_t find(SeriesId id) const noexcept;
   /// Copies the values of a batch into the order of ids().
@@ -38,6 +41,7 @@ class IdSet {
   std::vector<SeriesId> ids_;
   std::vector<SeriesId> given_;       // empty when the batch was ascending already
   std::vector<std::uint32_t> order_;  // ids_[i] was given_[order_[i]]; empty likewise
+  std::size_t unknown_ = 0;
 };
 
 class OpenBlock {

@@ -29,8 +29,9 @@ std::size_t words_for(std::size_t samples) noexcept {
 // contiguous: the last one before the end of the ring runs on into a tail behind it, and the words
 // that it covers by position stay unused.
 struct SampleRing::State {
-  explicit State(std::size_t samples)
-      : capacity(std::bit_ceil(std::max<std::size_t>(samples, 8))),
+  State(std::size_t samples, std::shared_ptr<Bell> bell_)
+      : bell(std::move(bell_)),
+        capacity(std::bit_ceil(std::max<std::size_t>(samples, 8))),
         size(2 * capacity),
         bytes(std::make_unique_for_overwrite<std::byte[]>((size + words_for(capacity)) * kWord)) {}
 
@@ -44,6 +45,7 @@ struct SampleRing::State {
     return tail + words - read_seen <= size;
   }
 
+  const std::shared_ptr<Bell> bell;
   const std::size_t capacity;
   const std::size_t size;
   const std::unique_ptr<std::byte[]> bytes;
@@ -56,7 +58,8 @@ struct SampleRing::State {
   alignas(kCacheLine) std::atomic<std::uint64_t> read{0};  // the consumer's line
 };
 
-SampleRing::SampleRing(std::size_t capacity) : state_(std::make_unique<State>(capacity)) {}
+SampleRing::SampleRing(std::size_t capacity, std::shared_ptr<Bell> bell)
+    : state_(std::make_unique<State>(capacity, std::move(bell))) {}
 SampleRing::~SampleRing() = default;
 
 bool SampleRing::push(const BatchView& batch) noexcept {
@@ -78,7 +81,14 @@ bool SampleRing::push(const BatchView& batch) noexcept {
   std::memcpy(to, batch.values.data(), count * sizeof(double));
   to += count * sizeof(double);
   std::memcpy(to, batch.ids.data(), count * sizeof(SeriesId));
-  s.written.store(tail + words, std::memory_order_release);
+  if (s.bell == nullptr) {
+    s.written.store(tail + words, std::memory_order_release);
+    return true;
+  }
+  // Both sequentially consistent, as in may_sleep(): either the consumer sees the batch before it
+  // sleeps, or this sees that it sleeps.
+  s.written.store(tail + words);
+  s.bell->ring();
   return true;
 }
 
@@ -112,12 +122,11 @@ std::uint64_t SampleRing::refused_samples() const noexcept {
 }
 
 bool SampleRing::empty() const noexcept {
-  return state_->read.load(std::memory_order_acquire) ==
-         state_->written.load(std::memory_order_acquire);
+  return state_->read.load(std::memory_order_acquire) == state_->written.load();
 }
 
 std::shared_ptr<SampleRing> Rings::add() {
-  auto entry = std::make_shared<Entry>(capacity_);
+  auto entry = std::make_shared<Entry>(capacity_, bell_);
   {
     const std::lock_guard guard(mutex_);
     rings_.push_back(entry);
@@ -150,6 +159,15 @@ std::size_t Rings::drain(const std::function<void(const BatchView&)>& sink) {
     return true;
   });
   return samples;
+}
+
+bool Rings::may_sleep() {
+  bell_->arm();
+  const std::lock_guard guard(mutex_);
+  const bool empty =
+      std::ranges::all_of(rings_, [](const auto& entry) { return entry->ring.empty(); });
+  if (!empty) bell_->disarm();
+  return empty;
 }
 
 std::uint64_t Rings::refused_batches() const {

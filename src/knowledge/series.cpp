@@ -5,93 +5,17 @@
 #include <deque>
 #include <limits>
 #include <mutex>
-#include <optional>
 #include <shared_mutex>
 #include <unordered_map>
 
-#include "knowledge/chunked.hpp"
 #include "knowledge/hash.hpp"
+#include "knowledge/series_index.hpp"
+#include "knowledge/series_store.hpp"
 
 namespace nexus::knowledge {
 namespace {
 
 constexpr FamilyId kNoFamily = std::numeric_limits<FamilyId>::max();
-
-struct Series {
-  Labels labels;
-  std::uint64_t hash = 0;
-  FamilyId family = 0;
-};
-
-/// Series at fixed addresses. Written under the registry's lock; at() needs none for an id that was
-/// handed out.
-class SeriesStore {
- public:
-  explicit SeriesStore(std::size_t max) : series_(max) {}
-
-  [[nodiscard]] const Series& at(SeriesId id) const {
-    NEXUS_CHECK(id < size());
-    return series_.at(id);
-  }
-  [[nodiscard]] std::size_t size() const noexcept { return size_.load(std::memory_order_acquire); }
-
-  SeriesId add(Series series) {
-    const std::size_t id = size_.load(std::memory_order_relaxed);
-    series_.make(id) = std::move(series);
-    size_.store(id + 1, std::memory_order_release);
-    return static_cast<SeriesId>(id);
-  }
-
- private:
-  ChunkedArray<Series> series_;
-  std::atomic<std::size_t> size_{0};
-};
-
-/// Open addressing with linear probing; slots hold id + 1.
-class HashIndex {
- public:
-  /// The first id whose hash fits and for which `equal` holds.
-  template <typename HashOf, typename Equal>
-  [[nodiscard]] std::optional<SeriesId> find(std::uint64_t hash, const HashOf& hash_of,
-                                             const Equal& equal) const {
-    for (std::size_t i = hash & mask();; i = (i + 1) & mask()) {
-      const std::uint32_t slot = slots_[i];
-      if (slot == 0) return std::nullopt;
-      if (hash_of(slot - 1) == hash && equal(slot - 1)) return slot - 1;
-    }
-  }
-
-  template <typename HashOf>
-  void add(SeriesId id, const HashOf& hash_of) {
-    if ((used_ + 1) * 2 > slots_.size()) {
-      std::vector<std::uint32_t> old = std::exchange(slots_, {});
-      slots_.resize(old.size() * 2);
-      for (const std::uint32_t slot : old) {
-        if (slot != 0) place(slot - 1, hash_of(slot - 1));
-      }
-    }
-    place(id, hash_of(id));
-    ++used_;
-  }
-
- private:
-  [[nodiscard]] std::size_t mask() const noexcept { return slots_.size() - 1; }
-  void place(SeriesId id, std::uint64_t hash) {
-    std::size_t i = hash & mask();
-    while (slots_[i] != 0) i = (i + 1) & mask();
-    slots_[i] = id + 1;
-  }
-
-  std::vector<std::uint32_t> slots_ = std::vector<std::uint32_t>(1024);
-  std::size_t used_ = 0;
-};
-
-/// Of one label name: which series have it, and with which value. Ids ascend. Keys view the stored
-/// labels.
-struct Postings {
-  std::vector<SeriesId> all;
-  std::unordered_map<std::string_view, std::vector<SeriesId>> by_value;
-};
 
 /// Labels as a collector gives them: in any order, the metric's name apart.
 struct Given {
@@ -139,25 +63,29 @@ struct SeriesRegistry::State {
   explicit State(std::size_t max) : max_series(max), store(max) {}
 
   [[nodiscard]] auto hash_of() const {
-    return [this](SeriesId id) { return store.at(id).hash; };
+    return [this](SeriesId id) { return store.find(id)->hash; };
   }
+  /// A series that was found is spared by forget() for a while: the caller is about to use it.
   template <typename Equal>
   [[nodiscard]] std::optional<SeriesId> find(std::uint64_t hash, const Equal& equal) const {
-    return index.find(hash, hash_of(), [&](SeriesId id) { return equal(store.at(id).labels); });
+    const auto id =
+        index.find(hash, hash_of(), [&](SeriesId one) { return equal(store.find(one)->labels); });
+    if (id) store.find(*id)->asked.store(round, std::memory_order_relaxed);
+    return id;
   }
   FamilyId add_family(std::string_view name, MetricType type, std::string_view help);
   Result<SeriesId> add(FamilyId family, Labels labels);
-  [[nodiscard]] const std::vector<SeriesId>* shortest(std::span<const Matcher> matchers) const;
 
   const std::size_t max_series;
-  mutable std::shared_mutex mutex;  // guards all but the stored series and the counter
+  mutable std::shared_mutex mutex;  // guards all but the stored series and the counters
   std::deque<Family> families;
   std::unordered_map<std::string_view, FamilyId> family_by_name;  // keys view `families`
   SeriesStore store;
   HashIndex index;
-  std::unordered_map<std::string_view, Postings> postings;
-  std::vector<SeriesId> none;
+  LabelIndex by_label;
+  std::uint32_t round = 1;
   std::atomic<std::uint64_t> refused{0};
+  std::atomic<std::uint64_t> forgotten{0};
 };
 
 FamilyId SeriesRegistry::State::add_family(std::string_view name, MetricType type,
@@ -182,34 +110,10 @@ Result<SeriesId> SeriesRegistry::State::add(FamilyId family, Labels labels) {
     return fail(Errc::kExhausted, "series {}: the limit of {} series is reached", to_string(labels),
                 max_series);
   }
-  const SeriesId id = store.add({std::move(labels), hash, family});
-  index.add(id, hash_of());
-  for (const Label& label : store.at(id).labels) {
-    Postings& of_name = postings[label.name];
-    of_name.all.push_back(id);
-    of_name.by_value[label.value].push_back(id);
-  }
-  return id;
-}
-
-/// The shortest list that holds every series satisfying all matchers; nullptr when only "all
-/// series" does.
-const std::vector<SeriesId>* SeriesRegistry::State::shortest(
-    std::span<const Matcher> matchers) const {
-  const std::vector<SeriesId>* best = nullptr;
-  for (const Matcher& matcher : matchers) {
-    if (matcher.matches(std::string_view())) continue;  // series without the label satisfy it too
-    const auto of_name = postings.find(matcher.name());
-    if (of_name == postings.end()) return &none;
-    const std::vector<SeriesId>* list = &of_name->second.all;
-    if (matcher.op() == MatchOp::kEqual) {
-      const auto of_value = of_name->second.by_value.find(matcher.value());
-      if (of_value == of_name->second.by_value.end()) return &none;
-      list = &of_value->second;
-    }
-    if (best == nullptr || list->size() < best->size()) best = list;
-  }
-  return best;
+  const Series& series = store.add(std::move(labels), hash, family, round);
+  index.add(series.id, hash_of());
+  by_label.add(series.id, series.labels);
+  return series.id;
 }
 
 SeriesRegistry::SeriesRegistry(std::size_t max_series)
@@ -273,30 +177,85 @@ Result<SeriesId> SeriesRegistry::intern(const Labels& labels) {
 }
 
 const Labels& SeriesRegistry::labels(SeriesId id) const {
-  return state_->store.at(id).labels;
+  static const Labels none;
+  const Series* series = state_->store.find(id);
+  return series == nullptr ? none : series->labels;
 }
 
 FamilyId SeriesRegistry::family_of(SeriesId id) const {
-  return state_->store.at(id).family;
+  const Series* series = state_->store.find(id);
+  return series == nullptr ? kNoFamily : series->family;
+}
+
+std::shared_ptr<const Labels> SeriesRegistry::share(SeriesId id) const {
+  const std::shared_lock guard(state_->mutex);
+  return state_->store.share(id);
+}
+
+bool SeriesRegistry::known(SeriesId id) const noexcept {
+  return state_->store.find(id) != nullptr;
+}
+
+std::size_t SeriesRegistry::place(SeriesId id) const noexcept {
+  return state_->store.place(id);
 }
 
 std::vector<SeriesId> SeriesRegistry::select(std::span<const Matcher> matchers) const {
   std::vector<SeriesId> ids;
+  std::shared_ptr<const void> pinned;
   {
     const std::shared_lock guard(state_->mutex);
-    if (const std::vector<SeriesId>* list = state_->shortest(matchers)) {
+    pinned = state_->store.pin();
+    if (const std::vector<SeriesId>* list = state_->by_label.shortest(matchers)) {
       ids = *list;
     } else {
-      ids.resize(state_->store.size());
-      for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<SeriesId>(i);
+      ids.reserve(state_->store.size());
+      for (std::size_t place = 0; place < state_->store.places(); ++place) {
+        if (const Series* series = state_->store.in(place)) ids.push_back(series->id);
+      }
+      std::ranges::sort(ids);
     }
   }
   // Outside the lock: regular expressions may take long, and stored labels never change.
   std::erase_if(ids, [&](SeriesId id) {
-    const Labels& labels = state_->store.at(id).labels;
-    return !std::ranges::all_of(matchers, [&](const Matcher& m) { return m.matches(labels); });
+    const Series* series = state_->store.find(id);
+    return series == nullptr || !std::ranges::all_of(matchers, [&](const Matcher& m) {
+             return m.matches(series->labels);
+           });
   });
   return ids;
+}
+
+std::shared_ptr<const void> SeriesRegistry::pin() const {
+  const std::shared_lock guard(state_->mutex);
+  return state_->store.pin();
+}
+
+void SeriesRegistry::forget(std::vector<SeriesId>& ids) {
+  State& s = *state_;
+  std::shared_ptr<const void> old;  // freed after the lock
+  const std::unique_lock guard(s.mutex);
+  std::vector<const Labels*> leaving;
+  std::erase_if(ids, [&](SeriesId id) {
+    const Series* series = s.store.find(id);
+    if (series == nullptr || series->asked.load(std::memory_order_relaxed) + 1 >= s.round) {
+      return true;
+    }
+    leaving.push_back(&series->labels);
+    s.index.remove(id, s.hash_of());
+    s.store.remove(id);
+    return false;
+  });
+  if (!ids.empty()) {
+    s.by_label.remove(leaving, [&](SeriesId id) { return s.store.find(id) == nullptr; });
+  }
+  old = s.store.end_epoch();
+  ++s.round;
+  s.forgotten.fetch_add(ids.size(), std::memory_order_release);
+}
+
+std::uint64_t SeriesRegistry::forgotten() const noexcept {
+  return state_->forgotten.load(std::memory_order_acquire);
 }
 
 std::size_t SeriesRegistry::size() const {

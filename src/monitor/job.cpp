@@ -58,7 +58,10 @@ MetaFamilies make_meta_families(knowledge::SeriesRegistry& registry) {
 }
 
 void Job::plan(WallTime wall, SteadyTime steady) {
-  planned = next_multiple(wall, effective_interval());
+  // A run may begin a little before its moment, for the two clocks are read one after the other.
+  const WallTime last = base::from_unix_millis(stamp);
+  const bool early = wall < last && last - wall <= tolerance();
+  planned = next_multiple(early ? last : wall, effective_interval());
   due = steady + (planned - wall);
 }
 
@@ -72,8 +75,11 @@ Millis Job::effective_interval() const {
 }
 
 WallTime Job::batch_time(WallTime wall) const {
-  const Millis tolerance = std::max(Millis(10), interval / 10);
-  return wall >= planned - tolerance && wall < planned + tolerance ? planned : wall;
+  return wall >= planned - tolerance() && wall < planned + tolerance() ? planned : wall;
+}
+
+Millis Job::tolerance() const {
+  return std::max(Millis(10), interval / 10);
 }
 
 void Job::note_finished(const Verdict& verdict, double seconds) {

@@ -53,8 +53,8 @@ struct Job {
   std::unique_ptr<Collector> collector;
   std::shared_ptr<RunSink> sink;  // replaced when a run is left behind with the old one
   JobCounters counters;
-  knowledge::SeriesId duration_id = 0;
-  knowledge::SeriesId success_id = 0;
+  MetaSeries duration;
+  MetaSeries success;
   std::uint32_t group = 0;
   Millis interval{};
   Millis deadline{};
@@ -73,13 +73,15 @@ struct Job {
   std::uint64_t skipped_reported = 0;     // of status.skipped, by the counter
 
   /// Sets `due` and `planned` to the next multiple of the interval, backed off as the streak
-  /// demands.
+  /// demands; never to the moment that the present or last run stands for.
   void plan(WallTime wall, SteadyTime steady);
   /// The interval now, longer after a streak of runs that brought nothing.
   [[nodiscard]] Millis effective_interval() const;
   /// The time of a batch whose run began at `wall`: the planned time unless the run began
   /// noticeably late.
   [[nodiscard]] WallTime batch_time(WallTime wall) const;
+  /// How far from its moment a run may begin and still stand for it.
+  [[nodiscard]] Millis tolerance() const;
   void note_finished(const Verdict& verdict, double seconds);
 };
 

@@ -124,10 +124,14 @@ void Pool::publish(Job& job, const Status& status) {
   const Verdict verdict = judge(status);
   const bool differs = sink.finish();
   const std::size_t samples = sink.live().size();
-  sink.append(job.duration_id, seconds);
-  sink.append(job.success_id, verdict.outcome == "ok" ? 1 : 0);
+  sink.append(job.duration, job.name, seconds);
+  sink.append(job.success, job.name, verdict.outcome == "ok" ? 1 : 0);
   std::uint64_t dropped = sink.dropped();
-  if (!push(job.group, job.stamp, sink.ids(), sink.values())) dropped += samples;
+  if (push(job.group, job.stamp, sink.ids(), sink.values())) {
+    sink.accepted();
+  } else {
+    dropped += samples;
+  }
   job.counters.runs.add();
   if (verdict.outcome == "failed") job.counters.failures.add();
   if (dropped > 0) job.counters.dropped.add(static_cast<double>(dropped));

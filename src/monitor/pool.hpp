@@ -37,10 +37,14 @@ class Pool : public std::enable_shared_from_this<Pool> {
   };
   explicit Pool(Parts parts);
 
+  /// Before start(), from a pool that was stopped: series that are not measured any more end, and
+  /// threads that are still stuck there count here.
+  void inherit(Pool& old);
   void start();
   void stop();
   [[nodiscard]] std::vector<CollectorStatus> status() const;
   [[nodiscard]] bool warmed_up() const;
+  /// Threads of this pool and those before it.
   [[nodiscard]] std::size_t abandoned() const;
 
  private:
@@ -58,6 +62,14 @@ class Pool : public std::enable_shared_from_this<Pool> {
     std::int64_t stamp;
   };
 
+  /// Series whose stale markers the ring refused.
+  struct Unmarked {
+    const Job* job;  // that is stuck: once it runs again its sink owes the markers; null: removed
+    std::uint32_t group;
+    std::int64_t after;  // time of the last batch
+    std::vector<knowledge::SeriesId> ids;
+  };
+
   static void work(const std::shared_ptr<Pool>& pool, const std::shared_ptr<Worker>& me);
   [[nodiscard]] Run next(const std::shared_ptr<Worker>& me);
   [[nodiscard]] Job* pick(SteadyTime now, SteadyTime& earliest);
@@ -72,6 +84,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   [[nodiscard]] SteadyTime watch();
   [[nodiscard]] LeftBehind write_off(Job& job, SteadyTime now);
   void report(LeftBehind& left);
+  void mark_unmarked();
   void report_skipped();
   void spawn_missing();
   [[nodiscard]] std::vector<std::shared_ptr<Worker>> take_exited();
@@ -95,6 +108,8 @@ class Pool : public std::enable_shared_from_this<Pool> {
   bool stopping_ = false;
   std::size_t threads_made_ = 0;
   std::vector<std::shared_ptr<Worker>> workers_;
+  std::vector<std::shared_ptr<const Pool>> predecessors_;  // with stuck threads
+  std::vector<Unmarked> unmarked_;         // the watch's, and before it starts inherit()'s
   std::optional<base::LoopThread> watch_;  // touched by start() and stop() only
 };
 

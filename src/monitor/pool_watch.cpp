@@ -16,6 +16,8 @@ namespace {
 constexpr Millis kStopGrace{2000};
 // Counters that are kept under the lock are copied to the metrics at least this often.
 constexpr Millis kLongestWatch{5000};
+// How soon stale markers are tried again that the full ring refused.
+constexpr Millis kMarkAgain{1000};
 
 }  // namespace
 
@@ -32,7 +34,7 @@ void Pool::start() {
 void Pool::spawn_missing() {
   const auto working = [](const auto& worker) { return !worker->written_off && !worker->exited; };
   auto alive = static_cast<std::size_t>(std::ranges::count_if(workers_, working));
-  while (alive < threads_ && stuck_threads() <= kMaxAbandoned) {
+  while (alive < threads_ && (threads_made_ < threads_ || stuck_threads() < kMaxAbandoned)) {
     auto worker = std::make_shared<Worker>();
     try {
       worker->thread = std::thread([pool = shared_from_this(), worker, number = threads_made_] {
@@ -50,8 +52,35 @@ void Pool::spawn_missing() {
 }
 
 std::size_t Pool::stuck_threads() const {
-  return static_cast<std::size_t>(std::ranges::count_if(
+  auto stuck = static_cast<std::size_t>(std::ranges::count_if(
       workers_, [](const auto& worker) { return worker->written_off && !worker->exited; }));
+  for (const auto& pool : predecessors_) stuck += pool->abandoned();
+  return stuck;
+}
+
+void Pool::inherit(Pool& old) {
+  const std::scoped_lock guard(mutex_, old.mutex_);
+  predecessors_ = std::exchange(old.predecessors_, {});
+  std::erase_if(predecessors_, [](const auto& pool) { return pool->abandoned() == 0; });
+  if (old.stuck_threads() > 0) predecessors_.push_back(old.shared_from_this());
+  for (Unmarked& one : old.unmarked_) {
+    if (one.job == nullptr) unmarked_.push_back(std::move(one));
+  }
+  for (const auto& ended : old.jobs_) {
+    const auto owed = ended->sink->owed();
+    std::vector<knowledge::SeriesId> ids(owed.begin(), owed.end());
+    ids.insert(ids.end(), ended->live.begin(), ended->live.end());
+    const auto same =
+        std::ranges::find_if(jobs_, [&](const auto& job) { return job->name == ended->name; });
+    if (same != jobs_.end()) {
+      (*same)->sink->owe(ids);
+      (*same)->live = std::move(ids);
+      continue;
+    }
+    ids.push_back(ended->duration.id);
+    ids.push_back(ended->success.id);
+    unmarked_.push_back({nullptr, ended->group, ended->stamp, std::move(ids)});
+  }
 }
 
 SteadyTime Pool::watch() {
@@ -73,11 +102,17 @@ SteadyTime Pool::watch() {
       }
     }
     ended = take_exited();
+    std::erase_if(predecessors_, [](const auto& pool) { return pool->abandoned() == 0; });
+    std::erase_if(unmarked_, [](const Unmarked& one) {
+      return one.job != nullptr && one.job->phase != Phase::kStuck;
+    });
     spawn_missing();
     stuck = stuck_threads();
   }
   for (const auto& worker : ended) worker->thread.join();
+  mark_unmarked();
   for (LeftBehind& one : left) report(one);
+  if (!unmarked_.empty()) next = std::min(next, now + kMarkAgain);
   threads_stuck_.set(static_cast<double>(stuck));
   report_skipped();
   return next;
@@ -93,7 +128,10 @@ Pool::LeftBehind Pool::write_off(Job& job, SteadyTime now) {
   job.status.duration_seconds = std::chrono::duration<double>(now - job.started).count();
   job.status.samples = 0;
   job.streak = 0;
-  LeftBehind left{&job, std::exchange(job.sink, new_sink_()), std::exchange(job.live, {}),
+  std::shared_ptr<RunSink> sink = new_sink_();
+  sink->owe(job.sink->owed());
+  sink->owe(job.live);
+  LeftBehind left{&job, std::exchange(job.sink, std::move(sink)), std::exchange(job.live, {}),
                   base::to_unix_millis(clock_.wall())};
   return left;
 }
@@ -108,9 +146,21 @@ void Pool::report(LeftBehind& left) {
       job.name, base::format_duration(job.deadline));
   job.counters.stuck.add();
   std::vector<double> values(left.live.size(), knowledge::stale_marker());
-  left.live.push_back(job.success_id);
+  left.live.push_back(job.success.id);
   values.push_back(0);
-  if (!push(job.group, left.stamp, left.live, values)) job.counters.dropped.add(1);
+  if (push(job.group, left.stamp, left.live, values)) return;
+  job.counters.dropped.add(1);
+  left.live.pop_back();
+  unmarked_.push_back({left.job, job.group, left.stamp, std::move(left.live)});
+}
+
+/// Ends series that no run will end, unless the ring is full still.
+void Pool::mark_unmarked() {
+  const std::int64_t now = base::to_unix_millis(clock_.wall());
+  std::erase_if(unmarked_, [&](const Unmarked& one) {
+    const std::vector<double> values(one.ids.size(), knowledge::stale_marker());
+    return push(one.group, std::max(now, one.after + 1), one.ids, values);
+  });
 }
 
 void Pool::report_skipped() {

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <thread>
 #include <unordered_set>
+#include <utility>
 
 #include "nexus/knowledge/queryable.hpp"
 
@@ -23,7 +24,7 @@ bool same_labels(const knowledge::Labels& stored, std::span<const LabelView> giv
 }  // namespace
 
 RunSink::RunSink(knowledge::SeriesRegistry& registry, std::size_t budget)
-    : registry_(registry), budget_(budget) {}
+    : registry_(registry), budget_(budget), forgotten_(registry.forgotten()) {}
 
 void RunSink::begin() {
   ids_.resize(live_);
@@ -35,14 +36,34 @@ void RunSink::begin() {
   live_ = 0;
   dropped_ = 0;
   differs_ = false;
+  if (!enter()) return;
+  renew_forgotten();
+  leave();
 }
 
-void RunSink::add(FamilyId family, std::span<const LabelView> labels, double value) {
+/// Whether the registry may be touched, until leave().
+bool RunSink::enter() noexcept {
   // Both sequentially consistent: either this sees the cut, or cut_off() sees this inside and
   // waits.
   inside_.store(true);
-  if (!cut_off_.load()) take(family, labels, value);
-  inside_.store(false, std::memory_order_release);
+  if (!cut_off_.load()) return true;
+  leave();
+  return false;
+}
+
+/// An id that was forgotten may not be used again: its samples would be refused.
+void RunSink::renew_forgotten() {
+  const std::uint64_t forgotten = registry_.forgotten();
+  if (std::exchange(forgotten_, forgotten) == forgotten) return;
+  for (std::size_t i = 0; i < last_ids_.size(); ++i) {
+    if (!registry_.known(last_ids_[i])) last_keys_[i].labels.reset();
+  }
+}
+
+void RunSink::add(FamilyId family, std::span<const LabelView> labels, double value) {
+  if (!enter()) return;
+  take(family, labels, value);
+  leave();
 }
 
 void RunSink::take(FamilyId family, std::span<const LabelView> labels, double value) {
@@ -52,9 +73,9 @@ void RunSink::take(FamilyId family, std::span<const LabelView> labels, double va
     return;
   }
   if (position < last_ids_.size() && last_keys_[position].family == family &&
-      same_labels(*last_keys_[position].labels, labels)) {
+      last_keys_[position].labels != nullptr && same_labels(*last_keys_[position].labels, labels)) {
     ids_.push_back(last_ids_[position]);
-    keys_.push_back(last_keys_[position]);
+    keys_.push_back(std::move(last_keys_[position]));
     values_.push_back(value);
     return;
   }
@@ -65,7 +86,7 @@ void RunSink::take(FamilyId family, std::span<const LabelView> labels, double va
     return;
   }
   ids_.push_back(*id);
-  keys_.push_back({family, &registry_.labels(*id)});
+  keys_.push_back({family, registry_.share(*id)});
   values_.push_back(value);
 }
 
@@ -77,7 +98,7 @@ bool RunSink::finish() {
     if (std::ranges::adjacent_find(sorted_) != sorted_.end()) drop_doubles();
   }
   live_ = ids_.size();
-  if (differs) mark_vanished();
+  if (differs || !owed_.empty()) mark_vanished();
   return differs;
 }
 
@@ -90,7 +111,7 @@ void RunSink::drop_doubles() {
       continue;
     }
     ids_[kept] = ids_[i];
-    keys_[kept] = keys_[i];
+    keys_[kept] = std::move(keys_[i]);
     values_[kept] = values_[i];
     ++kept;
   }
@@ -100,14 +121,30 @@ void RunSink::drop_doubles() {
 }
 
 void RunSink::mark_vanished() {
-  last_sorted_.assign(last_ids_.begin(), last_ids_.end());
-  std::ranges::sort(last_sorted_);
-  std::ranges::set_difference(last_sorted_, sorted_, std::back_inserter(ids_));
+  sorted_.assign(ids_.begin(), ids_.end());
+  std::ranges::sort(sorted_);
+  owe(last_ids_);
+  last_sorted_.swap(owed_);
+  owed_.clear();
+  std::erase_if(last_sorted_, [this](knowledge::SeriesId id) { return !registry_.known(id); });
+  std::ranges::set_difference(last_sorted_, sorted_, std::back_inserter(owed_));
+  ids_.insert(ids_.end(), owed_.begin(), owed_.end());
   values_.resize(ids_.size(), knowledge::stale_marker());
 }
 
-void RunSink::append(knowledge::SeriesId id, double value) {
-  ids_.push_back(id);
+void RunSink::owe(std::span<const knowledge::SeriesId> ids) {
+  owed_.insert(owed_.end(), ids.begin(), ids.end());
+  std::ranges::sort(owed_);
+  const auto doubled = std::ranges::unique(owed_);
+  owed_.erase(doubled.begin(), doubled.end());
+}
+
+void RunSink::append(MetaSeries& series, std::string_view collector, double value) {
+  if (!registry_.known(series.id)) {
+    const LabelView label{"collector", collector};
+    series.id = registry_.intern(series.family, std::span(&label, 1)).value_or(series.id);
+  }
+  ids_.push_back(series.id);
   values_.push_back(value);
 }
 

@@ -2,10 +2,12 @@
 //
 // A collector adds the same series in the same order run after run, so the sink remembers the last
 // run: an add() that repeats it at the same position costs a comparison and no look-up. Series of
-// the last run that are absent in this one end with a stale marker; a series added twice counts
-// once; what is over the budget is dropped and counted.
+// the last run that are absent in this one end with a stale marker, again and again until a batch
+// with it was accepted; a series added twice counts once; what is over the budget is dropped and
+// counted. What the registry has forgotten since the last run is looked up anew.
 //
-// Life of a run: begin(), any number of add(), finish(), read ids() and values(), again begin().
+// Life of a run: begin(), any number of add(), finish(), read ids() and values(), accepted() if the
+// batch was, again begin().
 // cut_off(): from then on add() does nothing, and no add() is still touching the registry when it
 // returns. That is how a run that is left behind is kept from a registry that may be gone when it
 // wakes up. Thread safety: one thread at a time, handed on with synchronisation; cut_off() from any
@@ -14,11 +16,18 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "nexus/monitor/collector.hpp"
 
 namespace nexus::monitor {
+
+/// A series of the scheduler about a collector.
+struct MetaSeries {
+  FamilyId family = 0;
+  knowledge::SeriesId id = 0;
+};
 
 class RunSink final : public Sink {
  public:
@@ -31,8 +40,13 @@ class RunSink final : public Sink {
   /// from the last run.
   bool finish();
   /// After finish(): one more sample that is no business of the budget and the stale markers (the
-  /// meta metrics).
-  void append(knowledge::SeriesId id, double value);
+  /// meta metrics). The id is renewed when the registry has forgotten it.
+  void append(MetaSeries& series, std::string_view collector, double value);
+  /// The batch is on its way: its stale markers are not owed any more.
+  void accepted() noexcept { owed_.clear(); }
+  /// These series had samples, from another sink, and end unless a run has them.
+  void owe(std::span<const knowledge::SeriesId> ids);
+  [[nodiscard]] std::span<const knowledge::SeriesId> owed() const noexcept { return owed_; }
   void cut_off() noexcept;
 
   /// Of the finished run: its own series first, then stale markers, then what was appended.
@@ -47,9 +61,12 @@ class RunSink final : public Sink {
  private:
   struct Key {
     FamilyId family;
-    const knowledge::Labels* labels;  // owned by the registry for ever
+    std::shared_ptr<const knowledge::Labels> labels;
   };
 
+  [[nodiscard]] bool enter() noexcept;
+  void leave() noexcept { inside_.store(false, std::memory_order_release); }
+  void renew_forgotten();
   void take(FamilyId family, std::span<const LabelView> labels, double value);
   void drop_doubles();
   void mark_vanished();
@@ -63,6 +80,8 @@ class RunSink final : public Sink {
   std::vector<Key> last_keys_;
   std::vector<knowledge::SeriesId> sorted_;       // scratch
   std::vector<knowledge::SeriesId> last_sorted_;  // scratch
+  std::vector<knowledge::SeriesId> owed_;  // end with the next batch that is accepted; ascending
+  std::uint64_t forgotten_ = 0;            // by the registry, when the present run began
   std::size_t live_ = 0;
   std::uint64_t dropped_ = 0;
   bool differs_ = false;

@@ -42,8 +42,8 @@ Status intern_meta(Job& job, knowledge::SeriesRegistry& registry, const MetaFami
   const auto success = registry.intern(meta.success, std::span(&label, 1));
   if (!duration || !success)
     return fail(Errc::kExhausted, "[collect] max_series is too small for the collectors");
-  job.duration_id = *duration;
-  job.success_id = *success;
+  job.duration = {meta.duration, *duration};
+  job.success = {meta.success, *success};
   return {};
 }
 
@@ -111,6 +111,9 @@ Result<std::unique_ptr<Scheduler>> Scheduler::make(
   return std::unique_ptr<Scheduler>(new Scheduler(std::move(impl)));
 }
 
+void Scheduler::inherit(Scheduler& old) {
+  impl_->pool->inherit(*old.impl_->pool);
+}
 void Scheduler::start() {
   impl_->pool->start();
 }

@@ -86,7 +86,8 @@ void compile_one(const config::RemedyConfig& definition, RemedySet::Impl& out,
   };
   if (auto matchers = compile_on(definition.on.text)) {
     remedy.matchers = *std::move(matchers);
-  } else {
+  } else if (!definition.on.text.empty() || definition.on.where.line > 0) {
+    // One that was never written the reader of the configuration has complained of.
     complain(definition.on.where, "on", matchers.error());
   }
   if (auto target = Template::parse(definition.target)) {

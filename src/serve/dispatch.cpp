@@ -69,6 +69,8 @@ void dispatch(const std::shared_ptr<ServerState>& state, Request request,
   boost::asio::post(
       acts ? state->control : state->pool,
       [state, &route, &waiting, request = std::move(request), done = std::move(done)]() mutable {
+        const auto pass = state->handlers.enter();
+        if (!pass) return;  // the server has ended, nobody waits for the answer
         auto response = call(route, request);
         waiting.fetch_sub(1);
         boost::asio::post(state->io,

@@ -20,6 +20,7 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr auto kHeartbeat = std::chrono::seconds(1);
+constexpr Millis kHandlerGrace{5000};  // for handlers to see that the server stops
 
 std::string lower(std::string text) {
   std::ranges::transform(text, text.begin(),
@@ -66,7 +67,23 @@ struct Server::Impl {
     }
   }
 
+  /// Ends the pools. A handler that does not end in time keeps its thread and the state.
+  void end_handlers() {
+    state->handlers.close();  // those that wait for a thread still end at once
+    if (state->handlers.wait(state->clock.steady() + kHandlerGrace)) {
+      state->pool.join();
+      state->control.join();
+      return;
+    }
+    left_behind = state->handlers.inside();
+    log::error("serve", "{} requests did not end in time and are left behind", left_behind);
+    // Its thread uses the state still, whose destructor would wait for it: never destroyed.
+    static auto& kept = *new std::vector<std::shared_ptr<ServerState>>;
+    kept.push_back(state);
+  }
+
   std::shared_ptr<ServerState> state;
+  std::size_t left_behind = 0;
   std::vector<std::shared_ptr<Listener>> listeners;
   asio::steady_timer heartbeat;
   std::atomic<std::int64_t> last_turn{0};
@@ -136,8 +153,7 @@ void Server::stop(Millis grace) {
     watch(watch, impl_.get());
   });
   impl_->thread.join();
-  state->pool.join();
-  state->control.join();
+  impl_->end_handlers();
   // Sessions that outlived the grace time hold the state and the state holds their handlers: run
   // those to their end here.
   for (auto& weak : state->sessions) {
@@ -161,6 +177,10 @@ std::vector<std::string> Server::addresses() const {
 
 std::size_t Server::connections() const {
   return impl_->state->connections;
+}
+
+std::size_t Server::left_behind() const {
+  return impl_->left_behind;
 }
 
 SteadyTime Server::last_turn() const {

@@ -16,6 +16,7 @@ namespace {
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
 
+constexpr Millis kCancelAgain{10};  // a read that was hidden from its cancellation
 // How long and how much of what a peer still sends is thrown away after our last answer.
 constexpr auto kLinger = std::chrono::seconds(1);
 constexpr std::size_t kLingerBytes = 1U << 20;
@@ -46,7 +47,6 @@ std::string text(beast::string_view value) {
 
 /// What to answer when a request could not be read; nothing when the peer is gone.
 std::optional<Refusal> refusal_for(beast::error_code ec) {
-  if (ec == beast::error::timeout) return Refusal{408, "timeout", "the request took too long"};
   if (ec == http::error::body_limit)
     return Refusal{413, "body_too_large", "the body is larger than [http] max_body_bytes"};
   if (ec == http::error::header_limit || ec == http::error::buffer_overflow) {
@@ -64,7 +64,10 @@ std::optional<Refusal> refusal_for(beast::error_code ec) {
 template <class Stream>
 Session<Stream>::Session(std::shared_ptr<ServerState> state, typename Stream::socket_type socket,
                          Peer peer)
-    : state_(std::move(state)), stream_(std::move(socket)), peer_(std::move(peer)) {
+    : state_(std::move(state)),
+      stream_(std::move(socket)),
+      read_deadline_(state_->io),
+      peer_(std::move(peer)) {
   state_->metrics.connections.set(static_cast<double>(++state_->connections));
 }
 
@@ -108,13 +111,43 @@ void Session<Stream>::next() {
 }
 
 template <class Stream>
+void Session<Stream>::await_rest() {
+  if (reading_) return;  // the head's deadline is the body's too
+  reading_ = true;
+  too_slow_ = false;
+  ++read_turn_;
+  stream_.expires_never();
+  cancel_read_after(settings_->http.read_timeout);
+}
+
+template <class Stream>
+void Session<Stream>::cancel_read_after(Millis time) {
+  read_deadline_.expires_after(time);
+  read_deadline_.async_wait(
+      [self = this->shared_from_this(), turn = read_turn_](boost::system::error_code ec) {
+        if (ec || !self->reading_ || turn != self->read_turn_) return;
+        self->too_slow_ = true;
+        self->stream_.cancel();
+        // A piece that has just come hides the read from the cancellation: the next one gets it.
+        self->cancel_read_after(kCancelAgain);
+      });
+}
+
+template <class Stream>
+void Session<Stream>::end_wait() {
+  if (!reading_) return;
+  reading_ = false;
+  read_deadline_.cancel();
+}
+
+template <class Stream>
 void Session<Stream>::read_head() {
-  stream_.expires_after(settings_->http.read_timeout);
   // Most heads are in the buffer as a whole: they are parsed here, without another turn of the io
   // loop.
   beast::error_code ec;
   buffer_.consume(parser_->put(buffer_.data(), ec));
   if (ec != http::error::need_more) return on_head(ec);
+  await_rest();
   http::async_read_header(stream_, buffer_, *parser_,
                           [self = this->shared_from_this()](
                               beast::error_code read_ec, std::size_t) { self->on_head(read_ec); });
@@ -130,6 +163,7 @@ void Session<Stream>::on_head(beast::error_code ec) {
     return write(error(refusal->status, refusal->reason, refusal->message), false);
   }
   if (parser_->is_done()) return handle();
+  await_rest();
   http::async_read(stream_, buffer_, *parser_,
                    [self = this->shared_from_this()](beast::error_code read_ec, std::size_t) {
                      if (read_ec) return self->refuse_read(read_ec);
@@ -140,12 +174,13 @@ void Session<Stream>::on_head(beast::error_code ec) {
 template <class Stream>
 void Session<Stream>::refuse_read(beast::error_code ec) {
   between_requests_ = false;
-  const auto refusal = refusal_for(ec);
-  if (ec == beast::error::timeout) {
-    // Beast has closed the stream already: nothing can be said any more.
-    state_->metrics.timeouts.add();
-    return close();
-  }
+  const bool too_slow = reading_ && too_slow_;
+  end_wait();
+  if (too_slow || ec == beast::error::timeout) state_->metrics.timeouts.add();
+  const auto refusal =
+      too_slow ? std::optional(
+                     Refusal{408, "timeout", "the request took longer than [http] read_timeout"})
+               : refusal_for(ec);
   if (!refusal) return close();
   state_->metrics.count_refused(refusal->reason);
   write(error(refusal->status, refusal->reason, refusal->message), false);
@@ -176,6 +211,7 @@ std::expected<Request, Refusal> Session<Stream>::make_request() {
 
 template <class Stream>
 void Session<Stream>::handle() {
+  end_wait();
   ++requests_;
   const bool keep =
       parser_->get().keep_alive() && requests_ < settings_->http.max_requests_per_connection;
@@ -205,6 +241,7 @@ void Session<Stream>::handle() {
 
 template <class Stream>
 void Session<Stream>::write(Response response, bool keep_alive) {
+  end_wait();
   keep_alive_ = keep_alive_ && keep_alive && !state_->stopping;
   state_->metrics.count_response(response.status);
   body_ = std::move(response.body);
@@ -264,6 +301,7 @@ void Session<Stream>::linger() {
 
 template <class Stream>
 void Session<Stream>::close() {
+  end_wait();
   beast::error_code ignored;
   stream_.socket().shutdown(Stream::socket_type::shutdown_both, ignored);
   stream_.close();

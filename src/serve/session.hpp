@@ -8,6 +8,7 @@
 #pragma once
 
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
@@ -53,11 +54,20 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
   /// answer is not lost to a reset.
   void linger();
   void close();
+  /// The deadline of a request that has begun. Not the stream's own timer: that one closes the
+  /// stream, and a 408 could not be sent any more.
+  void await_rest();
+  void cancel_read_after(Millis time);
+  void end_wait();
 
   [[nodiscard]] std::expected<Request, Refusal> make_request();
 
   const std::shared_ptr<ServerState> state_;
   Stream stream_;
+  boost::asio::steady_timer read_deadline_;
+  std::uint64_t read_turn_ = 0;  // tells a deadline that fired too late from the present one
+  bool reading_ = false;         // the deadline is running
+  bool too_slow_ = false;        // it has passed
   const Peer peer_;
   boost::beast::flat_buffer buffer_;
   std::shared_ptr<const Settings> settings_;

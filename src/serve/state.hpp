@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "nexus/base/clock.hpp"
+#include "nexus/base/gate.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/knowledge/self_metrics.hpp"
 #include "nexus/serve/auth.hpp"
@@ -57,11 +58,12 @@ class Connection {
 struct ServerState {
   ServerState(Clock& the_clock, std::shared_ptr<const Router> the_router,
               knowledge::SelfMetrics& self)
-      : clock(the_clock), router(std::move(the_router)), metrics(self) {}
+      : clock(the_clock), router(std::move(the_router)), metrics(self), handlers(the_clock) {}
 
   Clock& clock;
   const std::shared_ptr<const Router> router;
   const ServerMetrics metrics;
+  base::Gate handlers;  // those that run on a pool; destroyed after the pools
   boost::asio::io_context io{1};
   boost::asio::thread_pool pool{kPoolThreads};
   boost::asio::thread_pool control{1};  // for those who may act: no reader's query delays a stop

@@ -201,6 +201,13 @@ def reload(agent, where):
     agent.signal(signal.SIGHUP)
     wait_for("the refused reload", lambda: agent.metric("nexus_config_last_reload_successful") == 0.0)
     expect("unknown_key" in agent.log, "the log does not name the bad key")
+
+    def audited():
+        results = [record["result"] for record in agent.command_json("audit")["records"] if record["who"] == "signal"]
+        return results if len(results) == 4 else None
+    results = wait_for("both reloads by signal in the audit log", audited)
+    equal((results[3], results[2], results[1]), ("requested", "ok", "requested"), "the reloads by signal in the audit log")
+    expect("unknown_key" in results[0], f"the refused reload in the audit log: {results[0]}")
     _, said = agent.command("reload", code=1)
     expect(f"{agent.file}:" in said and "unknown_key" in said, f"reload says {said}")
     equal(run_action(agent, "added")["state"], "succeeded", "the old configuration after a refused reload")
@@ -242,6 +249,10 @@ def check_and_collect(where):
     agent = Agent(BINARY, where, configuration(where), name="checked")
     out, _ = agent.command("check", "config", agent.file)
     expect("valid" in out, out)
+    agent.environment["SLACK_WEBHOOK_URL"] = "https://hooks.example/secret"
+    _, said = agent.command("check", "config", agent.file)
+    del agent.environment["SLACK_WEBHOOK_URL"]
+    expect("SLACK_WEBHOOK_URL is set" in said and "hooks.example" not in said, said)
     agent.file.write_text('[agent]\nlog_level = "loud"\n[nonsense]\n')
     _, said = agent.command("check", "config", agent.file, code=1)
     expect(f"{agent.file}:2:" in said and f"{agent.file}:3:" in said and "2 problems" in said, said)
@@ -288,6 +299,26 @@ def stop_and_crash(where):
                 os.kill(pid, signal.SIGKILL)
 
 
+def json_log(where):
+    """Every line is an object, from the first on, and nothing that others wrote breaks it."""
+    agent = Agent(BINARY, where, name="json")
+    agent.file.write_text(agent.file.read_text().replace("[agent]\n", '[agent]\nlog_format = "json"\n'))
+    agent.data.mkdir()
+    (agent.data / "state.db").write_text("no database")
+    agent.environment["REDIS_HOST"] = "elsewhere"
+    try:
+        agent.start()
+        agent.stop()
+        lines = [json.loads(line) for line in agent.lines]
+        for line in lines:
+            equal(sorted(line), ["component", "level", "message", "time"], "the members of a line")
+        said = "\n".join(line["message"] for line in lines)
+        for word in ("database was damaged", "REDIS_HOST is set", "stopped"):
+            expect(word in said, f"the log does not say {word}: {said}")
+    finally:
+        agent.close()
+
+
 def main():
     with directory() as where:
         agent = Agent(BINARY, where, configuration(where, '[guardrails]\nmax_actions_per_hour_per_target = 1000\n'))
@@ -306,6 +337,7 @@ def main():
                 ("stop", lambda: expect(agent.stop() < 15, "the stop took long")),
                 ("no agent", lambda: command_without_agent(where)),
                 ("check and collect", lambda: check_and_collect(where)),
+                ("JSON log", lambda: json_log(where)),
                 ("crash", lambda: stop_and_crash(where)),
             ])
         finally:

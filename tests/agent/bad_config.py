@@ -30,6 +30,8 @@ CASES = [
     ("syntax", '[agent]\nlog_level = →\n', []),
     ("not closed", '[agent]\nlog_level = "info→\n', ["quote"]),
     ("a key twice", '[agent]\nlog_level = "info"\nlog_level = →"info"\n', ["redefine"]),
+    ("no expression", '→[[alert]]\nname = "Mine"\n', ["expr", "missing", "1 problem"]),
+    ("no trigger", '→[[remedy]]\naction = "restart_service"\n', ["on", "missing", "1 problem"]),
     ("unknown action", '[[remedy]]\non = "x"\naction = →"explode"\n', ["explode"]),
     ("unlisted command", '[[remedy]]\non = "x"\naction = "run_command"\ntarget = "gone"\n', ["gone"]),
     ("relative command", '[[command]]\nname = "c"\nargv = →["ls"]\n', ["argv", "absolute"]),

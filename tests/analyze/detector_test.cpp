@@ -50,8 +50,8 @@ struct DetectorWorld : World {
   }
   [[nodiscard]] ModelStatus only() const {
     const auto models = detector.models();
-    REQUIRE(models.size() == 1);
-    return models.front();
+    REQUIRE(models->size() == 1);
+    return models->front();
   }
 
   config::VitalConfig vital;
@@ -59,6 +59,12 @@ struct DetectorWorld : World {
   std::vector<Labels> series = {Labels("cpu_usage_percent", {{"cpu", "0"}})};
   AnomalyDetector detector{clock, history, *book, self};
 };
+
+Anomaly anomaly_of(double value) {
+  Anomaly anomaly;
+  anomaly.value = value;
+  return anomaly;
+}
 
 double ordinary(int s) {
   return 20 + 5 * std::sin(s / 50.0) + 3 * noise(s);
@@ -234,7 +240,7 @@ TEST_CASE("hostile series") {
     world.vital.minimum.reset();
     world.vital.maximum.reset();
     world.run(0, 900, value);
-    CHECK(world.detector.models().size() == 1);
+    CHECK(world.detector.models()->size() == 1);
     for (const Anomaly& anomaly : *world.detector.anomalies()) {
       CHECK(std::isfinite(anomaly.anomaly_score));
     }
@@ -250,7 +256,7 @@ TEST_CASE("time that goes back and series that end do no harm") {
   CHECK(world.detector.anomalies()->empty());  // old times are not scored
   world.series.clear();
   world.run(900, 900 + 3 * 3600, ordinary);
-  CHECK(world.detector.models().empty());  // forgotten
+  CHECK(world.detector.models()->empty());  // forgotten
   CHECK(metric(world.self, "nexus_anomaly_model_bytes") == 0);
 }
 
@@ -281,24 +287,121 @@ TEST_CASE("switched off: models are dropped, findings resolve") {
   world.section.enabled = false;
   world.detector.configure(world.section);
   world.run(1060, 1400, ordinary);
-  CHECK(world.detector.models().empty());
+  CHECK(world.detector.models()->empty());
   CHECK(world.find("cpu_usage_percent_anomaly")->state == FindingState::kResolved);
   world.section.enabled = true;
   world.vital.anomaly = false;
   world.detector.configure(world.section);
   world.run(1400, 1420, ordinary);
-  CHECK(world.detector.models().empty());
+  CHECK(world.detector.models()->empty());
 }
 
 TEST_CASE("the list of anomalies is bounded") {
   Episodes episodes;
-  for (int i = 0; i < 1500; ++i) {
-    Anomaly anomaly;
-    anomaly.value = i;
-    episodes.begin(std::move(anomaly));
-  }
+  for (int i = 0; i < 1500; ++i) episodes.begin(anomaly_of(i), SteadyTime{});
   CHECK(episodes.snapshot()->size() == 1000);
   CHECK(episodes.snapshot()->front().value == 1499);
+}
+
+TEST_CASE("episodes that began at the same time are two, and one that goes on is kept") {
+  Episodes episodes;
+  const SteadyTime begin{};
+  const auto first = episodes.begin(anomaly_of(1), begin);
+  const auto second = episodes.begin(anomaly_of(2), begin);
+  CHECK(first != second);
+  for (auto passed = 0min; passed <= 120min; passed += 10min) {
+    episodes.update(first, anomaly_of(1), begin + passed);
+    episodes.forget(begin + passed);
+  }
+  REQUIRE(episodes.snapshot()->size() == 1);
+  CHECK(episodes.snapshot()->front().value == 1);
+  // Nor does one that goes on make room for new ones.
+  for (int i = 0; i < 1500; ++i) {
+    episodes.update(first, anomaly_of(1), begin + 121min);
+    episodes.begin(anomaly_of(3), begin + 121min);
+  }
+  episodes.forget(begin + 122min + Episodes::kKept);
+  CHECK(episodes.snapshot()->empty());
+}
+
+TEST_CASE("nothing new is published when nothing changes") {
+  DetectorWorld world;
+  world.section.retrain = 1h;
+  world.detector.configure(world.section);
+  world.run(0, 3000, ordinary);
+  const auto trainings = metric(world.self, "nexus_anomaly_trainings_total");
+  const auto anomalies = world.detector.anomalies();
+  const auto models = world.detector.models();
+  int second = 3000;
+  for (; second < 3020; ++second) world.run(second, second + 1, ordinary);
+  REQUIRE(metric(world.self, "nexus_anomaly_trainings_total") == trainings);
+  CHECK(world.detector.anomalies() == anomalies);
+  CHECK(world.detector.models() == models);
+  world.run(second, second + 60, [](int) { return 97; });
+  CHECK(world.detector.anomalies() != anomalies);
+}
+
+TEST_CASE("when the forests outgrow their memory every vital's first series keeps its own") {
+  DetectorWorld world;
+  world.section.minimum_samples = 300;
+  const auto forest = Model::train(
+      [] {
+        std::vector<FeatureRow> rows;
+        for (int s = 0; s < 300; ++s) rows.push_back({ordinary(s), noise(s)});
+        return rows;
+      }(),
+      {});
+  REQUIRE(forest);
+  const std::size_t room = forest->bytes() * 7 / 2;  // for three
+  AnomalyDetector detector(world.clock, world.history, *world.book, world.self, room);
+  detector.configure(world.section);
+  const auto label = [](const char* vital, const char* device) {
+    return Labels(vital, {{"device", device}});
+  };
+  std::vector<std::pair<std::uint32_t, Labels>> all = {{0, label("first", "a")},
+                                                       {0, label("first", "b")},
+                                                       {0, label("first", "c")},
+                                                       {1, label("second", "a")},
+                                                       {1, label("second", "b")}};
+  const auto tick = [&](std::size_t from, int second) {
+    world.clock.advance(1s);
+    VitalsSnapshot snapshot;
+    auto definitions = std::make_shared<std::vector<config::VitalConfig>>(2, world.vital);
+    (*definitions)[0].name = "first";
+    (*definitions)[1].name = "second";
+    snapshot.definitions = definitions;
+    for (std::size_t i = from; i < all.size(); ++i) {
+      const double value = ordinary(second + static_cast<int>(i) * 1000);
+      world.sample(all[i].second, value);
+      snapshot.values.push_back({world.registry.intern(all[i].second).value(), all[i].second, value,
+                                 world.clock.wall(), all[i].first, std::nullopt});
+    }
+    world.ingest();
+    detector.tick(snapshot);
+  };
+  const auto ready = [&] {
+    std::vector<std::string> names;
+    for (const auto& model : *detector.models()) {
+      if (model.ready)
+        names.push_back(model.metric_name + to_string(model.labels));
+      else
+        CHECK(model.state.starts_with("no room"));
+    }
+    return names;
+  };
+  // What comes first takes the room; what ranks higher gets it when it comes.
+  int second = 0;
+  for (; second < 900; ++second) tick(2, second);
+  CHECK(ready() == std::vector<std::string>{R"(first{device="c"})", R"(second{device="a"})",
+                                            R"(second{device="b"})"});
+  for (; second < 2400; ++second) tick(0, second);
+  CHECK(ready() == std::vector<std::string>{R"(first{device="a"})", R"(first{device="b"})",
+                                            R"(second{device="a"})"});
+  CHECK(metric(world.self, "nexus_anomaly_models_dropped_total") == 2);
+  CHECK(metric(world.self, "nexus_anomaly_models", "no_room") == 2);
+  const auto trainings = metric(world.self, "nexus_anomaly_trainings_total");
+  CHECK(trainings > 5);
+  CHECK(metric(world.self, "nexus_anomaly_model_bytes") <= static_cast<double>(room));
 }
 
 TEST_CASE("anomalies and models may be read while the detector ticks and is configured") {
@@ -306,7 +409,7 @@ TEST_CASE("anomalies and models may be read while the detector ticks and is conf
   std::thread reader([&] {
     for (int i = 0; i < 300; ++i) {
       (void)world.detector.anomalies()->size();
-      (void)world.detector.models().size();
+      (void)world.detector.models()->size();
       world.detector.configure(world.section);
     }
   });

@@ -94,7 +94,7 @@ TEST_CASE("a steady rise: values, interval, times to thresholds, finding") {
   CHECK(p.lower < p.predicted_value);
   CHECK(p.upper > p.predicted_value);
   CHECK(p.upper - p.lower < 1);
-  CHECK(p.r_squared > 0.99);
+  CHECK(p.r_squared.value() > 0.99);
   CHECK(p.confidence == p.r_squared);
   CHECK(p.trend == "rising");
   CHECK(p.seconds_to_warning.value() == Approx((75 - now) * 60).margin(60));
@@ -186,7 +186,18 @@ TEST_CASE("no date without a significant slope toward the threshold") {
   world.run(0, 400, [](int s) { return 60 + 5 * noise(s); });
   CHECK_FALSE(world.only().seconds_to_critical);
   CHECK(world.only().trend == "stable");
-  CHECK(world.only().r_squared < 0.1);
+  CHECK(world.only().r_squared.value() < 0.1);
+}
+
+TEST_CASE("a constant series is forecast, without R squared and without confidence") {
+  ForecastWorld world;
+  world.run(0, 400, [](int) { return 60; });
+  const Prediction p = world.only();
+  REQUIRE(p.ready);
+  CHECK(p.predicted_value == 60);
+  CHECK_FALSE(p.r_squared);
+  CHECK(p.confidence == 0);
+  CHECK(p.trend == "stable");
 }
 
 TEST_CASE("hostile series: never a number that is not finite, never a finding") {
@@ -208,7 +219,8 @@ TEST_CASE("hostile series: never a number that is not finite, never a finding") 
       CHECK(std::isfinite(p.predicted_value));
       CHECK(std::isfinite(p.lower));
       CHECK(std::isfinite(p.upper));
-      CHECK(std::isfinite(p.r_squared));
+      CHECK(std::isfinite(p.r_squared.value_or(0)));
+      CHECK(std::isfinite(p.confidence));
     }
     CHECK(world.heard.empty());
   }

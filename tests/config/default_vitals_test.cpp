@@ -35,17 +35,51 @@ TEST_CASE("the shipped vitals are complete and sane") {
   CHECK(with_both >= 25);
 }
 
-TEST_CASE("the vitals that people are promised are shipped") {
-  for (const char* name :
-       {"cpu_usage_percent", "cpu_load_average", "memory_usage_percent", "memory_available_bytes",
-        "swap_usage_percent", "disk_usage_percent", "disk_free_bytes", "disk_read_bytes_per_second",
-        "disk_write_bytes_per_second", "network_receive_bytes_per_second",
-        "network_transmit_bytes_per_second", "processes", "processes_zombie",
-        "pressure_cpu_some_percent", "pressure_memory_full_percent", "pressure_io_full_percent",
-        "agent_cpu_percent", "agent_resident_memory_bytes"}) {
+TEST_CASE("the vitals that people are promised are shipped, with unit and both thresholds") {
+  const std::vector<std::pair<std::string, std::string>> promised = {
+      {"cpu_usage_percent", "percent"},
+      {"cpu_load_average", "count"},
+      {"memory_usage_percent", "percent"},
+      {"memory_available_bytes", "bytes"},
+      {"swap_usage_percent", "percent"},
+      {"disk_usage_percent", "percent"},
+      {"disk_free_bytes", "bytes"},
+      {"disk_read_bytes_per_second", "bytes_per_second"},
+      {"disk_write_bytes_per_second", "bytes_per_second"},
+      {"network_receive_bytes_per_second", "bytes_per_second"},
+      {"network_transmit_bytes_per_second", "bytes_per_second"},
+      {"processes", "count"},
+      {"threads", "count"},
+      {"processes_running", "count"},
+      {"processes_blocked", "count"},
+      {"processes_zombie", "count"},
+      {"pressure_cpu_some_percent", "percent"},
+      {"pressure_memory_some_percent", "percent"},
+      {"pressure_memory_full_percent", "percent"},
+      {"pressure_io_some_percent", "percent"},
+      {"pressure_io_full_percent", "percent"},
+      {"agent_cpu_percent", "percent"},
+      {"agent_resident_memory_bytes", "bytes"}};
+  for (const auto& [name, unit] : promised) {
     CAPTURE(name);
-    CHECK(std::ranges::count(default_vitals(), name, &VitalConfig::name) == 1);
+    const auto vital = std::ranges::find(default_vitals(), name, &VitalConfig::name);
+    REQUIRE(vital != default_vitals().end());
+    CHECK(vital->unit == unit);
+    CHECK(vital->warning.has_value());
+    CHECK(vital->critical.has_value());
   }
+}
+
+TEST_CASE("the thresholds of use are the promised ones") {
+  const auto thresholds = [](std::string_view name) {
+    const auto vital = std::ranges::find(default_vitals(), name, &VitalConfig::name);
+    REQUIRE(vital != default_vitals().end());
+    return std::pair(vital->warning.value_or(0), vital->critical.value_or(0));
+  };
+  CHECK(thresholds("cpu_usage_percent") == std::pair(70.0, 90.0));
+  CHECK(thresholds("memory_usage_percent") == std::pair(80.0, 95.0));
+  CHECK(thresholds("disk_usage_percent") == std::pair(80.0, 95.0));
+  CHECK(thresholds("swap_usage_percent") == std::pair(50.0, 80.0));
 }
 
 TEST_CASE(

@@ -25,10 +25,13 @@ def check_rooms(root, rooms):
 
 
 def check_tests(root, build):
-    """Each tests/*/ with sources is in the list that tests/CMakeLists.txt builds from, and each source is compiled."""
+    """Each tests/*/ with sources is in the list that tests/CMakeLists.txt builds from, or a subdirectory of it; each source
+    is compiled."""
     complaints = []
-    match = re.search(r"foreach\(ROOM\s+([^)]*)\)", tree.read(root / "tests/CMakeLists.txt"))
+    lists = tree.read(root / "tests/CMakeLists.txt")
+    match = re.search(r"foreach\(ROOM\s+([^)]*)\)", lists)
     built = set(match[1].split()) if match else set()
+    built |= set(re.findall(r"^add_subdirectory\((\w+)\)", lists, re.MULTILINE))
     compiled = None
     if build is not None:
         commands = json.loads(tree.read(pathlib.Path(build) / "compile_commands.json"))

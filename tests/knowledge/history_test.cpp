@@ -241,7 +241,8 @@ TEST_CASE("what is older than the retention is dropped in whole blocks") {
   CHECK(world.history.stats().series == 0);
   CHECK(world.history.stats().oldest == 0);
   CHECK(world.read(1).size() == 0);
-  world.append(1, time + 4'000'000, {0}, {1});
+  const auto again = world.registry.intern(Labels("m", {{"i", "0"}}));  // it was forgotten
+  world.append(1, time + 4'000'000, {again.value()}, {1});
   CHECK(world.history.stats().series == 1);
 }
 

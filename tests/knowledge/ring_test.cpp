@@ -1,6 +1,8 @@
 #include "nexus/knowledge/ring.hpp"
 
 #include <catch2/catch.hpp>
+#include <condition_variable>
+#include <mutex>
 #include <numeric>
 #include <thread>
 
@@ -124,6 +126,64 @@ TEST_CASE("concurrent producers: nothing lost, nothing reordered, nothing torn")
   }
   CHECK(wrong == 0);
   CHECK(last == std::vector<std::int64_t>(kProducers, kBatches));
+}
+
+TEST_CASE("a consumer that sleeps is woken once, one that is awake is not") {
+  Rings rings(64);
+  const auto first = rings.add();
+  const auto second = rings.add();
+  int woken = 0;
+  rings.on_push([&] { ++woken; });
+  const auto drop = [](const BatchView&) {};
+  CHECK(push(*first, 3, 1));
+  CHECK(woken == 0);
+  CHECK_FALSE(rings.may_sleep());  // there is something
+  CHECK(push(*first, 3, 2));
+  CHECK(woken == 0);
+  rings.drain(drop);
+  CHECK(rings.may_sleep());
+  CHECK(push(*second, 3, 3));
+  CHECK(push(*first, 3, 4));
+  CHECK(woken == 1);
+  CHECK(rings.drain(drop) == 6);
+  CHECK(rings.may_sleep());
+  rings.on_push(nullptr);
+  CHECK(push(*first, 3, 5));
+  CHECK(woken == 1);
+}
+
+TEST_CASE("concurrent producers: no wake-up is lost") {
+  constexpr std::size_t kProducers = 2;
+  constexpr std::size_t kBatches = 20'000;
+  Rings rings(1024);
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool woken = false;
+  rings.on_push([&] {
+    const std::lock_guard guard(mutex);
+    woken = true;
+    changed.notify_one();
+  });
+  std::vector<std::jthread> producers;
+  for (std::size_t p = 0; p < kProducers; ++p) {
+    producers.emplace_back([ring = rings.add()] {
+      for (std::size_t i = 1; i <= kBatches; ++i) {
+        while (!push(*ring, 1, static_cast<std::int64_t>(i))) std::this_thread::yield();
+        if (i % 64 == 0) std::this_thread::yield();  // let the consumer fall asleep
+      }
+    });
+  }
+  std::size_t samples = 0;
+  bool lost = false;
+  while (samples < kProducers * kBatches && !lost) {
+    samples += rings.drain([](const BatchView&) {});
+    if (samples == kProducers * kBatches || !rings.may_sleep()) continue;
+    std::unique_lock lock(mutex);
+    lost = !changed.wait_for(lock, std::chrono::seconds(20), [&] { return woken; });
+    woken = false;
+  }
+  CHECK_FALSE(lost);
+  CHECK(samples == kProducers * kBatches);
 }
 
 }  // namespace

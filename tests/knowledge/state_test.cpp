@@ -234,6 +234,41 @@ TEST_CASE("audit records are kept in order, newest first, page by page") {
   CHECK(rest.back().subject == "1");
 }
 
+TEST_CASE("old audit records go as a whole prefix, which is on record itself") {
+  const auto db = StateDb::open(":memory:").value();
+  base::ManualClock clock;
+  const AuditLimits limits{.age = Millis(100LL * 24 * 3'600'000), .records = 50, .always_kept = 10};
+  auto audit = Audit::open(*db, clock, limits).value();
+  for (int day = 0; day < 120; day += 10) {
+    AuditRecord record;
+    record.what = std::to_string(day);
+    REQUIRE(audit->record(record));
+    clock.advance(std::chrono::hours(240));
+  }
+  auto left = audit->list(100).value();
+  CHECK(left.back().what == "10");  // recording that of day 110 has dropped that of day 0
+  CHECK(left.size() == 12);
+  CHECK(audit->prune().value() == 1);  // on day 120
+  CHECK(audit->prune().value() == 0);
+  left = audit->list(100).value();
+  CHECK(left.back().what == "20");
+  CHECK(std::ranges::count(left, "audit.retention", &AuditRecord::what) == 2);
+  const auto told = std::ranges::find(left, "audit.retention", &AuditRecord::what);
+  CHECK(told->who == "system");
+  CHECK_THAT(told->details, Catch::Contains(R"("deleted":1)"));
+  for (std::size_t i = 1; i < left.size(); ++i) CHECK(left[i].id == left[i - 1].id - 1);
+  CHECK_FALSE(db->execute("DELETE FROM audit"));
+  CHECK_FALSE(db->execute("UPDATE audit_retention SET keep_from = 0"));
+  CHECK_FALSE(db->execute("DELETE FROM audit_retention"));
+
+  for (int i = 0; i < 100; ++i) REQUIRE(audit->record({}));
+  CHECK(audit->prune().value() > 50);
+  CHECK(audit->list(1000).value().size() == 51);     // and the record of it
+  clock.advance(std::chrono::hours(24 * 365 * 20));  // a clock that is wrong
+  REQUIRE(audit->record({}));
+  CHECK(audit->list(1000).value().size() == 11);
+}
+
 TEST_CASE("audit records cannot be changed or deleted") {
   base::ManualClock clock;
   const auto db = open();

@@ -14,13 +14,15 @@ struct Rig {
       : registry(max_series), sink(registry, budget) {
     family = registry.family("m", MetricType::kGauge, "M.");
   }
-  /// One run that adds a series for each letter.
-  bool run(std::string_view letters) {
+  /// One run that adds a series for each letter, and whose batch the ring takes or refuses.
+  bool run(std::string_view letters, bool accepted = true) {
     sink.begin();
     for (std::size_t i = 0; i < letters.size(); ++i) {
       sink.add(family, {{"letter", letters.substr(i, 1)}}, static_cast<double>(i));
     }
-    return sink.finish();
+    const bool differs = sink.finish();
+    if (accepted) sink.accepted();
+    return differs;
   }
   [[nodiscard]] std::string letters(std::span<const knowledge::SeriesId> ids) const {
     std::string all;
@@ -110,10 +112,10 @@ TEST_CASE("what the registry refuses is dropped and counted") {
 
 TEST_CASE("what is appended is neither live nor missed in the next run") {
   Rig rig;
-  const auto meta =
-      rig.registry.intern(rig.registry.family("meta", MetricType::kGauge, "Meta."), {}).value();
+  const FamilyId family = rig.registry.family("meta", MetricType::kGauge, "Meta.");
+  MetaSeries meta{family, rig.registry.intern(family, {}).value()};
   rig.run("ab");
-  rig.sink.append(meta, 1);
+  rig.sink.append(meta, "x", 1);
   CHECK(rig.sink.ids().size() == 3);
   CHECK(rig.sink.live().size() == 2);
   CHECK_FALSE(rig.run("ab"));
@@ -143,4 +145,54 @@ TEST_CASE("a sink that was cut off takes nothing more") {
   rig.sink.finish();
   CHECK(rig.letters(rig.sink.live()) == "a");
   CHECK(rig.registry.size() == 1);
+}
+
+TEST_CASE("a stale marker that the ring refused comes again until it is accepted") {
+  Rig rig;
+  rig.run("abc");
+  rig.run("a", false);
+  CHECK(rig.stale() == "bc");
+  rig.run("ab", false);  // b is back
+  CHECK(rig.stale() == "c");
+  rig.run("ab");
+  CHECK(rig.stale() == "c");
+  rig.run("ab");
+  CHECK(rig.stale().empty());
+}
+
+TEST_CASE("series that another sink had end unless the run has them") {
+  Rig rig;
+  rig.run("abc");
+  RunSink next(rig.registry, 100);
+  next.owe(rig.sink.live());
+  next.begin();
+  next.add(rig.family, {{"letter", "b"}}, 1);
+  next.finish();
+  CHECK(rig.letters(next.live()) == "b");
+  CHECK(rig.letters(next.ids().subspan(1)) == "ac");
+  for (std::size_t i = 1; i < 3; ++i) CHECK(is_stale_marker(next.values()[i]));
+}
+
+TEST_CASE("what the registry has forgotten is looked up anew") {
+  Rig rig;
+  rig.run("abc");
+  const knowledge::SeriesId b = rig.sink.ids()[1];
+  MetaSeries meta{rig.family, rig.registry.intern(rig.family, {}).value()};
+  const knowledge::SeriesId old_meta = meta.id;
+  std::vector<knowledge::SeriesId> none;
+  rig.registry.forget(none);
+  rig.registry.forget(none);
+  std::vector<knowledge::SeriesId> leaving{b, meta.id};
+  rig.registry.forget(leaving);
+  REQUIRE(leaving.size() == 2);
+  const auto other = rig.registry.intern(rig.family, std::vector<LabelView>{{"letter", "z"}});
+  REQUIRE(rig.registry.place(other.value()) == rig.registry.place(b));
+  rig.run("abc");
+  rig.sink.append(meta, "x", 1);
+  CHECK(rig.letters(rig.sink.live()) == "abc");
+  CHECK(meta.id != old_meta);
+  for (const auto id : rig.sink.ids()) {
+    CHECK(rig.registry.known(id));
+    CHECK(id != *other);
+  }
 }

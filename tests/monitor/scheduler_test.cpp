@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "monitor/job.hpp"
 #include "nexus/host/file.hpp"
 #include "nexus/knowledge/queryable.hpp"
 #include "nexus/monitor/scheduler.hpp"
@@ -98,7 +99,8 @@ struct Batch {
 };
 
 struct Rig {
-  explicit Rig(config::CollectSection section = {}) : collect(std::move(section)) {
+  explicit Rig(config::CollectSection section = {}, std::size_t ring = 1 << 14)
+      : rings(ring), collect(std::move(section)) {
     script = std::make_shared<Script>();
     for (const char* name : {"a", "b", "c"}) script->series[name] = {"one"};
     const SchedulerContext context{roots, clock, registry, rings, self};
@@ -108,6 +110,17 @@ struct Rig {
     for (const char* name : {"a", "b", "c"}) script->block(name, false);
     scheduler->stop();
     CHECK_FALSE(script->overlapped);
+  }
+
+  /// As a reload does.
+  void replace(config::CollectSection section) {
+    collect = std::move(section);
+    const SchedulerContext context{roots, clock, registry, rings, self};
+    auto fresh = Scheduler::make(context, collect, kTable).value();
+    scheduler->stop();
+    fresh->inherit(*scheduler);
+    scheduler = std::move(fresh);
+    scheduler->start();
   }
 
   /// Lets the threads get on until `done`, moving the clock by `step` each time.
@@ -154,7 +167,7 @@ struct Rig {
   host::Roots roots;
   base::ManualClock clock{base::from_unix_millis(1'700'000'000'300)};
   knowledge::SeriesRegistry registry{1000};
-  knowledge::Rings rings{1 << 14};
+  knowledge::Rings rings;
   knowledge::SelfMetrics self;
   config::CollectSection collect;
   std::unique_ptr<Scheduler> scheduler;
@@ -386,6 +399,99 @@ TEST_CASE("a wall clock that is set moves the runs with it") {
   const std::vector<Batch> a = rig.of_group(1);
   CHECK(a[1].time == 1'700'003'601'000);
   CHECK(a[2].time == 1'700'003'602'000);
+}
+
+TEST_CASE("what a reload switches off ends at once, what it keeps goes on") {
+  Rig rig;
+  script->series["b"] = {"one", "two"};
+  rig.scheduler->start();
+  for (const char* name : {"a", "b", "c"}) rig.until_runs(name, 1);
+  {
+    const std::lock_guard guard(script->mutex);
+    script->series["b"] = {"two"};  // and one vanishes in between
+  }
+  config::CollectSection without;
+  without.collectors["a"].enabled = false;
+  rig.replace(without);
+  rig.until_runs("b", 1);
+  rig.until([&] { return rig.of_group(1).size() >= 2; });
+  const std::vector<Batch> a = rig.of_group(1);
+  REQUIRE(a.size() == 2);
+  CHECK(a[1].time > a[0].time);
+  CHECK(a[1].values.size() == a[0].values.size());
+  for (const auto& [name, value] : a[1].values) CHECK(knowledge::is_stale_marker(value));
+  const std::vector<Batch> b = rig.of_group(2);
+  REQUIRE(b.size() == 2);
+  CHECK(knowledge::is_stale_marker(*find(b[1], series("b", "one"))));
+  CHECK(*find(b[1], series("b", "two")) == 1);
+}
+
+TEST_CASE("series of a stuck collector end as soon as the ring has room") {
+  config::CollectSection collect;
+  collect.deadline = 60s;
+  Rig rig(collect, 8);  // two batches
+  rig.scheduler->start();
+  rig.until_runs("a", 1);
+  const auto ended = [&] {
+    const std::vector<Batch> a = rig.of_group(1);
+    return std::ranges::any_of(a, [](const Batch& batch) {
+      const double* value = find(batch, series("a", "one"));
+      return value != nullptr && knowledge::is_stale_marker(*value);
+    });
+  };
+  script->block("a", true);
+  rig.until([&] { return script->count("a") == 2; }, 100ms);
+  REQUIRE_FALSE(ended());
+  const std::uint64_t refused = rig.rings.refused_batches();
+  rig.until([&] { return rig.rings.refused_batches() > refused; }, 100ms);
+  rig.until([&] { return rig.status("a").outcome == "stuck"; }, 100ms);
+  CHECK_FALSE(ended());
+  rig.until([&] { return ended(); }, 100ms);
+}
+
+TEST_CASE("threads that hang count against the limit of the process, whatever is reloaded") {
+  config::CollectSection collect;
+  collect.threads = 1;
+  Rig rig(collect);
+  script->block("a", true);
+  rig.scheduler->start();
+  for (std::size_t stuck = 1; stuck < 16; ++stuck) {
+    rig.until([&] { return rig.status("a").outcome == "stuck"; }, 100ms);
+    CHECK(rig.scheduler->abandoned() == stuck);
+    rig.until_runs("b", rig.status("b").runs + 1, 100ms);  // on a thread that replaces it
+    rig.replace(collect);
+  }
+  rig.until([&] { return rig.status("a").outcome == "stuck"; }, 100ms);
+  CHECK(rig.scheduler->abandoned() == 16);
+  const std::uint64_t before = rig.status("b").runs;
+  for (int i = 0; i < 50; ++i) {
+    rig.clock.advance(500ms);
+    std::unique_lock lock(rig.idle_mutex);
+    rig.idle.wait_for(lock, 1ms, [] { return false; });
+  }
+  CHECK(rig.status("b").runs == before);  // the only thread hangs, and is not replaced
+  CHECK(rig.scheduler->abandoned() == 16);
+  script->block("a", false);
+  rig.until([&] { return rig.scheduler->abandoned() == 0; }, 100ms);
+  rig.until_runs("b", before + 1, 100ms);
+  script->overlapped = false;  // those of several schedulers did
+}
+
+TEST_CASE("a run that begins a little before its moment is not run again for it") {
+  knowledge::SelfMetrics self;
+  Job job{.name = "x", .counters = make_counters(self, "x"), .interval = 1s};
+  const SteadyTime now{};
+  const WallTime moment = base::from_unix_millis(1'700'000'001'000);
+  job.plan(moment - 300ms, now);
+  REQUIRE(job.planned == moment);
+  const WallTime early = moment - 1ms;
+  job.stamp = base::to_unix_millis(job.batch_time(early));
+  CHECK(job.stamp == 1'700'000'001'000);
+  job.plan(early, now);
+  CHECK(job.planned == moment + 1s);
+  CHECK(job.due == now + 1s + 1ms);
+  job.plan(moment - 1h, now);  // the clock was set back: that is no beginning before time
+  CHECK(job.planned == moment - 1h + 1s);
 }
 
 TEST_CASE("a scheduler that was never started stops") {

@@ -14,23 +14,13 @@
 #include "nexus/base/clock.hpp"
 #include "nexus/base/id.hpp"
 #include "nexus/serve/server.hpp"
+#include "support/self_metrics.hpp"
 
 namespace nexus::serve::test {
 
 using namespace std::chrono_literals;
 
-/// The value of an own metric, summed over what has the label value `with` (all when empty).
-inline double metric(const knowledge::SelfMetrics& self, std::string_view name,
-                     std::string_view with = {}) {
-  double sum = 0;
-  self.visit([&](const knowledge::SelfMetrics::Reading& reading) {
-    if (reading.name != name) return;
-    bool match = with.empty();
-    for (const auto& label : reading.labels) match = match || label.value == with;
-    if (match) sum += reading.value;
-  });
-  return sum;
-}
+using nexus::test::metric;
 
 class TemporaryDirectory {
  public:
@@ -87,6 +77,8 @@ struct Bench {
         [](const Request&) -> Response { throw std::runtime_error("secret"); });
     add(Method::kGet, "/throws-blocking", Role::kNone, Runs::kBlocking,
         [](const Request&) -> Response { throw 42; });
+    add(Method::kGet, "/stuck", Role::kNone, Runs::kBlocking,
+        [this](const Request&) { return stuck(); });
     add(Method::kGet, "/wait", Role::kNone, Runs::kBlocking,
         [this](const Request& r) { return wait(r); });
     return out;
@@ -99,6 +91,20 @@ struct Bench {
     changed.notify_all();
     while (!released && !request.cancelled()) changed.wait_for(lock, 1ms);
     return json(released ? "released" : "cancelled");
+  }
+  /// Answers when released only, whatever the server does.
+  Response stuck() {
+    std::unique_lock lock(mutex);
+    ++waiting;
+    changed.notify_all();
+    changed.wait(lock, [&] { return released; });
+    --waiting;
+    changed.notify_all();
+    return json("released");
+  }
+  void until_left() {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return waiting == 0; });
   }
   void until_waiting(int count) {
     std::unique_lock lock(mutex);

@@ -114,6 +114,18 @@ TEST_CASE("/health/predictions for a line that rises") {
   }
 }
 
+TEST_CASE("/health/predictions for a series that was constant: no R squared, no confidence") {
+  World world;
+  world.memory = 20;
+  for (int i = 0; i < 100; ++i) world.tick();
+  world.forecaster->tick(*world.rules->vitals());
+  const auto all = expect(world.get("/health/predictions"));
+  const auto& p = element(all.at("predictions"), "metric_name", "memory_usage_percent");
+  CHECK(p.at("ready").as_bool());
+  CHECK(p.at("r_squared").is_null());
+  CHECK(p.at("confidence").to_number<double>() == 0);
+}
+
 TEST_CASE("/health/anomalies for a value that never was") {
   World world;
   for (int i = 0; i < 400; ++i) {

@@ -167,8 +167,15 @@ TEST_CASE("whoever is slow or silent is let go") {
   slow_body.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc");
   CHECK(silent.ends());
   CHECK(idle.ends());
-  CHECK(slow_head.ends());
-  CHECK(slow_body.ends());
+  for (Client* slow : {&slow_head, &slow_body}) {
+    const auto reply = slow->read();
+    REQUIRE(reply);
+    CHECK(reply->status == 408);
+    CHECK(reply->header("connection") == "close");
+    CHECK(reply->body.find("read_timeout") != std::string::npos);
+    CHECK(slow->ends());
+  }
+  CHECK(bench.refused("timeout") == 2);
   // Bytes that trickle do not move the deadline.
   Client trickle(bench.tcp);
   trickle.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n");
@@ -375,6 +382,36 @@ TEST_CASE("stop without grace leaves nothing behind") {
     }
   }
   CHECK(bench.server->connections() == 0);
+}
+
+TEST_CASE("a request in pieces has one deadline, and the next request its own") {
+  Bench bench;
+  bench.http.read_timeout = 60s;
+  bench.start();
+  Client client(bench.tcp);
+  for (int i = 0; i < 3; ++i) {
+    client.send("POST /echo HTTP/1.1\r\nHost: local");
+    client.send("host\r\nContent-Length: 4\r\n\r\nab");
+    const auto reply = client.ask("cd");
+    CHECK(reply.status == 200);
+    CHECK(reply.body == "abcd");
+  }
+  client.send("GET /hel");
+  bench.server->stop(60s);  // does not wait for the deadline of the half request
+  CHECK(client.ends());
+}
+
+TEST_CASE("a handler that does not end does not hold the stop up") {
+  auto bench = std::make_unique<Bench>();
+  bench->start();
+  Client stuck(bench->tcp);
+  stuck.send(request("GET", "/stuck"));
+  bench->until_waiting(1);
+  bench->server->stop(0ms);
+  CHECK(bench->server->left_behind() == 1);
+  CHECK(stuck.ends());
+  bench->release();
+  bench->until_left();
 }
 
 TEST_CASE("a blocking handler holds nobody else up") {

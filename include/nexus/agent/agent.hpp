@@ -30,6 +30,7 @@ class Agent {
 
   [[nodiscard]] Status start();
   void stop();
+  /// As SIGHUP asks for it; in the audit log with the actor "signal".
   [[nodiscard]] Status reload();
 
   [[nodiscard]] bool ready() const;
@@ -37,8 +38,8 @@ class Agent {
   [[nodiscard]] bool healthy(std::string& why) const;
   [[nodiscard]] std::vector<std::string> addresses() const;
   [[nodiscard]] std::string data_dir() const;
-  /// After stop(): whether a collector hangs in the kernel still. Its thread uses the agent: leave
-  /// by _Exit, destroy nothing.
+  /// After stop(): whether a collector hangs in the kernel still, or a request's handler. Their
+  /// threads use the agent: leave by _Exit, destroy nothing.
   [[nodiscard]] bool left_threads_behind() const;
 
  private:

@@ -25,6 +25,11 @@
 // Constant series are never anomalous. A model is trained again after `retrain`, or as soon as the
 // window it knows has grown by a sixth.
 //
+// All forests together have at most `most_bytes`. When that is not enough the first series of every
+// vital keeps its forest before any vital's second (Rank in detector_impl.hpp): who goes without
+// does not depend on the order of training. It is counted (nexus_anomaly_models_dropped_total and
+// the state no_room of nexus_anomaly_models), said in models() and logged once.
+//
 // Thread safety: a fitted forest is immutable and may be scored by many threads; the detector's
 // tick() from one thread, the rest from any.
 #pragma once
@@ -136,17 +141,20 @@ struct ModelStatus {
 
 class AnomalyDetector {
  public:
+  static constexpr std::size_t kMostBytes = 48U << 20;
+
   AnomalyDetector(Clock& clock, const knowledge::Queryable& data, Book& book,
-                  knowledge::SelfMetrics& self);
+                  knowledge::SelfMetrics& self, std::size_t most_bytes = kMostBytes);
   ~AnomalyDetector();
   /// Takes effect with the next tick.
   void configure(const config::AnomalySection& section);
   /// If `interval` has passed since the last time (else nothing): scores the present value of every
   /// series of every vital that wants it, and trains what is due, a few per tick.
   void tick(const VitalsSnapshot& vitals);
-  /// Anomalies of the last hour, newest first, at most 1000.
+  /// Anomalies that began or went on in the last hour, newest first, at most 1000. Both lists are
+  /// replaced only when they change.
   [[nodiscard]] std::shared_ptr<const std::vector<Anomaly>> anomalies() const;
-  [[nodiscard]] std::vector<ModelStatus> models() const;
+  [[nodiscard]] std::shared_ptr<const std::vector<ModelStatus>> models() const;
 
  private:
   struct Impl;

@@ -6,7 +6,8 @@
 // (Draper and Smith, Applied Regression Analysis, ch. 1). Windows of more than kMaxPoints samples
 // are thinned evenly. Values are kept inside the vital's natural bounds. Time to a threshold is
 // given only when the trend moves toward it and the slope differs from zero at the chosen level;
-// otherwise there is no date. `confidence` is R squared, 0 to 1.
+// otherwise there is no date. `confidence` is R squared, 0 to 1; a series that was constant has no
+// variation to explain: its R squared is undefined and its confidence 0.
 //
 // A crossing ahead becomes a finding "<vital>_forecast" (info for the warning threshold, warning
 // for the critical one) only when all of these hold, so that boots, bursts and noise make none:
@@ -39,11 +40,11 @@ namespace nexus::analyze {
 /// The fit of one straight line.
 struct LinearFit {
   std::size_t n = 0;
-  double slope = 0;      // per second
-  double intercept = 0;  // at the last time given
-  double r_squared = 0;
-  double residual_error = 0;  // standard error s
-  double mean_x = 0;          // seconds relative to the last time (<= 0)
+  double slope = 0;                 // per second
+  double intercept = 0;             // at the last time given
+  std::optional<double> r_squared;  // none: the values are constant
+  double residual_error = 0;        // standard error s
+  double mean_x = 0;                // seconds relative to the last time (<= 0)
   double sxx = 0;
   [[nodiscard]] double at(double lead_seconds) const noexcept {
     return intercept + slope * lead_seconds;
@@ -68,8 +69,8 @@ struct Prediction {
   double predicted_value = 0;
   double lower = 0;
   double upper = 0;
-  double confidence = 0;  // R squared
-  double r_squared = 0;
+  double confidence = 0;  // R squared, 0 where it is undefined
+  std::optional<double> r_squared;
   Millis horizon{};
   std::string trend;       // rising, falling, stable
   std::string risk_level;  // none, low, medium, high, critical

@@ -1,5 +1,9 @@
-// Logging: one line an event, `component: message`, to standard error (journald's level prefixes or
-// JSON).
+// Logging: one line an event to standard error. Text: time, level, `component: message` (under
+// systemd its level prefix instead of time and level). JSON: an object with time (not under
+// systemd), level, component and message.
+//
+// Every line is valid UTF-8 without control characters, whatever the message holds: invalid bytes
+// become U+FFFD, control characters are escaped, in text a line feed becomes a blank.
 //
 // Secrets are never passed here. Repeated errors are rate-limited by their owners, not by the
 // logger. Thread safety: all functions may be called from any thread at any time.
@@ -7,6 +11,7 @@
 
 #include <fmt/core.h>
 
+#include <string>
 #include <string_view>
 
 #include "nexus/base/result.hpp"
@@ -21,6 +26,9 @@ enum class Format { kText, kJson };
 
 void configure(Level level, Format format);
 [[nodiscard]] bool enabled(Level level) noexcept;
+/// The line of an event, without the time and, in text, the level.
+[[nodiscard]] std::string render(Format format, Level level, std::string_view component,
+                                 std::string_view message);
 void write(Level level, std::string_view component, std::string_view message);
 
 template <typename... Args>

@@ -46,6 +46,10 @@ struct Loaded {
 [[nodiscard]] Loaded load_text(std::string_view text, std::string_view name,
                                const LoadOptions& options = {});
 
+/// One sentence for each environment variable of DESIGN.md section 7 that is set and that this
+/// version does nothing with; never a value.
+[[nodiscard]] std::vector<std::string> unused_variables(const LoadOptions& options);
+
 /// The environment of this process.
 [[nodiscard]] std::optional<std::string> process_environment(const std::string& name);
 

@@ -41,18 +41,27 @@ struct HistoryStats {
   std::uint64_t dropped_by_age = 0;    // samples
   std::uint64_t dropped_by_clock = 0;  // samples, because the wall clock was set back
   std::uint64_t dropped_by_size = 0;   // samples
-  std::int64_t oldest = 0;             // time of the oldest sample held, 0 when empty
+  std::uint64_t dropped_by_limit = 0;  // samples of ended series forgotten early: see below
+  std::uint64_t unknown = 0;           // samples refused because their series was forgotten
+  std::uint64_t registered = 0;        // series that the registry knows
+  std::uint64_t registered_limit = 0;  // how many it may know
+  std::uint64_t series_refused = 0;    // by the registry
+  std::uint64_t series_forgotten = 0;
+  std::int64_t oldest = 0;  // time of the oldest sample held, 0 when empty
   std::int64_t newest = 0;
 };
 
 class History final : public Queryable {
  public:
-  History(const SeriesRegistry& registry, HistoryLimits limits);
+  History(SeriesRegistry& registry, HistoryLimits limits);
   ~History() override;
 
   // Writer.
   void append(const BatchView& batch);
-  /// Drops what is too old or too much at time `now`; cheap, called every few seconds.
+  /// Drops what is too old or too much at time `now`; cheap, called every few seconds. Once a
+  /// minute the registry forgets the series of which nothing is held. When more than 80 % of its
+  /// limit are taken, it also forgets series that ended ten minutes ago or are silent for a day,
+  /// those that ended first before the others, although samples of them are held.
   void maintain(std::int64_t now);
   /// Takes effect with the next maintain(). Any thread.
   void set_limits(HistoryLimits limits);
@@ -61,12 +70,13 @@ class History final : public Queryable {
   [[nodiscard]] std::vector<SeriesId> select(std::span<const Matcher> matchers, std::int64_t start,
                                              std::int64_t end) const override;
   [[nodiscard]] const Labels& labels(SeriesId id) const override;
+  [[nodiscard]] std::shared_ptr<const void> pin() const override;
   void read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const override;
   [[nodiscard]] std::optional<Sample> last(SeriesId id, std::int64_t start,
                                            std::int64_t end) const override;
   /// The newest sample of a series, stale markers included.
   [[nodiscard]] std::optional<Sample> latest(SeriesId id) const;
-  /// Every series whose newest sample is after `since` and no stale marker, ascending by id.
+  /// Every series whose newest sample is after `since` and no stale marker, ascending by place.
   void for_each_latest(std::int64_t since,
                        const std::function<void(SeriesId, Sample)>& visit) const;
   [[nodiscard]] HistoryStats stats() const;

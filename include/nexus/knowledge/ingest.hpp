@@ -1,8 +1,10 @@
 // Ingest: the one thread that carries samples from the rings into the history.
 //
-// It drains every 20 ms, lets the history drop what is too old or too much every 5 s, and keeps the
-// `nexus_history_*`, `nexus_ingest_*` and `nexus_ring_*` metrics up to date every second. It is the
-// history's only writer: nobody else calls History::append() or maintain() while an Ingest lives.
+// It sleeps until something is pushed, drains 20 ms later, for the batches of one moment come
+// together, and then every 20 ms until there is nothing more. It lets the history drop what is too
+// old or too much every 5 s, and keeps the `nexus_history_*`, `nexus_series_*`, `nexus_ingest_*`
+// and `nexus_ring_*` metrics up to date every second. It is the history's only writer: nobody else
+// calls History::append() or maintain() while an Ingest lives.
 //
 // Thread safety: all members, any thread. Stop order: producers first, then stop(), which drains
 // what they left.

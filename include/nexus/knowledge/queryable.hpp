@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -39,7 +40,10 @@ class Queryable {
   [[nodiscard]] virtual std::vector<SeriesId> select(std::span<const Matcher> matchers,
                                                      std::int64_t start,
                                                      std::int64_t end) const = 0;
+  /// Valid while a pin() from before is held. No labels: the series was forgotten meanwhile.
   [[nodiscard]] virtual const Labels& labels(SeriesId id) const = 0;
+  /// Keeps labels from being freed, for as long as a query takes.
+  [[nodiscard]] virtual std::shared_ptr<const void> pin() const { return nullptr; }
   /// Appends the samples with start < time <= end to `out`, stale markers included.
   virtual void read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const = 0;
   /// The last sample with start < time <= end, a stale marker included. What an instant selector

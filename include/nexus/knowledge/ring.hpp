@@ -32,11 +32,35 @@ struct BatchView {
   std::span<const double> values;
 };
 
+/// Wakes the consumer that has gone to sleep, once, by the first push after that. While it is awake
+/// a push costs one atomic load more.
+class Bell {
+ public:
+  /// Called by a producer; it does not block for long. Empty: nobody is woken.
+  void set(std::function<void()> wake) {
+    const std::lock_guard guard(mutex_);
+    wake_ = std::move(wake);
+  }
+  /// By the consumer, before it looks for the last time whether there is something.
+  void arm() noexcept { armed_.store(true); }
+  void disarm() noexcept { armed_.store(false); }
+  void ring() {
+    if (!armed_.load() || !armed_.exchange(false)) return;
+    const std::lock_guard guard(mutex_);
+    if (wake_) wake_();
+  }
+
+ private:
+  std::atomic<bool> armed_{false};
+  std::mutex mutex_;
+  std::function<void()> wake_;  // guarded by mutex_
+};
+
 class SampleRing {
  public:
   /// `capacity` in samples, rounded up to a power of two: a batch of that size fits into an empty
   /// ring, and about a third more samples fit in smaller ones.
-  explicit SampleRing(std::size_t capacity);
+  explicit SampleRing(std::size_t capacity, std::shared_ptr<Bell> bell = nullptr);
   ~SampleRing();
 
   /// False when the batch was refused. An empty batch is accepted and dropped.
@@ -60,6 +84,11 @@ class Rings {
   /// A new ring for one producer thread. Dropping the pointer retires the ring.
   [[nodiscard]] std::shared_ptr<SampleRing> add();
   std::size_t drain(const std::function<void(const BatchView&)>& sink);
+  /// Who wakes the consumer.
+  void on_push(std::function<void()> wake) { bell_->set(std::move(wake)); }
+  /// By the consumer: true when there is nothing to drain; the next push, of whatever ring, wakes
+  /// it.
+  [[nodiscard]] bool may_sleep();
   [[nodiscard]] std::uint64_t refused_batches() const;
   [[nodiscard]] std::uint64_t refused_samples() const;
   /// Rings not yet removed.
@@ -67,12 +96,13 @@ class Rings {
 
  private:
   struct Entry {
-    explicit Entry(std::size_t capacity) : ring(capacity) {}
+    Entry(std::size_t capacity, std::shared_ptr<Bell> bell) : ring(capacity, std::move(bell)) {}
     SampleRing ring;
     std::atomic<bool> retired{false};  // set once the producer let go of it
   };
 
   const std::size_t capacity_;
+  const std::shared_ptr<Bell> bell_ = std::make_shared<Bell>();
   mutable std::mutex mutex_;
   std::vector<std::shared_ptr<Entry>> rings_;  // guarded by mutex_
   std::uint64_t retired_batches_ = 0;          // counters of rings that are gone; guarded by mutex_

@@ -1,10 +1,17 @@
 // SeriesRegistry: every series, interned once to a 32-bit id, and the families (name, type, help)
 // they belong to.
 //
-// Invariants: (1) an id never changes its meaning; (2) references returned by labels() and family()
-// stay valid as long as the registry lives; (3) interning a known series allocates nothing; (4)
-// never more than the stated number of series: what is over is refused and counted. Thread safety:
-// all members, any thread.
+// Series come and go (devices, mounts): forget() frees the room of those that ended, and its caller
+// decides which (the history does, see there). An id that was forgotten is never an id of another
+// series as long as anybody could still have it: its place is reused under another generation.
+//
+// Invariants: (1) an id never changes its meaning: it names its series, or after forget() none; (2)
+// references returned by labels() stay valid while a pin() from before is held, without one to the
+// end of the forget() after the one that forgot the series, i.e. at least a minute in the agent;
+// those by family() as long as the registry lives; (3) interning a known series allocates nothing,
+// and a series just interned is spared by the next two forget(); (4) never more than the stated
+// number of series: what is over is refused and counted. Thread safety: all members, any thread;
+// forget() by one.
 #pragma once
 
 #include <cstdint>
@@ -53,11 +60,27 @@ class SeriesRegistry {
   /// The series with exactly these labels, of an untyped family made on demand.
   [[nodiscard]] Result<SeriesId> intern(const Labels& labels);
 
+  /// No labels, and a family without a name, for an id that was forgotten.
   [[nodiscard]] const Labels& labels(SeriesId id) const;
   [[nodiscard]] FamilyId family_of(SeriesId id) const;
+  /// The labels for as long as the caller wants them; nullptr for an id that was forgotten.
+  [[nodiscard]] std::shared_ptr<const Labels> share(SeriesId id) const;
+
+  /// Whether the id names a series (still). Takes no lock.
+  [[nodiscard]] bool known(SeriesId id) const noexcept;
+  /// For arrays with something for each series: below limit(). One id at a time has a place.
+  [[nodiscard]] std::size_t place(SeriesId id) const noexcept;
 
   /// Ids of all series that satisfy every matcher, ascending.
   [[nodiscard]] std::vector<SeriesId> select(std::span<const Matcher> matchers) const;
+
+  /// While it is held the labels of no series are freed.
+  [[nodiscard]] std::shared_ptr<const void> pin() const;
+  /// Forgets those of `ids` that were not interned since the forget() before the last, and leaves
+  /// only them in `ids`.
+  void forget(std::vector<SeriesId>& ids);
+  /// How many so far; unchanged: every id is still what it was. Takes no lock.
+  [[nodiscard]] std::uint64_t forgotten() const noexcept;
 
   [[nodiscard]] std::size_t size() const;
   [[nodiscard]] std::size_t limit() const noexcept;

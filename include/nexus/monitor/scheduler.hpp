@@ -5,7 +5,7 @@
 // is left behind: it is counted as stuck, its thread is written off and replaced (a bounded number
 // of times), and the collector is not started again until that run has returned; (3) a slow
 // collector delays no other; (4) one run is one batch of samples with one time, pushed through the
-// worker's own ring; (5) series of the last run that are absent in this one get a stale marker.
+// scheduler's ring; (5) series of the last run that are absent in this one get a stale marker.
 //
 // Per collector it exports node_exporter's node_scrape_collector_duration_seconds and
 // node_scrape_collector_success, and
@@ -16,10 +16,10 @@
 // a time, and one wake-up for all. A collector without data, or one that goes on failing, is run
 // more and more rarely, up to once a minute; its status says so.
 //
-// Abandoned threads: at most 16 threads are stuck at a time; then stuck threads are no longer
-// replaced and the pool is smaller until one returns. A stuck thread that wakes up touches only its
-// own collector, the clock and the bus it was given: while abandoned() is not 0 after stop(), those
-// two must stay (the registry, the ring and the metrics need not).
+// Abandoned threads: once 16 threads are stuck, those of replaced schedulers included, stuck
+// threads are no longer replaced and the pool is smaller until one returns. A stuck thread that
+// wakes up touches only its own collector, the clock and the bus it was given: while abandoned() is
+// not 0 after stop(), those two must stay (the registry, the ring and the metrics need not).
 //
 // Groups of batches: 1 + the collector's place among the enabled ones; 0 is never used.
 //
@@ -77,13 +77,18 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
+  /// Before start(), from the stopped scheduler that this one replaces: series that are not
+  /// measured any more get stale markers, and threads still stuck there count against the limit
+  /// here.
+  void inherit(Scheduler& old);
   void start();
   /// Waits a short while for running collectors, abandons the rest. The destructor calls it.
   void stop();
   [[nodiscard]] std::vector<CollectorStatus> status() const;
   /// Whether every enabled collector has run at least once.
   [[nodiscard]] bool warmed_up() const;
-  /// Threads that are inside a collector past its deadline, now.
+  /// Threads that are inside a collector past its deadline, now; those of the schedulers before
+  /// this one included.
   [[nodiscard]] std::size_t abandoned() const;
 
  private:

@@ -7,7 +7,10 @@
 // and go on. Every refusal is counted in nexus_http_*.
 //
 // Life cycle: make() binds all listeners (an error names the one that failed), start() serves,
-// stop() closes the listeners, lets running requests finish within `grace`, then closes. A unix
+// stop() closes the listeners, lets running requests finish within `grace`, then closes. A handler
+// that then does not heed Request::cancelled for five seconds more is left behind on its thread
+// (left_behind()): what it refers to must outlive it. A request that has begun and does not come
+// within read_timeout is answered 408; a connection that was idle too long is closed. A unix
 // socket is bound with mode 0660; a stale one is replaced, a live one is an error. Thread safety:
 // all members, any thread.
 #pragma once
@@ -44,6 +47,8 @@ class Server {
   /// "unix:/run/...".
   [[nodiscard]] std::vector<std::string> addresses() const;
   [[nodiscard]] std::size_t connections() const;
+  /// After stop(): handlers that did not end. The process must leave by _Exit then.
+  [[nodiscard]] std::size_t left_behind() const;
   /// When the io thread last made a turn, for the watchdog.
   [[nodiscard]] SteadyTime last_turn() const;
 

@@ -23,6 +23,8 @@ int check_config(const ConfigFlags& flags) {
                checked.problems.size() == 1 ? "" : "s");
     return 1;
   }
+  for (const auto& unused : config::unused_variables(*options))
+    fmt::print(stderr, "warning: {}\n", unused);
   std::string files;
   for (const auto& file : checked.files) files += (files.empty() ? "" : ", ") + file;
   fmt::print("{}: valid: {} vitals, {} alerts, {} remedies, {} watched services\n",

@@ -1,9 +1,11 @@
 // The list of anomalies: one entry an episode, however long it lasts; newest first, bounded by
-// number and age.
+// number and by the time since it was last seen. Episodes are told apart by their number alone: two
+// may begin at the same time, and a wall clock may step.
 //
 // Thread safety: one thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -18,41 +20,51 @@ class Episodes {
   static constexpr std::size_t kMost = 1000;
   static constexpr Millis kKept{60 * 60'000};
 
-  std::uint64_t begin(Anomaly anomaly) {
-    list_.push_front({++last_id_, std::move(anomaly)});
-    if (list_.size() > kMost) list_.pop_back();
+  std::uint64_t begin(Anomaly anomaly, SteadyTime now) {
+    list_.push_front({++last_id_, now, std::move(anomaly)});
+    if (list_.size() > kMost) {
+      list_.erase(std::ranges::min_element(
+          list_, {}, [](const Entry& entry) { return std::pair(entry.seen, entry.id); }));
+    }
+    changed_ = true;
     return last_id_;
   }
   /// The episode is shown as it was when it was strangest.
-  void update(std::uint64_t id, Anomaly anomaly) {
-    for (Entry& entry : list_) {
-      if (entry.id != id) continue;
-      if (anomaly.anomaly_score >= entry.anomaly.anomaly_score &&
-          anomaly.severity <= entry.anomaly.severity) {
-        return;
-      }
-      anomaly.time = entry.anomaly.time;
-      entry.anomaly = std::move(anomaly);
+  void update(std::uint64_t id, Anomaly anomaly, SteadyTime now) {
+    const auto entry = std::ranges::find(list_, id, &Entry::id);
+    if (entry == list_.end()) return;
+    entry->seen = now;
+    if (anomaly.anomaly_score >= entry->anomaly.anomaly_score &&
+        anomaly.severity <= entry->anomaly.severity) {
       return;
     }
+    anomaly.time = entry->anomaly.time;
+    entry->anomaly = std::move(anomaly);
+    changed_ = true;
   }
-  void forget(WallTime now) {
-    while (!list_.empty() && now - list_.back().anomaly.time > kKept) list_.pop_back();
+  void forget(SteadyTime now) {
+    const auto gone = std::erase_if(list_, [&](const Entry& e) { return now - e.seen > kKept; });
+    changed_ = changed_ || gone > 0;
   }
-  [[nodiscard]] std::shared_ptr<const std::vector<Anomaly>> snapshot() const {
+  /// Whether the list differs from the last snapshot.
+  [[nodiscard]] bool changed() const noexcept { return changed_; }
+  [[nodiscard]] std::shared_ptr<const std::vector<Anomaly>> snapshot() {
     auto all = std::make_shared<std::vector<Anomaly>>();
     all->reserve(list_.size());
     for (const Entry& entry : list_) all->push_back(entry.anomaly);
+    changed_ = false;
     return all;
   }
 
  private:
   struct Entry {
     std::uint64_t id;
+    SteadyTime seen;  // the last time
     Anomaly anomaly;
   };
   std::deque<Entry> list_;
   std::uint64_t last_id_ = 0;
+  bool changed_ = false;
 };
 
 }  // namespace nexus::analyze

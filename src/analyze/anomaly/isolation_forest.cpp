@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <unordered_map>
 
 #include "analyze/anomaly/quantile.hpp"
 #include "analyze/anomaly/random.hpp"
@@ -71,15 +72,13 @@ class IsolationForest::Flattener {
  private:
   std::uint32_t path_index(double path) {
     std::vector<double>& paths = forest_.leaf_paths_;
-    const auto known = std::find(paths.begin(), paths.end(), path);
-    if (known == paths.end()) {
-      paths.push_back(path);
-      return static_cast<std::uint32_t>(paths.size() - 1);
-    }
-    return static_cast<std::uint32_t>(known - paths.begin());
+    const auto [known, is_new] = index_.try_emplace(path, static_cast<std::uint32_t>(paths.size()));
+    if (is_new) paths.push_back(path);
+    return known->second;
   }
 
   IsolationForest& forest_;
+  std::unordered_map<double, std::uint32_t> index_;  // of each distinct path in leaf_paths_
 };
 
 /// Grows trees on subsamples of the rows.

@@ -62,7 +62,7 @@ Observation observe(const Track& track, const Prediction& p, Severity severity, 
       "{}{} is {:.6g} {} and reaches the {} threshold of {:.6g} in {} (R squared {:.2f})",
       track.vital.name, to_string(track.labels), p.current_value, p.unit,
       critical ? "critical" : "warning", seen.evidence.threshold.value_or(0),
-      base::format_duration(whole), p.r_squared);
+      base::format_duration(whole), p.confidence);
   seen.annotations = {{"summary", seen.evidence.text},
                       {"seconds_to_threshold", fmt::format("{}", whole.count())}};
   return seen;

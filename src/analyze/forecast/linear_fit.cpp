@@ -82,7 +82,7 @@ std::optional<LinearFit> fit_line(std::span<const std::int64_t> times_ms,
   fit.intercept = std::ldexp(sums.mean_y - slope * sums.mean_x, sums.exponent);
   fit.residual_error =
       std::ldexp(std::sqrt(residual / static_cast<double>(sums.n - 2)), sums.exponent);
-  fit.r_squared = sums.syy > 0 ? std::clamp(1 - residual / sums.syy, 0.0, 1.0) : 1.0;
+  if (sums.syy > 0) fit.r_squared = std::clamp(1 - residual / sums.syy, 0.0, 1.0);
   if (!std::isfinite(fit.slope) || !std::isfinite(fit.intercept) ||
       !std::isfinite(fit.residual_error)) {
     return std::nullopt;

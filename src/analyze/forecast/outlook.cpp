@@ -78,7 +78,8 @@ void fit_track(std::span<const std::int64_t> times_ms, std::span<const double> v
                double least_r_squared, Track& track) {
   track.fit = fit_line(times_ms, values);
   track.steady = false;
-  if (!track.fit || track.fit->slope == 0 || track.fit->r_squared < least_r_squared) return;
+  if (!track.fit || track.fit->slope == 0 || track.fit->r_squared.value_or(0) < least_r_squared)
+    return;
   const std::size_t third = times_ms.size() / 3;
   track.steady = true;
   for (std::size_t i = 0; i < 3 && track.steady; ++i) {
@@ -116,7 +117,8 @@ Prediction predict(const Track& track, Millis horizon, const config::ForecastSec
   p.lower = within(track.vital, centre - half);
   p.upper = within(track.vital, centre + half);
   p.fit = *track.fit;
-  p.confidence = p.r_squared = track.fit->r_squared;
+  p.r_squared = track.fit->r_squared;
+  p.confidence = p.r_squared.value_or(0);
   p.model = "linear_regression";
   p.ready = true;
   p.seconds_to_warning = time_to(track, track.vital.warning, section.interval_level);
@@ -130,7 +132,7 @@ std::optional<Severity> credible_crossing(const Track& track, const Prediction& 
                                           const config::ForecastSection& section) {
   const double lead = seconds(p.horizon);
   const double least = seconds(std::min(section.window, p.horizon)) / 2;
-  if (!p.ready || p.r_squared < section.minimum_r_squared || !track.steady ||
+  if (!p.ready || p.confidence < section.minimum_r_squared || !track.steady ||
       track.covered_seconds < least) {
     return std::nullopt;
   }

@@ -12,6 +12,8 @@ using knowledge::promql::ValueType;
 std::optional<Query> parse(std::string_view kind, std::string_view name,
                            const config::Expression& expression, const config::Where& rule,
                            std::vector<config::Problem>& problems) {
+  // Never written, or not a string: the reader of the configuration has complained.
+  if (expression.text.empty() && expression.where.line == 0) return std::nullopt;
   const config::Where& where = expression.where.line > 0 ? expression.where : rule;
   auto query = Query::parse(expression.text);
   if (!query) {

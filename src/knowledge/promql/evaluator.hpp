@@ -8,6 +8,7 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <span>
 
 #include "knowledge/promql/ast.hpp"
@@ -23,7 +24,7 @@ struct Window;  // functions.hpp
 class Evaluator {
  public:
   Evaluator(const Queryable& data, Steps steps, const Limits& limits)
-      : data_(data), steps_(steps), limits_(limits) {}
+      : data_(data), pinned_(data.pin()), steps_(steps), limits_(limits) {}
 
   /// A node of type scalar or instant vector.
   [[nodiscard]] Result<Block> evaluate(const Node& node);
@@ -56,6 +57,7 @@ class Evaluator {
   void read_without_stale(SeriesId id, const VectorSelector& selector, std::int64_t range);
 
   const Queryable& data_;
+  const std::shared_ptr<const void> pinned_;  // rows refer to labels of the data
   const Steps steps_;
   const Limits& limits_;
   std::uint64_t charged_ = 0;

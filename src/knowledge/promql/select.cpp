@@ -61,8 +61,9 @@ Result<Block> Evaluator::select(const VectorSelector& selector, Read what) {
     if (Status status = charge(column_.size() + steps_.count); !status) {
       return std::unexpected(std::move(status).error());
     }
-    if (column_.size() == 0) continue;
-    const auto out = block.add({&data_.labels(id), false});
+    const Labels& labels = data_.labels(id);
+    if (column_.size() == 0 || labels.empty()) continue;
+    const auto out = block.add({&labels, false});
     look_back(column_, steps_, selector.offset, limits_.lookback_ms, what, out);
     block.drop_last_if_empty();
   }
@@ -91,7 +92,8 @@ Result<Matrix> Evaluator::samples(const MatrixSelector& selector) {
     if (Status status = charge(column_.size()); !status) {
       return std::unexpected(std::move(status).error());
     }
-    if (column_.size() > 0) matrix.push_back({data_.labels(id), column_});
+    const Labels& labels = data_.labels(id);
+    if (column_.size() > 0 && !labels.empty()) matrix.push_back({labels, column_});
   }
   return matrix;
 }

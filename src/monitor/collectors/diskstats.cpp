@@ -11,7 +11,7 @@
 #include "monitor/device_filter.hpp"
 #include "monitor/disk_identity.hpp"
 #include "monitor/families.hpp"
-#include "monitor/parse.hpp"
+#include "monitor/named_lines.hpp"
 #include "nexus/host/file.hpp"
 
 namespace nexus::monitor {
@@ -93,13 +93,9 @@ class DiskstatsCollector final : public Collector {
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
-    auto text = buffer_.read(path_);
-    if (!text) return propagate(std::move(text));
-    devices_.start_run();
-    Lines lines(*text);
-    for (std::string_view line; lines.next(line);) add(sink, lines.number(), line);
-    devices_.forget_absent();
-    return complaints_.take();
+    return read_named_lines(
+        buffer_, path_, {}, devices_, complaints_,
+        [&](std::size_t number, std::string_view line) { add(sink, number, line); });
   }
 
  private:

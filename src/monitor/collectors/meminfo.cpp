@@ -3,8 +3,7 @@
 #include <array>
 
 #include "monitor/collectors.hpp"
-#include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "monitor/named_lines.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -25,14 +24,9 @@ class MeminfoCollector final : public Collector {
       : path_(context.roots.proc("meminfo")), registry_(context.registry) {}
 
   Status collect(Sink& sink) override {
-    auto text = buffer_.read(path_);
-    if (!text) return propagate(std::move(text));
-    if (text->empty()) complaints_.add(path_, "empty, expected memory information");
-    fields_.start_run();
-    Lines lines(*text);
-    for (std::string_view line; lines.next(line);) add(sink, lines.number(), line);
-    fields_.forget_absent();
-    return complaints_.take();
+    return read_named_lines(
+        buffer_, path_, "memory information", fields_, complaints_,
+        [&](std::size_t number, std::string_view line) { add(sink, number, line); });
   }
 
  private:

@@ -7,7 +7,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/device_filter.hpp"
 #include "monitor/families.hpp"
-#include "monitor/parse.hpp"
+#include "monitor/named_lines.hpp"
 #include "nexus/host/file.hpp"
 
 namespace nexus::monitor {
@@ -57,16 +57,11 @@ class NetdevCollector final : public Collector {
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
-    auto text = buffer_.read(path_);
-    if (!text) return propagate(std::move(text));
-    if (text->empty()) complaints_.add(path_, "empty, expected network device statistics");
-    devices_.start_run();
-    Lines lines(*text);
-    for (std::string_view line; lines.next(line);) {
-      if (line.find('|') == std::string_view::npos) add(sink, lines.number(), line);  // no heading
-    }
-    devices_.forget_absent();
-    return complaints_.take();
+    return read_named_lines(buffer_, path_, "network device statistics", devices_, complaints_,
+                            [&](std::size_t number, std::string_view line) {
+                              if (line.find('|') == std::string_view::npos)
+                                add(sink, number, line);  // no heading
+                            });
   }
 
  private:

@@ -3,18 +3,14 @@
 // One pass over /proc with openat(2) relative to it, one read and one buffer a process. A process
 // that vanishes between being listed and being read is skipped and counted. A state that was seen
 // once is reported as 0 from then on, so that its series does not come and go.
-#include <dirent.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
-#include <memory>
 
 #include "monitor/collectors.hpp"
+#include "monitor/directory.hpp"
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
-#include "nexus/host/fd.hpp"
 #include "nexus/host/file.hpp"
 
 namespace nexus::monitor {
@@ -45,19 +41,6 @@ constexpr std::array kMetrics = {
 constexpr std::size_t kStatBytes = 2048;
 constexpr std::size_t kThreadsField = 17;  // after the name: num_threads, field 20 of proc(5)
 constexpr std::uint64_t kMaxThreads = 1ULL << 22;  // of the kernel (PID_MAX_LIMIT)
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
-};
-using Directory = std::unique_ptr<DIR, CloseDirectory>;
-
-Directory open_directory_at(int parent, const char* name) {
-  host::Fd fd(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) return nullptr;
-  Directory directory(::fdopendir(fd.get()));
-  if (directory) static_cast<void>(fd.release());
-  return directory;
-}
 
 bool is_number(const char* name) {
   return name[0] >= '1' && name[0] <= '9';
@@ -122,14 +105,15 @@ class ProcessesCollector final : public Collector {
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
-    const Directory proc = open_directory_at(AT_FDCWD, procfs_.c_str());
-    if (!proc) return std::unexpected(Error::from_errno("open directory " + procfs_));
+    auto proc = Directory::open_at(AT_FDCWD, procfs_.c_str());
+    if (!proc) return propagate(std::move(proc), "{}", procfs_);
     pids_ = threads_ = 0;
     process_states_.start_run();
     thread_states_.start_run();
-    while (const dirent* entry = ::readdir(proc.get())) {
-      if (is_number(entry->d_name)) count_process(::dirfd(proc.get()), entry->d_name);
-    }
+    const Status read = proc->for_each([&](const char* name) {
+      if (is_number(name)) count_process(proc->fd(), name);
+    });
+    if (!read) complaints_.add(read.error().with_context(procfs_));
     if (pids_ == 0) complaints_.add(procfs_, "no process in it");
     add_limit(sink, families_[0], pid_max_);
     add_limit(sink, families_[1], threads_max_);
@@ -154,13 +138,13 @@ class ProcessesCollector final : public Collector {
   }
 
   void count_threads(int proc, const char* pid) {
-    const Directory task = open_directory_at(proc, (std::string(pid) + "/task").c_str());
-    if (!task) return static_cast<void>(++vanished_);
-    while (const dirent* entry = ::readdir(task.get())) {
-      if (!is_number(entry->d_name) || std::string_view(entry->d_name) == pid) continue;
-      if (const auto stat = read_stat(::dirfd(task.get()), entry->d_name))
-        thread_states_.add(stat->state);
-    }
+    const auto task = Directory::open_at(proc, (std::string(pid) + "/task").c_str());
+    if (!task) return note_error(task.error(), std::string(pid) + "/task");
+    const Status read = task->for_each([&](const char* name) {
+      if (!is_number(name) || std::string_view(name) == pid) return;
+      if (const auto stat = read_stat(task->fd(), name)) thread_states_.add(stat->state);
+    });
+    if (!read) note_error(read.error(), std::string(pid) + "/task");
   }
 
   std::optional<Stat> read_stat(int directory, const char* number) {
@@ -168,15 +152,20 @@ class ProcessesCollector final : public Collector {
     const host::Fd fd(::openat(directory, name_.c_str(), O_RDONLY | O_CLOEXEC));
     const ssize_t size = fd ? ::read(fd.get(), bytes_.data(), bytes_.size()) : -1;
     if (size < 0) {
-      const bool vanished = errno == ENOENT || errno == ESRCH;
-      if (vanished) ++vanished_;
-      if (!vanished) complaints_.add(Error::from_errno("read " + procfs_ + "/" + name_));
+      note_error(Error::from_errno("read"), name_);
       return std::nullopt;
     }
     const std::string_view text(bytes_.data(), static_cast<std::size_t>(size));
     const std::optional<Stat> stat = parse_stat(text);
     if (!stat) complaints_.add(procfs_ + "/" + name_, 1, "PID (NAME) STATE and numbers", text);
     return stat;
+  }
+
+  void note_error(const Error& error, const std::string& name) {
+    const bool vanished = error.system() == std::errc::no_such_file_or_directory ||
+                          error.system() == std::errc::no_such_process;
+    if (vanished) return static_cast<void>(++vanished_);
+    complaints_.add(error.with_context(procfs_ + "/" + name));
   }
 
   void add_limit(Sink& sink, FamilyId family, const std::string& path) {

@@ -3,8 +3,7 @@
 
 #include "monitor/collectors.hpp"
 #include "monitor/name_filter.hpp"
-#include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "monitor/named_lines.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -33,14 +32,9 @@ class VmstatCollector final : public Collector {
         filter_(std::move(filter)) {}
 
   Status collect(Sink& sink) override {
-    auto text = buffer_.read(path_);
-    if (!text) return propagate(std::move(text));
-    if (text->empty()) complaints_.add(path_, "empty, expected virtual memory statistics");
-    fields_.start_run();
-    Lines lines(*text);
-    for (std::string_view line; lines.next(line);) add(sink, lines.number(), line);
-    fields_.forget_absent();
-    return complaints_.take();
+    return read_named_lines(
+        buffer_, path_, "virtual memory statistics", fields_, complaints_,
+        [&](std::size_t number, std::string_view line) { add(sink, number, line); });
   }
 
  private:

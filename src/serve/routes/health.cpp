@@ -206,7 +206,8 @@ Response anomalies(const Rooms& rooms) {
                    {"recommended_actions", std::move(recommended)}});
   }
   json_ns::array models;
-  for (const auto& m : rooms.anomalies.models()) {
+  const auto known = rooms.anomalies.models();
+  for (const auto& m : *known) {
     models.push_back({{"metric_name", m.metric_name},
                       {"labels", labels(m.labels)},
                       {"ready", m.ready},

@@ -1,0 +1,127 @@
+// What the files of Agent share: agent.cpp (start, reload, stop), wiring.cpp (the rooms made and
+// joined), turns.cpp (what the loops do).
+//
+// Thread safety: as said at the members.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+
+#include "agent/budget.hpp"
+#include "agent/check.hpp"
+#include "agent/directory_lock.hpp"
+#include "nexus/agent/agent.hpp"
+#include "nexus/analyze/anomaly.hpp"
+#include "nexus/analyze/forecast.hpp"
+#include "nexus/analyze/services.hpp"
+#include "nexus/base/loop_thread.hpp"
+#include "nexus/drivers/systemd.hpp"
+#include "nexus/execute/executor.hpp"
+#include "nexus/knowledge/audit.hpp"
+#include "nexus/knowledge/history.hpp"
+#include "nexus/knowledge/ingest.hpp"
+#include "nexus/monitor/scheduler.hpp"
+#include "nexus/serve/routes.hpp"
+#include "nexus/serve/server.hpp"
+
+namespace nexus::agent {
+
+struct Agent::Impl {
+  static constexpr std::size_t kRingCapacity =
+      1U << 16;  // samples a producer may be ahead of the ingest thread
+
+  Impl(Clock& the_clock, config::LoadOptions the_options, Checked checked, DirectoryLock the_lock)
+      : clock(the_clock),
+        options(std::move(the_options)),
+        lock(std::move(the_lock)),
+        config(checked.config),
+        rule_set(checked.rules),
+        remedy_set(checked.remedies),
+        roots{config->collect.procfs, config->collect.sysfs, config->collect.rootfs},
+        registry(config->collect.max_series),
+        rings(kRingCapacity),
+        history(registry, {config->history.retention, config->history.memory}),
+        ingest(clock, rings, history, self),
+        systemd(clock),
+        started(clock.wall()),
+        started_steady(clock.steady()) {}
+
+  Status open();
+  Result<std::shared_ptr<monitor::Scheduler>> make_collectors(
+      const config::CollectSection& section);
+  void replace_collectors(std::shared_ptr<monitor::Scheduler> fresh);
+  void configure();
+  static void configure_log(const config::AgentSection& section);
+  Status start();
+  void stop();
+  Status reload();
+  /// A reload that a signal asked for is audited as one over HTTP is.
+  Status reload_by_signal();
+  Status apply(Checked checked);
+  void watch_services();
+  SteadyTime analyze_turn();
+  SteadyTime plan_turn();
+  Status write_addresses();
+  serve::Rooms rooms();
+  std::vector<serve::Component> components() const;
+
+  [[nodiscard]] std::shared_ptr<const config::Config> current() const {
+    const std::lock_guard guard(config_mutex);
+    return config;
+  }
+
+  [[nodiscard]] std::shared_ptr<monitor::Scheduler> collectors() const {
+    const std::lock_guard guard(scheduler_mutex);
+    return scheduler;
+  }
+
+  Clock& clock;
+  const config::LoadOptions options;
+  DirectoryLock lock;
+
+  mutable std::mutex config_mutex;
+  std::shared_ptr<const config::Config> config;  // guarded by config_mutex once running
+  std::shared_ptr<const analyze::RuleSet> rule_set;
+  std::shared_ptr<const plan::RemedySet> remedy_set;
+  std::mutex reload_mutex;
+
+  const host::Roots roots;
+  knowledge::SelfMetrics self;
+  knowledge::SeriesRegistry registry;
+  knowledge::Rings rings;
+  knowledge::History history;
+  knowledge::Ingest ingest;
+  drivers::Systemd systemd;
+  std::unique_ptr<knowledge::StateDb> db;
+  std::unique_ptr<knowledge::Audit> audit;
+  std::unique_ptr<analyze::Book> book;
+  std::unique_ptr<analyze::Rules> rules;
+  std::unique_ptr<analyze::Forecaster> forecaster;
+  std::unique_ptr<analyze::AnomalyDetector> anomalies;
+  std::unique_ptr<analyze::Services> services;
+  std::unique_ptr<execute::Journal> journal;
+  std::unique_ptr<execute::Executor> executor;
+  std::unique_ptr<plan::Planner> planner;
+  mutable std::mutex scheduler_mutex;
+  std::shared_ptr<monitor::Scheduler>
+      scheduler;  // guarded by scheduler_mutex: a reload replaces it
+  std::unique_ptr<serve::Server> server;
+  mutable std::mutex watcher_mutex;
+  std::unique_ptr<drivers::UnitWatcher> watcher;
+  std::unique_ptr<base::LoopThread> analyze_loop;
+  std::unique_ptr<base::LoopThread> plan_loop;
+
+  SteadyTime next_vitals{};
+  SteadyTime next_alerts{};
+  SteadyTime next_forecast{};
+  SteadyTime next_anomaly{};
+  std::atomic<bool> vitals_stand{false};
+  std::atomic<bool> stopping{false};
+  Budget budget{self};  // the analyze thread's
+  bool running = false;
+  std::atomic<std::size_t> abandoned{0};  // threads that hung and were left behind
+  const WallTime started;
+  const SteadyTime started_steady;
+};
+
+}  // namespace nexus::agent

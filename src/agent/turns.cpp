@@ -1,0 +1,39 @@
+// What the loops do at each turn.
+#include "agent/agent_impl.hpp"
+
+namespace nexus::agent {
+
+SteadyTime Agent::Impl::analyze_turn() {
+  const auto now = clock.steady();
+  const auto configuration = current();
+  const auto due = [&](SteadyTime& next, Millis interval) {
+    if (now < next) return false;
+    // Aligned to the interval; a late turn skips what it missed instead of catching up in a burst.
+    next = next + interval > now ? next + interval : now + interval;
+    return true;
+  };
+  const bool fresh = due(next_vitals, configuration->collect.interval);
+  if (fresh) rules->tick_vitals();
+  if (due(next_alerts, configuration->operations.check_interval)) rules->tick_alerts();
+  const auto vitals = rules->vitals();
+  if (fresh) {
+    // Ready is when there is something to show, not only something collected.
+    const bool shown = vitals->definitions->empty() || !vitals->values.empty();
+    if (shown && collectors()->warmed_up()) vitals_stand = true;
+    budget.weigh(*vitals, configuration->agent);
+  }
+  if (budget.allows_forecasts() && due(next_forecast, configuration->forecast.interval))
+    forecaster->tick(*vitals);
+  if (budget.allows_anomalies() && due(next_anomaly, configuration->anomaly.interval))
+    anomalies->tick(*vitals);
+  return std::min(next_vitals, next_alerts);
+}
+
+SteadyTime Agent::Impl::plan_turn() {
+  book->tick();
+  planner->tick();
+  executor->tick();
+  return clock.steady() + current()->operations.check_interval;
+}
+
+}  // namespace nexus::agent

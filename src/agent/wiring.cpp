@@ -1,0 +1,158 @@
+// The rooms made, joined and shown to each other.
+#include "agent/agent_impl.hpp"
+#include "nexus/base/log.hpp"
+#include "nexus/base/version.hpp"
+
+namespace nexus::agent {
+namespace {
+
+knowledge::ServiceEvent to_event(const drivers::UnitEvent& event) {
+  knowledge::ServiceEvent out;
+  out.service = event.status.name;
+  out.kind = "systemd";
+  out.state = event.status.active_state;
+  out.detail = event.status.sub_state + "/" + event.status.result;
+  out.instance = event.status.invocation_id;
+  out.pid = event.status.main_pid;
+  out.job = !event.status.start_job.empty();
+  out.restarts_itself = !event.status.restart.empty() && event.status.restart != "no";
+  out.time = event.status.state_change;
+  out.received = event.received;
+  return out;
+}
+
+}  // namespace
+
+Status Agent::Impl::open() {
+  auto opened = knowledge::StateDb::open(config->agent.data_dir + "/state.db");
+  if (!opened) return propagate(std::move(opened), "state database");
+  db = std::move(*opened);
+  if (db->quarantined())
+    log::error("agent", "the state database was damaged; it is kept as {}", *db->quarantined());
+  auto made_audit = knowledge::Audit::open(*db, clock);
+  if (!made_audit) return propagate(std::move(made_audit), "audit log");
+  audit = std::move(*made_audit);
+  auto made_book = analyze::Book::open(clock, *db, self);
+  if (!made_book) return propagate(std::move(made_book), "book of findings");
+  book = std::move(*made_book);
+  rules = std::make_unique<analyze::Rules>(clock, history, registry, rings.add(), *book, self);
+  forecaster = std::make_unique<analyze::Forecaster>(clock, history, *book, self);
+  anomalies = std::make_unique<analyze::AnomalyDetector>(clock, history, *book, self);
+  services = std::make_unique<analyze::Services>(*book);
+  auto made_journal = execute::Journal::open(clock, *db);
+  if (!made_journal) return propagate(std::move(made_journal), "journal");
+  journal = std::move(*made_journal);
+  executor = std::make_unique<execute::Executor>(clock, *journal, history, self, &systemd);
+  auto made_planner =
+      plan::Planner::open(clock, *db, self, *book, *executor, config->agent.data_dir + "/stop");
+  if (!made_planner) return propagate(std::move(made_planner), "planner");
+  planner = std::move(*made_planner);
+  auto made_collectors = make_collectors(config->collect);
+  if (!made_collectors) return propagate(std::move(made_collectors));
+  scheduler = std::move(*made_collectors);
+  return {};
+}
+
+Result<std::shared_ptr<monitor::Scheduler>> Agent::Impl::make_collectors(
+    const config::CollectSection& section) {
+  const monitor::SchedulerContext context{roots, clock, registry, rings, self, &systemd};
+  auto made = monitor::Scheduler::make(context, section);
+  if (!made) return propagate(std::move(made), "collectors");
+  return std::shared_ptr<monitor::Scheduler>(std::move(*made));
+}
+
+void Agent::Impl::replace_collectors(std::shared_ptr<monitor::Scheduler> fresh) {
+  auto old = fresh;
+  {
+    const std::lock_guard guard(scheduler_mutex);
+    old.swap(scheduler);
+  }
+  old->stop();
+  fresh->inherit(*old);
+  fresh->start();
+}
+
+void Agent::Impl::configure() {
+  rules->set(rule_set);
+  forecaster->configure(config->forecast);
+  anomalies->configure(config->anomaly);
+  planner->configure(config, remedy_set);
+  executor->configure(config);
+  history.set_limits({config->history.retention, config->history.memory});
+  configure_log(config->agent);
+}
+
+void Agent::Impl::configure_log(const config::AgentSection& section) {
+  const auto level = log::parse_level(section.log_level);
+  const auto format = log::parse_format(section.log_format);
+  if (level && format) log::configure(*level, *format);
+}
+
+serve::Rooms Agent::Impl::rooms() {
+  return serve::Rooms{
+      .clock = clock,
+      .info = {std::string(base::version()), started, started_steady},
+      .registry = registry,
+      .history = history,
+      .audit = *audit,
+      .collectors = [this] { return collectors()->status(); },
+      .book = *book,
+      .rules = *rules,
+      .forecaster = *forecaster,
+      .anomalies = *anomalies,
+      .services = *services,
+      .planner = *planner,
+      .executor = *executor,
+      .journal = *journal,
+      .systemd = systemd,
+      .config = [this] { return current(); },
+      .reload = [this] { return reload(); },
+      .ready =
+          [this] { return vitals_stand.load() && collectors()->warmed_up() && !stopping.load(); },
+      .components = [this] { return components(); }};
+}
+
+std::vector<serve::Component> Agent::Impl::components() const {
+  std::vector<serve::Component> out;
+  std::size_t failing = 0;
+  for (const auto& status : collectors()->status())
+    failing += status.outcome == "failed" || status.outcome == "stuck" ? 1 : 0;
+  out.push_back(
+      {"collectors", failing == 0 ? "healthy" : "degraded",
+       failing == 0 ? "" : fmt::format("{} collectors fail; see /health/components", failing)});
+  const auto stats = history.stats();
+  out.push_back(
+      {"history", "healthy",
+       fmt::format("{} series, {} samples, {} bytes", stats.series, stats.samples, stats.bytes)});
+  const std::lock_guard guard(watcher_mutex);
+  if (watcher) {
+    const bool connected = watcher->connected();
+    out.push_back({"systemd", connected ? "healthy" : "failed",
+                   connected ? "" : "no connection to the D-Bus of systemd"});
+  }
+  out.push_back({"operations", planner->running() ? "healthy" : "degraded",
+                 planner->running() ? "" : "stopped by the kill switch"});
+  return out;
+}
+
+void Agent::Impl::watch_services() {
+  std::vector<std::string> units;
+  for (const auto& service : config->services) {
+    if (service.kind == "systemd") units.push_back(service.name);
+  }
+  services->set_watched(units);
+  std::unique_ptr<drivers::UnitWatcher> fresh;
+  {
+    const std::lock_guard guard(watcher_mutex);
+    fresh.swap(watcher);  // the old one ends outside the lock
+  }
+  fresh.reset();
+  if (units.empty()) return;
+  fresh = std::make_unique<drivers::UnitWatcher>(
+      clock, units,
+      [this](const drivers::UnitEvent& event) { services->on_event(to_event(event)); });
+  const std::lock_guard guard(watcher_mutex);
+  watcher = std::move(fresh);
+}
+
+}  // namespace nexus::agent
