@@ -1,12 +1,16 @@
 // BitWriter, BitReader and varints over plain byte buffers, least significant bit first.
 //
-// No bounds are checked: writers are given a buffer for the worst case, readers a buffer with
-// kBitPadding readable bytes behind it. Thread safety: plain values.
+// Writers are given a buffer for the worst case and check nothing. Readers never leave their bytes,
+// whatever these are: a ByteReader stops and says so; a BitReader needs kBitPadding readable bytes
+// behind its own and tells at the end whether it was asked for more than there was. Thread safety:
+// plain values.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <span>
 
 namespace nexus::knowledge {
 
@@ -26,27 +30,63 @@ inline std::uint8_t* put_varint(std::uint8_t* to, std::uint64_t value) noexcept 
   *to++ = static_cast<std::uint8_t>(value);
   return to;
 }
-inline std::uint64_t get_varint(const std::uint8_t*& from) noexcept {
-  std::uint64_t value = 0;
-  for (unsigned shift = 0;; shift += 7) {
-    const std::uint8_t byte = *from++;
-    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
-    if (byte < 0x80) return value;
-  }
-}
 
 template <typename T>
 std::uint8_t* put_fixed(std::uint8_t* to, T value) noexcept {
   std::memcpy(to, &value, sizeof value);
   return to + sizeof value;
 }
-template <typename T>
-T get_fixed(const std::uint8_t*& from) noexcept {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  from += sizeof value;
-  return value;
-}
+
+using Bytes = std::span<const std::uint8_t>;
+
+/// Numbers from bytes that may be anything. After a failure every number is 0.
+class ByteReader {
+ public:
+  explicit ByteReader(Bytes bytes) noexcept : at_(bytes.data()), end_(at_ + bytes.size()) {}
+
+  [[nodiscard]] bool ok() const noexcept { return ok_; }
+  [[nodiscard]] Bytes rest() const noexcept { return {at_, end_}; }
+
+  std::uint8_t get_byte() noexcept {
+    if (at_ == end_) return fail();
+    return *at_++;
+  }
+  std::uint64_t get_varint() noexcept {
+    std::uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+      const std::uint8_t byte = get_byte();
+      value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    return fail();
+  }
+  template <typename T>
+  T get_fixed() noexcept {
+    if (static_cast<std::size_t>(end_ - at_) < sizeof(T)) return fail();
+    T value;
+    std::memcpy(&value, at_, sizeof value);
+    at_ += sizeof value;
+    return value;
+  }
+  void skip(std::size_t count) noexcept {
+    if (static_cast<std::size_t>(end_ - at_) < count) {
+      fail();
+    } else {
+      at_ += count;
+    }
+  }
+
+ private:
+  std::uint8_t fail() noexcept {
+    ok_ = false;
+    at_ = end_;
+    return 0;
+  }
+
+  const std::uint8_t* at_;
+  const std::uint8_t* end_;
+  bool ok_ = true;
+};
 
 class BitWriter {
  public:
@@ -81,12 +121,12 @@ class BitWriter {
 
 class BitReader {
  public:
-  explicit BitReader(const std::uint8_t* from) noexcept : from_(from) {}
+  explicit BitReader(Bytes bytes) noexcept : from_(bytes.data()), size_(bytes.size()) {}
 
   /// At least 57 valid bits.
   [[nodiscard]] std::uint64_t peek() const noexcept {
     std::uint64_t word = 0;
-    std::memcpy(&word, from_ + (at_ >> 3), sizeof word);
+    std::memcpy(&word, from_ + std::min(at_ >> 3, size_), sizeof word);
     return word >> (at_ & 7);
   }
   void skip(unsigned count) noexcept { at_ += count; }
@@ -102,9 +142,14 @@ class BitReader {
     const std::uint64_t low = get(32);
     return low | (get(count - 32) << 32);
   }
+  /// Bytes that were begun.
+  [[nodiscard]] std::size_t used() const noexcept { return (at_ + 7) >> 3; }
+  /// Whether all that was read was there.
+  [[nodiscard]] bool ok() const noexcept { return used() <= size_; }
 
  private:
   const std::uint8_t* from_;
+  std::size_t size_;
   std::size_t at_ = 0;
 };
 

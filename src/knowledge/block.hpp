@@ -1,73 +1,88 @@
-// Block: up to kMaxRows rows of one group, compressed and immutable. See README.md for the format.
+// Block: up to kMaxBlockRows rows of one group, compressed, immutable, in one string of bytes that
+// refers to nothing outside it. See README.md for the format.
 //
-// Invariants: times ascend strictly; ids ascend strictly; a column holds at least one sample.
-// Thread safety: immutable.
+// Thread safety: a block is immutable; builders have one user at a time.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
+#include "knowledge/block_format.hpp"
+#include "knowledge/block_view.hpp"
 #include "knowledge/limits.hpp"
-#include "nexus/knowledge/queryable.hpp"
-#include "nexus/knowledge/series.hpp"
+#include "knowledge/references.hpp"
 
 namespace nexus::knowledge {
 
-using Ids = std::shared_ptr<const std::vector<SeriesId>>;
-
 class Block {
  public:
-  [[nodiscard]] std::int64_t first_time() const noexcept { return first_time_; }
-  [[nodiscard]] std::int64_t last_time() const noexcept { return last_time_; }
-  [[nodiscard]] std::uint32_t rows() const noexcept { return rows_; }
-  [[nodiscard]] std::uint64_t samples() const noexcept { return samples_; }
-  [[nodiscard]] const Ids& ids() const noexcept { return ids_; }
-  /// What the block itself occupies; shared ids are counted by whoever made them.
-  [[nodiscard]] std::size_t bytes() const noexcept;
+  /// The bytes of a block; anything else is a BUG. BlockView::parse() is for bytes from elsewhere.
+  explicit Block(std::vector<std::uint8_t> bytes);
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+
+  [[nodiscard]] const BlockView& view() const noexcept { return view_; }
+  [[nodiscard]] std::int64_t first_time() const noexcept { return view_.first_time(); }
+  [[nodiscard]] std::int64_t last_time() const noexcept { return view_.last_time(); }
+  [[nodiscard]] std::uint32_t rows() const noexcept { return view_.rows(); }
+  [[nodiscard]] std::uint64_t samples() const noexcept { return view_.samples(); }
+  [[nodiscard]] std::vector<SeriesId> ids() const { return view_.ids(); }
+  /// All that the block occupies in memory.
+  [[nodiscard]] std::size_t bytes() const noexcept { return sizeof(Block) + bytes_.capacity(); }
 
   /// Appends the samples of `id` with start < time <= end.
   void read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const;
+  /// The same samples, aggregated.
+  void aggregate(SeriesId id, std::int64_t start, std::int64_t end, Aggregate& to) const;
   /// Samples of the column at that place in ids().
   [[nodiscard]] std::uint32_t samples_of(std::size_t column) const noexcept;
 
  private:
-  friend class BlockBuilder;
-  /// Times of the rows from `first` on.
-  void times(std::uint32_t first, std::span<std::int64_t> out) const noexcept;
-  [[nodiscard]] std::int64_t time_at(std::uint32_t row) const noexcept;
-  [[nodiscard]] std::uint32_t first_row_after(std::int64_t time) const noexcept;
-
-  std::int64_t first_time_ = 0;
-  std::int64_t last_time_ = 0;
-  std::uint64_t samples_ = 0;
-  std::uint32_t rows_ = 0;
-  std::uint8_t deviation_width_ = 0;  // bytes a row: 0, 1, 2, 4 or 8
-  Ids ids_;
-  std::vector<std::uint32_t> offsets_;  // into data_, one a column
-  std::vector<std::uint8_t> data_;      // times, columns, padding
+  std::vector<std::uint8_t> bytes_;
+  BlockView view_;
 };
 
-/// Makes one block: the times, then column after column by ascending id, then finish().
+/// Makes one block after another: the times, then column after column by ascending id, then
+/// finish().
 class BlockBuilder {
  public:
   BlockBuilder();
+  /// 1 to kMaxBlockRows times that ascend strictly.
   void begin(std::span<const std::int64_t> times);
   /// `rows` ascending: where the values stand. At least one.
   void add(SeriesId id, std::span<const std::uint16_t> rows, std::span<const double> values);
-  /// Takes `previous` for its ids when they are the same.
-  [[nodiscard]] std::shared_ptr<const Block> finish(const Ids& previous);
+  /// The block; at least one column was added.
+  [[nodiscard]] std::vector<std::uint8_t> finish();
 
  private:
-  void put_times(std::span<const std::int64_t> times);
-  std::uint8_t* reserve(std::size_t bytes);
+  struct Part {  // grows to its working size once
+    std::vector<std::uint8_t> bytes;
+    std::size_t used = 0;
+    std::uint8_t* reserve(std::size_t more);
+    void end(const std::uint8_t* at) noexcept {
+      used = static_cast<std::size_t>(at - bytes.data());
+    }
+  };
+  void put_id(SeriesId id);
+  void put_run();
 
-  Block block_;
-  std::vector<SeriesId> ids_;
-  std::vector<std::uint8_t> data_;  // grows to its working size once
-  std::size_t used_ = 0;
+  BlockHeader header_;
+  Part times_;
+  Part ids_;
+  Part strides_;
+  Part lengths_;
+  Part columns_;
+  References references_;
+  std::uint64_t run_first_ = 0;  // of consecutive ids, not yet written
+  std::uint64_t run_end_ = 0;
+  std::uint64_t ids_end_ = 0;  // after the last run written
 };
+
+/// One block of the rows of several, which follow one another in time and have kMaxBlockRows rows
+/// at most together. Errc::kInvalidArgument when they do not, kCorrupt when a column is damaged.
+[[nodiscard]] Result<std::vector<std::uint8_t>> merge_blocks(std::span<const BlockView> blocks,
+                                                             BlockBuilder& builder);
 
 }  // namespace nexus::knowledge

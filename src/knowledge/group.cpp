@@ -3,15 +3,7 @@
 #include <algorithm>
 
 namespace nexus::knowledge {
-namespace {
-
-std::size_t bytes_of(const Ids& ids) {
-  return sizeof(*ids) + ids->capacity() * sizeof(SeriesId);
-}
-
-}  // namespace
-
-void Group::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const {
+void Group::for_each_block(std::int64_t start, std::int64_t end, const auto& visit) const {
   std::shared_ptr<const Blocks> blocks;
   std::shared_ptr<const OpenBlock> open_block;
   {
@@ -21,10 +13,16 @@ void Group::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out)
   }
   const auto last_time_of = [](const auto& block) { return block->last_time(); };
   auto block = std::ranges::upper_bound(*blocks, start, {}, last_time_of);
-  for (; block != blocks->end() && (*block)->first_time() <= end; ++block) {
-    (*block)->read(id, start, end, out);
-  }
-  open_block->read(id, start, end, out);
+  for (; block != blocks->end() && (*block)->first_time() <= end; ++block) visit(**block);
+  visit(*open_block);
+}
+
+void Group::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const {
+  for_each_block(start, end, [&](const auto& block) { block.read(id, start, end, out); });
+}
+
+void Group::aggregate(SeriesId id, std::int64_t start, std::int64_t end, Aggregate& to) const {
+  for_each_block(start, end, [&](const auto& block) { block.aggregate(id, start, end, to); });
 }
 
 std::int64_t Group::oldest() const noexcept {
@@ -45,10 +43,8 @@ void Group::publish(std::shared_ptr<const Blocks> blocks, std::shared_ptr<OpenBl
 }
 
 std::size_t Group::seal(BlockBuilder& builder) {
-  const Ids previous = blocks_->empty() ? nullptr : blocks_->back()->ids();
-  std::shared_ptr<const Block> block = open_->seal(builder, previous);
-  const std::size_t bytes =
-      block->bytes() + (block->ids() == previous ? 0 : bytes_of(block->ids()));
+  std::shared_ptr<const Block> block = open_->seal(builder);
+  const std::size_t bytes = block->bytes();
   auto blocks = std::make_shared<Blocks>();
   blocks->reserve(blocks_->size() + 1);
   *blocks = *blocks_;
@@ -60,8 +56,7 @@ std::size_t Group::seal(BlockBuilder& builder) {
 std::pair<std::shared_ptr<const Block>, std::size_t> Group::drop_oldest() {
   std::shared_ptr<const Block> dropped = blocks_->front();
   auto blocks = std::make_shared<const Blocks>(blocks_->begin() + 1, blocks_->end());
-  const bool shared = !blocks->empty() && blocks->front()->ids() == dropped->ids();
-  const std::size_t bytes = dropped->bytes() + (shared ? 0 : bytes_of(dropped->ids()));
+  const std::size_t bytes = dropped->bytes();
   publish(std::move(blocks), open_);
   return {std::move(dropped), bytes};
 }
@@ -69,8 +64,7 @@ std::pair<std::shared_ptr<const Block>, std::size_t> Group::drop_oldest() {
 std::pair<std::shared_ptr<const Block>, std::size_t> Group::drop_newest() {
   std::shared_ptr<const Block> dropped = blocks_->back();
   auto blocks = std::make_shared<const Blocks>(blocks_->begin(), blocks_->end() - 1);
-  const bool shared = !blocks->empty() && blocks->back()->ids() == dropped->ids();
-  const std::size_t bytes = dropped->bytes() + (shared ? 0 : bytes_of(dropped->ids()));
+  const std::size_t bytes = dropped->bytes();
   publish(std::move(blocks), open_);
   return {std::move(dropped), bytes};
 }

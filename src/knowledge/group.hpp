@@ -22,6 +22,8 @@ class Group {
 
   void read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const;
 
+  void aggregate(SeriesId id, std::int64_t start, std::int64_t end, Aggregate& to) const;
+
   /// The writer's view; changed only by the functions below.
   [[nodiscard]] const Blocks& blocks() const noexcept { return *blocks_; }
   [[nodiscard]] const OpenBlock& open() const noexcept { return *open_; }
@@ -31,8 +33,7 @@ class Group {
   /// Values in the order of set->ids().
   std::span<const double> append(std::int64_t time, const std::shared_ptr<const IdSet>& set,
                                  std::span<const double> values);
-  /// Compresses the open block, which has rows. Returns the bytes of the new one, ids included if
-  /// it made them.
+  /// Compresses the open block, which has rows. Returns the bytes of the new one.
   std::size_t seal(BlockBuilder& builder);
   /// Removes the oldest block from the list; returns it, and the bytes that this gave back.
   std::pair<std::shared_ptr<const Block>, std::size_t> drop_oldest();
@@ -43,6 +44,7 @@ class Group {
   std::shared_ptr<const IdSet> set;  // of the last batch
 
  private:
+  void for_each_block(std::int64_t start, std::int64_t end, const auto& visit) const;
   void publish(std::shared_ptr<const Blocks> blocks, std::shared_ptr<OpenBlock> open);
 
   mutable std::mutex

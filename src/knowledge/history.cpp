@@ -70,7 +70,7 @@ void History::State::drop_oldest(Group& group, Tally& reason) {
 }
 
 void History::State::forget(const Block& block, std::size_t bytes, Tally& reason) {
-  const std::vector<SeriesId>& ids = *block.ids();
+  const std::vector<SeriesId> ids = block.ids();
   std::uint64_t emptied = 0;
   for (std::size_t column = 0; column < ids.size(); ++column) {
     SeriesRecord& record = records.at(place(ids[column]));
@@ -92,7 +92,7 @@ void History::State::rewind(Group& group, std::int64_t time) {
   while (!group.blocks().empty() && group.blocks().back()->last_time() >= time) {
     const auto [block, bytes] = group.drop_newest();
     forget(*block, bytes, tallies.dropped_by_clock);
-    for (const SeriesId id : *block->ids()) {
+    for (const SeriesId id : block->ids()) {
       SeriesRecord& record = records.at(place(id));
       if (record.id() != id) continue;
       if (record.load(id)->time >= time) record.store({time - 1, stale_marker()});
@@ -217,6 +217,21 @@ void History::read(SeriesId id, std::int64_t start, std::int64_t end, Column& ou
   Column all;
   for (; member != nullptr; member = member->next) member->group->read(id, start, end, all);
   merge(all, out);
+}
+
+Aggregate History::aggregate(SeriesId id, std::int64_t start, std::int64_t end) const {
+  Aggregate result;
+  const SeriesRecord* record = state_->records.find(state_->place(id));
+  const Membership* member = record == nullptr ? nullptr : record->groups();
+  if (member == nullptr) return result;
+  if (member->next == nullptr) {
+    member->group->aggregate(id, start, end, result);
+    return result;
+  }
+  Column all;  // samples of several groups may be the same
+  read(id, start, end, all);
+  for (const double value : all.values) result.add(value);
+  return result;
 }
 
 std::optional<Sample> History::last(SeriesId id, std::int64_t start, std::int64_t end) const {

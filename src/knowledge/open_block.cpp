@@ -80,7 +80,8 @@ std::span<const double> OpenBlock::append(std::int64_t time,
   return {to, set->ids().size()};
 }
 
-void OpenBlock::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const {
+void OpenBlock::for_each(SeriesId id, std::int64_t start, std::int64_t end,
+                         const auto& visit) const {
   const std::span<const Row> all(rows_list_.data(), rows());
   const auto first = std::ranges::upper_bound(all, start, {}, &Row::time);
   const IdSet* set = nullptr;
@@ -90,13 +91,22 @@ void OpenBlock::read(SeriesId id, std::int64_t start, std::int64_t end, Column& 
       set = row->set;
       place = set->find(id);
     }
-    if (place < 0) continue;
-    out.times.push_back(row->time);
-    out.values.push_back(row->values[place]);
+    if (place >= 0) visit(row->time, row->values[place]);
   }
 }
 
-std::shared_ptr<const Block> OpenBlock::seal(BlockBuilder& builder, const Ids& previous) const {
+void OpenBlock::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const {
+  for_each(id, start, end, [&](std::int64_t time, double value) {
+    out.times.push_back(time);
+    out.values.push_back(value);
+  });
+}
+
+void OpenBlock::aggregate(SeriesId id, std::int64_t start, std::int64_t end, Aggregate& to) const {
+  for_each(id, start, end, [&](std::int64_t, double value) { to.add(value); });
+}
+
+std::shared_ptr<const Block> OpenBlock::seal(BlockBuilder& builder) const {
   const std::uint32_t count = rows();
   NEXUS_CHECK(count > 0);
   std::array<std::int64_t, kMaxRows> times;
@@ -107,7 +117,7 @@ std::shared_ptr<const Block> OpenBlock::seal(BlockBuilder& builder, const Ids& p
   } else {
     seal_mixed(builder, count);
   }
-  return builder.finish(previous);
+  return std::make_shared<const Block>(builder.finish());
 }
 
 // All rows have the same series: a transposition, eight columns (one cache line of each row) at a

@@ -62,8 +62,10 @@ class OpenBlock {
   [[nodiscard]] std::uint64_t samples() const noexcept { return samples_; }  // writer only
 
   void read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const;
+  /// The same samples, aggregated.
+  void aggregate(SeriesId id, std::int64_t start, std::int64_t end, Aggregate& to) const;
   /// The same as a sealed block. rows() > 0.
-  [[nodiscard]] std::shared_ptr<const Block> seal(BlockBuilder& builder, const Ids& previous) const;
+  [[nodiscard]] std::shared_ptr<const Block> seal(BlockBuilder& builder) const;
 
  private:
   struct Row {
@@ -71,6 +73,7 @@ class OpenBlock {
     const IdSet* set = nullptr;
     const double* values = nullptr;
   };
+  void for_each(SeriesId id, std::int64_t start, std::int64_t end, const auto& visit) const;
   double* allocate(std::size_t count);
   void seal_uniform(BlockBuilder& builder, std::uint32_t count) const;
   void seal_mixed(BlockBuilder& builder, std::uint32_t count) const;

@@ -1,5 +1,6 @@
 #include "knowledge/values.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -7,8 +8,10 @@
 #include <random>
 #include <vector>
 
+#include "knowledge/ans.hpp"
 #include "knowledge/bits.hpp"
 #include "knowledge/limits.hpp"
+#include "knowledge/rice.hpp"
 #include "nexus/knowledge/queryable.hpp"
 
 namespace nexus::knowledge {
@@ -16,23 +19,68 @@ namespace {
 
 using Limits = std::numeric_limits<double>;
 
+bool same_bits(std::span<const double> a, std::span<const double> b) {
+  return std::ranges::equal(a, b, {}, std::bit_cast<std::uint64_t, double>,
+                            std::bit_cast<std::uint64_t, double>);
+}
+
+/// One encoded column, with the padding that a block gives it and a guard behind.
+struct Encoded {
+  std::vector<std::uint8_t> bytes;
+  std::size_t size = 0;
+
+  [[nodiscard]] Bytes view() const { return {bytes.data(), size}; }
+};
+
+Encoded encode(const std::vector<double>& values, std::uint32_t column, References& references) {
+  std::vector<std::uint8_t> buffer(values_bound(values.size()) + kBitPadding, 0xa5);
+  const std::uint8_t* end = encode_values(values, column, references, buffer.data());
+  Encoded encoded;
+  encoded.size = static_cast<std::size_t>(end - buffer.data());
+  encoded.bytes.assign(buffer.begin(), buffer.begin() + (end - buffer.data()));
+  encoded.bytes.resize(encoded.size + kBitPadding, 0x5a);
+  return encoded;
+}
+
+/// What for_each value add() makes of it.
+Aggregate added(std::span<const double> values) {
+  Aggregate sum;
+  for (const double value : values) sum.add(value);
+  return sum;
+}
+
+bool same_number(double a, double b) {
+  return a == b || (std::isnan(a) && std::isnan(b));
+}
+
+bool near(double a, double b) {
+  return same_number(a, b) || std::fabs(a - b) <= 1e-12 * std::max(std::fabs(a), std::fabs(b));
+}
+
+bool agree(const Aggregate& a, const Aggregate& b) {
+  return a.count() == b.count() && same_number(a.min(), b.min()) && same_number(a.max(), b.max()) &&
+         same_number(a.last(), b.last());
+}
+
+/// Whether all of it, a front of it and an aggregate of a part of it come back.
+bool comes_back(const Encoded& encoded, Bytes base, const std::vector<double>& values) {
+  std::vector<double> back(values.size(), -1);
+  if (!decode_values(encoded.view(), base, back) || !same_bits(back, values)) return false;
+  const std::size_t part = values.size() - values.size() / 3;
+  std::vector<double> front(part, -1);
+  if (!decode_values(encoded.view(), base, front)) return false;
+  if (!same_bits(front, std::span(values).first(part))) return false;
+  const std::size_t first = part / 4;
+  Aggregate sum;
+  if (!aggregate_values(encoded.view(), base, first, part, sum)) return false;
+  return agree(sum, added(std::span(values).subspan(first, part - first)));
+}
+
 /// The encoded size when every bit came back, 0 otherwise.
 std::size_t round_trip(const std::vector<double>& values) {
-  std::vector<std::uint8_t> bytes(values_bound(values.size()) + kBitPadding, 0xa5);
-  const std::uint8_t* end = encode_values(values, bytes.data());
-  const auto size = static_cast<std::size_t>(end - bytes.data());
-  std::vector<std::uint8_t> exact(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
-  exact.resize(size + kBitPadding, 0x5a);
-  std::vector<double> back(values.size(), -1);
-  decode_values(exact.data(), back);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (std::bit_cast<std::uint64_t>(values[i]) != std::bit_cast<std::uint64_t>(back[i])) {
-      UNSCOPED_INFO("row " << i << " of " << values.size() << ": " << values[i] << " became "
-                           << back[i]);
-      return 0;
-    }
-  }
-  return size;
+  References references;
+  const Encoded encoded = encode(values, 0, references);
+  return comes_back(encoded, {}, values) ? encoded.size : 0;
 }
 
 std::vector<double> generate(std::size_t count, auto next) {
@@ -96,7 +144,7 @@ TEST_CASE("random bit patterns and mixtures of everything survive") {
   std::mt19937_64 random(kSeed);
   const auto any_bits = [&] { return std::bit_cast<double>(random()); };
   for (int round = 0; round < 300; ++round) {
-    const std::size_t count = 1 + random() % kMaxRows;
+    const std::size_t count = 1 + random() % (round % 10 == 0 ? kMaxBlockRows : kMaxRows);
     const std::uint64_t kind = random() % 6;
     const double unit = std::pow(10.0, static_cast<double>(random() % 13) - 6);
     double level = static_cast<double>(random() % 1'000'000);
@@ -136,20 +184,140 @@ TEST_CASE("full-mantissa values never take more than they do raw") {
   CHECK(round_trip(generate(480, [&] { return around(random); })) < 480 * 7);
 }
 
+TEST_CASE("the arithmetic that made a column is found") {
+  std::mt19937_64 random(kSeed);
+  double count = 1e7;
+  const auto next = [&] { return count += static_cast<double>(random() % 32); };
+  const auto bytes_of = [&](auto made) { return round_trip(generate(kMaxRows, made)); };
+  const std::size_t whole = bytes_of(next);
+  CHECK(bytes_of([&] { return next() / 1e3; }) < whole + 16);
+  CHECK(bytes_of([&] { return next() * 0.001; }) < whole + 16);
+  CHECK(bytes_of([&] { return next() * 1e-6; }) < whole + 16);
+  CHECK(bytes_of([&] { return next() * 1e-9; }) < whole + 16);
+  CHECK(bytes_of([&] { return next() / 1000 / 1000; }) < whole + 16);
+  CHECK(bytes_of([&] { return random() % 100 == 0 ? stale_marker() : next() * 0.001; }) <
+        whole + 200);
+}
+
+TEST_CASE("any front of a column decodes to its front") {
+  std::mt19937_64 random(kSeed);
+  for (const std::uint64_t rarity : {1, 3, 20, 100}) {
+    double level = 0;
+    const auto values = generate(
+        kMaxRows, [&] { return level += random() % rarity == 0 ? double(random() % 1000) : 0; });
+    References references;
+    const Encoded encoded = encode(values, 0, references);
+    for (std::size_t size = 0; size <= values.size(); ++size) {
+      std::vector<double> front(size);
+      REQUIRE(decode_values(encoded.view(), {}, front));
+      REQUIRE(same_bits(front, std::span(values).first(size)));
+    }
+  }
+}
+
+TEST_CASE("a column that follows another one costs next to nothing") {
+  std::mt19937_64 random(kSeed);
+  double level = 1e12;
+  const auto first = generate(1000, [&] { return level += double(random() % 100'000) * 512; });
+  const auto unlike = generate(1000, [&] { return double(random() % 100'000); });
+  std::vector<std::vector<double>> columns{unlike, first, first, first, first};
+  for (double& value : columns[2]) value -= 7e11;            // differs by a constant
+  for (double& value : columns[3]) value = 3e15 - value;     // goes the other way
+  for (double& value : columns[4]) value = value / 512 * 8;  // in another unit
+  columns[4][500] = stale_marker();
+  References references;
+  std::vector<Encoded> encoded;
+  for (std::uint32_t i = 0; i < columns.size(); ++i) {
+    encoded.push_back(encode(columns[i], i, references));
+    const std::uint64_t distance = reference_of(encoded[i].view());
+    CHECK(distance == (i < 2 ? 0 : i - 1));
+    CHECK((encoded[i].size < 60) == (i >= 2));
+    const Bytes base = distance == 0 ? Bytes() : encoded[i - distance].view();
+    CHECK(comes_back(encoded[i], base, columns[i]));
+    std::vector<double> back(1000);
+    CHECK((distance == 0 || !decode_values(encoded[i].view(), {}, back)));
+    CHECK((distance == 0 || !decode_values(encoded[i].view(), encoded[i].view(), back)));
+  }
+}
+
+TEST_CASE("aggregates are those of the decoded values") {
+  std::mt19937_64 random(kSeed);
+  const auto check = [](const std::vector<double>& values) {
+    References references;
+    const Encoded encoded = encode(values, 0, references);
+    for (std::size_t first = 0; first < values.size(); first += 31) {
+      for (std::size_t end = first; end <= values.size(); end += 47) {
+        Aggregate sum;
+        REQUIRE(aggregate_values(encoded.view(), {}, first, end, sum));
+        const Aggregate expected = added(std::span(values).subspan(first, end - first));
+        REQUIRE(agree(sum, expected));
+        REQUIRE(near(sum.sum(), expected.sum()));
+      }
+    }
+  };
+  double level = -1e6;
+  check(std::vector<double>(480, 0.1));
+  check(std::vector<double>(480, stale_marker()));
+  check(
+      generate(480, [&] { return random() % 100 == 0 ? level = M_PI * double(random()) : level; }));
+  check(generate(480, [&] { return (level += double(random() % 9999)) / 100; }));
+  check(generate(480, [&] { return random() % 40 == 0 ? stale_marker() : level -= 12; }));
+  check(generate(480, [&] { return std::sin(level += 0.1) * 1e9; }));
+  check(generate(480, [&] { return random() % 9 == 0 ? Limits::quiet_NaN() : M_E; }));
+}
+
+TEST_CASE("an aggregate keeps what small samples add to a large sum") {
+  Aggregate sum;
+  sum.add(1e16);
+  sum.add(1, 10);
+  sum.add(-1e16);
+  CHECK(sum.sum() == 10);
+  sum.add(Limits::infinity());
+  sum.add(1);
+  CHECK(sum.sum() == Limits::infinity());
+  CHECK(sum.count() == 14);
+  CHECK(std::isnan(Aggregate().max()));
+}
+
 TEST_CASE("all integers survive, the extreme ones too") {
   std::mt19937_64 random(kSeed);
   for (int round = 0; round < 200; ++round) {
-    std::vector<std::int64_t> values(1 + random() % kMaxRows);
+    std::vector<std::int64_t> values(1 + random() % (round % 10 == 0 ? kMaxBlockRows : kMaxRows));
     for (auto& value : values) {
       const std::uint64_t bits = random() >> (random() % 64);
       value = static_cast<std::int64_t>(random() % 2 == 0 ? bits : ~bits);
       if (random() % 5 == 0) value = random() % 2 == 0 ? INT64_MIN : INT64_MAX;
       if (round % 4 == 0 && random() % 20 != 0) value = 0;
     }
-    std::vector<std::uint8_t> bytes(integers_bound(values.size()) + kBitPadding);
-    encode_integers(values, bytes.data());
-    std::vector<std::int64_t> back(values.size());
-    decode_integers(bytes.data(), back);
+    std::vector<std::int64_t> steps(values.rbegin(), values.rend());
+    for (const Steps& used : {Steps(), Steps(steps)}) {
+      std::vector<std::uint8_t> bytes(integers_bound(values.size()) + kBitPadding);
+      const std::uint8_t* end = encode_integers(values, used, bytes.data());
+      std::vector<std::int64_t> back(values.size());
+      REQUIRE(decode_integers({bytes.data(), end}, used, back));
+      REQUIRE(back == values);
+    }
+  }
+}
+
+TEST_CASE("both codes of whole numbers give every number back") {
+  std::mt19937_64 random(kSeed);
+  for (int round = 0; round < 200; ++round) {
+    const std::uint64_t spread = random() % 64;
+    std::vector<std::uint64_t> values(1 + random() % 2000);
+    for (auto& value : values) value = random() >> (spread + random() % (64 - spread));
+    if (round % 5 == 0) values.assign(values.size(), values[0]);
+    std::vector<std::uint64_t> back(values.size());
+    std::vector<std::uint8_t> bytes(8192 + 13 * values.size() + kBitPadding);
+    const unsigned parameter = rice_parameter(values);
+    const std::uint8_t* end = encode_rice(values, parameter, bytes.data());
+    CHECK(decode_rice({bytes.data(), end}, parameter, back) == std::size_t(end - bytes.data()));
+    REQUIRE(back == values);
+    unsigned precision = 0;
+    const double cost = ans_cost(values, precision);
+    end = encode_ans(values, precision, bytes.data());
+    CHECK(double(end - bytes.data()) < 40 + cost / 8 * 1.1);
+    REQUIRE(decode_ans({bytes.data(), end}, back));
     REQUIRE(back == values);
   }
 }

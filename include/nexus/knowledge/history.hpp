@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "nexus/base/clock.hpp"
+#include "nexus/knowledge/aggregate.hpp"
 #include "nexus/knowledge/queryable.hpp"
 #include "nexus/knowledge/ring.hpp"
 #include "nexus/knowledge/series.hpp"
@@ -72,6 +73,8 @@ class History final : public Queryable {
   [[nodiscard]] const Labels& labels(SeriesId id) const override;
   [[nodiscard]] std::shared_ptr<const void> pin() const override;
   void read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const override;
+  /// The samples that read() would give, aggregated: what is constant or runs is not expanded.
+  [[nodiscard]] Aggregate aggregate(SeriesId id, std::int64_t start, std::int64_t end) const;
   [[nodiscard]] std::optional<Sample> last(SeriesId id, std::int64_t start,
                                            std::int64_t end) const override;
   /// The newest sample of a series, stale markers included.
