@@ -49,6 +49,7 @@ enum class Kind : std::uint8_t {
 // Flags of a record.
 inline constexpr std::uint8_t kEncrypted = 1;   // payload: nonce, ciphertext, tag
 inline constexpr std::uint8_t kCompressed = 2;  // payload: u32 size, zstd
+inline constexpr std::uint8_t kMore = 4;        // other columns of the same rows follow
 
 struct RecordHeader {
   std::uint32_t magic = kRecordMagic;

@@ -19,11 +19,11 @@ struct RecordInfo {
   std::int64_t last = 0;
   std::uint32_t low = 0;
   std::uint32_t high = 0;
+  std::uint8_t flags = 0;  // kMore when it is given to be written, all of them when it was read
 };
 
 /// A record and its place: what the index keeps of it.
 struct Entry : RecordInfo {
-  std::uint8_t flags = 0;
   std::uint32_t size = 0;
   std::uint32_t payload_checksum = 0;
   std::uint64_t offset = 0;  // of the header

@@ -34,7 +34,7 @@ Result<std::unique_ptr<SegmentWriter>> SegmentWriter::create(
 
 Result<Entry> SegmentWriter::append(const RecordInfo& info, Bytes payload, Packing packing) {
   std::vector<std::uint8_t> packed;
-  std::uint8_t flags = 0;
+  std::uint8_t flags = info.flags;
   if (packing == Packing::kZstd) {
     auto compressed = compress(payload);
     if (!compressed) return propagate(std::move(compressed));

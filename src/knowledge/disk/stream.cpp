@@ -14,10 +14,9 @@ void Names::add(std::span<const SeriesDefinition> series) {
   std::ranges::sort(names_);
 }
 
-std::optional<std::uint32_t> Names::find(std::uint64_t hash) const noexcept {
-  const auto found = std::ranges::lower_bound(names_, hash, {}, &Name::hash);
-  if (found == names_.end() || found->hash != hash) return std::nullopt;
-  return found->number;
+std::span<const Names::Name> Names::find(std::uint64_t hash) const noexcept {
+  const auto found = std::ranges::equal_range(names_, hash, {}, &Name::hash);
+  return {found.begin(), found.end()};
 }
 
 void Segment::add(const Entry& entry) {
@@ -90,9 +89,9 @@ std::optional<Segment> Stream::load_segment(std::uint32_t number, const VisitDef
     ++options_.health->unusable_files;
     log::error("history", "{}: {}; what is in it cannot be read", path, scan->unusable->message());
   }
+  for (const Entry& entry : scan->entries) segment.add(entry);
   Names in_file;
   for (const Entry& entry : scan->entries) {
-    segment.add(entry);
     if (entry.kind != Kind::kSeries || !segment.usable) continue;
     const auto payload = segment.file->read(entry);
     if (!payload) continue;  // counted and logged

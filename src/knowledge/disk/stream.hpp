@@ -33,7 +33,8 @@ class Names {
     auto operator<=>(const Name&) const = default;
   };
   void add(std::span<const SeriesDefinition> series);
-  [[nodiscard]] std::optional<std::uint32_t> find(std::uint64_t hash) const noexcept;
+  /// Mostly one; more when the series was forgotten and came back.
+  [[nodiscard]] std::span<const Name> find(std::uint64_t hash) const noexcept;
   [[nodiscard]] std::size_t size() const noexcept { return names_.size(); }
 
  private:
@@ -92,6 +93,7 @@ class Stream {
   /// Names the active segment; 0 when there is none.
   [[nodiscard]] std::uint64_t active() const noexcept;
   [[nodiscard]] std::uint64_t active_bytes() const noexcept;
+  [[nodiscard]] const StreamOptions& options() const noexcept { return options_; }
   [[nodiscard]] Status define(const Definitions& definitions);
   /// Kind::kRewind takes effect in the index too.
   [[nodiscard]] Status append(const RecordInfo& info, Bytes payload);

@@ -87,7 +87,7 @@ TEST_CASE("a stream rotates by size and by age, and is read by the next process"
   must(stream.sync());
   REQUIRE(first_times(stream).size() == 20);
   const std::uint64_t hash = series(3, "a").labels.hash();
-  REQUIRE(stream.segments()->front()->names->find(hash) == 3U);
+  REQUIRE(stream.segments()->front()->names->find(hash).front().number == 3);
 
   Stream next(options(folder));
   std::size_t defined = 0;
@@ -96,8 +96,8 @@ TEST_CASE("a stream rotates by size and by age, and is read by the next process"
   REQUIRE(defined == definitions);
   REQUIRE(first_times(next) == first_times(stream));
   REQUIRE(next.bytes() == stream.bytes());
-  REQUIRE(next.segments()->front()->names->find(hash) == 3U);
-  REQUIRE(!next.segments()->front()->names->find(hash + 1));
+  REQUIRE(next.segments()->front()->names->find(hash).front().number == 3);
+  REQUIRE(next.segments()->front()->names->find(hash + 1).empty());
   must(next.prepare(0));
   REQUIRE(next.segments()->back()->number == stream.segments()->back()->number + 1);
 }
