@@ -6,11 +6,14 @@
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <map>
 #include <random>
 #include <string>
 #include <unordered_map>
 
+#include "knowledge/block.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/history.hpp"
 
@@ -112,7 +115,7 @@ bool skip_missing(benchmark::State& state, const Data& data) {
 
 /// From push() to the history, sealing and retention included.
 void ring_to_history(benchmark::State& state) {
-  const Data& data = data_set(state.range(0) != 0);
+  Data& data = data_set(state.range(0) != 0);
   if (skip_missing(state, data)) return;
   History history(data.registry, {Millis(kSpan), 1ULL << 30});
   SampleRing ring(8192);
@@ -127,7 +130,7 @@ void ring_to_history(benchmark::State& state) {
 BENCHMARK(ring_to_history)->ArgName("recorded")->Arg(0)->Arg(1)->Unit(benchmark::kMillisecond);
 
 void bytes_per_sample(benchmark::State& state) {
-  const Data& data = data_set(state.range(0) != 0);
+  Data& data = data_set(state.range(0) != 0);
   if (skip_missing(state, data)) return;
   HistoryStats stats;
   for (auto _ : state) {
@@ -149,9 +152,90 @@ BENCHMARK(bytes_per_sample)
     ->Iterations(1)
     ->Unit(benchmark::kMillisecond);
 
-/// Every sample of every series.
-void scan_all(benchmark::State& state) {
+using BlockBytes = std::vector<std::vector<std::uint8_t>>;
+
+/// The data as full blocks of kMaxRows rows, as the history seals them.
+BlockBytes blocks_of(const Data& data) {
+  BlockBuilder builder;
+  BlockBytes blocks;
+  for (std::size_t first = 0; first < data.scrapes.size(); first += kMaxRows) {
+    const std::size_t rows = std::min(kMaxRows, data.scrapes.size() - first);
+    const std::span<const Scrape> scrapes(data.scrapes.data() + first, rows);
+    std::map<SeriesId, std::pair<std::vector<std::uint16_t>, std::vector<double>>> columns;
+    std::vector<std::int64_t> times;
+    for (const Scrape& scrape : scrapes) {
+      for (std::size_t i = 0; i < scrape.ids.size(); ++i) {
+        auto& [at, values] = columns[scrape.ids[i]];
+        at.push_back(static_cast<std::uint16_t>(times.size()));
+        values.push_back(scrape.values[i]);
+      }
+      times.push_back(scrape.time);
+    }
+    builder.begin(times);
+    for (const auto& [id, column] : columns) builder.add(id, column.first, column.second);
+    blocks.push_back(builder.finish());
+  }
+  return blocks;
+}
+
+std::vector<BlockView> views_of(const BlockBytes& blocks) {
+  std::vector<BlockView> views;
+  for (const auto& block : blocks) views.push_back(BlockView::parse(block).value());
+  return views;
+}
+
+/// Blocks of 480 rows as one: what is kept on disk for an hour or so.
+void merge(benchmark::State& state) {
   const Data& data = data_set(state.range(0) != 0);
+  if (skip_missing(state, data)) return;
+  const BlockBytes blocks = blocks_of(data);
+  const std::vector<BlockView> views = views_of(blocks);
+  BlockBuilder builder;
+  std::vector<std::uint8_t> merged;
+  for (auto _ : state) merged = merge_blocks(views, builder).value();
+  BlockHeader header;
+  std::memcpy(&header, merged.data(), sizeof header);
+  const auto per_sample = [&](double bytes) { return bytes / static_cast<double>(data.samples); };
+  const double times = header.rows * header.time_width;
+  const double directory = header.ids_size + header.lengths_size +
+                           static_cast<double>(stride_count(header.columns) * sizeof(Stride));
+  state.counters["bytes_per_sample"] = per_sample(static_cast<double>(merged.size()));
+  state.counters["of_times"] = per_sample(times);
+  state.counters["of_directory"] = per_sample(directory + sizeof header + kBitPadding);
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(data.samples));
+}
+BENCHMARK(merge)->ArgName("recorded")->Arg(0)->Arg(1)->Unit(benchmark::kMillisecond);
+
+/// Every compressed sample into min, max, sum, count and last of its column; of blocks of 480 rows,
+/// or of these merged.
+void scan_blocks(benchmark::State& state) {
+  const Data& data = data_set(state.range(0) != 0);
+  if (skip_missing(state, data)) return;
+  BlockBytes blocks = blocks_of(data);
+  BlockBuilder builder;
+  if (state.range(1) != 0) blocks = {merge_blocks(views_of(blocks), builder).value()};
+  const std::vector<BlockView> views = views_of(blocks);
+  std::int64_t samples = 0;
+  for (auto _ : state) {
+    for (const BlockView& view : views) {
+      for (std::uint32_t column = 0; column < view.columns(); ++column) {
+        Aggregate sum;
+        if (!view.aggregate(column, INT64_MIN, INT64_MAX, sum)) std::abort();
+        benchmark::DoNotOptimize(sum);
+        samples += static_cast<std::int64_t>(sum.count());
+      }
+    }
+  }
+  state.SetItemsProcessed(samples);
+}
+BENCHMARK(scan_blocks)
+    ->ArgNames({"recorded", "merged"})
+    ->ArgsProduct({{0, 1}, {0, 1}})
+    ->Unit(benchmark::kMillisecond);
+
+/// Every sample of every series, with its time, as a query reads it.
+void scan_all(benchmark::State& state) {
+  Data& data = data_set(state.range(0) != 0);
   if (skip_missing(state, data)) return;
   History history(data.registry, {Millis(24 * 3'600'000), 1ULL << 30});
   SampleRing ring(8192);
@@ -172,7 +256,7 @@ BENCHMARK(scan_all)->ArgName("recorded")->Arg(0)->Arg(1)->Unit(benchmark::kMilli
 
 /// What rate(...[5m]) over every series reads.
 void read_five_minutes(benchmark::State& state) {
-  const Data& data = data_set(state.range(0) != 0);
+  Data& data = data_set(state.range(0) != 0);
   if (skip_missing(state, data)) return;
   History history(data.registry, {Millis(24 * 3'600'000), 1ULL << 30});
   SampleRing ring(8192);
@@ -208,7 +292,7 @@ void intern_known(benchmark::State& state) {
 BENCHMARK(intern_known);
 
 void for_each_latest(benchmark::State& state) {
-  const Data& data = data_set(false);
+  Data& data = data_set(false);
   History history(data.registry, {});
   history.append({1, 1, data.scrapes[0].ids, data.scrapes[0].values});
   double sum = 0;

@@ -28,6 +28,8 @@ Status Agent::Impl::start() {
   for (const auto& unused : config::unused_variables(options)) log::warning("agent", "{}", unused);
   if (auto recovered = executor->recover(); !recovered)
     return propagate(std::move(recovered), "recover unfinished actions");
+  if (auto recovered = planner->recover(); !recovered)
+    return propagate(std::move(recovered), "correct the decisions of lost actions");
   book->subscribe([this](const analyze::Finding& finding) { planner->on_finding(finding); });
   auto made = serve::Server::make(
       clock, config->http, std::make_shared<const serve::Authenticator>(config->auth),

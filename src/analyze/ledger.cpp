@@ -300,6 +300,7 @@ void Ledger::tick() {
 
 std::vector<std::string> Ledger::sources() const {
   std::vector<std::string> names;
+  names.reserve(sources_.size());
   for (const auto& [name, entries] : sources_) names.push_back(name);
   return names;
 }

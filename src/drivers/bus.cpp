@@ -119,8 +119,20 @@ int read_invocation(sd_bus_message* m, std::string& out) {
   return sd_bus_message_exit_container(m);
 }
 
+int read_strings(sd_bus_message* m, std::vector<std::string>& out) {
+  if (const int r = sd_bus_message_enter_container(m, SD_BUS_TYPE_VARIANT, "as"); r < 0) return r;
+  if (const int r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, "s"); r < 0) return r;
+  out.clear();
+  const char* text = nullptr;
+  int r = 0;
+  while ((r = sd_bus_message_read(m, "s", &text)) > 0) out.emplace_back(text);
+  if (r >= 0) r = sd_bus_message_exit_container(m);
+  return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
 int read_property(sd_bus_message* m, std::string_view name, UnitStatus& status) {
   if (name == "Id") return read_string(m, status.name);
+  if (name == "Names") return read_strings(m, status.names);
   if (name == "Description") return read_string(m, status.description);
   if (name == "LoadState") return read_string(m, status.load_state);
   if (name == "ActiveState") return read_string(m, status.active_state);

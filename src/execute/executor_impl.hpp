@@ -22,7 +22,7 @@ struct Entry {
   std::uint64_t order = 0;                     // of arrival
   bool claimed = false;                        // guarded by the executor's mutex
   bool taken = false;                          // by a worker; guarded by the executor's mutex
-  bool recovered = false;    // done before a restart of the agent: only to be verified
+  bool recovered = false;    // begun before a restart of the agent: followed, verified, not redone
   std::string cancelled_by;  // guarded by the executor's mutex
   std::atomic<bool> cancel{false};
 };
@@ -33,6 +33,12 @@ struct TargetLoad {
   std::size_t proposed = 0;
   std::size_t active = 0;  // queued, running, verifying
   bool running = false;
+};
+
+/// What a target's name stands for.
+struct KnownName {
+  std::string name;
+  SteadyTime until{};
 };
 
 struct Executor::Impl {
@@ -54,8 +60,9 @@ struct Executor::Impl {
   std::map<std::string, EntryPtr, std::less<>> entries;     // everything that is not final, by id
   std::map<std::pair<int, std::uint64_t>, EntryPtr> queue;  // by priority and arrival
   std::map<std::string, TargetLoad, std::less<>> targets;
-  std::size_t busy_targets = 0;  // with an active action
-  std::size_t arriving = 0;      // submitted, being journaled
+  std::map<std::pair<std::string, std::string>, KnownName> names;  // by action type and target
+  std::size_t busy_targets = 0;                                    // with an active action
+  std::size_t arriving = 0;                                        // submitted, being journaled
   std::size_t proposed = 0;
   std::size_t running = 0;
   std::uint64_t arrivals = 0;
@@ -94,6 +101,7 @@ struct Executor::Impl {
   [[nodiscard]] Status begin(Entry& entry, Step& step, plan::Action& action);
   void perform(Entry& entry, Step& step, plan::Action action);
   void note_begun(plan::Action& action);
+  void leave(const plan::Action& action);  // it goes on without the agent
   void settle_failure(plan::Action action, const Error& error, const Entry& entry);
   /// Final state: journal, metrics, callback, and only then out of flight.
   void finish(plan::Action action, plan::ActionState state);
@@ -110,7 +118,10 @@ struct Executor::Impl {
 
   // recover.cpp
   void recover_one(plan::Action action);
-  void verify_later(plan::Action action);
+  /// Hands what was begun before a restart to a worker, in this state.
+  void take_up(plan::Action action, plan::ActionState state);
+  void settle_recovered(plan::Action action, Step& step, Recovered became, std::string_view what);
+  void follow(Entry& entry, Step& step, plan::Action action);
   void expire_proposals(const config::Config& now);
   void retry_unsaved();
 };

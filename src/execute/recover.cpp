@@ -1,14 +1,15 @@
 // After a restart of the agent, and the slow work of every tick.
 //
 // What recover() finds in the journal:  proposed: waits on;  queued: never started, ends as
-// interrupted (a finding that still fires is decided about anew, with its counters);  running,
-// verifying: the step is asked what became of it: done: it is verified and ends as usual; not done
-// or unknown: interrupted, and not repeated.
+// interrupted (a finding that still fires is decided about anew, with its counters);  verifying:
+// verified further;  running: the step is asked what became of it: under way: it is followed to its
+// end; done: it is verified and ends as usual; not done or unknown: interrupted, and not repeated.
 #include <algorithm>
 
 #include "execute/executor_impl.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/host/subprocess.hpp"
 
 namespace nexus::execute {
 
@@ -18,6 +19,7 @@ using plan::ActionState;
 namespace {
 
 constexpr Millis kPruneEvery{3'600'000};
+constexpr Millis kFollowEvery{200};  // how often what is under way is looked at
 
 }  // namespace
 
@@ -45,16 +47,26 @@ void Executor::Impl::recover_one(Action action) {
   }
   if (action.state == ActionState::kVerifying) {
     action.outcome.result += "; verified after a restart of the agent";
-    return verify_later(std::move(action));
+    return take_up(std::move(action), ActionState::kVerifying);
   }
   auto with = context();
   std::string what;
-  switch (step->recover(action, with, what)) {
+  const auto became = step->recover(action, with, what);
+  settle_recovered(std::move(action), *step, became, what);
+}
+
+void Executor::Impl::settle_recovered(Action action, Step& step, Recovered became,
+                                      std::string_view what) {
+  switch (became) {
+    case Recovered::kUnderWay:
+      log::info("executor", "{} {} was found under way after a restart of the agent: {}",
+                action.type, action.target, what);
+      return take_up(std::move(action), ActionState::kRunning);
     case Recovered::kDone:
       log::info("executor", "{} {} was found done after a restart of the agent: {}", action.type,
                 action.target, what);
       action.outcome.result = fmt::format("found done after a restart of the agent: {}", what);
-      return verify_later(std::move(action));
+      return take_up(std::move(action), ActionState::kVerifying);
     case Recovered::kNotDone:
       action.outcome.result =
           fmt::format("interrupted: the agent stopped in the middle and it was not done: {}", what);
@@ -65,12 +77,50 @@ void Executor::Impl::recover_one(Action action) {
           what);
       break;
   }
-  action.outcome.after = step->evidence(action, with);
+  auto with = context();
+  action.outcome.after = step.evidence(action, with);
   finish(std::move(action), ActionState::kInterrupted);
 }
 
-void Executor::Impl::verify_later(Action action) {
-  action.state = ActionState::kVerifying;
+void Executor::Impl::follow(Entry& entry, Step& step, Action action) {
+  auto with = context();
+  const auto deadline = clock.steady() + action.timeout;
+  while (true) {
+    std::string what;
+    const auto became = step.recover(action, with, what);
+    if (became == Recovered::kDone) {
+      action.outcome.result =
+          fmt::format("begun before a restart of the agent, and followed to its end: {}", what);
+      return conclude(entry, step, std::move(action));
+    }
+    if (became == Recovered::kNotDone)
+      return settle_recovered(std::move(action), step, became, what);
+    // Under way; or it cannot be told for the moment, as while the bus is restarted.
+    const auto now = clock.steady();
+    if (now >= deadline) {
+      action.outcome.after = step.evidence(action, with);
+      action.outcome.result = fmt::format(
+          "begun before a restart of the agent, and not seen to end within {} after it: {}",
+          base::format_duration(action.timeout), what);
+      return finish(std::move(action), ActionState::kFailed);
+    }
+    std::unique_lock lock(mutex);
+    clock.wait_until(lock, changed, std::min(deadline, now + kFollowEvery),
+                     [&] { return entry.cancel || stopping; });
+    if (entry.cancel) {
+      action.outcome.result = fmt::format(
+          "begun before a restart of the agent, not followed further (cancelled by {}): {}",
+          entry.cancelled_by, what);
+      lock.unlock();
+      action.outcome.after = step.evidence(action, with);
+      return finish(std::move(action), ActionState::kCancelled);
+    }
+    if (stopping) return;  // it stays `running` in the journal, and is found again
+  }
+}
+
+void Executor::Impl::take_up(Action action, ActionState state) {
+  action.state = state;
   auto entry = std::make_shared<Entry>();
   entry->recovered = true;
   entry->action = std::make_shared<const Action>(std::move(action));
@@ -83,6 +133,10 @@ void Executor::tick() {
   if (config == nullptr) return;
   impl_->expire_proposals(*config);
   impl_->retry_unsaved();
+  impl_->self
+      .gauge("nexus_commands_left_behind",
+             "Commands that were killed and do not end (uninterruptible sleep).")
+      .set(static_cast<double>(host::commands_left_behind()));
   const auto now = impl_->clock.wall();
   {
     const std::lock_guard guard(impl_->mutex);

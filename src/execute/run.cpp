@@ -40,7 +40,10 @@ void Executor::Impl::run_one(Entry& entry) {
     action = *entry.action;
   }
   auto* step = step_of(action);
-  if (entry.recovered) return conclude(entry, *step, std::move(action));
+  if (entry.recovered) {
+    return action.state == ActionState::kRunning ? follow(entry, *step, std::move(action))
+                                                 : conclude(entry, *step, std::move(action));
+  }
   if (entry.cancel) {
     {
       const std::lock_guard guard(mutex);
@@ -66,6 +69,7 @@ void Executor::Impl::run_one(Entry& entry) {
   }
   // Taking evidence and writing the journal took their time: the kill switch is asked once more.
   if (!permitted()) {
+    action.started.reset();
     action.outcome.result = "cancelled: operations were stopped before it started";
     return finish(std::move(action), ActionState::kCancelled);
   }
@@ -118,7 +122,8 @@ void Executor::Impl::note_begun(Action& action) {
 void Executor::Impl::perform(Entry& entry, Step& step, Action action) {
   auto with = context();
   const StepRun run{.deadline = clock.steady() + action.timeout,
-                    .cancelled = [&] { return entry.cancel.load() || abandon.load(); },
+                    .cancelled = [&] { return entry.cancel.load(); },
+                    .leaving = [&] { return abandon.load(); },
                     .begun = [&] { note_begun(action); }};
   auto done = step.run(action, with, run);
   if (!done) {
@@ -127,11 +132,19 @@ void Executor::Impl::perform(Entry& entry, Step& step, Action action) {
   }
   action.outcome.result = std::move(done->result);
   action.outcome.output = std::move(done->output);
+  if (done->left) return leave(action);
   if (done->failed) {
     action.outcome.after = step.evidence(action, with);
     return finish(std::move(action), ActionState::kFailed);
   }
   conclude(entry, step, std::move(action));
+}
+
+void Executor::Impl::leave(const Action& action) {
+  log::info("executor", "{} {}: {}", action.type, action.target, action.outcome.result);
+  // It stays `running`: recover() looks at it when the agent is back.
+  if (auto written = journal.write(action); !written)
+    log::error("executor", "{}", written.error().message());
 }
 
 void Executor::Impl::settle_failure(Action action, const Error& error, const Entry& entry) {

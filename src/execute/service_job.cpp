@@ -17,6 +17,8 @@ using drivers::UnitStatus;
 /// A service that is active must have been so for this long: one that dies at once has not been
 /// helped.
 constexpr Millis kSettle{1000};
+/// For systemd to accept a start.
+constexpr Millis kStartAgain{10'000};
 
 bool starts_something(UnitJob job) {
   return job == UnitJob::kStart || job == UnitJob::kRestart;
@@ -53,8 +55,11 @@ Status check_unit(const plan::Action& action, const StepContext& context,
     return fail(Errc::kNotFound, "there is no unit {}", status.name);
   if (status.load_state == "masked") return fail(Errc::kConflict, "{} is masked", status.name);
   const auto& extra = context.config->guardrails.protected_units;
-  if (auto reason = plan::protected_reason(action.type, status.name, extra)) {
-    return fail(Errc::kPermissionDenied, "{}", *reason);
+  auto names = status.names;
+  names.push_back(status.name);
+  for (const auto& name : names) {
+    if (auto reason = plan::protected_reason(action.type, name, extra))
+      return fail(Errc::kPermissionDenied, "{}", *reason);
   }
   if (action.type != "start_service" && status.main_pid != 0 &&
       status.main_pid == static_cast<std::uint32_t>(::getpid())) {
@@ -71,6 +76,12 @@ class ServiceStep final : public Step {
     auto name = drivers::normalize_unit_name(action.target);
     if (!name) return propagate(std::move(name));
     return {};
+  }
+
+  std::optional<std::string> resolve(const std::string& target, StepContext& context) override {
+    auto status = ask(target, context);
+    if (!status) return std::nullopt;
+    return status->name;
   }
 
   Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
@@ -108,7 +119,13 @@ class ServiceStep final : public Step {
       reset = true;
       outcome = queue(status->name, context, run);
     }
-    if (!outcome) return propagate(std::move(outcome));
+    if (!outcome) return std::unexpected(given_up(std::move(outcome).error(), *status, context));
+    if (outcome->result == "left") {
+      return StepResult{.result = fmt::format("{} {}: left to systemd, its job goes on",
+                                              drivers::to_string(job_), status->name),
+                        .output = {},
+                        .left = true};
+    }
     return StepResult{.result = fmt::format("{} {} in {} ms{}", past_tense(job_), status->name,
                                             outcome->took.count(),
                                             reset ? ", after its start limit was reset" : ""),
@@ -131,8 +148,12 @@ class ServiceStep final : public Step {
 
  private:
   static Result<UnitStatus> ask(const plan::Action& action, StepContext& context) {
+    return ask(action.target, context);
+  }
+
+  static Result<UnitStatus> ask(const std::string& target, StepContext& context) {
     if (context.systemd == nullptr) return fail(Errc::kUnavailable, "there is no systemd here");
-    auto name = drivers::normalize_unit_name(action.target);
+    auto name = drivers::normalize_unit_name(target);
     if (!name) return propagate(std::move(name));
     return context.systemd->status(*name);
   }
@@ -146,12 +167,39 @@ class ServiceStep final : public Step {
 
   Result<drivers::JobOutcome> queue(const std::string& unit, StepContext& context,
                                     const StepRun& run) const {
-    auto outcome = context.systemd->job(job_, unit, run.deadline, run.cancelled, run.begun);
-    if (outcome && outcome->result != "done") {
-      return fail(Errc::kConflict, "{} {}: the job ended with \"{}\"", drivers::to_string(job_),
-                  unit, outcome->result);
+    return context.systemd->job(job_, unit,
+                                {.deadline = run.deadline,
+                                 .cancelled = run.cancelled,
+                                 .queued = run.begun,
+                                 .leaving = run.leaving});
+  }
+
+  /// What a job that was given up has left behind is looked at and said; a service that only our
+  /// restart has stopped is not left down.
+  [[nodiscard]] Error given_up(Error error, const UnitStatus& before, StepContext& context) const {
+    if (error.code() != Errc::kTimeout && error.code() != Errc::kCancelled) return error;
+    auto now = context.systemd->status(before.name);
+    if (!now) {
+      return {error.code(), fmt::format("{}; the state of {} is not known: {}", error.message(),
+                                        before.name, now.error().message())};
     }
-    return outcome;
+    auto text = fmt::format("{}; {} is {} ({})", error.message(), before.name, now->active_state,
+                            now->sub_state);
+    if (job_ == UnitJob::kRestart && left_stopped(before, *now))
+      text += start_again(before.name, context);
+    return {error.code(), std::move(text)};
+  }
+
+  [[nodiscard]] static std::string start_again(const std::string& unit, StepContext& context) {
+    bool accepted = false;
+    const auto started = context.systemd->job(UnitJob::kStart, unit,
+                                              {.deadline = context.clock.steady() + kStartAgain,
+                                               .cancelled = {},
+                                               .queued = [&] { accepted = true; },
+                                               .leaving = [&] { return accepted; }});
+    if (started) return ": the restart had stopped it, a job to start it again is queued";
+    return fmt::format(": the restart had stopped it, and it could not be started again: {}",
+                       started.error().message());
   }
 
   static bool hit_start_limit(const plan::Action& action, StepContext& context) {
@@ -190,7 +238,9 @@ bool is_achieved(UnitJob job, const UnitStatus& status, WallTime now) {
       break;
   }
   if (ran_to_its_end(status)) return true;
-  return status.active_state == "active" && status.active_enter + kSettle <= now;
+  // A job that waits has not happened: the unit is as it was before it.
+  return status.active_state == "active" && status.start_job.empty() &&
+         status.active_enter + kSettle <= now;
 }
 
 Recovered what_became(UnitJob job, std::string_view before, const UnitStatus& now,
@@ -199,18 +249,27 @@ Recovered what_became(UnitJob job, std::string_view before, const UnitStatus& no
   if (job == UnitJob::kReload) return Recovered::kUnknown;
   if (job_under_way(now)) {
     what += ", its job is still under way";
-    return Recovered::kDone;
+    return Recovered::kUnderWay;
   }
   if (job == UnitJob::kStop)
     return is_achieved(job, now, {}) ? Recovered::kDone : Recovered::kNotDone;
   if (before.empty()) return Recovered::kUnknown;
-  if (now.invocation_id != member_of(before, "invocation_id")) {
+  // systemd has forgotten the run of a unit that it unloaded since.
+  if (!now.invocation_id.empty() && now.invocation_id != member_of(before, "invocation_id")) {
     what += ", run anew since";
     return Recovered::kDone;
   }
   // A start finds what somebody else had started before; a restart has to have made a new run.
   const bool running = job == UnitJob::kStart && now.active_state == "active";
   return running ? Recovered::kDone : Recovered::kNotDone;
+}
+
+bool left_stopped(const UnitStatus& before, const UnitStatus& now) {
+  const bool was_up = before.active_state == "active" || before.active_state == "reloading" ||
+                      before.active_state == "activating";
+  const bool is_down = now.active_state == "deactivating" || now.active_state == "inactive" ||
+                       now.active_state == "failed";
+  return was_up && is_down && now.start_job.empty() && !ran_to_its_end(now);
 }
 
 std::string unit_evidence(const UnitStatus& status) {

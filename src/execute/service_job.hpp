@@ -2,8 +2,10 @@
 // over D-Bus.
 //
 // The unit is looked at anew just before the job: one that does not exist, is masked, is protected
-// under its real name (an alias does not hide sshd) or runs the agent itself is refused. A start
-// limit that was hit is reset, once, and said. Thread safety: as nexus/execute/step.hpp says.
+// under any of its names (an alias does not hide sshd) or runs the agent itself is refused. A start
+// limit that was hit is reset, once, and said. A restart that is given up (time limit, cancelled)
+// and has stopped the unit starts it again; when the agent ends, the job is left to systemd. Thread
+// safety: as nexus/execute/step.hpp says.
 #pragma once
 
 #include <memory>
@@ -28,6 +30,8 @@ inline constexpr std::string_view kUnitTargetHelp =
 /// now.
 [[nodiscard]] Recovered what_became(drivers::UnitJob job, std::string_view before,
                                     const drivers::UnitStatus& now, std::string& what);
+/// Whether a restart that was given up has left a unit stopped, or stopping, that was up before it.
+[[nodiscard]] bool left_stopped(const drivers::UnitStatus& before, const drivers::UnitStatus& now);
 [[nodiscard]] std::string unit_evidence(const drivers::UnitStatus& status);
 
 }  // namespace nexus::execute

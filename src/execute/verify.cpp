@@ -88,10 +88,7 @@ Executor::Impl::Verification Executor::Impl::verify(const Entry& entry, Step& st
   }
   std::optional<Asked> asked;
   if (query) asked.emplace(*query, data, clock);
-  // A job that was under way when the agent came back has what is left of its time.
-  const auto window = action.verify     ? action.verify->within
-                      : entry.recovered ? std::max(kOwnCheck, action.timeout)
-                                        : kOwnCheck;
+  const auto window = action.verify ? action.verify->within : kOwnCheck;
   const auto deadline = clock.steady() + window;
   while (true) {
     const auto holds = asked ? std::optional(asked->holds(detail)) : step.verify(action, with);

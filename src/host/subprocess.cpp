@@ -1,17 +1,11 @@
 #include "nexus/host/subprocess.hpp"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <spawn.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <csignal>
 
-#include "host/descriptor.hpp"
-#include "host/supervisor.hpp"
+#include "host/running.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::host {
@@ -19,33 +13,6 @@ namespace {
 
 constexpr Millis kAskEvery{
     100};  // how often `cancelled` is asked and the injected clock is looked at
-constexpr std::size_t kTailBytes = 1024;  // of the output, in the message of an error
-
-struct Pipe {
-  Descriptor read;
-  Descriptor write;
-};
-
-Result<Pipe> make_pipe() {
-  std::array<int, 2> fds{};
-  if (pipe2(fds.data(), O_CLOEXEC) != 0) return std::unexpected(Error::from_errno("pipe"));
-  Pipe made{Descriptor(fds[0]), Descriptor(fds[1])};
-  // Standard descriptors of the command are made from these: they must not be 0, 1 or 2 themselves.
-  for (Descriptor* end : {&made.read, &made.write}) {
-    if (end->get() > STDERR_FILENO) continue;
-    *end = Descriptor(fcntl(end->get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
-    if (end->get() < 0) return std::unexpected(Error::from_errno("pipe"));
-  }
-  return made;
-}
-
-std::vector<char*> c_strings(const std::vector<std::string>& strings) {
-  std::vector<char*> out;
-  out.reserve(strings.size() + 1);
-  for (const std::string& text : strings) out.push_back(const_cast<char*>(text.c_str()));
-  out.push_back(nullptr);
-  return out;
-}
 
 Status check(const Command& command) {
   if (command.argv.empty()) return fail(Errc::kInvalidArgument, "run: argv is empty");
@@ -64,156 +31,6 @@ Status check(const Command& command) {
   return {};
 }
 
-// What posix_spawn(3) does in the command's process before it executes.
-class SpawnPlan {
- public:
-  SpawnPlan(const std::string& working_directory, int output) {
-    posix_spawn_file_actions_init(&actions_);
-    posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions_, output, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions_, output, STDERR_FILENO);
-    posix_spawn_file_actions_addclosefrom_np(&actions_, STDERR_FILENO + 1);
-    posix_spawn_file_actions_addchdir_np(&actions_, working_directory.c_str());
-    posix_spawnattr_init(&attributes_);
-    sigset_t none{};
-    sigset_t all{};
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes_, &none);
-    posix_spawnattr_setsigdefault(&attributes_, &all);
-    posix_spawnattr_setflags(&attributes_,
-                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  }
-  SpawnPlan(const SpawnPlan&) = delete;
-  ~SpawnPlan() {
-    posix_spawn_file_actions_destroy(&actions_);
-    posix_spawnattr_destroy(&attributes_);
-  }
-
-  [[nodiscard]] const posix_spawn_file_actions_t* actions() const noexcept { return &actions_; }
-  [[nodiscard]] const posix_spawnattr_t* attributes() const noexcept { return &attributes_; }
-
- private:
-  posix_spawn_file_actions_t actions_{};
-  posix_spawnattr_t attributes_{};
-};
-
-// One command that runs. Destroying it ends the command and waits until nothing of it is left.
-class Running {
- public:
-  static Result<std::unique_ptr<Running>> start(const Command& command) {
-    auto output = make_pipe();
-    auto control = make_pipe();
-    auto report = make_pipe();
-    for (auto* made : {&output, &control, &report}) {
-      if (!*made) return propagate(std::move(*made), "run {}", command.argv[0]);
-    }
-    const SpawnPlan plan(command.working_directory, output->write.get());
-    const std::vector<char*> argv = c_strings(command.argv);
-    const std::vector<char*> environment = c_strings(command.environment);
-    const Launch launch{command.argv[0].c_str(), argv.data(),         environment.data(),
-                        plan.actions(),          plan.attributes(),   output->write.get(),
-                        control->read.get(),     report->write.get(), command.grace};
-    const pid_t supervisor = fork_supervisor(launch);
-    if (supervisor < 0)
-      return std::unexpected(Error::from_errno("run " + command.argv[0] + ": fork"));
-    fcntl(output->read.get(), F_SETFL, O_NONBLOCK);
-    return std::make_unique<Running>(supervisor, std::move(output->read), std::move(control->write),
-                                     std::move(report->read));
-  }
-
-  Running(pid_t supervisor, Descriptor output, Descriptor control, Descriptor report)
-      : supervisor_(supervisor),
-        output_(std::move(output)),
-        control_(std::move(control)),
-        report_(std::move(report)) {}
-  Running(const Running&) = delete;
-  ~Running() {
-    end();
-    // A writer that is held up by a full pipe could not end: nobody reads it any more.
-    output_.reset();
-    while (waitpid(supervisor_, nullptr, 0) < 0 && errno == EINTR) {
-    }
-  }
-
-  /// Begins to end the command; the supervisor does the rest.
-  void end() noexcept { control_.reset(); }
-
-  /// Waits until there is something to read; the output is appended to `exit`.
-  void wait(Millis limit, std::size_t max_output, Exit& exit) {
-    std::array<pollfd, 2> fds = {pollfd{report_.get(), POLLIN, 0},
-                                 pollfd{output_.get(), POLLIN, 0}};
-    poll(fds.data(), fds.size(), static_cast<int>(limit.count()));
-    if (fds[1].revents != 0) drain(max_output, exit);
-    if (fds[0].revents != 0) read_report();
-  }
-
-  void drain(std::size_t max_output, Exit& exit) {
-    std::array<char, 16384> bytes{};
-    // A command that writes without pause must not keep us from looking at the clock.
-    for (int round = 0; round < 16; ++round) {
-      const ssize_t size = ::read(output_.get(), bytes.data(), bytes.size());
-      if (size == 0) output_.reset();  // poll(2) ignores it from here on
-      if (size <= 0) return;
-      const std::string_view text(bytes.data(), static_cast<std::size_t>(size));
-      const std::size_t room = max_output - std::min(max_output, exit.output.size());
-      exit.output += text.substr(0, room);
-      exit.output_truncated |= text.size() > room;
-      tail_ += text;
-      if (tail_.size() > kTailBytes) tail_.erase(0, tail_.size() - kTailBytes);
-    }
-  }
-
-  [[nodiscard]] bool gone() const noexcept { return gone_; }
-  [[nodiscard]] int pid() const noexcept { return pid_; }
-  [[nodiscard]] int spawn_error() const noexcept { return spawn_error_; }
-  [[nodiscard]] std::optional<int> wait_status() const noexcept { return wait_status_; }
-  [[nodiscard]] const std::string& tail() const noexcept { return tail_; }
-
- private:
-  static pid_t fork_supervisor(const Launch& launch) {
-    sigset_t all{};
-    sigset_t before{};
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const pid_t pid = fork();
-    if (pid == 0) supervise(launch);
-    const int error = errno;
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    errno = error;
-    return pid;
-  }
-
-  void read_report() {
-    Report report{};
-    if (::read(report_.get(), &report, sizeof report) != static_cast<ssize_t>(sizeof report)) {
-      gone_ = true;
-      return;
-    }
-    switch (report.kind) {
-      case Report::Kind::kSpawned:
-        pid_ = report.value;
-        break;
-      case Report::Kind::kSpawnFailed:
-        spawn_error_ = report.value;
-        break;
-      case Report::Kind::kExited:
-        wait_status_ = report.value;
-        break;
-    }
-  }
-
-  const pid_t supervisor_;
-  Descriptor output_;
-  Descriptor control_;
-  Descriptor report_;
-  int pid_ = 0;
-  int spawn_error_ = 0;
-  std::optional<int> wait_status_;
-  bool gone_ = false;
-  std::string tail_;
-};
-
 std::optional<Errc> why_to_end(Clock& clock, SteadyTime deadline,
                                const std::function<bool()>& cancelled) {
   if (clock.steady() >= deadline) return Errc::kTimeout;
@@ -227,11 +44,41 @@ Millis next_look(Clock& clock, SteadyTime deadline) {
   return std::min(kAskEvery, std::chrono::ceil<Millis>(std::min<Nanos>(deadline - now, kAskEvery)));
 }
 
-std::unexpected<Error> ended_early(Errc why, const std::string& program, std::string_view tail) {
+std::unexpected<Error> ended_early(Errc why, const std::string& program, std::string_view end,
+                                   std::string_view tail) {
   const std::string_view reason = why == Errc::kTimeout ? "time limit reached" : "cancelled";
-  if (tail.empty()) return fail(why, "run {}: {}, ended; it wrote nothing", program, reason);
-  return fail(why, "run {}: {}, ended; its last output: {}", program, reason,
+  if (tail.empty()) return fail(why, "run {}: {}, {}; it wrote nothing", program, reason, end);
+  return fail(why, "run {}: {}, {}; its last output: {}", program, reason, end,
               base::sanitize_utf8(base::trim(tail)));
+}
+
+// Follows the command until nothing of it is left, or until it is left behind. Returns why it was
+// ended early.
+std::optional<Errc> follow(Running& running, const Command& command, Clock& clock,
+                           SteadyTime deadline, const std::function<bool()>& cancelled,
+                           const std::function<void(int pid)>& started, Exit& exit) {
+  const base::SystemClock real;  // of the supervisor's grace, not of the agent
+  std::optional<SteadyTime> give_up;
+  std::optional<Errc> why;
+  bool told = false;
+  while (!running.gone()) {
+    running.wait(give_up ? kAskEvery : next_look(clock, deadline), command.max_output, exit);
+    if (!told && running.pid() != 0) {
+      told = true;
+      if (started) started(running.pid());
+    }
+    // Once the command itself has exited in time, ending what it left behind does not make it late.
+    if (!why && !running.wait_status()) {
+      why = why_to_end(clock, deadline, cancelled);
+      if (why) running.end();
+    }
+    if (!why && !running.wait_status()) continue;
+    if (!give_up) give_up = real.steady() + command.grace + command.give_up;
+    if (running.gone() || real.steady() < *give_up) continue;
+    running.leave_behind();
+    break;
+  }
+  return why;
 }
 
 void decode(int wait_status, Exit& exit) {
@@ -251,29 +98,25 @@ Result<Exit> run(const Command& command, Clock& clock, SteadyTime deadline,
   if (auto valid = check(command); !valid) return std::unexpected(std::move(valid).error());
   const std::string& program = command.argv[0];
   std::optional<Errc> why = why_to_end(clock, deadline, cancelled);
-  if (why) return ended_early(*why, program, {});
+  if (why) return ended_early(*why, program, "not begun", {});
   auto begun = Running::start(command);
   if (!begun) return propagate(std::move(begun));
   Running& running = **begun;
 
   Exit exit;
-  bool told = false;
-  while (!running.gone()) {
-    running.wait(why ? kAskEvery : next_look(clock, deadline), command.max_output, exit);
-    if (!told && running.pid() != 0) {
-      told = true;
-      if (started) started(running.pid());
-    }
-    // Once the command itself has exited in time, ending what it left behind does not make it late.
-    if (why || running.wait_status()) continue;
-    why = why_to_end(clock, deadline, cancelled);
-    if (why) running.end();
-  }
+  why = follow(running, command, clock, deadline, cancelled, started, exit);
   running.drain(command.max_output, exit);
   if (running.spawn_error() != 0) {
     return std::unexpected(Error::from_errno(running.spawn_error(), "run " + program));
   }
-  if (why) return ended_early(*why, program, running.tail());
+  exit.left_behind = running.left_behind();
+  if (why) {
+    const auto end =
+        exit.left_behind
+            ? fmt::format("killed, but process {} does not end: left behind", running.pid())
+            : std::string("ended");
+    return ended_early(*why, program, end, running.tail());
+  }
   if (!running.wait_status())
     return fail(Errc::kInternal, "run {}: its supervisor was killed", program);
   decode(*running.wait_status(), exit);

@@ -23,6 +23,8 @@ namespace {
 enum class Phase { kRunning, kTerminating, kKilling };
 
 constexpr std::int64_t kKillRoundMillis = 50;  // how often the killing of what is left is repeated
+constexpr int kQuickRounds = 100;
+constexpr std::int64_t kSlowRoundMillis = 1000;  // of what does not end although killed
 constexpr std::size_t kMaxTold =
     256;  // adopted orphans that get a SIGTERM of their own; all get the SIGKILL
 
@@ -94,12 +96,15 @@ class Supervisor {
       signal_children(SIGTERM);
       if (monotonic_millis() >= kill_at_) phase_ = Phase::kKilling;
     }
-    if (phase_ == Phase::kKilling) signal_children(SIGKILL);
+    if (phase_ != Phase::kKilling) return;
+    kill_rounds_ = std::min(kill_rounds_ + 1, kQuickRounds);
+    signal_children(SIGKILL);
   }
 
   [[nodiscard]] int timeout() const noexcept {
     if (phase_ == Phase::kRunning) return -1;
-    if (phase_ == Phase::kKilling) return static_cast<int>(kKillRoundMillis);
+    if (phase_ == Phase::kKilling)
+      return static_cast<int>(kill_rounds_ < kQuickRounds ? kKillRoundMillis : kSlowRoundMillis);
     return static_cast<int>(std::clamp<std::int64_t>(kill_at_ - monotonic_millis(), 0, INT_MAX));
   }
 
@@ -168,6 +173,7 @@ class Supervisor {
   bool main_reaped_ = false;
   Phase phase_ = Phase::kRunning;
   std::int64_t kill_at_ = 0;
+  int kill_rounds_ = 0;
   std::array<pid_t, kMaxTold> told_{};
   std::ptrdiff_t told_count_ = 0;
 };

@@ -38,7 +38,7 @@ Bucket bucket_at(std::size_t index, unsigned precision) noexcept {
 
 /// Shares of the table: finer for longer columns, which have more to gain and the time to read it.
 unsigned table_log_for(std::size_t values) noexcept {
-  return values < 1024 ? kLeastTableLog + 1 : kMostTableLog;
+  return values < 1024 ? kLeastTableLog : kMostTableLog;
 }
 
 using Counts = std::array<std::uint32_t, kMaxBuckets>;
@@ -165,24 +165,18 @@ double cost_of(const Counts& counts, std::size_t total, unsigned precision) noex
   return bits;
 }
 
-/// One entry of the decoder's table.
-struct Slot {
-  std::uint16_t width;
-  std::uint16_t offset;
-  std::uint8_t extra;
-  std::uint8_t low;
-};
-
-using Slots = std::array<Slot, kMaxTableSize>;
+// One entry of the decoder's table is one word, so that filling and reading it are single steps:
+// width (16 bits), offset in it (16), bits that follow (8), leading bits (8).
+using Slots = std::array<std::uint64_t, kMaxTableSize>;
 
 void fill_slots(const Table& table, Slots& slots) noexcept {
   for (std::size_t i = 0; i < table.size; ++i) {
     const Bucket bucket = bucket_at(table.first + i, table.precision);
-    Slot* slot = slots.data() + table.starts[i];
-    for (std::uint16_t offset = 0; offset < table.widths[i]; ++offset) {
-      slot[offset] = {table.widths[i], offset, static_cast<std::uint8_t>(bucket.extra),
-                      static_cast<std::uint8_t>(bucket.low)};
-    }
+    const std::uint64_t width = table.widths[i];
+    const std::uint64_t first =
+        width | (std::uint64_t{bucket.extra} << 32) | (std::uint64_t{bucket.low} << 40);
+    std::uint64_t* const slot = slots.data() + table.starts[i];
+    for (std::uint64_t offset = 0; offset < width; ++offset) slot[offset] = first | (offset << 16);
   }
 }
 
@@ -197,15 +191,17 @@ class Decoder {
         extras_(extras) {}
 
   std::uint64_t next(std::uint32_t& state) noexcept {
-    const Slot slot = slots_[state & mask_];
-    state = slot.width * (state >> log_) + slot.offset;
+    const std::uint64_t slot = slots_[state & mask_];
+    state = static_cast<std::uint32_t>(slot & 0xffff) * (state >> log_) +
+            static_cast<std::uint16_t>(slot >> 16);
     if (state < kStateLow && word_ != words_end_) {
       std::uint16_t word = 0;
       std::memcpy(&word, word_, sizeof word);
       word_ += sizeof word;
       state = (state << 16) | word;
     }
-    return (std::uint64_t{slot.low} << slot.extra) | extras_.get_wide(slot.extra);
+    const auto extra = static_cast<std::uint8_t>(slot >> 32);
+    return ((slot >> 40) << extra) | extras_.get_wide(extra);
   }
 
   [[nodiscard]] bool ok() const noexcept { return extras_.ok(); }

@@ -103,31 +103,36 @@ Result<BlockView> BlockView::parse(Bytes bytes) {
   view.data_ = bytes.subspan(at, bytes.size() - kBitPadding - at);
   if (header.columns == 0) return corrupt("no columns");
   if (!grid.is_valid()) return corrupt("times do not ascend");
+  if (!view.has_right_ids()) return corrupt("ids are not those of its columns");
+  if (!view.has_right_lengths()) return corrupt("columns do not fill it");
+  return view;
+}
+
+bool BlockView::has_right_ids() const noexcept {
   std::uint64_t ids = 0;
-  const bool runs = for_each_run(view.ids_, [&](std::uint64_t, std::uint64_t, std::uint64_t size) {
+  const bool are_runs = for_each_run(ids_, [&](std::uint64_t, std::uint64_t, std::uint64_t size) {
     ids += size;
     return true;
   });
-  if (!runs || ids != header.columns) return corrupt("ids are not those of its columns");
-  ByteReader lengths(view.lengths_);
+  return are_runs && ids == columns_;
+}
+
+bool BlockView::has_right_lengths() const noexcept {
+  ByteReader lengths(lengths_);
   std::uint64_t end = 0;
-  for (std::uint32_t column = 0; column < header.columns; ++column) {
+  for (std::uint32_t column = 0; column < columns_; ++column) {
     if (column % kStride == 0 && column > 0) {
       Stride stride;
-      std::memcpy(&stride, view.strides_.data() + (column / kStride - 1) * sizeof stride,
-                  sizeof stride);
-      if (stride.data != end || stride.lengths != view.lengths_.size() - lengths.rest().size()) {
-        return corrupt("a stride misses its column");
-      }
+      const std::size_t place = column / kStride - 1;
+      std::memcpy(&stride, strides_.data() + place * sizeof stride, sizeof stride);
+      const std::size_t read = lengths_.size() - lengths.rest().size();
+      if (stride.data != end || stride.lengths != read) return false;
     }
     const std::uint64_t length = lengths.get_varint();
-    if (length > view.data_.size()) return corrupt("a column ends behind its end");
+    if (length > data_.size()) return false;
     end += length;
   }
-  if (!lengths.ok() || !lengths.rest().empty() || end != view.data_.size()) {
-    return corrupt("columns do not fill it");
-  }
-  return view;
+  return lengths.ok() && lengths.rest().empty() && end == data_.size();
 }
 
 std::vector<SeriesId> BlockView::ids() const {

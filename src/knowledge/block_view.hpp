@@ -59,6 +59,8 @@ class BlockView {
 
  private:
   struct Places;  // of a column's samples
+  [[nodiscard]] bool has_right_ids() const noexcept;
+  [[nodiscard]] bool has_right_lengths() const noexcept;
   [[nodiscard]] Bytes column_bytes(std::uint32_t column) const noexcept;
   [[nodiscard]] bool locate(std::uint32_t column, std::span<std::uint16_t> rows,
                             Places& out) const noexcept;

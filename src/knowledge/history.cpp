@@ -93,7 +93,7 @@ void History::State::rewind(Group& group, std::int64_t time) {
 
 void History::State::drop_by_size() {
   const std::uint64_t limit = max_bytes.load(std::memory_order_relaxed);
-  while (tallies.sealed_bytes.get() + tallies.open_bytes.get() > limit) {
+  while (bytes() > limit) {
     Group* on_disk = nullptr;  // with the oldest block that is there too
     Group* oldest = nullptr;
     Group* largest = nullptr;
@@ -174,6 +174,10 @@ void History::maintain(std::int64_t now) {
     while (!group.blocks().empty() && group.blocks().front()->last_time() < now - retention) {
       s.drop_oldest(group, s.tallies.dropped_by_age);
     }
+  }
+  if (s.disk_thread != nullptr && s.bytes() > s.max_bytes.load() / 4 * 3) {
+    s.store->hurry();
+    s.disk_thread->wake();
   }
   s.drop_by_size();
   s.note_oldest();

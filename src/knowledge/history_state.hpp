@@ -66,6 +66,9 @@ struct History::State {
   void drop_oldest(Group& group, Tally& reason);
   void forget(const Block& block, std::size_t bytes, Tally& reason);
   void rewind(Group& group, std::int64_t time);
+  [[nodiscard]] std::uint64_t bytes() const noexcept {
+    return tallies.sealed_bytes.get() + tallies.open_bytes.get();
+  }
   void drop_by_size();
   void forget_series(std::int64_t now);
   void forget_over_limit(std::vector<std::pair<std::int64_t, SeriesId>>& ended,

@@ -175,11 +175,11 @@ std::uint8_t* put_ans(std::uint8_t* to, std::int64_t first, const AnsChoice& cho
 void integrate(unsigned head, std::uint64_t first, std::uint64_t bias, Steps steps,
                std::span<std::int64_t> values) noexcept {
   const unsigned order = head & kOrderMask;
-  const bool has_sign = (head & kUnsigned) == 0;
+  const unsigned sign = (head & kUnsigned) == 0 ? 1 : 0;  // lowest bit of what is interleaved
   const unsigned shift = head >> kShiftAt;
   const auto step_of = [&](std::int64_t residual_) {
     const auto raw = static_cast<std::uint64_t>(residual_);
-    return ((has_sign ? static_cast<std::uint64_t>(unzigzag(raw)) : raw) << shift) + bias;
+    return (((raw >> sign) ^ (0 - (raw & sign))) << shift) + bias;
   };
   std::uint64_t value = first;
   std::uint64_t slope = 0;

@@ -61,7 +61,7 @@ Result<Action> Planner::Impl::draft(const analyze::Finding& finding, const Setti
   action.received = finding.received;
   auto target = remedy.target_for(finding);
   if (!target) return propagate(std::move(target));
-  action.target = *std::move(target);
+  action.target = *std::move(target);  // resolved by decide()
   auto parameters = remedy.parameters_for(finding);
   if (!parameters) return propagate(std::move(parameters));
   action.parameters = *std::move(parameters);
@@ -83,6 +83,8 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
     note_skip(nameless, "no_target", "skipped: " + drafted.error().message());
     return;
   }
+  const std::string named = drafted->target;
+  drafted->target = sink.resolve(drafted->type, named);
   // Another thread that decides about this target right now is as good as us; the next tick looks
   // again.
   const Reservation reservation(*this, drafted->target);
@@ -92,6 +94,8 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
   Case c{.settings = &now,
          .remedy = &remedy,
          .action = *std::move(drafted),
+         .named = named,
+         .asker = Asker::kRemedy,
          .fired = finding.fired.value_or(finding.started),
          .stopped = stop};
   auto ruling = judge_case(c);
@@ -111,8 +115,11 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
 /// A service that the target depends on ([services] watch) and that is a firing finding.
 std::optional<std::string> Planner::Impl::dependency_down(const config::Config& config,
                                                           const std::string& target) const {
-  const auto service = std::ranges::find(config.services, target, &config::ServiceConfig::name);
-  if (service == config.services.end() || service->depends_on.empty()) return std::nullopt;
+  const auto service = std::ranges::find_if(config.services, [&](const auto& s) {
+    return !s.depends_on.empty() &&
+           (s.name == target || sink.resolve("restart_service", s.name) == target);
+  });
+  if (service == config.services.end()) return std::nullopt;
   for (const auto& finding : *book.snapshot()) {
     if (finding.name != "service_failed" || finding.state != analyze::FindingState::kFiring) {
       continue;
@@ -128,14 +135,16 @@ Ruling Planner::Impl::judge_case(const Case& c) {
   const auto& action = c.action;
   Situation s;
   s.now = clock.wall();
-  s.by_person = c.remedy == nullptr;
+  s.asker = c.asker;
   s.stopped = c.stopped;
   s.mode = config.operations.mode;
   if (c.remedy != nullptr) s.mode = std::min(s.mode, c.remedy->definition.mode.value_or(s.mode));
-  s.protected_reason =
-      protected_reason(action.type, action.target, config.guardrails.protected_units);
+  const auto& extra = config.guardrails.protected_units;
+  s.protected_reason = protected_reason(action.type, action.target, extra);
+  if (!s.protected_reason) s.protected_reason = protected_reason(action.type, c.named, extra);
   s.dependency_down = dependency_down(config, action.target);
-  s.in_flight = sink.in_flight(action.target);
+  // A proposal is itself in flight until it is approved.
+  s.in_flight = c.asker != Asker::kApproval && sink.in_flight(action.target);
   s.remedy = action.remedy;
   s.target = action.target;
   s.fired = c.fired;
@@ -144,7 +153,11 @@ Ruling Planner::Impl::judge_case(const Case& c) {
   {
     const std::lock_guard guard(mutex);
     s.other_targets = others + reserved.size() - 1;
-    if (c.remedy != nullptr) s.pair = look({action.remedy, action.target}, s.now);
+    if (c.asker == Asker::kRemedy) s.pair = look({action.remedy, action.target}, s.now);
+    if (c.asker == Asker::kApproval) {
+      const auto known = pairs.find({action.remedy, action.target});
+      if (known != pairs.end()) s.pair = known->second.state;
+    }
     while (!recent.empty() && recent.front().time + kHour <= s.now) recent.pop_front();
     for (auto& [time, target] : recent) {
       time = std::min(time,
@@ -188,8 +201,10 @@ Result<Action> Planner::Impl::act(Case c, Verdict verdict) {
       action.attempt = pair.state.attempts;
     }
     if (!crowded) {
-      recent.push_back({now, action.target});
-      pending[action.id] = {action.cause.fingerprint, action.remedy};
+      if (verdict == Verdict::kAct) recent.push_back({now, action.target});
+      pending[action.id] = {.fingerprint = action.cause.fingerprint,
+                            .remedy = action.remedy,
+                            .proposed = verdict == Verdict::kPropose};
       last_reason.erase({action.cause.fingerprint, action.remedy});
     }
   }
@@ -199,7 +214,9 @@ Result<Action> Planner::Impl::act(Case c, Verdict verdict) {
     return fail(Errc::kExhausted, "{} targets have attempts already", kMaxPairs);
   }
   auto decision = decision_of(action, to_string(verdict), "ok", acted_reason(action));
-  auto done = store->intend(by_remedy ? &pair : nullptr, {now, action.target}, decision);
+  const RecentAction counted{now, action.target};
+  auto done = store->intend(by_remedy ? &pair : nullptr,
+                            verdict == Verdict::kAct ? &counted : nullptr, decision);
   if (done) done = sink.submit(action);
   if (!done) return give_back(action, pair.key, decision, std::move(done).error());
   count(decision.verdict, decision.reason_code);
@@ -246,6 +263,10 @@ void Planner::Impl::note_skip(const Action& action, std::string_view code, std::
     if (last == code) return;
     last = code;
   }
+  record_skip(action, code, std::move(reason));
+}
+
+void Planner::Impl::record_skip(const Action& action, std::string_view code, std::string reason) {
   const auto decision = decision_of(action, to_string(Verdict::kSkip), code, std::move(reason));
   count(decision.verdict, code);
   log::info("planner", "{} {} {}", action.type, action.target, decision.reason);

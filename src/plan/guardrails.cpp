@@ -51,13 +51,18 @@ Ruling give_up(const Situation& s, const Rails& rails) {
 
 std::optional<Ruling> repeated_trouble(const Situation& s, const Rails& rails) {
   if (s.pair.open) return skip("breaker_open", s.pair.why);
+  if (s.asker == Asker::kApproval) return std::nullopt;  // an attempt already, cooling itself down
   const auto until = s.pair.cooldown_until;
   const bool cooling = s.now < until;
   const bool came_back = s.fired > s.pair.last_end;
   if (s.pair.attempts >= rails.max_attempts && (!cooling || came_back)) return give_up(s, rails);
   if (cooling) {
-    return skip("cooldown", fmt::format("cool-down until {}, attempts so far: {} of {}",
-                                        clock_time(until), s.pair.attempts, rails.max_attempts));
+    const auto unanswered = s.pair.unanswered > 0
+                                ? fmt::format(", proposals nobody approved: {}", s.pair.unanswered)
+                                : std::string();
+    return skip("cooldown",
+                fmt::format("cool-down until {}, attempts so far: {} of {}{}", clock_time(until),
+                            s.pair.attempts, rails.max_attempts, unanswered));
   }
   return std::nullopt;
 }
@@ -98,11 +103,11 @@ std::string_view to_string(Verdict verdict) noexcept {
 
 Ruling judge(const Situation& s, const Rails& rails) {
   if (auto ruling = hard_stops(s)) return *ruling;
-  if (!s.by_person) {
+  if (s.asker != Asker::kPerson) {
     if (auto ruling = repeated_trouble(s, rails)) return *ruling;
   }
   if (auto ruling = budget(s, rails)) return *ruling;
-  const bool propose = s.mode == config::Mode::kPropose && !s.by_person;
+  const bool propose = s.mode == config::Mode::kPropose && s.asker == Asker::kRemedy;
   return {.verdict = propose ? Verdict::kPropose : Verdict::kAct, .code = "ok"};
 }
 
@@ -141,8 +146,10 @@ bool settle(PairState& pair, WallTime last_trouble, const Rails& rails, WallTime
     return true;
   }
   const auto quiet_since = std::max(pair.last_end, std::min(last_trouble, now));
-  if (pair.attempts == 0 || now < quiet_since + rails.limits.reset_after) return clamped;
+  const bool fresh = pair.attempts == 0 && pair.unanswered == 0;
+  if (fresh || now < quiet_since + rails.limits.reset_after) return clamped;
   pair.attempts = 0;
+  pair.unanswered = 0;
   pair.cooldown_until = now;
   return true;
 }

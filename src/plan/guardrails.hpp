@@ -3,7 +3,8 @@
 // Everything it needs is in a Situation; it reads no clock and touches nothing, so each rail is
 // tested by itself. The order is part of the contract (nexus/plan/planner.hpp): stopped, mode,
 // protected, dependency, in flight, breaker, cool-down, rate, blast radius. A person's action is
-// not held back by breaker, cool-down and mode `propose`.
+// not held back by breaker, cool-down and mode `propose`; a proposal that a person approves not by
+// its own cool-down and mode `propose`.
 //
 // Attempts: each action of a remedy on a target is one. When `max_attempts` were made and a further
 // one is due (the cool-down is over, or the trouble came back as a new episode), the breaker opens
@@ -23,7 +24,8 @@ namespace nexus::plan {
 /// What is remembered about one (remedy, target).
 struct PairState {
   std::uint32_t attempts = 0;
-  WallTime last_end{};  // when the last action ended; before that, when it was submitted
+  std::uint32_t unanswered = 0;  // proposals in a row that expired or were declined
+  WallTime last_end{};           // when the last action ended; before that, when it was submitted
   WallTime cooldown_until{};
   bool open = false;
   WallTime opened{};
@@ -38,9 +40,12 @@ struct Rails {
   std::uint32_t max_attempts = 0;
 };
 
+/// Who wants the action: a remedy, a person, or a person who approves a remedy's proposal.
+enum class Asker { kRemedy, kPerson, kApproval };
+
 struct Situation {
   WallTime now{};
-  bool by_person = false;
+  Asker asker = Asker::kRemedy;
   std::optional<std::string> stopped;      // why nothing may be done
   config::Mode mode = config::Mode::kAct;  // the more careful of the agent's and the remedy's
   std::optional<std::string> protected_reason;
@@ -70,7 +75,7 @@ struct Ruling {
 
 [[nodiscard]] Ruling judge(const Situation& situation, const Rails& rails);
 
-/// How long to wait after the `attempts`-th action; `random` is in [0, 1).
+/// How long to wait after the `attempts`-th action or unanswered proposal; `random` is in [0, 1).
 [[nodiscard]] Millis cooldown_after(std::uint32_t attempts, const Rails& rails, double random);
 
 /// Brings a pair up to the present: pulls back times that a clock set back has left in the future,

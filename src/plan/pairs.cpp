@@ -19,6 +19,13 @@ std::string breaker_fingerprint(const PairKey& key) {
   return analyze::fingerprint(analyze::FindingKind::kAgent, kBreakerFinding, breaker_labels(key));
 }
 
+/// It ended before it had begun to change anything.
+bool never_begun(const Action& action) {
+  return !action.started &&
+         (action.state == ActionState::kCancelled || action.state == ActionState::kExpired ||
+          action.state == ActionState::kInterrupted);
+}
+
 bool went_wrong(ActionState state) {
   return state == ActionState::kFailed || state == ActionState::kUnverified ||
          state == ActionState::kInterrupted;
@@ -70,7 +77,8 @@ std::optional<PairState> Planner::Impl::attempt(const PairKey& key, const Rails&
   state.last_end = now;
   // Measured again from the action's end; this one counts when the agent dies before it learns of
   // the end.
-  state.cooldown_until = now + cooldown_after(state.attempts, rails, unit_interval(random));
+  state.cooldown_until =
+      now + cooldown_after(state.attempts + state.unanswered, rails, unit_interval(random));
   state.version = ++version;
   entry.last_trouble = now;
   return state;
@@ -88,18 +96,27 @@ void Planner::Impl::finished(const Action& action) {
   {
     const std::lock_guard guard(mutex);
     const auto mine = pending.find(action.id);
-    const bool withdrawn = mine != pending.end() && mine->second.withdrawn && !action.started;
+    const bool withdrawn = mine != pending.end() && mine->second.withdrawn;
+    // Of what has not started, proposals alone outlive a restart of the agent.
+    const bool was_proposed = mine == pending.end() || mine->second.proposed;
     if (mine != pending.end()) pending.erase(mine);
     const auto it = pairs.find(key);
     if (action.remedy.empty() || it == pairs.end() || settings.config == nullptr) return;
     const auto rails = rails_of(settings, action.remedy);
     auto& state = it->second.state;
     state.last_end = now;
-    state.cooldown_until = now + cooldown_after(state.attempts, rails, unit_interval(random));
-    if (withdrawn && state.attempts > 0) --state.attempts;
+    if (!never_begun(action)) state.unanswered = 0;
+    state.cooldown_until =
+        now + cooldown_after(state.attempts + state.unanswered, rails, unit_interval(random));
+    if (never_begun(action)) {  // no attempt; a proposal that nobody wanted is not made again soon
+      if (state.attempts > 0) --state.attempts;
+      const bool answered =
+          withdrawn || action.approved || action.state == ActionState::kInterrupted;
+      if (was_proposed && !answered) ++state.unanswered;
+    }
     // There is no further attempt to wait for: the next look opens the breaker, should the trouble
     // still be there.
-    if (state.attempts >= rails.max_attempts && went_wrong(action.state))
+    if (state.attempts >= rails.max_attempts && !never_begun(action) && went_wrong(action.state))
       state.cooldown_until = now;
     state.version = ++version;
     changed = state;
@@ -213,11 +230,12 @@ std::vector<Breaker> Planner::breakers() const {
   std::vector<Breaker> out;
   for (const auto& [key, entry] : impl_->pairs) {
     const auto& state = entry.state;
-    if (!state.open && state.attempts == 0) continue;
+    if (!state.open && state.attempts == 0 && state.unanswered == 0) continue;
     out.push_back({.remedy = key.remedy,
                    .target = key.target,
                    .state = state.open ? "open" : "closed",
                    .attempts = state.attempts,
+                   .unanswered = state.unanswered,
                    .cooldown_until = state.cooldown_until,
                    .opened = state.opened,
                    .reason = state.why});
@@ -231,7 +249,10 @@ Status Planner::reset(std::string_view remedy, std::string_view target) {
   {
     const std::lock_guard guard(impl_->mutex);
     const auto it = impl_->pairs.find(key);
-    if (it == impl_->pairs.end() || (!it->second.state.open && it->second.state.attempts == 0)) {
+    const bool fresh =
+        it == impl_->pairs.end() || (!it->second.state.open && it->second.state.attempts == 0 &&
+                                     it->second.state.unanswered == 0);
+    if (fresh) {
       return fail(Errc::kNotFound, "remedy {} has no attempts on {} to forget", remedy, target);
     }
     it->second.state = state = PairState{.version = ++impl_->version};

@@ -70,7 +70,7 @@ Result<std::unique_ptr<Planner>> Planner::open(Clock& clock, knowledge::StateDb&
   for (auto& pair : *pairs) {
     impl->version = std::max(impl->version, pair.state.version);
     // What happened while the agent was away is not known: quiet is measured from now.
-    if (pair.state.open || pair.state.attempts > 0) {
+    if (pair.state.open || pair.state.attempts > 0 || pair.state.unanswered > 0) {
       impl->pairs[pair.key] = {.state = std::move(pair.state), .last_trouble = clock.wall()};
     }
   }
@@ -189,6 +189,8 @@ Result<Action> Planner::request(const ActionRequest& request) {
     return fail(Errc::kUnavailable, "the planner has no configuration yet");
   auto action = action_of(request, *now.config, impl_->clock.wall(), impl_->clock.steady());
   if (auto valid = impl_->sink.validate(action); !valid) return propagate(std::move(valid));
+  const std::string named = action.target;
+  action.target = impl_->sink.resolve(action.type, named);
   const auto known_by_key = [&]() -> Result<std::optional<Action>> {
     if (action.idempotency_key.empty()) return std::nullopt;
     return impl_->sink.find_by_key(action.idempotency_key);
@@ -196,7 +198,8 @@ Result<Action> Planner::request(const ActionRequest& request) {
   auto known = known_by_key();
   if (!known) return propagate(std::move(known));
   if (*known) return same_request(action, **std::move(known));
-  auto made = action.dry_run ? impl_->try_out(action, now) : impl_->act_for_person(action, now);
+  auto made =
+      action.dry_run ? impl_->try_out(action, now) : impl_->act_for_person(action, named, now);
   if (made || made.error().code() != Errc::kAlreadyExists) return made;
   // Two requests with one key at the same time: the other one was first.
   known = known_by_key();
@@ -204,9 +207,16 @@ Result<Action> Planner::request(const ActionRequest& request) {
   return made;
 }
 
-Result<Action> Planner::Impl::act_for_person(const Action& action, const Settings& now) {
+Result<Action> Planner::Impl::act_for_person(const Action& action, const std::string& named,
+                                             const Settings& now) {
   const Reservation reservation(*this, action.target);
-  Case c{.settings = &now, .remedy = nullptr, .action = action, .fired = {}, .stopped = stopped()};
+  Case c{.settings = &now,
+         .remedy = nullptr,
+         .action = action,
+         .named = named,
+         .asker = Asker::kPerson,
+         .fired = {},
+         .stopped = stopped()};
   auto ruling =
       reservation.held()
           ? judge_case(c)

@@ -66,6 +66,7 @@ struct Planner::Impl {
   struct Pending {
     std::string fingerprint;
     std::string remedy;
+    bool proposed = false;
     bool withdrawn = false;
   };
   std::map<std::string, Pending, std::less<>> pending;  // our own actions under way, by action id
@@ -87,6 +88,8 @@ struct Planner::Impl {
     const Settings* settings;
     const Remedy* remedy;  // null for a person's action
     Action action;
+    std::string named;  // the target as it was called, which may be an alias
+    Asker asker = Asker::kRemedy;
     WallTime fired{};
     std::optional<std::string> stopped;
   };
@@ -101,18 +104,27 @@ struct Planner::Impl {
   [[nodiscard]] Ruling judge_case(const Case& c);
   /// Writes the intention down and hands the action on. Returns what was submitted.
   [[nodiscard]] Result<Action> act(Case c, Verdict verdict);
-  [[nodiscard]] Result<Action> act_for_person(const Action& action, const Settings& now);
+  [[nodiscard]] Result<Action> act_for_person(const Action& action, const std::string& named,
+                                              const Settings& now);
   /// A dry run asked for by a person.
   [[nodiscard]] Result<Action> try_out(Action action, const Settings& now);
   /// Undoes what was counted for an action that could not be handed on, and records why.
   [[nodiscard]] std::unexpected<Error> give_back(const Action& action, const PairKey& key,
                                                  Decision decision, Error error);
+  /// Once per finding and remedy until the reason changes.
   void note_skip(const Action& action, std::string_view code, std::string reason);
+  void record_skip(const Action& action, std::string_view code, std::string reason);
   void count(std::string_view verdict, std::string_view code);
   [[nodiscard]] bool own_action_under_way(const std::string& fingerprint,
                                           const std::string& remedy) const;
   [[nodiscard]] Decision decision_of(const Action& action, std::string_view verdict,
                                      std::string_view code, std::string reason) const;
+
+  // approve.cpp
+  [[nodiscard]] Status approve(const Action& action, const Settings& now, std::string_view who);
+  [[nodiscard]] Status refuse(const Action& action, std::string_view code, std::string_view why);
+  /// Undoes what was counted for an action that the journal never got.
+  void settle_lost(Decision decision);
 
   // pairs.cpp
   [[nodiscard]] Rails rails_of(const Settings& now, std::string_view remedy) const;

@@ -9,7 +9,7 @@ namespace {
 
 using knowledge::SqlValue;
 
-constexpr std::array<std::string_view, 1> kMigrations{
+constexpr std::array<std::string_view, 2> kMigrations{
     R"sql(
 CREATE TABLE planner_pair (
   remedy TEXT NOT NULL, target TEXT NOT NULL, attempts INTEGER NOT NULL, last_end INTEGER NOT NULL,
@@ -23,7 +23,8 @@ CREATE TABLE decision (
   id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, remedy TEXT NOT NULL, finding TEXT NOT NULL,
   fingerprint TEXT NOT NULL, action_type TEXT NOT NULL, target TEXT NOT NULL, verdict TEXT NOT NULL,
   reason_code TEXT NOT NULL, reason TEXT NOT NULL, action_id TEXT NOT NULL);
-)sql"};
+)sql",
+    "ALTER TABLE planner_pair ADD COLUMN unanswered INTEGER NOT NULL DEFAULT 0"};
 
 SqlValue millis(WallTime time) {
   return base::to_unix_millis(time);
@@ -35,23 +36,24 @@ WallTime wall(const knowledge::Row& row, std::size_t column) {
 
 Status save_pair(knowledge::StateDb& db, const StoredPair& pair) {
   const auto& s = pair.state;
-  const std::array<SqlValue, 9> values{pair.key.remedy,
-                                       pair.key.target,
-                                       static_cast<std::int64_t>(s.attempts),
-                                       millis(s.last_end),
-                                       millis(s.cooldown_until),
-                                       static_cast<std::int64_t>(s.open),
-                                       millis(s.opened),
-                                       s.why,
-                                       static_cast<std::int64_t>(s.version)};
+  const std::array<SqlValue, 10> values{pair.key.remedy,
+                                        pair.key.target,
+                                        static_cast<std::int64_t>(s.attempts),
+                                        millis(s.last_end),
+                                        millis(s.cooldown_until),
+                                        static_cast<std::int64_t>(s.open),
+                                        millis(s.opened),
+                                        s.why,
+                                        static_cast<std::int64_t>(s.version),
+                                        static_cast<std::int64_t>(s.unanswered)};
   return db.execute(
       "INSERT INTO planner_pair (remedy, target, attempts, last_end, cooldown_until, open, opened, "
-      "why, version) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (remedy, target) DO UPDATE SET "
+      "why, version, unanswered) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (remedy, target) DO UPDATE SET "
       "attempts = excluded.attempts, last_end = excluded.last_end, cooldown_until = "
       "excluded.cooldown_until, "
       "open = excluded.open, opened = excluded.opened, why = excluded.why, version = "
-      "excluded.version "
+      "excluded.version, unanswered = excluded.unanswered "
       "WHERE excluded.version > planner_pair.version",
       values);
 }
@@ -66,8 +68,8 @@ Result<std::unique_ptr<PlannerStore>> PlannerStore::open(knowledge::StateDb& db)
 
 Result<std::vector<StoredPair>> PlannerStore::pairs() {
   auto rows = db_.query(
-      "SELECT remedy, target, attempts, last_end, cooldown_until, open, opened, why, version FROM "
-      "planner_pair");
+      "SELECT remedy, target, attempts, last_end, cooldown_until, open, opened, why, version, "
+      "unanswered FROM planner_pair");
   if (!rows) return propagate(std::move(rows), "read the planner's counters");
   std::vector<StoredPair> out;
   for (const auto& row : *rows) {
@@ -80,6 +82,8 @@ Result<std::vector<StoredPair>> PlannerStore::pairs() {
     state.opened = wall(row, 6);
     state.why = row.text(7);
     state.version = static_cast<std::uint64_t>(row.integer(8));
+    state.unanswered =
+        static_cast<std::uint32_t>(std::clamp<std::int64_t>(row.integer(9), 0, 1'000'000));
     out.push_back({{row.text(0), row.text(1)}, std::move(state)});
   }
   return out;
@@ -131,16 +135,16 @@ Result<std::int64_t> PlannerStore::insert(const Decision& d) {
       values);
 }
 
-Status PlannerStore::intend(const StoredPair* pair, const RecentAction& action,
+Status PlannerStore::intend(const StoredPair* pair, const RecentAction* action,
                             Decision& decision) {
   auto ok = db_.transaction([&]() -> Status {
     if (pair != nullptr) {
       if (auto saved = save_pair(db_, *pair); !saved) return saved;
     }
-    const std::array<SqlValue, 2> values{millis(action.time), action.target};
-    if (auto kept = db_.execute("INSERT INTO planner_recent (time, target) VALUES (?, ?)", values);
-        !kept) {
-      return kept;
+    if (action != nullptr) {
+      const std::array<SqlValue, 2> values{millis(action->time), action->target};
+      auto kept = db_.execute("INSERT INTO planner_recent (time, target) VALUES (?, ?)", values);
+      if (!kept) return kept;
     }
     auto id = insert(decision);
     if (!id) return propagate(std::move(id));
@@ -199,7 +203,9 @@ Status PlannerStore::prune(WallTime since) {
     const std::array<SqlValue, 1> oldest{millis(since)};
     if (auto done = db_.execute("DELETE FROM planner_recent WHERE time <= ?", oldest); !done)
       return done;
-    if (auto done = db_.execute("DELETE FROM planner_pair WHERE attempts = 0 AND open = 0"); !done)
+    if (auto done = db_.execute(
+            "DELETE FROM planner_pair WHERE attempts = 0 AND unanswered = 0 AND open = 0");
+        !done)
       return done;
     const std::array<SqlValue, 1> keep{kKeepDecisions};
     return db_.execute("DELETE FROM decision WHERE id <= (SELECT MAX(id) FROM decision) - ?", keep);

@@ -52,8 +52,9 @@ class PlannerStore {
   [[nodiscard]] Status save(const StoredSwitch& state);
   [[nodiscard]] Status save(const StoredPair& pair);
   /// Counters, rate and decision of one action, in one transaction, before it is handed on. Fills
-  /// in the decision's id. `pair` is null for a person's action.
-  [[nodiscard]] Status intend(const StoredPair* pair, const RecentAction& action,
+  /// in the decision's id. `pair` is null for a person's action, `action` for a proposal, which
+  /// counts when it is approved.
+  [[nodiscard]] Status intend(const StoredPair* pair, const RecentAction* action,
                               Decision& decision);
   [[nodiscard]] Status record(const Decision& decision);
   /// Replaces verdict, code and reason of a recorded decision.

@@ -68,7 +68,7 @@ std::optional<Refusal> check_host(const http::request_header<>& head, bool local
 
 std::optional<Refusal> check_cross_site(const http::request_header<>& head) {
   if (!changes_something(head.method())) return std::nullopt;
-  const Refusal refusal{403, "cross_site", "a cross-site request changes nothing here"};
+  Refusal refusal{403, "cross_site", "a cross-site request changes nothing here"};
   if (const auto site = head.find("Sec-Fetch-Site"); site != head.end()) {
     const auto value = view(site->value());
     if (value != "same-origin" && value != "none") return refusal;

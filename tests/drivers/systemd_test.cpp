@@ -1,4 +1,4 @@
-// Against a real systemd: tests/testbed/drivers_systemd.py boots one and runs these in it.
+// Against a real systemd: tests/testbed/room_systemd.py boots one and runs these in it.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -6,6 +6,8 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "drivers/machine.hpp"
@@ -27,6 +29,7 @@ struct Machine {
   base::SystemClock clock;
   Systemd systemd{clock};
 
+  UnitStatus status(const std::string& unit) { return systemd.status(unit).value(); }
   Result<JobOutcome> job(UnitJob what, const std::string& unit) {
     return systemd.job(what, unit, clock.steady() + kLong);
   }
@@ -150,6 +153,42 @@ TEST_CASE("at the time limit the job is cancelled", "[.systemd]") {
   CHECK(m.systemd.status(unit.name()).value().start_job.empty());
   check_error(systemd.job(UnitJob::kStart, unit.name(), clock.steady()).error(), Errc::kTimeout,
               "time limit");
+}
+
+TEST_CASE("left alone, a job goes on without the one who queued it", "[.systemd]") {
+  Machine m;
+  const TestUnit unit("nexus-test-slow.service", kSlow);
+  std::atomic<bool> accepted{false};
+  const auto left = m.systemd.job(UnitJob::kStart, unit.name(),
+                                  {.deadline = base::kForever,
+                                   .cancelled = {},
+                                   .queued = [&] { accepted = true; },
+                                   .leaving = [&] { return accepted.load(); }});
+  REQUIRE(left);
+  CHECK(left->result == "left");
+  CHECK_FALSE(m.status(unit.name()).start_job.empty());
+}
+
+TEST_CASE("a systemd that takes longer than a call may is waited for", "[.systemd]") {
+  Machine m;
+  const TestUnit unit("nexus-test-web.service", kSleeper);
+  const std::filesystem::path folder = "/run/systemd/system-generators";
+  const auto generator = folder / "nexus-test-slow";
+  const std::filesystem::path begun = "/run/nexus-test-reload";
+  std::filesystem::create_directories(folder);
+  // systemd waits for its generators, and does nothing else meanwhile; longer than kCallLimit.
+  std::ofstream(generator) << "#!/bin/sh\ntouch " << begun.string() << "\nexec sleep 7\n";
+  std::filesystem::permissions(generator, std::filesystem::perms::owner_all);
+  std::thread reload([] { systemctl({"daemon-reload"}); });
+  while (!std::filesystem::exists(begun)) std::this_thread::yield();
+  std::filesystem::remove(generator);
+  const auto job = m.job(UnitJob::kRestart, unit.name());
+  reload.join();
+  std::filesystem::remove(begun);
+  INFO((job ? "" : job.error().message()));
+  REQUIRE(job);
+  CHECK(job->took > 5s);
+  CHECK(m.status(unit.name()).active_state == "active");
 }
 
 TEST_CASE("a cancelled call cancels its job", "[.systemd]") {

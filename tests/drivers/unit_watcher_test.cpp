@@ -1,4 +1,4 @@
-// The watcher against a real systemd: tests/testbed/drivers_systemd.py boots one and runs these in
+// The watcher against a real systemd: tests/testbed/room_systemd.py boots one and runs these in
 // it.
 #include <algorithm>
 #include <catch2/catch.hpp>

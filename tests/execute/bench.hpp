@@ -65,10 +65,12 @@ class Samples final : public knowledge::Queryable {
 };
 
 struct Bench {
-  explicit Bench(Clock& the_clock, const std::string& database = ":memory:") : clock(the_clock) {
+  explicit Bench(Clock& the_clock,
+                 const std::string& database = ":memory:", drivers::Systemd* systemd = nullptr)
+      : clock(the_clock) {
     db = *knowledge::StateDb::open(database);
     journal = *Journal::open(clock, *db);
-    executor = std::make_unique<Executor>(clock, *journal, samples, self, nullptr);
+    executor = std::make_unique<Executor>(clock, *journal, samples, self, systemd);
     config.commands = {command("true", {"/bin/true"}), command("false", {"/bin/false"}),
                        command("sleep", {"/bin/sleep", "1000"}),
                        command("echo", {"/bin/echo", "hello"})};

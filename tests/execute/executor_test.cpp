@@ -70,9 +70,7 @@ TEST_CASE("a proposal waits for approval and then runs") {
   CHECK(bench.executor->targets_in_flight() == 0);
   CHECK(bench.executor->status().proposed == 1);
   CHECK(bench.executor->activity()->proposed.size() == 1);
-  bench.executor->set_permission([] { return false; });
-  CHECK(bench.executor->approve(id, "alice").error().code() == Errc::kConflict);
-  bench.executor->set_permission([] { return true; });
+  CHECK(bench.executor->find(id).value().state == ActionState::kProposed);
   REQUIRE(bench.executor->approve(id, "alice"));
   const auto ended = bench.wait(1).front();
   CHECK(ended.state == ActionState::kSucceeded);
@@ -237,4 +235,41 @@ TEST_CASE("many threads submit, approve, cancel and look while workers run") {
   CHECK(bench.journal->unfinished().value().empty());
   CHECK(bench.executor->targets_in_flight() == 0);
   CHECK_FALSE(bench.executor->in_flight("echo"));
+}
+
+TEST_CASE("a proposal that is refused ends, and says why; anything else is not touched") {
+  base::ManualClock clock;
+  Bench bench(clock);
+  auto proposed = bench.action("echo");
+  proposed.state = ActionState::kProposed;
+  const auto queued = bench.action("true");
+  REQUIRE(bench.executor->submit(proposed));
+  REQUIRE(bench.executor->submit(queued));
+  bench.executor->refuse(proposed.id, "it is protected");
+  bench.executor->refuse(queued.id, "it is protected");
+  REQUIRE(bench.finished.size() == 1);
+  CHECK(bench.finished[0].state == ActionState::kCancelled);
+  CHECK(bench.finished[0].outcome.result == "refused: it is protected");
+  CHECK(bench.executor->status().queued == 1);
+}
+
+TEST_CASE("a target whose name cannot be resolved keeps it") {
+  base::ManualClock clock;
+  Bench bench(clock);
+  CHECK(bench.executor->resolve("restart_service", "web.service") == "web.service");
+  CHECK(bench.executor->resolve("run_command", "echo") == "echo");
+  CHECK(bench.executor->resolve("no_such_action", "x") == "x");
+}
+
+TEST_CASE("stopped while its start was being journaled, an action has not started") {
+  base::SystemClock clock;
+  Bench bench(clock);
+  std::atomic<int> asked{0};
+  bench.executor->set_permission([&] { return ++asked < 2; });
+  bench.executor->start();
+  const auto ended = bench.run(bench.action("echo"));
+  CHECK(ended.state == ActionState::kCancelled);
+  CHECK(asked == 2);
+  CHECK_FALSE(ended.started);
+  CHECK_FALSE(bench.journal->get(ended.id).value().started);
 }

@@ -112,12 +112,12 @@ TEST_CASE("stopped between decision and start, an action does not start") {
   const auto proposed = loop.bench.executor->activity()->proposed;
   REQUIRE(proposed.size() == 1);
   REQUIRE(loop.planner->set_running(false, "alice"));
-  CHECK(loop.bench.executor->approve(proposed[0].id, "bob").error().code() == Errc::kConflict);
+  CHECK(loop.planner->approve(proposed[0].id, "bob").error().code() == Errc::kConflict);
   CHECK(loop.planner->request({.type = "run_command", .target = "fix", .requested_by = "bob"})
             .error()
             .code() == Errc::kConflict);
   REQUIRE(loop.planner->set_running(true, "alice"));
-  REQUIRE(loop.bench.executor->approve(proposed[0].id, "bob"));
+  REQUIRE(loop.planner->approve(proposed[0].id, "bob"));
   CHECK(loop.bench.wait(1).front().state == ActionState::kSucceeded);
 }
 

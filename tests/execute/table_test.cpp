@@ -143,6 +143,9 @@ TEST_CASE("a started service has to stay up for a moment, a stopped one to be do
   up.active_enter = now - Millis(1000);
   CHECK(is_achieved(UnitJob::kRestart, up, now));
   CHECK(is_achieved(UnitJob::kStart, up, now));
+  auto waiting = up;  // a restart that has not begun
+  waiting.start_job = "/org/freedesktop/systemd1/job/7";
+  CHECK_FALSE(is_achieved(UnitJob::kRestart, waiting, now));
   CHECK(is_achieved(UnitJob::kReload, up, now));
   CHECK_FALSE(is_achieved(UnitJob::kStop, up, now));
   for (const auto* state : {"activating", "failed", "inactive", "deactivating"}) {
@@ -164,14 +167,29 @@ TEST_CASE("what became of a job is told from the invocation before and now") {
         Recovered::kDone);  // it ran anew and failed: verified below
   CHECK(became(UnitJob::kRestart, unit("failed", "a")) == Recovered::kNotDone);
   CHECK(became(UnitJob::kRestart, unit("active", "a")) == Recovered::kNotDone);
-  CHECK(became(UnitJob::kRestart, unit("activating", "a")) == Recovered::kDone);
+  CHECK(became(UnitJob::kRestart, unit("activating", "a")) == Recovered::kUnderWay);
+  CHECK(became(UnitJob::kRestart, unit("deactivating", "a")) == Recovered::kUnderWay);
+  CHECK(became(UnitJob::kRestart, unit("inactive", "")) == Recovered::kNotDone);
   CHECK(became(UnitJob::kRestart, unit("active", "b"), "") == Recovered::kUnknown);
   auto queued = unit("failed", "a");
   queued.start_job = "/org/freedesktop/systemd1/job/7";
-  CHECK(became(UnitJob::kRestart, queued) == Recovered::kDone);
+  CHECK(became(UnitJob::kRestart, queued) == Recovered::kUnderWay);
   CHECK(became(UnitJob::kStart, unit("active", "a")) == Recovered::kDone);
   CHECK(became(UnitJob::kStart, unit("inactive", "a")) == Recovered::kNotDone);
   CHECK(became(UnitJob::kStop, unit("inactive", "a")) == Recovered::kDone);
   CHECK(became(UnitJob::kStop, unit("active", "a")) == Recovered::kNotDone);
   CHECK(became(UnitJob::kReload, unit("active", "a")) == Recovered::kUnknown);
+}
+
+TEST_CASE("a restart has left a unit stopped when it was up before and nothing brings it back") {
+  CHECK(left_stopped(unit("active"), unit("deactivating")));
+  CHECK(left_stopped(unit("activating"), unit("inactive")));
+  CHECK(left_stopped(unit("reloading"), unit("failed")));
+  CHECK_FALSE(left_stopped(unit("failed"), unit("failed")));
+  CHECK_FALSE(left_stopped(unit("inactive"), unit("inactive")));
+  CHECK_FALSE(left_stopped(unit("active"), unit("activating")));
+  CHECK_FALSE(left_stopped(unit("active"), unit("active")));
+  auto queued = unit("deactivating");
+  queued.start_job = "/org/freedesktop/systemd1/job/7";
+  CHECK_FALSE(left_stopped(unit("active"), queued));
 }

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -267,5 +268,31 @@ TEST_CASE("several threads run commands at once without taking each other's") {
   }
   for (std::thread& thread : threads) thread.join();
   CHECK(right == 40);
+  CHECK_FALSE(has_children());
+}
+
+TEST_CASE("a command that does not end although killed is left behind, and reaped when it ends") {
+  auto command = shell("echo begun; sleep 1000");
+  command.grace = 50ms;
+  command.give_up = 200ms;
+  base::SystemClock clock;
+  int held = 0;
+  // A traced process is not its parent's to reap before its tracer has seen it end: as one in
+  // uninterruptible sleep, it is killed and does not go.
+  const auto hold = [&](int pid) {
+    held = pid;
+    REQUIRE(ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) == 0);
+  };
+  const auto exit = host::run(command, clock, clock.steady() + 200ms, {}, hold);
+  REQUIRE_FALSE(exit);
+  CHECK(exit.error().code() == Errc::kTimeout);
+  CHECK_THAT(exit.error().message(),
+             Catch::Contains("does not end: left behind") && Catch::Contains("begun"));
+  CHECK(host::commands_left_behind() == 1);
+  int status = 0;
+  while (waitpid(held, &status, __WALL) == held && !WIFSIGNALED(status)) {
+  }
+  CHECK(WIFSIGNALED(status));
+  while (host::commands_left_behind() != 0) std::this_thread::yield();
   CHECK_FALSE(has_children());
 }

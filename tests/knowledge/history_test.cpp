@@ -65,6 +65,30 @@ TEST_CASE("samples are read in the open block and after it is sealed, left-open 
   CHECK(world.read(2).size() == 0);
 }
 
+TEST_CASE("an aggregate is that of what is read: open block, sealed blocks, several groups") {
+  World world(4);
+  for (int row = 0; row < 1300; ++row) {
+    const double rare = row % 70 == 0 ? stale_marker() : row / 300;
+    world.append(1, kStart + row * 1000, {0, 1, 2}, {row * 0.1, 7, rare});
+    world.append(2 + row / 1000, kStart + row * 1000, {3}, {1.0 * row});
+  }
+  for (SeriesId id = 0; id < 4; ++id) {
+    for (const int from : {-1, 0, 200, 479, 700, 1290, 1299}) {
+      const std::int64_t start = kStart + from * 1000;
+      const std::int64_t end = start + 555'000;
+      Aggregate expected;
+      for (const double value : world.read(id, start, end).values) expected.add(value);
+      const Aggregate sum = world.history.aggregate(id, start, end);
+      CHECK(sum.count() == expected.count());
+      CHECK((sum.count() == 0 || sum.min() == expected.min()));
+      CHECK((sum.count() == 0 || sum.max() == expected.max()));
+      CHECK((sum.count() == 0 || sum.last() == expected.last()));
+      CHECK(sum.sum() == Approx(expected.sum()).epsilon(1e-14));
+    }
+  }
+  CHECK(world.history.aggregate(4, kNever, kAlways).count() == 0);
+}
+
 TEST_CASE("reading appends to what the column holds") {
   World world(1);
   world.append(1, kStart, {0}, {1});

@@ -37,7 +37,7 @@ TEST_CASE("nothing objects: act, or propose where the mode says so") {
   CHECK(judge(s, rails()).verdict == Verdict::kAct);
   s.mode = config::Mode::kPropose;
   CHECK(judge(s, rails()).verdict == Verdict::kPropose);
-  s.by_person = true;
+  s.asker = Asker::kPerson;
   CHECK(judge(s, rails()).verdict == Verdict::kAct);
 }
 
@@ -69,7 +69,7 @@ TEST_CASE("the first rail that objects gives the reason, in the order of the con
 
 TEST_CASE("a person is held back by everything but breaker, cool-down and propose") {
   auto s = calm();
-  s.by_person = true;
+  s.asker = Asker::kPerson;
   s.pair.open = true;
   s.pair.cooldown_until = kNow + 1h;
   CHECK(code(s) == "ok");
@@ -146,4 +146,37 @@ TEST_CASE("times in the future of a clock that was set back are pulled back once
   CHECK(pair.last_end == kNow);
   CHECK_FALSE(settle(pair, kNow, rails(), kNow + 1s));
   CHECK(pair.cooldown_until == kNow + 330s);
+}
+
+TEST_CASE("an approval is held back by every rail but its own cool-down and the mode propose") {
+  auto s = calm();
+  s.asker = Asker::kApproval;
+  s.mode = config::Mode::kPropose;
+  s.pair.attempts = 5;  // the proposal itself is the last of them
+  s.pair.cooldown_until = kNow + 1h;
+  CHECK(judge(s, rails()).verdict == Verdict::kAct);
+  s.other_targets = 3;
+  CHECK(code(s) == "blast_radius");
+  s.hour_total = 60;
+  CHECK(code(s) == "rate");
+  s.pair.open = true;
+  CHECK(code(s) == "breaker_open");
+  s.dependency_down = "db.service";
+  CHECK(code(s) == "dependency");
+  s.protected_reason = "web.service is protected";
+  CHECK(code(s) == "protected");
+  s.mode = config::Mode::kObserve;
+  CHECK(code(s) == "observe");
+  s.stopped = "operations were stopped";
+  CHECK(code(s) == "stopped");
+}
+
+TEST_CASE("quiet forgets proposals that nobody answered") {
+  PairState pair{.unanswered = 3, .last_end = kNow};
+  auto r = rails();
+  r.limits.reset_after = 1h;
+  CHECK_FALSE(settle(pair, kNow, r, kNow + 59min));
+  CHECK(pair.unanswered == 3);
+  CHECK(settle(pair, kNow, r, kNow + 1h));
+  CHECK(pair.unanswered == 0);
 }

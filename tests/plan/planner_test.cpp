@@ -40,6 +40,18 @@ class LockedSink final : public ActionSink {
     return inner.find_by_key(key);
   }
   void withdraw(std::string_view, std::string_view) override {}
+  std::string resolve(std::string_view, std::string_view target) override {
+    return std::string(target);
+  }
+  Result<Action> find(std::string_view id) const override {
+    const std::lock_guard guard(mutex);
+    return inner.find(id);
+  }
+  Status approve(std::string_view id, std::string_view who) override {
+    const std::lock_guard guard(mutex);
+    return inner.approve(id, who);
+  }
+  void refuse(std::string_view, std::string_view) override {}
 
   mutable std::mutex mutex;
   test::RecordingSink inner;
@@ -199,4 +211,48 @@ TEST_CASE("an older state of a pair never overwrites a newer one") {
   REQUIRE(store->save({{"r", "t"}, {.attempts = 2, .version = 8}}));
   REQUIRE(store->save({{"r", "t"}, {.attempts = 1, .version = 7}}));
   CHECK(store->pairs().value().at(0).state.attempts == 2);
+}
+
+TEST_CASE("a decision whose action was lost before it was journaled says so, and is no attempt") {
+  test::RecordingSink sink;
+  World world(sink);
+  world.fire("web.service");
+  world.fire("db.service");
+  REQUIRE(sink.submitted.size() == 2);
+  // The agent was killed after the decision about db.service, and before its action was journaled.
+  sink.submitted.pop_back();
+  sink.open.pop_back();
+  REQUIRE(world.planner->recover());
+  const auto decisions = world.planner->decisions(10).value();
+  CHECK(decisions.at(0).target == "db.service");
+  CHECK(decisions.at(0).verdict == "skipped");
+  CHECK(decisions.at(0).reason_code == "lost");
+  CHECK(decisions.at(0).action_id.empty());
+  CHECK_THAT(decisions.at(0).reason, Catch::Contains("the agent ended before action"));
+  CHECK(decisions.at(1).verdict == "acted");
+  REQUIRE(world.planner->breakers().size() == 1);
+  CHECK(world.planner->breakers().at(0).target == "web.service");
+  REQUIRE(world.planner->recover());  // once is enough
+  CHECK(
+      world.self.counter("nexus_decisions_total", "", {{"verdict", "skipped"}, {"reason", "lost"}})
+          .value() == 1);
+}
+
+TEST_CASE("what has left the journal in order is not lost") {
+  test::RecordingSink sink;
+  World world(sink);
+  world.fire("web.service");
+  sink.submitted.clear();
+  sink.open.clear();
+  world.clock.advance(24h * 90);
+  REQUIRE(world.planner->recover());
+  CHECK(world.planner->decisions(1).value().at(0).verdict == "acted");
+}
+
+TEST_CASE("a proposal that is unknown, or not one any more, cannot be approved") {
+  test::RecordingSink sink;
+  World world(sink);
+  world.fire("web.service");
+  CHECK(world.planner->approve("nothing", "alice").error().code() == Errc::kNotFound);
+  CHECK(world.planner->approve(sink.submitted.at(0).id, "alice").error().code() == Errc::kConflict);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -50,7 +51,31 @@ class RecordingSink final : public ActionSink {
     }
   }
 
-  Action* find(std::string_view target) {
+  std::string resolve(std::string_view, std::string_view target) override {
+    const auto known = aliases.find(std::string(target));
+    return known == aliases.end() ? std::string(target) : known->second;
+  }
+  Result<Action> find(std::string_view id) const override {
+    for (const auto* list : {&open, &submitted}) {
+      const auto it = std::ranges::find(*list, id, &Action::id);
+      if (it != list->end()) return *it;
+    }
+    return fail(Errc::kNotFound, "no action {}", id);
+  }
+  Status approve(std::string_view id, std::string_view who) override {
+    const auto it = std::ranges::find(open, id, &Action::id);
+    if (it == open.end() || it->state != ActionState::kProposed)
+      return fail(Errc::kConflict, "action {} is not proposed", id);
+    it->state = ActionState::kQueued;
+    it->approved = it->created;
+    it->approved_by = who;
+    return {};
+  }
+  void refuse(std::string_view id, std::string_view) override {
+    end(std::string(id), ActionState::kCancelled);
+  }
+
+  Action* on(std::string_view target) {
     const auto it =
         std::ranges::find(open, target, [](const Action& a) { return std::string_view(a.target); });
     return it == open.end() ? nullptr : &*it;
@@ -65,6 +90,7 @@ class RecordingSink final : public ActionSink {
   }
 
   bool full = false;
+  std::map<std::string, std::string> aliases;
   std::vector<Action> submitted;
   std::vector<Action> open;
   std::function<void(const Action&)> finished;

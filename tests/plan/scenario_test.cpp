@@ -56,7 +56,8 @@ Scenario read_scenario(const std::filesystem::path& file) {
 class Runner {
  public:
   explicit Runner(const Scenario& scenario) {
-    auto loaded = config::load_text(scenario.config, "scenario");
+    base_ = scenario.config;
+    auto loaded = config::load_text(base_, "scenario");
     for (const auto& problem : loaded.problems) FAIL(config::to_string(problem));
     db_ = *knowledge::StateDb::open(":memory:");
     book_ = *analyze::Book::open(clock_, *db_, self_);
@@ -129,24 +130,35 @@ class Runner {
   }
   void clock_back() { clock_.step_wall(-duration()); }
   void start_action() {
-    auto* action = sink_.find(word());
+    auto* action = sink_.on(word());
     REQUIRE(action != nullptr);
     action->started = clock_.wall();
   }
   void finish() {
-    auto* action = sink_.find(word());
+    auto* action = sink_.on(word());
     REQUIRE(action != nullptr);
     const auto how = parse_action_state(word());
     REQUIRE(how);
-    if (*how != ActionState::kCancelled && *how != ActionState::kExpired)
-      action->started = clock_.wall();
+    const bool ended_early = *how == ActionState::kCancelled || *how == ActionState::kExpired;
+    if (!ended_early && word() != "unstarted") action->started = clock_.wall();
     sink_.end(action->id, *how);
   }
   void approve() {
-    auto* action = sink_.find(word());
+    auto* action = sink_.on(word());
     REQUIRE(action != nullptr);
     CHECK(action->state == ActionState::kProposed);
-    action->state = ActionState::kQueued;
+    const auto approved = planner_->approve(std::string(action->id), "alice");
+    INFO((approved ? std::string("ok") : approved.error().message()));
+    CHECK(approved.has_value() == (word() != "conflict"));
+  }
+  void alias() {
+    const auto name = word();
+    sink_.aliases[name] = word();
+  }
+  void reconfigure() {
+    auto loaded = config::load_text(base_ + rest() + "\n", "scenario");
+    for (const auto& problem : loaded.problems) FAIL(config::to_string(problem));
+    configure(std::move(loaded.config));
   }
   void stop() { REQUIRE(planner_->set_running(false, rest())); }
   void start() { REQUIRE(planner_->set_running(true, rest())); }
@@ -231,6 +243,7 @@ class Runner {
   using Verb = void (Runner::*)();
   static const std::map<std::string, Verb> kVerbs;
 
+  std::string base_;  // the scenario's configuration
   base::ManualClock clock_;
   knowledge::SelfMetrics self_;
   std::unique_ptr<knowledge::StateDb> db_;
@@ -246,15 +259,26 @@ class Runner {
 };
 
 const std::map<std::string, Runner::Verb> Runner::kVerbs{
-    {"fire", &Runner::fire},           {"resolve", &Runner::resolve},
-    {"advance", &Runner::advance},     {"clock_back", &Runner::clock_back},
-    {"begin", &Runner::start_action},  {"finish", &Runner::finish},
-    {"approve", &Runner::approve},     {"stop", &Runner::stop},
-    {"start", &Runner::start},         {"stop_file", &Runner::stop_file},
-    {"sink_full", &Runner::sink_full}, {"request", &Runner::request},
-    {"reset", &Runner::reset},         {"breaker", &Runner::breaker},
-    {"finding", &Runner::finding},     {"action", &Runner::action},
-    {"actions", &Runner::actions},     {"open_actions", &Runner::open_actions},
+    {"fire", &Runner::fire},
+    {"resolve", &Runner::resolve},
+    {"advance", &Runner::advance},
+    {"clock_back", &Runner::clock_back},
+    {"begin", &Runner::start_action},
+    {"finish", &Runner::finish},
+    {"approve", &Runner::approve},
+    {"alias", &Runner::alias},
+    {"reconfigure", &Runner::reconfigure},
+    {"stop", &Runner::stop},
+    {"start", &Runner::start},
+    {"stop_file", &Runner::stop_file},
+    {"sink_full", &Runner::sink_full},
+    {"request", &Runner::request},
+    {"reset", &Runner::reset},
+    {"breaker", &Runner::breaker},
+    {"finding", &Runner::finding},
+    {"action", &Runner::action},
+    {"actions", &Runner::actions},
+    {"open_actions", &Runner::open_actions},
     {"restart", &Runner::restart},
 };
 

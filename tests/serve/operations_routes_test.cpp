@@ -109,7 +109,10 @@ TEST_CASE("a proposed action waits for an approval, which is recorded") {
   check_shape(decisions.at("decisions").at(0),
               {"id:n", "time:t", "verdict:s", "reason_code:s", "reason:s", "remedy:s0",
                "finding:s0", "fingerprint:s0", "action_type:s", "target:s", "action_id:s0"});
-  CHECK(decisions.at("decisions").at(0).at("verdict") == "proposed");
+  CHECK(decisions.at("decisions").at(0).at("verdict") == "acted");
+  CHECK(decisions.at("decisions").at(0).at("reason").as_string().find("approved by token ci") !=
+        std::string::npos);
+  CHECK(decisions.at("decisions").at(1).at("verdict") == "proposed");
 }
 
 TEST_CASE("a dry run ends by itself and says what it would do") {
@@ -265,8 +268,9 @@ TEST_CASE("breakers are listed, and only one that exists is re-armed") {
   world.post("/operations/actions/" + id_of(list.at("proposed").at(0)) + "/cancel");
   const auto breakers = expect(world.get("/operations/breakers"));
   REQUIRE(breakers.at("breakers").as_array().size() == 1);
-  check_shape(breakers.at("breakers").at(0), {"remedy:s", "target:s", "state:s", "attempts:n",
-                                              "cooldown_until:t0", "opened:t0", "reason:s0"});
+  check_shape(breakers.at("breakers").at(0),
+              {"remedy:s", "target:s", "state:s", "attempts:n", "unanswered:n", "cooldown_until:t0",
+               "opened:t0", "reason:s0"});
   CHECK(expect(world.post("/operations/breakers/reset", R"({"remedy":"fix-web","target":"web"})"))
             .at("state") == "closed");
 }

@@ -53,6 +53,18 @@ ExecStart=/bin/sleep infinity
 Restart=no
 """
 
+# Its stop takes as long as the gate is closed: longer than the agent waits for what runs when it is stopped.
+STUBBORN = """
+[Unit]
+Description=A service that takes its time to stop
+[Service]
+ExecStartPre=/bin/sh -c 'echo start >> /var/tmp/stubborn.starts'
+ExecStart=/bin/sleep infinity
+ExecStop=/bin/sh -c 'while test -e /var/tmp/stubborn.gate; do sleep 0.1; done'
+Restart=no
+TimeoutStopSec=300
+"""
+
 PROPOSE = '[operations]\nmode = "propose"\n'
 
 
@@ -101,6 +113,7 @@ class Story:
     def install(self, package):
         self.machine.write_file("/etc/systemd/system/web.service", WEB)
         self.machine.write_file("/etc/systemd/system/slow.service", SLOW)
+        self.machine.write_file("/etc/systemd/system/stubborn.service", STUBBORN)
         self.machine.install_deb(package)
         self.machine.write_file("/etc/nexus/conf.d/story.toml", CONFIG)
         checked = self.machine.run(["nexus-agent", "check", "config"])
@@ -242,6 +255,30 @@ class Story:
         assert len(self.actions("slow.service")) == 1, self.actions("slow.service")
         print("after the crash:", action["state"], "-", action["outcome"]["result"])
 
+    def stopped_in_a_restart(self):
+        """The agent is stopped in the middle of a restart: the unit is not left down, and the action is settled later."""
+        starts = lambda: len(self.machine.read_file("/var/tmp/stubborn.starts").split())  # noqa: E731
+        self.machine.write_file("/var/tmp/stubborn.gate", "closed\n")
+        self.machine.run(["systemctl", "start", "stubborn.service"])
+        made = self.post("/operations/services/stubborn.service/restart")
+        self.wait("the restart to stop it", lambda: self.state("stubborn.service") == "deactivating")
+        began = time.monotonic()
+        self.machine.run(["systemctl", "stop", "nexus-agent"])
+        print(f"stop in the middle of a restart: {time.monotonic() - began:.1f} s")
+        job = self.machine.run(["systemctl", "list-jobs", "--no-legend"]).stdout
+        assert "stubborn.service" in job, f"the job of stubborn.service is gone: {job}"
+        self.machine.run(["systemctl", "start", "nexus-agent"])
+        self.wait_ready()
+        running = [a for a in self.everything() if a["id"] == made["id"]]
+        assert len(running) == 1 and running[0]["state"] == "running", running
+        self.machine.run(["rm", "/var/tmp/stubborn.gate"])
+        self.wait("stubborn.service", lambda: self.state("stubborn.service") == "active")
+        action = self.wait("the action to be settled", lambda: next(iter(self.actions("stubborn.service")), None))
+        assert action["id"] == made["id"] and action["state"] == "succeeded", action
+        assert action["outcome"]["verified"] is True, action
+        assert starts() == 2, f"stubborn.service was started {starts()} times"
+        print("after the stop:", action["state"], "-", action["outcome"]["result"])
+
     def goodbye(self):
         """An orderly stop, and nothing is left but what must last."""
         began = time.monotonic()
@@ -262,7 +299,7 @@ def main():
         first = story.one_restart()
         print("an action:", json.dumps(first))
         for chapter in (story.breaker, story.rearm, story.propose, story.bad_reload, story.kill_switch, story.crash,
-                        story.goodbye):
+                        story.stopped_in_a_restart, story.goodbye):
             print("==", chapter.__name__, flush=True)
             chapter()
         worst = max(story.latencies)

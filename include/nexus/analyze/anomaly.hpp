@@ -74,7 +74,7 @@ class IsolationForest {
   [[nodiscard]] static Result<IsolationForest> fit(std::span<const double> rows,
                                                    std::size_t dimensions, const Options& options);
   /// A forest of given trees (test vectors, later: saved models).
-  [[nodiscard]] static IsolationForest from_trees(std::vector<std::vector<Node>> trees,
+  [[nodiscard]] static IsolationForest from_trees(const std::vector<std::vector<Node>>& trees,
                                                   std::size_t dimensions, std::uint32_t subsample,
                                                   double offset);
 

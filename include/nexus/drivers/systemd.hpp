@@ -28,7 +28,8 @@
 namespace nexus::drivers {
 
 struct UnitStatus {
-  std::string name;
+  std::string name;                // its Id, whatever alias it was asked by
+  std::vector<std::string> names;  // with all aliases
   std::string description;
   std::string load_state;    // loaded, not-found, masked, ...
   std::string active_state;  // active, reloading, inactive, failed, activating, deactivating
@@ -57,8 +58,17 @@ enum class UnitJob { kStart, kStop, kRestart, kReload };
 [[nodiscard]] std::string_view to_string(UnitJob job) noexcept;  // start stop restart reload
 
 struct JobOutcome {
-  std::string result;  // "done": every other word of JobRemoved is an error that quotes it
+  std::string
+      result;  // "done" or "left": every other word of JobRemoved is an error that quotes it
   Millis took{};
+};
+
+/// How long a job is waited for, and what is asked and told meanwhile, on the caller's thread.
+struct JobWait {
+  SteadyTime deadline{};
+  std::function<bool()> cancelled;  // asked every 100 ms; true: the job is cancelled
+  std::function<void()> queued;     // called as soon as systemd has accepted the job
+  std::function<bool()> leaving;    // asked every 100 ms; true: the wait ends, the job goes on
 };
 
 class Systemd {
@@ -69,13 +79,18 @@ class Systemd {
 
   [[nodiscard]] Result<UnitStatus> status(std::string_view unit);
   [[nodiscard]] Result<std::vector<UnitSummary>> list_units();
-  /// Queues the job (mode "replace") and waits for its end. On kTimeout and kCancelled the job
-  /// itself is cancelled; the unit may stay "activating" then: whoever wants it stopped stops it.
-  /// `cancelled` is asked every 100 ms; `queued` is called as soon as systemd has accepted the job.
-  /// kConflict quotes the job's result and the unit's.
+  /// Queues the job (mode "replace") and waits for its end, also when systemd is slow to accept it.
+  /// On kTimeout and kCancelled the job itself is cancelled, which takes nothing back: a unit may
+  /// stay "activating" or go on stopping; whoever wants it otherwise says so. kConflict quotes the
+  /// job's result and the unit's.
+  [[nodiscard]] Result<JobOutcome> job(UnitJob job, std::string_view unit, const JobWait& wait);
   [[nodiscard]] Result<JobOutcome> job(UnitJob job, std::string_view unit, SteadyTime deadline,
                                        const std::function<bool()>& cancelled = {},
-                                       const std::function<void()>& queued = {});
+                                       const std::function<void()>& queued = {}) {
+    return this->job(
+        job, unit,
+        JobWait{.deadline = deadline, .cancelled = cancelled, .queued = queued, .leaving = {}});
+  }
   [[nodiscard]] Status reset_failed(std::string_view unit);
   /// Version and state of the manager ("running", "degraded", ...).
   [[nodiscard]] Result<std::string> version();
@@ -96,7 +111,7 @@ class UnitWatcher {
   using Callback = std::function<void(const UnitEvent&)>;
   /// Names are normalized; what cannot be a unit name is logged and left out. The callback runs on
   /// the watcher's thread and must not block; it is called once for each unit at the start.
-  UnitWatcher(Clock& clock, std::vector<std::string> units, Callback callback,
+  UnitWatcher(Clock& clock, const std::vector<std::string>& units, Callback callback,
               std::string address = {});
   ~UnitWatcher();
   [[nodiscard]] bool connected() const noexcept;

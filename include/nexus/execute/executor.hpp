@@ -63,6 +63,8 @@ class Executor final : public plan::ActionSink {
   /// start().
   [[nodiscard]] Status recover();
   void start();
+  /// Nothing new starts; what runs has `grace` to end. Then commands are ended (`interrupted`), and
+  /// jobs of systemd are left to it: they stay `running` in the journal, and recover() finds them.
   void stop(Millis grace);
 
   [[nodiscard]] Status submit(plan::Action action) override;
@@ -73,7 +75,12 @@ class Executor final : public plan::ActionSink {
       std::string_view idempotency_key) const override;
   void withdraw(std::string_view fingerprint, std::string_view why) override;
 
-  [[nodiscard]] Status approve(std::string_view id, std::string_view who);
+  [[nodiscard]] std::string resolve(std::string_view action_type, std::string_view target) override;
+  [[nodiscard]] Result<plan::Action> find(std::string_view id) const override;
+  /// For Planner::approve(), which asks the rails.
+  [[nodiscard]] Status approve(std::string_view id, std::string_view who) override;
+  void refuse(std::string_view id, std::string_view why) override;
+
   [[nodiscard]] Status cancel(std::string_view id, std::string_view who);
   /// Cancels what is queued (the kill switch).
   void cancel_queued(std::string_view why);

@@ -45,7 +45,11 @@ struct StepContext {
 
 struct StepRun {
   SteadyTime deadline{};
+  /// Somebody wants it ended: what was begun is ended too, as far as that can be.
   std::function<bool()> cancelled;
+  /// The agent ends. What ends with the agent anyway is ended as if cancelled; what goes on by
+  /// itself is left alone (StepResult::left), and recover() finds it at the next start.
+  std::function<bool()> leaving;
   /// To be called, on run()'s thread, when the step has begun to change the world (the job is
   /// queued, the process runs).
   std::function<void()> begun;
@@ -56,9 +60,10 @@ struct StepResult {
   std::string output;
   bool failed =
       false;  // it ran to its end, but what it did went wrong; the output is kept all the same
+  bool left = false;  // the agent ends before it does: it goes on by itself
 };
 
-enum class Recovered { kDone, kNotDone, kUnknown };
+enum class Recovered { kDone, kUnderWay, kNotDone, kUnknown };
 
 class Step {
  public:
@@ -66,6 +71,12 @@ class Step {
   /// Beyond types and presence, which the descriptor says: is this target possible at all?
   [[nodiscard]] virtual Status validate(const plan::Action& action,
                                         const StepContext& context) const = 0;
+  /// The one name of a target that may have several; nothing when that cannot be told. May ask the
+  /// outside world.
+  [[nodiscard]] virtual std::optional<std::string> resolve(const std::string& target,
+                                                           StepContext& /*context*/) {
+    return target;
+  }
   /// What run() would do, for people; changes nothing.
   [[nodiscard]] virtual Result<std::string> dry_run(const plan::Action& action,
                                                     StepContext& context) = 0;
@@ -77,7 +88,8 @@ class Step {
   /// verify.
   [[nodiscard]] virtual std::optional<bool> verify(const plan::Action& action,
                                                    StepContext& context) = 0;
-  /// After a crash: with the evidence taken before, was it done?
+  /// After a restart of the agent: with the evidence taken before, was it done? Asked again while
+  /// it is under way.
   [[nodiscard]] virtual Recovered recover(const plan::Action& action, StepContext& context,
                                           std::string& what) = 0;
 };

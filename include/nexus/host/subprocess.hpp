@@ -9,8 +9,10 @@
 // at the deadline, on cancellation and when the agent dies, the whole group gets SIGTERM and, after
 // `grace` of real time, SIGKILL, and so does every descendant that left the group or the session;
 // (4) nothing outlives run(): what the command left running when it exited is ended in the same
-// way, as systemd does with a oneshot service; (5) no zombie stays. A descendant that the kernel
-// does not let us kill (another user's, uninterruptible sleep) holds run() up.
+// way, as systemd does with a oneshot service; (5) no zombie stays. A descendant that does not end
+// although it was killed (uninterruptible sleep on a dead disk or mount, another user's) is left
+// behind `give_up` after the SIGKILL: run() returns, its reaper stays and goes on, and is reaped
+// itself by commands_left_behind().
 //
 // Thread safety: run() may be called by several threads. The command has a copy of the caller's
 // credentials and limits.
@@ -33,6 +35,7 @@ struct Command {
   std::string working_directory = "/";
   std::size_t max_output = 64U << 10;  // bytes kept of standard output and standard error together
   Millis grace{2000};
+  Millis give_up{5000};  // real time, after the SIGKILL
 };
 
 struct Exit {
@@ -40,6 +43,7 @@ struct Exit {
   std::optional<int> signal;  // that ended it
   std::string output;         // interleaved, invalid UTF-8 replaced
   bool output_truncated = false;
+  bool left_behind = false;  // something that it started does not end although killed
 };
 
 /// kInvalidArgument: argv[0] is no absolute path, or a string holds a NUL; kNotFound,
@@ -49,5 +53,9 @@ struct Exit {
 [[nodiscard]] Result<Exit> run(const Command& command, Clock& clock, SteadyTime deadline,
                                const std::function<bool()>& cancelled = {},
                                const std::function<void(int pid)>& started = {});
+
+/// How many commands run() has left behind and that still are there; those that have ended by now
+/// are reaped. Any thread.
+[[nodiscard]] std::size_t commands_left_behind();
 
 }  // namespace nexus::host

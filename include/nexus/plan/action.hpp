@@ -3,7 +3,8 @@
 // Life cycle:  proposed -> queued -> running -> verifying -> succeeded | failed | unverified
 //              proposed -> cancelled | expired;  queued -> cancelled;  running -> cancelled |
 //              interrupted
-// `interrupted`: the agent died in the middle and what became of it cannot be told. A dry run goes
+// `interrupted`: the agent ended in the middle and what became of it cannot be told; what goes on
+// without the agent (a job of systemd) stays `running` until the agent is back. A dry run goes
 // proposed/queued -> succeeded at once with the plan as its result. Thread safety: plain values.
 #pragma once
 

@@ -5,9 +5,10 @@
 // flight, breaker, cool-down, rate, blast radius. The first that objects gives the reason. Every
 // decision, acted or not, is recorded once per change of its reason, counted and shown.
 //
-// A person's dry run changes nothing and is held back by the protected set only. An action of a
-// remedy that was cancelled or expired before it started counts as an attempt, so that a proposal
-// nobody wants is not made for ever; one that was withdrawn because its finding resolved does not.
+// A person's dry run changes nothing and is held back by the protected set only. An action that
+// was cancelled, expired or lost before it started is no attempt and never opens a breaker; a
+// proposal that nobody wanted lengthens the cool-down, so that people are not flooded. A proposal
+// counts against the hourly rates when it is approved, and is asked all rails again then.
 //
 // Invariants: (1) counters, cool-downs, breakers and the kill switch survive a restart (state
 // database), written before the action is handed on; (2) one action per target at a time; (3) the
@@ -55,14 +56,24 @@ class ActionSink {
   /// Cancels the actions of this finding that have not started: it has resolved, so they would be
   /// for nothing.
   virtual void withdraw(std::string_view fingerprint, std::string_view why) = 0;
+  /// The one name of a target, whatever alias it was called by; as given when that cannot be told.
+  [[nodiscard]] virtual std::string resolve(std::string_view action_type,
+                                            std::string_view target) = 0;
+  /// An action as the journal has it. kNotFound: there is none of this id.
+  [[nodiscard]] virtual Result<Action> find(std::string_view id) const = 0;
+  /// Queues a proposed action. kConflict: it is not proposed (any more).
+  [[nodiscard]] virtual Status approve(std::string_view id, std::string_view who) = 0;
+  /// Cancels a proposed action that can never be approved.
+  virtual void refuse(std::string_view id, std::string_view why) = 0;
 };
 
 /// State of one (remedy, target).
 struct Breaker {
   std::string remedy;
   std::string target;
-  std::string state;           // closed, open
-  std::uint32_t attempts = 0;  // since the last reset
+  std::string state;             // closed, open
+  std::uint32_t attempts = 0;    // since the last reset
+  std::uint32_t unanswered = 0;  // proposals in a row that expired or were declined
   WallTime cooldown_until{};
   WallTime opened{};
   std::string reason;  // why it opened
@@ -103,6 +114,13 @@ class Planner {
 
   /// A person's action through the guardrails: the submitted action, or kConflict with the reason.
   [[nodiscard]] Result<Action> request(const ActionRequest& request);
+  /// Lets a proposed action run when no rail objects now: all but the cool-down, which its own
+  /// proposal has begun. kConflict with the reason; it stays proposed, unless it can never be done.
+  [[nodiscard]] Status approve(std::string_view id, std::string_view who);
+
+  /// At the start, once the sink has recovered: corrects decisions whose action was lost because
+  /// the agent ended before the action was journaled.
+  [[nodiscard]] Status recover();
 
   /// The kill switch: persisted, also the file `stop_file`. `who` is recorded by the caller's
   /// audit. A stop that cannot be persisted stops all the same, and is an error; a start that

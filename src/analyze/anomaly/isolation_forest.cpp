@@ -226,7 +226,7 @@ Result<IsolationForest> IsolationForest::fit(std::span<const double> rows, std::
   return forest;
 }
 
-IsolationForest IsolationForest::from_trees(std::vector<std::vector<Node>> trees,
+IsolationForest IsolationForest::from_trees(const std::vector<std::vector<Node>>& trees,
                                             std::size_t dimensions, std::uint32_t subsample,
                                             double offset) {
   NEXUS_CHECK(dimensions > 0 && dimensions <= kMaxDimensions);

@@ -55,7 +55,8 @@ Result<config::CommandConfig> command_of(const plan::Action& action, const StepC
 
 class RunCommand final : public Step {
  public:
-  Status validate(const plan::Action& action, const StepContext& context) const override {
+  [[nodiscard]] Status validate(const plan::Action& action,
+                                const StepContext& context) const override {
     auto command = command_of(action, context);
     if (!command) return propagate(std::move(command));
     return {};
@@ -80,14 +81,20 @@ class RunCommand final : public Step {
     const auto begun = context.clock.steady();
     const auto deadline =
         command->timeout ? std::min(run.deadline, begun + *command->timeout) : run.deadline;
-    auto exit = host::run({.argv = command->argv}, context.clock, deadline, run.cancelled,
-                          [&](int) { run.begun(); });
+    // It is a child of the agent, and ends with it.
+    auto exit = host::run(
+        {.argv = command->argv}, context.clock, deadline,
+        [&] { return run.cancelled() || run.leaving(); }, [&](int) { run.begun(); });
     if (!exit) return propagate(std::move(exit), "command \"{}\"", command->name);
     const auto took = std::chrono::duration_cast<Millis>(context.clock.steady() - begun);
     const std::string how = exit->signal ? fmt::format("was ended by signal {}", *exit->signal)
                                          : fmt::format("ended with exit status {}", exit->status);
     return StepResult{
-        .result = fmt::format("command \"{}\" {} after {} ms", command->name, how, took.count()),
+        .result = fmt::format("command \"{}\" {} after {} ms{}", command->name, how, took.count(),
+                              exit->left_behind
+                                  ? "; a process that it started was killed and does not end, it "
+                                    "was left behind"
+                                  : ""),
         .output = exit->output_truncated ? exit->output + "\n[truncated]" : std::move(exit->output),
         .failed = exit->status != 0};
   }

@@ -17,7 +17,7 @@ constexpr std::int64_t kPatienceMillis = 2 * 3'600'000;
 constexpr std::size_t kMostBlocks = kMaxBlockRows / kMaxRows;
 // Columns of one record: reading one of them reads them all.
 constexpr std::size_t kColumnsOfRecord = 128;
-constexpr std::uint64_t kLeastLog = 4U << 20;  // written before the log is begun anew
+constexpr std::uint64_t kMostLog = 4U << 20;  // written before the log is begun anew
 constexpr std::int64_t kUpkeepMillis = 60'000;
 constexpr Millis kRetry{60'000};
 // Of the registry's limit, for series that are only on disk.
@@ -233,8 +233,11 @@ Status Store::write_all(std::int64_t now) {
   ::mkdir(options_.directory.c_str(), 0750);  // whether it worked is seen by who writes there
   adopt_groups();
   if (Status written = write_rewinds(now); !written) return written;
+  const bool hurry = hurry_.exchange(false);
+  const std::int64_t patience =
+      hurry ? std::numeric_limits<std::int64_t>::max() : now - kPatienceMillis;
   for (auto& [number, state] : groups_) {
-    if (Status written = persist(number, state, now); !written) return written;
+    if (Status written = persist(number, state, patience, now); !written) return written;
   }
   if (now >= last_upkeep_ + kUpkeepMillis || now < last_upkeep_) {
     if (Status written = downsample(now, Urgency::kWhenMuch); !written) return written;
@@ -287,7 +290,8 @@ Status Store::write_rewinds(std::int64_t now) {
   return {};
 }
 
-Status Store::persist(std::uint32_t number, GroupState& state, std::int64_t now) {
+Status Store::persist(std::uint32_t number, GroupState& state, std::int64_t patience,
+                      std::int64_t now) {
   const Group::View view = state.group->view();
   const auto& blocks = *view.blocks;
   auto next = std::ranges::find_if(
@@ -299,9 +303,8 @@ Status Store::persist(std::uint32_t number, GroupState& state, std::int64_t now)
            rows + (*end)->rows() <= kMaxBlockRows) {
       rows += (*end++)->rows();
     }
-    const bool enough =
-        static_cast<std::size_t>(end - next) == kMostBlocks || end != blocks.end();
-    if (!enough && (*next)->last_time() > now - kPatienceMillis) return {};
+    const bool enough = static_cast<std::size_t>(end - next) == kMostBlocks || end != blocks.end();
+    if (!enough && (*next)->last_time() > patience) return {};
     if (Status written = persist_blocks(number, {next, end}, now); !written) return written;
     state.data_until = (*(end - 1))->last_time();
     next = end;
@@ -352,7 +355,8 @@ Status Store::define(Stream& stream, std::span<const SeriesId> ids) {
 
 Status Store::write_log(std::int64_t now) {
   const bool anew =
-      wal_->active() == 0 || wal_->active_bytes() > log_snapshot_bytes_ * 2 + kLeastLog;
+      wal_->active() == 0 ||
+      wal_->active_bytes() > log_snapshot_bytes_ * 2 + std::min(kMostLog, max_bytes_ / 64);
   if (anew) {
     if (Status rotated = wal_->rotate(now); !rotated) return rotated;
     for (auto& [number, state] : groups_) state.wal_until = state.data_until;

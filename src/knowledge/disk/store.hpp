@@ -55,6 +55,8 @@ class Store {
 
   /// Writes what is not yet on disk and waits for the medium. One at a time.
   [[nodiscard]] Status checkpoint(std::int64_t now, SteadyTime steady);
+  /// Memory is short: the next checkpoint() writes all sealed blocks, however few.
+  void hurry() noexcept { hurry_ = true; }
   /// The next checkpoint() tries, whatever was before.
   void retry_now();
   void set_limits(Millis retention, std::uint64_t bytes);
@@ -102,7 +104,9 @@ class Store {
   [[nodiscard]] Status write_all(std::int64_t now);
   void adopt_groups();
   [[nodiscard]] Status write_rewinds(std::int64_t now);
-  [[nodiscard]] Status persist(std::uint32_t number, GroupState& state, std::int64_t now);
+  /// Blocks whose last row is not after `patience` are written however few they are.
+  [[nodiscard]] Status persist(std::uint32_t number, GroupState& state, std::int64_t patience,
+                               std::int64_t now);
   [[nodiscard]] Status persist_blocks(std::uint32_t number,
                                       std::span<const std::shared_ptr<const Block>> blocks,
                                       std::int64_t now);
@@ -155,6 +159,7 @@ class Store {
   std::set<std::pair<std::uint32_t, std::int64_t>> doubtful_;  // group and last; set by load()
   mutable Cache cache_;
 
+  std::atomic<bool> hurry_{false};
   std::mutex posted_mutex_;
   std::vector<std::pair<std::uint32_t, Group*>> posted_groups_;  // guarded by posted_mutex_
   std::vector<Rewind> rewinds_;                                  // guarded by posted_mutex_

@@ -1,5 +1,6 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
+#include <functional>
 #include <set>
 
 #include "nexus/base/id.hpp"
@@ -73,12 +74,11 @@ Response create(const Rooms& rooms, const Request& request) {
 }
 
 Response change(const Rooms& rooms, const Request& request, std::string_view what,
-                Status (execute::Executor::*verb)(std::string_view, std::string_view)) {
+                const std::function<Status(std::string_view id, std::string_view who)>& verb) {
   const auto& id = request.captures.at(0);
   if (!base::is_id(id)) return error(404, "not_found", "no action of that id");
   return audited(rooms, request, what, id, "", [&] {
-    if (auto done = (rooms.executor.*verb)(id, request.caller.who); !done)
-      return error(done.error());
+    if (auto done = verb(id, request.caller.who); !done) return error(done.error());
     const auto now = rooms.journal.get(id);
     return now ? to_response(action(*now)) : error(now.error());
   });
@@ -114,18 +114,20 @@ void add_actions(std::vector<Route>& routes, const SharedRooms& rooms) {
                     [rooms](const Request& r) { return create(*rooms, r); }, "Queue an action"});
   routes.push_back({Method::kGet, "/operations/actions/{id}", Role::kViewer, Runs::kBlocking,
                     [rooms](const Request& r) { return get(*rooms, r); }, "One action"});
-  routes.push_back({Method::kPost, "/operations/actions/{id}/approve", Role::kOperator,
-                    Runs::kBlocking,
-                    [rooms](const Request& r) {
-                      return change(*rooms, r, "actions.approve", &execute::Executor::approve);
-                    },
-                    "Let a proposed action run"});
-  routes.push_back({Method::kPost, "/operations/actions/{id}/cancel", Role::kOperator,
-                    Runs::kBlocking,
-                    [rooms](const Request& r) {
-                      return change(*rooms, r, "actions.cancel", &execute::Executor::cancel);
-                    },
-                    "Cancel an action"});
+  routes.push_back(
+      {Method::kPost, "/operations/actions/{id}/approve", Role::kOperator, Runs::kBlocking,
+       [rooms](const Request& r) {
+         return change(*rooms, r, "actions.approve",
+                       [&](auto id, auto who) { return rooms->planner.approve(id, who); });
+       },
+       "Let a proposed action run"});
+  routes.push_back(
+      {Method::kPost, "/operations/actions/{id}/cancel", Role::kOperator, Runs::kBlocking,
+       [rooms](const Request& r) {
+         return change(*rooms, r, "actions.cancel",
+                       [&](auto id, auto who) { return rooms->executor.cancel(id, who); });
+       },
+       "Cancel an action"});
 }
 
 }  // namespace nexus::serve

@@ -170,13 +170,10 @@ json_ns::object decision(const plan::Decision& d) {
 }
 
 json_ns::object breaker(const plan::Breaker& b) {
-  return {{"remedy", b.remedy},
-          {"target", b.target},
-          {"state", b.state},
-          {"attempts", b.attempts},
-          {"cooldown_until", time(b.cooldown_until)},
-          {"opened", time(b.opened)},
-          {"reason", text_or_null(b.reason)}};
+  return {{"remedy", b.remedy},         {"target", b.target},
+          {"state", b.state},           {"attempts", b.attempts},
+          {"unanswered", b.unanswered}, {"cooldown_until", time(b.cooldown_until)},
+          {"opened", time(b.opened)},   {"reason", text_or_null(b.reason)}};
 }
 
 Result<std::int64_t> integer_param(const Request& request, std::string_view name,

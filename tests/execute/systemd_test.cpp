@@ -1,0 +1,193 @@
+// Unit jobs that take long, against a real systemd: tests/testbed/room_systemd.py boots one and
+// runs these in it.
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <thread>
+
+#include "bench.hpp"
+#include "drivers/machine.hpp"
+
+using namespace nexus;
+using namespace nexus::execute;
+using namespace nexus::execute::test;
+using namespace std::chrono_literals;
+using drivers::testing::kLong;
+using drivers::testing::TestUnit;
+
+namespace {
+
+/// A service whose stop, or whose start, takes as long as a file is there.
+class Gate {
+ public:
+  Gate() { close(); }
+  void close() const { std::ofstream(path()).put('\n'); }
+  void open() const { std::filesystem::remove(path()); }
+  [[nodiscard]] std::string wait() const {
+    return fmt::format("/bin/sh -c 'while test -e {}; do sleep 0.02; done'", path());
+  }
+  [[nodiscard]] std::string path() const { return directory_.file("closed"); }
+
+ private:
+  TemporaryDirectory directory_;
+};
+
+std::string slow_stop(const Gate& gate) {
+  return "[Service]\nExecStart=/usr/bin/sleep infinity\nTimeoutStopSec=infinity\nExecStop=" +
+         gate.wait() + "\n";
+}
+
+std::string slow_start(const Gate& gate) {
+  return "[Service]\nTimeoutStartSec=infinity\nExecStartPre=" + gate.wait() +
+         "\nExecStart=/usr/bin/sleep infinity\n";
+}
+
+struct Machine {
+  base::SystemClock clock;
+  drivers::Systemd systemd{clock};
+  TemporaryDirectory directory;
+  Bench bench{clock, directory.file("state.db"), &systemd};
+
+  drivers::UnitStatus status(const TestUnit& unit) { return systemd.status(unit.name()).value(); }
+  void start(const TestUnit& unit) {
+    REQUIRE(systemd.job(drivers::UnitJob::kStart, unit.name(), clock.steady() + kLong));
+  }
+  Action action(const std::string& type, const TestUnit& unit) {
+    auto out = bench.action(unit.name());
+    out.type = type;
+    return out;
+  }
+  void await(const TestUnit& unit, const std::string& state) {
+    for (const auto end = clock.steady() + kLong; status(unit).active_state != state;) {
+      INFO(unit.name() << " is " << status(unit).active_state << ", awaited is " << state);
+      REQUIRE(clock.steady() < end);
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("stopped in the middle of a restart, the agent leaves the job and finds it done later",
+          "[.systemd]") {
+  Machine m;
+  const Gate gate;
+  const TestUnit unit("nexus-test-slow.service", slow_stop(gate));
+  m.start(unit);
+  const auto first = m.status(unit);
+  m.bench.executor->start();
+  const auto action = m.action("restart_service", unit);
+  REQUIRE(m.bench.executor->submit(action));
+  m.await(unit, "deactivating");
+  m.bench.executor->stop(0ms);
+  CHECK(m.bench.finished.empty());
+  CHECK(m.bench.journaled(action.id) == ActionState::kRunning);
+  CHECK_FALSE(m.status(unit).start_job.empty());
+
+  Bench after(m.clock, m.directory.file("state.db"), &m.systemd);
+  REQUIRE(after.executor->recover());
+  after.executor->start();
+  SECTION("it is under way when the agent is back, and is followed") {
+    CHECK(after.executor->in_flight(unit.name()));
+    gate.open();
+    const auto ended = after.wait(1).front();
+    INFO(ended.outcome.result);
+    CHECK(ended.id == action.id);
+    CHECK(ended.state == ActionState::kSucceeded);
+    CHECK(ended.outcome.verified == true);
+    CHECK_THAT(ended.outcome.result, Catch::Contains("followed to its end"));
+    CHECK(ended.detection_to_start_seconds);
+    CHECK(m.status(unit).active_state == "active");
+    CHECK(m.status(unit).invocation_id != first.invocation_id);
+  }
+  SECTION("the agent is stopped a second time, and the job goes on") {
+    after.executor->stop(0ms);
+    CHECK(after.finished.empty());
+    CHECK(after.journaled(action.id) == ActionState::kRunning);
+    gate.open();
+    m.await(unit, "active");
+    CHECK(m.status(unit).invocation_id != first.invocation_id);
+  }
+  SECTION("cancelled by a person it is not followed further") {
+    REQUIRE(after.executor->cancel(action.id, "alice"));
+    const auto ended = after.wait(1).front();
+    CHECK(ended.state == ActionState::kCancelled);
+    CHECK_THAT(ended.outcome.result, Catch::Contains("cancelled by alice"));
+    gate.open();
+  }
+}
+
+TEST_CASE("a restart that is given up while it stops the service starts it again", "[.systemd]") {
+  Machine m;
+  const Gate gate;
+  const TestUnit unit("nexus-test-slow.service", slow_stop(gate));
+  m.start(unit);
+  const auto first = m.status(unit);
+  m.bench.executor->start();
+  auto action = m.action("restart_service", unit);
+  SECTION("by its time limit") {
+    action.timeout = 300ms;
+    REQUIRE(m.bench.executor->submit(action));
+    const auto ended = m.bench.wait(1).front();
+    CHECK(ended.state == ActionState::kFailed);
+    CHECK_THAT(ended.outcome.result, Catch::Contains("the time limit was reached"));
+  }
+  SECTION("by a person") {
+    REQUIRE(m.bench.executor->submit(action));
+    m.await(unit, "deactivating");
+    REQUIRE(m.bench.executor->cancel(action.id, "alice"));
+    const auto ended = m.bench.wait(1).front();
+    CHECK(ended.state == ActionState::kCancelled);
+    CHECK_THAT(ended.outcome.result, Catch::StartsWith("cancelled by alice"));
+  }
+  const auto result = m.bench.finished.front().outcome.result;
+  CHECK_THAT(result, Catch::Contains("is deactivating") &&
+                         Catch::Contains("had stopped it, a job to start it again is queued"));
+  gate.open();
+  m.await(unit, "active");
+  CHECK(m.status(unit).invocation_id != first.invocation_id);
+}
+
+TEST_CASE("a start or a stop that is given up says what state it left", "[.systemd]") {
+  Machine m;
+  const Gate gate;
+  m.bench.executor->start();
+  SECTION("start") {
+    const TestUnit unit("nexus-test-slow.service", slow_start(gate));
+    auto action = m.action("start_service", unit);
+    action.timeout = 300ms;
+    const auto ended = m.bench.run(action);
+    CHECK(ended.state == ActionState::kFailed);
+    CHECK_THAT(ended.outcome.result,
+               Catch::Contains("the time limit was reached") &&
+                   Catch::EndsWith("nexus-test-slow.service is activating (start-pre)"));
+  }
+  SECTION("stop") {
+    const TestUnit unit("nexus-test-slow.service", slow_stop(gate));
+    m.start(unit);
+    auto action = m.action("stop_service", unit);
+    action.timeout = 300ms;
+    const auto ended = m.bench.run(action);
+    CHECK(ended.state == ActionState::kFailed);
+    CHECK_THAT(ended.outcome.result,
+               Catch::EndsWith("nexus-test-slow.service is deactivating (stop)"));
+    gate.open();
+    m.await(unit, "inactive");
+  }
+}
+
+TEST_CASE("an alias hides no protected unit, and is resolved to its unit", "[.systemd]") {
+  Machine m;
+  const TestUnit unit("nexus-test-aliased.service",
+                      "[Service]\nExecStart=/usr/bin/sleep infinity\n");
+  const auto alias = std::string("/run/systemd/system/nexus-test-alias.service");
+  std::filesystem::create_symlink("nexus-test-aliased.service", alias);
+  drivers::testing::systemctl({"daemon-reload"});
+  m.bench.config.guardrails.protected_units = {"nexus-test-alias"};
+  m.bench.configure();
+  m.bench.executor->start();
+  CHECK(m.bench.executor->resolve("restart_service", "nexus-test-alias.service") == unit.name());
+  CHECK(m.bench.executor->resolve("restart_service", unit.name()) == unit.name());
+  const auto ended = m.bench.run(m.action("restart_service", unit));
+  std::filesystem::remove(alias);
+  CHECK(ended.state == ActionState::kFailed);
+  CHECK_THAT(ended.outcome.result, Catch::Contains("is protected"));
+}
