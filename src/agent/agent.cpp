@@ -77,7 +77,8 @@ void Agent::Impl::stop() {
     collectors()->stop();
     abandoned += collectors()->abandoned();
   }
-  ingest.stop();
+  if (ingest) ingest->stop();
+  history.close_disk();
   if (book) book->tick();
 }
 

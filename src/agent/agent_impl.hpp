@@ -41,12 +41,12 @@ struct Agent::Impl {
         registry(config->collect.max_series),
         rings(kRingCapacity),
         history(registry, {config->history.retention, config->history.memory}),
-        ingest(clock, rings, history, self),
         systemd(clock),
         started(clock.wall()),
         started_steady(clock.steady()) {}
 
   Status open();
+  Status open_history();
   Result<std::shared_ptr<monitor::Scheduler>> make_collectors(
       const config::CollectSection& section);
   void replace_collectors(std::shared_ptr<monitor::Scheduler> fresh);
@@ -90,7 +90,7 @@ struct Agent::Impl {
   knowledge::SeriesRegistry registry;
   knowledge::Rings rings;
   knowledge::History history;
-  knowledge::Ingest ingest;
+  std::optional<knowledge::Ingest> ingest;  // once the history has taken in what is on disk
   drivers::Systemd systemd;
   std::unique_ptr<knowledge::StateDb> db;
   std::unique_ptr<knowledge::Audit> audit;

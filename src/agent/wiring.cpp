@@ -32,6 +32,7 @@ Status Agent::Impl::open() {
   auto made_audit = knowledge::Audit::open(*db, clock);
   if (!made_audit) return propagate(std::move(made_audit), "audit log");
   audit = std::move(*made_audit);
+  if (auto opened_history = open_history(); !opened_history) return opened_history;
   auto made_book = analyze::Book::open(clock, *db, self);
   if (!made_book) return propagate(std::move(made_book), "book of findings");
   book = std::move(*made_book);
@@ -50,6 +51,22 @@ Status Agent::Impl::open() {
   auto made_collectors = make_collectors(config->collect);
   if (!made_collectors) return propagate(std::move(made_collectors));
   scheduler = std::move(*made_collectors);
+  return {};
+}
+
+Status Agent::Impl::open_history() {
+  const config::HistorySection& section = config->history;
+  if (section.disk > 0) {
+    knowledge::HistoryDisk disk{.directory = config->agent.data_dir + "/history",
+                                .bytes = section.disk,
+                                .retention = section.retention,
+                                .checkpoint = section.checkpoint,
+                                .tiers = {},
+                                .key_file = section.key_file};
+    for (const auto& tier : section.tiers) disk.tiers.push_back({tier.step, tier.retention});
+    if (auto opened = history.open_disk(clock, std::move(disk)); !opened) return opened;
+  }
+  ingest.emplace(clock, rings, history, self);
   return {};
 }
 
@@ -78,7 +95,7 @@ void Agent::Impl::configure() {
   anomalies->configure(config->anomaly);
   planner->configure(config, remedy_set);
   executor->configure(config);
-  history.set_limits({config->history.retention, config->history.memory});
+  history.set_limits({config->history.retention, config->history.memory}, config->history.disk);
   configure_log(config->agent);
 }
 
@@ -121,9 +138,11 @@ std::vector<serve::Component> Agent::Impl::components() const {
       {"collectors", failing == 0 ? "healthy" : "degraded",
        failing == 0 ? "" : fmt::format("{} collectors fail; see /health/components", failing)});
   const auto stats = history.stats();
-  out.push_back(
-      {"history", "healthy",
-       fmt::format("{} series, {} samples, {} bytes", stats.series, stats.samples, stats.bytes)});
+  const bool persists = !stats.on_disk || stats.disk_writable;
+  out.push_back({"history", persists ? "healthy" : "degraded",
+                 fmt::format("{} series, {} samples, {} bytes in memory, {} bytes on disk{}",
+                             stats.series, stats.samples, stats.bytes, stats.disk_bytes,
+                             persists ? "" : "; the disk cannot be written")});
   const std::lock_guard guard(watcher_mutex);
   if (watcher) {
     const bool connected = watcher->connected();

@@ -184,9 +184,10 @@ void History::maintain(std::int64_t now) {
   s.forget_series(now);
 }
 
-void History::set_limits(HistoryLimits limits) {
+void History::set_limits(HistoryLimits limits, std::uint64_t disk_bytes) {
   state_->retention.store(limits.retention.count(), std::memory_order_relaxed);
   state_->max_bytes.store(limits.bytes, std::memory_order_relaxed);
+  if (state_->store != nullptr) state_->store->set_limits(limits.retention, disk_bytes);
 }
 
 std::vector<SeriesId> History::select(std::span<const Matcher> matchers, std::int64_t start,

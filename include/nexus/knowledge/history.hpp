@@ -100,8 +100,9 @@ class History final : public Queryable {
   /// limit are taken, it also forgets series that ended ten minutes ago or are silent for a day,
   /// those that ended first before the others, although samples of them are held.
   void maintain(std::int64_t now);
-  /// Takes effect with the next maintain(). Any thread.
-  void set_limits(HistoryLimits limits);
+  /// Takes effect with the next maintain(); `disk_bytes` unless 0, where there is a disk. Any
+  /// thread.
+  void set_limits(HistoryLimits limits, std::uint64_t disk_bytes = 0);
 
   // Readers.
   [[nodiscard]] std::vector<SeriesId> select(std::span<const Matcher> matchers, std::int64_t start,

@@ -200,7 +200,7 @@ void Store::rewind(std::uint32_t group, std::int64_t time) {
 
 void Store::set_limits(Millis retention, std::uint64_t bytes) {
   retention_ = retention.count();
-  max_bytes_ = bytes;
+  if (bytes > 0) max_bytes_ = bytes;
 }
 
 Status Store::checkpoint(std::int64_t now, SteadyTime steady) {

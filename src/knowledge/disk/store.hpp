@@ -59,7 +59,7 @@ class Store {
   void hurry() noexcept { hurry_ = true; }
   /// The next checkpoint() tries, whatever was before.
   void retry_now();
-  void set_limits(Millis retention, std::uint64_t bytes);
+  void set_limits(Millis retention, std::uint64_t bytes);  // 0: as before
   /// Appends the samples with start < time <= end, from the tier that serves `start`.
   void read(std::uint64_t labels_hash, std::int64_t start, std::int64_t end, Column& out) const;
   /// As read(), aggregated; only of the raw rows.
