@@ -79,9 +79,10 @@ double resident_mib(const char* field) {
 
 HistoryDisk disk() {
   const char* directory = std::getenv("NEXUS_DISK");
-  return {.directory = directory == nullptr ? "/tmp/nexus-disk-bench" : directory,
-          .tiers = {{Millis(60'000), Millis(30LL * 24 * 3'600'000)},
-                    {Millis(3'600'000), Millis(365LL * 24 * 3'600'000)}}};
+  HistoryDisk disk{.directory = directory == nullptr ? "/tmp/nexus-disk-bench" : directory};
+  disk.tiers = {{Millis(60'000), Millis(30LL * 24 * 3'600'000)},
+                {Millis(3'600'000), Millis(365LL * 24 * 3'600'000)}};
+  return disk;
 }
 
 constexpr HistoryLimits kLimits{.bytes = 32ULL << 20};
@@ -104,22 +105,20 @@ void write_a_day(benchmark::State& state) {
       ids.push_back(registry.intern(labels_of(name, copy)).value());
     }
   }
-  std::uint64_t samples = 0;
   std::vector<std::vector<SeriesId>> batch_ids(numbers.size());
   std::vector<std::vector<double>> batch_values(numbers.size());
   for (auto _ : state) {
     for (int row = 1; row <= kRows; ++row) {
-      const Scrape& scrape =
-          recording.scrapes[static_cast<std::size_t>(row) % recording.scrapes.size()];
       for (auto& some : batch_ids) some.clear();
       for (auto& some : batch_values) some.clear();
-      for (std::size_t i = 0; i < scrape.names.size(); ++i) {
-        const std::uint32_t group = groups[scrape.names[i]];
-        for (int copy = 0; copy < kCopies; ++copy) {
-          batch_ids[group].push_back(
-              ids[scrape.names[i] * kCopies + static_cast<std::size_t>(copy)]);
+      for (std::size_t copy = 0; copy < kCopies; ++copy) {
+        // Not the same at the same time: a column that another one predicts costs nothing.
+        const std::size_t place = static_cast<std::size_t>(row) + copy * 701;
+        const Scrape& scrape = recording.scrapes[place % recording.scrapes.size()];
+        for (std::size_t i = 0; i < scrape.names.size(); ++i) {
+          const std::uint32_t group = groups[scrape.names[i]];
+          batch_ids[group].push_back(ids[scrape.names[i] * kCopies + copy]);
           batch_values[group].push_back(scrape.values[i]);
-          ++samples;
         }
       }
       const std::int64_t time = kStart + row * 1000LL;
@@ -133,6 +132,7 @@ void write_a_day(benchmark::State& state) {
     history.close_disk();
   }
   const HistoryStats stats = history.stats();
+  const std::uint64_t samples = stats.appended;
   state.SetItemsProcessed(static_cast<std::int64_t>(samples));
   state.counters["series"] = static_cast<double>(registry.size());
   state.counters["samples"] = static_cast<double>(samples);

@@ -1,4 +1,5 @@
-// History: all samples of the last while, compressed in memory, bounded by age and by bytes.
+// History: all samples of the last while, compressed in memory and, after open_disk(), on disk,
+// where older ones are kept downsampled. Bounded by age and by bytes.
 //
 // Series of one group (one collector) share one time column per block. Values are compressed per
 // series and block with the smallest of a few lossless encodings; every bit of every double comes

@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <string_view>
@@ -48,6 +49,17 @@ Cipher::~Cipher() {
 }
 
 Result<std::shared_ptr<const Cipher>> Cipher::from_file(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0) {
+    return std::unexpected(Error::from_errno("history key " + path));
+  }
+  const unsigned open_to = status.st_mode & 0077U;
+  if (open_to != 0 && !(open_to == 0040U && status.st_uid == 0)) {
+    return fail(Errc::kPermissionDenied,
+                "history key {}: others can read it (mode {:04o}); expected 0600, or 0640 when "
+                "root owns it",
+                path, status.st_mode & 07777U);
+  }
   Result<std::string> read = host::read_file(path);
   if (!read) return propagate(std::move(read), "history key");
   std::string& text = *read;

@@ -26,8 +26,8 @@ class Cipher {
   ~Cipher();
   Cipher(const Cipher&) = delete;
   Cipher& operator=(const Cipher&) = delete;
-  /// The key in a file: 32 bytes, or 64 hexadecimal digits and perhaps a line end. The error never
-  /// shows any of it.
+  /// The key in a file that others cannot read: 32 bytes, or 64 hexadecimal digits and perhaps a
+  /// line end. The error never shows any of it.
   [[nodiscard]] static Result<std::shared_ptr<const Cipher>> from_file(const std::string& path);
 
   [[nodiscard]] const KeyId& id() const noexcept { return id_; }

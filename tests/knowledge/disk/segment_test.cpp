@@ -223,6 +223,9 @@ TEST_CASE("keys in files: bytes or digits, and nothing else") {
     REQUIRE(refused.error().message().find(path) != std::string::npos);
   }
   REQUIRE(!Cipher::from_file(folder.file("none")));
+  write_bytes(path, Payload(32, 1));
+  std::filesystem::permissions(path, std::filesystem::perms(0604));
+  REQUIRE(Cipher::from_file(path).error().code() == Errc::kPermissionDenied);
 }
 
 TEST_CASE("a full disk fails the write and leaves the file whole") {

@@ -61,6 +61,7 @@ inline void write_bytes(const std::string& path, const std::vector<std::uint8_t>
             static_cast<std::streamsize>(bytes.size()));
   out.close();
   std::filesystem::resize_file(path, bytes.size());
+  std::filesystem::permissions(path, std::filesystem::perms(0600));
 }
 
 /// Runs `body` where `folder` is a file system of its own, of `bytes`; only the thread that runs
