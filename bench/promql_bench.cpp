@@ -70,6 +70,9 @@ constexpr const char* kExpressions[] = {
     "avg_over_time(node_network_receive_bytes_total[5m])",
     "predict_linear(node_memory_MemAvailable_bytes[1h], 3600)",
     "node_network_receive_bytes_total > node_network_transmit_bytes_total",
+    "topk(5, rate(node_network_receive_bytes_total[5m]))",
+    "max_over_time(sum by (mode) (rate(node_cpu_seconds_total[1m]))[10m:15s])",
+    "node_cpu_seconds_total / on (cpu) group_left () sum by (cpu) (node_cpu_seconds_total)",
 };
 
 promql::Query parse(const char* text) {

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "agent/agent_impl.hpp"
+#include "agent/shutdown.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/host/file.hpp"
 
@@ -11,9 +12,16 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Millis kActionGrace = 10s;  // running steps at stop
-constexpr Millis kHttpGrace = 5s;     // running requests at stop
-constexpr Nanos kLoopPatience = 60s;  // a loop silent for longer is dead
+// The stop as a whole; TimeoutStopSec of the unit is well above it. What a stage does not use is
+// the next one's.
+constexpr Millis kStopLimit = 20s;
+constexpr Millis kHttpGrace = 4s;       // running requests
+constexpr Millis kHandlerGrace = 2s;    // and their handlers, to see that it stops
+constexpr Millis kActionGrace = 10s;    // running steps
+constexpr Millis kCommandEnd = 7s;      // SIGTERM, SIGKILL and the last of a command's processes
+constexpr Millis kCollectorGrace = 2s;  // running collectors
+constexpr Millis kFlush = 1s;           // samples and findings: never given to anybody else
+constexpr Nanos kLoopPatience = 60s;    // a turn this long, or a loop this late, is dead
 
 }  // namespace
 
@@ -32,7 +40,7 @@ Status Agent::Impl::start() {
     return propagate(std::move(recovered), "correct the decisions of lost actions");
   book->subscribe([this](const analyze::Finding& finding) { planner->on_finding(finding); });
   auto made = serve::Server::make(
-      clock, config->http, std::make_shared<const serve::Authenticator>(config->auth),
+      clock, current()->http, std::make_shared<const serve::Authenticator>(current()->auth),
       std::make_shared<const serve::Router>(serve::all_routes(rooms())), self);
   if (!made) return propagate(std::move(made), "http");
   server = std::move(*made);
@@ -43,6 +51,7 @@ Status Agent::Impl::start() {
   analyze_loop =
       std::make_unique<base::LoopThread>(clock, "analyze", [this] { return analyze_turn(); });
   plan_loop = std::make_unique<base::LoopThread>(clock, "plan", [this] { return plan_turn(); });
+  loops_run = true;
   watch_services();
   return write_addresses();
 }
@@ -51,39 +60,42 @@ Status Agent::Impl::start() {
 Status Agent::Impl::write_addresses() {
   std::string text;
   for (const auto& address : server->addresses()) text += address + "\n";
-  return host::write_file_atomically(config->agent.data_dir + "/addresses", text, 0640);
+  return host::write_file_atomically(data_dir + "/addresses", text, 0640);
 }
 
 void Agent::Impl::stop() {
   if (!running) return;
   running = false;
   stopping = true;
-  ::unlink((config->agent.data_dir + "/addresses").c_str());
-  if (server) {
-    server->stop(kHttpGrace);
+  ::unlink((data_dir + "/addresses").c_str());
+  Shutdown shutdown(clock, kStopLimit);
+  constexpr Millis kLast = kCollectorGrace + kFlush;
+  if (server && shutdown.run("the HTTP server", kCommandEnd + kLast,
+                             [this] { server->stop(kHttpGrace, kHandlerGrace); }))
     abandoned += server->left_behind();
-  }
-  {
+  shutdown.run("the watch over units", kCommandEnd + kLast, [this] {
     std::unique_ptr<drivers::UnitWatcher> last;
-    {
-      const std::lock_guard guard(watcher_mutex);
-      last.swap(watcher);
-    }
-  }
-  if (plan_loop) plan_loop->stop();
-  if (executor) executor->stop(kActionGrace);
-  if (analyze_loop) analyze_loop->stop();
+    const std::lock_guard guard(watcher_mutex);
+    last.swap(watcher);
+  });
+  if (plan_loop) shutdown.run("the plan loop", kCommandEnd + kLast, [this] { plan_loop->stop(); });
+  const auto action_grace = shutdown.grace(kActionGrace, kCommandEnd + kLast);
+  if (executor)
+    shutdown.run("an action", kLast, [this, action_grace] { executor->stop(action_grace); });
+  if (analyze_loop) shutdown.run("the analyze loop", kLast, [this] { analyze_loop->stop(); });
   if (scheduler) {
-    collectors()->stop();
+    shutdown.run("the collectors", kFlush, [this] { collectors()->stop(); });
     abandoned += collectors()->abandoned();
   }
   if (ingest) ingest->stop();
-  history.close_disk();
+  shutdown.run("the last write of the history", Millis(0), [this] { history.close_disk(); });
+  abandoned += shutdown.left_behind();
   if (book) book->tick();
 }
 
 Status Agent::Impl::reload() {
   const std::lock_guard guard(reload_mutex);
+  if (stopping) return fail(Errc::kConflict, "the agent is stopping");
   auto checked = check(options);
   auto successful = self.gauge("nexus_config_last_reload_successful",
                                "Whether the last reload of the configuration was accepted.");
@@ -127,7 +139,7 @@ Status Agent::Impl::reload_by_signal() {
 Status Agent::Impl::apply(Checked checked) {
   const auto before = current();
   const auto& after = *checked.config;
-  for (const auto& reason : config::needs_restart(*before, after))
+  for (const auto& reason : config::needs_restart(*started_with, after))
     log::warning("agent", "reload: {}", reason);
   // Everything that can fail comes first: a reload that is refused has changed nothing.
   std::shared_ptr<monitor::Scheduler> fresh;
@@ -184,17 +196,25 @@ bool Agent::ready() const {
   return impl_->vitals_stand && impl_->collectors()->warmed_up() && !impl_->stopping;
 }
 
-bool Agent::healthy(std::string& why) const {
-  const auto now = impl_->clock.steady();
-  const auto check_loop = [&](std::string_view name, SteadyTime last) {
-    if (now - last < kLoopPatience) return true;
-    why = fmt::format("the {} loop made no turn for {} s", name,
-                      std::chrono::duration_cast<std::chrono::seconds>(now - last).count());
+bool Agent::Impl::healthy(std::string& why) const {
+  if (!loops_run || stopping) return true;
+  const auto check_loop = [&](std::string_view name, Nanos late) {
+    if (late < kLoopPatience) return true;
+    why = fmt::format("the {} loop is in one turn, or late for its next, for {} s", name,
+                      std::chrono::duration_cast<std::chrono::seconds>(late).count());
     return false;
   };
-  return (!impl_->analyze_loop || check_loop("analyze", impl_->analyze_loop->last_turn())) &&
-         (!impl_->plan_loop || check_loop("plan", impl_->plan_loop->last_turn())) &&
-         (!impl_->server || check_loop("serve", impl_->server->last_turn()));
+  return check_loop("analyze", analyze_loop->late()) && check_loop("plan", plan_loop->late()) &&
+         check_loop("ingest", ingest->thread().late()) &&
+         check_loop("serve", clock.steady() - server->last_turn());
+}
+
+std::vector<std::string> Agent::Impl::needs_restart() const {
+  return config::needs_restart(*started_with, *current());
+}
+
+bool Agent::healthy(std::string& why) const {
+  return impl_->healthy(why);
 }
 
 bool Agent::left_threads_behind() const {
@@ -205,7 +225,7 @@ std::vector<std::string> Agent::addresses() const {
   return impl_->server ? impl_->server->addresses() : std::vector<std::string>();
 }
 std::string Agent::data_dir() const {
-  return impl_->current()->agent.data_dir;
+  return impl_->data_dir;
 }
 
 }  // namespace nexus::agent

@@ -9,6 +9,7 @@
 
 #include "agent/budget.hpp"
 #include "agent/check.hpp"
+#include "agent/connectivity.hpp"
 #include "agent/directory_lock.hpp"
 #include "nexus/agent/agent.hpp"
 #include "nexus/analyze/anomaly.hpp"
@@ -34,6 +35,8 @@ struct Agent::Impl {
       : clock(the_clock),
         options(std::move(the_options)),
         lock(std::move(the_lock)),
+        started_with(checked.config),
+        data_dir(started_with->agent.data_dir),
         config(checked.config),
         rule_set(checked.rules),
         remedy_set(checked.remedies),
@@ -41,6 +44,7 @@ struct Agent::Impl {
         registry(config->collect.max_series),
         rings(kRingCapacity),
         history(registry, {config->history.retention, config->history.memory}),
+        importer(clock, registry, history, rings, self),
         systemd(clock),
         started(clock.wall()),
         started_steady(clock.steady()) {}
@@ -63,6 +67,8 @@ struct Agent::Impl {
   SteadyTime plan_turn();
   Status write_addresses();
   serve::Rooms rooms();
+  [[nodiscard]] bool healthy(std::string& why) const;
+  [[nodiscard]] std::vector<std::string> needs_restart() const;
   std::vector<serve::Component> components() const;
 
   [[nodiscard]] std::shared_ptr<const config::Config> current() const {
@@ -79,6 +85,10 @@ struct Agent::Impl {
   const config::LoadOptions options;
   DirectoryLock lock;
 
+  // What holds until the process ends, whatever is reloaded: see config::needs_restart().
+  const std::shared_ptr<const config::Config> started_with;
+  const std::string data_dir;
+
   mutable std::mutex config_mutex;
   std::shared_ptr<const config::Config> config;  // guarded by config_mutex once running
   std::shared_ptr<const analyze::RuleSet> rule_set;
@@ -90,9 +100,11 @@ struct Agent::Impl {
   knowledge::SeriesRegistry registry;
   knowledge::Rings rings;
   knowledge::History history;
+  knowledge::Importer importer;
   std::optional<knowledge::Ingest> ingest;  // once the history has taken in what is on disk
   drivers::Systemd systemd;
   std::unique_ptr<knowledge::StateDb> db;
+  std::unique_ptr<Connectivity> connectivity;
   std::unique_ptr<knowledge::Audit> audit;
   std::unique_ptr<analyze::Book> book;
   std::unique_ptr<analyze::Rules> rules;
@@ -117,7 +129,8 @@ struct Agent::Impl {
   SteadyTime next_anomaly{};
   std::atomic<bool> vitals_stand{false};
   std::atomic<bool> stopping{false};
-  Budget budget{self};  // the analyze thread's
+  std::atomic<bool> loops_run{false};  // the loops below are made: healthy() may look at them
+  Budget budget{self};                 // the analyze thread's
   bool running = false;
   std::atomic<std::size_t> abandoned{0};  // threads that hung and were left behind
   const WallTime started;

@@ -31,7 +31,7 @@ void Budget::weigh(const analyze::VitalsSnapshot& vitals, const config::AgentSec
       load = std::max(load, value.value / static_cast<double>(limits.memory_budget));
     }
   }
-  const int sheds = load > 2 ? 2 : (load > 1 ? 1 : 0);
+  const int sheds = settle(load);
   if (sheds == shed_) return;
   log::warning("agent", "at {:.1f} times its own budget: {}", load,
                sheds == 2   ? "no anomalies and no forecasts for now"
@@ -39,6 +39,19 @@ void Budget::weigh(const analyze::VitalsSnapshot& vitals, const config::AgentSec
                             : "everything runs again");
   shed_ = sheds;
   stages_.set(sheds);
+}
+
+/// Up at once, down only after a while well below: what is shed lightens the load that decides.
+int Budget::settle(double load) {
+  const int up = load > 2 ? 2 : (load > 1 ? 1 : 0);
+  const int down = load >= 2 * kCalm ? 2 : (load >= kCalm ? 1 : 0);
+  if (up > shed_ || down >= shed_) {
+    calm_turns_ = 0;
+    return std::max(up, shed_);
+  }
+  if (++calm_turns_ < kCalmTurns) return shed_;
+  calm_turns_ = 0;
+  return down;
 }
 
 }  // namespace nexus::agent

@@ -9,6 +9,7 @@
 
 #include "nexus/base/text.hpp"
 #include "nexus/drivers/http_client.hpp"
+#include "nexus/host/file.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -31,7 +32,23 @@ std::string joined(const json::value& value) {
   return out.empty() ? "-" : out;
 }
 
+constexpr std::string_view kUnix = "unix:";
+constexpr std::string_view kDefaultSocket = "/run/nexus-agent/agent.sock";
+
 }  // namespace
+
+std::string find_socket(const config::LoadOptions& options) {
+  const auto loaded = config::load(options);
+  const auto addresses = host::read_file(loaded.config.agent.data_dir + "/addresses").value_or("");
+  for (std::string_view rest = addresses; !rest.empty();) {
+    const auto line = base::take_until(rest, '\n');
+    if (line.starts_with(kUnix)) return std::string(line.substr(kUnix.size()));
+  }
+  for (const auto& listen : loaded.config.http.listen) {
+    if (listen.starts_with(kUnix)) return listen.substr(kUnix.size());
+  }
+  return std::string(kDefaultSocket);
+}
 
 Result<json::value> call(const ClientFlags& flags, std::string_view method, const std::string& path,
                          const json::value* body) {
@@ -39,13 +56,19 @@ Result<json::value> call(const ClientFlags& flags, std::string_view method, cons
   request.method = method;
   request.url = "http://localhost" + path;
   request.unix_socket = flags.socket;
+  if (request.unix_socket.empty()) {
+    config::LoadOptions options;
+    options.file = flags.config;
+    options.environment = config::process_environment;
+    request.unix_socket = find_socket(options);
+  }
   if (body != nullptr) {
     request.body = json::serialize(*body);
     request.headers.emplace_back("Content-Type", "application/json");
   }
   auto response = drivers::http_request(request);
   if (!response)
-    return propagate(std::move(response), "no answer from the agent on {}", flags.socket);
+    return propagate(std::move(response), "no answer from the agent on {}", request.unix_socket);
   boost::system::error_code ec;
   auto value = json::parse(response->body, ec);
   if (ec) return fail(Errc::kCorrupt, "{} {}: the agent did not answer with JSON", method, path);

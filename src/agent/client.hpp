@@ -10,13 +10,20 @@
 #include <vector>
 
 #include "nexus/base/result.hpp"
+#include "nexus/config/load.hpp"
 
 namespace nexus::agent {
 
 struct ClientFlags {
-  std::string socket = "/run/nexus-agent/agent.sock";  // or $NEXUS_AGENT_SOCKET
-  std::string output = "table";                        // or json
+  std::string socket = {};  // --socket or $NEXUS_AGENT_SOCKET; empty: find_socket()
+  std::string config = "/etc/nexus/agent.toml";
+  std::string output = "table";  // or json
 };
+
+/// The socket of the agent that runs with this configuration: the one in its data_dir/addresses;
+/// where that cannot be read, the first unix socket that it is to listen on; else the default.
+/// Mistakes in the configuration are no hindrance: a reload is there to report them.
+[[nodiscard]] std::string find_socket(const config::LoadOptions& options);
 
 /// The answer's JSON; an answer with an error status is an Error with the agent's own message.
 [[nodiscard]] Result<boost::json::value> call(const ClientFlags& flags, std::string_view method,

@@ -23,6 +23,7 @@ int command_line(int argc, char** argv) {
   CommandContext context;
   add_run(app, context);
   add_check(app, context);
+  add_test(app, context);
   add_collect(app, context);
   add_client(app, context);
   add_reference(app, context);

@@ -33,6 +33,7 @@ SteadyTime Agent::Impl::plan_turn() {
   book->tick();
   planner->tick();
   executor->tick();
+  connectivity->look();
   return clock.steady() + current()->operations.check_interval;
 }
 

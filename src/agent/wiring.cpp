@@ -1,4 +1,7 @@
 // The rooms made, joined and shown to each other.
+#include <algorithm>
+#include <iterator>
+
 #include "agent/agent_impl.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/version.hpp"
@@ -24,11 +27,12 @@ knowledge::ServiceEvent to_event(const drivers::UnitEvent& event) {
 }  // namespace
 
 Status Agent::Impl::open() {
-  auto opened = knowledge::StateDb::open(config->agent.data_dir + "/state.db");
+  auto opened = knowledge::StateDb::open(data_dir + "/state.db");
   if (!opened) return propagate(std::move(opened), "state database");
   db = std::move(*opened);
   if (db->quarantined())
     log::error("agent", "the state database was damaged; it is kept as {}", *db->quarantined());
+  connectivity = std::make_unique<Connectivity>(clock, *db, roots, data_dir);
   auto made_audit = knowledge::Audit::open(*db, clock);
   if (!made_audit) return propagate(std::move(made_audit), "audit log");
   audit = std::move(*made_audit);
@@ -44,11 +48,10 @@ Status Agent::Impl::open() {
   if (!made_journal) return propagate(std::move(made_journal), "journal");
   journal = std::move(*made_journal);
   executor = std::make_unique<execute::Executor>(clock, *journal, history, self, &systemd);
-  auto made_planner =
-      plan::Planner::open(clock, *db, self, *book, *executor, config->agent.data_dir + "/stop");
+  auto made_planner = plan::Planner::open(clock, *db, self, *book, *executor, data_dir + "/stop");
   if (!made_planner) return propagate(std::move(made_planner), "planner");
   planner = std::move(*made_planner);
-  auto made_collectors = make_collectors(config->collect);
+  auto made_collectors = make_collectors(current()->collect);
   if (!made_collectors) return propagate(std::move(made_collectors));
   scheduler = std::move(*made_collectors);
   return {};
@@ -91,12 +94,14 @@ void Agent::Impl::replace_collectors(std::shared_ptr<monitor::Scheduler> fresh) 
 
 void Agent::Impl::configure() {
   rules->set(rule_set);
-  forecaster->configure(config->forecast);
-  anomalies->configure(config->anomaly);
-  planner->configure(config, remedy_set);
-  executor->configure(config);
-  history.set_limits({config->history.retention, config->history.memory}, config->history.disk);
-  configure_log(config->agent);
+  const auto configuration = current();
+  forecaster->configure(configuration->forecast);
+  anomalies->configure(configuration->anomaly);
+  planner->configure(configuration, remedy_set);
+  executor->configure(configuration);
+  history.set_limits({configuration->history.retention, configuration->history.memory},
+                     configuration->history.disk);
+  configure_log(configuration->agent);
 }
 
 void Agent::Impl::configure_log(const config::AgentSection& section) {
@@ -111,6 +116,7 @@ serve::Rooms Agent::Impl::rooms() {
       .info = {std::string(base::version()), started, started_steady},
       .registry = registry,
       .history = history,
+      .importer = importer,
       .audit = *audit,
       .collectors = [this] { return collectors()->status(); },
       .book = *book,
@@ -122,10 +128,13 @@ serve::Rooms Agent::Impl::rooms() {
       .executor = *executor,
       .journal = *journal,
       .systemd = systemd,
+      .self = self,
       .config = [this] { return current(); },
       .reload = [this] { return reload(); },
+      .needs_restart = [this] { return needs_restart(); },
       .ready =
           [this] { return vitals_stand.load() && collectors()->warmed_up() && !stopping.load(); },
+      .healthy = [this](std::string& why) { return healthy(why); },
       .components = [this] { return components(); }};
 }
 
@@ -143,11 +152,17 @@ std::vector<serve::Component> Agent::Impl::components() const {
                  fmt::format("{} series, {} samples, {} bytes in memory, {} bytes on disk{}",
                              stats.series, stats.samples, stats.bytes, stats.disk_bytes,
                              persists ? "" : "; the disk cannot be written")});
-  const std::lock_guard guard(watcher_mutex);
-  if (watcher) {
-    const bool connected = watcher->connected();
-    out.push_back({"systemd", connected ? "healthy" : "failed",
-                   connected ? "" : "no connection to the D-Bus of systemd"});
+  std::ranges::move(connectivity->components(), std::back_inserter(out));
+  {
+    const std::lock_guard guard(watcher_mutex);
+    const bool connected = watcher && watcher->connected();
+    out.push_back({"systemd",
+                   !watcher    ? "not_configured"
+                   : connected ? "healthy"
+                               : "failed",
+                   !watcher    ? "no unit of systemd is watched"
+                   : connected ? ""
+                               : "no connection to the D-Bus of systemd"});
   }
   out.push_back({"operations", planner->running() ? "healthy" : "degraded",
                  planner->running() ? "" : "stopped by the kill switch"});
@@ -156,7 +171,8 @@ std::vector<serve::Component> Agent::Impl::components() const {
 
 void Agent::Impl::watch_services() {
   std::vector<std::string> units;
-  for (const auto& service : config->services) {
+  const auto configuration = current();
+  for (const auto& service : configuration->services) {
     if (service.kind == "systemd") units.push_back(service.name);
   }
   services->set_watched(units);
@@ -167,9 +183,11 @@ void Agent::Impl::watch_services() {
   }
   fresh.reset();
   if (units.empty()) return;
-  fresh = std::make_unique<drivers::UnitWatcher>(
-      clock, units,
-      [this](const drivers::UnitEvent& event) { services->on_event(to_event(event)); });
+  fresh =
+      std::make_unique<drivers::UnitWatcher>(clock, units, [this](const drivers::UnitEvent& event) {
+        executor->learn_names(event.status.name, event.status.names);
+        services->on_event(to_event(event));
+      });
   const std::lock_guard guard(watcher_mutex);
   watcher = std::move(fresh);
 }

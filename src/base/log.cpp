@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -122,9 +124,15 @@ void append_text(std::string& out, std::string_view text) {
   });
 }
 
-/// Under systemd journald stamps the time itself, and reads the level off a prefix.
+/// Journald stamps the time itself, and reads the level off a prefix. JOURNAL_STREAM is inherited:
+/// standard error goes there only if it is the device and inode that it names (sd-daemon(3)).
 bool to_journal() {
-  static const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
+  static const bool journal = [] {
+    const char* stream = std::getenv("JOURNAL_STREAM");
+    struct stat error{};
+    return stream != nullptr && fstat(STDERR_FILENO, &error) == 0 &&
+           fmt::format("{}:{}", error.st_dev, error.st_ino) == stream;
+  }();
   return journal;
 }
 
@@ -187,11 +195,11 @@ std::string render(Format format, Level level, std::string_view component,
 void write(Level level, std::string_view component, std::string_view message) {
   const Format format = g_format.load(std::memory_order_relaxed);
   std::string line = render(format, level, component, message);
-  const auto now = to_journal() ? std::string() : base::to_rfc3339(base::SystemClock().wall());
-  if (format == Format::kJson) {
-    if (!now.empty()) line.insert(1, fmt::format("\"time\":\"{}\",", now));
-  } else if (to_journal()) {
+  if (to_journal()) {
     line.insert(0, journal_prefix(level));
+  } else if (const auto now = base::to_rfc3339(base::SystemClock().wall());
+             format == Format::kJson) {
+    line.insert(1, fmt::format("\"time\":\"{}\",", now));
   } else {
     line.insert(0, fmt::format("{} {} ", now, name_of(level)));
   }

@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include <algorithm>
+
 namespace nexus::base {
 
 void name_this_thread(const std::string& name) {
@@ -11,6 +13,7 @@ void name_this_thread(const std::string& name) {
 LoopThread::LoopThread(Clock& clock, std::string name, Turn turn)
     : clock_(clock), name_(std::move(name)), turn_(std::move(turn)) {
   last_turn_ = clock_.steady().time_since_epoch().count();
+  owed_since_ = last_turn_.load();
   thread_ = std::thread([this] { run(); });
 }
 
@@ -39,12 +42,20 @@ SteadyTime LoopThread::last_turn() const noexcept {
   return SteadyTime(Nanos(last_turn_.load(std::memory_order_acquire)));
 }
 
+Nanos LoopThread::late() const noexcept {
+  const auto now = clock_.steady().time_since_epoch().count();
+  return Nanos(std::max<std::int64_t>(0, now - owed_since_.load(std::memory_order_acquire)));
+}
+
 void LoopThread::run() {
   name_this_thread(name_);
   while (true) {
-    last_turn_.store(clock_.steady().time_since_epoch().count(), std::memory_order_release);
+    const auto begun = clock_.steady().time_since_epoch().count();
+    last_turn_.store(begun, std::memory_order_release);
+    owed_since_.store(begun, std::memory_order_release);
     busy_.store(true, std::memory_order_release);
     const SteadyTime next = turn_();
+    owed_since_.store(next.time_since_epoch().count(), std::memory_order_release);
     busy_.store(false, std::memory_order_release);
     last_turn_.store(clock_.steady().time_since_epoch().count(), std::memory_order_release);
     std::unique_lock lock(mutex_);

@@ -16,7 +16,7 @@ bool differs(const Config& before, const Config& after) {
   return !(before.*Member == after.*Member);
 }
 
-constexpr std::array<SectionDifference, 14> kSections = {{
+constexpr std::array<SectionDifference, 15> kSections = {{
     {"agent", differs<&Config::agent>},
     {"http", differs<&Config::http>},
     {"auth", differs<&Config::auth>},
@@ -31,6 +31,7 @@ constexpr std::array<SectionDifference, 14> kSections = {{
     {"remedy", differs<&Config::remedies>},
     {"guardrails", differs<&Config::guardrails>},
     {"services", differs<&Config::services>},
+    {"rule_files", differs<&Config::rule_files>},
 }};
 
 }  // namespace

@@ -44,7 +44,8 @@ class Job {
     if (auto ready = listen(); !ready) return std::unexpected(std::move(ready).error());
     if (auto sent = send(); !sent) return std::unexpected(std::move(sent).error());
     if (auto ended = follow(wait); !ended) return std::unexpected(std::move(ended).error());
-    if (left_) return JobOutcome{"left", took_since(begun)};
+    // Of a job that systemd has not acknowledged nobody can say that it goes on.
+    if (left_) return JobOutcome{path_.empty() ? "asked" : "left", took_since(begun)};
     if (*result_ != "done") return std::unexpected(refusal());
     return JobOutcome{*result_, took_since(begun)};
   }

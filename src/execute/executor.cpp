@@ -10,19 +10,14 @@ namespace nexus::execute {
 using plan::Action;
 using plan::ActionState;
 
-namespace {
-
-// The names of units change with a reload of systemd only; a counterpart that is away is not asked
-// again at once.
-constexpr Millis kNameKept{60'000};
-constexpr Millis kNoNameKept{5'000};
-constexpr std::size_t kMaxNames = 1000;
-
-}  // namespace
-
 Executor::Impl::Impl(Clock& the_clock, Journal& the_journal, const knowledge::Queryable& the_data,
                      knowledge::SelfMetrics& metrics, drivers::Systemd* the_systemd)
-    : clock(the_clock), journal(the_journal), data(the_data), self(metrics), systemd(the_systemd) {
+    : clock(the_clock),
+      journal(the_journal),
+      data(the_data),
+      self(metrics),
+      systemd(the_systemd),
+      names(the_clock) {
   for (const auto* descriptor : actions()) steps.emplace(descriptor->name, descriptor->make());
 }
 
@@ -35,6 +30,7 @@ Executor::~Executor() {
 }
 
 void Executor::configure(std::shared_ptr<const config::Config> config) {
+  impl_->names.expect(*config);
   const std::lock_guard guard(impl_->mutex);
   impl_->config = std::move(config);
   if (impl_->started && !impl_->stopping) impl_->spawn_workers();
@@ -106,7 +102,11 @@ Status Executor::submit(Action action) {
 
 bool Executor::in_flight(std::string_view target) const {
   const std::lock_guard guard(impl_->mutex);
-  return impl_->targets.contains(target);
+  if (impl_->targets.contains(target)) return true;
+  // Begun under an alias, before its name was known.
+  return std::ranges::any_of(impl_->targets, [&](const auto& known) {
+    return impl_->names.stands_for(known.first, target);
+  });
 }
 
 std::size_t Executor::targets_in_flight() const {
@@ -148,21 +148,11 @@ void Executor::withdraw(std::string_view fingerprint, std::string_view why) {
 }
 
 std::string Executor::resolve(std::string_view action_type, std::string_view target) {
-  const auto step = impl_->steps.find(action_type);
-  if (step == impl_->steps.end()) return std::string(target);
-  const std::pair<std::string, std::string> key(action_type, target);
-  const auto now = impl_->clock.steady();
-  {
-    const std::lock_guard guard(impl_->mutex);
-    const auto known = impl_->names.find(key);
-    if (known != impl_->names.end() && now < known->second.until) return known->second.name;
-  }
-  auto with = impl_->context();
-  const auto found = step->second->resolve(key.second, with);
-  KnownName name{found.value_or(key.second), now + (found ? kNameKept : kNoNameKept)};
-  const std::lock_guard guard(impl_->mutex);
-  if (impl_->names.size() >= kMaxNames) impl_->names.clear();
-  return impl_->names.insert_or_assign(key, std::move(name)).first->second.name;
+  return plan::is_unit_action(action_type) ? impl_->names.resolve(target) : std::string(target);
+}
+
+void Executor::learn_names(const std::string& unit, const std::vector<std::string>& names) {
+  impl_->names.learn(unit, names);
 }
 
 Result<Action> Executor::find(std::string_view id) const {

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <thread>
 
+#include "execute/names.hpp"
 #include "nexus/execute/executor.hpp"
 
 namespace nexus::execute {
@@ -35,12 +36,6 @@ struct TargetLoad {
   bool running = false;
 };
 
-/// What a target's name stands for.
-struct KnownName {
-  std::string name;
-  SteadyTime until{};
-};
-
 struct Executor::Impl {
   Impl(Clock& the_clock, Journal& the_journal, const knowledge::Queryable& the_data,
        knowledge::SelfMetrics& metrics, drivers::Systemd* the_systemd);
@@ -51,6 +46,7 @@ struct Executor::Impl {
   knowledge::SelfMetrics& self;
   drivers::Systemd* const systemd;
   std::map<std::string, std::unique_ptr<Step>, std::less<>> steps;  // constant after construction
+  UnitNames names;  // has a lock of its own, which may be taken under `mutex`
 
   mutable std::mutex mutex;
   std::condition_variable changed;
@@ -60,9 +56,8 @@ struct Executor::Impl {
   std::map<std::string, EntryPtr, std::less<>> entries;     // everything that is not final, by id
   std::map<std::pair<int, std::uint64_t>, EntryPtr> queue;  // by priority and arrival
   std::map<std::string, TargetLoad, std::less<>> targets;
-  std::map<std::pair<std::string, std::string>, KnownName> names;  // by action type and target
-  std::size_t busy_targets = 0;                                    // with an active action
-  std::size_t arriving = 0;                                        // submitted, being journaled
+  std::size_t busy_targets = 0;  // with an active action
+  std::size_t arriving = 0;      // submitted, being journaled
   std::size_t proposed = 0;
   std::size_t running = 0;
   std::uint64_t arrivals = 0;
@@ -124,6 +119,7 @@ struct Executor::Impl {
   void follow(Entry& entry, Step& step, plan::Action action);
   void expire_proposals(const config::Config& now);
   void retry_unsaved();
+  void refresh_names();
 };
 
 }  // namespace nexus::execute

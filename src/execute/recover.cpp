@@ -3,12 +3,14 @@
 // What recover() finds in the journal:  proposed: waits on;  queued: never started, ends as
 // interrupted (a finding that still fires is decided about anew, with its counters);  verifying:
 // verified further;  running: the step is asked what became of it: under way: it is followed to its
-// end; done: it is verified and ends as usual; not done or unknown: interrupted, and not repeated.
+// end; nobody answers: asked again within the action's time limit; done: it is verified and ends as
+// usual; not done or unknown: interrupted, and not repeated.
 #include <algorithm>
 
 #include "execute/executor_impl.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/drivers/systemd.hpp"
 #include "nexus/host/subprocess.hpp"
 
 namespace nexus::execute {
@@ -58,6 +60,11 @@ void Executor::Impl::recover_one(Action action) {
 void Executor::Impl::settle_recovered(Action action, Step& step, Recovered became,
                                       std::string_view what) {
   switch (became) {
+    case Recovered::kNotReachable:
+      log::info("executor",
+                "what became of {} {} cannot be asked yet after a restart of the agent: {}",
+                action.type, action.target, what);
+      return take_up(std::move(action), ActionState::kRunning);
     case Recovered::kUnderWay:
       log::info("executor", "{} {} was found under way after a restart of the agent: {}",
                 action.type, action.target, what);
@@ -93,10 +100,12 @@ void Executor::Impl::follow(Entry& entry, Step& step, Action action) {
           fmt::format("begun before a restart of the agent, and followed to its end: {}", what);
       return conclude(entry, step, std::move(action));
     }
-    if (became == Recovered::kNotDone)
+    if (became == Recovered::kNotDone || became == Recovered::kUnknown)
       return settle_recovered(std::move(action), step, became, what);
-    // Under way; or it cannot be told for the moment, as while the bus is restarted.
+    // Under way; or it cannot be asked for the moment, as while the bus is restarted.
     const auto now = clock.steady();
+    if (now >= deadline && became == Recovered::kNotReachable)
+      return settle_recovered(std::move(action), step, Recovered::kUnknown, what);
     if (now >= deadline) {
       action.outcome.after = step.evidence(action, with);
       action.outcome.result = fmt::format(
@@ -137,6 +146,7 @@ void Executor::tick() {
       .gauge("nexus_commands_left_behind",
              "Commands that were killed and do not end (uninterruptible sleep).")
       .set(static_cast<double>(host::commands_left_behind()));
+  impl_->refresh_names();
   const auto now = impl_->clock.wall();
   {
     const std::lock_guard guard(impl_->mutex);
@@ -157,6 +167,15 @@ void Executor::Impl::expire_proposals(const config::Config& now) {
               fmt::format("nobody approved it within {}",
                           base::format_duration(now.operations.approval_timeout)));
   }
+}
+
+void Executor::Impl::refresh_names() {
+  if (systemd == nullptr) return;
+  names.refresh([this](const std::string& unit) -> Result<std::string> {
+    auto status = systemd->status(unit);
+    if (!status) return propagate(std::move(status));
+    return std::move(status->name);
+  });
 }
 
 void Executor::Impl::retry_unsaved() {

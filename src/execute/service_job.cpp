@@ -78,12 +78,6 @@ class ServiceStep final : public Step {
     return {};
   }
 
-  std::optional<std::string> resolve(const std::string& target, StepContext& context) override {
-    auto status = ask(target, context);
-    if (!status) return std::nullopt;
-    return status->name;
-  }
-
   Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
     auto status = look(action, context);
     if (!status) return propagate(std::move(status));
@@ -120,11 +114,14 @@ class ServiceStep final : public Step {
       outcome = queue(status->name, context, run);
     }
     if (!outcome) return std::unexpected(given_up(std::move(outcome).error(), *status, context));
-    if (outcome->result == "left") {
-      return StepResult{.result = fmt::format("{} {}: left to systemd, its job goes on",
-                                              drivers::to_string(job_), status->name),
-                        .output = {},
-                        .left = true};
+    if (outcome->result == "left" || outcome->result == "asked") {
+      return StepResult{
+          .result = fmt::format("{} {}: {}", drivers::to_string(job_), status->name,
+                                outcome->result == "left"
+                                    ? "left to systemd, its job goes on"
+                                    : "asked of systemd, which has not acknowledged it"),
+          .output = {},
+          .left = true};
     }
     return StepResult{.result = fmt::format("{} {} in {} ms{}", past_tense(job_), status->name,
                                             outcome->took.count(),
@@ -141,19 +138,17 @@ class ServiceStep final : public Step {
     auto status = ask(action, context);
     if (!status) {
       what = status.error().message();
-      return Recovered::kUnknown;
+      const auto code = status.error().code();
+      const bool away = code == Errc::kUnavailable || code == Errc::kTimeout;
+      return away && context.systemd != nullptr ? Recovered::kNotReachable : Recovered::kUnknown;
     }
     return what_became(job_, action.outcome.before, *status, what);
   }
 
  private:
   static Result<UnitStatus> ask(const plan::Action& action, StepContext& context) {
-    return ask(action.target, context);
-  }
-
-  static Result<UnitStatus> ask(const std::string& target, StepContext& context) {
     if (context.systemd == nullptr) return fail(Errc::kUnavailable, "there is no systemd here");
-    auto name = drivers::normalize_unit_name(target);
+    auto name = drivers::normalize_unit_name(action.target);
     if (!name) return propagate(std::move(name));
     return context.systemd->status(*name);
   }

@@ -65,6 +65,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   /// Series whose stale markers the ring refused.
   struct Unmarked {
     const Job* job;  // that is stuck: once it runs again its sink owes the markers; null: removed
+                     // by a reload
     std::uint32_t group;
     std::int64_t after;  // time of the last batch
     std::vector<knowledge::SeriesId> ids;
@@ -81,6 +82,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   [[nodiscard]] bool push(std::uint32_t group, std::int64_t stamp,
                           std::span<const knowledge::SeriesId> ids, std::span<const double> values);
 
+  void hand_on(Unmarked&& gone);
   [[nodiscard]] SteadyTime watch();
   [[nodiscard]] LeftBehind write_off(Job& job, SteadyTime now);
   void report(LeftBehind& left);

@@ -64,7 +64,7 @@ void Pool::inherit(Pool& old) {
   std::erase_if(predecessors_, [](const auto& pool) { return pool->abandoned() == 0; });
   if (old.stuck_threads() > 0) predecessors_.push_back(old.shared_from_this());
   for (Unmarked& one : old.unmarked_) {
-    if (one.job == nullptr) unmarked_.push_back(std::move(one));
+    if (one.job == nullptr) hand_on(std::move(one));
   }
   for (const auto& ended : old.jobs_) {
     const auto owed = ended->sink->owed();
@@ -81,6 +81,23 @@ void Pool::inherit(Pool& old) {
     ids.push_back(ended->success.id);
     unmarked_.push_back({nullptr, ended->group, ended->stamp, std::move(ids)});
   }
+}
+
+/// Series of a collector that a reload had removed. Where it is back, its own runs end them or go
+/// on with them: markers pushed beside those into the same group would end what is measured again.
+void Pool::hand_on(Unmarked&& gone) {
+  const auto back =
+      std::ranges::find_if(jobs_, [&](const auto& job) { return job->group == gone.group; });
+  if (back == jobs_.end()) {
+    unmarked_.push_back(std::move(gone));
+    return;
+  }
+  // The two about the collector are in every batch of it, behind those that the sink knows.
+  std::erase_if(gone.ids, [&](knowledge::SeriesId id) {
+    return id == (*back)->duration.id || id == (*back)->success.id;
+  });
+  (*back)->sink->owe(gone.ids);
+  (*back)->live.insert((*back)->live.end(), gone.ids.begin(), gone.ids.end());
 }
 
 SteadyTime Pool::watch() {

@@ -7,9 +7,6 @@
 namespace nexus::plan {
 namespace {
 
-/// Decisions that are looked at after a restart: more are not under way when an agent ends.
-constexpr std::size_t kLookedAt = 1000;
-
 std::string without_first_word(std::string_view reason) {
   return std::string(reason.substr(reason.find(' ') + 1));
 }
@@ -54,11 +51,10 @@ Status Planner::Impl::approve(const Action& action, const Settings& now, std::st
     return fail(Errc::kConflict, "action {} ({} {}) stays proposed: {}", action.id, action.type,
                 action.target, why);
   }
-  const RecentAction counted{clock.wall(), action.target};
   auto decision = decision_of(action, to_string(Verdict::kAct), "ok",
                               fmt::format("{} {}: approved by {}; {}", action.type, action.target,
                                           who, action.cause.summary));
-  if (auto written = store->intend(nullptr, &counted, decision); !written) return written;
+  if (auto written = store->intend(nullptr, true, decision); !written) return written;
   if (auto approved = sink.approve(action.id, who); !approved) {
     decision.verdict = to_string(Verdict::kSkip);
     decision.reason_code = "not_submitted";
@@ -68,8 +64,9 @@ Status Planner::Impl::approve(const Action& action, const Settings& now, std::st
   }
   {
     const std::lock_guard guard(mutex);
-    recent.push_back(counted);
+    recent.push_back({decision.time, decision.target});
   }
+  handed_on(decision);
   count(decision.verdict, decision.reason_code);
   log::info("planner", "{} {}", decision.verdict, decision.reason);
   return {};
@@ -83,32 +80,49 @@ Status Planner::Impl::refuse(const Action& action, std::string_view code, std::s
 }
 
 Status Planner::recover() {
-  const auto now = impl_->current();
-  if (now.config == nullptr)
-    return fail(Errc::kUnavailable, "recover: the planner has no configuration yet");
-  auto newest = impl_->store->decisions(kLookedAt, 0);
-  if (!newest) return propagate(std::move(newest), "recover");
-  // What is older may have left the journal in order.
-  const auto since = impl_->clock.wall() - now.config->operations.journal_retention;
-  for (auto& decision : *newest) {
-    if (decision.action_id.empty() || decision.time <= since) continue;
+  auto open = impl_->store->open_decisions();
+  if (!open) return propagate(std::move(open), "recover");
+  for (auto& decision : *open) {
     const auto action = impl_->sink.find(decision.action_id);
     if (!action && action.error().code() != Errc::kNotFound)
       return std::unexpected(action.error().with_context("recover"));
-    if (!action) impl_->settle_lost(std::move(decision));
+    if (!action) {
+      impl_->settle_lost(std::move(decision));
+    } else if (action->state == ActionState::kProposed &&
+               decision.verdict == to_string(Verdict::kAct)) {
+      impl_->settle_lost_approval(std::move(decision));
+    } else {
+      impl_->handed_on(decision);
+    }
   }
   return {};
 }
 
-void Planner::Impl::settle_lost(Decision decision) {
+void Planner::Impl::uncount(const Decision& decision) {
+  const auto it = std::ranges::find_if(recent, [&](const RecentAction& counted) {
+    return counted.time == decision.time && counted.target == decision.target;
+  });
+  if (it != recent.end()) recent.erase(it);
+}
+
+void Planner::Impl::note_lost(Decision& decision, std::string what) {
   decision.verdict = to_string(Verdict::kSkip);
   decision.reason_code = "lost";
-  decision.reason =
-      fmt::format("skipped: lost, the agent ended before action {} was journaled; nothing was done",
-                  decision.action_id);
+  decision.reason = "skipped: lost, the agent ended before " + what;
   log::warning("planner", "{} {} {}", decision.action_type, decision.target, decision.reason);
   count(decision.verdict, decision.reason_code);
   if (auto ok = store->correct(decision); !ok) log::error("planner", "{}", ok.error().message());
+  const std::lock_guard guard(mutex);
+  uncount(decision);
+}
+
+void Planner::Impl::settle_lost_approval(Decision decision) {
+  note_lost(decision, fmt::format("the approval of action {} was journaled; it stays proposed",
+                                  decision.action_id));
+}
+
+void Planner::Impl::settle_lost(Decision decision) {
+  note_lost(decision, fmt::format("action {} was journaled; nothing was done", decision.action_id));
   const PairKey key{decision.remedy, decision.target};
   PairState state;
   {
@@ -116,6 +130,7 @@ void Planner::Impl::settle_lost(Decision decision) {
     const auto it = pairs.find(key);
     if (it == pairs.end() || it->second.state.attempts == 0) return;
     --it->second.state.attempts;
+    ++it->second.state.unanswered;  // an agent that ends here again and again backs off
     it->second.state.version = ++version;
     state = it->second.state;
   }

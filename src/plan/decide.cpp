@@ -112,12 +112,17 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
   std::ignore = act(std::move(c), ruling.verdict);
 }
 
+std::string Planner::Impl::unit_of(std::string_view action_type, std::string_view name) const {
+  if (!is_unit_action(action_type)) return std::string(name);
+  return sink.resolve(action_type, canonical_target(action_type, name));
+}
+
 /// A service that the target depends on ([services] watch) and that is a firing finding.
 std::optional<std::string> Planner::Impl::dependency_down(const config::Config& config,
-                                                          const std::string& target) const {
+                                                          const Action& action) const {
   const auto service = std::ranges::find_if(config.services, [&](const auto& s) {
     return !s.depends_on.empty() &&
-           (s.name == target || sink.resolve("restart_service", s.name) == target);
+           (s.name == action.target || unit_of(action.type, s.name) == action.target);
   });
   if (service == config.services.end()) return std::nullopt;
   for (const auto& finding : *book.snapshot()) {
@@ -142,7 +147,7 @@ Ruling Planner::Impl::judge_case(const Case& c) {
   const auto& extra = config.guardrails.protected_units;
   s.protected_reason = protected_reason(action.type, action.target, extra);
   if (!s.protected_reason) s.protected_reason = protected_reason(action.type, c.named, extra);
-  s.dependency_down = dependency_down(config, action.target);
+  s.dependency_down = dependency_down(config, action);
   // A proposal is itself in flight until it is approved.
   s.in_flight = c.asker != Asker::kApproval && sink.in_flight(action.target);
   s.remedy = action.remedy;
@@ -214,14 +219,19 @@ Result<Action> Planner::Impl::act(Case c, Verdict verdict) {
     return fail(Errc::kExhausted, "{} targets have attempts already", kMaxPairs);
   }
   auto decision = decision_of(action, to_string(verdict), "ok", acted_reason(action));
-  const RecentAction counted{now, action.target};
-  auto done = store->intend(by_remedy ? &pair : nullptr,
-                            verdict == Verdict::kAct ? &counted : nullptr, decision);
+  decision.time = now;  // that of what it counts against the rates
+  auto done = store->intend(by_remedy ? &pair : nullptr, verdict == Verdict::kAct, decision);
   if (done) done = sink.submit(action);
   if (!done) return give_back(action, pair.key, decision, std::move(done).error());
+  handed_on(decision);
   count(decision.verdict, decision.reason_code);
   log::info("planner", "{} {}", decision.verdict, decision.reason);
   return action;
+}
+
+void Planner::Impl::handed_on(const Decision& decision) {
+  // What stays open is looked at after the next start, and found in the journal.
+  if (auto ok = store->close(decision.id); !ok) log::warning("planner", "{}", ok.error().message());
 }
 
 std::unexpected<Error> Planner::Impl::give_back(const Action& action, const PairKey& key,
@@ -233,6 +243,7 @@ std::unexpected<Error> Planner::Impl::give_back(const Action& action, const Pair
   {
     const std::lock_guard guard(mutex);
     pending.erase(action.id);
+    uncount(decision);
     // The attempt was none; its cool-down stays, so that a full queue or disk is not asked again at
     // every tick.
     if (const auto it = pairs.find(key); it != pairs.end() && !key.remedy.empty()) {

@@ -57,9 +57,8 @@ std::optional<Ruling> repeated_trouble(const Situation& s, const Rails& rails) {
   const bool came_back = s.fired > s.pair.last_end;
   if (s.pair.attempts >= rails.max_attempts && (!cooling || came_back)) return give_up(s, rails);
   if (cooling) {
-    const auto unanswered = s.pair.unanswered > 0
-                                ? fmt::format(", proposals nobody approved: {}", s.pair.unanswered)
-                                : std::string();
+    const auto unanswered =
+        s.pair.unanswered > 0 ? fmt::format(", never begun: {}", s.pair.unanswered) : std::string();
     return skip("cooldown",
                 fmt::format("cool-down until {}, attempts so far: {} of {}{}", clock_time(until),
                             s.pair.attempts, rails.max_attempts, unanswered));
@@ -146,8 +145,7 @@ bool settle(PairState& pair, WallTime last_trouble, const Rails& rails, WallTime
     return true;
   }
   const auto quiet_since = std::max(pair.last_end, std::min(last_trouble, now));
-  const bool fresh = pair.attempts == 0 && pair.unanswered == 0;
-  if (fresh || now < quiet_since + rails.limits.reset_after) return clamped;
+  if (pair.fresh() || now < quiet_since + rails.limits.reset_after) return clamped;
   pair.attempts = 0;
   pair.unanswered = 0;
   pair.cooldown_until = now;

@@ -24,13 +24,18 @@ namespace nexus::plan {
 /// What is remembered about one (remedy, target).
 struct PairState {
   std::uint32_t attempts = 0;
-  std::uint32_t unanswered = 0;  // proposals in a row that expired or were declined
-  WallTime last_end{};           // when the last action ended; before that, when it was submitted
+  /// In a row: proposals that expired or were declined, actions that the agent's end kept from
+  /// beginning.
+  std::uint32_t unanswered = 0;
+  WallTime last_end{};  // when the last action ended; before that, when it was submitted
   WallTime cooldown_until{};
   bool open = false;
   WallTime opened{};
   std::string why;            // it opened
   std::uint64_t version = 0;  // counts changes: an older state never overwrites a newer one on disk
+
+  /// Nothing to forget; a cool-down may hold all the same.
+  [[nodiscard]] bool fresh() const noexcept { return !open && attempts == 0 && unanswered == 0; }
 };
 
 /// The rails of one remedy: [guardrails] with the remedy's own values over it.

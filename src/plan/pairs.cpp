@@ -91,7 +91,8 @@ void Planner::Impl::save(const PairKey& key, const PairState& state) {
 
 void Planner::Impl::finished(const Action& action) {
   const auto now = clock.wall();
-  const PairKey key{action.remedy, action.target};
+  PairKey key{action.remedy, action.target};
+  const auto unit = unit_of(action.type, action.target);
   PairState changed;
   {
     const std::lock_guard guard(mutex);
@@ -100,6 +101,7 @@ void Planner::Impl::finished(const Action& action) {
     // Of what has not started, proposals alone outlive a restart of the agent.
     const bool was_proposed = mine == pending.end() || mine->second.proposed;
     if (mine != pending.end()) pending.erase(mine);
+    if (!pairs.contains(key)) key.target = unit;  // its pair has moved, the alias is known now
     const auto it = pairs.find(key);
     if (action.remedy.empty() || it == pairs.end() || settings.config == nullptr) return;
     const auto rails = rails_of(settings, action.remedy);
@@ -110,9 +112,10 @@ void Planner::Impl::finished(const Action& action) {
         now + cooldown_after(state.attempts + state.unanswered, rails, unit_interval(random));
     if (never_begun(action)) {  // no attempt; a proposal that nobody wanted is not made again soon
       if (state.attempts > 0) --state.attempts;
-      const bool answered =
-          withdrawn || action.approved || action.state == ActionState::kInterrupted;
-      if (was_proposed && !answered) ++state.unanswered;
+      const bool answered = withdrawn || action.approved;
+      // An agent that ends before it begins, again and again, must not come back at once each time.
+      const bool lost_its_agent = action.state == ActionState::kInterrupted;
+      if (lost_its_agent || (was_proposed && !answered)) ++state.unanswered;
     }
     // There is no further attempt to wait for: the next look opens the breaker, should the trouble
     // still be there.
@@ -165,6 +168,10 @@ void Planner::Impl::announce(const PairKey& key, const PairState& state) {
        .received = clock.steady()});
 }
 
+void Planner::Impl::withdraw_breaker(const PairKey& key) {
+  book.clear(kSource, breaker_fingerprint(key));
+}
+
 void Planner::Impl::settle_pairs(const Settings& now, const PairKey* only) {
   std::vector<StoredPair> changed;
   std::vector<PairKey> closed;
@@ -187,7 +194,7 @@ void Planner::Impl::settle_pairs(const Settings& now, const PairKey* only) {
   for (const auto& key : closed) {
     log::info("planner", "breaker of remedy {} on {} has cooled off: one more attempt", key.remedy,
               key.target);
-    book.clear(kSource, breaker_fingerprint(key));
+    withdraw_breaker(key);
   }
   for (const auto& pair : unannounced) announce(pair.key, pair.state);
   if (!closed.empty() || !unannounced.empty()) show_breakers();
@@ -218,7 +225,7 @@ void Planner::Impl::drop_unknown_pairs(const RemedySet& remedies) {
   }
   for (const auto& pair : gone) {
     save(pair.key, pair.state);
-    book.clear(kSource, breaker_fingerprint(pair.key));
+    withdraw_breaker(pair.key);
   }
   show_breakers();
   const std::lock_guard guard(mutex);
@@ -230,7 +237,7 @@ std::vector<Breaker> Planner::breakers() const {
   std::vector<Breaker> out;
   for (const auto& [key, entry] : impl_->pairs) {
     const auto& state = entry.state;
-    if (!state.open && state.attempts == 0 && state.unanswered == 0) continue;
+    if (state.fresh()) continue;
     out.push_back({.remedy = key.remedy,
                    .target = key.target,
                    .state = state.open ? "open" : "closed",
@@ -244,25 +251,27 @@ std::vector<Breaker> Planner::breakers() const {
 }
 
 Status Planner::reset(std::string_view remedy, std::string_view target) {
-  const PairKey key{std::string(remedy), std::string(target)};
-  PairState state;
-  {
+  std::vector<StoredPair> fresh;
+  for (const auto& key : impl_->pairs_of(remedy, target)) {
     const std::lock_guard guard(impl_->mutex);
     const auto it = impl_->pairs.find(key);
-    const bool fresh =
-        it == impl_->pairs.end() || (!it->second.state.open && it->second.state.attempts == 0 &&
-                                     it->second.state.unanswered == 0);
-    if (fresh) {
-      return fail(Errc::kNotFound, "remedy {} has no attempts on {} to forget", remedy, target);
-    }
-    it->second.state = state = PairState{.version = ++impl_->version};
+    if (it == impl_->pairs.end() || it->second.state.fresh()) continue;
+    it->second.state = PairState{.version = ++impl_->version};
     it->second.announced = false;
+    fresh.push_back({key, it->second.state});
+  }
+  if (fresh.empty())
+    return fail(Errc::kNotFound, "remedy {} has no attempts on {} to forget", remedy, target);
+  {
+    const std::lock_guard guard(impl_->mutex);
     std::erase_if(impl_->last_reason,
                   [&](const auto& known) { return known.first.second == remedy; });
   }
-  if (auto ok = impl_->store->save(StoredPair{key, state}); !ok) return ok;
-  log::info("planner", "remedy {} on {} was reset", remedy, target);
-  impl_->book.clear(kSource, breaker_fingerprint(key));
+  for (const auto& pair : fresh) {
+    if (auto ok = impl_->store->save(pair); !ok) return ok;
+    log::info("planner", "remedy {} on {} was reset", remedy, pair.key.target);
+    impl_->withdraw_breaker(pair.key);
+  }
   impl_->show_breakers();
   impl_->reconsider();
   return {};

@@ -70,7 +70,7 @@ Result<std::unique_ptr<Planner>> Planner::open(Clock& clock, knowledge::StateDb&
   for (auto& pair : *pairs) {
     impl->version = std::max(impl->version, pair.state.version);
     // What happened while the agent was away is not known: quiet is measured from now.
-    if (pair.state.open || pair.state.attempts > 0 || pair.state.unanswered > 0) {
+    if (!pair.state.fresh() || pair.state.cooldown_until > clock.wall()) {
       impl->pairs[pair.key] = {.state = std::move(pair.state), .last_trouble = clock.wall()};
     }
   }
@@ -159,6 +159,7 @@ void Planner::Impl::forget_resolved(const std::set<std::string>& firing) {
 void Planner::tick() {
   const auto now = impl_->current();
   if (now.config == nullptr) return;
+  impl_->move_aliases(now);
   impl_->settle_pairs(now);
   impl_->reconsider();
   impl_->self.gauge("nexus_operations_running", "1 while the agent may act, 0 while it is stopped.")
@@ -175,7 +176,7 @@ void Planner::Impl::prune(WallTime now) {
     if (now >= last_prune && now < last_prune + kPruneEvery) return;
     last_prune = now;
   }
-  if (auto ok = store->prune(now - kPruneEvery); !ok)
+  if (auto ok = store->prune(now - kPruneEvery, now); !ok)
     log::warning("planner", "{}", ok.error().message());
 }
 

@@ -100,7 +100,9 @@ struct Planner::Impl {
   [[nodiscard]] Result<Action> draft(const analyze::Finding& finding, const Settings& now,
                                      const Remedy& remedy) const;
   [[nodiscard]] std::optional<std::string> dependency_down(const config::Config& config,
-                                                           const std::string& target) const;
+                                                           const Action& action) const;
+  /// The one name of the unit that an action on `name` touches; of other actions the name itself.
+  [[nodiscard]] std::string unit_of(std::string_view action_type, std::string_view name) const;
   [[nodiscard]] Ruling judge_case(const Case& c);
   /// Writes the intention down and hands the action on. Returns what was submitted.
   [[nodiscard]] Result<Action> act(Case c, Verdict verdict);
@@ -108,6 +110,11 @@ struct Planner::Impl {
                                               const Settings& now);
   /// A dry run asked for by a person.
   [[nodiscard]] Result<Action> try_out(Action action, const Settings& now);
+  /// The journal has it: it cannot be lost any more.
+  void handed_on(const Decision& decision);
+  /// Takes back what a decision counted against the hourly rates, in memory;
+  /// PlannerStore::correct() does on disk. Lock held.
+  void uncount(const Decision& decision);
   /// Undoes what was counted for an action that could not be handed on, and records why.
   [[nodiscard]] std::unexpected<Error> give_back(const Action& action, const PairKey& key,
                                                  Decision decision, Error error);
@@ -125,6 +132,9 @@ struct Planner::Impl {
   [[nodiscard]] Status refuse(const Action& action, std::string_view code, std::string_view why);
   /// Undoes what was counted for an action that the journal never got.
   void settle_lost(Decision decision);
+  void note_lost(Decision& decision, std::string what);
+  /// An approval that the journal never got: its action waits on as a proposal.
+  void settle_lost_approval(Decision decision);
 
   // pairs.cpp
   [[nodiscard]] Rails rails_of(const Settings& now, std::string_view remedy) const;
@@ -135,6 +145,8 @@ struct Planner::Impl {
                                                  WallTime now);
   void open_breaker(const PairKey& key, std::string why);
   void announce(const PairKey& key, const PairState& state);
+  /// The finding of a breaker that is not open any more.
+  void withdraw_breaker(const PairKey& key);
   /// Brings all pairs (or one) up to the present and the book's breaker findings with them.
   void settle_pairs(const Settings& now, const PairKey* only = nullptr);
   void finished(const Action& action);
@@ -143,6 +155,15 @@ struct Planner::Impl {
   /// Forgets pairs of remedies that are not configured any more.
   void drop_unknown_pairs(const RemedySet& remedies);
   [[nodiscard]] bool make_room();
+
+  // aliases.cpp
+  /// Pairs kept under an alias go over to the unit, once it is known.
+  void move_aliases(const Settings& now);
+  /// Lock held. The emptied pair of the alias and the unit's.
+  [[nodiscard]] std::optional<std::pair<StoredPair, StoredPair>> move_pair(const PairKey& from,
+                                                                           const PairKey& to);
+  /// The remedy's pairs whose target is, or stands for, this one.
+  [[nodiscard]] std::vector<PairKey> pairs_of(std::string_view remedy, std::string_view target);
 };
 
 /// Holds a target while it is decided about; false when another thread has it.

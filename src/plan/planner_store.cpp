@@ -9,7 +9,7 @@ namespace {
 
 using knowledge::SqlValue;
 
-constexpr std::array<std::string_view, 2> kMigrations{
+constexpr std::array<std::string_view, 3> kMigrations{
     R"sql(
 CREATE TABLE planner_pair (
   remedy TEXT NOT NULL, target TEXT NOT NULL, attempts INTEGER NOT NULL, last_end INTEGER NOT NULL,
@@ -24,7 +24,14 @@ CREATE TABLE decision (
   fingerprint TEXT NOT NULL, action_type TEXT NOT NULL, target TEXT NOT NULL, verdict TEXT NOT NULL,
   reason_code TEXT NOT NULL, reason TEXT NOT NULL, action_id TEXT NOT NULL);
 )sql",
-    "ALTER TABLE planner_pair ADD COLUMN unanswered INTEGER NOT NULL DEFAULT 0"};
+    "ALTER TABLE planner_pair ADD COLUMN unanswered INTEGER NOT NULL DEFAULT 0",
+    // 1 from the decision until its action is in the journal: what an agent that ends may lose.
+    "ALTER TABLE decision ADD COLUMN open INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX decision_open ON decision (id) WHERE open = 1"};
+
+constexpr std::string_view kSelectDecisions =
+    "SELECT id, time, remedy, finding, fingerprint, action_type, target, verdict, reason_code, "
+    "reason, action_id FROM decision ";
 
 SqlValue millis(WallTime time) {
   return base::to_unix_millis(time);
@@ -32,6 +39,24 @@ SqlValue millis(WallTime time) {
 
 WallTime wall(const knowledge::Row& row, std::size_t column) {
   return base::from_unix_millis(row.integer(column));
+}
+
+std::vector<Decision> decisions_from(const std::vector<knowledge::Row>& rows) {
+  std::vector<Decision> out;
+  for (const auto& row : rows) {
+    out.push_back({.id = row.integer(0),
+                   .time = wall(row, 1),
+                   .remedy = row.text(2),
+                   .finding = row.text(3),
+                   .fingerprint = row.text(4),
+                   .action_type = row.text(5),
+                   .target = row.text(6),
+                   .verdict = row.text(7),
+                   .reason_code = row.text(8),
+                   .reason = row.text(9),
+                   .action_id = row.text(10)});
+  }
+  return out;
 }
 
 Status save_pair(knowledge::StateDb& db, const StoredPair& pair) {
@@ -124,29 +149,47 @@ Status PlannerStore::save(const StoredPair& pair) {
   return {};
 }
 
-Result<std::int64_t> PlannerStore::insert(const Decision& d) {
-  const std::array<SqlValue, 10> values{millis(d.time), d.remedy,   d.finding, d.fingerprint,
-                                        d.action_type,  d.target,   d.verdict, d.reason_code,
-                                        d.reason,       d.action_id};
+Status PlannerStore::move(const StoredPair& emptied, const StoredPair& filled) {
+  auto ok = db_.transaction([&]() -> Status {
+    if (auto saved = save_pair(db_, filled); !saved) return saved;
+    return save_pair(db_, emptied);
+  });
+  if (!ok)
+    return propagate(std::move(ok), "keep the counters of {} on {} as those of {}",
+                     filled.key.remedy, emptied.key.target, filled.key.target);
+  return {};
+}
+
+Result<std::int64_t> PlannerStore::insert(const Decision& d, bool open) {
+  const std::array<SqlValue, 11> values{millis(d.time),
+                                        d.remedy,
+                                        d.finding,
+                                        d.fingerprint,
+                                        d.action_type,
+                                        d.target,
+                                        d.verdict,
+                                        d.reason_code,
+                                        d.reason,
+                                        d.action_id,
+                                        static_cast<std::int64_t>(open)};
   return db_.insert(
       "INSERT INTO decision (time, remedy, finding, fingerprint, action_type, target, verdict, "
       "reason_code, reason, "
-      "action_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "action_id, open) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       values);
 }
 
-Status PlannerStore::intend(const StoredPair* pair, const RecentAction* action,
-                            Decision& decision) {
+Status PlannerStore::intend(const StoredPair* pair, bool counted, Decision& decision) {
   auto ok = db_.transaction([&]() -> Status {
     if (pair != nullptr) {
       if (auto saved = save_pair(db_, *pair); !saved) return saved;
     }
-    if (action != nullptr) {
-      const std::array<SqlValue, 2> values{millis(action->time), action->target};
+    if (counted) {
+      const std::array<SqlValue, 2> values{millis(decision.time), decision.target};
       auto kept = db_.execute("INSERT INTO planner_recent (time, target) VALUES (?, ?)", values);
       if (!kept) return kept;
     }
-    auto id = insert(decision);
+    auto id = insert(decision, true);
     if (!id) return propagate(std::move(id));
     decision.id = *id;
     return {};
@@ -158,15 +201,24 @@ Status PlannerStore::intend(const StoredPair* pair, const RecentAction* action,
 }
 
 Status PlannerStore::record(const Decision& decision) {
-  if (auto id = insert(decision); !id) return propagate(std::move(id), "record a decision");
+  if (auto id = insert(decision, false); !id) return propagate(std::move(id), "record a decision");
   return {};
 }
 
 Status PlannerStore::correct(const Decision& d) {
-  const std::array<SqlValue, 4> values{d.verdict, d.reason_code, d.reason, d.id};
-  auto ok = db_.execute(
-      "UPDATE decision SET verdict = ?, reason_code = ?, reason = ?, action_id = '' WHERE id = ?",
-      values);
+  auto ok = db_.transaction([&]() -> Status {
+    const std::array<SqlValue, 2> counted{millis(d.time), d.target};
+    auto taken_back = db_.execute(
+        "DELETE FROM planner_recent WHERE rowid = "
+        "(SELECT rowid FROM planner_recent WHERE time = ? AND target = ? LIMIT 1)",
+        counted);
+    if (!taken_back) return taken_back;
+    const std::array<SqlValue, 4> values{d.verdict, d.reason_code, d.reason, d.id};
+    return db_.execute(
+        "UPDATE decision SET verdict = ?, reason_code = ?, reason = ?, action_id = '', open = 0 "
+        "WHERE id = ?",
+        values);
+  });
   if (!ok) return propagate(std::move(ok), "correct a decision");
   return {};
 }
@@ -175,36 +227,33 @@ Result<std::vector<Decision>> PlannerStore::decisions(std::size_t limit, std::in
   const std::array<SqlValue, 2> values{
       before > 0 ? before : std::numeric_limits<std::int64_t>::max(),
       static_cast<std::int64_t>(std::min<std::size_t>(limit, 1000))};
-  auto rows = db_.query(
-      "SELECT id, time, remedy, finding, fingerprint, action_type, target, verdict, reason_code, "
-      "reason, action_id "
-      "FROM decision WHERE id < ? ORDER BY id DESC LIMIT ?",
-      values);
+  auto rows =
+      db_.query(std::string(kSelectDecisions) + "WHERE id < ? ORDER BY id DESC LIMIT ?", values);
   if (!rows) return propagate(std::move(rows), "read decisions");
-  std::vector<Decision> out;
-  for (const auto& row : *rows) {
-    out.push_back({.id = row.integer(0),
-                   .time = wall(row, 1),
-                   .remedy = row.text(2),
-                   .finding = row.text(3),
-                   .fingerprint = row.text(4),
-                   .action_type = row.text(5),
-                   .target = row.text(6),
-                   .verdict = row.text(7),
-                   .reason_code = row.text(8),
-                   .reason = row.text(9),
-                   .action_id = row.text(10)});
-  }
-  return out;
+  return decisions_from(*rows);
 }
 
-Status PlannerStore::prune(WallTime since) {
+Result<std::vector<Decision>> PlannerStore::open_decisions() {
+  auto rows = db_.query(std::string(kSelectDecisions) + "WHERE open = 1 ORDER BY id");
+  if (!rows) return propagate(std::move(rows), "read open decisions");
+  return decisions_from(*rows);
+}
+
+Status PlannerStore::close(std::int64_t decision) {
+  const std::array<SqlValue, 1> values{decision};
+  auto ok = db_.execute("UPDATE decision SET open = 0 WHERE id = ?", values);
+  if (!ok) return propagate(std::move(ok), "close decision {}", decision);
+  return {};
+}
+Status PlannerStore::prune(WallTime since, WallTime now) {
   auto ok = db_.transaction([&]() -> Status {
     const std::array<SqlValue, 1> oldest{millis(since)};
     if (auto done = db_.execute("DELETE FROM planner_recent WHERE time <= ?", oldest); !done)
       return done;
-    if (auto done = db_.execute(
-            "DELETE FROM planner_pair WHERE attempts = 0 AND unanswered = 0 AND open = 0");
+    const std::array<SqlValue, 1> cooled{millis(now)};
+    if (auto done = db_.execute("DELETE FROM planner_pair WHERE attempts = 0 AND unanswered = 0 "
+                                "AND open = 0 AND cooldown_until <= ?",
+                                cooled);
         !done)
       return done;
     const std::array<SqlValue, 1> keep{kKeepDecisions};

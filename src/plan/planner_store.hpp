@@ -51,21 +51,27 @@ class PlannerStore {
 
   [[nodiscard]] Status save(const StoredSwitch& state);
   [[nodiscard]] Status save(const StoredPair& pair);
+  /// Both at once: what is left of the one, which the other has now.
+  [[nodiscard]] Status move(const StoredPair& emptied, const StoredPair& filled);
   /// Counters, rate and decision of one action, in one transaction, before it is handed on. Fills
-  /// in the decision's id. `pair` is null for a person's action, `action` for a proposal, which
-  /// counts when it is approved.
-  [[nodiscard]] Status intend(const StoredPair* pair, const RecentAction* action,
-                              Decision& decision);
+  /// in the decision's id; it is open until close(). `pair` is null for a person's action; a
+  /// proposal is not `counted`: that comes with its approval.
+  [[nodiscard]] Status intend(const StoredPair* pair, bool counted, Decision& decision);
+  /// The action of an open decision is in the journal.
+  [[nodiscard]] Status close(std::int64_t decision);
+  /// Decisions whose action may not have reached the journal, oldest first.
+  [[nodiscard]] Result<std::vector<Decision>> open_decisions();
   [[nodiscard]] Status record(const Decision& decision);
-  /// Replaces verdict, code and reason of a recorded decision.
+  /// Replaces verdict, code and reason of a recorded decision, which has no action any more: what
+  /// it counted against the rates is taken back, and it is not open.
   [[nodiscard]] Status correct(const Decision& decision);
   [[nodiscard]] Result<std::vector<Decision>> decisions(std::size_t limit, std::int64_t before);
-  /// Drops old decisions, rates before `since` and pairs without attempts.
-  [[nodiscard]] Status prune(WallTime since);
+  /// Drops old decisions, rates before `since` and pairs that hold nothing back at `now`.
+  [[nodiscard]] Status prune(WallTime since, WallTime now);
 
  private:
   explicit PlannerStore(knowledge::StateDb& db) : db_(db) {}
-  [[nodiscard]] Result<std::int64_t> insert(const Decision& decision);
+  [[nodiscard]] Result<std::int64_t> insert(const Decision& decision, bool open);
 
   knowledge::StateDb& db_;
 };

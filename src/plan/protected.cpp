@@ -54,10 +54,6 @@ bool ends_with_any(std::string_view name, auto const& suffixes) {
   return std::ranges::any_of(suffixes, [&](std::string_view s) { return name.ends_with(s); });
 }
 
-bool is_unit_action(std::string_view type) {
-  return type.ends_with("_service");
-}
-
 std::optional<std::string> floor_reason(std::string_view type, const std::string& unit) {
   if (!ends_with_any(unit, kTouchable)) {
     return fmt::format("{} is protected: only services, sockets, timers and paths are touched",
@@ -74,6 +70,10 @@ std::optional<std::string> floor_reason(std::string_view type, const std::string
 }
 
 }  // namespace
+
+bool is_unit_action(std::string_view action_type) {
+  return action_type.ends_with("_service");
+}
 
 std::string canonical_target(std::string_view action_type, std::string_view target) {
   std::string name(target);

@@ -46,6 +46,20 @@ Response call(const Route& route, const Request& request) {
   return error(500, "internal", "the request could not be answered; the log says why");
 }
 
+struct Lane {
+  boost::asio::thread_pool& pool;
+  std::atomic<std::size_t>& waiting;
+};
+
+/// Where a handler that may wait runs: the kill switch by itself, then those that act, then those
+/// that read, whatever role they need.
+Lane lane_of(ServerState& state, const Route& route) {
+  if (route.runs == Runs::kSwitch) return {state.switches, state.switching};
+  const bool acts = route.needs >= config::Role::kOperator && route.method != Method::kGet;
+  if (acts) return {state.control, state.controlling};
+  return {state.pool, state.blocking};
+}
+
 }  // namespace
 
 void dispatch(const std::shared_ptr<ServerState>& state, Request request,
@@ -59,25 +73,24 @@ void dispatch(const std::shared_ptr<ServerState>& state, Request request,
   request.captures = std::move(match.captures);
   request.cancelled = [state] { return state->stopping.load(std::memory_order_relaxed); };
   if (route.runs == Runs::kSnapshot) return done(call(route, request));
-  const bool acts = route.needs >= config::Role::kOperator;
-  auto& waiting = acts ? state->controlling : state->blocking;
+  const auto lane = lane_of(*state, route);
+  auto& waiting = lane.waiting;
   if (waiting.fetch_add(1) >= ServerState::kMaxBlocking) {
     waiting.fetch_sub(1);
     state->metrics.count_refused("busy");
     return done(error(503, "busy", "too many requests are waiting; try again"));
   }
-  boost::asio::post(
-      acts ? state->control : state->pool,
-      [state, &route, &waiting, request = std::move(request), done = std::move(done)]() mutable {
-        const auto pass = state->handlers.enter();
-        if (!pass) return;  // the server has ended, nobody waits for the answer
-        auto response = call(route, request);
-        waiting.fetch_sub(1);
-        boost::asio::post(state->io,
-                          [done = std::move(done), response = std::move(response)]() mutable {
-                            done(std::move(response));
-                          });
-      });
+  boost::asio::post(lane.pool, [state, &route, &waiting, request = std::move(request),
+                                done = std::move(done)]() mutable {
+    const auto pass = state->handlers.enter();
+    if (!pass) return;  // the server has ended, nobody waits for the answer
+    auto response = call(route, request);
+    waiting.fetch_sub(1);
+    boost::asio::post(state->io,
+                      [done = std::move(done), response = std::move(response)]() mutable {
+                        done(std::move(response));
+                      });
+  });
 }
 
 ServerMetrics::ServerMetrics(knowledge::SelfMetrics& self)

@@ -20,7 +20,6 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr auto kHeartbeat = std::chrono::seconds(1);
-constexpr Millis kHandlerGrace{5000};  // for handlers to see that the server stops
 
 std::string lower(std::string text) {
   std::ranges::transform(text, text.begin(),
@@ -68,11 +67,12 @@ struct Server::Impl {
   }
 
   /// Ends the pools. A handler that does not end in time keeps its thread and the state.
-  void end_handlers() {
+  void end_handlers(Millis grace) {
     state->handlers.close();  // those that wait for a thread still end at once
-    if (state->handlers.wait(state->clock.steady() + kHandlerGrace)) {
+    if (state->handlers.wait(state->clock.steady() + grace)) {
       state->pool.join();
       state->control.join();
+      state->switches.join();
       return;
     }
     left_behind = state->handlers.inside();
@@ -122,7 +122,7 @@ void Server::start() {
   });
 }
 
-void Server::stop(Millis grace) {
+void Server::stop(Millis grace, Millis handler_grace) {
   if (!impl_->thread.joinable()) {
     for (auto& listener : impl_->listeners) listener->close();
     impl_->listeners.clear();
@@ -153,7 +153,7 @@ void Server::stop(Millis grace) {
     watch(watch, impl_.get());
   });
   impl_->thread.join();
-  impl_->end_handlers();
+  impl_->end_handlers(handler_grace);
   // Sessions that outlived the grace time hold the state and the state holds their handlers: run
   // those to their end here.
   for (auto& weak : state->sessions) {

@@ -66,9 +66,12 @@ struct ServerState {
   base::Gate handlers;  // those that run on a pool; destroyed after the pools
   boost::asio::io_context io{1};
   boost::asio::thread_pool pool{kPoolThreads};
-  boost::asio::thread_pool control{1};  // for those who may act: no reader's query delays a stop
+  boost::asio::thread_pool control{1};  // for those who act: no reader's query delays them
+  boost::asio::thread_pool switches{
+      2};  // for the kill switch: neither an action nor a start delays a stop
+  std::atomic<std::size_t> blocking{0};     // handlers queued or running on `pool`
   std::atomic<std::size_t> controlling{0};  // the same for `control`
-  std::atomic<std::size_t> blocking{0};     // handlers queued or running on the pool
+  std::atomic<std::size_t> switching{0};    // the same for `switches`
   std::atomic<bool> stopping{false};
   std::vector<std::weak_ptr<Connection>> sessions;  // io thread only
   std::atomic<std::size_t> connections{0};

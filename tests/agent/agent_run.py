@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
@@ -218,6 +219,53 @@ def reload(agent, where):
     expect(where.exists(), "the directory of the test")
 
 
+def moved(where):
+    """A reload that names another data_dir and other listeners: both are used from the next start on."""
+    agent = Agent(BINARY, where, name="moved")
+    try:
+        agent.start()
+        before = agent.file.read_text()
+        old = agent.data / "addresses"
+        expect(old.exists(), "no addresses of a running agent")
+        new = where / "elsewhere"
+        new.mkdir()
+        (new / "addresses").write_text("not ours")
+        agent.file.write_text(before.replace(str(agent.data), str(new)))
+        for turn in ("first", "second"):
+            answer = agent.command_json("reload")
+            expect(len(answer["needs_restart"]) == 1 and "data_dir" in answer["needs_restart"][0], f"{turn}: {answer}")
+            expect("data_dir" in agent.get("/health").json["needs_restart"][0], f"/health after the {turn} reload")
+        equal(sum("agent.data_dir" in line for line in agent.lines), 2, "warnings in the log")
+        agent.stop()
+        expect(not old.exists(), "addresses of an agent that has ended")
+        equal((new / "addresses").read_text(), "not ours", "addresses in the other directory")
+    finally:
+        agent.close()
+
+
+def finds_its_socket(where):
+    """The command line finds the agent by its configuration, also for a reload that is refused."""
+    agent = Agent(BINARY, where, name="found")
+    try:
+        agent.start()
+        ask = lambda *words: subprocess.run([BINARY, *words, "--config", str(agent.file)], capture_output=True, text=True,
+                                            timeout=60, env=agent.environment)
+        done = ask("reload")
+        equal(done.returncode, 0, f"reload by --config: {done.stderr}")
+        agent.file.write_text(agent.file.read_text() + "[nonsense]\n")
+        done = ask("reload")
+        equal(done.returncode, 1, "a refused reload by --config")
+        expect("nonsense" in done.stderr, f"a refused reload says {done.stderr}")
+        parts = {part["name"]: part for part in agent.get("/health/components").json["components"]}
+        for name, status in (("database", "healthy"), ("filesystem", "healthy"), ("redis", "not_configured"),
+                             ("kubernetes", "not_configured"), ("docker", "not_configured"), ("systemd", "not_configured")):
+            equal(parts[name]["status"], status, f"component {name}: {parts[name]}")
+        expect(parts["network"]["message"].startswith("up: "), f"network: {parts['network']}")
+        equal(agent.get("/-/healthy").status, 200, "/-/healthy")
+    finally:
+        agent.close()
+
+
 def second_agent(agent):
     second = Agent(BINARY, agent.directory, name="second")
     second.data = agent.data
@@ -319,6 +367,28 @@ def json_log(where):
         agent.close()
 
 
+def journal_log(where):
+    """Journald reads the level off a prefix, whatever the format, and stamps the time; a file that is no journal gets a time."""
+    config = where / "journal.toml"
+    for form in ("text", "json"):
+        config.write_text(f'[agent]\ndata_dir = "{where}/journal-data"\nlog_format = "{form}"\n[http]\n'
+                          f'listen = ["unix:{where}/journal.sock"]\n')
+        for ours in (True, False):
+            with open(where / "stderr", "w+") as stderr:
+                at = os.fstat(stderr.fileno())
+                stream = f"{at.st_dev}:{at.st_ino}" if ours else "1:2"
+                agent = subprocess.Popen([BINARY, "run", "--config", str(config)], stderr=stderr, stdin=subprocess.DEVNULL,
+                                         env=os.environ | {"JOURNAL_STREAM": stream, "REDIS_HOST": "elsewhere"})
+                said = wait_for("the warning", lambda: [line for line in (where / "stderr").read_text().splitlines()
+                                                        if "REDIS_HOST" in line])
+                agent.send_signal(signal.SIGTERM)
+                equal(agent.wait(), 0, "exit status")
+            line = said[0]
+            equal(line.startswith("<4>"), ours, f"{form}: the prefix of a warning: {line}")
+            if form == "json":
+                equal("time" not in json.loads(line.removeprefix("<4>")), ours, "no time of our own")
+
+
 def main():
     with directory() as where:
         agent = Agent(BINARY, where, configuration(where, '[guardrails]\nmax_actions_per_hour_per_target = 1000\n'))
@@ -337,7 +407,10 @@ def main():
                 ("stop", lambda: expect(agent.stop() < 15, "the stop took long")),
                 ("no agent", lambda: command_without_agent(where)),
                 ("check and collect", lambda: check_and_collect(where)),
+                ("moved data_dir", lambda: moved(where)),
+                ("its socket", lambda: finds_its_socket(where)),
                 ("JSON log", lambda: json_log(where)),
+                ("journal log", lambda: journal_log(where)),
                 ("crash", lambda: stop_and_crash(where)),
             ])
         finally:

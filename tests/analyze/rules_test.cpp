@@ -4,7 +4,6 @@
 #include <limits>
 #include <thread>
 
-#include "analyze/rules/template.hpp"
 #include "analyze/rules/vitals.hpp"
 #include "analyze/world.hpp"
 #include "nexus/config/load.hpp"
@@ -283,19 +282,6 @@ TEST_CASE("alerts: a vector fires whatever its values, a scalar when it is not z
   CHECK(world.find("zero")->state == FindingState::kFiring);
   CHECK(world.find("yes")->subject == "host");
   CHECK(world.find("no") == nullptr);
-}
-
-TEST_CASE("templates: what is not known stays as it is") {
-  const Labels labels("m", {{"a", "x{{y"}, {"b_1", "B"}});
-  const auto expand = [&](std::string_view text) { return expand_template(text, 1.5, labels); };
-  CHECK(expand("") == "");
-  CHECK(expand("{{ $value }}{{$value}}") == "1.51.5");
-  CHECK(expand("<{{$labels.b_1}}> <{{ $labels.none }}>") == "<B> <>");
-  CHECK(expand("{{ $labels.a }}") == "x{{y");
-  CHECK(expand("{{ humanize $value }} {{ $labels.a-b }}") ==
-        "{{ humanize $value }} {{ $labels.a-b }}");
-  CHECK(expand("{{ $value") == "{{ $value");
-  CHECK(expand("}} {{}} {{") == "}} {{}} {{");
 }
 
 TEST_CASE("snapshots may be read while rules tick and are replaced") {

@@ -52,3 +52,29 @@ TEST_CASE("a loop thread runs at its deadlines under the test clock, and at once
   CHECK(turns == 3);
   loop.stop();
 }
+
+TEST_CASE("a loop is late in a turn that does not end, and never while it waits for its time") {
+  base::ManualClock clock;
+  std::atomic<int> turns{0};
+  std::atomic<bool> hold{false};
+  base::LoopThread loop(clock, "late", [&] {
+    hold.wait(true);
+    ++turns;
+    turns.notify_all();
+    return clock.steady() + 1h;
+  });
+  turns.wait(0);
+  while (loop.busy()) std::this_thread::yield();
+  clock.advance(59min);
+  CHECK(loop.late() == 0s);
+  hold = true;
+  clock.advance(1min);
+  while (!loop.busy()) std::this_thread::yield();
+  clock.advance(5min);
+  CHECK(loop.late() == 5min);
+  hold = false;
+  hold.notify_all();
+  turns.wait(1);
+  while (loop.busy()) std::this_thread::yield();
+  CHECK(loop.late() == 0s);
+}

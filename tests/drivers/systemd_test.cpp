@@ -169,26 +169,56 @@ TEST_CASE("left alone, a job goes on without the one who queued it", "[.systemd]
   CHECK_FALSE(m.status(unit.name()).start_job.empty());
 }
 
+namespace {
+
+/// systemd waits for its generators, and does nothing else meanwhile; longer than kCallLimit.
+class BusySystemd {
+ public:
+  BusySystemd() {
+    const std::filesystem::path folder = "/run/systemd/system-generators";
+    const auto generator = folder / "nexus-test-slow";
+    std::filesystem::create_directories(folder);
+    std::ofstream(generator) << "#!/bin/sh\ntouch " << begun_.string() << "\nexec sleep 7\n";
+    std::filesystem::permissions(generator, std::filesystem::perms::owner_all);
+    reload_ = std::thread([] { systemctl({"daemon-reload"}); });
+    while (!std::filesystem::exists(begun_)) std::this_thread::yield();
+    std::filesystem::remove(generator);
+  }
+  ~BusySystemd() {
+    reload_.join();
+    std::filesystem::remove(begun_);
+  }
+  BusySystemd(const BusySystemd&) = delete;
+
+ private:
+  const std::filesystem::path begun_ = "/run/nexus-test-reload";
+  std::thread reload_;
+};
+
+}  // namespace
+
 TEST_CASE("a systemd that takes longer than a call may is waited for", "[.systemd]") {
   Machine m;
   const TestUnit unit("nexus-test-web.service", kSleeper);
-  const std::filesystem::path folder = "/run/systemd/system-generators";
-  const auto generator = folder / "nexus-test-slow";
-  const std::filesystem::path begun = "/run/nexus-test-reload";
-  std::filesystem::create_directories(folder);
-  // systemd waits for its generators, and does nothing else meanwhile; longer than kCallLimit.
-  std::ofstream(generator) << "#!/bin/sh\ntouch " << begun.string() << "\nexec sleep 7\n";
-  std::filesystem::permissions(generator, std::filesystem::perms::owner_all);
-  std::thread reload([] { systemctl({"daemon-reload"}); });
-  while (!std::filesystem::exists(begun)) std::this_thread::yield();
-  std::filesystem::remove(generator);
+  const BusySystemd busy;
   const auto job = m.job(UnitJob::kRestart, unit.name());
-  reload.join();
-  std::filesystem::remove(begun);
   INFO((job ? "" : job.error().message()));
   REQUIRE(job);
   CHECK(job->took > 5s);
   CHECK(m.status(unit.name()).active_state == "active");
+}
+
+TEST_CASE("left before systemd has acknowledged it, a job was asked for and no more",
+          "[.systemd]") {
+  Machine m;
+  const TestUnit unit("nexus-test-web.service", kSleeper);
+  const BusySystemd busy;
+  const auto left = m.systemd.job(
+      UnitJob::kRestart, unit.name(),
+      {.deadline = base::kForever, .cancelled = {}, .queued = {}, .leaving = [] { return true; }});
+  INFO((left ? "" : left.error().message()));
+  REQUIRE(left);
+  CHECK(left->result == "asked");
 }
 
 TEST_CASE("a cancelled call cancels its job", "[.systemd]") {

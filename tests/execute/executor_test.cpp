@@ -258,6 +258,7 @@ TEST_CASE("a target whose name cannot be resolved keeps it") {
   Bench bench(clock);
   CHECK(bench.executor->resolve("restart_service", "web.service") == "web.service");
   CHECK(bench.executor->resolve("run_command", "echo") == "echo");
+  CHECK(bench.executor->resolve("restart_service", "web") == "web.service");
   CHECK(bench.executor->resolve("no_such_action", "x") == "x");
 }
 

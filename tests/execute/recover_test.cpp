@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "bench.hpp"
+#include "nexus/drivers/systemd.hpp"
 
 using namespace nexus;
 using namespace nexus::execute;
@@ -124,4 +125,29 @@ TEST_CASE("a unit job whose unit cannot be asked is interrupted, with the reason
   CHECK(bench.finished[0].state == ActionState::kInterrupted);
   CHECK_THAT(bench.finished[0].outcome.result, Catch::Contains("there is no systemd here"));
   CHECK(bench.finished[1].state == ActionState::kInterrupted);
+}
+
+TEST_CASE("while the bus is away a unit job is followed, until its time limit is over") {
+  base::ManualClock clock;
+  drivers::Systemd systemd(clock, "unix:path=/nonexistent/nexus/bus");
+  Bench bench(clock, ":memory:", &systemd);
+  auto action = bench.action("web.service");
+  action.type = "restart_service";
+  action.timeout = 10s;
+  action.state = ActionState::kRunning;
+  action.started = clock.wall();
+  REQUIRE(bench.journal->write(action));
+  REQUIRE(bench.executor->recover());
+  CHECK(bench.finished.empty());
+  CHECK(bench.executor->in_flight("web.service"));
+  CHECK(bench.journaled(action.id) == ActionState::kRunning);
+  bench.executor->start();
+  while (bench.journaled(action.id) == ActionState::kRunning) {
+    clock.advance(100ms);
+    std::this_thread::yield();
+  }
+  const auto ended = bench.wait(1).front();
+  CHECK(ended.state == ActionState::kInterrupted);
+  CHECK_THAT(ended.outcome.result, Catch::Contains("what became of it cannot be told") &&
+                                       Catch::Contains("/nonexistent/nexus/bus"));
 }

@@ -245,7 +245,8 @@ TEST_CASE("no flipped bit makes a reader leave a block") {
   for (const int rows : {60, 300}) {
     const Made made = make_block(builder, 1'700'000'000'000, rows, some_ids(rows == 60 ? 36 : 10));
     std::mt19937_64 random(kSeed);
-    for (std::size_t i = 0; i < made.bytes.size(); ++i) {
+    // Of the small block every byte; of the large one, whose columns are much alike, every fifth.
+    for (std::size_t i = 0; i < made.bytes.size(); i += rows == 60 ? 1 : 5) {
       std::vector<std::uint8_t> damaged = exact(made.bytes);
       damaged[i] ^= static_cast<std::uint8_t>(1U << (random() % 8));
       read_all(damaged, builder);

@@ -90,9 +90,9 @@ void MemoryStore::add(const Labels& labels, std::int64_t time, double value) {
   columns_[*id].values.push_back(value);
 }
 
-void MemoryStore::load(std::string_view line, std::int64_t interval) {
+void MemoryStore::load(std::string_view line, std::int64_t interval, std::int64_t start) {
   const Labels labels = parse_labels(take_selector(line));
-  std::int64_t time = 0;
+  std::int64_t time = start;
   for (const auto& value : parse_values(line)) {
     if (value) add(labels, time, *value);
     time += interval;

@@ -28,11 +28,11 @@ Labels parse_labels(std::string_view text);
 /// Splits off the selector at the front of a line; spaces inside braces and quotes belong to it.
 std::string_view take_selector(std::string_view& line);
 
-class MemoryStore final : public Queryable {
+class MemoryStore : public Queryable {
  public:
   void add(const Labels& labels, std::int64_t time, double value);
   /// One line of the notation, the first value at time 0.
-  void load(std::string_view line, std::int64_t interval);
+  void load(std::string_view line, std::int64_t interval, std::int64_t start = 0);
 
   std::vector<SeriesId> select(std::span<const Matcher> matchers, std::int64_t start,
                                std::int64_t end) const override;

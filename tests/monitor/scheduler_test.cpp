@@ -449,6 +449,38 @@ TEST_CASE("series of a stuck collector end as soon as the ring has room") {
   rig.until([&] { return ended(); }, 100ms);
 }
 
+TEST_CASE("a collector that is switched on again goes on, whatever was still to be ended") {
+  Rig rig({}, 8);  // two batches
+  rig.scheduler->start();
+  for (const char* name : {"a", "b", "c"}) rig.until_runs(name, 1);
+  config::CollectSection without;
+  without.collectors["a"].enabled = false;
+  const std::uint64_t refused = rig.rings.refused_batches();
+  rig.replace(without);  // the ring is full: the end of a's series is refused
+  rig.until([&] { return rig.rings.refused_batches() > refused && rig.status("b").runs > 0; });
+  rig.replace({});
+  rig.drain();
+  rig.batches.clear();
+  for (std::uint64_t runs = 1; runs <= 4; ++runs) {
+    rig.until(
+        [&] {
+          rig.drain();
+          return rig.status("a").runs >= runs;
+        },
+        100ms);
+  }
+  std::int64_t last = 0;
+  bool seen = false;
+  for (const Batch& batch : rig.of_group(1)) {
+    CHECK(batch.time > last);
+    last = batch.time;
+    const double* value = find(batch, series("a", "one"));
+    seen = seen || value != nullptr;
+    CHECK((value == nullptr || *value == 1));
+  }
+  CHECK(seen);
+}
+
 TEST_CASE("threads that hang count against the limit of the process, whatever is reloaded") {
   config::CollectSection collect;
   collect.threads = 1;

@@ -62,14 +62,19 @@ struct World {
                  const std::string& database = ":memory:", const std::string& toml = kRemedy) {
     db = *knowledge::StateDb::open(database);
     book = *analyze::Book::open(clock, *db, self);
-    planner = *Planner::open(clock, *db, self, *book, sink, "", 1);
     auto loaded = config::load_text(toml, "test");
     REQUIRE(loaded.problems.empty());
     std::vector<config::Problem> problems;
-    auto remedies = RemedySet::compile(loaded.config, problems);
-    planner->configure(std::make_shared<const config::Config>(std::move(loaded.config)),
-                       std::move(remedies));
+    remedies = RemedySet::compile(loaded.config, problems);
+    config = std::make_shared<const config::Config>(std::move(loaded.config));
+    restart(sink);
     book->subscribe([this](const analyze::Finding& finding) { planner->on_finding(finding); });
+  }
+
+  void restart(ActionSink& sink) {
+    planner.reset();
+    planner = *Planner::open(clock, *db, self, *book, sink, "", 1);
+    planner->configure(config, remedies);
   }
 
   void fire(const std::string& subject) {
@@ -90,6 +95,8 @@ action = "restart_service"
   knowledge::SelfMetrics self;
   std::unique_ptr<knowledge::StateDb> db;
   std::unique_ptr<analyze::Book> book;
+  std::shared_ptr<const config::Config> config;
+  std::shared_ptr<const RemedySet> remedies;
   std::unique_ptr<Planner> planner;
 };
 
@@ -197,7 +204,7 @@ TEST_CASE("decisions are kept newest first, in pages, and pruned to a bound") {
   for (int i = 0; i < PlannerStore::kKeepDecisions + 5; ++i) {
     REQUIRE(store->record({.remedy = "r", .target = std::to_string(i), .verdict = "skipped"}));
   }
-  REQUIRE(store->prune(WallTime{}));
+  REQUIRE(store->prune(WallTime{}, WallTime{}));
   const auto page = store->decisions(3, 0).value();
   REQUIRE(page.size() == 3);
   CHECK(page[0].target == "10004");
@@ -217,11 +224,19 @@ TEST_CASE("a decision whose action was lost before it was journaled says so, and
   test::RecordingSink sink;
   World world(sink);
   world.fire("web.service");
-  world.fire("db.service");
-  REQUIRE(sink.submitted.size() == 2);
   // The agent was killed after the decision about db.service, and before its action was journaled.
-  sink.submitted.pop_back();
-  sink.open.pop_back();
+  auto store = *PlannerStore::open(*world.db);
+  const StoredPair pair{{"r", "db.service"}, {.attempts = 1, .version = 100}};
+  Decision decision{.time = world.clock.wall(),
+                    .remedy = "r",
+                    .action_type = "restart_service",
+                    .target = "db.service",
+                    .verdict = "acted",
+                    .reason_code = "ok",
+                    .action_id = "00ff"};
+  REQUIRE(store->intend(&pair, true, decision));
+  REQUIRE(store->recent(WallTime{}).value().size() == 2);
+  world.restart(sink);
   REQUIRE(world.planner->recover());
   const auto decisions = world.planner->decisions(10).value();
   CHECK(decisions.at(0).target == "db.service");
@@ -230,8 +245,13 @@ TEST_CASE("a decision whose action was lost before it was journaled says so, and
   CHECK(decisions.at(0).action_id.empty());
   CHECK_THAT(decisions.at(0).reason, Catch::Contains("the agent ended before action"));
   CHECK(decisions.at(1).verdict == "acted");
-  REQUIRE(world.planner->breakers().size() == 1);
-  CHECK(world.planner->breakers().at(0).target == "web.service");
+  const auto counters = world.planner->breakers();
+  REQUIRE(counters.size() == 2);
+  CHECK(counters[0].target == "db.service");
+  CHECK(counters[0].attempts == 0);
+  CHECK(counters[0].unanswered == 1);  // it backs off when that happens again
+  CHECK(counters[1].attempts == 1);
+  CHECK(store->recent(WallTime{}).value().size() == 1);
   REQUIRE(world.planner->recover());  // once is enough
   CHECK(
       world.self.counter("nexus_decisions_total", "", {{"verdict", "skipped"}, {"reason", "lost"}})
@@ -242,11 +262,56 @@ TEST_CASE("what has left the journal in order is not lost") {
   test::RecordingSink sink;
   World world(sink);
   world.fire("web.service");
+  // Pruned under a shorter journal_retention than the one that holds after the restart.
   sink.submitted.clear();
   sink.open.clear();
-  world.clock.advance(24h * 90);
+  world.clock.advance(24h);
+  world.restart(sink);
   REQUIRE(world.planner->recover());
   CHECK(world.planner->decisions(1).value().at(0).verdict == "acted");
+}
+
+TEST_CASE("an approval that fails or is lost halfway takes back what it counted") {
+  test::RecordingSink sink;
+  World world(sink, ":memory:", std::string(World::kRemedy) + "mode = \"propose\"\n");
+  world.fire("web.service");
+  auto store = *PlannerStore::open(*world.db);
+  const auto id = sink.open.at(0).id;
+  SECTION("the executor refuses it") {
+    sink.full = true;
+    CHECK(world.planner->approve(id, "alice").error().code() == Errc::kExhausted);
+    sink.full = false;
+    CHECK(world.planner->decisions(1).value().at(0).reason_code == "not_submitted");
+  }
+  SECTION("the agent is killed before the journal has it") {
+    Decision decision{.time = world.clock.wall(),
+                      .remedy = "r",
+                      .action_type = "restart_service",
+                      .target = "web.service",
+                      .verdict = "acted",
+                      .reason_code = "ok",
+                      .action_id = id};
+    REQUIRE(store->intend(nullptr, true, decision));
+    world.restart(sink);
+    REQUIRE(world.planner->recover());
+    const auto newest = world.planner->decisions(1).value().at(0);
+    CHECK(newest.reason_code == "lost");
+    CHECK_THAT(newest.reason, Catch::Contains("it stays proposed"));
+  }
+  CHECK(store->recent(WallTime{}).value().empty());
+  REQUIRE(world.planner->approve(id, "alice"));
+  CHECK(store->recent(WallTime{}).value().size() == 1);
+}
+
+TEST_CASE("a pair that only cools down is kept until it has") {
+  auto db = *knowledge::StateDb::open(":memory:");
+  auto store = *PlannerStore::open(*db);
+  const WallTime until{Millis(60'000)};
+  REQUIRE(store->save({{"r", "t"}, {.cooldown_until = until, .version = 1}}));
+  REQUIRE(store->prune(WallTime{}, until - Millis(1)));
+  CHECK(store->pairs().value().size() == 1);
+  REQUIRE(store->prune(WallTime{}, until));
+  CHECK(store->pairs().value().empty());
 }
 
 TEST_CASE("a proposal that is unknown, or not one any more, cannot be approved") {

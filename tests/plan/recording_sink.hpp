@@ -63,6 +63,7 @@ class RecordingSink final : public ActionSink {
     return fail(Errc::kNotFound, "no action {}", id);
   }
   Status approve(std::string_view id, std::string_view who) override {
+    if (full) return fail(Errc::kExhausted, "the queue is full");
     const auto it = std::ranges::find(open, id, &Action::id);
     if (it == open.end() || it->state != ActionState::kProposed)
       return fail(Errc::kConflict, "action {} is not proposed", id);

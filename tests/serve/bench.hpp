@@ -79,6 +79,12 @@ struct Bench {
         [](const Request&) -> Response { throw 42; });
     add(Method::kGet, "/stuck", Role::kNone, Runs::kBlocking,
         [this](const Request&) { return stuck(); });
+    add(Method::kPost, "/act-stuck", Role::kOperator, Runs::kBlocking,
+        [this](const Request&) { return stuck(); });
+    add(Method::kPost, "/switch", Role::kOperator, Runs::kSwitch,
+        [](const Request&) { return json("switched"); });
+    add(Method::kGet, "/records", Role::kOperator, Runs::kBlocking,
+        [](const Request&) { return json("records"); });
     add(Method::kGet, "/wait", Role::kNone, Runs::kBlocking,
         [this](const Request& r) { return wait(r); });
     return out;

@@ -184,10 +184,19 @@ TEST_CASE("/health and /health/components tell of the agent's own parts") {
   World world;
   world.clock.advance(90s);
   auto health = expect(world.get("/health"));
-  check_shape(health,
-              {"status:s", "version:s", "started:t", "uptime_seconds:n", "ready:b", "rooms:o"});
+  check_shape(health, {"status:s", "version:s", "started:t", "uptime_seconds:n", "ready:b",
+                       "unhealthy_because:s0", "needs_restart:a", "rooms:o"});
   CHECK(health.at("status") == "healthy");
   CHECK(health.at("uptime_seconds").to_number<double>() == 90);
+  world.components.push_back({"redis", "not_configured", ""});
+  CHECK(expect(world.get("/health")).at("status") == "healthy");
+  world.needs_restart = {"http.listen: bound"};
+  world.unhealthy = "the plan loop hangs";
+  health = expect(world.get("/health"));
+  CHECK(health.at("status") == "failed");
+  CHECK(health.at("unhealthy_because") == "the plan loop hangs");
+  CHECK(health.at("needs_restart").at(0) == "http.listen: bound");
+  world.unhealthy.clear();
   world.components.push_back({"systemd", "failed", "no \"bus\""});
   health = expect(world.get("/health"));
   CHECK(health.at("status") == "degraded");
@@ -207,6 +216,9 @@ TEST_CASE("/health and /health/components tell of the agent's own parts") {
 TEST_CASE("/-/healthy, /-/ready and the page of links") {
   World world;
   CHECK(world.get("/-/healthy").status == 200);
+  world.unhealthy = "the plan loop hangs";
+  CHECK(world.get("/-/healthy").status == 503);
+  CHECK(*world.get("/-/healthy").body == "nexus-agent is unhealthy: the plan loop hangs.\n");
   CHECK(world.get("/-/ready").status == 503);
   world.ready = true;
   CHECK(world.get("/-/ready").status == 200);

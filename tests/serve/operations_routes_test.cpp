@@ -213,9 +213,9 @@ TEST_CASE("stop cancels what is queued and refuses what comes; start lets it act
   CHECK(expect(world.post("/operations/start")).at("operations_running") == true);
   CHECK(world.post("/operations/actions", std::string(kFix)).status == 202);
   const auto all = records(world);
-  REQUIRE(all.size() == 10);
-  CHECK(all.at(9) == "token ci 127.0.0.1:5 actions.create web: requested");
-  CHECK(all.at(8) == "token ci 127.0.0.1:5 actions.create web: ok");
+  REQUIRE(all.size() == 9);
+  CHECK(all.at(8) == "token ci 127.0.0.1:5 actions.create web: requested");
+  CHECK(all.at(7) == "token ci 127.0.0.1:5 actions.create web: ok");
   CHECK(all.at(6) == "token ci 127.0.0.1:5 operations.stop operations: ok");
   CHECK(all.at(4).starts_with("token ci 127.0.0.1:5 actions.create web: "));
   CHECK(all.at(4).find(": ok") == std::string::npos);
@@ -224,16 +224,72 @@ TEST_CASE("stop cancels what is queued and refuses what comes; start lets it act
 
 TEST_CASE("a change that cannot be recorded is not made") {
   World world;
+  REQUIRE(world.planner->set_running(false, "test"));
   REQUIRE(world.db->execute("DROP TABLE audit"));
-  CHECK(message_of(world.post("/operations/stop"), 500).find("audit log") != std::string::npos);
-  CHECK(world.planner->running());
+  CHECK(message_of(world.post("/operations/start"), 500).find("audit log") != std::string::npos);
+  CHECK_FALSE(world.planner->running());
+  REQUIRE(world.planner->set_running(true, "test"));
   CHECK(world.post("/operations/actions", std::string(kFix)).status == 500);
   CHECK(expect(world.get("/operations/status")).at("queue_size").to_number<int>() == 0);
 }
 
+TEST_CASE("the kill switch stops although nothing can be written down, and says so") {
+  World world;
+  const auto stopped = expect(world.post("/operations/stop"));
+  check_shape(stopped, {"operations_running:b", "warnings:a"});
+  CHECK(stopped.at("warnings").as_array().empty());
+  CHECK(expect(world.post("/operations/start")).at("operations_running") == true);
+  expect(world.post("/operations/actions", std::string(kFix)), 202);
+  REQUIRE(world.db->execute("PRAGMA query_only = 1"));  // as on a full disk
+  const auto unwritten = expect(world.post("/operations/stop"));
+  CHECK(unwritten.at("operations_running") == false);
+  REQUIRE(unwritten.at("warnings").as_array().size() == 2);
+  CHECK(unwritten.at("warnings").at(0).as_string().starts_with("stopped, but not stored: "));
+  CHECK(unwritten.at("warnings").at(1).as_string().starts_with("the stop is not in the audit log"));
+  CHECK_FALSE(world.planner->running());
+  CHECK(world.executor->status().queued == 0);
+  CHECK(metric(world.self, "nexus_audit_lost_records_total") == 1);
+}
+
+TEST_CASE("what a command was given and printed is for operators; viewers see the rest") {
+  World world;
+  world.executor->start();
+  const auto id = id_of(expect(
+      world.post(
+          "/operations/actions",
+          R"({"action_type":"run_command","target_component":"web","parameters":{"command":"fix"},"dry_run":true})"),
+      202));
+  js::value full;
+  do {
+    full = expect(world.get("/operations/actions/" + id));
+    world.clock.advance(10ms);
+  } while (full.at("finished").is_null());
+  CHECK(full.at("outcome").at("would_do").is_string());
+  CHECK(full.at("parameters").at("command") == "fix");
+  auto ran = world.journal->get(id).value();
+  ran.outcome.output = "a password";
+  ran.outcome.after = R"({"argv":["/bin/true","--key","secret"]})";
+  REQUIRE(world.journal->write(ran));
+  CHECK(expect(world.get("/operations/actions/" + id)).at("outcome").at("output") == "a password");
+  world.role = config::Role::kViewer;
+  const auto list = expect(world.get("/operations/actions"));
+  for (const auto& shown :
+       {expect(world.get("/operations/actions/" + id)), list.at("history").at(0)}) {
+    check_action(shown);
+    CHECK(shown.at("state") == "succeeded");
+    CHECK(shown.at("parameters").as_object().empty());
+    for (const auto* member : {"output", "would_do", "before", "after"})
+      CHECK(shown.at("outcome").at(member).is_null());
+  }
+}
+
 TEST_CASE("reload answers with the problems, and both are recorded") {
   World world;
-  CHECK(expect(world.post("/-/reload")).at("result") == "reloaded");
+  world.needs_restart = {"http.listen: bound"};
+  const auto reloaded = expect(world.post("/-/reload"));
+  check_shape(reloaded, {"result:s", "needs_restart:a"});
+  CHECK(reloaded.at("result") == "reloaded");
+  CHECK(reloaded.at("needs_restart").at(0) == "http.listen: bound");
   world.reload_result = fail(Errc::kInvalidArgument, "agent.toml:3:1: bad");
   CHECK(message_of(world.call(Method::kPut, "/-/reload"), 400) == "agent.toml:3:1: bad");
   CHECK(records(world).at(0) == "token ci 127.0.0.1:5 reload configuration: agent.toml:3:1: bad");
@@ -242,6 +298,7 @@ TEST_CASE("reload answers with the problems, and both are recorded") {
 
 TEST_CASE("/operations/audit shows the records, newest first") {
   World world;
+  world.post("/operations/stop");
   world.post("/operations/stop");
   world.post("/operations/start");
   const auto found = expect(world.get("/operations/audit", {{"limit", "3"}}));
@@ -310,7 +367,10 @@ TEST_CASE("every route that changes something needs more than a viewer, and says
   for (const auto& route : world.router->routes()) {
     INFO(route.pattern);
     CHECK_FALSE(route.help.empty());
-    const bool query = route.pattern.starts_with("/api/v1/query");
+    // Prometheus takes the parameters of what only reads in a form too.
+    const bool query = route.pattern.starts_with("/api/v1/query") ||
+                       route.pattern == "/api/v1/format_query" ||
+                       route.pattern == "/api/v1/series" || route.pattern == "/api/v1/labels";
     if (route.method != Method::kGet && !query) CHECK(route.needs >= config::Role::kOperator);
     if (route.method == Method::kGet && !route.pattern.starts_with("/-/"))
       CHECK(route.needs >= config::Role::kViewer);

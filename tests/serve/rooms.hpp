@@ -69,6 +69,7 @@ struct World {
                  .info = {"1.2.3", clock.wall(), clock.steady()},
                  .registry = registry,
                  .history = history,
+                 .importer = importer,
                  .audit = *audit,
                  .collectors = [this] { return collectors; },
                  .book = *book,
@@ -80,9 +81,16 @@ struct World {
                  .executor = *executor,
                  .journal = *journal,
                  .systemd = systemd,
+                 .self = self,
                  .config = [this] { return configuration; },
                  .reload = [this] { return reload_result; },
+                 .needs_restart = [this] { return needs_restart; },
                  .ready = [this] { return ready; },
+                 .healthy =
+                     [this](std::string& why) {
+                       why = unhealthy;
+                       return unhealthy.empty();
+                     },
                  .components = [this] { return components; }};
   }
 
@@ -123,7 +131,7 @@ struct World {
     request.method = method;
     request.path = path;
     request.captures = match.captures;
-    request.caller = {config::Role::kAdministrator, "token ci", "127.0.0.1:5", true};
+    request.caller = {role, "token ci", "127.0.0.1:5", true};
     request.cancelled = [] { return false; };
     return match.route->handler(request);
   }
@@ -146,6 +154,8 @@ struct World {
   knowledge::SeriesRegistry registry{10'000};
   knowledge::History history{registry, {}};
   std::shared_ptr<knowledge::SampleRing> ring = std::make_shared<knowledge::SampleRing>(1 << 14);
+  knowledge::Rings rings{1 << 12};
+  knowledge::Importer importer{clock, registry, history, rings, self};
   drivers::Systemd systemd{clock};
   std::unique_ptr<knowledge::StateDb> db;
   std::shared_ptr<const config::Config> configuration;
@@ -165,6 +175,9 @@ struct World {
   std::vector<Component> components = {{"history", "healthy", ""}};
   Status reload_result;
   bool ready = false;
+  std::string unhealthy;  // why
+  std::vector<std::string> needs_restart;
+  config::Role role = config::Role::kAdministrator;  // of the caller
 };
 
 inline js::value body_of(const Response& response) {

@@ -433,6 +433,25 @@ TEST_CASE("a blocking handler holds nobody else up") {
   CHECK(bench.serves());
 }
 
+TEST_CASE(
+    "the kill switch waits for no action and no reader, and an operator's read for no action") {
+  Bench bench;
+  bench.start();
+  const std::string token = "Authorization: Bearer operator-token-0123456789\r\n";
+  Client acting(bench.tcp);
+  acting.send(request("POST", "/act-stuck", token));
+  bench.until_waiting(1);
+  CHECK(Client(bench.tcp).ask(request("GET", "/records", token)).body == "records");
+  Client reading(bench.tcp);
+  Client another(bench.tcp);
+  reading.send(request("GET", "/stuck"));
+  another.send(request("GET", "/stuck"));
+  bench.until_waiting(3);
+  CHECK(Client(bench.tcp).ask(request("POST", "/switch", token)).body == "switched");
+  bench.release();
+  bench.until_left();
+}
+
 TEST_CASE("a server that never started can be thrown away") {
   Bench bench;
   auto made =

@@ -7,6 +7,7 @@ Standard library of /usr/bin/python3 only. Prints what it measured: detection to
 """
 
 import json
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -306,6 +307,9 @@ def main():
         print("detection to restart begun, ms:", ", ".join(f"{latency * 1000:.1f}" for latency in story.latencies))
         # The promise of the design (section 10). It is measured by the agent itself, on its steady clock.
         print(f"worst: {worst * 1000:.1f} ms (must be below 100)")
+        # One case may meet a machine that is busy with something else; most of them may not.
+        typical = statistics.median(story.latencies)
+        assert typical < 0.1, f"detection to restart begun takes {typical * 1000:.1f} ms (median)"
     print("the story ran to its end")
 
 

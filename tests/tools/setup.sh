@@ -2,7 +2,7 @@
 
 BUILD_PACKAGES=(g++ cmake ninja-build ccache mold pkg-config git ca-certificates curl
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev libfmt-dev libspdlog-dev libtomlplusplus-dev libcli11-dev
-  prometheus-cpp-dev libsystemd-dev libsqlite3-dev libssl-dev libre2-dev libcurl4-openssl-dev zlib1g-dev libzstd-dev libisal-dev
+  prometheus-cpp-dev libsystemd-dev libsqlite3-dev libssl-dev libre2-dev libyaml-cpp-dev libcurl4-openssl-dev zlib1g-dev libzstd-dev libisal-dev
   catch2 libbenchmark-dev)
 TEST_PACKAGES=(clang-format-19 python3 debootstrap systemd-container dbus iproute2 util-linux prometheus
   prometheus-node-exporter dpkg-dev fakeroot file jq procps)
@@ -21,14 +21,19 @@ need_packages() {
   echo "installing: ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
   # Services of test counterparts (Prometheus, node_exporter) are started by the tests, never by their packages.
-  local policy=/usr/sbin/policy-rc.d made=no
-  if [[ ! -e $policy ]]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && made=yes
-  fi
-  apt-get update -q
-  apt-get install -qy --no-install-recommends "${missing[@]}"
-  [[ $made == yes ]] && rm -f "$policy"
-  return 0
+  # In a subshell, so that its trap takes our policy away however it ends; one that an earlier run left is ours too.
+  (
+    policy=/usr/sbin/policy-rc.d
+    mark='# of the tests of nexus-agent'
+    if [[ ! -e $policy ]] || grep -qF "$mark" "$policy"; then
+      trap 'rm -f "$policy"' EXIT
+      trap 'exit 130' INT TERM HUP
+      printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy"
+      chmod +x "$policy"
+    fi
+    apt-get update -q
+    apt-get install -qy --no-install-recommends "${missing[@]}"
+  )
 }
 
 # build_preset PRESET [TARGET...]

@@ -4,7 +4,7 @@
 // analysis, planning, workers, HTTP, watched services; ready once every collector has run and the
 // vitals stand. reload(): a bad configuration changes nothing and is said; a good one is applied at
 // once, but for what needs_restart() names. stop(): readiness off, stop accepting, stop acting,
-// stop collecting, drain, flush, join; bounded in time.
+// stop collecting, drain, flush, join; within 20 s, whatever hangs: that is left behind.
 //
 // Threads: collect-N, ingest, analyze, plan, execute-N, serve-io and its pool, unit-watch. See
 // src/README.md. Thread safety: reload() and healthy() from any thread; the rest from one.
@@ -34,9 +34,11 @@ class Agent {
   [[nodiscard]] Status reload();
 
   [[nodiscard]] bool ready() const;
-  /// Whether every loop made a turn lately: what the watchdog asks. Names the ones that did not.
+  /// Whether no loop is in one turn, or late for its next, for a minute: what the watchdog and
+  /// /-/healthy ask. Names the one that is.
   [[nodiscard]] bool healthy(std::string& why) const;
   [[nodiscard]] std::vector<std::string> addresses() const;
+  /// The one in use: what a reload says of it holds from the next start on.
   [[nodiscard]] std::string data_dir() const;
   /// After stop(): whether a collector hangs in the kernel still, or a request's handler. Their
   /// threads use the agent: leave by _Exit, destroy nothing.

@@ -8,10 +8,15 @@
 // shown; it stops no other rule and resolves nothing.
 //
 // Alerts as in Prometheus: every element of the result is one, with the element's labels and the
-// rule's over them. {{ $value }} and {{ $labels.NAME }} are replaced in labels and annotations.
+// rule's over them. Labels and annotations are templates as in Prometheus's rule files.
 //
-// Sources in the book: "vital:NAME" and "alert:NAME"; rules that a reload took away are retired.
-// Rules are compiled once; compile() reports every bad expression with its place.
+// Rule files (`rule_files`) are Prometheus's: groups of recording and alerting rules, each group at
+// its interval (15 s when it names none); alerts are findings too, their severity that of the label
+// `severity`. ALERTS and ALERTS_FOR_STATE are written for all alerts of rule files.
+//
+// Sources in the book: "vital:NAME", "alert:NAME" and "rule:FILE;GROUP;NAME#N"; rules that a reload
+// took away are retired. Rules are compiled once; compile() reads the rule files and reports every
+// bad expression and template with its place.
 //
 // Thread safety: the ticks from one thread; set() and the snapshots from any.
 #pragma once
@@ -23,6 +28,7 @@
 #include <vector>
 
 #include "nexus/analyze/book.hpp"
+#include "nexus/analyze/rule_file.hpp"
 #include "nexus/base/clock.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/knowledge/labels.hpp"
@@ -56,6 +62,43 @@ struct RuleStatus {
   WallTime evaluated{};
 };
 
+/// An alert of a rule that is pending or firing, as Prometheus shows it.
+struct RuleAlert {
+  knowledge::Labels labels;  // alertname among them
+  config::StringMap annotations;
+  FindingState state = FindingState::kPending;
+  WallTime active_at{};
+  std::optional<WallTime> keep_firing_since;
+  double value = 0;
+  bool seen = true;  // false: fires on by keep_firing_for only
+};
+
+/// One rule and how its last evaluation went, as Prometheus's API shows it.
+struct RuleReport {
+  bool alerting = false;
+  std::string name;
+  std::string query;
+  Millis pending{0};
+  Millis keep_firing_for{0};
+  config::StringMap labels;
+  config::StringMap annotations;
+  std::vector<RuleAlert> alerts;
+  std::string error;
+  double duration_seconds = 0;
+  WallTime evaluated{};  // the epoch: not yet
+};
+
+struct GroupReport {
+  std::string name;
+  std::string file;
+  Millis interval{0};
+  std::size_t limit = 0;
+  std::vector<RuleReport> rules;
+  double duration_seconds = 0;
+  WallTime evaluated{};
+};
+using GroupReports = std::vector<GroupReport>;
+
 /// All expressions parsed. Immutable.
 class RuleSet {
  public:
@@ -70,9 +113,12 @@ class RuleSet {
   struct CompiledAlert {
     config::AlertConfig definition;
     knowledge::promql::Query query;
+    std::shared_ptr<const Rule::Templates> labels;
+    std::shared_ptr<const Rule::Templates> annotations;
   };
   std::vector<CompiledVital> vitals;  // enabled ones
   std::vector<CompiledAlert> alerts;
+  std::vector<std::shared_ptr<const RuleGroup>> groups;  // of the rule files
   std::shared_ptr<const std::vector<config::VitalConfig>> definitions;
 };
 
@@ -85,11 +131,14 @@ class Rules {
   void set(std::shared_ptr<const RuleSet> rules);
   /// Evaluates all vitals at the clock's wall time, pushes their samples, reports thresholds.
   void tick_vitals();
-  /// Evaluates all alerts and reports them.
+  /// Evaluates all alerts, and the groups of rule files that are due, and reports them.
   void tick_alerts();
 
   [[nodiscard]] std::shared_ptr<const VitalsSnapshot> vitals() const;
   [[nodiscard]] std::vector<RuleStatus> status() const;
+  /// Everything as groups of Prometheus's API: the rule files', then "vitals" and "alerts" of
+  /// agent.toml.
+  [[nodiscard]] GroupReports groups() const;
 
  private:
   struct Impl;

@@ -1,11 +1,11 @@
 // LoopThread: a named thread that runs one turn after another until it is stopped.
 //
-// A turn returns when the next one is due; wake() runs it at once. last_turn() is what a watchdog
-// looks at. An exception that leaves a turn is a bug and ends the process: turns return their
+// A turn returns when the next one is due; wake() runs it at once. late() is what a watchdog looks
+// at. An exception that leaves a turn is a bug and ends the process: turns return their
 // errors.
 //
-// Ownership: the destructor stops and joins. Thread safety: wake(), stop(), last_turn(),
-// busy_since() from any thread.
+// Ownership: the destructor stops and joins. Thread safety: wake(), stop(), late(),
+// last_turn(), busy() from any thread.
 #pragma once
 
 #include <atomic>
@@ -36,6 +36,9 @@ class LoopThread {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   /// When the loop last began to wait or to run; a loop that waits for its deadline is alive.
   [[nodiscard]] SteadyTime last_turn() const noexcept;
+  /// For how long it owes an end of the running turn, or the begin of the next one after that was
+  /// due. 0 while it waits for its time, however long.
+  [[nodiscard]] Nanos late() const noexcept;
   /// Whether a turn is running now.
   [[nodiscard]] bool busy() const noexcept { return busy_.load(std::memory_order_acquire); }
 
@@ -50,6 +53,7 @@ class LoopThread {
   bool woken_ = false;     // guarded by mutex_
   bool stopping_ = false;  // guarded by mutex_
   std::atomic<std::int64_t> last_turn_{0};
+  std::atomic<std::int64_t> owed_since_{0};  // begin of the running turn, or when the next is due
   std::atomic<bool> busy_{false};
   std::thread thread_;
 };

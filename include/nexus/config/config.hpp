@@ -316,6 +316,8 @@ struct Config {
   std::vector<RemedyConfig> remedies;
   GuardrailsSection guardrails;
   std::vector<ServiceConfig> services;  // [services] watch
+  /// Prometheus rule files, * ? [ ] allowed; beside the configuration when not absolute.
+  std::vector<std::string> rule_files = {"rules.d/*.yml"};
   bool operator==(const Config&) const = default;
 };
 

@@ -58,8 +58,9 @@ enum class UnitJob { kStart, kStop, kRestart, kReload };
 [[nodiscard]] std::string_view to_string(UnitJob job) noexcept;  // start stop restart reload
 
 struct JobOutcome {
-  std::string
-      result;  // "done" or "left": every other word of JobRemoved is an error that quotes it
+  /// "done"; "left": the job goes on; "asked": left before systemd has acknowledged it. Every other
+  /// word of JobRemoved is an error that quotes it.
+  std::string result;
   Millis took{};
 };
 
@@ -68,7 +69,7 @@ struct JobWait {
   SteadyTime deadline{};
   std::function<bool()> cancelled;  // asked every 100 ms; true: the job is cancelled
   std::function<void()> queued;     // called as soon as systemd has accepted the job
-  std::function<bool()> leaving;    // asked every 100 ms; true: the wait ends, the job goes on
+  std::function<bool()> leaving;  // asked every 100 ms; true: the wait ends, a job there is goes on
 };
 
 class Systemd {

@@ -76,6 +76,8 @@ class Executor final : public plan::ActionSink {
   void withdraw(std::string_view fingerprint, std::string_view why) override;
 
   [[nodiscard]] std::string resolve(std::string_view action_type, std::string_view target) override;
+  /// What a unit is called, from whoever has just heard it of systemd. Never waits.
+  void learn_names(const std::string& unit, const std::vector<std::string>& names);
   [[nodiscard]] Result<plan::Action> find(std::string_view id) const override;
   /// For Planner::approve(), which asks the rails.
   [[nodiscard]] Status approve(std::string_view id, std::string_view who) override;
@@ -84,7 +86,8 @@ class Executor final : public plan::ActionSink {
   [[nodiscard]] Status cancel(std::string_view id, std::string_view who);
   /// Cancels what is queued (the kill switch).
   void cancel_queued(std::string_view why);
-  /// Expires proposals, prunes the journal.
+  /// Expires proposals, prunes the journal, asks systemd about the names that resolve() could not
+  /// tell. May wait for systemd.
   void tick();
 
   [[nodiscard]] ExecutorStatus status() const;

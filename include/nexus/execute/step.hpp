@@ -63,7 +63,9 @@ struct StepResult {
   bool left = false;  // the agent ends before it does: it goes on by itself
 };
 
-enum class Recovered { kDone, kUnderWay, kNotDone, kUnknown };
+/// kNotReachable: whoever knows cannot be asked for the moment; kUnknown: it cannot be told, and
+/// never will be.
+enum class Recovered { kDone, kUnderWay, kNotDone, kNotReachable, kUnknown };
 
 class Step {
  public:
@@ -71,12 +73,6 @@ class Step {
   /// Beyond types and presence, which the descriptor says: is this target possible at all?
   [[nodiscard]] virtual Status validate(const plan::Action& action,
                                         const StepContext& context) const = 0;
-  /// The one name of a target that may have several; nothing when that cannot be told. May ask the
-  /// outside world.
-  [[nodiscard]] virtual std::optional<std::string> resolve(const std::string& target,
-                                                           StepContext& /*context*/) {
-    return target;
-  }
   /// What run() would do, for people; changes nothing.
   [[nodiscard]] virtual Result<std::string> dry_run(const plan::Action& action,
                                                     StepContext& context) = 0;
@@ -89,7 +85,7 @@ class Step {
   [[nodiscard]] virtual std::optional<bool> verify(const plan::Action& action,
                                                    StepContext& context) = 0;
   /// After a restart of the agent: with the evidence taken before, was it done? Asked again while
-  /// it is under way.
+  /// it is under way or not reachable.
   [[nodiscard]] virtual Recovered recover(const plan::Action& action, StepContext& context,
                                           std::string& what) = 0;
 };

@@ -1,12 +1,13 @@
 // PromQL over a Queryable, with the semantics of Prometheus 3: look-back 5 min, left-open ranges,
-// stale markers, extrapolation of rate and increase, vector matching, IEEE arithmetic.
+// stale markers, extrapolation of rate and increase, vector matching, subqueries, IEEE arithmetic.
 //
 // Query is an immutable parsed expression, checked for types; parsing errors name the position
-// (line:column, from 1). What is not yet built is a parse error that says so, never a wrong number.
-// Queries are bounded: 64 KiB of text, 200 levels of nesting, Limits::max_samples samples touched,
-// and Limits::cancelled is asked every 65,536 of them. Errors of an evaluation: kInvalidArgument
-// (times, steps), kConflict (duplicate series, many-to-many matches), kExhausted (max_samples),
-// kCancelled.
+// (line:column, from 1). What is out of scope (native histograms, info(), limit_ratio, fill and
+// other experiments of Prometheus) is a parse error that says so, never a wrong number.
+// Queries are bounded: 64 KiB of text, 200 levels of nesting, Limits::max_samples samples touched
+// or made (labels count for what they weigh), and Limits::cancelled is asked every 65,536 of them.
+// Errors of an evaluation: kInvalidArgument (times, steps), kConflict (duplicate series,
+// many-to-many matches, values that a function cannot take), kExhausted (max_samples), kCancelled.
 //
 // Thread safety: Query is immutable and may be evaluated by several threads at once.
 #pragma once
@@ -36,7 +37,7 @@ struct VectorElement {
   std::int64_t time = 0;
   double value = 0;
 };
-using Vector = std::vector<VectorElement>;
+using Vector = std::vector<VectorElement>;  // sort, topk and their like: in their order
 
 struct MatrixSeries {
   Labels labels;
@@ -55,6 +56,7 @@ using Value = std::variant<Scalar, Vector, Matrix, std::string>;
 struct Limits {
   std::uint64_t max_samples = 50'000'000;
   std::int64_t lookback_ms = 300'000;
+  std::int64_t subquery_step_ms = 60'000;  // of subqueries that name none: [1h:]
   /// Returns true when the evaluation must stop (time limit, client gone); asked now and then.
   std::function<bool()> cancelled;
 };
@@ -66,8 +68,11 @@ class Query {
 
   [[nodiscard]] ValueType type() const noexcept;
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
-  /// The canonical form, as Prometheus's format_query prints short expressions.
+  /// The canonical form on one line; parses back to the same tree.
   [[nodiscard]] std::string to_string() const;
+  /// The canonical form as Prometheus's format_query gives it: what is longer than 100 characters
+  /// stands on several lines.
+  [[nodiscard]] std::string format() const;
 
   [[nodiscard]] Result<Value> instant(const Queryable& data, std::int64_t time,
                                       const Limits& limits = {}) const;

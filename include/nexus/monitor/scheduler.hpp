@@ -21,7 +21,7 @@
 // wakes up touches only its own collector, the clock and the bus it was given: while abandoned() is
 // not 0 after stop(), those two must stay (the registry, the ring and the metrics need not).
 //
-// Groups of batches: 1 + the collector's place among the enabled ones; 0 is never used.
+// Groups of batches: 1 + the collector's place in the table, whatever is enabled; 0 is never used.
 //
 // Thread safety: all members, any thread. stop() is bounded in time: threads stuck in a collector
 // are abandoned.

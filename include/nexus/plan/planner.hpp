@@ -56,7 +56,8 @@ class ActionSink {
   /// Cancels the actions of this finding that have not started: it has resolved, so they would be
   /// for nothing.
   virtual void withdraw(std::string_view fingerprint, std::string_view why) = 0;
-  /// The one name of a target, whatever alias it was called by; as given when that cannot be told.
+  /// The one name of a target, whatever alias it was called by; as given when that is not known.
+  /// Never waits: a decision must not hang on whoever knows names.
   [[nodiscard]] virtual std::string resolve(std::string_view action_type,
                                             std::string_view target) = 0;
   /// An action as the journal has it. kNotFound: there is none of this id.
@@ -73,7 +74,8 @@ struct Breaker {
   std::string target;
   std::string state;             // closed, open
   std::uint32_t attempts = 0;    // since the last reset
-  std::uint32_t unanswered = 0;  // proposals in a row that expired or were declined
+  std::uint32_t unanswered = 0;  // in a row: proposals that expired or were declined, actions that
+                                 // the agent's end kept from beginning
   WallTime cooldown_until{};
   WallTime opened{};
   std::string reason;  // why it opened
@@ -130,7 +132,8 @@ class Planner {
   [[nodiscard]] bool running() const;
 
   [[nodiscard]] std::vector<Breaker> breakers() const;
-  /// Re-arms: closes the breaker and forgets the attempts. kNotFound when there is none.
+  /// Re-arms: closes the breaker and forgets the attempts, by any name of the target. kNotFound
+  /// when there is none.
   [[nodiscard]] Status reset(std::string_view remedy, std::string_view target);
 
   /// Newest first, ids below `before` (0: from the newest).
@@ -150,6 +153,9 @@ class Planner {
 [[nodiscard]] std::optional<std::string> protected_reason(std::string_view action_type,
                                                           std::string_view target,
                                                           const std::vector<std::string>& extra);
+
+/// Whether the targets of an action of this type are units of systemd.
+[[nodiscard]] bool is_unit_action(std::string_view action_type);
 
 /// The one spelling of a target: unit actions take "web" for "web.service".
 [[nodiscard]] std::string canonical_target(std::string_view action_type, std::string_view target);

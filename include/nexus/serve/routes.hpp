@@ -23,6 +23,8 @@
 #include "nexus/knowledge/audit.hpp"
 #include "nexus/knowledge/exposition.hpp"
 #include "nexus/knowledge/history.hpp"
+#include "nexus/knowledge/importer.hpp"
+#include "nexus/knowledge/self_metrics.hpp"
 #include "nexus/monitor/scheduler.hpp"
 #include "nexus/plan/planner.hpp"
 #include "nexus/serve/http.hpp"
@@ -38,7 +40,7 @@ struct AgentInfo {
 /// Health of one part of the agent, for /health and /health/components.
 struct Component {
   std::string name;
-  std::string status;  // healthy, degraded, failed, unknown
+  std::string status;  // healthy, degraded, failed, unknown, not_configured
   std::string message;
 };
 
@@ -47,6 +49,7 @@ struct Rooms {
   AgentInfo info;
   knowledge::SeriesRegistry& registry;
   knowledge::History& history;
+  knowledge::Importer& importer;
   knowledge::Audit& audit;
   std::function<std::vector<monitor::CollectorStatus>()> collectors;
   analyze::Book& book;
@@ -58,14 +61,21 @@ struct Rooms {
   execute::Executor& executor;
   execute::Journal& journal;
   drivers::Systemd& systemd;
+  knowledge::SelfMetrics& self;
   std::function<std::shared_ptr<const config::Config>()> config;
   /// Reads the configuration anew; problems in the error's message, one a line.
   std::function<Status()> reload;
+  /// What the running agent cannot apply before it is started again: settings of the present
+  /// configuration, with the reason.
+  std::function<std::vector<std::string>()> needs_restart;
   std::function<bool()> ready;
+  /// What the watchdog asks; says why not.
+  std::function<bool(std::string& why)> healthy;
   std::function<std::vector<Component>()> components;
 };
 
-/// Every route. Changes (POST) are in the audit log with who, from where, what, result.
+/// Every route. Changes (POST) are in the audit log with who, from where, what, result; what cannot
+/// be recorded is not made, but for the kill switch, which stops first.
 [[nodiscard]] std::vector<Route> all_routes(const Rooms& rooms);
 
 }  // namespace nexus::serve

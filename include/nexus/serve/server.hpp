@@ -8,7 +8,7 @@
 //
 // Life cycle: make() binds all listeners (an error names the one that failed), start() serves,
 // stop() closes the listeners, lets running requests finish within `grace`, then closes. A handler
-// that then does not heed Request::cancelled for five seconds more is left behind on its thread
+// that then does not heed Request::cancelled for `handler_grace` more is left behind on its thread
 // (left_behind()): what it refers to must outlive it. A request that has begun and does not come
 // within read_timeout is answered 408; a connection that was idle too long is closed. A unix
 // socket is bound with mode 0660; a stale one is replaced, a live one is an error. Thread safety:
@@ -38,7 +38,8 @@ class Server {
   ~Server();
 
   void start();
-  void stop(Millis grace);
+  static constexpr Millis kHandlerGrace{5000};
+  void stop(Millis grace, Millis handler_grace = kHandlerGrace);
   /// After a reload: tokens, hosts and limits hold from the next request on; listeners stay as they
   /// are.
   void set(std::shared_ptr<const Authenticator> authenticator, const config::HttpSection& http);

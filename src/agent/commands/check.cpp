@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "agent/commands.hpp"
+#include "agent/commands/rules.hpp"
 #include "agent/config_flags.hpp"
 
 namespace nexus::agent {
@@ -27,10 +28,11 @@ int check_config(const ConfigFlags& flags) {
     fmt::print(stderr, "warning: {}\n", unused);
   std::string files;
   for (const auto& file : checked.files) files += (files.empty() ? "" : ", ") + file;
-  fmt::print("{}: valid: {} vitals, {} alerts, {} remedies, {} watched services\n",
-             files.empty() ? flags.file : files, checked.rules->vitals.size(),
-             checked.rules->alerts.size(), checked.config->remedies.size(),
-             checked.config->services.size());
+  fmt::print(
+      "{}: valid: {} vitals, {} alerts, {} groups of rules, {} remedies, {} watched services\n",
+      files.empty() ? flags.file : files, checked.rules->vitals.size(),
+      checked.rules->alerts.size(), checked.rules->groups.size(), checked.config->remedies.size(),
+      checked.config->services.size());
   return 0;
 }
 
@@ -45,6 +47,7 @@ void add_check(CLI::App& app, CommandContext& context) {
   flags->add_to(*sub);
   sub->add_option("file", flags->file, "The configuration to check");
   sub->callback([flags, &context] { context.code = check_config(*flags); });
+  add_check_rules(*command, context);
 }
 
 }  // namespace nexus::agent

@@ -8,6 +8,7 @@
 
 #include "agent/commands.hpp"
 #include "agent/commands/query.hpp"
+#include "agent/commands/transfer.hpp"
 #include "nexus/drivers/http_client.hpp"
 
 namespace nexus::agent {
@@ -221,7 +222,7 @@ void add_operations(CLI::App& app, CommandContext& context, const SharedPtr& sha
             verb, verb == "start" ? "Let the agent act" : "Stop it from acting; findings go on")
         ->callback([&context, shared, verb] {
           context.code = object(shared->flags, "POST", "/operations/" + verb,
-                                {{"acting", "operations_running"}});
+                                {{"acting", "operations_running"}, {"warnings", "warnings"}});
         });
   }
   auto* services = app.add_subcommand("services", "Services by name");
@@ -276,12 +277,51 @@ void add_remedies(CLI::App& app, CommandContext& context, const SharedPtr& share
   });
 }
 
+void add_transfer(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
+  auto file = std::make_shared<std::string>();
+  auto* import = app.add_subcommand(
+      "import", "Send OpenMetrics text with timestamps to the running agent's history");
+  import->add_option("file", *file, "The file, plain or gzip; - is standard input")->required();
+  import->callback([&context, shared, file] { context.code = import_file(shared->flags, *file); });
+  auto wanted = std::make_shared<ExportFlags>();
+  auto* exports = app.add_subcommand("export", "Write samples of the running agent's history");
+  exports->add_option("--match", wanted->matches, "A series selector; more than one may be given")
+      ->required();
+  exports->add_option("--start", wanted->start, "RFC 3339 or Unix seconds; an hour before --end");
+  exports->add_option("--end", wanted->end, "RFC 3339 or Unix seconds; now when absent");
+  exports->add_option("--format", wanted->format, "openmetrics or csv")
+      ->check(CLI::IsMember({"openmetrics", "csv"}))
+      ->capture_default_str();
+  exports->callback(
+      [&context, shared, wanted] { context.code = export_samples(shared->flags, *wanted); });
+}
+
+void add_query(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
+  auto asked = std::make_shared<QueryFlags>();
+  auto* query = app.add_subcommand("query", "Evaluate a PromQL expression in the running agent");
+  query->add_option("expr", asked->expression, "The expression")->required();
+  query->add_option("--time", asked->time, "RFC 3339 or Unix seconds; now when absent");
+  query->add_option("--start", asked->start, "Start of a range query");
+  query->add_option("--end", asked->end, "End of a range query");
+  query->add_option("--step", asked->step, "Step of a range query, e.g. 15s");
+  query
+      ->add_option("--format", asked->format,
+                   "table, json, csv, or graph: drawn in the terminal, of the last hour unless "
+                   "--start and --end say otherwise")
+      ->check(CLI::IsMember({"table", "json", "csv", "graph"}));
+  query->callback([&context, shared, asked] { context.code = query_agent(shared->flags, *asked); });
+}
+
 }  // namespace
 
 void add_client(CLI::App& app, CommandContext& context) {
   auto shared = std::make_shared<Shared>();
   if (const char* socket = std::getenv("NEXUS_AGENT_SOCKET")) shared->flags.socket = socket;
-  app.add_option("--socket", shared->flags.socket, "Unix socket of the running agent")
+  app.add_option("--socket", shared->flags.socket,
+                 "Unix socket of the running agent, or $NEXUS_AGENT_SOCKET; otherwise the one in "
+                 "data_dir/addresses of the configuration");
+  app.add_option("--config,-c", shared->flags.config,
+                 "The configuration of the running agent, to find its socket")
       ->capture_default_str();
   app.add_option("--output", shared->flags.output, "table or json")
       ->check(CLI::IsMember({"table", "json"}))
@@ -293,21 +333,12 @@ void add_client(CLI::App& app, CommandContext& context) {
   add_remedies(app, context, shared);
   auto* reload = app.add_subcommand("reload", "Let the running agent read its configuration anew");
   reload->callback([&context, shared] {
-    context.code = object(shared->flags, "POST", "/-/reload", {{"result", "result"}});
+    context.code = object(shared->flags, "POST", "/-/reload",
+                          {{"result", "result"}, {"needs a restart", "needs_restart"}});
   });
 
-  auto expression = std::make_shared<std::string>();
-  auto* query = app.add_subcommand("query", "Evaluate a PromQL expression in the running agent");
-  auto time = std::make_shared<std::string>();
-  auto range = std::make_shared<std::array<std::string, 3>>();
-  query->add_option("expr", *expression, "The expression")->required();
-  query->add_option("--time", *time, "RFC 3339 or Unix seconds; now when absent");
-  query->add_option("--start", (*range)[0], "Start of a range query");
-  query->add_option("--end", (*range)[1], "End of a range query");
-  query->add_option("--step", (*range)[2], "Step of a range query, e.g. 15s");
-  query->callback([&context, shared, expression, time, range] {
-    context.code = query_agent(shared->flags, *expression, *time, *range);
-  });
+  add_transfer(app, context, shared);
+  add_query(app, context, shared);
 }
 
 }  // namespace nexus::agent

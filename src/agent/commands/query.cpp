@@ -3,9 +3,15 @@
 #include <fmt/format.h>
 
 #include <boost/json/serialize.hpp>
+#include <cmath>
 #include <cstdio>
+#include <map>
+#include <set>
 
+#include "agent/commands/graph.hpp"
 #include "nexus/base/clock.hpp"
+#include "nexus/base/go_text.hpp"
+#include "nexus/base/text.hpp"
 #include "nexus/drivers/http_client.hpp"
 
 namespace nexus::agent {
@@ -59,29 +65,166 @@ void print_result(const json::value& data) {
   }
 }
 
+std::vector<std::pair<std::string, std::string>> labels_of(const json::value& metric) {
+  std::vector<std::pair<std::string, std::string>> out;
+  if (const auto* object = metric.if_object()) {
+    for (const auto& [key, value] : *object) out.emplace_back(key, to_cell(value));
+  }
+  return out;
+}
+
+std::string csv_cell(std::string_view text) {
+  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"') out += '"';
+    out += c;
+  }
+  return out + '"';
+}
+
+std::string go_fixed(double value) {
+  std::string out;
+  base::append_go_fixed(out, value);
+  return out;
+}
+
+/// [time, "value"] as "time,value".
+std::string csv_point(const json::value& pair) {
+  const auto& array = pair.as_array();
+  return fmt::format("{},{}", go_fixed(array.at(0).to_number<double>()),
+                     csv_cell(to_cell(array.at(1))));
+}
+
+/// A row a sample: time, value, and a column for every label that any series has.
+void print_csv(const json::value& data) {
+  const auto& result = data.at("result");
+  const auto type = data.at("resultType").as_string();
+  if (type == "scalar" || type == "string") {
+    fmt::print("time,value\n{}\n", csv_point(result));
+    return;
+  }
+  std::set<std::string> names;
+  for (const auto& series : result.as_array()) {
+    for (const auto& [name, value] : labels_of(series.at("metric"))) names.insert(name);
+  }
+  std::string header = "time,value";
+  for (const auto& name : names) header += "," + csv_cell(name);
+  fmt::print("{}\n", header);
+  for (const auto& series : result.as_array()) {
+    std::map<std::string, std::string> labels;
+    for (auto& [name, value] : labels_of(series.at("metric"))) labels[name] = std::move(value);
+    std::string tail;
+    for (const auto& name : names) tail += "," + csv_cell(labels[name]);
+    if (const auto* value = find_path(series, "value")) {
+      fmt::print("{}{}\n", csv_point(*value), tail);
+      continue;
+    }
+    for (const auto& pair : series.at("values").as_array())
+      fmt::print("{}{}\n", csv_point(pair), tail);
+  }
+}
+
+/// A number as Prometheus writes it, infinities and NaN too.
+double number_of(const json::value& value) {
+  const auto text = to_cell(value);
+  if (text == "+Inf" || text == "-Inf" || text == "NaN") return std::nan("");
+  return base::parse_double(text).value_or(std::nan(""));
+}
+
+void print_graph(const json::value& data, double start, double end) {
+  std::vector<GraphSeries> all;
+  for (const auto& series : data.at("result").as_array()) {
+    auto& one = all.emplace_back();
+    one.name = series_name(series.at("metric"));
+    for (const auto& pair : series.at("values").as_array()) {
+      one.points.emplace_back(pair.at(0).to_number<double>(), number_of(pair.at(1)));
+    }
+  }
+  fmt::print("{}", draw(all, start, end, terminal_size()));
+}
+
+struct Range {
+  double start = 0;
+  double end = 0;
+  std::string step;
+};
+
+Result<double> seconds(std::string_view name, const std::string& text) {
+  const auto time = base::parse_time(text);
+  if (!time) return fail(Errc::kInvalidArgument, "{}: {}", name, time.error().message());
+  return static_cast<double>(base::to_unix_millis(*time)) / 1000;
+}
+
+/// What a graph is drawn over: the last hour, and a point for every column of dots, when nothing
+/// else is said.
+Result<Range> graph_range(const QueryFlags& query) {
+  constexpr double kHour = 3600;
+  base::SystemClock clock;
+  Range out;
+  out.end = static_cast<double>(base::to_unix_millis(clock.wall())) / 1000;
+  if (!query.end.empty()) {
+    const auto end = seconds("--end", query.end);
+    if (!end) return std::unexpected(end.error());
+    out.end = *end;
+  }
+  out.start = out.end - kHour;
+  if (!query.start.empty()) {
+    const auto start = seconds("--start", query.start);
+    if (!start) return std::unexpected(start.error());
+    out.start = *start;
+  }
+  const auto dots = static_cast<double>(terminal_size().width) * 2;
+  out.step = query.step.empty() ? fmt::format("{:.3f}", std::max(1.0, (out.end - out.start) / dots))
+                                : query.step;
+  return out;
+}
+
+std::string range_path(const std::string& expression, const std::string& start,
+                       const std::string& end, const std::string& step) {
+  return fmt::format("/api/v1/query_range?query={}&start={}&end={}&step={}",
+                     drivers::url_encode(expression), drivers::url_encode(start),
+                     drivers::url_encode(end), drivers::url_encode(step));
+}
+
+int graph(const ClientFlags& flags, const QueryFlags& query) {
+  const auto range = graph_range(query);
+  if (!range) {
+    fmt::print(stderr, "{}\n", range.error().message());
+    return 2;
+  }
+  const auto answer = call(flags, "GET",
+                           range_path(query.expression, fmt::format("{:.3f}", range->start),
+                                      fmt::format("{:.3f}", range->end), range->step));
+  if (!answer) return report(answer.error());
+  print_graph(answer->at("data"), range->start, range->end);
+  return 0;
+}
+
 }  // namespace
 
-int query_agent(const ClientFlags& flags, const std::string& expression, const std::string& time,
-                const std::array<std::string, 3>& range) {
-  const auto& [start, end, step] = range;
-  const bool any = !start.empty() || !end.empty() || !step.empty();
-  if (any && (start.empty() || end.empty() || step.empty())) {
+int query_agent(const ClientFlags& flags, const QueryFlags& query) {
+  const auto& format = query.format.empty() ? flags.output : query.format;
+  if (format == "graph") return graph(flags, query);
+  const bool any = !query.start.empty() || !query.end.empty() || !query.step.empty();
+  if (any && (query.start.empty() || query.end.empty() || query.step.empty())) {
     fmt::print(stderr, "a range query needs --start, --end and --step\n");
     return 2;
   }
-  std::string path = "/api/v1/query?query=" + drivers::url_encode(expression);
+  std::string path = "/api/v1/query?query=" + drivers::url_encode(query.expression);
   if (any) {
-    path = fmt::format("/api/v1/query_range?query={}&start={}&end={}&step={}",
-                       drivers::url_encode(expression), drivers::url_encode(start),
-                       drivers::url_encode(end), drivers::url_encode(step));
-  } else if (!time.empty()) {
-    path += "&time=" + drivers::url_encode(time);
+    path = range_path(query.expression, query.start, query.end, query.step);
+  } else if (!query.time.empty()) {
+    path += "&time=" + drivers::url_encode(query.time);
   }
   const auto answer = call(flags, "GET", path);
   if (!answer) return report(answer.error());
-  if (flags.output == "json") {
+  const auto* data = find_path(*answer, "data");
+  if (format == "json" || data == nullptr) {
     fmt::print("{}\n", json::serialize(*answer));
-  } else if (const auto* data = find_path(*answer, "data")) {
+  } else if (format == "csv") {
+    print_csv(*data);
+  } else {
     print_result(*data);
   }
   return 0;

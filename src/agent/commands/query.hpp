@@ -1,16 +1,22 @@
-// `nexus-agent query`: a PromQL expression evaluated by the running agent. Thread safety: one
-// thread.
+// `nexus-agent query`: a PromQL expression evaluated by the running agent, shown as a table, JSON,
+// CSV or a graph. Thread safety: one thread.
 #pragma once
 
-#include <array>
 #include <string>
 
 #include "agent/client.hpp"
 
 namespace nexus::agent {
 
-/// `range` is start, end, step; all three or none.
-int query_agent(const ClientFlags& flags, const std::string& expression, const std::string& time,
-                const std::array<std::string, 3>& range);
+struct QueryFlags {
+  std::string expression;
+  std::string time;   // now when empty
+  std::string start;  // with the two below: a range
+  std::string end;
+  std::string step;
+  std::string format;  // table, json, csv or graph; empty: as --output says
+};
+
+int query_agent(const ClientFlags& flags, const QueryFlags& query);
 
 }  // namespace nexus::agent

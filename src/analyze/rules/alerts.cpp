@@ -4,24 +4,24 @@
 
 #include <set>
 
-#include "analyze/rules/template.hpp"
+#include "analyze/templates/template.hpp"
 
 namespace nexus::analyze {
 namespace {
 
-Observation observe(const config::AlertConfig& alert,
+Observation observe(const RuleSet::CompiledAlert& compiled, TemplateData& data,
                     const knowledge::promql::VectorElement& element) {
+  const config::AlertConfig& alert = compiled.definition;
   Observation seen;
   seen.kind = FindingKind::kAlert;
   seen.name = alert.name;
   seen.severity = alert.severity;
   seen.labels = to_map(element.labels);
-  for (const auto& [name, text] : alert.labels) {
-    seen.labels[name] = expand_template(text, element.value, element.labels);
-  }
-  for (const auto& [name, text] : alert.annotations) {
-    seen.annotations[name] = expand_template(text, element.value, element.labels);
-  }
+  data.labels = seen.labels;
+  data.value = element.value;
+  for (const auto& [name, text] : *compiled.labels) seen.labels[name] = text.expand_or_say(data);
+  for (const auto& [name, text] : *compiled.annotations)
+    seen.annotations[name] = text.expand_or_say(data);
   seen.subject = subject_of(seen.labels);
   seen.pending = alert.pending;
   seen.keep_firing_for = alert.keep_firing_for;
@@ -67,10 +67,18 @@ void Alerts::evaluate(const RuleSet::CompiledAlert& alert, WallTime now, RuleSta
   if (alert.query.type() == knowledge::promql::ValueType::kScalar && result->front().value == 0) {
     result->clear();
   }
+  TemplateData data;
+  data.time = now;
+  data.query = [&](std::string_view expression) -> Result<knowledge::promql::Vector> {
+    const auto query = knowledge::promql::Query::parse(expression);
+    if (!query) return std::unexpected(query.error());
+    RuleStatus ignored;
+    return evaluator_.run(*query, now, ignored);
+  };
   std::vector<Observation> seen;
   std::set<StringMap> labels;
   for (const auto& element : *result) {
-    Observation observation = observe(alert.definition, element);
+    Observation observation = observe(alert, data, element);
     if (labels.insert(observation.labels).second) {
       seen.push_back(std::move(observation));
     } else {

@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <set>
+
+#include "analyze/templates/template.hpp"
 #include "nexus/analyze/rules.hpp"
 
 namespace nexus::analyze {
@@ -30,6 +33,37 @@ std::optional<Query> parse(std::string_view kind, std::string_view name,
   return std::move(*query);
 }
 
+/// The templates of an [[alert]], or problems at its place.
+std::shared_ptr<const Rule::Templates> parse_templates(const config::AlertConfig& alert,
+                                                       std::string_view key,
+                                                       const config::StringMap& texts,
+                                                       std::vector<config::Problem>& problems) {
+  auto out = std::make_shared<Rule::Templates>();
+  for (const auto& [name, text] : texts) {
+    auto parsed = Template::parse(text, name);
+    if (parsed) {
+      out->emplace_back(name, std::move(*parsed));
+    } else {
+      problems.push_back({alert.where, fmt::format("alert \"{}\": {}.{}: {}", alert.name, key, name,
+                                                   parsed.error().message())});
+    }
+  }
+  return out;
+}
+
+void load_groups(const config::Config& config, RuleSet& rules,
+                 std::vector<config::Problem>& problems) {
+  std::set<std::string> loaded;
+  for (const auto& path : find_rule_files(config.rule_files)) {
+    if (!loaded.insert(path).second) continue;  // two patterns name it
+    RuleFile file = load_rule_file(path);
+    for (auto& problem : file.problems)
+      problems.push_back({{path, problem.line, problem.column}, std::move(problem.message)});
+    for (auto& group : file.groups)
+      rules.groups.push_back(std::make_shared<const RuleGroup>(std::move(group)));
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const RuleSet> RuleSet::compile(const config::Config& config,
@@ -45,8 +79,13 @@ std::shared_ptr<const RuleSet> RuleSet::compile(const config::Config& config,
   }
   for (const config::AlertConfig& alert : config.alerts) {
     auto query = parse("alert", alert.name, alert.expr, alert.where, problems);
-    if (query) rules->alerts.push_back({alert, std::move(*query)});
+    auto labels = parse_templates(alert, "labels", alert.labels, problems);
+    auto annotations = parse_templates(alert, "annotations", alert.annotations, problems);
+    if (query)
+      rules->alerts.push_back(
+          {alert, std::move(*query), std::move(labels), std::move(annotations)});
   }
+  load_groups(config, *rules, problems);
   rules->definitions = std::move(definitions);
   return rules;
 }

@@ -4,6 +4,8 @@
 #include <set>
 
 #include "analyze/rules/alerts.hpp"
+#include "analyze/rules/groups.hpp"
+#include "analyze/rules/reports.hpp"
 #include "analyze/rules/vitals.hpp"
 
 namespace nexus::analyze {
@@ -28,7 +30,7 @@ bool is_gone(const RuleSet& rules, std::string_view source) {
     }
     return true;
   }
-  return false;
+  return source.starts_with(kRuleSource) && Groups::is_gone(rules, source);
 }
 
 }  // namespace
@@ -37,8 +39,9 @@ struct Rules::Impl {
   Impl(Clock& clock, const knowledge::Queryable& data, knowledge::SeriesRegistry& registry,
        std::shared_ptr<knowledge::SampleRing> ring, Book& b, knowledge::SelfMetrics& self)
       : book(b),
-        vitals(clock, data, registry, std::move(ring), b, self),
-        alerts(clock, data, b, self) {}
+        vitals(clock, data, registry, ring, b, self),
+        alerts(clock, data, b, self),
+        groups(clock, data, registry, ring, b, self) {}
 
   /// Takes up what set() has left.
   void adopt() {
@@ -50,14 +53,21 @@ struct Rules::Impl {
     if (!rules) return;
     vitals.adopt(rules);
     alerts.adopt(rules);
+    groups.adopt(*rules);
+    {
+      const std::lock_guard guard(mutex);
+      current = rules;
+    }
     book.retire([&](std::string_view source) { return is_gone(*rules, source); });
   }
 
   Book& book;
   Vitals vitals;
   Alerts alerts;
+  Groups groups;
   std::mutex mutex;
-  std::shared_ptr<const RuleSet> next;  // guarded by mutex
+  std::shared_ptr<const RuleSet> next;     // guarded by mutex
+  std::shared_ptr<const RuleSet> current;  // guarded by mutex
 };
 
 Rules::Rules(Clock& clock, const knowledge::Queryable& data, knowledge::SeriesRegistry& registry,
@@ -79,6 +89,7 @@ void Rules::tick_vitals() {
 void Rules::tick_alerts() {
   impl_->adopt();
   impl_->alerts.tick();
+  impl_->groups.tick();
 }
 
 std::shared_ptr<const VitalsSnapshot> Rules::vitals() const {
@@ -88,6 +99,20 @@ std::shared_ptr<const VitalsSnapshot> Rules::vitals() const {
 std::vector<RuleStatus> Rules::status() const {
   std::vector<RuleStatus> all = impl_->vitals.status();
   for (RuleStatus& status : impl_->alerts.status()) all.push_back(std::move(status));
+  return all;
+}
+
+GroupReports Rules::groups() const {
+  GroupReports all = impl_->groups.reports();
+  std::shared_ptr<const RuleSet> rules;
+  {
+    const std::lock_guard guard(impl_->mutex);
+    rules = impl_->current;
+  }
+  if (rules) {
+    all.push_back(report_vitals(*rules, impl_->vitals.status()));
+    all.push_back(report_alerts(*rules, impl_->alerts.status(), *impl_->book.snapshot()));
+  }
   return all;
 }
 

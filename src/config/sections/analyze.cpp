@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "config/sections/sections.hpp"
 #include "config/shapes.hpp"
@@ -121,6 +122,17 @@ void read_vitals(Section& root, Reading& reading) {
 
 void read_alerts(Section& root, Reading& reading) {
   root.tables("alert", [&](Section& section) { read_alert(section, reading); });
+}
+
+void read_rule_files(Section& root, Reading& reading) {
+  root.texts("rule_files", reading.config.rule_files);
+}
+
+void place_rule_files(Reading& reading) {
+  const auto beside = std::filesystem::path(reading.options.file).parent_path();
+  for (auto& pattern : reading.config.rule_files) {
+    if (!pattern.starts_with('/')) pattern = (beside / pattern).string();
+  }
 }
 
 void read_forecast(Section& root, Reading& reading) {

@@ -30,6 +30,8 @@ void read_vitals(Section& root, Reading& reading);
 void read_forecast(Section& root, Reading& reading);
 void read_anomaly(Section& root, Reading& reading);
 void read_alerts(Section& root, Reading& reading);
+void read_rule_files(Section& root, Reading& reading);
+void place_rule_files(Reading& reading);
 // act.cpp
 void read_operations(Section& root, Reading& reading);
 void read_commands(Section& root, Reading& reading);

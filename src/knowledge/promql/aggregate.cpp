@@ -1,8 +1,10 @@
 // Aggregations: rows are sorted into groups by their labels once, then each row is added cell by
 // cell.
-#include <cmath>
+#include "knowledge/promql/aggregate.hpp"
 
-#include "knowledge/promql/evaluator.hpp"
+#include <cmath>
+#include <limits>
+
 #include "knowledge/promql/signature.hpp"
 #include "knowledge/promql/summation.hpp"
 
@@ -34,9 +36,32 @@ struct Count {
   [[nodiscard]] double value() const noexcept { return count; }
 };
 
-struct Groups {
-  std::vector<std::uint32_t> of_row;
-  std::vector<Row> rows;
+struct One {
+  void add(double) noexcept {}
+  [[nodiscard]] double value() const noexcept { return 1; }
+};
+/// Welford's algorithm, not compensated: so it is in Prometheus.
+struct Variance {
+  double count = 0;
+  double mean = 0;
+  double squares = 0;
+  void add(double value) noexcept {
+    count += 1;
+    if (count == 1) {
+      mean = value;
+      squares = std::isfinite(value) ? 0 : std::numeric_limits<double>::quiet_NaN();
+      return;
+    }
+    const double distance = value - mean;
+    mean += distance / count;
+    squares += distance * (value - mean);
+  }
+  [[nodiscard]] double value() const noexcept { return squares / count; }
+};
+struct Deviation {
+  Variance variance;
+  void add(double value) noexcept { variance.add(value); }
+  [[nodiscard]] double value() const noexcept { return std::sqrt(variance.value()); }
 };
 
 template <typename Accumulator>
@@ -73,27 +98,42 @@ void accumulate(AggregateOp op, const Block& input, const Groups& groups, Block&
       return accumulate<Greatest>(input, groups, output);
     case AggregateOp::kCount:
       return accumulate<Count>(input, groups, output);
+    case AggregateOp::kGroup:
+      return accumulate<One>(input, groups, output);
+    case AggregateOp::kStddev:
+      return accumulate<Deviation>(input, groups, output);
+    case AggregateOp::kStdvar:
+      return accumulate<Variance>(input, groups, output);
+    case AggregateOp::kTopk:
+    case AggregateOp::kBottomk:
+    case AggregateOp::kQuantile:
+    case AggregateOp::kLimitk:
+    case AggregateOp::kCountValues:
+      return;  // with a parameter: aggregate_with_parameter.cpp
   }
 }
 
 }  // namespace
 
-Result<Block> evaluate_aggregate(Evaluator& evaluator, const Aggregate& node) {
-  auto input = evaluator.evaluate(*node.operand);
-  if (!input) return input;
+Groups::Groups(Evaluator& evaluator, const LabelSet& grouping, const Block& input) {
   // by (__name__) keeps the name; without (...) always drops it.
-  const Name name = node.grouping.listed_count ? Name::kKept : Name::kDropped;
-  const Signature signature(node.grouping, name);
+  const Signature signature(grouping, grouping.listed_count ? Name::kKept : Name::kDropped);
   SignatureIndex index(signature);
-  Groups groups;
-  groups.of_row.reserve(input->rows.size());
-  for (const Row& row : input->rows) {
+  of_row.reserve(input.rows.size());
+  for (const Row& row : input.rows) {
     const std::uint32_t group = index.add(row);
-    groups.of_row.push_back(group);
-    if (group < groups.rows.size()) continue;
-    groups.rows.push_back(signature.row(
+    of_row.push_back(group);
+    if (group < rows.size()) continue;
+    rows.push_back(signature.row(
         row, [&](Labels labels) -> const Labels& { return evaluator.keep(std::move(labels)); }));
   }
+}
+
+Result<Block> evaluate_aggregate(Evaluator& evaluator, const Aggregate& node) {
+  if (has_parameter(node.op)) return evaluate_aggregate_with_parameter(evaluator, node);
+  auto input = evaluator.evaluate(*node.operand);
+  if (!input) return input;
+  const Groups groups(evaluator, node.grouping, *input);
   if (Status status = evaluator.charge(groups.rows.size() * input->steps); !status) {
     return std::unexpected(std::move(status).error());
   }

@@ -1,5 +1,7 @@
 #include "knowledge/promql/ast.hpp"
 
+#include <algorithm>
+
 namespace nexus::knowledge::promql {
 
 std::string_view symbol(BinaryOp op) noexcept {
@@ -60,14 +62,40 @@ std::string_view symbol(AggregateOp op) noexcept {
       return "max";
     case AggregateOp::kCount:
       return "count";
+    case AggregateOp::kGroup:
+      return "group";
+    case AggregateOp::kStddev:
+      return "stddev";
+    case AggregateOp::kStdvar:
+      return "stdvar";
+    case AggregateOp::kTopk:
+      return "topk";
+    case AggregateOp::kBottomk:
+      return "bottomk";
+    case AggregateOp::kQuantile:
+      return "quantile";
+    case AggregateOp::kLimitk:
+      return "limitk";
+    case AggregateOp::kCountValues:
+      return "count_values";
   }
   return "";
+}
+
+bool has_parameter(AggregateOp op) noexcept {
+  return op >= AggregateOp::kTopk;
 }
 
 const Node& without_parens(const Node& node) noexcept {
   const Node* inner = &node;
   while (const auto* paren = std::get_if<Paren>(&inner->kind)) inner = paren->inner.get();
   return *inner;
+}
+
+bool names_one_metric(const VectorSelector& selector) {
+  return std::ranges::any_of(selector.matchers, [](const Matcher& matcher) {
+    return matcher.name() == kMetricName && matcher.op() == MatchOp::kEqual;
+  });
 }
 
 std::string_view describe(ValueType type) noexcept {

@@ -47,12 +47,8 @@ Result<Block> with_scalar(const Binary& node, Block vector, const Block& scalar,
     vector.drop_empty_rows();
     return vector;
   }
-  drop_names(vector);
-  if (vector.names_matter) {
-    if (Status status = merge_equal_rows(vector, false); !status) {
-      return std::unexpected(std::move(status).error());
-    }
-    vector.names_matter = false;
+  if (Status status = drop_and_merge_names(vector, false); !status) {
+    return std::unexpected(std::move(status).error());
   }
   return vector;
 }
@@ -73,7 +69,7 @@ Result<Block> evaluate_binary(Evaluator& evaluator, const Binary& node) {
   if (scalar_rhs) return with_scalar(node, std::move(*lhs), *rhs, Side::kLeft);
   if (scalar_lhs) return with_scalar(node, std::move(*rhs), *lhs, Side::kRight);
   if (is_set_operator(node.op)) return combine_sets(node, std::move(*lhs), *rhs);
-  return match_one_to_one(evaluator, node, *lhs, *rhs);
+  return match_vectors(evaluator, node, *lhs, *rhs);
 }
 
 }  // namespace nexus::knowledge::promql

@@ -11,6 +11,24 @@ bool is_number_like(const Node& node) {
   return node.type == ValueType::kScalar || node.type == ValueType::kVector;
 }
 
+std::string check(const Matching& matching, BinaryOp op) {
+  if (matching.cardinality == Cardinality::kOneToOne) return {};
+  if (is_set_operator(op)) {
+    return fmt::format("no grouping allowed for \"{}\" operation", symbol(op));
+  }
+  if (!matching.labels.listed_count) return {};
+  for (const std::string& name : matching.include) {
+    if (std::ranges::find(matching.labels.names, name) == matching.labels.names.end()) continue;
+    return fmt::format("label \"{}\" must not occur in ON and GROUP clause at once", name);
+  }
+  return {};
+}
+
+/// The type of the argument number `i`, from 0; the last type of a variadic function repeats.
+ValueType argument_type(const Function& function, std::size_t i) {
+  return function.arguments[std::min(i, function.listed_arguments() - 1)];
+}
+
 }  // namespace
 
 std::string check(const Unary& unary) {
@@ -38,10 +56,11 @@ std::string check(const Binary& binary) {
     return fmt::format("set operator \"{}\" is only allowed between instant vectors",
                        symbol(binary.op));
   }
-  if ((scalar_lhs || scalar_rhs) && !binary.matching.names.empty()) {
-    return "vector matching (on, ignoring) is only allowed between instant vectors";
+  if (scalar_lhs || scalar_rhs) {
+    if (binary.matching.labels.names.empty()) return {};
+    return "vector matching only allowed between instant vectors";
   }
-  return {};
+  return check(binary.matching, binary.op);
 }
 
 ValueType type_of(const Binary& binary) {
@@ -51,9 +70,20 @@ ValueType type_of(const Binary& binary) {
 }
 
 std::string check(const Aggregate& aggregate) {
-  if (aggregate.operand->type == ValueType::kVector) return {};
-  return fmt::format("expected instant vector in aggregation {}, got {}", symbol(aggregate.op),
-                     describe(aggregate.operand->type));
+  if (aggregate.operand->type != ValueType::kVector) {
+    return fmt::format("expected type instant vector in aggregation expression, got {}",
+                       describe(aggregate.operand->type));
+  }
+  if (!has_parameter(aggregate.op)) return {};
+  const ValueType expected =
+      aggregate.op == AggregateOp::kCountValues ? ValueType::kString : ValueType::kScalar;
+  if (aggregate.parameter->type != expected) {
+    return fmt::format("expected type {} in aggregation parameter, got {}", describe(expected),
+                       describe(aggregate.parameter->type));
+  }
+  if (expected != ValueType::kString) return {};
+  const auto& label = std::get<StringLiteral>(without_parens(*aggregate.parameter).kind).value;
+  return label.empty() ? "invalid label name \"\" in count_values()" : "";
 }
 
 std::string check(const Call& call) {
@@ -62,16 +92,16 @@ std::string check(const Call& call) {
   if (count < function.min_arguments || count > function.max_arguments) {
     const bool fixed = function.min_arguments == function.max_arguments;
     const bool few = count < function.min_arguments;
-    return fmt::format("expected {}{} argument(s) in call to {}(), got {}",
+    return fmt::format("expected {}{} argument(s) in call to \"{}\", got {}",
                        fixed ? "" : (few ? "at least " : "at most "),
                        few ? function.min_arguments : function.max_arguments, function.name, count);
   }
   for (std::size_t i = 0; i < count; ++i) {
-    const ValueType expected = function.arguments[i];
+    const ValueType expected = argument_type(function, i);
     const ValueType actual = call.arguments[i]->type;
     if (actual == expected) continue;
-    return fmt::format("expected {} as argument {} of {}(), got {}", describe(expected), i + 1,
-                       function.name, describe(actual));
+    return fmt::format("expected type {} in call to function \"{}\", got {} as argument {}",
+                       describe(expected), function.name, describe(actual), i + 1);
   }
   return {};
 }

@@ -1,13 +1,21 @@
 // Dispatch over the tree, unary operators, function calls over numbers, and the limits.
 #include <array>
 
+#include "knowledge/promql/aggregate.hpp"
+#include "knowledge/promql/bodies.hpp"
 #include "knowledge/promql/evaluator.hpp"
-#include "knowledge/promql/functions.hpp"
 #include "knowledge/promql/signature.hpp"
 
 namespace nexus::knowledge::promql {
 void drop_names(Block& block) {
   for (Row& row : block.rows) row.nameless = true;
+}
+
+Status drop_and_merge_names(Block& block, bool strict) {
+  drop_names(block);
+  if (!block.names_matter) return {};
+  block.names_matter = false;
+  return merge_equal_rows(block, strict);
 }
 
 Status merge_equal_rows(Block& block, bool strict) {
@@ -56,6 +64,21 @@ Status Evaluator::charge(std::size_t samples) {
   return work(samples);
 }
 
+Result<const Labels*> Evaluator::keep_made(Labels labels) {
+  std::size_t bytes = 0;
+  for (const Label& label : labels) {
+    if (label.value.size() > kMaxLabelBytes) {
+      return fail(Errc::kExhausted, "label {} would be {} bytes long, at most {} are allowed",
+                  label.name, label.value.size(), kMaxLabelBytes);
+    }
+    bytes += label.name.size() + label.value.size() + sizeof(Label);
+  }
+  if (Status status = charge(bytes / sizeof(Sample)); !status) {
+    return std::unexpected(std::move(status).error());
+  }
+  return &keep(std::move(labels));
+}
+
 Block Evaluator::scalar_block() const {
   static const Labels kNone;
   Block block(steps_.count);
@@ -82,13 +105,14 @@ Result<Block> Evaluator::evaluate(const Node& node) {
       return self.select(selector, Read::kValues);
     }
     Result<Block> operator()(const MatrixSelector&) const { return untyped(); }
+    Result<Block> operator()(const Subquery&) const { return untyped(); }
     Result<Block> operator()(const StringLiteral&) const { return untyped(); }
     static Result<Block> untyped() {
       return fail(Errc::kInternal, "BUG: a range or string where the checker wants a number");
     }
   };
-  // Nodes without samples cost time too: one unit each, so that a huge tree can be stopped.
-  if (Status status = work(steps_.count); !status)
+  // Nodes without samples cost time and memory too, in a subquery of many steps most of all.
+  if (Status status = charge(steps_.count); !status)
     return std::unexpected(std::move(status).error());
   return std::visit(Visitor{*this}, node.kind);
 }
@@ -99,12 +123,8 @@ Result<Block> Evaluator::evaluate_unary(const Unary& node) {
   for (double& cell : block->cells) {
     if (is_present(cell)) cell = -cell;
   }
-  drop_names(*block);
-  if (block->names_matter) {
-    if (Status status = merge_equal_rows(*block, true); !status) {
-      return std::unexpected(std::move(status).error());
-    }
-    block->names_matter = false;
+  if (Status status = drop_and_merge_names(*block, true); !status) {
+    return std::unexpected(std::move(status).error());
   }
   return block;
 }
@@ -113,23 +133,21 @@ Result<Block> Evaluator::evaluate_call(const Call& node) {
   if (const auto* special = std::get_if<SpecialBody>(&node.function->body)) {
     return (*special)(*this, node);
   }
-  const bool over_range = std::holds_alternative<RangeBody>(node.function->body);
-  Result<Block> block = over_range ? evaluate_range_function(node) : evaluate_math_function(node);
+  const auto* range_body = std::get_if<RangeBody>(&node.function->body);
+  Result<Block> block =
+      range_body != nullptr ? over_range(node, *range_body) : evaluate_math_function(node);
   if (!block || node.function->keeps_name) return block;
-  drop_names(*block);
-  if (block->names_matter) {
-    // As in Prometheus: over ranges equal series never mix, elsewhere only at one and the same
-    // time.
-    if (Status status = merge_equal_rows(*block, over_range); !status) {
-      return std::unexpected(std::move(status).error());
-    }
-    block->names_matter = false;
+  // As in Prometheus: over ranges equal series never mix, elsewhere only at one and the same time.
+  if (Status status = drop_and_merge_names(*block, range_body != nullptr); !status) {
+    return std::unexpected(std::move(status).error());
   }
   return block;
 }
 
 Result<Block> Evaluator::evaluate_math_function(const Call& node) {
-  Result<Block> block = evaluate(*node.arguments.front());
+  // The only functions that may go without are those of a date: theirs is the time of the step.
+  Result<Block> block =
+      node.arguments.empty() ? time_of_step(*this, node) : evaluate(*node.arguments.front());
   if (!block) return block;
   std::array<std::vector<double>, 2> scalars;
   for (std::size_t i = 0; i < scalars.size(); ++i) {

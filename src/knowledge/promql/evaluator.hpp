@@ -1,7 +1,8 @@
 // The evaluator: a checked tree over a Queryable, at all steps of a query at once.
 //
 // Each selector selects its series once and reads each of them once, for the whole time it needs.
-// What is touched is charged to the limits; the cancel callback is asked about every kWorkPerCheck
+// A subquery is its operand evaluated at steps of its own, once for all windows over it. What is
+// touched is charged to the limits; the cancel callback is asked about every kWorkPerCheck
 // samples. Errors: kConflict (data that the operators cannot take: duplicate series, many-to-many
 // matches), kExhausted (too many samples), kCancelled. Thread safety: one thread, one query; an
 // Evaluator lives as long as the blocks it made.
@@ -13,31 +14,39 @@
 
 #include "knowledge/promql/ast.hpp"
 #include "knowledge/promql/block.hpp"
+#include "knowledge/promql/functions.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/knowledge/promql.hpp"
 #include "nexus/knowledge/queryable.hpp"
 
 namespace nexus::knowledge::promql {
 
-struct Window;  // functions.hpp
-
 class Evaluator {
  public:
   Evaluator(const Queryable& data, Steps steps, const Limits& limits)
-      : data_(data), pinned_(data.pin()), steps_(steps), limits_(limits) {}
+      : data_(data),
+        pinned_(data.pin()),
+        query_steps_(steps),
+        steps_(steps),
+        limits_(limits) {}
 
   /// A node of type scalar or instant vector.
   [[nodiscard]] Result<Block> evaluate(const Node& node);
-  /// A range selector at an instant: its raw samples.
-  [[nodiscard]] Result<Matrix> samples(const MatrixSelector& selector);
+  /// A range selector or a subquery at an instant: the samples themselves.
+  [[nodiscard]] Result<Matrix> samples(const Node& range_vector);
 
   // For the bodies of functions and operators.
   enum class Read { kValues, kTimestamps };
   [[nodiscard]] Result<Block> select(const VectorSelector& selector, Read what);
+  /// A function over the windows of its range argument; names are kept.
+  [[nodiscard]] Result<Block> over_range(const Call& call, RangeBody body);
   [[nodiscard]] Block scalar_block() const;  // one row without labels, all absent
   [[nodiscard]] const Steps& steps() const noexcept { return steps_; }
   /// Owns `labels` for as long as the evaluation lasts.
   [[nodiscard]] const Labels& keep(Labels labels) { return kept_.emplace_back(std::move(labels)); }
+  /// The same for labels as long as an expression makes them: charged by their size, and refused
+  /// when a value is longer than kMaxLabelBytes.
+  [[nodiscard]] Result<const Labels*> keep_made(Labels labels);
   /// Counts samples against the limit.
   [[nodiscard]] Status charge(std::size_t samples);
   /// Counts work done on samples already charged: only asks whether to stop.
@@ -46,19 +55,37 @@ class Evaluator {
  private:
   static constexpr std::uint64_t kWorkPerCheck = 1U << 16U;
 
+  static constexpr std::size_t kMaxLabelBytes = 64U << 10U;
+
+  /// The operand of a subquery at the steps of its own.
+  struct Points {
+    Steps steps;
+    Block block;
+  };
+  struct RangeRun;  // what the windows of all series of a call have in common
+
   [[nodiscard]] Result<Block> evaluate_unary(const Unary& node);
   [[nodiscard]] Result<Block> evaluate_call(const Call& node);
-  [[nodiscard]] Result<Block> evaluate_range_function(const Call& node);
   [[nodiscard]] Result<Block> evaluate_math_function(const Call& node);
-  [[nodiscard]] Status run_windows(const Call& node, const MatrixSelector& selector,
-                                   std::span<const Window> windows, std::span<const double> scalar,
-                                   std::span<double> out);
-  [[nodiscard]] std::vector<SeriesId> series_of(const VectorSelector& selector, std::int64_t range);
-  void read_without_stale(SeriesId id, const VectorSelector& selector, std::int64_t range);
+  [[nodiscard]] Result<Points> evaluate_points(const Subquery& node);
+  [[nodiscard]] Status over_series(RangeRun& run, const MatrixSelector& selector);
+  [[nodiscard]] Status over_points(RangeRun& run, const Subquery& subquery);
+  [[nodiscard]] Status add_row(RangeRun& run, Row row);
+  [[nodiscard]] Status run_windows(RangeRun& run, std::span<double> out);
+
+  /// The times that a selector or subquery looks at, one a step; all the same under @.
+  [[nodiscard]] Steps moved(const TimeModifiers& time) const;
+  [[nodiscard]] std::vector<SeriesId> series_of(const VectorSelector& selector, const Steps& ends,
+                                                std::int64_t range);
+  /// What look-back needs; of a single time that is one sample.
+  void read_newest(SeriesId id, const Steps& ends);
+  void read_without_stale(SeriesId id, const Steps& ends, std::int64_t range);
+  void read_points(const Points& points, std::size_t row);
 
   const Queryable& data_;
   const std::shared_ptr<const void> pinned_;  // rows refer to labels of the data
-  const Steps steps_;
+  const Steps query_steps_;  // what start() and end() mean, in subqueries too
+  Steps steps_;
   const Limits& limits_;
   std::uint64_t charged_ = 0;
   std::uint64_t worked_ = 0;
@@ -69,11 +96,13 @@ class Evaluator {
 /// Rows without their names from here on.
 void drop_names(Block& block);
 
+/// Rows that are equal without their names become one, see merge_equal_rows().
+[[nodiscard]] Status drop_and_merge_names(Block& block, bool strict);
+
 /// Rows of equal labels become one. kConflict when two of them have a value at one step, or always
 /// when `strict`.
 [[nodiscard]] Status merge_equal_rows(Block& block, bool strict);
 
 [[nodiscard]] Result<Block> evaluate_binary(Evaluator& evaluator, const Binary& node);
-[[nodiscard]] Result<Block> evaluate_aggregate(Evaluator& evaluator, const Aggregate& node);
 
 }  // namespace nexus::knowledge::promql

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <variant>
 
@@ -32,10 +33,11 @@ struct RangeInput {
   std::span<const std::int64_t> times;
   std::span<const double> values;
   std::span<const Window> windows;
-  Steps steps;                     // as many as windows
-  std::int64_t range = 0;          // ms
-  std::int64_t offset = 0;         // ms
-  std::span<const double> scalar;  // the scalar argument at each step; empty when there is none
+  Steps steps;  // the times of evaluation, as many as windows
+  Steps ends;   // the right edges of the windows: those times, moved by offset or fixed by @
+  std::int64_t range = 0;                          // ms
+  std::array<std::span<const double>, 2> scalars;  // the scalar arguments at each step, in order
+  std::string* problem = nullptr;                  // an argument that the function cannot take
 };
 
 /// Writes one cell a step; a cell that is not written stays absent.
@@ -45,7 +47,8 @@ using MathBody = double (*)(double value, double a, double b);
 using SpecialBody = Result<Block> (*)(Evaluator& evaluator, const Call& call);
 
 struct Function {
-  static constexpr std::size_t kMaxArguments = 3;
+  static constexpr std::size_t kMaxArguments = 5;
+  static constexpr std::size_t kVariadic = SIZE_MAX;  // max_arguments: the last type repeats
 
   std::string_view name;
   ValueType result = ValueType::kVector;
@@ -55,12 +58,16 @@ struct Function {
   std::variant<RangeBody, MathBody, SpecialBody> body;
   double default_scalar = 0;  // of an optional trailing scalar argument
   bool keeps_name = false;
+
+  /// How many of `arguments` mean something.
+  [[nodiscard]] constexpr std::size_t listed_arguments() const noexcept {
+    return max_arguments == kVariadic ? min_arguments + 1 : max_arguments;
+  }
 };
 
 /// nullptr when there is none of that name.
 [[nodiscard]] const Function* find_function(std::string_view name) noexcept;
-/// A function or aggregation of Prometheus that is not built here yet.
-[[nodiscard]] bool is_future_function(std::string_view name) noexcept;
-[[nodiscard]] bool is_future_aggregation(std::string_view name) noexcept;
+/// Why a function of Prometheus is none here; empty for names that Prometheus does not know either.
+[[nodiscard]] std::string_view why_unsupported(std::string_view name) noexcept;
 
 }  // namespace nexus::knowledge::promql

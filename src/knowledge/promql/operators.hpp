@@ -6,6 +6,7 @@
 
 #include "knowledge/promql/ast.hpp"
 #include "knowledge/promql/block.hpp"
+#include "knowledge/promql/prometheus_math.hpp"
 
 namespace nexus::knowledge::promql {
 
@@ -35,9 +36,9 @@ void with_operator(BinaryOp op, Comparison comparison, Body&& body) {
     case BinaryOp::kMod:
       return body([](double a, double b) { return std::fmod(a, b); });
     case BinaryOp::kPow:
-      return body([](double a, double b) { return std::pow(a, b); });
+      return body([](double a, double b) { return prometheus::pow(a, b); });
     case BinaryOp::kAtan2:
-      return body([](double a, double b) { return std::atan2(a, b); });
+      return body([](double a, double b) { return prometheus::atan2(a, b); });
     case BinaryOp::kEqual:
       return compare([](double a, double b) { return a == b; });
     case BinaryOp::kNotEqual:

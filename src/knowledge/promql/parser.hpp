@@ -32,28 +32,36 @@ class Parser {
 
  private:
   // Expressions, parser.cpp.
-  NodePtr expression(int min_precedence);
+  NodePtr expression(int min_precedence = 0);
   NodePtr binary(NodePtr lhs, BinaryOp op, int precedence);
   NodePtr unary();
   NodePtr primary();
-  NodePtr selector_with_modifiers();
+  bool end_of_query();
+
+  // Operands that begin with a word, parser_calls.cpp.
   NodePtr named();
   NodePtr aggregate(AggregateOp op);
   NodePtr call();
-  bool nothing_behind();  // no range, offset or @ behind an operand
-  bool end_of_query();
+  bool arguments(std::vector<NodePtr>& out, int& depth);
+
+  // What stands behind an operand, parser_modifiers.cpp.
+  NodePtr modifiers(NodePtr operand, std::size_t start);
+  NodePtr range_or_subquery(NodePtr operand, std::size_t start);
+  bool offset(TimeModifiers* time);  // nullptr: the operand cannot be moved in time
+  bool at(TimeModifiers* time);
+  bool at_time(TimeModifiers& out);
+  bool duration(std::int64_t& out);
 
   // Their parts, parser_parts.cpp.
+  NodePtr vector_selector();
   bool selector(VectorSelector& out);
   bool matchers(VectorSelector& out);
   bool matcher(VectorSelector& out);
   bool add_matcher(VectorSelector& out, std::string name, MatchOp op, std::string value,
                    std::size_t offset);
   bool grouping(LabelSet& out);
-  bool matching(LabelSet& out);
-  bool range(std::int64_t& out);
-  bool offset(std::int64_t& out);
-  bool duration(std::int64_t& out);
+  bool label_list(std::vector<std::string>& out);
+  bool matching(Matching& out);
   bool string(std::string& out);
 
   /// The node, unless it is nested too deeply or the checker found `problem`.
@@ -78,5 +86,8 @@ class Parser {
   int depth_ = 0;
   std::optional<Error> error_;
 };
+
+/// ASCII letters in lower case: keywords are known in any case.
+[[nodiscard]] std::string lowered(std::string_view text);
 
 }  // namespace nexus::knowledge::promql

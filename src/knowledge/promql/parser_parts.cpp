@@ -1,15 +1,11 @@
-// The parts of expressions: selectors and their matchers, label lists, durations, strings.
+// The parts of expressions: selectors and their matchers, label lists, strings.
 #include <fmt/format.h>
-
-#include <cmath>
 
 #include "knowledge/promql/check.hpp"
 #include "knowledge/promql/parser.hpp"
 
 namespace nexus::knowledge::promql {
 namespace {
-
-constexpr double kMaxSeconds = 3.2e9;  // a hundred years; milliseconds then never overflow
 
 std::optional<MatchOp> match_operator(TokenKind kind) {
   if (kind == TokenKind::kAssign) return MatchOp::kEqual;
@@ -109,6 +105,10 @@ bool Parser::add_matcher(VectorSelector& out, std::string name, MatchOp op, std:
 bool Parser::grouping(LabelSet& out) {
   out.listed_count = at_keyword("by") || at_keyword("on");
   advance();
+  return label_list(out.names);
+}
+
+bool Parser::label_list(std::vector<std::string>& out) {
   if (!expect(TokenKind::kLeftParen, "\"(\" and a list of labels")) return false;
   while (peek().kind != TokenKind::kRightParen) {
     const Token& token = peek();
@@ -121,7 +121,11 @@ bool Parser::grouping(LabelSet& out) {
     } else if (!string(name)) {
       return false;
     }
-    out.names.push_back(std::move(name));
+    if (name.empty()) {
+      fail_at(token.offset, "a label name must not be empty");
+      return false;
+    }
+    out.push_back(std::move(name));
     if (peek().kind == TokenKind::kRightParen) break;
     if (!expect(TokenKind::kComma, "\",\" or \")\"")) return false;
   }
@@ -129,52 +133,29 @@ bool Parser::grouping(LabelSet& out) {
   return true;
 }
 
-bool Parser::matching(LabelSet& out) {
-  if ((at_keyword("on") || at_keyword("ignoring")) && !grouping(out)) return false;
-  if (at_keyword("group_left") || at_keyword("group_right")) {
-    not_supported(peek().offset, fmt::format("many-to-one matching ({})", peek().text));
+bool Parser::matching(Matching& out) {
+  if (at_keyword("on") || at_keyword("ignoring")) {
+    if (!grouping(out.labels)) return false;
+    if (at_keyword("group_left") || at_keyword("group_right")) {
+      out.cardinality =
+          at_keyword("group_left") ? Cardinality::kManyToOne : Cardinality::kOneToMany;
+      advance();
+      if (peek().kind == TokenKind::kLeftParen && !label_list(out.include)) return false;
+    }
+  }
+  for (const std::string_view word : {"fill", "fill_left", "fill_right"}) {
+    if (!at_keyword(word) || peek(1).kind != TokenKind::kLeftParen) continue;
+    not_supported(peek().offset, fmt::format("{}, an experiment of Prometheus", word));
     return false;
   }
   return true;
 }
 
-bool Parser::range(std::int64_t& out) {
-  advance();  // the bracket
-  const Token& token = peek();
-  if (!duration(out)) return false;
-  if (out <= 0) {
-    fail_at(token.offset, "the duration of a range must be greater than 0");
-    return false;
-  }
-  if (peek().kind == TokenKind::kColon) {
-    not_supported(peek().offset, "subqueries");
-    return false;
-  }
-  return expect(TokenKind::kRightBracket, "\"]\"");
-}
-
-bool Parser::offset(std::int64_t& out) {
-  advance();  // the keyword
-  const bool negative = peek().kind == TokenKind::kSub;
-  if (negative || peek().kind == TokenKind::kAdd) advance();
-  if (!duration(out)) return false;
-  if (negative) out = -out;
-  return true;
-}
-
-bool Parser::duration(std::int64_t& out) {
-  const Token& token = peek();
-  if (token.kind != TokenKind::kDuration && token.kind != TokenKind::kNumber) {
-    unexpected("a duration such as 5m or 1h30m");
-    return false;
-  }
-  if (!(token.number <= kMaxSeconds)) {
-    fail_at(token.offset, fmt::format("duration {} is out of range", token.text));
-    return false;
-  }
-  out = std::llround(token.number * 1000.0);
-  advance();
-  return true;
+NodePtr Parser::vector_selector() {
+  const std::size_t start = peek().offset;
+  VectorSelector node;
+  if (!selector(node)) return nullptr;
+  return make(ValueType::kVector, std::move(node), 0, start);
 }
 
 bool Parser::string(std::string& out) {

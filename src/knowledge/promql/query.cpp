@@ -41,11 +41,6 @@ Status check_span(std::int64_t start, std::int64_t end, std::int64_t step) {
   return {};
 }
 
-Labels labels_of(const Row& row) {
-  static const Signature kAll({}, Name::kKept);
-  return row.nameless ? kAll.labels(row) : *row.labels;
-}
-
 Vector to_vector(const Block& block, std::int64_t time) {
   Vector vector;
   vector.reserve(block.rows.size());
@@ -127,13 +122,17 @@ std::string Query::to_string() const {
   return print(*root_);
 }
 
+std::string Query::format() const {
+  return pretty_print(*root_);
+}
+
 Result<Value> Query::instant(const Queryable& data, std::int64_t time, const Limits& limits) const {
   if (!is_time(time)) return fail(Errc::kInvalidArgument, "time of the query is out of range");
   const Node& root = without_parens(*root_);
   if (const auto* literal = std::get_if<StringLiteral>(&root.kind)) return Value(literal->value);
   Evaluator evaluator(data, {time, 1, 1}, limits);
-  if (const auto* selector = std::get_if<MatrixSelector>(&root.kind)) {
-    auto matrix = evaluator.samples(*selector);
+  if (root.type == ValueType::kMatrix) {
+    auto matrix = evaluator.samples(root);
     if (!matrix) return propagate(std::move(matrix));
     return Value(std::move(*matrix));
   }

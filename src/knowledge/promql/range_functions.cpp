@@ -1,9 +1,9 @@
-// Functions over the samples of a window: the *_over_time family, changes and resets, and linear
-// regression.
+// Functions over the samples of a window: the *_over_time family, changes and resets.
 #include <cmath>
-#include <limits>
+#include <vector>
 
 #include "knowledge/promql/bodies.hpp"
+#include "knowledge/promql/quantile.hpp"
 #include "knowledge/promql/summation.hpp"
 
 namespace nexus::knowledge::promql {
@@ -51,6 +51,9 @@ double greatest(Values values) {
 double number_of(Values values) {
   return static_cast<double>(values.size());
 }
+double first(Values values) {
+  return values.front();
+}
 double last(Values values) {
   return values.back();
 }
@@ -59,7 +62,7 @@ double one(Values) {
 }
 
 /// Welford's algorithm, compensated.
-double deviation(Values values) {
+double variance(Values values) {
   CompensatedSum mean;
   CompensatedSum squares;
   double count = 0;
@@ -69,7 +72,10 @@ double deviation(Values values) {
     mean.add(distance / count);
     squares.add(distance * (value - mean.value()));
   }
-  return std::sqrt(squares.value() / count);
+  return squares.value() / count;
+}
+double deviation(Values values) {
+  return std::sqrt(variance(values));
 }
 
 double number_of_changes(Values values) {
@@ -89,37 +95,36 @@ double number_of_resets(Values values) {
   return count;
 }
 
-struct Line {
-  double slope;
-  double intercept;  // at the origin of time that was asked for
-};
+/// Writes the time of the sample that kFind points to.
+template <std::size_t (*kFind)(Values)>
+void each_time(const RangeInput& input, std::span<double> out) {
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const Window window = input.windows[i];
+    if (window.size() == 0) continue;
+    const std::size_t found = kFind(input.values.subspan(window.begin, window.size()));
+    out[i] = static_cast<double>(input.times[window.begin + found]) / 1000.0;
+  }
+}
 
-/// Least squares over a window, times in seconds from `origin`.
-Line fit_line(const RangeInput& input, const Window& window, std::int64_t origin) {
-  CompensatedSum x_sum;
-  CompensatedSum y_sum;
-  CompensatedSum xy_sum;
-  CompensatedSum xx_sum;
-  const double first = input.values[window.begin];
-  bool constant = true;
-  for (std::uint32_t i = window.begin; i < window.end; ++i) {
-    const double y = input.values[i];
-    const double x = static_cast<double>(input.times[i] - origin) / 1000.0;
-    if (i > window.begin && y != first) constant = false;
-    x_sum.add(x);
-    y_sum.add(y);
-    xy_sum.add(x * y);
-    xx_sum.add(x * x);
+std::size_t first_of(Values) {
+  return 0;
+}
+std::size_t last_of(Values values) {
+  return values.size() - 1;
+}
+std::size_t last_least(Values values) {
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (values[i] <= values[found] || std::isnan(values[found])) found = i;
   }
-  if (constant) {
-    constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-    return std::isinf(first) ? Line{kNan, kNan} : Line{0, first};
+  return found;
+}
+std::size_t last_greatest(Values values) {
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (values[i] >= values[found] || std::isnan(values[found])) found = i;
   }
-  const auto n = static_cast<double>(window.size());
-  const double x = x_sum.value();
-  const double y = y_sum.value();
-  const double slope = (xy_sum.value() - x * y / n) / (xx_sum.value() - x * x / n);
-  return {slope, y / n - slope * x / n};
+  return found;
 }
 
 }  // namespace
@@ -155,21 +160,48 @@ void resets(const RangeInput& input, std::span<double> out) {
   each_window<number_of_resets>(input, out);
 }
 
-void deriv(const RangeInput& input, std::span<double> out) {
+void first_over_time(const RangeInput& input, std::span<double> out) {
+  each_window<first>(input, out);
+}
+void stdvar_over_time(const RangeInput& input, std::span<double> out) {
+  each_window<variance>(input, out);
+}
+
+void quantile_over_time(const RangeInput& input, std::span<double> out) {
+  std::vector<double> sorted;
   for (std::size_t i = 0; i < out.size(); ++i) {
     const Window window = input.windows[i];
-    // An origin near the samples keeps the sums small.
-    if (window.size() >= 2) out[i] = fit_line(input, window, input.times[window.begin]).slope;
+    if (window.size() == 0) continue;
+    const Values values = input.values.subspan(window.begin, window.size());
+    sorted.assign(values.begin(), values.end());
+    out[i] = quantile(input.scalars[0][i], sorted);
   }
 }
 
-void predict_linear(const RangeInput& input, std::span<double> out) {
+void mad_over_time(const RangeInput& input, std::span<double> out) {
+  std::vector<double> sorted;
   for (std::size_t i = 0; i < out.size(); ++i) {
     const Window window = input.windows[i];
-    if (window.size() < 2) continue;
-    const Line line = fit_line(input, window, input.steps.at(i));
-    out[i] = line.slope * input.scalar[i] + line.intercept;
+    if (window.size() == 0) continue;
+    const Values values = input.values.subspan(window.begin, window.size());
+    sorted.assign(values.begin(), values.end());
+    const double median = quantile(0.5, sorted);
+    for (double& value : sorted) value = std::fabs(value - median);
+    out[i] = quantile(0.5, sorted);
   }
+}
+
+void ts_of_first_over_time(const RangeInput& input, std::span<double> out) {
+  each_time<first_of>(input, out);
+}
+void ts_of_last_over_time(const RangeInput& input, std::span<double> out) {
+  each_time<last_of>(input, out);
+}
+void ts_of_min_over_time(const RangeInput& input, std::span<double> out) {
+  each_time<last_least>(input, out);
+}
+void ts_of_max_over_time(const RangeInput& input, std::span<double> out) {
+  each_time<last_greatest>(input, out);
 }
 
 }  // namespace nexus::knowledge::promql

@@ -27,12 +27,12 @@ std::vector<std::uint32_t> find_resets(const RangeInput& input) {
 /// How far the change in a window is stretched: to the edges of the range when the outermost
 /// samples are about as near as samples are to each other, else by half their distance; never to
 /// where a counter would be below zero.
-double stretch(const RangeInput& input, const Window& window, std::int64_t time, double change,
+double stretch(const RangeInput& input, const Window& window, std::int64_t end, double change,
                Kind kind) {
   const std::int64_t first = input.times[window.begin];
   const std::int64_t last = input.times[window.end - 1];
-  double to_start = seconds(first - (time - input.offset - input.range));
-  double to_end = seconds(time - input.offset - last);
+  double to_start = seconds(first - (end - input.range));
+  double to_end = seconds(end - last);
   const double sampled = seconds(last - first);
   const double average = sampled / static_cast<double>(window.size() - 1);
   const double threshold = average * 1.1;
@@ -58,7 +58,7 @@ void extrapolate(const RangeInput& input, std::span<double> out) {
     for (std::size_t r = reset; r < resets.size() && resets[r] < window.end; ++r) {
       change += input.values[resets[r] - 1];
     }
-    double factor = stretch(input, window, input.steps.at(i), change, kKind);
+    double factor = stretch(input, window, input.ends.at(i), change, kKind);
     if (kUnit == Unit::kPerSecond) factor /= seconds(input.range);
     out[i] = change * factor;
   }

@@ -9,6 +9,15 @@ constexpr char kEnd = '\xff';  // no label has this byte: labels are valid UTF-8
 
 }  // namespace
 
+Labels labels_of(const Row& row) {
+  static const Signature kAll({}, Name::kKept);
+  return row.nameless ? kAll.labels(row) : *row.labels;
+}
+
+std::string_view label_of(const Row& row, std::string_view name) {
+  return row.nameless && name == kMetricName ? std::string_view() : row.labels->get(name);
+}
+
 Signature::Signature(const LabelSet& set, Name name)
     : listed_count_(set.listed_count), drop_name_(name == Name::kDropped), names_(set.names) {
   std::ranges::sort(names_);

@@ -14,6 +14,11 @@ namespace nexus::knowledge::promql {
 
 enum class Name { kKept, kDropped };
 
+/// The labels of a row, without the name where it is read so.
+[[nodiscard]] Labels labels_of(const Row& row);
+/// The value of one label; empty when there is none.
+[[nodiscard]] std::string_view label_of(const Row& row, std::string_view name);
+
 class Signature {
  public:
   /// Without a list only the name is dropped. When all but a list counts, `name` says whether

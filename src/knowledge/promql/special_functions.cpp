@@ -1,6 +1,8 @@
-// Functions that look at the whole call: time, scalar, vector, absent, timestamp.
+// Functions that look at the whole call: time, pi, scalar, vector, absent, timestamp, and those of
+// native histograms, which find none.
 #include <algorithm>
 #include <limits>
+#include <numbers>
 
 #include "knowledge/promql/ast.hpp"
 #include "knowledge/promql/bodies.hpp"
@@ -15,7 +17,9 @@ double step_seconds(const Steps& steps, std::size_t i) {
 
 /// What absent() knows of the labels: those that the selector pins to one value.
 Labels pinned_labels(const Node& argument) {
-  const auto* selector = std::get_if<VectorSelector>(&argument.kind);
+  const Node& inner = without_parens(argument);
+  const auto* selector = std::get_if<VectorSelector>(&inner.kind);
+  if (const auto* range = std::get_if<MatrixSelector>(&inner.kind)) selector = &range->vector;
   if (selector == nullptr) return {};
   std::vector<Label> pinned;
   std::vector<std::string_view> seen;
@@ -32,11 +36,32 @@ Labels pinned_labels(const Node& argument) {
   return Labels(std::move(pinned));
 }
 
+/// One where `vector` has no value.
+Block absence(Evaluator& evaluator, const Call& call, const Block& vector) {
+  Block block(vector.steps);
+  const auto cells = block.add({&evaluator.keep(pinned_labels(*call.arguments.front())), true});
+  std::ranges::fill(cells, 1.0);
+  for (std::size_t r = 0; r < vector.rows.size(); ++r) {
+    const auto row = vector.row(r);
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (is_present(row[i])) cells[i] = promql::absent();
+    }
+  }
+  block.drop_last_if_empty();
+  return block;
+}
+
 }  // namespace
 
 Result<Block> time_of_step(Evaluator& evaluator, const Call&) {
   Block block = evaluator.scalar_block();
   for (std::size_t i = 0; i < block.steps; ++i) block.cells[i] = step_seconds(evaluator.steps(), i);
+  return block;
+}
+
+Result<Block> pi(Evaluator& evaluator, const Call&) {
+  Block block = evaluator.scalar_block();
+  std::ranges::fill(block.cells, std::numbers::pi);
   return block;
 }
 
@@ -62,20 +87,15 @@ Result<Block> scalar_of(Evaluator& evaluator, const Call& call) {
 }
 
 Result<Block> absent_of(Evaluator& evaluator, const Call& call) {
-  const Node& argument = *call.arguments.front();
-  auto vector = evaluator.evaluate(argument);
+  auto vector = evaluator.evaluate(*call.arguments.front());
   if (!vector) return vector;
-  Block block(vector->steps);
-  const auto cells = block.add({&evaluator.keep(pinned_labels(argument)), true});
-  std::ranges::fill(cells, 1.0);
-  for (std::size_t r = 0; r < vector->rows.size(); ++r) {
-    const auto row = vector->row(r);
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      if (is_present(row[i])) cells[i] = promql::absent();
-    }
-  }
-  block.drop_last_if_empty();
-  return block;
+  return absence(evaluator, call, *vector);
+}
+
+Result<Block> absent_over_time(Evaluator& evaluator, const Call& call) {
+  auto present = evaluator.over_range(call, present_over_time);
+  if (!present) return present;
+  return absence(evaluator, call, *present);
 }
 
 Result<Block> timestamp_of(Evaluator& evaluator, const Call& call) {
@@ -90,13 +110,16 @@ Result<Block> timestamp_of(Evaluator& evaluator, const Call& call) {
       if (is_present(cell)) cell = step_seconds(evaluator.steps(), c % block->steps);
     }
   }
-  drop_names(*block);
-  if (!block->names_matter) return block;
-  block->names_matter = false;
-  if (Status status = merge_equal_rows(*block, false); !status) {
+  if (Status status = drop_and_merge_names(*block, false); !status) {
     return std::unexpected(std::move(status).error());
   }
   return block;
+}
+
+Result<Block> of_native_histograms(Evaluator& evaluator, const Call& call) {
+  auto block = evaluator.evaluate(*call.arguments.front());
+  if (!block) return block;
+  return Block(block->steps);  // floats have no part in it
 }
 
 }  // namespace nexus::knowledge::promql

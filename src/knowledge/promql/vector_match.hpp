@@ -6,10 +6,11 @@
 
 namespace nexus::knowledge::promql {
 
-/// One-to-one: for each row of `lhs` the row of `rhs` with the same signature. kConflict when a
-/// signature has more than one sample on a side at one step.
-[[nodiscard]] Result<Block> match_one_to_one(Evaluator& evaluator, const Binary& node,
-                                             const Block& lhs, const Block& rhs);
+/// For each row of the "many" side (the left one unless group_right says otherwise) the row of the
+/// "one" side with the same signature. kConflict when a signature has more than one sample on the
+/// "one" side at one step, or without group_left and group_right on either side.
+[[nodiscard]] Result<Block> match_vectors(Evaluator& evaluator, const Binary& node,
+                                          const Block& lhs, const Block& rhs);
 
 /// and, or, unless.
 [[nodiscard]] Result<Block> combine_sets(const Binary& node, Block lhs, const Block& rhs);

@@ -13,10 +13,10 @@ namespace nexus::serve {
 namespace {
 
 json_ns::array actions_of(const std::vector<plan::Action>& actions,
-                          const std::set<std::string>& ended = {}) {
+                          const std::set<std::string>& ended, const Caller& reader) {
   json_ns::array out;
   for (const auto& a : actions) {
-    if (!ended.contains(a.id)) out.push_back(action(a));
+    if (!ended.contains(a.id)) out.push_back(action(a, reader));
   }
   return out;
 }
@@ -51,12 +51,12 @@ Response list(const Rooms& rooms, const Request& request) {
   std::set<std::string> ended;
   for (const auto& a : *history) {
     if (!plan::is_final(a.state)) continue;
-    finished.push_back(action(a));
+    finished.push_back(action(a, request.caller));
     ended.insert(a.id);
   }
-  return to_response({{"proposed", actions_of(activity->proposed, ended)},
-                      {"queue", actions_of(activity->queue, ended)},
-                      {"in_progress", actions_of(activity->in_progress, ended)},
+  return to_response({{"proposed", actions_of(activity->proposed, ended, request.caller)},
+                      {"queue", actions_of(activity->queue, ended, request.caller)},
+                      {"in_progress", actions_of(activity->in_progress, ended, request.caller)},
                       {"history", std::move(finished)}});
 }
 
@@ -64,7 +64,7 @@ Response get(const Rooms& rooms, const Request& request) {
   const auto& id = request.captures.at(0);
   if (!base::is_id(id)) return error(404, "not_found", "no action of that id");
   const auto found = rooms.journal.get(id);
-  return found ? to_response(action(*found)) : error(found.error());
+  return found ? to_response(action(*found, request.caller)) : error(found.error());
 }
 
 Response create(const Rooms& rooms, const Request& request) {
@@ -80,7 +80,7 @@ Response change(const Rooms& rooms, const Request& request, std::string_view wha
   return audited(rooms, request, what, id, "", [&] {
     if (auto done = verb(id, request.caller.who); !done) return error(done.error());
     const auto now = rooms.journal.get(id);
-    return now ? to_response(action(*now)) : error(now.error());
+    return now ? to_response(action(*now, request.caller)) : error(now.error());
   });
 }
 
@@ -99,7 +99,7 @@ Response submit(const Rooms& rooms, const Request& request, std::string_view wha
   return audited(rooms, request, what, wanted.target, json_ns::serialize(details), [&] {
     const auto submitted = rooms.planner.request(wanted);
     if (!submitted) return error(submitted.error());
-    auto response = to_response(action(*submitted), 202);
+    auto response = to_response(action(*submitted, request.caller), 202);
     response.subject = submitted->id;
     return response;
   });

@@ -15,11 +15,18 @@ void add_actions(std::vector<Route>& routes, const SharedRooms& rooms);  // /ope
 void add_operations(std::vector<Route>& routes, const SharedRooms& rooms);  // /operations/...
 void add_services(std::vector<Route>& routes, const SharedRooms& rooms);  // /operations/services...
 void add_prometheus_api(std::vector<Route>& routes, const SharedRooms& rooms);  // /api/v1/...
+void add_prometheus_series(std::vector<Route>& routes, const SharedRooms& rooms);
+void add_import(std::vector<Route>& routes, const SharedRooms& rooms);  // /api/v1/admin/import
+void add_prometheus_status(std::vector<Route>& routes, const SharedRooms& rooms);
 
 /// Runs a change and writes it to the audit log: who, from where, what, about what, result. The
 /// change is not made when the intention cannot be recorded; the record of the result follows it.
 [[nodiscard]] Response audited(const Rooms& rooms, const Request& request, std::string_view what,
                                const std::string& subject, const std::string& details,
                                const std::function<Response()>& change);
+/// The records themselves: the first before the change is made, the second with what became of it.
+[[nodiscard]] knowledge::AuditRecord audit_record(const Request& request, std::string_view what,
+                                                  const std::string& subject,
+                                                  const std::string& details);
 
 }  // namespace nexus::serve

@@ -108,16 +108,21 @@ Response health(const Rooms& rooms) {
   std::string_view status = "healthy";
   for (const auto& component : rooms.components()) {
     parts[component.name] = {{"status", component.status}, {"message", component.message}};
-    if (component.status != "healthy") status = "degraded";
+    if (component.status != "healthy" && component.status != "not_configured") status = "degraded";
   }
+  std::string why;
+  if (!rooms.healthy(why)) status = "failed";
   const auto uptime =
       std::chrono::duration<double>(rooms.clock.steady() - rooms.info.started_steady).count();
-  return to_response({{"status", status},
-                      {"version", rooms.info.version},
-                      {"started", base::to_rfc3339(rooms.info.started)},
-                      {"uptime_seconds", uptime},
-                      {"ready", rooms.ready()},
-                      {"rooms", std::move(parts)}});
+  return to_response(
+      {{"status", status},
+       {"version", rooms.info.version},
+       {"started", base::to_rfc3339(rooms.info.started)},
+       {"uptime_seconds", uptime},
+       {"ready", rooms.ready()},
+       {"unhealthy_because", why.empty() ? json_ns::value(nullptr) : json_ns::value(why)},
+       {"needs_restart", strings(rooms.needs_restart())},
+       {"rooms", std::move(parts)}});
 }
 
 Response components(const Rooms& rooms) {

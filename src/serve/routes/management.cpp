@@ -75,7 +75,7 @@ Response reload(const Rooms& rooms, const Request& request) {
   return audited(rooms, request, "reload", "configuration", "", [&] {
     const auto reloaded = rooms.reload();
     if (!reloaded) return error(400, "invalid_configuration", reloaded.error().message());
-    return to_response({{"result", "reloaded"}});
+    return to_response({{"result", "reloaded"}, {"needs_restart", strings(rooms.needs_restart())}});
   });
 }
 
@@ -105,8 +105,13 @@ void add_management(std::vector<Route>& routes, const SharedRooms& rooms) {
                     [page](const Request& request) { return page->get(request); },
                     "Prometheus text or OpenMetrics"});
   routes.push_back({Method::kGet, "/-/healthy", Role::kNone, Runs::kSnapshot,
-                    [](const Request&) { return text("nexus-agent is healthy.\n"); },
-                    "200 while it serves"});
+                    [rooms](const Request&) {
+                      std::string why;
+                      return rooms->healthy(why)
+                                 ? text("nexus-agent is healthy.\n")
+                                 : text("nexus-agent is unhealthy: " + why + ".\n", 503);
+                    },
+                    "200 while every loop makes its turns, 503 and the reason otherwise"});
   routes.push_back({Method::kGet, "/-/ready", Role::kNone, Runs::kSnapshot,
                     [rooms](const Request&) {
                       return rooms->ready() ? text("nexus-agent is ready.\n")

@@ -1,5 +1,6 @@
 #include <boost/json/serialize.hpp>
 
+#include "nexus/base/log.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/requests.hpp"
 #include "serve/routes/shapes.hpp"
@@ -31,15 +32,37 @@ Response status(const Rooms& rooms) {
                       {"last_check", time(rooms.planner.last_check())}});
 }
 
-Response switch_to(const Rooms& rooms, const Request& request, bool running) {
-  return audited(
-      rooms, request, running ? "operations.start" : "operations.stop", "operations", "", [&] {
-        if (auto done = rooms.planner.set_running(running, request.caller.who); !done)
-          return error(done.error());
-        if (!running)
-          rooms.executor.cancel_queued("operations were stopped by " + request.caller.who);
-        return to_response({{"operations_running", rooms.planner.running()}});
-      });
+Response let_act(const Rooms& rooms, const Request& request) {
+  return audited(rooms, request, "operations.start", "operations", "", [&] {
+    if (auto done = rooms.planner.set_running(true, request.caller.who); !done)
+      return error(done.error());
+    return to_response(
+        {{"operations_running", rooms.planner.running()}, {"warnings", json_ns::array()}});
+  });
+}
+
+/// The kill switch stops first and is written down afterwards: a full disk is when it is needed.
+/// What could not be written is in the answer, the log and a counter.
+Response stop_acting(const Rooms& rooms, const Request& request) {
+  json_ns::array warnings;
+  const auto warn = [&](std::string text) {
+    log::error("serve", "{}", text);
+    warnings.push_back(json_ns::value(std::move(text)));
+  };
+  if (auto stored = rooms.planner.set_running(false, request.caller.who); !stored)
+    warn("stopped, but not stored: a restart lets it act again: " + stored.error().message());
+  rooms.executor.cancel_queued("operations were stopped by " + request.caller.who);
+  auto record = audit_record(request, "operations.stop", "operations", "");
+  record.result = rooms.planner.running() ? "it acts still" : "ok";
+  if (auto written = rooms.audit.record(std::move(record)); !written) {
+    warn("the stop is not in the audit log: " + written.error().message());
+    rooms.self
+        .counter("nexus_audit_lost_records_total",
+                 "Changes that were made although the audit log could not be written.")
+        .add();
+  }
+  return to_response(
+      {{"operations_running", rooms.planner.running()}, {"warnings", std::move(warnings)}});
 }
 
 Response decisions(const Rooms& rooms, const Request& request) {
@@ -107,12 +130,11 @@ void add_operations(std::vector<Route>& routes, const SharedRooms& rooms) {
   add(
       Method::kGet, "/operations/status", Role::kViewer,
       [rooms](const Request&) { return status(*rooms); }, "Acting or not, and how much");
-  add(
-      Method::kPost, "/operations/start", Role::kOperator,
-      [rooms](const Request& r) { return switch_to(*rooms, r, true); }, "Let the loop act");
-  add(
-      Method::kPost, "/operations/stop", Role::kOperator,
-      [rooms](const Request& r) { return switch_to(*rooms, r, false); }, "Stop it from acting");
+  routes.push_back({Method::kPost, "/operations/start", Role::kOperator, Runs::kSwitch,
+                    [rooms](const Request& r) { return let_act(*rooms, r); }, "Let the loop act"});
+  routes.push_back({Method::kPost, "/operations/stop", Role::kOperator, Runs::kSwitch,
+                    [rooms](const Request& r) { return stop_acting(*rooms, r); },
+                    "Stop it from acting"});
   add(
       Method::kGet, "/operations/decisions", Role::kViewer,
       [rooms](const Request& r) { return decisions(*rooms, r); }, "Decisions and their reasons");

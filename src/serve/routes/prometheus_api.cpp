@@ -1,96 +1,30 @@
 // Prometheus's HTTP API (prometheus.io/docs/prometheus/latest/querying/api), so that Grafana,
-// promtool and habits work.
-#include <boost/json/serialize.hpp>
-
+// promtool and habits work: the queries.
+#include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/promql.hpp"
 #include "serve/routes/groups.hpp"
+#include "serve/routes/prometheus_answer.hpp"
 #include "serve/routes/shapes.hpp"
 
 namespace nexus::serve {
-namespace {
 
 namespace promql = knowledge::promql;
 
-constexpr Millis kQueryTimeout{30'000};
-
-}  // namespace
-
-namespace {
-
-Response api_error(unsigned status, std::string_view type, std::string_view message) {
-  return to_response({{"status", "error"}, {"errorType", type}, {"error", message}}, status);
-}
-
-Response success(json_ns::value data) {
-  return to_response({{"status", "success"}, {"data", std::move(data)}});
-}
-
-/// How a failed evaluation is answered: as Prometheus's api.go does.
-Response evaluation_error(const Error& error) {
-  switch (error.code()) {
-    case Errc::kTimeout:
-      return api_error(503, "timeout", error.message());
-    case Errc::kCancelled:
-      return api_error(503, "canceled", error.message());
-    case Errc::kInvalidArgument:
-      return api_error(400, "bad_data", error.message());
-    default:
-      return api_error(422, "execution", error.message());
-  }
-}
-
-json_ns::array point(std::int64_t time, double value) {
-  return {static_cast<double>(time) / 1000.0, json_ns::value(base::format_double(value))};
-}
-
-json_ns::object metric(const knowledge::Labels& given) {
-  json_ns::object out;
-  for (const auto& label : given) out[label.name] = label.value;
-  return out;
-}
-
-json_ns::value render(const promql::Matrix& matrix) {
-  json_ns::array out;
-  for (const auto& series : matrix) {
-    json_ns::array values;
-    values.reserve(series.samples.size());
-    for (std::size_t i = 0; i < series.samples.size(); ++i)
-      values.push_back(point(series.samples.times[i], series.samples.values[i]));
-    out.push_back({{"metric", metric(series.labels)}, {"values", std::move(values)}});
-  }
-  return out;
-}
-
-json_ns::value render(const promql::Vector& vector) {
-  json_ns::array out;
-  for (const auto& element : vector)
-    out.push_back(
-        {{"metric", metric(element.labels)}, {"value", point(element.time, element.value)}});
-  return out;
-}
-
-json_ns::value render_result(const promql::Value& value, std::int64_t time) {
-  if (const auto* vector = std::get_if<promql::Vector>(&value)) return render(*vector);
-  if (const auto* matrix = std::get_if<promql::Matrix>(&value)) return render(*matrix);
-  if (const auto* scalar = std::get_if<promql::Scalar>(&value))
-    return point(scalar->time, scalar->value);
-  return json_ns::array{static_cast<double>(time) / 1000.0,
-                        json_ns::value(std::get<std::string>(value))};
-}
-
-}  // namespace
-
 Result<promql::Limits> limits_of(const Rooms& rooms, const Request& request) {
+  constexpr Millis kQueryTimeout{30'000};
   auto timeout = kQueryTimeout;
-  if (const auto text = request.param("timeout")) {
-    const auto given = base::parse_duration(*text);
-    if (!given)
-      return fail(Errc::kInvalidArgument, "invalid parameter \"timeout\": {}",
-                  given.error().message());
+  if (!request.param("timeout").value_or("").empty()) {
+    const auto given = prometheus::duration_param(request, "timeout");
+    if (!given) return std::unexpected(given.error());
     timeout = std::min(timeout, *given);
   }
   promql::Limits limits;
+  if (!request.param("lookback_delta").value_or("").empty()) {
+    const auto given = prometheus::duration_param(request, "lookback_delta");
+    if (!given) return std::unexpected(given.error());
+    if (given->count() > 0) limits.lookback_ms = given->count();
+  }
   limits.max_samples = kMaxQuerySamples;
   const auto deadline = rooms.clock.steady() + timeout;
   limits.cancelled = [&clock = rooms.clock, deadline, stopped = request.cancelled] {
@@ -101,15 +35,90 @@ Result<promql::Limits> limits_of(const Rooms& rooms, const Request& request) {
 
 namespace {
 
-Result<std::int64_t> time_param(const Request& request, std::string_view name,
-                                std::optional<std::int64_t> fallback) {
-  const auto text = request.param(name);
-  if (!text && fallback) return *fallback;
-  const auto time = base::parse_time(text.value_or(""));
-  if (!time)
-    return fail(Errc::kInvalidArgument, "invalid parameter \"{}\": {}", name,
-                time.error().message());
-  return base::to_unix_millis(*time);
+using prometheus::Failure;
+
+/// How a failed evaluation is answered: as Prometheus's api.go does.
+Response evaluation_error(const Request& request, const Error& error) {
+  switch (error.code()) {
+    case Errc::kCancelled:  // of the two reasons to stop the server's is the one that can be seen
+      if (request.cancelled && request.cancelled())
+        return prometheus::failure(Failure::kCanceled,
+                                   "query was canceled: the server is shutting down");
+      return prometheus::failure(Failure::kTimeout, "query timed out in expression evaluation");
+    case Errc::kTimeout:
+      return prometheus::failure(Failure::kTimeout, error.message());
+    case Errc::kInvalidArgument:
+      return prometheus::failure(Failure::kBadData, error.message());
+    default:
+      return prometheus::failure(Failure::kExecution, error.message());
+  }
+}
+
+Response bad_data(const Error& error) {
+  return prometheus::failure(Failure::kBadData, error.message());
+}
+
+/// `limit` cuts a result to its first series; 0 is none.
+template <typename Series>
+std::vector<std::string> cut(Series& result, std::size_t limit) {
+  if (limit == 0 || result.size() <= limit) return {};
+  result.resize(limit);
+  return {std::string(prometheus::kTruncated)};
+}
+
+void append_vector(std::string& out, const promql::Vector& vector) {
+  out += '[';
+  for (std::size_t i = 0; i < vector.size(); ++i) {
+    out += i > 0 ? ",{\"metric\":" : "{\"metric\":";
+    prometheus::append_metric(out, vector[i].labels);
+    out += ",\"value\":";
+    prometheus::append_sample(out, vector[i].time, vector[i].value);
+    out += '}';
+  }
+  out += ']';
+}
+
+void append_matrix(std::string& out, const promql::Matrix& matrix) {
+  out += '[';
+  for (std::size_t i = 0; i < matrix.size(); ++i) {
+    out += i > 0 ? ",{\"metric\":" : "{\"metric\":";
+    prometheus::append_metric(out, matrix[i].labels);
+    out += ",\"values\":[";
+    const auto& samples = matrix[i].samples;
+    for (std::size_t k = 0; k < samples.size(); ++k) {
+      if (k > 0) out += ',';
+      prometheus::append_sample(out, samples.times[k], samples.values[k]);
+    }
+    out += "]}";
+  }
+  out += ']';
+}
+
+Response answer(promql::Value value, std::int64_t time, std::size_t limit) {
+  std::vector<std::string> warnings;
+  std::string data =
+      fmt::format("{{\"resultType\":\"{}\",\"result\":", to_string(promql::type_of(value)));
+  if (auto* vector = std::get_if<promql::Vector>(&value)) {
+    warnings = cut(*vector, limit);
+    append_vector(data, *vector);
+  } else if (auto* matrix = std::get_if<promql::Matrix>(&value)) {
+    warnings = cut(*matrix, limit);
+    append_matrix(data, *matrix);
+  } else if (const auto* scalar = std::get_if<promql::Scalar>(&value)) {
+    data += '[';
+    prometheus::append_scalar_time(data, scalar->time);
+    data += ",\"";
+    base::append_go_fixed(data, scalar->value);
+    data += "\"]";
+  } else {
+    data += '[';
+    prometheus::append_scalar_time(data, time);
+    data += ',';
+    prometheus::append_string(data, std::get<std::string>(value));
+    data += ']';
+  }
+  data += '}';
+  return prometheus::success(data, warnings);
 }
 
 Result<promql::Query> query_param(const Request& request) {
@@ -119,55 +128,109 @@ Result<promql::Query> query_param(const Request& request) {
 }
 
 Response instant(const Rooms& rooms, const Request& request) {
-  const auto time = time_param(request, "time", base::to_unix_millis(rooms.clock.wall()));
-  if (!time) return evaluation_error(time.error());
-  const auto query = query_param(request);
-  if (!query) return evaluation_error(query.error());
+  const auto limit = prometheus::limit_param(request, "limit");
+  if (!limit) return bad_data(limit.error());
+  const auto time =
+      prometheus::time_param(request, "time", base::to_unix_millis(rooms.clock.wall()));
+  if (!time) return bad_data(time.error());
   const auto limits = limits_of(rooms, request);
-  if (!limits) return evaluation_error(limits.error());
-  const auto value = query->instant(rooms.history, *time, *limits);
-  if (!value) return evaluation_error(value.error());
-  return success(
-      {{"resultType", to_string(type_of(*value))}, {"result", render_result(*value, *time)}});
+  if (!limits) return bad_data(limits.error());
+  const auto query = query_param(request);
+  if (!query) return bad_data(query.error());
+  auto value = query->instant(rooms.history, *time, *limits);
+  if (!value) return evaluation_error(request, value.error());
+  return answer(std::move(*value), *time, *limit);
+}
+
+struct Range {
+  std::int64_t start = 0;
+  std::int64_t end = 0;
+  std::int64_t step = 0;  // ms, > 0
+};
+
+Result<Range> range_params(const Request& request) {
+  constexpr std::int64_t kMaxSteps = 11'000;
+  const auto start = prometheus::time_param(request, "start", std::nullopt);
+  if (!start) return std::unexpected(start.error());
+  const auto end = prometheus::time_param(request, "end", std::nullopt);
+  if (!end) return std::unexpected(end.error());
+  if (*end < *start)
+    return fail(Errc::kInvalidArgument,
+                "invalid parameter \"end\": end timestamp must not be before start time");
+  const auto step = prometheus::duration_param(request, "step");
+  if (!step) return std::unexpected(step.error());
+  if (step->count() <= 0)
+    return fail(Errc::kInvalidArgument,
+                "invalid parameter \"step\": zero or negative query resolution step widths are not "
+                "accepted. Try a positive integer");
+  if ((*end - *start) / step->count() > kMaxSteps)
+    return fail(Errc::kInvalidArgument,
+                "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the "
+                "query resolution (?step=XX)");
+  return Range{*start, *end, step->count()};
 }
 
 Response range(const Rooms& rooms, const Request& request) {
-  const auto start = time_param(request, "start", std::nullopt);
-  const auto end = time_param(request, "end", std::nullopt);
-  if (!start) return evaluation_error(start.error());
-  if (!end) return evaluation_error(end.error());
-  const auto step = base::parse_duration(request.param("step").value_or(""));
-  if (!step)
-    return api_error(400, "bad_data",
-                     fmt::format("invalid parameter \"step\": {}", step.error().message()));
-  if (step->count() <= 0) {
-    return api_error(400, "bad_data",
-                     "invalid parameter \"step\": zero or negative query resolution step widths "
-                     "are not accepted");
-  }
-  if (*end < *start)
-    return api_error(400, "bad_data",
-                     "invalid parameter \"end\": end timestamp must not be before start time");
-  const auto query = query_param(request);
-  if (!query) return evaluation_error(query.error());
+  const auto limit = prometheus::limit_param(request, "limit");
+  if (!limit) return bad_data(limit.error());
+  const auto span = range_params(request);
+  if (!span) return bad_data(span.error());
   const auto limits = limits_of(rooms, request);
-  if (!limits) return evaluation_error(limits.error());
-  const auto matrix = query->range(rooms.history, *start, *end, step->count(), *limits);
-  if (!matrix) return evaluation_error(matrix.error());
-  return success({{"resultType", "matrix"}, {"result", render(*matrix)}});
+  if (!limits) return bad_data(limits.error());
+  const auto query = query_param(request);
+  if (!query) return bad_data(query.error());
+  if (const auto type = query->type();
+      type == promql::ValueType::kMatrix || type == promql::ValueType::kString) {
+    return prometheus::failure(
+        Failure::kBadData,
+        fmt::format("invalid parameter \"query\": invalid expression type \"{}\" for range query, "
+                    "must be Scalar or instant Vector",
+                    type == promql::ValueType::kMatrix ? "range vector" : "string"));
+  }
+  auto matrix = query->range(rooms.history, span->start, span->end, span->step, *limits);
+  if (!matrix) return evaluation_error(request, matrix.error());
+  return answer(std::move(*matrix), span->end, *limit);
+}
+
+Response format_query(const Request& request) {
+  const auto query = query_param(request);
+  if (!query) return bad_data(query.error());
+  std::string text;
+  prometheus::append_string(text, query->format());
+  return prometheus::success(text);
+}
+
+/// Samples here carry no exemplars: what Prometheus answers when it has stored none.
+Response exemplars(const Request& request) {
+  const auto span = prometheus::span_params(request);
+  if (!span) return bad_data(span.error());
+  if (span->end < span->start)
+    return prometheus::failure(Failure::kBadData,
+                               "end timestamp must not be before start timestamp");
+  const auto query = promql::Query::parse(request.param("query").value_or(""));
+  if (!query) return bad_data(query.error());
+  return prometheus::success("[]");
 }
 
 }  // namespace
 
 void add_prometheus_api(std::vector<Route>& routes, const SharedRooms& rooms) {
   for (const auto method : {Method::kGet, Method::kPost}) {
-    routes.push_back({method, "/api/v1/query", config::Role::kViewer, Runs::kBlocking,
-                      [rooms](const Request& r) { return instant(*rooms, r); },
-                      "PromQL at one time"});
-    routes.push_back({method, "/api/v1/query_range", config::Role::kViewer, Runs::kBlocking,
-                      [rooms](const Request& r) { return range(*rooms, r); },
-                      "PromQL over a range"});
+    const auto add = [&](std::string_view path, Runs runs, Handler handler, std::string_view help) {
+      routes.push_back({method, fmt::format("/api/v1/{}", path), config::Role::kViewer, runs,
+                        std::move(handler), help});
+    };
+    add(
+        "query", Runs::kBlocking, [rooms](const Request& r) { return instant(*rooms, r); },
+        "PromQL at one time");
+    add(
+        "query_range", Runs::kBlocking, [rooms](const Request& r) { return range(*rooms, r); },
+        "PromQL over a range");
+    add("query_exemplars", Runs::kSnapshot, exemplars, "exemplars: there are none");
+    add("format_query", Runs::kSnapshot, format_query, "PromQL in its canonical form");
   }
+  add_prometheus_series(routes, rooms);
+  add_prometheus_status(routes, rooms);
 }
 
 }  // namespace nexus::serve

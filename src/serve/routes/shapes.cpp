@@ -120,9 +120,19 @@ json_ns::object finding(const analyze::Finding& f) {
           {"episodes", f.episodes}};
 }
 
-json_ns::object action(const plan::Action& a) {
+json_ns::array strings(const std::vector<std::string>& given) {
+  json_ns::array out;
+  for (const auto& one : given) out.push_back(json_ns::value(one));
+  return out;
+}
+
+json_ns::object action(const plan::Action& a, const Caller& reader) {
+  const bool trusted = reader.role >= config::Role::kOperator;
+  const bool open = trusted || a.type != "run_command";  // what the command was told, is shown
   json_ns::object parameters;
-  for (const auto& [name, value] : a.parameters) parameters[name] = parameter(value);
+  if (open) {
+    for (const auto& [name, value] : a.parameters) parameters[name] = parameter(value);
+  }
   return {{"id", a.id},
           {"action_type", a.type},
           {"target_component", a.target},
@@ -147,12 +157,12 @@ json_ns::object action(const plan::Action& a) {
           {"detection_to_start_seconds", number(a.detection_to_start_seconds)},
           {"outcome",
            {{"result", text_or_null(a.outcome.result)},
-            {"output", text_or_null(a.outcome.output)},
-            {"would_do", text_or_null(a.outcome.would_do)},
+            {"output", trusted ? text_or_null(a.outcome.output) : json_ns::value(nullptr)},
+            {"would_do", open ? text_or_null(a.outcome.would_do) : json_ns::value(nullptr)},
             {"verified",
              a.outcome.verified ? json_ns::value(*a.outcome.verified) : json_ns::value(nullptr)},
-            {"before", embedded(a.outcome.before)},
-            {"after", embedded(a.outcome.after)}}}};
+            {"before", open ? embedded(a.outcome.before) : json_ns::value(nullptr)},
+            {"after", open ? embedded(a.outcome.after) : json_ns::value(nullptr)}}}};
 }
 
 json_ns::object decision(const plan::Decision& d) {

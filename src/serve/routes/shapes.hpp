@@ -33,7 +33,10 @@ namespace json_ns = boost::json;
 [[nodiscard]] json_ns::object labels(const config::StringMap& labels);
 [[nodiscard]] json_ns::value parameter(const config::ParameterValue& value);
 [[nodiscard]] json_ns::object finding(const analyze::Finding& finding);
-[[nodiscard]] json_ns::object action(const plan::Action& action);
+[[nodiscard]] json_ns::array strings(const std::vector<std::string>& given);
+/// What a command was given and printed may be secret: below the role operator `output` is null,
+/// and of run_command `parameters` is empty and `would_do`, `before` and `after` are null.
+[[nodiscard]] json_ns::object action(const plan::Action& action, const Caller& reader);
 [[nodiscard]] json_ns::object decision(const plan::Decision& decision);
 [[nodiscard]] json_ns::object breaker(const plan::Breaker& breaker);
 

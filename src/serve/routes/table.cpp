@@ -21,9 +21,8 @@ std::string result_of(const Response& response) {
 
 }  // namespace
 
-Response audited(const Rooms& rooms, const Request& request, std::string_view what,
-                 const std::string& subject, const std::string& details,
-                 const std::function<Response()>& change) {
+knowledge::AuditRecord audit_record(const Request& request, std::string_view what,
+                                    const std::string& subject, const std::string& details) {
   knowledge::AuditRecord record;
   record.who = request.caller.who;
   record.from = request.caller.from;
@@ -31,6 +30,13 @@ Response audited(const Rooms& rooms, const Request& request, std::string_view wh
   record.subject = subject;
   record.details = details;
   record.result = "requested";
+  return record;
+}
+
+Response audited(const Rooms& rooms, const Request& request, std::string_view what,
+                 const std::string& subject, const std::string& details,
+                 const std::function<Response()>& change) {
+  auto record = audit_record(request, what, subject, details);
   if (auto written = rooms.audit.record(record); !written) {
     log::error("serve", "{} refused, it cannot be written to the audit log: {}", what,
                written.error().message());
@@ -55,6 +61,7 @@ std::vector<Route> all_routes(const Rooms& rooms) {
   add_operations(routes, shared);
   add_services(routes, shared);
   add_prometheus_api(routes, shared);
+  add_import(routes, shared);
   return routes;
 }
 

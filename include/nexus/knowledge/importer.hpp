@@ -1,0 +1,68 @@
+// Importer: OpenMetrics text with timestamps into the history of a running agent.
+//
+// Samples go through a ring of their own, in groups of their own (one a series), so that old times
+// are no clock steps of a collector. Only series that the history does not hold yet are taken, each
+// with ascending times, within the history's retention; what is refused is told with its line and
+// counted (`nexus_import_samples_total`, `nexus_import_refused_lines_total`).
+//
+// Thread safety: all members, any thread; one import() at a time gets through.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "nexus/base/clock.hpp"
+#include "nexus/knowledge/history.hpp"
+#include "nexus/knowledge/ring.hpp"
+#include "nexus/knowledge/self_metrics.hpp"
+
+namespace nexus::knowledge {
+
+struct ImportResult {
+  struct Mistake {
+    std::uint64_t line = 0;  // from 1
+    std::string message;
+  };
+  std::uint64_t accepted = 0;     // samples
+  std::uint64_t refused = 0;      // lines
+  std::vector<Mistake> mistakes;  // the first of what was refused
+  /// Lines that were dealt with. Less than the text has: the ring is full; the rest is to be sent
+  /// again in a moment.
+  std::uint64_t lines = 0;
+};
+
+class Importer {
+ public:
+  static constexpr std::uint32_t kFirstGroup = 3'000'000;
+  static constexpr std::size_t kMaxMistakes = 100;
+
+  Importer(Clock& clock, SeriesRegistry& registry, const History& history, Rings& rings,
+           SelfMetrics& self);
+
+  [[nodiscard]] ImportResult import(std::string_view text, Millis retention);
+
+ private:
+  struct Series {
+    SeriesId id = 0;
+    std::int64_t last = 0;
+  };
+  Result<Series*> series(const Labels& labels);
+
+  Clock& clock_;
+  SeriesRegistry& registry_;
+  const History& history_;
+  std::shared_ptr<SampleRing> ring_;
+  Counter samples_;
+  Counter refused_;
+
+  std::mutex mutex_;                                     // guards what follows
+  std::unordered_map<SeriesId, std::int64_t> imported_;  // the last time of what came from here
+  Series current_;                                       // of the lines being read
+};
+
+}  // namespace nexus::knowledge

@@ -1,0 +1,55 @@
+// Samples with timestamps from OpenMetrics text, as it streams in.
+//
+// Lines may be cut anywhere between two feed(); a bad line is told with its number and the next one
+// is read. `# TYPE`, `# HELP`, `# UNIT` and exemplars are passed over, and so is every other
+// comment; nothing may follow `# EOF`. A sample needs a timestamp (Unix seconds with a fraction).
+// Bounded: a line may have kMaxLine bytes.
+//
+// Labels are parsed once for lines that follow each other with the same head, which is how these
+// files are. Thread safety: one thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "nexus/base/result.hpp"
+#include "nexus/knowledge/labels.hpp"
+
+namespace nexus::knowledge {
+
+class OpenMetricsReader {
+ public:
+  static constexpr std::size_t kMaxLine = 64UL << 10;
+
+  /// What is done with a sample; an error is told as the line's. `same` says that the labels are
+  /// those of the call before.
+  using OnSample =
+      std::function<Status(const Labels& labels, bool same, std::int64_t time_ms, double value)>;
+  using OnMistake = std::function<void(std::uint64_t line, std::string message)>;
+
+  OpenMetricsReader(OnSample on_sample, OnMistake on_mistake)
+      : on_sample_(std::move(on_sample)), on_mistake_(std::move(on_mistake)) {}
+
+  void feed(std::string_view bytes);
+  /// The last line may lack its end.
+  void finish();
+  [[nodiscard]] std::uint64_t lines() const noexcept { return lines_; }
+
+ private:
+  void line(std::string_view text);
+  Status sample(std::string_view text);
+  Status parse_labels(std::string_view head);
+
+  OnSample on_sample_;
+  OnMistake on_mistake_;
+  std::string pending_;      // of a line that is not complete
+  bool too_long_ = false;    // the line being read is passed over
+  bool ended_ = false;       // # EOF was there
+  std::uint64_t lines_ = 0;  // read so far
+  std::string head_;         // of labels_
+  Labels labels_;
+};
+
+}  // namespace nexus::knowledge

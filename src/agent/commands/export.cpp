@@ -1,0 +1,198 @@
+// Asks for the samples series by series, a few hours at a time, and writes them as they come.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json/serialize.hpp>
+#include <cstdio>
+#include <set>
+
+#include "agent/commands/transfer.hpp"
+#include "nexus/base/clock.hpp"
+#include "nexus/base/go_text.hpp"
+#include "nexus/base/text.hpp"
+#include "nexus/drivers/http_client.hpp"
+
+namespace nexus::agent {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::int64_t kHour = 3'600'000;  // ms
+constexpr std::int64_t kWindow = 6 * kHour;
+
+struct Span {
+  std::int64_t start = 0;  // ms, both included
+  std::int64_t end = 0;
+};
+
+using LabelPairs = std::vector<std::pair<std::string, std::string>>;
+
+Result<Span> span_of(const ExportFlags& wanted) {
+  base::SystemClock clock;
+  Span out;
+  out.end = base::to_unix_millis(clock.wall());
+  if (!wanted.end.empty()) {
+    const auto end = base::parse_time(wanted.end);
+    if (!end) return fail(Errc::kInvalidArgument, "--end: {}", end.error().message());
+    out.end = base::to_unix_millis(*end);
+  }
+  out.start = out.end - kHour;
+  if (!wanted.start.empty()) {
+    const auto start = base::parse_time(wanted.start);
+    if (!start) return fail(Errc::kInvalidArgument, "--start: {}", start.error().message());
+    out.start = base::to_unix_millis(*start);
+  }
+  if (out.end < out.start) return fail(Errc::kInvalidArgument, "--end is before --start");
+  return out;
+}
+
+std::string seconds(std::int64_t millis) {
+  std::string out;
+  base::append_go_fixed(out, static_cast<double>(millis) / 1000);
+  return out;
+}
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (c == '\n') {
+      out += "\\n";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+/// `name{a="b"}`: the head of a line, and the selector of exactly this series but for labels that
+/// others have besides.
+std::string head_of(const LabelPairs& labels) {
+  std::string name;
+  std::string inner;
+  for (const auto& [key, value] : labels) {
+    if (key == "__name__") {
+      name = value;
+    } else {
+      inner += fmt::format("{}{}=\"{}\"", inner.empty() ? "" : ",", key, escaped(value));
+    }
+  }
+  return inner.empty() ? name : fmt::format("{}{{{}}}", name, inner);
+}
+
+std::string name_of(const LabelPairs& labels) {
+  const auto found = std::ranges::find(labels, "__name__", &LabelPairs::value_type::first);
+  return found == labels.end() ? std::string() : found->second;
+}
+
+Result<std::vector<LabelPairs>> find_series(const ClientFlags& flags, const ExportFlags& wanted,
+                                            const Span& span) {
+  std::string path =
+      fmt::format("/api/v1/series?start={}&end={}", seconds(span.start), seconds(span.end));
+  for (const auto& match : wanted.matches) path += "&match%5B%5D=" + drivers::url_encode(match);
+  const auto answer = call(flags, "GET", path);
+  if (!answer) return std::unexpected(answer.error());
+  std::vector<LabelPairs> out;
+  for (const auto& series : answer->at("data").as_array()) {
+    auto& labels = out.emplace_back();
+    for (const auto& [key, value] : series.as_object())
+      labels.emplace_back(key, std::string(value.as_string()));
+  }
+  std::ranges::stable_sort(out, {}, name_of);
+  return out;
+}
+
+class Writer {
+ public:
+  virtual ~Writer() = default;
+  virtual void begin(const LabelPairs& labels) = 0;
+  virtual void sample(std::string_view time, std::string_view value) = 0;
+  virtual void end() {}
+};
+
+class OpenMetricsWriter final : public Writer {
+ public:
+  void begin(const LabelPairs& labels) override {
+    head_ = head_of(labels);
+    // Samples of a family stand together; its type is not asked for.
+    if (auto name = name_of(labels); name != name_) {
+      name_ = std::move(name);
+      fmt::print("# TYPE {} unknown\n", name_);
+    }
+  }
+  void sample(std::string_view time, std::string_view value) override {
+    fmt::print("{} {} {}\n", head_, value, time);
+  }
+  void end() override { fmt::print("# EOF\n"); }
+
+ private:
+  std::string head_;
+  std::string name_;
+};
+
+class CsvWriter final : public Writer {
+ public:
+  CsvWriter() { fmt::print("series,time,value\n"); }
+  void begin(const LabelPairs& labels) override {
+    series_ = "\"";
+    for (const char c : head_of(labels)) {
+      if (c == '"') series_ += '"';
+      series_ += c;
+    }
+    series_ += '"';
+  }
+  void sample(std::string_view time, std::string_view value) override {
+    fmt::print("{},{},{}\n", series_, time, value);
+  }
+
+ private:
+  std::string series_;
+};
+
+/// The samples of one series, a window after the other; a window is open on the left.
+Status write_series(const ClientFlags& flags, const LabelPairs& labels, const Span& span,
+                    Writer& writer) {
+  const auto selector = head_of(labels);
+  writer.begin(labels);
+  for (std::int64_t from = span.start - 1; from < span.end; from += kWindow) {
+    const auto to = std::min(from + kWindow, span.end);
+    const auto query = fmt::format("{}[{}ms]", selector, to - from);
+    const auto answer = call(
+        flags, "GET",
+        fmt::format("/api/v1/query?query={}&time={}", drivers::url_encode(query), seconds(to)));
+    if (!answer) return std::unexpected(answer.error());
+    for (const auto& series : answer->at("data").at("result").as_array()) {
+      // Series with more labels are found by the same selector.
+      if (series.at("metric").as_object().size() != labels.size()) continue;
+      for (const auto& pair : series.at("values").as_array()) {
+        std::string time;
+        base::append_go_fixed(time, pair.at(0).to_number<double>());
+        writer.sample(time, to_cell(pair.at(1)));
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+int export_samples(const ClientFlags& flags, const ExportFlags& wanted) {
+  const auto span = span_of(wanted);
+  if (!span) {
+    fmt::print(stderr, "{}\n", span.error().message());
+    return 2;
+  }
+  const auto series = find_series(flags, wanted, *span);
+  if (!series) return report(series.error());
+  const std::unique_ptr<Writer> writer =
+      wanted.format == "csv" ? std::unique_ptr<Writer>(std::make_unique<CsvWriter>())
+                             : std::make_unique<OpenMetricsWriter>();
+  for (const auto& labels : *series) {
+    if (const Status written = write_series(flags, labels, *span, *writer); !written)
+      return report(written.error());
+  }
+  writer->end();
+  return 0;
+}
+
+}  // namespace nexus::agent

@@ -1,0 +1,131 @@
+// `check rules` and `test rules`: what promtool's commands of these names do, printed as they do.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+
+#include "agent/commands/rules.hpp"
+#include "nexus/analyze/rule_file.hpp"
+#include "nexus/analyze/rule_test.hpp"
+
+namespace nexus::agent {
+namespace {
+
+constexpr int kBad = 1;
+constexpr int kLintFailed = 3;
+
+struct Lint {
+  std::string checks = "duplicate-rules";
+  bool fatal = false;
+};
+
+/// Standard output and error in the order of what is said.
+void say(std::FILE* stream, std::string_view text) {
+  fmt::print(stream, "{}\n", text);
+  std::fflush(stream);
+}
+
+bool all_exist(const std::vector<std::string>& files) {
+  for (const auto& file : files) {
+    std::error_code ec;
+    if (std::filesystem::exists(file, ec)) continue;
+    say(stderr, fmt::format("nexus-agent: error: path '{}' does not exist, try --help", file));
+    return false;
+  }
+  return true;
+}
+
+std::string describe(const std::vector<analyze::DuplicateRule>& duplicates) {
+  std::string out = fmt::format("lint error {} duplicate rule(s) found.\n", duplicates.size());
+  for (const auto& rule : duplicates) {
+    out += fmt::format("Metric: {}\nLabel(s):\n", rule.metric);
+    for (const auto& [name, value] : rule.labels) out += fmt::format("\t{}: {}\n", name, value);
+  }
+  return out + "Might cause inconsistency while recording expressions";
+}
+
+/// The exit code for one file.
+int check_rule_file(const std::string& path, const Lint& lint) {
+  say(stdout, "Checking " + path);
+  const auto file = analyze::load_rule_file(path);
+  int code = 0;
+  if (!file.problems.empty()) {
+    say(stderr, "  FAILED:");
+    for (const auto& problem : file.problems)
+      say(stderr, fmt::format("{}: {}{}", path, problem.places, problem.message));
+    code = kBad;
+  } else {
+    const auto duplicates = lint.checks == "none" ? std::vector<analyze::DuplicateRule>()
+                                                  : analyze::find_duplicates(file.groups);
+    std::size_t rules = 0;
+    for (const auto& group : file.groups) rules += group.rules.size();
+    if (duplicates.empty()) {
+      say(stdout, fmt::format("  SUCCESS: {} rules found", rules));
+    } else {
+      say(stderr, "  FAILED:\n" + describe(duplicates));
+      if (lint.fatal) code = kLintFailed;
+    }
+  }
+  say(stdout, "");
+  return code;
+}
+
+int check_rules(const std::vector<std::string>& files, const Lint& lint) {
+  if (!all_exist(files)) return kBad;
+  int worst = 0;
+  for (const auto& file : files) {
+    const int code = check_rule_file(file, lint);
+    if (code != 0 && worst != kBad) worst = code;
+  }
+  return worst;
+}
+
+int test_rules(const std::vector<std::string>& files) {
+  if (!all_exist(files)) return kBad;
+  int code = 0;
+  for (const auto& file : files) {
+    say(stdout, "Unit Testing:  " + file);
+    const auto result = analyze::run_rule_tests(file);
+    for (const auto& warning : result.warnings) say(stderr, "  WARNING: " + warning);
+    if (result.failures.empty()) {
+      say(stdout, "  SUCCESS");
+    } else {
+      code = kBad;
+      say(stderr, "  FAILED:");
+      for (const auto& failure : result.failures) {
+        say(stderr, failure);
+        say(stdout, "");
+      }
+    }
+    say(stdout, "");
+  }
+  return code;
+}
+
+}  // namespace
+
+void add_check_rules(CLI::App& check, CommandContext& context) {
+  auto* command =
+      check.add_subcommand("rules", "Check Prometheus rule files, as promtool check rules does");
+  auto files = std::make_shared<std::vector<std::string>>();
+  auto lint = std::make_shared<Lint>();
+  command->add_option("files", *files, "The rule files")->required();
+  command->add_option("--lint", lint->checks, "What to look for besides mistakes")
+      ->check(CLI::IsMember({"all", "duplicate-rules", "none"}))
+      ->capture_default_str();
+  command->add_flag("--lint-fatal", lint->fatal, "Exit with 3 when there is something");
+  command->callback([files, lint, &context] { context.code = check_rules(*files, *lint); });
+}
+
+void add_test(CLI::App& app, CommandContext& context) {
+  auto* command = app.add_subcommand("test", "Run unit tests");
+  command->require_subcommand(1);
+  auto* rules =
+      command->add_subcommand("rules", "Run unit tests of rules, as promtool test rules does");
+  auto files = std::make_shared<std::vector<std::string>>();
+  rules->add_option("files", *files, "The files of unit tests")->required();
+  rules->callback([files, &context] { context.code = test_rules(*files); });
+}
+
+}  // namespace nexus::agent

@@ -1,0 +1,67 @@
+// YAML into typed values, with the words of Go's yaml for what is wrong, which people know from
+// promtool.
+//
+// A Reader goes through one document and collects every mistake with its line; what is wrong keeps
+// its default. Unknown keys, keys given twice and wrong types are mistakes. Positions count from 1.
+// Thread safety: none; one document, one thread.
+#pragma once
+
+#include <yaml-cpp/yaml.h>
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nexus/base/clock.hpp"
+#include "nexus/base/result.hpp"
+#include "nexus/config/config.hpp"
+
+namespace nexus::analyze::yaml {
+
+struct Place {
+  int line = 0;  // 0: not there
+  int column = 0;
+};
+[[nodiscard]] Place place_of(const YAML::Node& node);
+
+/// The first document; null when there is none. A syntax error reads "yaml: line 3: ...".
+[[nodiscard]] Result<YAML::Node> load(const std::string& text);
+
+class Reader {
+ public:
+  /// A field of a struct: its key and what reads it.
+  struct Field {
+    std::string_view key;
+    std::function<void(const YAML::Node&)> read;
+  };
+  /// `type` is the name for messages, as in "field x not found in type rulefmt.RuleGroup".
+  void object(const YAML::Node& node, std::string_view type, std::initializer_list<Field> fields);
+  void list(const YAML::Node& node, std::string_view element_type,
+            const std::function<void(const YAML::Node&)>& read);
+  void text(const YAML::Node& node, std::string& out);
+  void texts(const YAML::Node& node, std::vector<std::string>& out);
+  void map(const YAML::Node& node, config::StringMap& out);
+  void integer(const YAML::Node& node, std::int64_t& out);
+  void number(const YAML::Node& node, double& out);
+  void duration(const YAML::Node& node, Millis& out);
+
+  [[nodiscard]] bool ok() const noexcept { return mistakes_.empty() && fatal_.empty(); }
+  /// Of the first mistake; 0 when none has a line.
+  [[nodiscard]] int line() const noexcept { return line_; }
+  /// All mistakes: "yaml: unmarshal errors:\n  line 3: ...", or the one that ends reading.
+  [[nodiscard]] std::string message() const;
+
+ private:
+  void mistake(const YAML::Node& node, std::string_view what);
+  void wrong_type(const YAML::Node& node, std::string_view type);
+
+  std::vector<std::string> mistakes_;
+  std::string fatal_;
+  int line_ = 0;
+};
+
+}  // namespace nexus::analyze::yaml

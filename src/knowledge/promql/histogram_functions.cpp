@@ -1,0 +1,91 @@
+// Functions of classic histograms: series with a label `le`, one a bucket.
+#include "knowledge/promql/ast.hpp"
+#include "knowledge/promql/bodies.hpp"
+#include "knowledge/promql/evaluator.hpp"
+#include "knowledge/promql/quantile.hpp"
+#include "knowledge/promql/signature.hpp"
+#include "nexus/base/text.hpp"
+
+namespace nexus::knowledge::promql {
+namespace {
+
+/// A bucket's series: the number of its row and its bound.
+struct BucketRow {
+  std::size_t row = 0;
+  double upper_bound = 0;
+};
+
+struct Histogram {
+  Row row;  // of the result
+  std::vector<BucketRow> buckets;
+};
+
+/// The series that differ in nothing but `le` are one histogram; those without a bound are none's.
+std::vector<Histogram> histograms_of(Evaluator& evaluator, const Block& block) {
+  const Signature signature({false, {"le"}}, Name::kKept);
+  SignatureIndex index(signature);
+  std::vector<Histogram> histograms;
+  for (std::size_t r = 0; r < block.rows.size(); ++r) {
+    const auto bound = base::parse_double(label_of(block.rows[r], "le"));
+    if (!bound) continue;
+    const std::uint32_t number = index.add(block.rows[r]);
+    if (number == histograms.size()) {
+      histograms.push_back({{&evaluator.keep(signature.labels(block.rows[r])), true}, {}});
+    }
+    histograms[number].buckets.push_back({r, *bound});
+  }
+  return histograms;
+}
+
+/// `value_of` (step, buckets) at each step at which a histogram has buckets.
+template <typename ValueOf>
+Result<Block> of_histograms(Evaluator& evaluator, const Node& argument, ValueOf&& value_of) {
+  const auto input = evaluator.evaluate(argument);
+  if (!input) return input;
+  Block output(input->steps);
+  std::vector<Bucket> buckets;
+  for (const Histogram& histogram : histograms_of(evaluator, *input)) {
+    if (Status status = evaluator.charge(input->steps); !status) {
+      return std::unexpected(std::move(status).error());
+    }
+    const auto cells = output.add(histogram.row);
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      buckets.clear();
+      for (const BucketRow& bucket : histogram.buckets) {
+        const double count = input->row(bucket.row)[i];
+        if (is_present(count)) buckets.push_back({bucket.upper_bound, count});
+      }
+      if (!buckets.empty()) cells[i] = value_of(i, buckets);
+    }
+    output.drop_last_if_empty();
+  }
+  output.names_matter = input->names_matter;
+  if (Status status = drop_and_merge_names(output, false); !status) {
+    return std::unexpected(std::move(status).error());
+  }
+  return output;
+}
+
+}  // namespace
+
+Result<Block> histogram_quantile(Evaluator& evaluator, const Call& call) {
+  const auto q = evaluator.evaluate(*call.arguments[0]);
+  if (!q) return q;
+  return of_histograms(evaluator, *call.arguments[1],
+                       [&](std::size_t step, std::vector<Bucket>& buckets) {
+                         return bucket_quantile(q->cells[step], buckets);
+                       });
+}
+
+Result<Block> histogram_fraction(Evaluator& evaluator, const Call& call) {
+  const auto lower = evaluator.evaluate(*call.arguments[0]);
+  if (!lower) return lower;
+  const auto upper = evaluator.evaluate(*call.arguments[1]);
+  if (!upper) return upper;
+  return of_histograms(evaluator, *call.arguments[2],
+                       [&](std::size_t step, std::vector<Bucket>& buckets) {
+                         return bucket_fraction(lower->cells[step], upper->cells[step], buckets);
+                       });
+}
+
+}  // namespace nexus::knowledge::promql

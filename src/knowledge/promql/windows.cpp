@@ -1,0 +1,205 @@
+// Range vectors: the samples of range selectors and the points of subqueries, in windows that slide
+// along the steps of the query, and the functions over them.
+#include "knowledge/promql/evaluator.hpp"
+#include "knowledge/promql/functions.hpp"
+#include "knowledge/promql/signature.hpp"
+
+namespace nexus::knowledge::promql {
+namespace {
+
+/// For each right edge the samples in (t - range, t].
+void slide(std::span<const std::int64_t> times, const Steps& ends, std::int64_t range,
+           std::vector<Window>& out) {
+  out.clear();
+  Window window;
+  const auto size = static_cast<std::uint32_t>(times.size());
+  for (std::size_t i = 0; i < ends.count; ++i) {
+    const std::int64_t time = ends.at(i);
+    while (window.end < size && times[window.end] <= time) ++window.end;
+    while (window.begin < window.end && times[window.begin] <= time - range) ++window.begin;
+    out.push_back(window);
+  }
+}
+
+/// The multiples of the step in (start of the first window, end of the last]. Windows may reach to
+/// before 1970; as in Prometheus the division then rounds up.
+Steps points_of(const Steps& ends, std::int64_t range, std::int64_t step) {
+  const std::int64_t before = ends.start - range;
+  std::int64_t first = step * (before / step);
+  if (first <= before) first += step;
+  Steps points{first, step, 0};
+  if (ends.last() >= first) {
+    points.count = static_cast<std::size_t>((ends.last() - first) / step) + 1;
+  }
+  return points;
+}
+
+}  // namespace
+
+struct Evaluator::RangeRun {
+  RangeBody body;
+  Steps ends;
+  std::int64_t range = 0;
+  std::array<std::vector<double>, 2> scalars;  // empty: no such argument
+  std::vector<Window> windows;
+  std::string problem;
+  Block block;
+};
+
+void Evaluator::read_without_stale(SeriesId id, const Steps& ends, std::int64_t range) {
+  column_.clear();
+  data_.read(id, ends.start - range, ends.last(), column_);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < column_.size(); ++i) {
+    if (is_stale(column_.values[i])) continue;
+    column_.times[kept] = column_.times[i];
+    column_.values[kept] = column_.values[i];
+    ++kept;
+  }
+  column_.times.resize(kept);
+  column_.values.resize(kept);
+}
+
+void Evaluator::read_points(const Points& points, std::size_t row) {
+  column_.clear();
+  const auto cells = points.block.row(row);
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    if (is_absent(cells[i])) continue;
+    column_.times.push_back(points.steps.at(i));
+    column_.values.push_back(cells[i]);
+  }
+}
+
+Result<Evaluator::Points> Evaluator::evaluate_points(const Subquery& node) {
+  const std::int64_t step = node.step > 0 ? node.step : limits_.subquery_step_ms;
+  const Steps steps = points_of(moved(node.time), node.range, step);
+  if (steps.count == 0) return Points{steps, Block(0)};
+  const Steps outer = std::exchange(steps_, steps);
+  auto block = evaluate(*node.operand);
+  steps_ = outer;
+  if (!block) return propagate(std::move(block));
+  return Points{steps, std::move(*block)};
+}
+
+Result<Matrix> Evaluator::samples(const Node& range_vector) {
+  Matrix matrix;
+  if (const auto* subquery = std::get_if<Subquery>(&range_vector.kind)) {
+    const auto points = evaluate_points(*subquery);
+    if (!points) return std::unexpected(points.error());
+    for (std::size_t r = 0; r < points->block.rows.size(); ++r) {
+      read_points(*points, r);
+      matrix.push_back({labels_of(points->block.rows[r]), column_});
+    }
+  } else {
+    const auto& selector = std::get<MatrixSelector>(range_vector.kind);
+    const Steps ends = moved(selector.vector.time);
+    for (const SeriesId id : series_of(selector.vector, ends, selector.range)) {
+      read_without_stale(id, ends, selector.range);
+      if (Status status = charge(column_.size()); !status) {
+        return std::unexpected(std::move(status).error());
+      }
+      const Labels& labels = data_.labels(id);
+      if (column_.size() > 0 && !labels.empty()) matrix.push_back({labels, column_});
+    }
+  }
+  std::ranges::sort(matrix, {}, &MatrixSeries::labels);
+  return matrix;
+}
+
+Status Evaluator::run_windows(RangeRun& run, std::span<double> out) {
+  const std::span<const Window> windows = run.windows;
+  // In runs, so that long windows over many steps can be stopped in between.
+  for (std::size_t first = 0; first < windows.size();) {
+    std::size_t touched = 0;
+    std::size_t last = first;
+    while (last < windows.size() && touched < kWorkPerCheck) touched += windows[last++].size();
+    const std::size_t count = last - first;
+    const auto part = [&](const std::vector<double>& scalar) {
+      return scalar.empty() ? std::span<const double>()
+                            : std::span<const double>(scalar).subspan(first, count);
+    };
+    run.body({.times = column_.times,
+              .values = column_.values,
+              .windows = windows.subspan(first, count),
+              .steps = {steps_.at(first), steps_.step, count},
+              .ends = {run.ends.at(first), run.ends.step, count},
+              .range = run.range,
+              .scalars = {part(run.scalars[0]), part(run.scalars[1])},
+              .problem = &run.problem},
+             out.subspan(first, count));
+    first = last;
+    if (Status status = work(touched); !status) return status;
+    if (!run.problem.empty()) return fail(Errc::kConflict, "{}", run.problem);
+  }
+  return {};
+}
+
+Status Evaluator::add_row(RangeRun& run, Row row) {
+  if (column_.size() == 0) return {};
+  // Under @ every window is the same, and so is its result unless a number comes in.
+  const bool once = run.ends.step == 0 && run.scalars[0].empty();
+  Steps ends = run.ends;
+  if (once) ends.count = 1;
+  slide(column_.times, ends, run.range, run.windows);
+  const auto out = run.block.add(row);
+  if (Status status = run_windows(run, out.first(ends.count)); !status) return status;
+  if (once) std::ranges::fill(out, out.front());
+  run.block.drop_last_if_empty();
+  return {};
+}
+
+Status Evaluator::over_series(RangeRun& run, const MatrixSelector& selector) {
+  run.ends = moved(selector.vector.time);
+  run.range = selector.range;
+  run.block.names_matter = !names_one_metric(selector.vector);
+  for (const SeriesId id : series_of(selector.vector, run.ends, run.range)) {
+    read_without_stale(id, run.ends, run.range);
+    if (Status status = charge(column_.size() + steps_.count); !status) return status;
+    const Labels& labels = data_.labels(id);
+    if (labels.empty()) continue;
+    if (Status status = add_row(run, {&labels, false}); !status) return status;
+  }
+  return {};
+}
+
+Status Evaluator::over_points(RangeRun& run, const Subquery& subquery) {
+  run.ends = moved(subquery.time);
+  run.range = subquery.range;
+  const auto points = evaluate_points(subquery);
+  if (!points) return std::unexpected(points.error());
+  run.block.names_matter = points->block.names_matter;
+  for (std::size_t r = 0; r < points->block.rows.size(); ++r) {
+    if (Status status = charge(points->block.steps + steps_.count); !status) return status;
+    read_points(*points, r);
+    if (Status status = add_row(run, points->block.rows[r]); !status) return status;
+  }
+  return {};
+}
+
+Result<Block> Evaluator::over_range(const Call& call, RangeBody body) {
+  RangeRun run{.body = body,
+               .ends = {},
+               .scalars = {},
+               .windows = {},
+               .problem = {},
+               .block = Block(steps_.count)};
+  const Node* source = nullptr;
+  std::size_t scalars = 0;
+  for (const NodePtr& argument : call.arguments) {
+    if (argument->type == ValueType::kMatrix) {
+      source = &without_parens(*argument);
+      continue;
+    }
+    auto value = evaluate(*argument);
+    if (!value) return value;
+    run.scalars.at(scalars++) = std::move(value->cells);
+  }
+  NEXUS_CHECK(source != nullptr);  // the checker saw to it
+  const auto* selector = std::get_if<MatrixSelector>(&source->kind);
+  Status status = selector != nullptr ? over_series(run, *selector)
+                                      : over_points(run, std::get<Subquery>(source->kind));
+  if (!status) return std::unexpected(std::move(status).error());
+  return std::move(run.block);
+}
+
+}  // namespace nexus::knowledge::promql

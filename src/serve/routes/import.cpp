@@ -1,0 +1,37 @@
+// POST /api/v1/admin/import: OpenMetrics text with timestamps into the history. `nexus-agent
+// import` sends a file in parts that fit a request; the parts after the first are not audited one
+// by one.
+#include "serve/routes/groups.hpp"
+#include "serve/routes/shapes.hpp"
+
+namespace nexus::serve {
+namespace {
+
+Response take(const Rooms& rooms, const Request& request) {
+  const auto result = rooms.importer.import(request.body, rooms.config()->history.retention);
+  json_ns::array mistakes;
+  for (const auto& mistake : result.mistakes)
+    mistakes.push_back({{"line", mistake.line}, {"message", mistake.message}});
+  return to_response({{"accepted", result.accepted},
+                      {"refused", result.refused},
+                      {"lines", result.lines},
+                      {"mistakes", std::move(mistakes)}});
+}
+
+Response import(const Rooms& rooms, const Request& request) {
+  const auto part = integer_param(request, "part", 0, 0, INT64_MAX);
+  if (!part) return error(part.error());
+  if (*part > 0) return take(rooms, request);
+  return audited(rooms, request, "history.import", "history", "{}",
+                 [&] { return take(rooms, request); });
+}
+
+}  // namespace
+
+void add_import(std::vector<Route>& routes, const SharedRooms& rooms) {
+  routes.push_back({Method::kPost, "/api/v1/admin/import", config::Role::kAdministrator,
+                    Runs::kBlocking, [rooms](const Request& r) { return import(*rooms, r); },
+                    "OpenMetrics text with timestamps into the history"});
+}
+
+}  // namespace nexus::serve

@@ -1,0 +1,194 @@
+#include "serve/routes/prometheus_answer.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+#include <iterator>
+
+#include "nexus/base/go_text.hpp"
+#include "nexus/base/text.hpp"
+
+namespace nexus::serve::prometheus {
+namespace {
+
+// Far beyond any sample, and far enough from overflow for every arithmetic on times.
+constexpr std::int64_t kAllTime = std::int64_t{1} << 59;
+
+struct Kind {
+  std::string_view name;
+  unsigned status;
+};
+
+Kind kind_of(Failure type) {
+  switch (type) {
+    case Failure::kBadData:
+      return {"bad_data", 400};
+    case Failure::kExecution:
+      return {"execution", 422};
+    case Failure::kCanceled:
+      return {"canceled", 503};
+    case Failure::kTimeout:
+      return {"timeout", 503};
+    case Failure::kInternal:
+      return {"internal", 500};
+    case Failure::kNotFound:
+      return {"not_found", 404};
+  }
+  return {"internal", 500};
+}
+
+std::string quoted(std::string_view text) {
+  std::string out;
+  append_string(out, text);
+  return out;
+}
+
+}  // namespace
+
+Response failure(Failure type, std::string_view message) {
+  const auto [name, status] = kind_of(type);
+  return json(fmt::format("{{\"status\":\"error\",\"errorType\":\"{}\",\"error\":{}}}\n", name,
+                          quoted(message)),
+              status);
+}
+
+Response success(std::string_view data, const std::vector<std::string>& warnings) {
+  std::string body = "{\"status\":\"success\",\"data\":";
+  body += data;
+  if (!warnings.empty()) {
+    body += ",\"warnings\":";
+    append_names(body, warnings);
+  }
+  body += "}\n";
+  return json(std::move(body));
+}
+
+void append_string(std::string& out, std::string_view text) {
+  out += '"';
+  for (const char c : text) {
+    switch (c) {
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20) {
+          fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned char>(c));
+        } else {
+          out += c;
+        }
+    }
+  }
+  out += '"';
+}
+
+void append_time(std::string& out, std::int64_t millis) {
+  if (millis < 0) out += '-';
+  const auto size = static_cast<std::uint64_t>(millis < 0 ? -millis : millis);
+  fmt::format_to(std::back_inserter(out), "{}", size / 1000);
+  if (size % 1000 != 0) fmt::format_to(std::back_inserter(out), ".{:03}", size % 1000);
+}
+
+void append_sample(std::string& out, std::int64_t millis, double value) {
+  out += '[';
+  append_time(out, millis);
+  out += ",\"";
+  base::append_go_json(out, value);
+  out += "\"]";
+}
+
+void append_scalar_time(std::string& out, std::int64_t millis) {
+  base::append_go_fixed(out, static_cast<double>(millis) / 1000);
+}
+
+void append_metric(std::string& out, const knowledge::Labels& labels) {
+  out += '{';
+  bool first = true;
+  for (const auto& label : labels) {
+    if (!std::exchange(first, false)) out += ',';
+    append_string(out, label.name);
+    out += ':';
+    append_string(out, label.value);
+  }
+  out += '}';
+}
+
+void append_names(std::string& out, const std::vector<std::string>& names) {
+  out += '[';
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i > 0) out += ',';
+    append_string(out, names[i]);
+  }
+  out += ']';
+}
+
+Result<std::int64_t> time_param(const Request& request, std::string_view name,
+                                std::optional<std::int64_t> fallback) {
+  const auto text = request.param(name).value_or("");
+  if (text.empty() && fallback) return *fallback;
+  const auto time = base::parse_time(text);
+  if (!time) {
+    // Prometheus has these words before it for times that may be left out.
+    const auto optional = fallback ? fmt::format("Invalid time value for '{}': ", name) : "";
+    return fail(Errc::kInvalidArgument,
+                "invalid parameter \"{}\": {}cannot parse {} to a valid timestamp", name, optional,
+                quoted(text));
+  }
+  return base::to_unix_millis(*time);
+}
+
+Result<Millis> duration_param(const Request& request, std::string_view name) {
+  const auto text = request.param(name).value_or("");
+  if (const auto seconds = base::parse_double(text)) {
+    // Go's longest duration is 292 years.
+    if (std::isfinite(*seconds) && std::abs(*seconds) < 9.2e9)
+      return Millis(static_cast<std::int64_t>(*seconds * 1000));
+  } else if (auto duration = base::parse_duration(text)) {
+    return *duration;
+  }
+  return fail(Errc::kInvalidArgument,
+              "invalid parameter \"{}\": cannot parse {} to a valid duration", name, quoted(text));
+}
+
+Result<std::size_t> limit_param(const Request& request, std::string_view name) {
+  const auto text = request.param(name).value_or("");
+  if (text.empty()) return std::size_t{0};
+  const auto limit = base::parse_int(text);
+  if (!limit)
+    return fail(Errc::kInvalidArgument, "invalid parameter \"{}\": cannot parse {} to an integer",
+                name, quoted(text));
+  if (*limit < 0)
+    return fail(Errc::kInvalidArgument, "invalid parameter \"{}\": limit must be non-negative",
+                name);
+  return static_cast<std::size_t>(*limit);
+}
+
+std::vector<std::string_view> all_params(const Request& request, std::string_view name) {
+  std::vector<std::string_view> out;
+  for (const auto& [key, value] : request.query) {
+    if (key == name) out.push_back(value);
+  }
+  return out;
+}
+
+Result<Span> span_params(const Request& request) {
+  const auto start = time_param(request, "start", -kAllTime);
+  if (!start) return std::unexpected(start.error());
+  const auto end = time_param(request, "end", kAllTime);
+  if (!end) return std::unexpected(end.error());
+  return Span{*start, *end};
+}
+
+}  // namespace nexus::serve::prometheus

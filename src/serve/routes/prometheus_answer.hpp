@@ -1,0 +1,57 @@
+// What the routes of Prometheus's HTTP API share: its answers and errors, and how it reads
+// parameters.
+//
+// Answers are written straight into one string: a range query may have a million points. Errors are
+// `{"status":"error","errorType":...,"error":...}` with the statuses of Prometheus's web/api/v1.
+// Thread safety: pure functions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nexus/knowledge/promql.hpp"
+#include "nexus/serve/routes.hpp"
+
+namespace nexus::serve::prometheus {
+
+/// The error types of Prometheus's API.
+enum class Failure { kBadData, kExecution, kCanceled, kTimeout, kInternal, kNotFound };
+
+[[nodiscard]] Response failure(Failure type, std::string_view message);
+/// `{"status":"success","data":DATA}`, with warnings when there are any. `data` is JSON.
+[[nodiscard]] Response success(std::string_view data,
+                               const std::vector<std::string>& warnings = {});
+
+void append_string(std::string& out, std::string_view text);  // quoted and escaped
+void append_time(std::string& out, std::int64_t millis);      // seconds: 1435781430.781
+/// The same of scalars and texts, which Prometheus writes without trailing zeros.
+void append_scalar_time(std::string& out, std::int64_t millis);
+void append_sample(std::string& out, std::int64_t millis, double value);
+void append_metric(std::string& out, const knowledge::Labels& labels);  // __name__ included
+void append_names(std::string& out, const std::vector<std::string>& names);
+
+/// A time parameter in milliseconds: RFC 3339 or Unix seconds with a fraction. Errors are worded as
+/// Prometheus does and name the parameter; so for all of these.
+[[nodiscard]] Result<std::int64_t> time_param(const Request& request, std::string_view name,
+                                              std::optional<std::int64_t> fallback);
+/// Seconds or "1m30s"; may be zero or negative when written as a number.
+[[nodiscard]] Result<Millis> duration_param(const Request& request, std::string_view name);
+/// `limit` and its like: 0 and absence are no limit.
+[[nodiscard]] Result<std::size_t> limit_param(const Request& request, std::string_view name);
+[[nodiscard]] std::vector<std::string_view> all_params(const Request& request,
+                                                       std::string_view name);
+
+/// start and end of the routes that look for series; all time when absent.
+struct Span {
+  std::int64_t start = 0;
+  std::int64_t end = 0;
+};
+[[nodiscard]] Result<Span> span_params(const Request& request);
+
+/// The warning of an answer that `limit` cut.
+inline constexpr std::string_view kTruncated = "results truncated due to limit";
+
+}  // namespace nexus::serve::prometheus

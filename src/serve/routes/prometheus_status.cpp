@@ -1,0 +1,294 @@
+// Prometheus's HTTP API: rules, alerts, targets and what the server says of itself.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/json/serialize.hpp>
+#include <filesystem>
+#include <map>
+#include <thread>
+
+#include "nexus/base/go_text.hpp"
+#include "nexus/base/text.hpp"
+#include "serve/routes/groups.hpp"
+#include "serve/routes/prometheus_answer.hpp"
+#include "serve/routes/shapes.hpp"
+
+namespace nexus::serve {
+namespace {
+
+using analyze::FindingState;
+using prometheus::Failure;
+
+/// The Prometheus whose API this is: clients choose by it what they may ask for.
+constexpr std::string_view kApiVersion = "3.0.0";
+
+Response answer(const json_ns::value& data) {
+  return prometheus::success(json_ns::serialize(data));
+}
+
+std::string shown_time(WallTime time) {
+  return time == WallTime{} ? "0001-01-01T00:00:00Z" : base::to_rfc3339(time);
+}
+
+/// Labels with the metric's name, which labels() of shapes.hpp leaves out.
+json_ns::object all_labels(const knowledge::Labels& given) {
+  json_ns::object out;
+  for (const auto& label : given) out[label.name] = label.value;
+  return out;
+}
+
+std::string_view word(FindingState state) {
+  return state == FindingState::kFiring ? "firing" : "pending";
+}
+
+std::string exponent(double value) {
+  auto out = base::go_scientific(value);
+  std::ranges::replace(out, 'E', 'e');
+  return out;
+}
+
+json_ns::object render(const analyze::RuleAlert& alert) {
+  json_ns::object out = {{"labels", all_labels(alert.labels)},
+                         {"annotations", labels(alert.annotations)},
+                         {"state", word(alert.state)},
+                         {"activeAt", shown_time(alert.active_at)},
+                         {"value", exponent(alert.value)}};
+  if (alert.keep_firing_since) out["keepFiringSince"] = shown_time(*alert.keep_firing_since);
+  return out;
+}
+
+std::string_view state_of(const analyze::RuleReport& rule) {
+  std::string_view state = "inactive";
+  for (const auto& alert : rule.alerts) {
+    if (alert.state == FindingState::kFiring) return "firing";
+    state = "pending";
+  }
+  return state;
+}
+
+json_ns::object render(const analyze::RuleReport& rule) {
+  json_ns::object out;
+  if (rule.alerting) out["state"] = state_of(rule);
+  out["name"] = rule.name;
+  out["query"] = rule.query;
+  if (rule.alerting) {
+    json_ns::array alerts;
+    for (const auto& alert : rule.alerts) alerts.push_back(render(alert));
+    out["duration"] = static_cast<double>(rule.pending.count()) / 1000;
+    out["keepFiringFor"] = static_cast<double>(rule.keep_firing_for.count()) / 1000;
+    out["annotations"] = labels(rule.annotations);
+    out["alerts"] = std::move(alerts);
+  }
+  if (rule.alerting || !rule.labels.empty()) out["labels"] = labels(rule.labels);
+  const bool known = rule.evaluated != WallTime{};
+  out["health"] = !rule.error.empty() ? "err" : (known ? "ok" : "unknown");
+  if (!rule.error.empty()) out["lastError"] = rule.error;
+  out["evaluationTime"] = rule.duration_seconds;
+  out["lastEvaluation"] = shown_time(rule.evaluated);
+  out["type"] = rule.alerting ? "alerting" : "recording";
+  return out;
+}
+
+/// The intervals of the two groups that agent.toml makes are settings of other sections.
+Millis interval_of(const Rooms& rooms, const analyze::GroupReport& group) {
+  if (group.interval.count() > 0) return group.interval;
+  const auto config = rooms.config();
+  return group.name == "vitals" ? config->collect.interval : config->operations.check_interval;
+}
+
+bool is_wanted(const Request& request, std::string_view parameter, std::string_view value) {
+  const auto wanted = prometheus::all_params(request, parameter);
+  return wanted.empty() || std::ranges::find(wanted, value) != wanted.end();
+}
+
+Response rules(const Rooms& rooms, const Request& request) {
+  const auto type = request.param("type").value_or("");
+  if (!type.empty() && type != "alert" && type != "record")
+    return prometheus::failure(
+        Failure::kBadData,
+        fmt::format("invalid parameter \"type\": not supported value \"{}\"", type));
+  json_ns::array groups;
+  for (const auto& group : rooms.rules.groups()) {
+    if (!is_wanted(request, "rule_group[]", group.name)) continue;
+    if (!is_wanted(request, "file[]", group.file)) continue;
+    json_ns::array rendered;
+    for (const auto& rule : group.rules) {
+      const bool of_type = type.empty() || (type == "alert") == rule.alerting;
+      if (of_type && is_wanted(request, "rule_name[]", rule.name)) rendered.push_back(render(rule));
+    }
+    if (rendered.empty() && !prometheus::all_params(request, "rule_name[]").empty()) continue;
+    groups.push_back({{"name", group.name},
+                      {"file", group.file},
+                      {"rules", std::move(rendered)},
+                      {"interval", static_cast<double>(interval_of(rooms, group).count()) / 1000},
+                      {"limit", group.limit},
+                      {"evaluationTime", group.duration_seconds},
+                      {"lastEvaluation", shown_time(group.evaluated)}});
+  }
+  return answer({{"groups", std::move(groups)}});
+}
+
+Response alerts(const Rooms& rooms, const Request&) {
+  json_ns::array all;
+  for (const auto& group : rooms.rules.groups()) {
+    for (const auto& rule : group.rules) {
+      for (const auto& alert : rule.alerts) all.push_back(render(alert));
+    }
+  }
+  return answer({{"alerts", std::move(all)}});
+}
+
+/// A collector as Prometheus shows a target: what is asked, when, and how it went.
+json_ns::object render(const monitor::CollectorStatus& collector) {
+  const bool good = collector.outcome == "ok" || collector.outcome == "no_data";
+  const auto health = collector.outcome == "pending" ? "unknown" : (good ? "up" : "down");
+  const auto url = fmt::format("nexus-agent://localhost/collector/{}", collector.name);
+  return {{"discoveredLabels", {{"__address__", "localhost"}, {"job", collector.name}}},
+          {"labels", {{"instance", "localhost"}, {"job", collector.name}}},
+          {"scrapePool", collector.name},
+          {"scrapeUrl", url},
+          {"globalUrl", url},
+          {"lastError", collector.error},
+          {"lastScrape", shown_time(collector.last_run)},
+          {"lastScrapeDuration", collector.duration_seconds},
+          {"health", health},
+          {"scrapeInterval", base::format_duration(collector.interval)},
+          {"scrapeTimeout", base::format_duration(collector.interval)}};
+}
+
+Response targets(const Rooms& rooms, const Request& request) {
+  const auto state = request.param("state").value_or("");
+  json_ns::array active;
+  if (state != "dropped") {
+    for (const auto& collector : rooms.collectors()) active.push_back(render(collector));
+  }
+  return answer({{"activeTargets", std::move(active)},
+                 {"droppedTargets", json_ns::array()},
+                 {"droppedTargetCounts", json_ns::object()}});
+}
+
+Response alertmanagers(const Rooms&, const Request&) {
+  return answer(
+      {{"activeAlertmanagers", json_ns::array()}, {"droppedAlertmanagers", json_ns::array()}});
+}
+
+Response build_info(const Rooms& rooms, const Request&) {
+  return answer({{"version", kApiVersion},
+                 {"revision", fmt::format("nexus-agent {}", rooms.info.version)},
+                 {"branch", ""},
+                 {"buildUser", ""},
+                 {"buildDate", ""},
+                 {"goVersion", ""}});
+}
+
+/// What of the configuration every viewer may see, as YAML in Prometheus's shape.
+Response configuration(const Rooms& rooms, const Request&) {
+  const auto config = rooms.config();
+  std::string yaml = fmt::format(
+      "global:\n  scrape_interval: {}\n  scrape_timeout: {}\n  evaluation_interval: {}\n",
+      base::format_duration(config->collect.interval),
+      base::format_duration(config->collect.deadline),
+      base::format_duration(config->operations.check_interval));
+  if (!config->rule_files.empty()) yaml += "rule_files:\n";
+  for (const auto& file : config->rule_files) {
+    yaml += "- ";
+    prometheus::append_string(yaml, file);
+    yaml += '\n';
+  }
+  return answer({{"yaml", yaml}});
+}
+
+Response flags(const Rooms& rooms, const Request&) {
+  const auto config = rooms.config();
+  return answer({{"query.lookback-delta", "5m"},
+                 {"query.max-samples", fmt::format("{}", kMaxQuerySamples)},
+                 {"query.timeout", "30s"},
+                 {"storage.tsdb.path", config->agent.data_dir + "/history"},
+                 {"storage.tsdb.retention.time", base::format_duration(config->history.retention)},
+                 {"web.listen-address", config->http.listen.empty() ? "" : config->http.listen[0]},
+                 {"web.enable-admin-api", "false"}});
+}
+
+Response runtime_info(const Rooms& rooms, const Request&) {
+  std::error_code ec;
+  const auto config = rooms.config();
+  const auto threads = std::distance(std::filesystem::directory_iterator("/proc/self/task", ec),
+                                     std::filesystem::directory_iterator());
+  return answer({{"startTime", base::to_rfc3339(rooms.info.started)},
+                 {"CWD", std::filesystem::current_path(ec).string()},
+                 {"reloadConfigSuccess", true},
+                 {"lastConfigTime", base::to_rfc3339(rooms.info.started)},
+                 {"corruptionCount", 0},
+                 {"goroutineCount", threads},
+                 {"GOMAXPROCS", std::thread::hardware_concurrency()},
+                 {"GOGC", ""},
+                 {"GODEBUG", ""},
+                 {"storageRetention", base::format_duration(config->history.retention)}});
+}
+
+/// The ten greatest, as Prometheus shows them.
+json_ns::array greatest(const std::map<std::string_view, std::uint64_t>& counts) {
+  constexpr std::size_t kShown = 10;
+  std::vector<std::pair<std::string_view, std::uint64_t>> sorted(counts.begin(), counts.end());
+  std::ranges::stable_sort(sorted, std::greater(),
+                           &std::pair<std::string_view, std::uint64_t>::second);
+  sorted.resize(std::min(sorted.size(), kShown));
+  json_ns::array out;
+  for (const auto& [name, value] : sorted) out.push_back({{"name", name}, {"value", value}});
+  return out;
+}
+
+Response tsdb(const Rooms& rooms, const Request&) {
+  std::map<std::string_view, std::uint64_t> by_metric;
+  std::map<std::string_view, std::map<std::string_view, std::uint64_t>> by_label;
+  const auto stats = rooms.history.stats();
+  const auto pin = rooms.registry.pin();
+  for (const auto id : rooms.history.select({}, stats.oldest - 1, stats.newest)) {
+    const auto& series = rooms.history.labels(id);
+    ++by_metric[series.metric()];
+    for (const auto& label : series) ++by_label[label.name][label.value];
+  }
+  std::map<std::string_view, std::uint64_t> values;
+  std::map<std::string_view, std::uint64_t> bytes;
+  std::map<std::string, std::uint64_t> pairs;
+  for (const auto& [name, counts] : by_label) {
+    values[name] = counts.size();
+    for (const auto& [value, count] : counts) {
+      bytes[name] += value.size() * count;
+      pairs[fmt::format("{}={}", name, value)] = count;
+    }
+  }
+  const std::map<std::string_view, std::uint64_t> shown_pairs(pairs.begin(), pairs.end());
+  return answer({{"headStats",
+                  {{"numSeries", stats.series},
+                   {"numLabelPairs", pairs.size()},
+                   {"chunkCount", stats.blocks},
+                   {"minTime", stats.oldest},
+                   {"maxTime", stats.newest}}},
+                 {"seriesCountByMetricName", greatest(by_metric)},
+                 {"labelValueCountByLabelName", greatest(values)},
+                 {"memoryInBytesByLabelName", greatest(bytes)},
+                 {"seriesCountByLabelValuePair", greatest(shown_pairs)}});
+}
+
+}  // namespace
+
+void add_prometheus_status(std::vector<Route>& routes, const SharedRooms& rooms) {
+  const auto add = [&](std::string_view path, Runs runs,
+                       Response (*handler)(const Rooms&, const Request&), std::string_view help) {
+    routes.push_back({Method::kGet, fmt::format("/api/v1/{}", path), config::Role::kViewer, runs,
+                      [rooms, handler](const Request& r) { return handler(*rooms, r); }, help});
+  };
+  add("rules", Runs::kSnapshot, rules, "rules and how they went");
+  add("alerts", Runs::kSnapshot, alerts, "alerts that are pending or firing");
+  add("targets", Runs::kSnapshot, targets, "the collectors");
+  add("alertmanagers", Runs::kSnapshot, alertmanagers, "none");
+  add("status/buildinfo", Runs::kSnapshot, build_info, "the version of the API");
+  add("status/config", Runs::kSnapshot, configuration, "intervals and rule files");
+  add("status/flags", Runs::kSnapshot, flags, "limits of queries and of the history");
+  add("status/runtimeinfo", Runs::kSnapshot, runtime_info, "the process");
+  add("status/tsdb", Runs::kBlocking, tsdb, "series, by metric and label");
+}
+
+}  // namespace nexus::serve

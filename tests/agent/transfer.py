@@ -1,0 +1,112 @@
+"""`nexus-agent export` and `import`: out of one agent, judged by promtool, into another.
+
+    transfer.py NEXUS_AGENT
+"""
+import csv
+import gzip
+import io
+import subprocess
+import sys
+import time
+
+from harness import Agent, directory, equal, expect, run_tests, wait_for
+from prometheus import program
+
+BINARY = sys.argv[1]
+
+
+def values(agent, name, at):
+    answer = agent.command_json("query", f"{name}[1h]", "--time", at)
+    return {tuple(sorted(series["metric"].items())): series["values"] for series in answer["data"]["result"]}
+
+
+def there_and_back(giver, taker, where):
+    end = int(time.time()) - 1
+    text, _ = giver.command("export", "--match", "node_load1", "--match", '{__name__=~"node_cpu_seconds_total",cpu="0"}',
+                            "--start", end - 60, "--end", end)
+    expect(text.startswith("# TYPE node_cpu_seconds_total unknown\n") and text.endswith("# EOF\n"), text[:200])
+    # What is there already is not taken; under other names it is.
+    file = where / "there.om"
+    file.write_text(text.replace("node_", "other_"))
+    blocks = subprocess.run([program("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(file), str(where / "blocks")],
+                            capture_output=True, text=True, timeout=60)
+    equal(blocks.returncode, 0, f"promtool reads it: {blocks.stderr}")
+    packed = where / "there.om.gz"
+    packed.write_bytes(gzip.compress(file.read_bytes()))
+    out, _ = taker.command("import", packed)
+    count = sum(1 for line in text.splitlines() if not line.startswith("#"))
+    expect(count > 8, f"only {count} samples")
+    equal(out, f"{packed}: {count} samples imported, 0 lines refused\n", "import")
+    for name in ("load1", "cpu_seconds_total{cpu='0'}"):
+        given = {tuple(pair for pair in labels if pair[0] != "__name__"): points[:]
+                 for labels, points in values(giver, "node_" + name, end).items()}
+        wait_for("the last sample", lambda: values(taker, "other_" + name, end))
+        taken = {tuple(pair for pair in labels if pair[0] != "__name__"): points
+                 for labels, points in values(taker, "other_" + name, end).items()}
+        equal(set(taken), set(given), name)
+        for labels, points in taken.items():
+            equal([point for point in given[labels] if point[0] >= end - 60], points, f"{name} {labels}")
+
+
+def refused(giver, taker, where):
+    now = int(time.time())
+    file = where / "bad.om"
+    file.write_text(f"good_one 1 {now - 10}\nnot a sample\ngood_one 2 {now - 9}\ngood_one 3 {now - 9}\nnode_load1 1 {now}\n# EOF\n")
+    out, said = taker.command("import", file, code=1)
+    equal(out, f"{file}: 2 samples imported, 3 lines refused\n", "what is good is taken")
+    equal(said.splitlines(), ['line 2: expected a number as the value, got "a"', "line 4: not newer than the sample before it",
+                              "line 5: node_load1: the history has samples of this series already"], "what is bad is told")
+    expect(taker.command("import", where / "nothing", code=1)[1].startswith("open "), "a file that is not there")
+    damaged = gzip.compress(f"good_two 1 {now - 10}\n".encode() * 1000)[:40]
+    (where / "damaged.gz").write_bytes(damaged)
+    taker.command("import", where / "damaged.gz", code=1)
+    equal(taker.tcp("POST", "/api/v1/admin/import", "x 1 2\n", {"Content-Type": "text/plain"}).status, 401,
+          "administrators only")
+    records = [record["what"] for record in taker.command_json("audit")["records"]]
+    expect("history.import" in records, f"audited: {records}")
+
+
+def many(giver, taker, where):
+    """More than one request and more than the ring holds at once."""
+    now = int(time.time())
+    file = where / "many.om"
+    with file.open("w") as out:
+        for series in range(200):
+            for i in range(500):
+                out.write(f'many{{series="{series}"}} {i} {now - 600 + i}\n')
+        out.write("# EOF\n")
+    out, _ = taker.command("import", file)
+    equal(out, f"{file}: 100000 samples imported, 0 lines refused\n", "import")
+    wait_for("all of them", lambda: taker.query(f"sum(count_over_time(many[1h] @ {now + 60}))")[0]["value"][1] == "100000")
+
+
+def as_csv(giver, taker, where):
+    end = int(time.time()) - 1
+    out, _ = giver.command("export", "--match", 'node_cpu_seconds_total{cpu="0",mode="idle"}', "--start", end - 5, "--end", end,
+                           "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    expect(len(rows) >= 4, out)
+    equal(rows[0]["series"], 'node_cpu_seconds_total{cpu="0",mode="idle"}', "the series")
+    expect(end - 5 <= float(rows[0]["time"]) <= end and float(rows[0]["value"]) > 0, out)
+    _, said = giver.command("export", "--match", "up{", code=1)
+    expect("parse error" in said, said)
+    giver.command("export", "--match", "up", "--end", "soon", code=2)
+    giver.command("export", code=2)
+
+
+def main():
+    with directory() as where:
+        giver, taker = Agent(BINARY, where, name="giver"), Agent(BINARY, where, name="taker")
+        try:
+            giver.start()
+            taker.start()
+            wait_for("some samples", lambda: float(giver.query("count_over_time(node_load1[1m])")[0]["value"][1]) > 8)
+            run_tests([(test.__name__, lambda test=test: test(giver, taker, where))
+                       for test in (there_and_back, refused, many, as_csv)])
+        finally:
+            giver.close()
+            taker.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+// The expected texts are those of promtool 2.42 for the same templates (tests/agent/rules.py
+// compares more of them side by side).
+#include <catch2/catch.hpp>
+
+#include "analyze/templates/template.hpp"
+#include "nexus/knowledge/labels.hpp"
+
+using namespace nexus;
+using namespace nexus::analyze;
+
+namespace {
+
+TemplateData data() {
+  TemplateData out;
+  out.labels = {{"__name__", "v"}, {"i", "a"}};
+  out.external_labels = {{"region", "eu"}};
+  out.external_url = "http://prom.example:9090/pre";
+  out.value = 7;
+  out.time = base::from_unix_millis(60'000);
+  out.query = [](std::string_view expression) -> Result<knowledge::promql::Vector> {
+    if (expression == "nosuch") return knowledge::promql::Vector();
+    if (expression != "v") return fail(Errc::kInvalidArgument, "1:1: parse error: no");
+    return knowledge::promql::Vector{{knowledge::Labels("v", {{"i", "b"}}), 60'000, 3},
+                                     {knowledge::Labels("v", {{"i", "a"}}), 60'000, 7}};
+  };
+  return out;
+}
+
+std::string expand(std::string_view text) {
+  const auto parsed = Template::parse(text, "__alert_T");
+  if (!parsed) return "PARSE " + parsed.error().message();
+  auto out = parsed->expand(data());
+  return out ? *out : "ERROR " + out.error().message();
+}
+
+}  // namespace
+
+TEST_CASE("templates: values, labels and texts") {
+  CHECK(expand("") == "");
+  CHECK(expand("plain } { text") == "plain } { text");
+  CHECK(expand("{{ $value }}{{$value}}") == "77");
+  CHECK(expand("{{ $labels.i }} {{ .Labels.i }} <{{ $labels.none }}>") == "a a <>");
+  CHECK(expand("{{ $externalLabels.region }} {{ $externalURL }} {{ pathPrefix }}") ==
+        "eu http://prom.example:9090/pre /pre");
+  CHECK(expand("{{- /* c */ -}} x {{- ` raw ` -}} y {{ $x := 5 }}{{ $x }}{{ $x = 6 }}{{ $x }}") ==
+        "x raw y 56");
+  CHECK(expand("{{ 1e6 }} {{ 999999.0 }} {{ 123456789.0 }} {{ 0.00001 }} {{ 0x1F }} {{ -3 }}") ==
+        "1e+06 999999 1.23456789e+08 1e-05 31 -3");
+  CHECK(expand(R"({{ "a\tb\"\u00e9" }})") == "a\tb\"é");
+  CHECK(expand("{{ $labels }} {{ range $k, $v := $labels }}{{ $k }}:{{ $v }},{{ end }}") ==
+        "map[__name__:v i:a] __name__:v,i:a,");
+}
+
+TEST_CASE("templates: decisions and ranges") {
+  CHECK(expand("{{ if gt $value 5.0 }}high{{ else }}low{{ end }}") == "high");
+  CHECK(expand("{{ if false }}a{{ else if eq $labels.i \"a\" }}b{{ else }}c{{ end }}") == "b");
+  CHECK(expand("{{ with query \"v\" }}{{ . | first | value }}{{ else }}none{{ end }}") == "3");
+  CHECK(expand("{{ with query \"nosuch\" }}x{{ else }}none{{ end }}") == "none");
+  CHECK(expand("{{ range query \"v\" }}{{ .Labels.i }}={{ .Value }};{{ end }}") == "b=3;a=7;");
+  CHECK(expand("{{ range $i, $s := sortByLabel \"i\" (query \"v\") }}{{ if $i }},{{ end }}{{ $i }}"
+               "{{ $s.Value }}{{ end }}") == "07,13");
+  CHECK(expand("{{ range query \"v\" }}{{ if eq .Labels.i \"a\" }}{{ break }}{{ end }}{{ .Labels.i "
+               "}}{{ end }}") == "b");
+  CHECK(expand("{{ range query \"v\" }}{{ if eq .Labels.i \"b\" }}{{ continue }}{{ end }}{{ "
+               ".Labels.i }}{{ end }}") == "a");
+  CHECK(expand("{{ and true false }} {{ or 0 \"z\" }} {{ not true }} {{ len $labels }}") ==
+        "false z false 2");
+  CHECK(expand("{{ (query \"v\" | first).Value }} {{ (index (query \"v\") 1).Labels.i }}") ==
+        "3 a");
+  CHECK(expand("{{ lt 1 2 }} {{ le 2 2 }} {{ ne \"a\" \"b\" }} {{ ge 1.5 1.5 }} {{ eq \"a\" \"b\" "
+               "\"a\" }}") == "true true true true true");
+}
+
+TEST_CASE("templates: numbers for people") {
+  CHECK(expand("{{ humanize 0.0 }} {{ humanize 0.00123 }} {{ humanize 1234567.0 }} {{ humanize "
+               "\"12345\" }}") == "0 1.23m 1.235M 12.35k");
+  CHECK(expand("{{ humanize1024 2048.0 }} {{ humanizePercentage 0.12345 }}") == "2ki 12.35%");
+  CHECK(expand("{{ humanizeDuration 3723.5 }} {{ humanizeDuration 0.005 }} {{ humanizeDuration "
+               "90061.0 }} {{ humanizeDuration 59.123456 }} {{ humanizeDuration -70.0 }}") ==
+        "1h 2m 3s 5ms 1d 1h 1m 1s 59.12s -1m 10s");
+  CHECK(expand("{{ humanizeTimestamp 1435065584.128 }}") == "2015-06-23 13:19:44.128 +0000 UTC");
+  CHECK(expand("{{ printf \"%.2f|%5.1f|%d|%s|%q|%v|%e|%08.3f|%+d|%x\" $value $value 5 \"s\" \"q\" "
+               "$value $value $value 7 255 }}") ==
+        "7.00|  7.0|5|s|\"q\"|7|7.000000e+00|0007.000|+7|ff");
+  CHECK(expand("{{ printf \"%s %d\" $value }} {{ printf \"%d\" \"x\" }} {{ printf "
+               "\"%5s|%-5s|%t\" \"a\" \"b\" true }} {{ printf \"100%%\" }} {{ printf \"x\" 1 }}") ==
+        "%!s(float64=7) %!d(MISSING) %!d(string=x)     a|b    |true 100% x%!(EXTRA int=1)");
+}
+
+TEST_CASE("templates: texts") {
+  CHECK(expand("{{ $labels.i | toUpper }} {{ title \"hello world\" }} {{ toLower \"ABC\" }}") ==
+        "A Hello World abc");
+  CHECK(
+      expand("{{ reReplaceAll \"(a)(b)\" \"$2-${1}x\" \"cabd\" }} {{ match \"a.c\" \"xabcx\" }}") ==
+      "cb-axd true");
+  CHECK(expand("{{ reReplaceAll \"[\" \"\" \"x\" }}").starts_with("ERROR "));
+  CHECK(expand("{{ html \"<a&b>\" }}|{{ urlquery \"a b&c\" }} {{ print 1 2 \"a\" 3 }}") ==
+        "&lt;a&amp;b&gt;|a+b%26c 1 2a3");
+  CHECK(expand("{{ stripPort \"host:9100\" }} {{ stripPort \"[::1]:80\" }} {{ stripDomain "
+               "\"a.b.c:80\" }} {{ stripDomain \"10.0.0.1:80\" }}") == "host ::1 a:80 10.0.0.1:80");
+  CHECK(expand("{{ safeHtml \"<b>\" }} {{ graphLink \"up == 1\" }}") ==
+        "<b> /graph?g0.expr=up+%3D%3D+1&g0.tab=0");
+}
+
+TEST_CASE("templates: mistakes are told when they are read, with their line") {
+  CHECK(expand("{{ $foo }}") == "PARSE template: __alert_T:1: undefined variable \"$foo\"");
+  CHECK(expand("a\n{{ nofunc 1 }}") ==
+        "PARSE template: __alert_T:2: function \"nofunc\" not defined");
+  CHECK(expand("{{ if }}") == "PARSE template: __alert_T:1: missing value for if");
+  CHECK(expand("{{ if true }}x") == "PARSE template: __alert_T:1: unexpected EOF");
+  CHECK(expand("{{ end }}") == "PARSE template: __alert_T:1: unexpected {{end}}");
+  CHECK(expand("{{ $value") == "PARSE template: __alert_T:1: unclosed action");
+  CHECK(expand("{{ \"x }}").starts_with("PARSE template: __alert_T:1: unterminated"));
+  CHECK(expand("{{ define \"x\" }}{{ end }}") ==
+        "PARSE template: __alert_T:1: define is not supported in rules");
+  CHECK(expand("{{ break }}") == "PARSE template: __alert_T:1: {{break}} outside {{range}}");
+}
+
+TEST_CASE("templates: what goes wrong while they run is an error, and ends") {
+  CHECK(expand("{{ .Foo }}").contains("can't evaluate field Foo"));
+  CHECK(expand("{{ query \"nosuch\" | first }}")
+            .contains("error calling first: first() called on vector with no elements"));
+  CHECK(expand("{{ query \"(\" }}").contains("error calling query: 1:1: parse error"));
+  CHECK(expand("{{ humanize \"x\" }}").contains("strconv.ParseFloat"));
+  CHECK(expand("{{ index (query \"v\") 9 }}").contains("index out of range: 9"));
+  CHECK(expand("{{ len }}").contains("wrong number of args for len: want 1 got 0"));
+  std::string deep;
+  std::string ends;
+  for (int i = 0; i < 18; ++i) {
+    deep += "{{ range $labels }}";
+    ends += "{{ end }}";
+  }
+  CHECK(expand(deep + "x" + ends).contains("more than 100000 steps"));
+  CHECK(Template::parse(deep + "{{ $foo }}" + ends, "t").error().message() ==
+        "template: t:1: undefined variable \"$foo\"");
+}
