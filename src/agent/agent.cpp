@@ -87,8 +87,9 @@ void Agent::Impl::stop() {
     shutdown.run("the collectors", kFlush, [this] { collectors()->stop(); });
     abandoned += collectors()->abandoned();
   }
+  if (ingest) ingest->stop();
+  shutdown.run("the last write of the history", Millis(0), [this] { history.close_disk(); });
   abandoned += shutdown.left_behind();
-  ingest.stop();
   if (book) book->tick();
 }
 
@@ -204,7 +205,7 @@ bool Agent::Impl::healthy(std::string& why) const {
     return false;
   };
   return check_loop("analyze", analyze_loop->late()) && check_loop("plan", plan_loop->late()) &&
-         check_loop("ingest", ingest.thread().late()) &&
+         check_loop("ingest", ingest->thread().late()) &&
          check_loop("serve", clock.steady() - server->last_turn());
 }
 

@@ -45,12 +45,12 @@ struct Agent::Impl {
         rings(kRingCapacity),
         history(registry, {config->history.retention, config->history.memory}),
         importer(clock, registry, history, rings, self),
-        ingest(clock, rings, history, self),
         systemd(clock),
         started(clock.wall()),
         started_steady(clock.steady()) {}
 
   Status open();
+  Status open_history();
   Result<std::shared_ptr<monitor::Scheduler>> make_collectors(
       const config::CollectSection& section);
   void replace_collectors(std::shared_ptr<monitor::Scheduler> fresh);
@@ -101,7 +101,7 @@ struct Agent::Impl {
   knowledge::Rings rings;
   knowledge::History history;
   knowledge::Importer importer;
-  knowledge::Ingest ingest;
+  std::optional<knowledge::Ingest> ingest;  // once the history has taken in what is on disk
   drivers::Systemd systemd;
   std::unique_ptr<knowledge::StateDb> db;
   std::unique_ptr<Connectivity> connectivity;

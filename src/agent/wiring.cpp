@@ -36,6 +36,7 @@ Status Agent::Impl::open() {
   auto made_audit = knowledge::Audit::open(*db, clock);
   if (!made_audit) return propagate(std::move(made_audit), "audit log");
   audit = std::move(*made_audit);
+  if (auto opened_history = open_history(); !opened_history) return opened_history;
   auto made_book = analyze::Book::open(clock, *db, self);
   if (!made_book) return propagate(std::move(made_book), "book of findings");
   book = std::move(*made_book);
@@ -53,6 +54,22 @@ Status Agent::Impl::open() {
   auto made_collectors = make_collectors(current()->collect);
   if (!made_collectors) return propagate(std::move(made_collectors));
   scheduler = std::move(*made_collectors);
+  return {};
+}
+
+Status Agent::Impl::open_history() {
+  const config::HistorySection& section = config->history;
+  if (section.disk > 0) {
+    knowledge::HistoryDisk disk{.directory = config->agent.data_dir + "/history",
+                                .bytes = section.disk,
+                                .retention = section.retention,
+                                .checkpoint = section.checkpoint,
+                                .tiers = {},
+                                .key_file = section.key_file};
+    for (const auto& tier : section.tiers) disk.tiers.push_back({tier.step, tier.retention});
+    if (auto opened = history.open_disk(clock, std::move(disk)); !opened) return opened;
+  }
+  ingest.emplace(clock, rings, history, self);
   return {};
 }
 
@@ -82,7 +99,8 @@ void Agent::Impl::configure() {
   anomalies->configure(configuration->anomaly);
   planner->configure(configuration, remedy_set);
   executor->configure(configuration);
-  history.set_limits({configuration->history.retention, configuration->history.memory});
+  history.set_limits({configuration->history.retention, configuration->history.memory},
+                     configuration->history.disk);
   configure_log(configuration->agent);
 }
 
@@ -129,9 +147,11 @@ std::vector<serve::Component> Agent::Impl::components() const {
       {"collectors", failing == 0 ? "healthy" : "degraded",
        failing == 0 ? "" : fmt::format("{} collectors fail; see /health/components", failing)});
   const auto stats = history.stats();
-  out.push_back(
-      {"history", "healthy",
-       fmt::format("{} series, {} samples, {} bytes", stats.series, stats.samples, stats.bytes)});
+  const bool persists = !stats.on_disk || stats.disk_writable;
+  out.push_back({"history", persists ? "healthy" : "degraded",
+                 fmt::format("{} series, {} samples, {} bytes in memory, {} bytes on disk{}",
+                             stats.series, stats.samples, stats.bytes, stats.disk_bytes,
+                             persists ? "" : "; the disk cannot be written")});
   std::ranges::move(connectivity->components(), std::back_inserter(out));
   {
     const std::lock_guard guard(watcher_mutex);

@@ -59,6 +59,12 @@ std::vector<std::string> needs_restart(const Config& before, const Config& after
   note(old_roots.rootfs != new_roots.rootfs, "collect.rootfs: collectors keep files below it open");
   note(old_roots.max_series != new_roots.max_series,
        "collect.max_series: the registry of series is made once");
+  const auto& old_history = before.history;
+  const auto& new_history = after.history;
+  note((old_history.disk == 0) != (new_history.disk == 0) ||
+           old_history.checkpoint != new_history.checkpoint ||
+           old_history.key_file != new_history.key_file || old_history.tiers != new_history.tiers,
+       "history: disk on or off, checkpoint, key_file and tiers: its files are open");
   return out;
 }
 

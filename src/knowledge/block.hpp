@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -81,8 +82,10 @@ class BlockBuilder {
 };
 
 /// One block of the rows of several, which follow one another in time and have kMaxBlockRows rows
-/// at most together. Errc::kInvalidArgument when they do not, kCorrupt when a column is damaged.
-[[nodiscard]] Result<std::vector<std::uint8_t>> merge_blocks(std::span<const BlockView> blocks,
-                                                             BlockBuilder& builder);
+/// at most together; of the series `first` to `last`, of which at least one is there. Errc::
+/// kInvalidArgument when they do not, kCorrupt when a column is damaged.
+[[nodiscard]] Result<std::vector<std::uint8_t>> merge_blocks(
+    std::span<const BlockView> blocks, BlockBuilder& builder, SeriesId first = 0,
+    SeriesId last = std::numeric_limits<SeriesId>::max());
 
 }  // namespace nexus::knowledge

@@ -3,31 +3,42 @@
 #include <algorithm>
 
 namespace nexus::knowledge {
-void Group::for_each_block(std::int64_t start, std::int64_t end, const auto& visit) const {
-  std::shared_ptr<const Blocks> blocks;
-  std::shared_ptr<const OpenBlock> open_block;
-  {
-    const std::lock_guard guard(mutex_);
-    blocks = blocks_;
-    open_block = open_;
-  }
+namespace {
+
+std::int64_t oldest_of(const Group::Blocks& blocks, const OpenBlock& open) noexcept {
+  if (!blocks.empty()) return blocks.front()->first_time();
+  return open.rows() > 0 ? open.first_time() : std::numeric_limits<std::int64_t>::max();
+}
+
+}  // namespace
+
+Group::View Group::view() const {
+  const std::lock_guard guard(mutex_);
+  return {blocks_, open_};
+}
+
+void Group::View::for_each(std::int64_t start, std::int64_t end, const auto& visit) const {
   const auto last_time_of = [](const auto& block) { return block->last_time(); };
   auto block = std::ranges::upper_bound(*blocks, start, {}, last_time_of);
   for (; block != blocks->end() && (*block)->first_time() <= end; ++block) visit(**block);
-  visit(*open_block);
+  visit(*open);
 }
 
-void Group::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const {
-  for_each_block(start, end, [&](const auto& block) { block.read(id, start, end, out); });
+void Group::View::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const {
+  for_each(start, end, [&](const auto& block) { block.read(id, start, end, out); });
 }
 
-void Group::aggregate(SeriesId id, std::int64_t start, std::int64_t end, Aggregate& to) const {
-  for_each_block(start, end, [&](const auto& block) { block.aggregate(id, start, end, to); });
+void Group::View::aggregate(SeriesId id, std::int64_t start, std::int64_t end,
+                            Aggregate& to) const {
+  for_each(start, end, [&](const auto& block) { block.aggregate(id, start, end, to); });
+}
+
+std::int64_t Group::View::oldest() const noexcept {
+  return oldest_of(*blocks, *open);
 }
 
 std::int64_t Group::oldest() const noexcept {
-  if (!blocks_->empty()) return blocks_->front()->first_time();
-  return open_->rows() > 0 ? open_->first_time() : std::numeric_limits<std::int64_t>::max();
+  return oldest_of(*blocks_, *open_);
 }
 
 std::span<const double> Group::append(std::int64_t time, const std::shared_ptr<const IdSet>& set_,

@@ -1,10 +1,11 @@
 // Group: the blocks of one collector's series, oldest first, and the open one.
 //
-// Thread safety: read() by any thread; everything else by the one writer. A reader takes two
+// Thread safety: view() by any thread; everything else by the one writer. A reader takes two
 // pointers under a lock that is held for nothing else, so it never sees a row twice or misses one
 // while a block is being sealed.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -20,9 +21,19 @@ class Group {
  public:
   using Blocks = std::vector<std::shared_ptr<const Block>>;
 
-  void read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const;
+  /// What the group holds in memory, at one moment; rows are still added to the open block.
+  struct View {
+    std::shared_ptr<const Blocks> blocks;
+    std::shared_ptr<const OpenBlock> open;
+    /// Time of the oldest sample; the largest number when there is none.
+    [[nodiscard]] std::int64_t oldest() const noexcept;
+    void read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const;
+    void aggregate(SeriesId id, std::int64_t start, std::int64_t end, Aggregate& to) const;
 
-  void aggregate(SeriesId id, std::int64_t start, std::int64_t end, Aggregate& to) const;
+   private:
+    void for_each(std::int64_t start, std::int64_t end, const auto& visit) const;
+  };
+  [[nodiscard]] View view() const;
 
   /// The writer's view; changed only by the functions below.
   [[nodiscard]] const Blocks& blocks() const noexcept { return *blocks_; }
@@ -42,9 +53,10 @@ class Group {
 
   std::int64_t last_time = std::numeric_limits<std::int64_t>::min();
   std::shared_ptr<const IdSet> set;  // of the last batch
+  /// Rows up to this time are on disk, in blocks of their own. Set by the disk's thread.
+  std::atomic<std::int64_t> persisted{std::numeric_limits<std::int64_t>::min()};
 
  private:
-  void for_each_block(std::int64_t start, std::int64_t end, const auto& visit) const;
   void publish(std::shared_ptr<const Blocks> blocks, std::shared_ptr<OpenBlock> open);
 
   mutable std::mutex

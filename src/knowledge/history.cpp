@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "knowledge/history_state.hpp"
+#include "knowledge/merge_samples.hpp"
 
 namespace nexus::knowledge {
 namespace {
@@ -10,19 +11,6 @@ namespace {
 // A batch older than its group's last by less is late or a small correction of the clock: refused.
 // By more, the clock was set back.
 constexpr std::int64_t kClockStepMillis = 60'000;
-
-/// Samples of several groups as one series: ascending, one a time.
-void merge(Column& in, Column& out) {
-  std::vector<std::size_t> order(in.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::ranges::sort(order, {}, [&](std::size_t i) { return std::pair(in.times[i], i); });
-  const std::size_t first = out.size();
-  for (const std::size_t i : order) {
-    if (out.size() > first && out.times.back() == in.times[i]) continue;
-    out.times.push_back(in.times[i]);
-    out.values.push_back(in.values[i]);
-  }
-}
 
 }  // namespace
 
@@ -105,19 +93,27 @@ void History::State::rewind(Group& group, std::int64_t time) {
 
 void History::State::drop_by_size() {
   const std::uint64_t limit = max_bytes.load(std::memory_order_relaxed);
-  while (tallies.sealed_bytes.get() + tallies.open_bytes.get() > limit) {
+  while (bytes() > limit) {
+    Group* on_disk = nullptr;  // with the oldest block that is there too
     Group* oldest = nullptr;
     Group* largest = nullptr;
     for (auto& [name, group] : groups) {
-      if (!group.blocks().empty() && (oldest == nullptr || group.oldest() < oldest->oldest())) {
-        oldest = &group;
+      const auto is_older = [&](const Group* than) {
+        return than == nullptr || group.oldest() < than->oldest();
+      };
+      if (!group.blocks().empty()) {
+        const bool there = group.blocks().front()->last_time() <= group.persisted.load();
+        if (there && is_older(on_disk)) on_disk = &group;
+        if (is_older(oldest)) oldest = &group;
       }
       if (group.open().rows() > 0 &&
           (largest == nullptr || group.open().bytes() > largest->open().bytes())) {
         largest = &group;
       }
     }
-    if (oldest != nullptr) {
+    if (on_disk != nullptr) {
+      drop_oldest(*on_disk, tallies.moved_to_disk);
+    } else if (oldest != nullptr) {
       drop_oldest(*oldest, tallies.dropped_by_size);
     } else if (largest != nullptr) {
       seal(*largest);
@@ -137,20 +133,21 @@ void History::State::note_oldest() {
 
 History::History(SeriesRegistry& registry, HistoryLimits limits)
     : state_(std::make_unique<State>(registry, limits)) {}
-History::~History() = default;
+History::~History() {
+  close_disk();
+}
 
 void History::append(const BatchView& batch) {
   State& s = *state_;
   if (batch.ids.empty()) return;
-  const auto [entry, is_new] = s.groups.try_emplace(batch.group);
-  Group& group = entry->second;
-  if (is_new) s.tallies.open_bytes.add(group.open().bytes());
+  Group& group = s.group(batch.group);
   if (batch.time <= group.last_time) {
     if (group.last_time - batch.time < kClockStepMillis) {
       s.tallies.out_of_order.add(batch.ids.size());
       return;
     }
     s.rewind(group, batch.time);
+    if (s.store != nullptr) s.store->rewind(batch.group, batch.time);
   }
   const std::shared_ptr<const IdSet> set = s.set_for(group, batch.ids);
   s.tallies.unknown.add(set->unknown());
@@ -178,14 +175,19 @@ void History::maintain(std::int64_t now) {
       s.drop_oldest(group, s.tallies.dropped_by_age);
     }
   }
+  if (s.disk_thread != nullptr && s.bytes() > s.max_bytes.load() / 4 * 3) {
+    s.store->hurry();
+    s.disk_thread->wake();
+  }
   s.drop_by_size();
   s.note_oldest();
   s.forget_series(now);
 }
 
-void History::set_limits(HistoryLimits limits) {
+void History::set_limits(HistoryLimits limits, std::uint64_t disk_bytes) {
   state_->retention.store(limits.retention.count(), std::memory_order_relaxed);
   state_->max_bytes.store(limits.bytes, std::memory_order_relaxed);
+  if (state_->store != nullptr) state_->store->set_limits(limits.retention, disk_bytes);
 }
 
 std::vector<SeriesId> History::select(std::span<const Matcher> matchers, std::int64_t start,
@@ -206,38 +208,59 @@ const Labels& History::labels(SeriesId id) const {
   return state_->registry.labels(id);
 }
 
-void History::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const {
-  const SeriesRecord* record = state_->records.find(state_->place(id));
+/// What is in memory of a series, and how far the disk has to be asked.
+struct History::State::Found {
+  std::vector<Group::View> views;                                // one a group
+  std::int64_t from = std::numeric_limits<std::int64_t>::max();  // of the only group
+};
+
+History::State::Found History::State::find(SeriesId id) const {
+  Found found;
+  const SeriesRecord* record = records.find(place(id));
   const Membership* member = record == nullptr ? nullptr : record->groups();
-  if (member == nullptr) return;
-  if (member->next == nullptr) {
-    member->group->read(id, start, end, out);
-    return;
+  for (; member != nullptr; member = member->next) found.views.push_back(member->group->view());
+  if (found.views.size() == 1) found.from = found.views[0].oldest();
+  return found;
+}
+
+// The memory is looked at first: what leaves it meanwhile is on disk by then, and what both have is
+// taken from memory.
+void History::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const {
+  const State::Found found = state_->find(id);
+  const bool one = found.views.size() <= 1;
+  Column several;
+  Column& to = one ? out : several;
+  const std::int64_t before = found.from > end ? end : found.from - 1;
+  if (state_->store != nullptr && start < before) {
+    state_->store->read(labels(id).hash(), start, before, to);
   }
-  Column all;
-  for (; member != nullptr; member = member->next) member->group->read(id, start, end, all);
-  merge(all, out);
+  for (const Group::View& view : found.views) view.read(id, start, end, to);
+  if (!one) merge_samples(several, out);
 }
 
 Aggregate History::aggregate(SeriesId id, std::int64_t start, std::int64_t end) const {
   Aggregate result;
-  const SeriesRecord* record = state_->records.find(state_->place(id));
-  const Membership* member = record == nullptr ? nullptr : record->groups();
-  if (member == nullptr) return result;
-  if (member->next == nullptr) {
-    member->group->aggregate(id, start, end, result);
+  const State::Found found = state_->find(id);
+  if (found.views.size() > 1 || (state_->store != nullptr && state_->store->step_for(start) != 0)) {
+    Column all;  // samples of several groups may be the same; those of tiers stand for others
+    read(id, start, end, all);
+    for (const double value : all.values) result.add(value);
     return result;
   }
-  Column all;  // samples of several groups may be the same
-  read(id, start, end, all);
-  for (const double value : all.values) result.add(value);
+  const std::int64_t before = found.from > end ? end : found.from - 1;
+  if (state_->store != nullptr && start < before) {
+    state_->store->aggregate(labels(id).hash(), start, before, result);
+  }
+  for (const Group::View& view : found.views) view.aggregate(id, start, end, result);
   return result;
 }
 
 std::optional<Sample> History::last(SeriesId id, std::int64_t start, std::int64_t end) const {
   const std::optional<Sample> newest = latest(id);
   if (!newest || newest->time <= start) return std::nullopt;
-  if (newest->time <= end) return newest;
+  // The newest of a series that is only on disk is not looked up before somebody asks.
+  const bool known = state_->store == nullptr || !is_stale_marker(newest->value);
+  if (newest->time <= end && known) return newest;
   return Queryable::last(id, start, end);
 }
 
@@ -279,6 +302,7 @@ HistoryStats History::stats() const {
   stats.series_forgotten = state_->registry.forgotten();
   stats.oldest = t.oldest.load(std::memory_order_relaxed);
   stats.newest = t.newest.load(std::memory_order_relaxed);
+  if (state_->store != nullptr) state_->store->fill(stats);
   return stats;
 }
 

@@ -24,15 +24,17 @@ constexpr std::int64_t kSilentMillis = 24 * 3'600'000;
 void History::State::forget_series(std::int64_t now) {
   if (now >= last_round && now - kRoundMillis < last_round) return;
   last_round = now;
+  const std::int64_t on_disk =
+      store == nullptr ? std::numeric_limits<std::int64_t>::max() : store->oldest();
   std::vector<SeriesId> leaving;
   std::vector<std::pair<std::int64_t, SeriesId>> ended;
   for (const SeriesId id : registry.select({})) {
     const SeriesRecord* record = records.find(place(id));
-    if (record == nullptr || record->id() != id || record->held == 0) {
+    const std::optional<Sample> newest = record == nullptr ? std::nullopt : record->load(id);
+    if (!newest || (record->held == 0 && newest->time < on_disk)) {
       leaving.push_back(id);
       continue;
     }
-    const std::optional<Sample> newest = record->load(id);
     const std::int64_t kept = is_stale_marker(newest->value) ? kEndedMillis : kSilentMillis;
     if (newest->time < now - kept) ended.emplace_back(newest->time, id);
   }

@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "knowledge/chunked.hpp"
+#include "knowledge/disk/store.hpp"
 #include "knowledge/group.hpp"
 #include "knowledge/latest.hpp"
+#include "nexus/base/loop_thread.hpp"
 #include "nexus/knowledge/history.hpp"
 
 namespace nexus::knowledge {
@@ -39,7 +41,7 @@ class Tally {
 struct Tallies {
   Tally series, samples, sealed_bytes, open_bytes, blocks;
   Tally appended, out_of_order, unknown;
-  Tally dropped_by_age, dropped_by_size, dropped_by_clock, dropped_by_limit;
+  Tally dropped_by_age, dropped_by_size, dropped_by_clock, dropped_by_limit, moved_to_disk;
   std::atomic<std::int64_t> oldest{0};
   std::atomic<std::int64_t> newest{0};
 };
@@ -54,12 +56,19 @@ struct History::State {
 
   [[nodiscard]] std::size_t place(SeriesId id) const noexcept { return id & place_mask; }
 
+  struct Found;
+  [[nodiscard]] Found find(SeriesId id) const;
+  [[nodiscard]] Group& group(std::uint32_t number);
+  void note_on_disk(SeriesId id, std::int64_t last);
   [[nodiscard]] std::shared_ptr<const IdSet> set_for(Group& group, std::span<const SeriesId> ids);
   void count_row(std::span<const SeriesId> ids, std::span<const double> values, std::int64_t time);
   void seal(Group& group);
   void drop_oldest(Group& group, Tally& reason);
   void forget(const Block& block, std::size_t bytes, Tally& reason);
   void rewind(Group& group, std::int64_t time);
+  [[nodiscard]] std::uint64_t bytes() const noexcept {
+    return tallies.sealed_bytes.get() + tallies.open_bytes.get();
+  }
   void drop_by_size();
   void forget_series(std::int64_t now);
   void forget_over_limit(std::vector<std::pair<std::int64_t, SeriesId>>& ended,
@@ -79,6 +88,10 @@ struct History::State {
   std::map<std::pair<const Group*, const Membership*>, Membership> memberships;
   std::int64_t last_round = std::numeric_limits<std::int64_t>::min();  // of forgetting
   BlockBuilder builder;
+
+  std::unique_ptr<disk::Store> store;             // set before the first append()
+  Clock* clock = nullptr;                         // likewise
+  std::unique_ptr<base::LoopThread> disk_thread;  // last: it looks at the groups
 };
 
 }  // namespace nexus::knowledge

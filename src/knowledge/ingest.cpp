@@ -41,6 +41,19 @@ class Instruments {
                              "Series forgotten because they ended or nothing of them is held.")),
         series_refused_(m.counter("nexus_series_refused_total",
                                   "Times a new series was refused because of the limit.")),
+        disk_bytes_(m.gauge("nexus_history_disk_bytes", "Bytes of the history's files.")),
+        disk_writable_(m.gauge("nexus_history_disk_writable",
+                               "Whether the history is written to disk: 1 or 0.")),
+        disk_errors_(
+            m.counter("nexus_history_disk_errors_total", "Failures to write the history to disk.")),
+        disk_damaged_(m.counter("nexus_history_disk_damaged_records_total",
+                                "Records of the history's files that could not be read.")),
+        disk_unusable_(m.gauge("nexus_history_disk_unusable_files",
+                               "Files of the history with another key or a later format.")),
+        disk_dropped_(m.counter("nexus_history_disk_dropped_segments_total",
+                                "Files of the history dropped by age or size.")),
+        disk_checkpoints_(m.counter("nexus_history_disk_checkpoints_total",
+                                    "Times that everything was on disk.")),
         refused_batches_(m.counter("nexus_ring_refused_batches_total",
                                    "Batches refused because a ring was full.")),
         refused_samples_(m.counter("nexus_ring_refused_samples_total",
@@ -64,6 +77,13 @@ class Instruments {
     limit_.set(static_cast<double>(stats.registered_limit));
     raise(forgotten_, stats.series_forgotten);
     raise(series_refused_, stats.series_refused);
+    disk_bytes_.set(static_cast<double>(stats.disk_bytes));
+    disk_writable_.set(stats.on_disk && stats.disk_writable ? 1 : 0);
+    raise(disk_errors_, stats.disk_errors);
+    raise(disk_damaged_, stats.disk_damaged);
+    disk_unusable_.set(static_cast<double>(stats.disk_unusable));
+    raise(disk_dropped_, stats.disk_dropped);
+    raise(disk_checkpoints_, stats.disk_checkpoints);
     raise(refused_batches_, rings.refused_batches());
     raise(refused_samples_, rings.refused_samples());
   }
@@ -78,7 +98,12 @@ class Instruments {
   const Gauge series_, held_, bytes_, open_bytes_, blocks_, oldest_, newest_;
   const Counter out_of_order_, by_age_, by_size_, by_clock_, by_limit_, unknown_;
   const Gauge known_, limit_;
-  const Counter forgotten_, series_refused_, refused_batches_, refused_samples_;
+  const Counter forgotten_, series_refused_;
+  const Gauge disk_bytes_, disk_writable_;
+  const Counter disk_errors_, disk_damaged_;
+  const Gauge disk_unusable_;
+  const Counter disk_dropped_, disk_checkpoints_;
+  const Counter refused_batches_, refused_samples_;
 };
 
 }  // namespace

@@ -37,7 +37,8 @@ std::vector<SeriesId> ids_of_all(std::span<const std::vector<SeriesId>> of_block
 }  // namespace
 
 Result<std::vector<std::uint8_t>> merge_blocks(std::span<const BlockView> blocks,
-                                               BlockBuilder& builder) {
+                                               BlockBuilder& builder, SeriesId first,
+                                               SeriesId last) {
   std::vector<std::int64_t> times;
   std::vector<std::vector<SeriesId>> ids_of;
   for (const BlockView& block : blocks) {
@@ -55,8 +56,13 @@ Result<std::vector<std::uint8_t>> merge_blocks(std::span<const BlockView> blocks
   }
   builder.begin(times);
   Merged merged;
-  std::vector<std::uint32_t> cursors(blocks.size(), 0);
+  std::vector<std::uint32_t> cursors;
+  for (const std::vector<SeriesId>& ids : ids_of) {
+    cursors.push_back(
+        static_cast<std::uint32_t>(std::ranges::lower_bound(ids, first) - ids.begin()));
+  }
   for (const SeriesId id : ids_of_all(ids_of)) {
+    if (id < first || id > last) continue;
     merged.used = 0;
     std::size_t rows_before = 0;
     for (std::size_t b = 0; b < blocks.size(); rows_before += blocks[b++].rows()) {

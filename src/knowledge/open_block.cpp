@@ -106,71 +106,85 @@ void OpenBlock::aggregate(SeriesId id, std::int64_t start, std::int64_t end, Agg
   for_each(id, start, end, [&](std::int64_t, double value) { to.add(value); });
 }
 
+std::uint32_t OpenBlock::row_after(std::int64_t time) const noexcept {
+  const std::span<const Row> all(rows_list_.data(), rows());
+  const auto found = std::ranges::upper_bound(all, time, {}, &Row::time);
+  return static_cast<std::uint32_t>(found - all.begin());
+}
+
 std::shared_ptr<const Block> OpenBlock::seal(BlockBuilder& builder) const {
-  const std::uint32_t count = rows();
-  NEXUS_CHECK(count > 0);
+  return std::make_shared<const Block>(encode(builder, 0, rows()));
+}
+
+std::vector<std::uint8_t> OpenBlock::encode(BlockBuilder& builder, std::uint32_t first,
+                                            std::uint32_t end) const {
+  NEXUS_CHECK(first < end && end <= rows());
+  const std::span<const Row> all(rows_list_.data() + first, end - first);
   std::array<std::int64_t, kMaxRows> times;
-  for (std::uint32_t r = 0; r < count; ++r) times[r] = rows_list_[r].time;
-  builder.begin({times.data(), count});
-  if (sets_.size() == 1) {
-    seal_uniform(builder, count);
-  } else {
-    seal_mixed(builder, count);
-  }
-  return std::make_shared<const Block>(builder.finish());
+  std::ranges::transform(all, times.begin(), &Row::time);
+  builder.begin({times.data(), all.size()});
+  const bool uniform =
+      std::ranges::all_of(all, [&](const Row& row) { return row.set == all.front().set; });
+  uniform ? encode_uniform(builder, all) : encode_mixed(builder, all);
+  return builder.finish();
 }
 
 // All rows have the same series: a transposition, eight columns (one cache line of each row) at a
 // time.
-void OpenBlock::seal_uniform(BlockBuilder& builder, std::uint32_t count) const {
+void OpenBlock::encode_uniform(BlockBuilder& builder, std::span<const Row> rows) {
   constexpr std::size_t kTile = 8;
   std::array<std::array<double, kMaxRows>, kTile> tile;
   std::array<std::uint16_t, kMaxRows> all;
   std::iota(all.begin(), all.end(), std::uint16_t{0});
-  const std::span<const SeriesId> ids = sets_.front()->ids();
+  const std::span<const SeriesId> ids = rows.front().set->ids();
   for (std::size_t first = 0; first < ids.size(); first += kTile) {
     const std::size_t width = std::min(kTile, ids.size() - first);
-    for (std::uint32_t r = 0; r < count; ++r) {
-      const double* from = rows_list_[r].values + first;
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      const double* from = rows[r].values + first;
       for (std::size_t c = 0; c < width; ++c) tile[c][r] = from[c];
     }
     for (std::size_t c = 0; c < width; ++c) {
-      builder.add(ids[first + c], {all.data(), count}, {tile[c].data(), count});
+      builder.add(ids[first + c], {all.data(), rows.size()}, {tile[c].data(), rows.size()});
     }
   }
 }
 
 // Rows differ in their series: one id after another, with a cursor into each set.
-void OpenBlock::seal_mixed(BlockBuilder& builder, std::uint32_t count) const {
+void OpenBlock::encode_mixed(BlockBuilder& builder, std::span<const Row> rows) {
+  std::vector<const IdSet*> sets;  // in order of appearance
   std::vector<SeriesId> ids;
-  for (const auto& set : sets_) ids.insert(ids.end(), set->ids().begin(), set->ids().end());
+  for (const Row& row : rows) {
+    if (!sets.empty() && sets.back() == row.set) continue;
+    sets.push_back(row.set);
+    ids.insert(ids.end(), row.set->ids().begin(), row.set->ids().end());
+  }
   std::ranges::sort(ids);
   const auto doubled = std::ranges::unique(ids);
   ids.erase(doubled.begin(), doubled.end());
 
-  std::vector<std::size_t> cursors(sets_.size(), 0);
-  std::array<std::uint16_t, kMaxRows> rows;
+  std::vector<std::size_t> cursors(sets.size(), 0);
+  std::array<std::uint16_t, kMaxRows> places;
   std::array<double, kMaxRows> values;
   for (const SeriesId id : ids) {
     std::size_t used = 0;
     std::size_t s = 0;
     const auto has = [&] {
-      const std::span<const SeriesId> of_set = sets_[s]->ids();
+      const std::span<const SeriesId> of_set = sets[s]->ids();
       return cursors[s] < of_set.size() && of_set[cursors[s]] == id;
     };
     bool present = has();
-    for (std::uint32_t r = 0; r < count; ++r) {
-      if (rows_list_[r].set != sets_[s].get()) {
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      if (rows[r].set != sets[s]) {
         if (present) ++cursors[s];
         ++s;
         present = has();
       }
       if (!present) continue;
-      rows[used] = static_cast<std::uint16_t>(r);
-      values[used++] = rows_list_[r].values[cursors[s]];
+      places[used] = static_cast<std::uint16_t>(r);
+      values[used++] = rows[r].values[cursors[s]];
     }
     if (present) ++cursors[s];
-    builder.add(id, {rows.data(), used}, {values.data(), used});
+    builder.add(id, {places.data(), used}, {values.data(), used});
   }
 }
 

@@ -66,6 +66,11 @@ class OpenBlock {
   void aggregate(SeriesId id, std::int64_t start, std::int64_t end, Aggregate& to) const;
   /// The same as a sealed block. rows() > 0.
   [[nodiscard]] std::shared_ptr<const Block> seal(BlockBuilder& builder) const;
+  /// Rows `first` to `end` as the bytes of a block; first < end <= rows().
+  [[nodiscard]] std::vector<std::uint8_t> encode(BlockBuilder& builder, std::uint32_t first,
+                                                 std::uint32_t end) const;
+  /// The first row after `time`; rows() when there is none.
+  [[nodiscard]] std::uint32_t row_after(std::int64_t time) const noexcept;
 
  private:
   struct Row {
@@ -75,8 +80,8 @@ class OpenBlock {
   };
   void for_each(SeriesId id, std::int64_t start, std::int64_t end, const auto& visit) const;
   double* allocate(std::size_t count);
-  void seal_uniform(BlockBuilder& builder, std::uint32_t count) const;
-  void seal_mixed(BlockBuilder& builder, std::uint32_t count) const;
+  static void encode_uniform(BlockBuilder& builder, std::span<const Row> rows);
+  static void encode_mixed(BlockBuilder& builder, std::span<const Row> rows);
 
   std::array<Row, kMaxRows> rows_list_{};
   std::atomic<std::uint32_t> rows_{0};

@@ -28,6 +28,14 @@ deadline = 0.25
 [history]
 retention = "7d"
 memory = 2097152
+disk = "64MiB"
+checkpoint = "5s"
+key_file = "/etc/nexus/history.key"
+[[history.tiers]]
+step = "30s"
+retention = "7d"
+[[history.tiers]]
+step = "10m"
 [agent]
 memory_budget = "1GiB"
 )",
@@ -37,6 +45,12 @@ memory_budget = "1GiB"
   CHECK(loaded.config.collect.deadline == 250ms);
   CHECK(loaded.config.history.retention == 7 * 24h);
   CHECK(loaded.config.history.memory == 2097152);
+  CHECK(loaded.config.history.disk == 64ULL << 20);
+  CHECK(loaded.config.history.checkpoint == 5s);
+  CHECK(loaded.config.history.key_file == "/etc/nexus/history.key");
+  REQUIRE(loaded.config.history.tiers.size() == 2);
+  CHECK(loaded.config.history.tiers[0] == config::TierConfig{30s, 7 * 24h});
+  CHECK(loaded.config.history.tiers[1].step == 10min);
   CHECK(loaded.config.agent.memory_budget == 1ULL << 30);
 }
 

@@ -65,6 +65,11 @@ TEST_CASE("wrong types say what was expected and what was written") {
       {"[history]\nmemory = \"lots\"",
        "a.toml:2:10: history.memory: expected a size such as \"64MiB\" of at least 1048576 bytes, "
        "got the string \"lots\""},
+      {"[history]\ndisk = 5",
+       "a.toml:2:8: history.disk: expected 0 (nothing on disk) or at least \"16MiB\""},
+      {"[history]\nkey_file = \"key\"", "a.toml:2:12: history.key_file: expected an absolute path"},
+      {"[[history.tiers]]\nstep = \"1m\"\n[[history.tiers]]\nstep = \"90s\"",
+       "a.toml:4:8: history.tiers.step: expected a multiple of the step of the tier before"},
       {"[forecast]\nenabled = \"yes\"",
        "a.toml:2:11: forecast.enabled: expected true or false, got the string \"yes\""},
       {"[agent]\ndata_dir = 7",

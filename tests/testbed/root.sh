@@ -11,7 +11,7 @@ BUILD_DIR=${1:?usage: root.sh BUILD_DIR}
 PACKAGES=(
   systemd systemd-sysv dbus curl procps ca-certificates iproute2 libpam-systemd
   # What nexus-agent and the test programs link; the sanitizers' libraries for the asan and tsan presets.
-  libstdc++6 libfmt9 libspdlog1.10 libsystemd0 libsqlite3-0 libssl3 libre2-9 zlib1g
+  libstdc++6 libfmt9 libspdlog1.10 libsystemd0 libsqlite3-0 libssl3 libre2-9 zlib1g libzstd1 libisal2
   libyaml-cpp0.7 libboost-json1.81.0 libboost-url1.81.0 libboost-container1.81.0 libboost-system1.81.0
   libprometheus-cpp-core1.0 libtomlplusplus3 libasan8 libubsan1 libtsan2
 )

@@ -1,4 +1,5 @@
-// History: all samples of the last while, compressed in memory, bounded by age and by bytes.
+// History: all samples of the last while, compressed in memory and, after open_disk(), on disk,
+// where older ones are kept downsampled. Bounded by age and by bytes.
 //
 // Series of one group (one collector) share one time column per block. Values are compressed per
 // series and block with the smallest of a few lossless encodings; every bit of every double comes
@@ -16,9 +17,11 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "nexus/base/clock.hpp"
+#include "nexus/base/result.hpp"
 #include "nexus/knowledge/aggregate.hpp"
 #include "nexus/knowledge/queryable.hpp"
 #include "nexus/knowledge/ring.hpp"
@@ -29,6 +32,23 @@ namespace nexus::knowledge {
 struct HistoryLimits {
   Millis retention{24 * 3'600'000};
   std::uint64_t bytes = 128ULL << 20;
+};
+
+/// One downsampled series of blocks: min, max, sum, count and last of every `step`.
+struct HistoryTier {
+  Millis step{60'000};
+  Millis keep{30 * 24 * 3'600'000LL};
+  bool operator==(const HistoryTier&) const = default;
+};
+
+/// Where and how the history is on disk; see src/knowledge/disk/README.md.
+struct HistoryDisk {
+  std::string directory;
+  std::uint64_t bytes = 1ULL << 30;  // of all files; the oldest go first
+  Millis retention{24 * 3'600'000};  // of the rows as they came
+  Millis checkpoint{10'000};         // what a kill -9 may lose
+  std::vector<HistoryTier> tiers;    // ascending by step, each a multiple of the one before
+  std::string key_file;              // empty: not encrypted
 };
 
 struct HistoryStats {
@@ -50,12 +70,29 @@ struct HistoryStats {
   std::uint64_t series_forgotten = 0;
   std::int64_t oldest = 0;  // time of the oldest sample held, 0 when empty
   std::int64_t newest = 0;
+  bool on_disk = false;  // open_disk() was called
+  bool disk_writable = false;
+  std::uint64_t disk_bytes = 0;
+  std::uint64_t disk_errors = 0;    // of writing
+  std::uint64_t disk_damaged = 0;   // records that could not be read
+  std::uint64_t disk_unusable = 0;  // files that could not: another key, a later format
+  std::uint64_t disk_dropped = 0;   // segments, by age and by size
+  std::uint64_t disk_checkpoints = 0;
 };
 
 class History final : public Queryable {
  public:
   History(SeriesRegistry& registry, HistoryLimits limits);
   ~History() override;
+
+  /// Before the first append(): takes in what is on disk, and has a thread of its own write there
+  /// from now on. Fails when the key cannot be read; a disk that cannot be written is an
+  /// error in the statistics, and everything goes on in memory.
+  [[nodiscard]] Status open_disk(Clock& clock, HistoryDisk disk);
+  /// Writes all that is not yet on disk and ends the thread. After the last append().
+  void close_disk();
+  /// Writes all that was appended before the call. Any thread; for tests and orderly stops.
+  [[nodiscard]] Status checkpoint();
 
   // Writer.
   void append(const BatchView& batch);
@@ -64,8 +101,9 @@ class History final : public Queryable {
   /// limit are taken, it also forgets series that ended ten minutes ago or are silent for a day,
   /// those that ended first before the others, although samples of them are held.
   void maintain(std::int64_t now);
-  /// Takes effect with the next maintain(). Any thread.
-  void set_limits(HistoryLimits limits);
+  /// Takes effect with the next maintain(); `disk_bytes` unless 0, where there is a disk. Any
+  /// thread.
+  void set_limits(HistoryLimits limits, std::uint64_t disk_bytes = 0);
 
   // Readers.
   [[nodiscard]] std::vector<SeriesId> select(std::span<const Matcher> matchers, std::int64_t start,
@@ -82,6 +120,9 @@ class History final : public Queryable {
   /// Every series whose newest sample is after `since` and no stale marker, ascending by place.
   void for_each_latest(std::int64_t since,
                        const std::function<void(SeriesId, Sample)>& visit) const;
+  /// The step of the samples that read() gives from `start` on: 0 for those as they came, or that
+  /// of the finest tier that still covers `start`.
+  [[nodiscard]] Millis step_for(std::int64_t start) const;
   [[nodiscard]] HistoryStats stats() const;
 
  private:

@@ -1,5 +1,4 @@
-// Queryable: what PromQL evaluates over. Implemented by History (memory now, disk and tiers later)
-// and by tests.
+// Queryable: what PromQL evaluates over. Implemented by History and by tests.
 //
 // Times are milliseconds since the epoch. Ranges are open on the left and closed on the right, as
 // in Prometheus 3. Thread safety: all members, any thread; results are immutable snapshots.

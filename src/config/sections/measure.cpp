@@ -7,6 +7,7 @@ namespace {
 
 constexpr Period kCollectInterval{100ms, 1h};
 constexpr Period kCollectDeadline{10ms, 1h};
+constexpr std::uint64_t kLeastDisk = 16ULL << 20;
 constexpr std::int64_t kMostSeries = 100'000'000;
 
 void read_collector(std::string_view name, Section& section, CollectSection& out) {
@@ -21,6 +22,22 @@ void read_collector(std::string_view name, Section& section, CollectSection& out
   section.optional(&Section::duration, "interval", collector.interval, kCollectInterval);
   section.optional(&Section::duration, "deadline", collector.deadline, kCollectDeadline);
   section.remaining_parameters(collector.options, collector.option_places);
+}
+
+void read_tiers(Section& history, std::vector<TierConfig>& out) {
+  if (!history.has("tiers")) return;
+  std::vector<TierConfig> tiers;
+  history.tables("tiers", [&](Section& tier) {
+    TierConfig& one = tiers.emplace_back();
+    tier.require("step", "a duration such as \"1m\"");
+    tier.duration("step", one.step, {10s, 24h});
+    tier.duration("retention", one.retention, {1h, kLongest});
+    const bool multiple = tiers.size() == 1 || (one.step > tiers[tiers.size() - 2].step &&
+                                                one.step % tiers[tiers.size() - 2].step == 0ms);
+    if (one.step % 1s != 0ms) tier.complain("step", "expected whole seconds");
+    if (!multiple) tier.complain("step", "expected a multiple of the step of the tier before");
+  });
+  out = std::move(tiers);
 }
 
 }  // namespace
@@ -46,6 +63,16 @@ void read_history(Section& root, Reading& reading) {
   root.table("history", [&](Section& history) {
     history.duration("retention", out.retention, {1min, kLongest});
     history.bytes("memory", out.memory, 1ULL << 20);
+    const Node* disk = history.bytes("disk", out.disk, 0);
+    if (disk != nullptr && out.disk > 0 && out.disk < kLeastDisk) {
+      history.complain("disk", "expected 0 (nothing on disk) or at least \"16MiB\"");
+    }
+    history.duration("checkpoint", out.checkpoint, {1s, 10min});
+    history.text("key_file", out.key_file, kAnyText);
+    if (!out.key_file.empty() && !out.key_file.starts_with('/')) {
+      history.complain("key_file", "expected an absolute path");
+    }
+    read_tiers(history, out.tiers);
   });
 }
 

@@ -1,0 +1,220 @@
+#include "knowledge/disk/store.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+
+#include "nexus/base/log.hpp"
+
+namespace nexus::knowledge::disk {
+namespace {
+
+constexpr std::size_t kCacheBytes = 8U << 20;
+// Of the registry's limit, for series that are only on disk.
+constexpr std::size_t kRegistryPercent = 80;
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::min();
+
+StreamOptions stream_options(const HistoryDisk& disk, std::string name, Millis kept,
+                             const std::shared_ptr<const Cipher>& cipher,
+                             const std::shared_ptr<Health>& health) {
+  StreamOptions options;
+  options.directory = disk.directory;
+  options.name = std::move(name);
+  options.cipher = cipher;
+  options.health = health;
+  // A segment is dropped whole: what is kept too long is an eighth at most.
+  options.segment_millis = std::max<std::int64_t>(kept.count() / 8, 60'000);
+  options.segment_bytes = std::clamp<std::uint64_t>(disk.bytes / 16, 64U << 10, 16U << 20);
+  return options;
+}
+
+}  // namespace
+
+Store::Store(SeriesRegistry& registry, HistoryDisk options, std::shared_ptr<const Cipher> cipher)
+    : registry_(registry),
+      options_(std::move(options)),
+      retention_(options_.retention.count()),
+      max_bytes_(options_.bytes),
+      cache_(kCacheBytes) {
+  const auto stream = [&](std::string name, Millis kept) {
+    return stream_options(options_, std::move(name), kept, cipher, health_);
+  };
+  data_ = std::make_unique<Stream>(stream("data", options_.retention));
+  StreamOptions log = stream("wal", options_.retention);
+  log.indexed = false;
+  wal_ = std::make_unique<Stream>(std::move(log));
+  for (const HistoryTier& tier : options_.tiers) {
+    Tier& made = tiers_.emplace_back();
+    made.step = tier.step.count();
+    made.keep = tier.keep.count();
+    made.stream =
+        std::make_unique<Stream>(stream("tier" + std::to_string(made.step / 1000), tier.keep));
+  }
+}
+
+void Store::load(const std::function<void(SeriesId, std::int64_t)>& found) {
+  if (::mkdir(options_.directory.c_str(), 0750) != 0 && errno != EEXIST) {
+    log::error("history", "{}", Error::from_errno("make " + options_.directory).message());
+    ++health_->errors;
+    health_->writable = false;
+    return;
+  }
+  const auto visit = [&](const Segment& segment, const Definitions& definitions) {
+    intern(segment, definitions, found);
+  };
+  // What was there last first: the registry may not have room for all.
+  std::vector<Stream*> streams = {wal_.get(), data_.get()};
+  for (const Tier& tier : tiers_) streams.push_back(tier.stream.get());
+  for (Stream* stream : streams) {
+    if (Status loaded = stream->load(visit); !loaded) {
+      ++health_->errors;
+      log::error("history", "{}", loaded.error().message());
+    }
+  }
+  check_newest();
+}
+
+void Store::check_newest() {
+  const auto segments = data_->segments();
+  if (segments->empty() || !segments->back()->usable) return;
+  for (const Entry& entry : segments->back()->entries) {
+    if (entry.kind == Kind::kBlock && !segments->back()->file->read(entry)) {
+      doubtful_.insert({entry.group, entry.last});
+    }
+  }
+}
+
+std::optional<SeriesId> Store::id_of(const Definitions& definitions,
+                                     const SeriesDefinition& series) {
+  const Family& family = definitions.families[series.family];
+  std::vector<LabelView> labels;
+  for (const Label& label : series.labels) {
+    if (label.name != kMetricName) labels.push_back({label.name, label.value});
+  }
+  const std::string_view metric = series.labels.metric();
+  const FamilyId own = registry_.family(family.name, family.type, family.help);
+  const auto id = registry_.intern(own, labels, metric == family.name ? "" : metric);
+  return id ? std::optional(*id) : std::nullopt;
+}
+
+void Store::intern(const Segment& segment, const Definitions& definitions,
+                   const std::function<void(SeriesId, std::int64_t)>& found) {
+  if (segment.first > segment.last) return;
+  for (const SeriesDefinition& series : definitions.series) {
+    if (registry_.size() * 100 >= registry_.limit() * kRegistryPercent) return;
+    if (const auto id = id_of(definitions, series)) found(*id, segment.last);
+  }
+}
+
+std::map<std::uint32_t, std::int64_t> Store::newest_of_groups() const {
+  std::map<std::uint32_t, std::int64_t> newest;
+  const auto segments = data_->segments();
+  for (const auto& segment : *segments) {
+    for (const Entry& entry : segment->entries) {
+      if (entry.kind != Kind::kBlock || (entry.flags & kMore) != 0) continue;
+      if (doubtful_.contains({entry.group, entry.last})) continue;
+      auto& last = newest.try_emplace(entry.group, entry.last).first->second;
+      last = std::max(last, entry.last);
+    }
+  }
+  return newest;
+}
+
+std::int64_t Store::newest_in_data(std::uint32_t group) const {
+  const auto newest = newest_of_groups();
+  const auto found = newest.find(group);
+  return found == newest.end() ? kNever : found->second;
+}
+
+void Store::replay(const std::function<void(const BatchView&)>& row) {
+  const auto segments = wal_->segments();
+  for (const auto& segment : *segments) {
+    if (!segment->usable) continue;
+    std::unordered_map<std::uint32_t, SeriesId> ids;
+    for (const Entry& entry : segment->entries) {
+      const auto payload = segment->file->read(entry);
+      if (!payload) continue;  // counted and logged
+      if (entry.kind == Kind::kSeries) {
+        const auto definitions = decode_definitions(*payload);
+        if (!definitions) continue;
+        for (const SeriesDefinition& one : definitions->series) {
+          if (const auto id = id_of(*definitions, one)) ids[one.number] = *id;
+        }
+      } else if (entry.kind == Kind::kBlock) {
+        if (const auto view = BlockView::parse(*payload)) {
+          replay_block(entry.group, *view, ids, row);
+        } else {
+          ++health_->damaged_records;
+        }
+      }
+    }
+  }
+}
+
+void Store::replay_block(std::uint32_t group, const BlockView& view,
+                         const std::unordered_map<std::uint32_t, SeriesId>& ids,
+                         const std::function<void(const BatchView&)>& row) const {
+  struct OfRow {
+    std::vector<SeriesId> ids;
+    std::vector<double> values;
+  };
+  std::vector<OfRow> all(view.rows());
+  std::vector<std::uint16_t> rows(view.rows());
+  std::vector<double> values(view.rows());
+  const std::vector<SeriesId> numbers = view.ids();
+  for (std::uint32_t column = 0; column < numbers.size(); ++column) {
+    const auto id = ids.find(numbers[column]);
+    if (id == ids.end()) continue;
+    const auto count = view.decode(column, rows, values);
+    for (std::uint32_t i = 0; count && i < *count; ++i) {
+      all[rows[i]].ids.push_back(id->second);
+      all[rows[i]].values.push_back(values[i]);
+    }
+  }
+  std::vector<std::int64_t> times(view.rows());
+  view.times(times);
+  for (std::size_t r = 0; r < all.size(); ++r) {
+    if (!all[r].ids.empty()) row({group, times[r], all[r].ids, all[r].values});
+  }
+}
+
+void Store::add_group(std::uint32_t number, Group& group) {
+  const std::lock_guard guard(posted_mutex_);
+  posted_groups_.emplace_back(number, &group);
+}
+
+void Store::rewind(std::uint32_t group, std::int64_t time) {
+  const std::lock_guard guard(posted_mutex_);
+  rewinds_.push_back({group, time});
+}
+
+void Store::set_limits(Millis retention, std::uint64_t bytes) {
+  retention_ = retention.count();
+  if (bytes > 0) max_bytes_ = bytes;
+}
+
+void Store::retry_now() {
+  const std::lock_guard guard(work_);
+  retry_at_ = {};
+}
+
+std::uint64_t Store::bytes() const {
+  std::uint64_t sum = data_->bytes() + wal_->bytes();
+  for (const Tier& tier : tiers_) sum += tier.stream->bytes();
+  return sum;
+}
+
+void Store::fill(HistoryStats& stats) const {
+  stats.on_disk = true;
+  stats.disk_writable = health_->writable;
+  stats.disk_bytes = bytes();
+  stats.disk_dropped = dropped_segments_;
+  stats.disk_errors = health_->errors;
+  stats.disk_damaged = health_->damaged_records;
+  stats.disk_unusable = health_->unusable_files;
+  stats.disk_checkpoints = checkpoints_;
+}
+
+}  // namespace nexus::knowledge::disk

@@ -1,0 +1,177 @@
+// Store: the history on disk. One thread writes it; everybody reads.
+//
+// Three kinds of streams: `data` has the rows of sealed blocks, merged to longer ones; `wal` has
+// the rows that are in memory only, written anew every checkpoint interval; `tierN` has aggregates
+// of N seconds. The writer looks at immutable snapshots of the groups, so it takes nothing from the
+// ingest thread and makes nobody wait for a disk.
+//
+// Invariants: (1) a row that a checkpoint() has seen is in `data` or in `wal` when it returns well;
+// (2) the log is dropped only when what took its place is on the medium; (3) when the disk cannot
+// be written nothing else stops: it is said once and tried again every minute. Thread safety: as
+// said at each member.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "knowledge/disk/cache.hpp"
+#include "knowledge/disk/stream.hpp"
+#include "knowledge/disk/tier_block.hpp"
+#include "knowledge/group.hpp"
+#include "nexus/base/clock.hpp"
+#include "nexus/knowledge/history.hpp"
+
+namespace nexus::knowledge::disk {
+
+class Store {
+ public:
+  Store(SeriesRegistry& registry, HistoryDisk options, std::shared_ptr<const Cipher> cipher);
+
+  // Before anything else, on one thread.
+
+  /// Reads the indexes. `found` is told each series, and a time after which nothing of it is here.
+  void load(const std::function<void(SeriesId, std::int64_t)>& found);
+  /// The newest rows in blocks of their own, by group.
+  [[nodiscard]] std::map<std::uint32_t, std::int64_t> newest_of_groups() const;
+  /// The rows of the log, with today's ids, in the order in which they were written.
+  void replay(const std::function<void(const BatchView&)>& row);
+
+  // The ingest thread.
+
+  void add_group(std::uint32_t number, Group& group);
+  /// The clock was set back: what the group has on disk from `time` on is void.
+  void rewind(std::uint32_t group, std::int64_t time);
+
+  // Any thread.
+
+  /// Writes what is not yet on disk and waits for the medium. One at a time.
+  [[nodiscard]] Status checkpoint(std::int64_t now, SteadyTime steady);
+  /// Memory is short: the next checkpoint() writes all sealed blocks, however few.
+  void hurry() noexcept { hurry_ = true; }
+  /// The next checkpoint() tries, whatever was before.
+  void retry_now();
+  void set_limits(Millis retention, std::uint64_t bytes);  // 0: as before
+  /// Appends the samples with start < time <= end, from the tier that serves `start`.
+  void read(std::uint64_t labels_hash, std::int64_t start, std::int64_t end, Column& out) const;
+  /// As read(), aggregated; only of the raw rows.
+  void aggregate(std::uint64_t labels_hash, std::int64_t start, std::int64_t end,
+                 Aggregate& to) const;
+  /// The step of the tier that serves `start`; 0: the rows as they came.
+  [[nodiscard]] std::int64_t step_for(std::int64_t start) const;
+  /// Time of the oldest row here; the largest number when there is none.
+  [[nodiscard]] std::int64_t oldest() const;
+  void fill(HistoryStats& stats) const;
+
+ private:
+  struct Tier {
+    std::int64_t step = 0;
+    std::int64_t keep = 0;
+    std::unique_ptr<Stream> stream;
+    std::uint64_t numbered = 0;                                // the segment that `numbers` are for
+    std::unordered_map<std::uint64_t, std::uint32_t> numbers;  // by hash of labels
+  };
+  struct GroupState {
+    Group* group = nullptr;
+    std::int64_t data_until = 0;  // rows up to it are in `data`
+    std::int64_t wal_until = 0;   // or in the log
+  };
+  struct Rewind {
+    std::uint32_t group = 0;
+    std::int64_t time = 0;
+  };
+
+  /// After a crash of the machine the newest file may have whole headers and no data: what is so
+  /// is not taken for written, so that the log's rows count.
+  void check_newest();
+  [[nodiscard]] std::optional<SeriesId> id_of(const Definitions& definitions,
+                                              const SeriesDefinition& series);
+  void intern(const Segment& segment, const Definitions& definitions,
+              const std::function<void(SeriesId, std::int64_t)>& found);
+  void replay_block(std::uint32_t group, const BlockView& view,
+                    const std::unordered_map<std::uint32_t, SeriesId>& ids,
+                    const std::function<void(const BatchView&)>& row) const;
+
+  // The writer's; work_ is held.
+  [[nodiscard]] Status write_all(std::int64_t now);
+  void adopt_groups();
+  [[nodiscard]] Status write_rewinds(std::int64_t now);
+  /// Blocks whose last row is not after `patience` are written however few they are.
+  [[nodiscard]] Status persist(std::uint32_t number, GroupState& state, std::int64_t patience,
+                               std::int64_t now);
+  [[nodiscard]] Status persist_blocks(std::uint32_t number,
+                                      std::span<const std::shared_ptr<const Block>> blocks,
+                                      std::int64_t now);
+  [[nodiscard]] Status write_log(std::int64_t now);
+  [[nodiscard]] Status log_group(std::uint32_t number, GroupState& state);
+  [[nodiscard]] Status define(Stream& stream, std::span<const SeriesId> ids);
+  [[nodiscard]] Status drop_old(std::int64_t now);
+  [[nodiscard]] std::uint64_t bytes() const;
+  [[nodiscard]] std::int64_t newest_in_data(std::uint32_t group) const;
+
+  // Tiers (store_tiers.cpp).
+  enum class Urgency { kWhenMuch, kNow };
+  struct Source;
+  [[nodiscard]] Status downsample(std::int64_t now, Urgency urgency);
+  [[nodiscard]] Status downsample_group(std::size_t place, std::uint32_t group, std::int64_t now,
+                                        Urgency urgency);
+  [[nodiscard]] Status write_buckets(std::size_t place, std::uint32_t group, std::int64_t from,
+                                     std::int64_t to, std::int64_t now);
+  [[nodiscard]] Status write_tier(Tier& tier, std::uint32_t group,
+                                  const std::map<std::uint64_t, Source>& sources,
+                                  const std::vector<std::int64_t>& ends, std::int64_t to);
+  /// What the tier is made from: the next finer one, or the rows.
+  [[nodiscard]] const Stream& finer(std::size_t place) const;
+
+  // Readers (store_read.cpp).
+  struct Wanted {
+    std::shared_ptr<const Segment> segment;
+    Entry entry;
+    std::uint32_t number = 0;
+  };
+  /// The records with that series that have rows with start < time <= end, ascending by time.
+  static std::vector<Wanted> find(const Stream& stream, std::uint64_t hash, std::int64_t start,
+                                  std::int64_t end);
+  void read_rows(std::uint64_t hash, std::int64_t start, std::int64_t end, Column& out) const;
+  [[nodiscard]] std::vector<Bucket> buckets_of(const Tier& tier, std::uint64_t hash,
+                                               std::int64_t start, std::int64_t end) const;
+  void read_tier(const Tier& tier, std::uint64_t hash, std::int64_t start, std::int64_t end,
+                 Column& out) const;
+  /// 0: the rows; otherwise one more than the tier's place.
+  [[nodiscard]] std::size_t serving(std::int64_t start) const;
+
+  SeriesRegistry& registry_;
+  const HistoryDisk options_;
+  const std::shared_ptr<Health> health_ = std::make_shared<Health>();
+  std::atomic<std::int64_t> retention_;
+  std::atomic<std::uint64_t> max_bytes_;
+  std::unique_ptr<Stream> data_;
+  std::unique_ptr<Stream> wal_;
+  std::vector<Tier> tiers_;                                    // finest first
+  std::set<std::pair<std::uint32_t, std::int64_t>> doubtful_;  // group and last; set by load()
+  mutable Cache cache_;
+
+  std::atomic<bool> hurry_{false};
+  std::mutex posted_mutex_;
+  std::vector<std::pair<std::uint32_t, Group*>> posted_groups_;  // guarded by posted_mutex_
+  std::vector<Rewind> rewinds_;                                  // guarded by posted_mutex_
+
+  std::mutex work_;                             // whoever holds it is the writer
+  std::map<std::uint32_t, GroupState> groups_;  // guarded by work_, and so is what follows
+  BlockBuilder builder_;
+  std::uint64_t log_snapshot_bytes_ = 0;
+  std::int64_t last_upkeep_ = 0;
+  SteadyTime retry_at_{};
+  std::atomic<std::uint64_t> dropped_segments_{0};
+  std::atomic<std::uint64_t> checkpoints_{0};
+};
+
+}  // namespace nexus::knowledge::disk

@@ -1,0 +1,192 @@
+// Tiers: made from what is on disk in the next finer stream, so that nothing of them is lost with
+// the process.
+#include <algorithm>
+#include <limits>
+
+#include "knowledge/disk/store.hpp"
+#include "knowledge/disk/tier_block.hpp"
+
+namespace nexus::knowledge::disk {
+namespace {
+
+constexpr std::int64_t kRowsOfRecord = 480;
+constexpr std::size_t kSeriesOfRecord = 32;
+constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::min();
+
+bool has_rows(const Entry& entry, std::uint32_t group) {
+  return (entry.kind == Kind::kBlock || entry.kind == Kind::kTier) && entry.group == group;
+}
+
+/// The oldest and the newest time of a group in a stream; first > last when there is none.
+std::pair<std::int64_t, std::int64_t> span_of(const Stream& stream, std::uint32_t group) {
+  std::pair<std::int64_t, std::int64_t> span{std::numeric_limits<std::int64_t>::max(), kNever};
+  const auto segments = stream.segments();
+  for (const auto& segment : *segments) {
+    for (const Entry& entry : segment->entries) {
+      if (!segment->usable || !has_rows(entry, group) || (entry.flags & kMore) != 0) continue;
+      span.first = std::min(span.first, entry.first);
+      span.second = std::max(span.second, entry.last);
+    }
+  }
+  return span;
+}
+
+std::set<std::uint32_t> groups_of(const Stream& stream) {
+  std::set<std::uint32_t> groups;
+  const auto segments = stream.segments();
+  for (const auto& segment : *segments) {
+    for (const Entry& entry : segment->entries) {
+      if (segment->usable && has_rows(entry, entry.group)) groups.insert(entry.group);
+    }
+  }
+  return groups;
+}
+
+Flavour flavour_of(const Family& family, const Labels& labels) {
+  switch (family.type) {
+    case MetricType::kCounter:
+    case MetricType::kHistogram:
+      return Flavour::kCounter;
+    case MetricType::kSummary:  // quantiles are gauges, _sum and _count are counters
+      return labels.metric() == family.name ? Flavour::kGauge : Flavour::kCounter;
+    case MetricType::kUntyped:
+      return labels.metric().ends_with("_total") ? Flavour::kCounter : Flavour::kGauge;
+    case MetricType::kGauge:
+      return Flavour::kGauge;
+  }
+  return Flavour::kGauge;
+}
+
+}  // namespace
+
+/// A series of the finer stream, with what is needed to make buckets of it.
+struct Store::Source {
+  std::uint64_t hash = 0;
+  Family family;
+  Labels labels;
+  std::vector<Bucket> buckets;
+};
+
+const Stream& Store::finer(std::size_t place) const {
+  return place == 0 ? *data_ : *tiers_[place - 1].stream;
+}
+
+Status Store::downsample(std::int64_t now, Urgency urgency) {
+  for (std::size_t place = 0; place < tiers_.size(); ++place) {
+    for (const std::uint32_t group : groups_of(finer(place))) {
+      if (Status written = downsample_group(place, group, now, urgency); !written) return written;
+    }
+  }
+  return {};
+}
+
+Status Store::downsample_group(std::size_t place, std::uint32_t group, std::int64_t now,
+                               Urgency urgency) {
+  const Tier& tier = tiers_[place];
+  const auto source = span_of(finer(place), group);
+  const auto done = span_of(*tier.stream, group);
+  std::int64_t from = done.second;
+  if (from == kNever) from = bucket_end(source.first, tier.step) - tier.step;
+  const std::int64_t last = bucket_end(source.second, tier.step);
+  const std::int64_t to = last == source.second ? last : last - tier.step;  // whole buckets
+  const std::int64_t kept = place == 0 ? retention_.load() : tiers_[place - 1].keep;
+  const std::int64_t many = std::clamp<std::int64_t>(kept / 2 / tier.step, 1, kRowsOfRecord);
+  const std::int64_t least = urgency == Urgency::kNow ? 1 : many;
+  while (to - from >= least * tier.step) {
+    const std::int64_t end = std::min(to, from + kRowsOfRecord * tier.step);
+    if (Status written = write_buckets(place, group, from, end, now); !written) return written;
+    from = end;
+  }
+  return {};
+}
+
+Status Store::write_buckets(std::size_t place, std::uint32_t group, std::int64_t from,
+                            std::int64_t to, std::int64_t now) {
+  Tier& tier = tiers_[place];
+  std::map<std::uint64_t, Source> sources;
+  std::set<std::int64_t> all_ends;
+  const auto segments = finer(place).segments();
+  for (const auto& segment : *segments) {
+    const bool concerned = std::ranges::any_of(segment->entries, [&](const Entry& entry) {
+      return has_rows(entry, group) && entry.first <= to && entry.last > from;
+    });
+    if (!segment->usable || !concerned) continue;
+    std::set<std::uint32_t> numbers;  // of the group's series in this segment
+    for (const Entry& entry : segment->entries) {
+      if (!has_rows(entry, group) || entry.first > to || entry.last <= from) continue;
+      const Cache::Payload payload = cache_.get(*segment->file, entry);
+      const auto block = payload == nullptr ? Result<BlockView>() : BlockView::parse(*payload);
+      if (payload == nullptr || !block) continue;
+      for (const SeriesId id : block->ids()) numbers.insert(place == 0 ? id : id / 8);
+    }
+    for (const Entry& entry : segment->entries) {
+      if (entry.kind != Kind::kSeries) continue;
+      const Cache::Payload payload = cache_.get(*segment->file, entry);
+      if (payload == nullptr) continue;
+      auto definitions = decode_definitions(*payload);
+      if (!definitions) continue;
+      for (SeriesDefinition& one : definitions->series) {
+        if (!numbers.contains(one.number)) continue;
+        Source& source = sources[one.labels.hash()];
+        source.hash = one.labels.hash();
+        source.family = definitions->families[one.family];
+        source.labels = std::move(one.labels);
+      }
+    }
+  }
+  for (auto& [hash, source] : sources) {
+    // The value before decides whether a counter was reset between two buckets.
+    Column before;
+    read_tier(tier, hash, from - kRowsOfRecord * tier.step, from, before);
+    const std::optional<double> value =
+        before.size() == 0 ? std::nullopt : std::optional(before.values.back());
+    if (place == 0) {
+      Column samples;
+      read_rows(hash, from, to, samples);
+      source.buckets =
+          aggregate_samples(samples, tier.step, value, flavour_of(source.family, source.labels));
+    } else {
+      source.buckets =
+          aggregate_buckets(buckets_of(tiers_[place - 1], hash, from, to), tier.step, value);
+    }
+    for (const Bucket& bucket : source.buckets) all_ends.insert(bucket.end);
+  }
+  std::erase_if(sources, [](const auto& one) { return one.second.buckets.empty(); });
+  if (sources.empty()) return {};
+  if (Status ready = tier.stream->prepare(now); !ready) return ready;
+  return write_tier(tier, group, sources, {all_ends.begin(), all_ends.end()}, to);
+}
+
+Status Store::write_tier(Tier& tier, std::uint32_t group,
+                         const std::map<std::uint64_t, Source>& sources,
+                         const std::vector<std::int64_t>& ends, std::int64_t to) {
+  if (tier.numbered != tier.stream->active()) {
+    tier.numbers.clear();
+    tier.numbered = tier.stream->active();
+  }
+  std::map<std::uint32_t, const Source*> by_number;
+  Definitions fresh;
+  for (const auto& [hash, source] : sources) {
+    const auto [number, is_new] =
+        tier.numbers.try_emplace(hash, static_cast<std::uint32_t>(tier.numbers.size()));
+    by_number[number->second] = &source;
+    if (is_new) fresh.series.push_back({number->second, fresh.add(source.family), source.labels});
+  }
+  if (Status defined = tier.stream->define(fresh); !defined) return defined;
+  std::size_t left = by_number.size();
+  for (auto next = by_number.begin(); next != by_number.end();) {
+    RecordInfo info{.kind = Kind::kTier, .group = group, .first = ends.front(), .last = to};
+    info.low = next->first;
+    builder_.begin(ends);
+    for (std::size_t i = 0; i < kSeriesOfRecord && next != by_number.end(); ++i, ++next, --left) {
+      info.high = next->first;
+      add_columns(builder_, next->first, next->second->buckets, ends);
+    }
+    info.flags = left == 0 ? 0 : kMore;
+    const std::vector<std::uint8_t> bytes = builder_.finish();
+    if (Status written = tier.stream->append(info, bytes); !written) return written;
+  }
+  return {};
+}
+
+}  // namespace nexus::knowledge::disk

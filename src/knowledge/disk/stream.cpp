@@ -1,0 +1,266 @@
+#include "knowledge/disk/stream.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "nexus/base/log.hpp"
+#include "nexus/host/file.hpp"
+
+namespace nexus::knowledge::disk {
+
+void Names::add(std::span<const SeriesDefinition> series) {
+  for (const SeriesDefinition& one : series) names_.push_back({one.labels.hash(), one.number});
+  std::ranges::sort(names_);
+}
+
+std::span<const Names::Name> Names::find(std::uint64_t hash) const noexcept {
+  const auto found = std::ranges::equal_range(names_, hash, {}, &Name::hash);
+  return {found.begin(), found.end()};
+}
+
+void Segment::add(const Entry& entry) {
+  bytes = std::max(bytes, entry.end());
+  if (entry.kind == Kind::kRewind) {
+    rewind(entry.group, entry.first);
+  } else if (entry.kind != Kind::kSeries) {
+    first = first > last ? entry.first : std::min(first, entry.first);
+    last = std::max(last, entry.last);
+  }
+  entries.push_back(entry);
+}
+
+void Segment::rewind(std::uint32_t group, std::int64_t time) {
+  std::erase_if(entries, [&](const Entry& entry) {
+    return (entry.kind == Kind::kBlock || entry.kind == Kind::kTier) && entry.group == group &&
+           entry.last >= time;
+  });
+}
+
+Stream::Stream(StreamOptions options)
+    : options_(std::move(options)), segments_(std::make_shared<const Segments>()) {}
+
+Status Stream::load(const VisitDefinitions& visit) {
+  const Result<std::vector<std::string>> names = host::list_directory(options_.directory);
+  if (!names) return std::unexpected(names.error());
+  std::vector<std::uint32_t> numbers;
+  for (const std::string& name : *names) {
+    if (const auto number = segment_number(options_.name, name)) numbers.push_back(*number);
+  }
+  std::ranges::sort(numbers);
+  if (!numbers.empty()) next_number_ = numbers.back() + 1;
+  std::vector<Segment> loaded;
+  for (const std::uint32_t number : numbers) {
+    std::optional<Segment> segment = load_segment(number, visit);
+    if (!segment) continue;
+    for (const Entry& entry : segment->entries) {
+      if (entry.kind != Kind::kRewind) continue;
+      for (Segment& before : loaded) before.rewind(entry.group, entry.first);
+    }
+    loaded.push_back(std::move(*segment));
+  }
+  Segments segments;
+  for (Segment& segment : loaded) {
+    segments.push_back(std::make_shared<const Segment>(std::move(segment)));
+  }
+  publish(std::move(segments));
+  return {};
+}
+
+std::optional<Segment> Stream::load_segment(std::uint32_t number, const VisitDefinitions& visit) {
+  const std::string path = options_.directory + '/' + segment_name(options_.name, number);
+  const auto file = SegmentFile::open(path, options_.cipher, options_.health);
+  Result<Scan> scan = file ? (*file)->scan() : std::unexpected(file.error());
+  if (!scan) {
+    ++options_.health->unusable_files;
+    log::warning("history", "{}; the file is left out", scan.error().message());
+    return std::nullopt;
+  }
+  if (scan->torn && ::truncate(path.c_str(), static_cast<off_t>(scan->end)) == 0) {
+    log::info("history", "{}: cut at {}, its last record was not written to the end", path,
+              scan->end);
+  }
+  Segment segment;
+  segment.number = number;
+  segment.file = *file;
+  segment.bytes = scan->end;
+  segment.usable = !scan->unusable;
+  if (scan->unusable) {
+    ++options_.health->unusable_files;
+    log::error("history", "{}: {}; what is in it cannot be read", path, scan->unusable->message());
+  }
+  for (const Entry& entry : scan->entries) segment.add(entry);
+  Names in_file;
+  for (const Entry& entry : scan->entries) {
+    if (entry.kind != Kind::kSeries || !segment.usable) continue;
+    const auto payload = segment.file->read(entry);
+    if (!payload) continue;  // counted and logged
+    const Result<Definitions> definitions = decode_definitions(*payload);
+    if (!definitions) {
+      log::warning("history", "{}: {}", path, definitions.error().message());
+      ++options_.health->damaged_records;
+      continue;
+    }
+    in_file.add(definitions->series);
+    visit(segment, *definitions);
+  }
+  segment.names = std::make_shared<const Names>(std::move(in_file));
+  return segment;
+}
+
+std::shared_ptr<const Segments> Stream::segments() const {
+  const std::lock_guard guard(mutex_);
+  return segments_;
+}
+
+Segments Stream::copy() const {
+  return *segments();
+}
+
+void Stream::publish(Segments segments) {
+  auto next = std::make_shared<const Segments>(std::move(segments));
+  const std::lock_guard guard(mutex_);
+  segments_.swap(next);
+}
+
+std::uint64_t Stream::bytes() const {
+  std::uint64_t sum = 0;
+  const std::shared_ptr<const Segments> all = segments();
+  for (const auto& segment : *all) sum += segment->bytes;
+  return sum;
+}
+
+std::uint64_t Stream::active() const noexcept {
+  return writer_ == nullptr ? 0 : writer_->file()->serial();
+}
+
+std::uint64_t Stream::active_bytes() const noexcept {
+  return writer_ == nullptr ? 0 : writer_->size();
+}
+
+Status Stream::prepare(std::int64_t now) {
+  const bool room = writer_ != nullptr && writer_->size() < options_.segment_bytes &&
+                    now - created_ < options_.segment_millis && now >= created_;
+  return room ? Status{} : rotate(now);
+}
+
+Status Stream::rotate(std::int64_t now) {
+  if (Status synced = sync(); !synced) return synced;
+  close();
+  auto writer = SegmentWriter::create(options_.directory, options_.name, next_number_, now,
+                                      options_.cipher, options_.health);
+  if (!writer) {
+    if (writer.error().code() == Errc::kAlreadyExists) ++next_number_;
+    return propagate(std::move(writer));
+  }
+  writer_ = std::move(*writer);
+  created_ = now;
+  Segment segment;
+  segment.number = next_number_++;
+  segment.file = writer_->file();
+  segment.bytes = writer_->size();
+  Segments segments = copy();
+  segments.push_back(std::make_shared<const Segment>(std::move(segment)));
+  publish(std::move(segments));
+  unsynced_ = true;
+  return {};
+}
+
+void Stream::close() noexcept {
+  writer_.reset();
+  defined_.clear();
+  unsynced_ = false;
+}
+
+Status Stream::define(const Definitions& definitions) {
+  if (definitions.series.empty()) return {};
+  NEXUS_CHECK(writer_ != nullptr);
+  const auto numbers = std::ranges::minmax(definitions.series, {}, &SeriesDefinition::number);
+  const RecordInfo info{
+      .kind = Kind::kSeries, .low = numbers.min.number, .high = numbers.max.number};
+  Status noted =
+      note(writer_->append(info, encode(definitions), SegmentWriter::Packing::kZstd), &definitions);
+  if (!noted) return noted;
+  for (const SeriesDefinition& one : definitions.series) defined_.insert(one.number);
+  return {};
+}
+
+Status Stream::append(const RecordInfo& info, Bytes payload) {
+  NEXUS_CHECK(writer_ != nullptr);
+  return note(writer_->append(info, payload, SegmentWriter::Packing::kPlain), nullptr);
+}
+
+Status Stream::note(Result<Entry> appended, const Definitions* definitions) {
+  if (!appended) {
+    close();
+    return propagate(std::move(appended));
+  }
+  unsynced_ = true;
+  Segments segments = copy();
+  Segment active = *segments.back();
+  active.bytes = writer_->size();
+  if (options_.indexed) {
+    active.add(*appended);
+    if (definitions != nullptr) {
+      Names names = *active.names;
+      names.add(definitions->series);
+      active.names = std::make_shared<const Names>(std::move(names));
+    }
+    if (appended->kind == Kind::kRewind) {
+      for (auto& before : segments) {
+        Segment changed = *before;
+        changed.rewind(appended->group, appended->first);
+        before = std::make_shared<const Segment>(std::move(changed));
+      }
+    }
+  }
+  segments.back() = std::make_shared<const Segment>(std::move(active));
+  publish(std::move(segments));
+  return {};
+}
+
+Status Stream::sync() {
+  if (writer_ == nullptr || !unsynced_) return {};
+  if (Status synced = writer_->sync(); !synced) {
+    // After a failed fdatasync nobody knows what of the file is on the medium.
+    close();
+    return synced;
+  }
+  unsynced_ = false;
+  return {};
+}
+
+void Stream::drop(const std::function<bool(const Segment&)>& leaves) {
+  Segments segments = copy();
+  const SegmentFile* active = writer_ == nullptr ? nullptr : writer_->file().get();
+  std::erase_if(segments, [&](const std::shared_ptr<const Segment>& segment) {
+    if (segment->file.get() == active || !leaves(*segment)) return false;
+    if (::unlink(segment->file->path().c_str()) != 0 && errno != ENOENT) {
+      log::warning("history", "{}", Error::from_errno("remove " + segment->file->path()).message());
+    }
+    return true;
+  });
+  publish(std::move(segments));
+}
+
+std::size_t Stream::drop_before(std::int64_t time) {
+  std::size_t dropped = 0;
+  drop([&](const Segment& segment) {
+    const bool leaves = segment.last < time;
+    if (leaves) ++dropped;
+    return leaves;
+  });
+  return dropped;
+}
+
+bool Stream::drop_oldest() {
+  bool dropped = false;
+  drop([&](const Segment&) { return !std::exchange(dropped, true); });
+  return dropped;
+}
+
+void Stream::drop_old() {
+  drop([](const Segment&) { return true; });
+}
+
+}  // namespace nexus::knowledge::disk

@@ -1,0 +1,252 @@
+#include "knowledge/disk/stream.hpp"
+
+#include <atomic>
+#include <thread>
+
+#include "knowledge/disk/cache.hpp"
+#include "knowledge/disk/support.hpp"
+
+namespace nexus::knowledge::disk {
+namespace {
+
+using Payload = std::vector<std::uint8_t>;
+
+StreamOptions options(const Folder& folder) {
+  return {.directory = folder.name(),
+          .name = "data",
+          .cipher = nullptr,
+          .health = std::make_shared<Health>(),
+          .segment_bytes = 1000,
+          .segment_millis = 10'000};
+}
+
+SeriesDefinition series(std::uint32_t number, std::string name, std::uint32_t family = 0) {
+  return {number, family, Labels({{"__name__", "m"}, {"name", std::move(name)}})};
+}
+
+RecordInfo rows(std::uint32_t group, std::int64_t first, std::int64_t last) {
+  return {.group = group, .first = first, .last = last, .low = 1, .high = 9};
+}
+
+void nothing(const Segment&, const Definitions&) {}
+
+std::vector<std::int64_t> first_times(const Stream& stream) {
+  std::vector<std::int64_t> times;
+  const auto segments = stream.segments();
+  for (const auto& segment : *segments) {
+    for (const Entry& entry : segment->entries) {
+      if (entry.kind == Kind::kBlock) times.push_back(entry.first);
+    }
+  }
+  return times;
+}
+
+TEST_CASE("definitions come back, and nothing else is taken for them") {
+  Definitions out;
+  out.add({"a", MetricType::kCounter, "Help of a."});
+  REQUIRE(out.add({"b", MetricType::kHistogram, ""}) == 1);
+  REQUIRE(out.add({"a", MetricType::kCounter, "Help of a."}) == 0);
+  out.series = {series(7, "x"), series(4'000'000'000, "y", 1)};
+  const Payload bytes = encode(out);
+  const Definitions in = must(decode_definitions(bytes));
+  REQUIRE(in.families.size() == 2);
+  REQUIRE(in.families[1].type == MetricType::kHistogram);
+  REQUIRE(in.families[0].help == "Help of a.");
+  REQUIRE(in.series.size() == 2);
+  REQUIRE(in.series[1].number == 4'000'000'000);
+  REQUIRE(in.series[1].family == 1);
+  REQUIRE(in.series[1].labels == out.series[1].labels);
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    REQUIRE(!decode_definitions(Bytes(bytes).first(size)));
+  }
+  for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+    Payload other = bytes;
+    other[bit / 8] ^= static_cast<std::uint8_t>(1U << (bit % 8));
+    (void)decode_definitions(other);  // anything but leaving the bytes
+  }
+}
+
+TEST_CASE("a stream rotates by size and by age, and is read by the next process") {
+  const Folder folder;
+  Stream stream(options(folder));
+  must(stream.load(nothing));
+  std::size_t definitions = 0;
+  for (std::int64_t i = 0; i < 20; ++i) {
+    must(stream.prepare(i * 100));
+    if (!stream.defines(3)) {
+      ++definitions;
+      must(stream.define({{{"m", MetricType::kGauge, ""}}, {series(3, "a")}}));
+    }
+    must(stream.append(rows(1, i, i), Payload(200, 1)));
+  }
+  must(stream.prepare(19 * 100 + 9'000));
+  const std::size_t before = stream.segments()->size();
+  REQUIRE(before > 3);
+  must(stream.prepare(19 * 100 + 20'000));
+  REQUIRE(stream.segments()->size() == before + 1);
+  must(stream.sync());
+  REQUIRE(first_times(stream).size() == 20);
+  const std::uint64_t hash = series(3, "a").labels.hash();
+  REQUIRE(stream.segments()->front()->names->find(hash).front().number == 3);
+
+  Stream next(options(folder));
+  std::size_t defined = 0;
+  must(next.load([&](const Segment&, const Definitions& read) { defined += read.series.size(); }));
+  REQUIRE(definitions > 3);
+  REQUIRE(defined == definitions);
+  REQUIRE(first_times(next) == first_times(stream));
+  REQUIRE(next.bytes() == stream.bytes());
+  REQUIRE(next.segments()->front()->names->find(hash).front().number == 3);
+  REQUIRE(next.segments()->front()->names->find(hash + 1).empty());
+  must(next.prepare(0));
+  REQUIRE(next.segments()->back()->number == stream.segments()->back()->number + 1);
+}
+
+TEST_CASE("what a group had is void after the clock was set back, here and in the next process") {
+  const Folder folder;
+  Stream stream(options(folder));
+  for (const std::int64_t first : {0, 10, 20, 30}) {
+    must(stream.rotate(0));  // over several files
+    must(stream.append(rows(1, first, first + 9), Payload(10, 1)));
+    must(stream.append(rows(2, first, first + 9), Payload(10, 1)));
+  }
+  must(stream.append({.kind = Kind::kRewind, .group = 1, .first = 15, .last = 15}, {}));
+  must(stream.append(rows(1, 15, 18), Payload(10, 1)));
+  const std::vector<std::int64_t> left = {0, 0, 10, 20, 30, 15};
+  REQUIRE(first_times(stream) == left);
+  Stream next(options(folder));
+  must(next.load(nothing));
+  REQUIRE(first_times(next) == left);
+}
+
+TEST_CASE("a torn end is cut off when the stream is opened") {
+  const Quiet quiet;
+  const Folder folder;
+  {
+    Stream stream(options(folder));
+    must(stream.prepare(0));
+    must(stream.append(rows(1, 0, 0), Payload(100, 1)));
+    must(stream.append(rows(1, 1, 1), Payload(100, 2)));
+  }
+  const std::string path = folder.file("data-00000001.seg");
+  const Payload bytes = read_bytes(path);
+  const std::size_t second = sizeof(FileHeader) + sizeof(RecordHeader) + 100;
+  for (std::size_t size = second; size < bytes.size(); ++size) {
+    write_bytes(path, {bytes.begin(), bytes.begin() + static_cast<long>(size)});
+    Stream stream(options(folder));
+    must(stream.load(nothing));
+    REQUIRE(first_times(stream) == std::vector<std::int64_t>{0});
+    REQUIRE(std::filesystem::file_size(path) == second);
+  }
+}
+
+TEST_CASE("dropping takes whole segments, oldest first, and never from a reader") {
+  const Folder folder;
+  Stream stream(options(folder));
+  for (std::int64_t i = 0; i < 4; ++i) {
+    must(stream.rotate(0));
+    must(stream.append(rows(1, i * 10, i * 10 + 9), Payload(100, std::uint8_t(i))));
+  }
+  const auto held = stream.segments();
+  REQUIRE(stream.drop_before(20) == 2);
+  REQUIRE(first_times(stream) == std::vector<std::int64_t>{20, 30});
+  const Segment& gone = *held->front();
+  REQUIRE(!std::filesystem::exists(gone.file->path()));
+  REQUIRE(must(gone.file->read(gone.entries[0])) == Payload(100, 0));
+  REQUIRE(stream.drop_oldest());
+  REQUIRE(!stream.drop_oldest());  // the active one stays
+  REQUIRE(stream.drop_before(1000) == 0);
+  REQUIRE(first_times(stream) == std::vector<std::int64_t>{30});
+}
+
+TEST_CASE("a file of another key or of none of ours is left out, and the others are read") {
+  const Folder folder;
+  const auto health = std::make_shared<Health>();
+  StreamOptions with_key = options(folder);
+  with_key.health = health;
+  with_key.cipher = std::make_shared<const Cipher>(Cipher::Key{1});
+  {
+    Stream stream(with_key);
+    must(stream.prepare(0));
+    must(stream.define({{{"m", MetricType::kGauge, ""}}, {series(1, "a")}}));
+    must(stream.append(rows(1, 0, 0), Payload(10, 1)));
+    must(stream.rotate(0));
+    must(stream.append(rows(1, 1, 1), Payload(10, 1)));
+  }
+  write_bytes(folder.file("data-00000001.seg"), Payload(5000, 7));
+  with_key.cipher = std::make_shared<const Cipher>(Cipher::Key{2});
+  Stream stream(with_key);
+  must(stream.load(nothing));
+  REQUIRE(health->unusable_files == 1);
+  REQUIRE(health->damaged_records == 2);  // the header of the first file, and what follows
+  REQUIRE(stream.segments()->size() == 2);
+  REQUIRE(!stream.segments()->back()->usable);
+}
+
+TEST_CASE("a stream goes on in a new segment when the disk can be written again") {
+  const Folder folder;
+  StreamOptions wide = options(folder);
+  wide.segment_bytes = 1 << 20;
+  std::int64_t written = 0;
+  bool dropped = false;
+  bool read_only_refused = false;
+  std::vector<std::int64_t> times;
+  const auto write = [](Stream& stream, std::int64_t time) {
+    return stream.prepare(0) && stream.append(rows(1, time, time), Payload(4000, 1)) &&
+           stream.sync();
+  };
+  must(on_small_disk(folder, 128 << 10, [&] {
+    Stream stream(wide);
+    while (written < 1000 && write(stream, written)) ++written;
+    dropped = stream.drop_oldest();  // the full one, which is active no more
+    if (!set_read_only(folder, true)) return;
+    read_only_refused = !write(stream, 4000);
+    if (!set_read_only(folder, false) || !write(stream, 5000)) return;
+    Stream next(wide);
+    if (next.load(nothing)) times = first_times(next);
+  }));
+  REQUIRE(written > 10);
+  REQUIRE(written < 1000);
+  REQUIRE(dropped);
+  REQUIRE(read_only_refused);
+  REQUIRE(times == std::vector<std::int64_t>{5000});
+}
+
+TEST_CASE("readers go on while segments are appended and dropped") {
+  const Folder folder;
+  StreamOptions small = options(folder);
+  small.segment_bytes = 5000;
+  Stream stream(small);
+  must(stream.prepare(0));
+  must(stream.append(rows(0, 0, 0), Payload(100, 0)));
+  Cache cache(3000);
+  std::atomic<bool> done{false};
+  std::atomic<std::uint64_t> wrong{0};
+  std::atomic<std::uint64_t> reads{0};
+  std::vector<std::thread> readers;
+  for (int r = 0; r < 2; ++r) {
+    readers.emplace_back([&] {
+      while (!done.load()) {
+        const auto segments = stream.segments();
+        for (const auto& segment : *segments) {
+          for (const Entry& entry : segment->entries) {
+            const auto payload = cache.get(*segment->file, entry);
+            ++reads;
+            if (payload == nullptr || *payload != Payload(100, std::uint8_t(entry.first))) ++wrong;
+          }
+        }
+      }
+    });
+  }
+  for (std::int64_t i = 1; i < 3000 || reads < 1000; ++i) {
+    must(stream.prepare(0));
+    must(stream.append(rows(0, i, i), Payload(100, std::uint8_t(i))));
+    if (stream.segments()->size() > 3) stream.drop_oldest();
+  }
+  done = true;
+  for (std::thread& reader : readers) reader.join();
+  REQUIRE(wrong == 0);
+}
+
+}  // namespace
+}  // namespace nexus::knowledge::disk
