@@ -109,9 +109,10 @@ Component Connectivity::network() const {
                       has_ipv6_default(read_or_nothing(roots_.proc("net/ipv6_route")));
   const auto message =
       fmt::format("up: {}; {} default route", up.empty() ? "none" : up, routed ? "a" : "no");
-  // A host without a default route may be meant to be alone: worth seeing, not a failure.
-  if (up.empty() && !routed) return {"network", "failed", message};
-  return {"network", up.empty() || !routed ? "degraded" : "healthy", message};
+  // A host without a default route may be meant to be alone: the message says so, the state does
+  // not complain.
+  if (up.empty() && !routed) return {"network", "not_configured", message};
+  return {"network", up.empty() ? "degraded" : "healthy", message};
 }
 
 void Connectivity::look() {
