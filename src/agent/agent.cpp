@@ -193,7 +193,11 @@ Status Agent::reload() {
   return impl_->reload_by_signal();
 }
 bool Agent::ready() const {
-  return impl_->vitals_stand && impl_->collectors()->warmed_up() && !impl_->stopping;
+  return impl_->ready();
+}
+
+bool Agent::Impl::ready() const {
+  return vitals_stand && collectors()->warmed_up() && !stopping;
 }
 
 bool Agent::Impl::healthy(std::string& why) const {

@@ -67,6 +67,7 @@ struct Agent::Impl {
   SteadyTime plan_turn();
   Status write_addresses();
   serve::Rooms rooms();
+  [[nodiscard]] bool ready() const;
   [[nodiscard]] bool healthy(std::string& why) const;
   [[nodiscard]] std::vector<std::string> needs_restart() const;
   std::vector<serve::Component> components() const;

@@ -111,31 +111,29 @@ void Agent::Impl::configure_log(const config::AgentSection& section) {
 }
 
 serve::Rooms Agent::Impl::rooms() {
-  return serve::Rooms{
-      .clock = clock,
-      .info = {std::string(base::version()), started, started_steady},
-      .registry = registry,
-      .history = history,
-      .importer = importer,
-      .audit = *audit,
-      .collectors = [this] { return collectors()->status(); },
-      .book = *book,
-      .rules = *rules,
-      .forecaster = *forecaster,
-      .anomalies = *anomalies,
-      .services = *services,
-      .planner = *planner,
-      .executor = *executor,
-      .journal = *journal,
-      .systemd = systemd,
-      .self = self,
-      .config = [this] { return current(); },
-      .reload = [this] { return reload(); },
-      .needs_restart = [this] { return needs_restart(); },
-      .ready =
-          [this] { return vitals_stand.load() && collectors()->warmed_up() && !stopping.load(); },
-      .healthy = [this](std::string& why) { return healthy(why); },
-      .components = [this] { return components(); }};
+  return serve::Rooms{.clock = clock,
+                      .info = {std::string(base::version()), started, started_steady},
+                      .registry = registry,
+                      .history = history,
+                      .importer = importer,
+                      .audit = *audit,
+                      .collectors = [this] { return collectors()->status(); },
+                      .book = *book,
+                      .rules = *rules,
+                      .forecaster = *forecaster,
+                      .anomalies = *anomalies,
+                      .services = *services,
+                      .planner = *planner,
+                      .executor = *executor,
+                      .journal = *journal,
+                      .systemd = systemd,
+                      .self = self,
+                      .config = [this] { return current(); },
+                      .reload = [this] { return reload(); },
+                      .needs_restart = [this] { return needs_restart(); },
+                      .ready = [this] { return ready(); },
+                      .healthy = [this](std::string& why) { return healthy(why); },
+                      .components = [this] { return components(); }};
 }
 
 std::vector<serve::Component> Agent::Impl::components() const {

@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 #include <map>
 
-#include "temporary.hpp"
+#include "support/temporary_directory.hpp"
 
 using namespace nexus;
 using namespace nexus::agent;
@@ -39,12 +39,12 @@ struct Rig {
     return out;
   }
 
-  test::Temporary directory;
+  nexus::test::TemporaryDirectory directory;
   base::ManualClock clock;
   std::unique_ptr<knowledge::StateDb> db =
-      knowledge::StateDb::open(directory.at("state.db")).value();
-  host::Roots roots{directory.at("proc"), directory.at("sys"), "/"};
-  Connectivity connectivity{clock, *db, roots, directory.at("data")};
+      knowledge::StateDb::open(directory.file("state.db")).value();
+  host::Roots roots{directory.file("proc"), directory.file("sys"), "/"};
+  Connectivity connectivity{clock, *db, roots, directory.file("data")};
 };
 
 }  // namespace
@@ -57,7 +57,7 @@ TEST_CASE("what the agent is connected to is unknown before it looked, and real 
   REQUIRE(seen.size() == 6);
   CHECK(seen.at("database").status == "healthy");
   CHECK(seen.at("database").message == "written at " + base::to_rfc3339(rig.clock.wall()));
-  CHECK(seen.at("filesystem").message.starts_with(rig.directory.at("data") + ": "));
+  CHECK(seen.at("filesystem").message.starts_with(rig.directory.file("data") + ": "));
   for (const auto* name : {"redis", "kubernetes", "docker"})
     CHECK(seen.at(name).status == "not_configured");
 }
@@ -99,7 +99,7 @@ TEST_CASE("the network is interfaces that are up and a default route") {
 
 TEST_CASE("a data directory that is gone is a failed file system") {
   Rig rig;
-  Connectivity lost(rig.clock, *rig.db, rig.roots, rig.directory.at("nowhere"));
+  Connectivity lost(rig.clock, *rig.db, rig.roots, rig.directory.file("nowhere"));
   const auto failed = rig.look(lost).at("filesystem");
   CHECK(failed.status == "failed");
   CHECK(failed.message.find("nowhere") != std::string::npos);

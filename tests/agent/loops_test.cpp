@@ -4,20 +4,20 @@
 #include <mutex>
 
 #include "nexus/agent/agent.hpp"
-#include "temporary.hpp"
+#include "support/temporary_directory.hpp"
 
 using namespace nexus;
 using namespace std::chrono_literals;
 
 TEST_CASE("loops with long intervals are healthy while they wait for their time") {
-  const agent::test::Temporary directory;
+  const nexus::test::TemporaryDirectory directory;
   directory.write("agent.toml",
-                  "[agent]\ndata_dir = \"" + directory.at("data") +
-                      "\"\nlog_level = \"error\"\n[http]\nlisten = [\"unix:" + directory.at("s") +
+                  "[agent]\ndata_dir = \"" + directory.file("data") +
+                      "\"\nlog_level = \"error\"\n[http]\nlisten = [\"unix:" + directory.file("s") +
                       "\"]\n[collect]\ninterval = \"10m\"\ndeadline = \"10m\"\n"
                       "[operations]\ncheck_interval = \"1h\"\n");
   config::LoadOptions options;
-  options.file = directory.at("agent.toml");
+  options.file = directory.file("agent.toml");
   base::ManualClock clock;
   auto made = agent::Agent::make(clock, options);
   if (!made) FAIL(made.error().message());
@@ -40,7 +40,7 @@ TEST_CASE("loops with long intervals are healthy while they wait for their time"
   const bool healthy = becomes_healthy(why);
   INFO(why);
   CHECK(healthy);
-  CHECK(running.data_dir() == directory.at("data"));
+  CHECK(running.data_dir() == directory.file("data"));
   running.stop();
   CHECK_FALSE(running.left_threads_behind());
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "nexus/config/load.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace nexus::config {
 
@@ -28,29 +29,6 @@ inline auto environment(std::map<std::string, std::string> variables) {
   };
 }
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "nexus-config-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  [[nodiscard]] const std::string& path() const { return path_; }
-
-  /// The full path of the file that was written.
-  std::string write(const std::string& name, std::string_view text, unsigned mode = 0644) const {
-    const auto file = std::filesystem::path(path_) / name;
-    std::filesystem::create_directories(file.parent_path());
-    std::ofstream(file, std::ios::binary) << text;
-    ::chmod(file.c_str(), mode);
-    return file.string();
-  }
-
- private:
-  std::string path_;
-};
+using nexus::test::TemporaryDirectory;
 
 }  // namespace nexus::config

@@ -10,8 +10,8 @@
 #include <mutex>
 #include <thread>
 
-#include "nexus/base/id.hpp"
 #include "nexus/execute/executor.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace nexus::execute::test {
 
@@ -153,18 +153,6 @@ struct Bench {
   std::unique_ptr<Executor> executor;  // last: its workers end first
 };
 
-/// A directory that goes away with the test.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    path_ = std::filesystem::temp_directory_path() / ("nexus-execute-" + base::random_hex(6));
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] std::string file(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
+using nexus::test::TemporaryDirectory;
 
 }  // namespace nexus::execute::test

@@ -12,9 +12,9 @@
 
 #include "client.hpp"
 #include "nexus/base/clock.hpp"
-#include "nexus/base/id.hpp"
 #include "nexus/serve/server.hpp"
 #include "support/self_metrics.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace nexus::serve::test {
 
@@ -22,18 +22,7 @@ using namespace std::chrono_literals;
 
 using nexus::test::metric;
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    path_ = std::filesystem::temp_directory_path() / ("nexus-serve-" + base::random_hex(6));
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] std::string file(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
+using nexus::test::TemporaryDirectory;
 
 struct Bench {
   Bench() {
