@@ -5,6 +5,7 @@
 #include "agent/agent_impl.hpp"
 #include "agent/shutdown.hpp"
 #include "nexus/base/log.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/host/file.hpp"
 
 namespace nexus::agent {

@@ -16,6 +16,7 @@
 #include "nexus/analyze/forecast.hpp"
 #include "nexus/analyze/services.hpp"
 #include "nexus/base/loop_thread.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/execute/executor.hpp"
 #include "nexus/knowledge/audit.hpp"

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "nexus/analyze/rules.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/server.hpp"
 #include "nexus/knowledge/self_metrics.hpp"
 
 namespace nexus::agent {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "nexus/config/config.hpp"
 #include "nexus/execute/step.hpp"
 #include "nexus/monitor/collector.hpp"
 

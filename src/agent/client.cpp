@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "nexus/base/text.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/drivers/http_client.hpp"
 #include "nexus/host/file.hpp"
 

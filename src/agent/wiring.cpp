@@ -5,6 +5,7 @@
 #include "agent/agent_impl.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/version.hpp"
+#include "nexus/config/config.hpp"
 
 namespace nexus::agent {
 namespace {

@@ -1,4 +1,5 @@
 #include "nexus/execute/executor.hpp"
+#include "nexus/config/config.hpp"
 
 #include <algorithm>
 

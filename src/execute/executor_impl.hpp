@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "execute/names.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/execute/executor.hpp"
 
 namespace nexus::execute {

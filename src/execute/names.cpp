@@ -1,6 +1,7 @@
 #include "execute/names.hpp"
 
 #include "nexus/base/log.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/plan/planner.hpp"
 

@@ -17,7 +17,7 @@
 
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/values.hpp"
 
 namespace nexus::execute {
 

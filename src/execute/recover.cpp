@@ -10,6 +10,7 @@
 #include "execute/executor_impl.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/host/subprocess.hpp"
 

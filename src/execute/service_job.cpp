@@ -6,6 +6,7 @@
 
 #include "execute/journal_json.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/plan/planner.hpp"
 
 namespace nexus::execute {

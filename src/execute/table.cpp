@@ -4,6 +4,7 @@
 #include <array>
 
 #include "execute/actions.hpp"
+#include "nexus/config/config.hpp"
 
 namespace nexus::execute {
 namespace {

@@ -3,6 +3,7 @@
 
 #include "nexus/base/id.hpp"
 #include "nexus/base/log.hpp"
+#include "nexus/config/config.hpp"
 #include "plan/planner_impl.hpp"
 
 namespace nexus::plan {

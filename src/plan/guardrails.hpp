@@ -17,7 +17,7 @@
 #include <string_view>
 
 #include "nexus/base/clock.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/operate.hpp"
 
 namespace nexus::plan {
 

@@ -3,6 +3,7 @@
 
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/config/config.hpp"
 #include "plan/planner_impl.hpp"
 
 namespace nexus::plan {

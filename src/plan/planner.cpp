@@ -1,4 +1,5 @@
 #include "nexus/plan/planner.hpp"
+#include "nexus/config/config.hpp"
 
 #include <sys/stat.h>
 

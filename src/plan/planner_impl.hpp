@@ -13,6 +13,7 @@
 #include <set>
 #include <tuple>
 
+#include "nexus/config/config.hpp"
 #include "nexus/plan/planner.hpp"
 #include "plan/guardrails.hpp"
 #include "plan/planner_store.hpp"

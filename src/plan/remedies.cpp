@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "nexus/base/text.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/knowledge/promql.hpp"
 
 namespace nexus::plan {

@@ -13,7 +13,7 @@
 
 #include "nexus/analyze/finding.hpp"
 #include "nexus/base/result.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/operate.hpp"
 #include "nexus/knowledge/labels.hpp"
 #include "nexus/plan/planner.hpp"
 

@@ -8,6 +8,7 @@
 #include "analyze/world.hpp"
 #include "nexus/analyze/rule_file.hpp"
 #include "nexus/analyze/rules.hpp"
+#include "nexus/config/config.hpp"
 
 using namespace nexus;
 using namespace nexus::analyze;

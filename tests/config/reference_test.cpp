@@ -9,6 +9,7 @@
 #include "config/config_support.hpp"
 #include "config/loader.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/config/config.hpp"
 
 using namespace nexus;
 using namespace nexus::config;

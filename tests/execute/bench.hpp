@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 
+#include "nexus/config/config.hpp"
 #include "nexus/execute/executor.hpp"
 #include "support/temporary_directory.hpp"
 

@@ -1,6 +1,7 @@
 // The queue and its rules. What a run does with real processes: run_test.cpp; after a crash:
 // recover_test.cpp.
 #include "nexus/execute/executor.hpp"
+#include "nexus/config/config.hpp"
 
 #include <catch2/catch.hpp>
 #include <random>

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "bench.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
 
 using namespace nexus;

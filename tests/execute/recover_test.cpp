@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "bench.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
 
 using namespace nexus;

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "monitor/name_filter.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/monitor/collector.hpp"
 
 using namespace nexus;

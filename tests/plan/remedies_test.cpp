@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "nexus/config/config.hpp"
+
 using namespace nexus;
 using namespace nexus::plan;
 

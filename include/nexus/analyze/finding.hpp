@@ -11,7 +11,7 @@
 #include <string_view>
 
 #include "nexus/base/clock.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/values.hpp"
 
 namespace nexus::analyze {
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "nexus/base/clock.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/values.hpp"
 #include "nexus/knowledge/promql.hpp"
 
 namespace nexus::analyze {

@@ -30,7 +30,7 @@
 #include "nexus/analyze/book.hpp"
 #include "nexus/analyze/rule_file.hpp"
 #include "nexus/base/clock.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/analyze.hpp"
 #include "nexus/knowledge/labels.hpp"
 #include "nexus/knowledge/promql.hpp"
 #include "nexus/knowledge/queryable.hpp"

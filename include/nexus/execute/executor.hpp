@@ -24,7 +24,7 @@
 
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/values.hpp"
 #include "nexus/execute/journal.hpp"
 #include "nexus/execute/step.hpp"
 #include "nexus/knowledge/queryable.hpp"

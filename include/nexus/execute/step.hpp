@@ -17,7 +17,7 @@
 
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/operate.hpp"
 #include "nexus/plan/action.hpp"
 
 namespace nexus::drivers {

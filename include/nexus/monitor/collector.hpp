@@ -22,7 +22,7 @@
 
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/collect.hpp"
 #include "nexus/host/roots.hpp"
 #include "nexus/knowledge/self_metrics.hpp"
 #include "nexus/knowledge/series.hpp"

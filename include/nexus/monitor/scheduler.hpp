@@ -35,7 +35,7 @@
 
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/collect.hpp"
 #include "nexus/knowledge/ring.hpp"
 #include "nexus/monitor/collector.hpp"
 

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "nexus/base/clock.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/operate.hpp"
 
 namespace nexus::plan {
 

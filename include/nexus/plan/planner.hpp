@@ -30,7 +30,7 @@
 #include "nexus/analyze/book.hpp"
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/operate.hpp"
 #include "nexus/knowledge/self_metrics.hpp"
 #include "nexus/knowledge/state.hpp"
 #include "nexus/plan/action.hpp"

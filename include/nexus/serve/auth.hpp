@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "nexus/config/config.hpp"
+#include "nexus/config/server.hpp"
 #include "nexus/serve/http.hpp"
 
 namespace nexus::serve {

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "nexus/base/result.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/values.hpp"
 
 namespace nexus::serve {
 

@@ -16,7 +16,7 @@
 #include "nexus/analyze/rules.hpp"
 #include "nexus/analyze/services.hpp"
 #include "nexus/base/clock.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/values.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/execute/executor.hpp"
 #include "nexus/execute/journal.hpp"

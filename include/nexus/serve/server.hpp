@@ -22,7 +22,7 @@
 
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/server.hpp"
 #include "nexus/knowledge/self_metrics.hpp"
 #include "nexus/serve/auth.hpp"
 #include "nexus/serve/http.hpp"

@@ -4,6 +4,7 @@
 
 #include "analyze/templates/template.hpp"
 #include "nexus/analyze/rules.hpp"
+#include "nexus/config/config.hpp"
 
 namespace nexus::analyze {
 namespace {

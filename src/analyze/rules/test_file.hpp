@@ -7,7 +7,7 @@
 
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/values.hpp"
 #include "nexus/knowledge/labels.hpp"
 
 namespace nexus::analyze {

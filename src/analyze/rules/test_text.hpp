@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "nexus/base/clock.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/values.hpp"
 #include "nexus/knowledge/labels.hpp"
 
 namespace nexus::analyze {

@@ -18,7 +18,7 @@
 
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/values.hpp"
 
 namespace nexus::analyze::yaml {
 

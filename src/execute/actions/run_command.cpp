@@ -7,6 +7,7 @@
 #include <array>
 
 #include "execute/actions.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/host/subprocess.hpp"
 
 namespace nexus::execute {

@@ -1,6 +1,7 @@
 // POST /api/v1/admin/import: OpenMetrics text with timestamps into the history. `nexus-agent
 // import` sends a file in parts that fit a request; the parts after the first are not audited one
 // by one.
+#include "nexus/config/config.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/shapes.hpp"
 

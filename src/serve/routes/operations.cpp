@@ -1,6 +1,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "nexus/base/log.hpp"
+#include "nexus/config/config.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/requests.hpp"
 #include "serve/routes/shapes.hpp"

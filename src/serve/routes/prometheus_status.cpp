@@ -10,6 +10,7 @@
 
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/config/config.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/prometheus_answer.hpp"
 #include "serve/routes/shapes.hpp"

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/requests.hpp"

@@ -9,7 +9,7 @@
 
 #include "nexus/analyze/finding.hpp"
 #include "nexus/base/clock.hpp"
-#include "nexus/config/config.hpp"
+#include "nexus/config/operate.hpp"
 #include "nexus/knowledge/labels.hpp"
 #include "nexus/knowledge/promql.hpp"
 #include "nexus/plan/action.hpp"

@@ -1,0 +1,77 @@
+// [[vital]], [[alert]], [forecast] and [anomaly]: what samples are judged by.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "nexus/config/values.hpp"
+
+namespace nexus::config {
+
+/// [[vital]]: a recording rule with unit and thresholds. One result series per element of the
+/// expression's vector.
+struct VitalConfig {
+  std::string name;
+  Expression expr;
+  std::string unit;  // percent, bytes, bytes_per_second, seconds, ratio, count, ...
+  std::string help;
+  std::optional<double> warning;
+  std::optional<double> critical;
+  Direction direction = Direction::kAbove;
+  std::optional<double> minimum;  // natural bounds of the value: forecasts are kept inside
+  std::optional<double> maximum;
+  Millis pending = 0s;  // `for`: how long a threshold must be crossed before its finding fires
+  bool forecast = true;
+  bool anomaly = true;
+  bool enabled = true;  // `enabled = false` switches a shipped vital off
+  Where where;
+  bool operator==(const VitalConfig& o) const {
+    return name == o.name && expr == o.expr && unit == o.unit && help == o.help &&
+           warning == o.warning && critical == o.critical && direction == o.direction &&
+           minimum == o.minimum && maximum == o.maximum && pending == o.pending &&
+           forecast == o.forecast && anomaly == o.anomaly && enabled == o.enabled;
+  }
+};
+
+struct ForecastSection {
+  bool enabled = true;
+  Millis horizon = 60min;  // how far ahead predictions are made
+  Millis window = 60min;   // rolling window of the regression
+  Millis interval = 15s;   // how often every vital's forecast is made anew
+  std::uint32_t minimum_samples = 60;
+  double minimum_r_squared = 0.5;  // below it a crossing is not reported as a finding
+  double interval_level = 0.95;
+  bool operator==(const ForecastSection&) const = default;
+};
+
+struct AnomalySection {
+  bool enabled = true;
+  double contamination =
+      0.1;  // share of training samples that lies below the offset of the decision function
+  std::uint32_t trees = 100;
+  std::uint32_t subsample = 256;
+  Millis window = 6h;  // training window
+  Millis retrain = 1h;
+  Millis interval = 5s;                 // how often every vital is scored
+  std::uint32_t minimum_samples = 256;  // below it a model says "warming up"
+  bool operator==(const AnomalySection&) const = default;
+};
+
+struct AlertConfig {
+  std::string name;
+  Expression expr;
+  Millis pending = 0s;  // `for`
+  Millis keep_firing_for = 0s;
+  Severity severity = Severity::kWarning;
+  StringMap labels;
+  StringMap annotations;
+  Where where;
+  bool operator==(const AlertConfig& o) const {
+    return name == o.name && expr == o.expr && pending == o.pending &&
+           keep_firing_for == o.keep_firing_for && severity == o.severity && labels == o.labels &&
+           annotations == o.annotations;
+  }
+};
+
+}  // namespace nexus::config

@@ -1,0 +1,93 @@
+// [operations], [[command]], [[remedy]], [guardrails] and [services]: what may be done, and its
+// limits.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nexus/config/values.hpp"
+
+namespace nexus::config {
+
+struct OperationsSection {
+  Mode mode = Mode::kAct;  // of the whole agent; a remedy can only be more careful
+  Millis check_interval = 1s;
+  std::uint32_t max_concurrent_actions = 3;
+  Millis action_timeout = 300s;
+  Millis approval_timeout = 1h;  // a proposal that nobody answers expires
+  std::uint32_t max_queue = 1000;
+  Millis journal_retention = 90 * 24h;
+  bool operator==(const OperationsSection&) const = default;
+};
+
+/// [[command]]: the only commands that `run_command` may run. An argv array, never a shell line.
+struct CommandConfig {
+  std::string name;
+  std::vector<std::string> argv;
+  std::optional<Millis> timeout;
+  Where where;
+  bool operator==(const CommandConfig& o) const {
+    return name == o.name && argv == o.argv && timeout == o.timeout;
+  }
+};
+
+struct VerifyConfig {
+  Expression expr;      // must be true (a non-empty vector or a non-zero scalar) ...
+  Millis within = 30s;  // ... within this time after the action
+  bool operator==(const VerifyConfig&) const = default;
+};
+
+struct RemedyConfig {
+  std::string name;
+  /// A finding's name, or a PromQL selector over its name and labels:
+  /// `service_failed{unit=~"web.*"}`.
+  Expression on;
+  std::string action;
+  std::string target;     // "${label}" takes a label of the finding; empty: the finding's subject
+  Parameters parameters;  // the same substitution in strings
+  int priority = 50;      // 0 (first) to 100 (last)
+  std::optional<Mode> mode;
+  std::optional<Millis> cooldown;  // unset: [guardrails] cooldown
+  std::optional<std::uint32_t> max_attempts;
+  std::optional<VerifyConfig> verify;  // unset: the action's own check
+  std::optional<Millis> timeout;       // unset: [operations] action_timeout
+  bool enabled = true;
+  Where where;
+  Where action_place;
+  Places parameter_places;
+  bool operator==(const RemedyConfig& o) const {
+    return name == o.name && on == o.on && action == o.action && target == o.target &&
+           parameters == o.parameters && priority == o.priority && mode == o.mode &&
+           cooldown == o.cooldown && max_attempts == o.max_attempts && verify == o.verify &&
+           timeout == o.timeout && enabled == o.enabled;
+  }
+};
+
+struct GuardrailsSection {
+  Millis cooldown =
+      10s;  // after the first action of a remedy on a target; doubles with each further one
+  Millis cooldown_max = 300s;
+  double jitter = 0.1;         // share of the cool-down added at random
+  Millis reset_after = 10min;  // counters fall back after this long without an action or a failure
+  std::uint32_t max_attempts = 5;  // then the breaker of (remedy, target) opens
+  Millis breaker_open_for = 0s;    // 0: stays open until a person resets it
+  std::uint32_t max_actions_per_hour = 60;
+  std::uint32_t max_actions_per_hour_per_target = 12;
+  std::uint32_t max_targets_at_once = 3;
+  std::vector<std::string> protected_units;  // globs, besides the compiled-in floor
+  bool operator==(const GuardrailsSection&) const = default;
+};
+
+struct ServiceConfig {
+  std::string name;  // "web.service"
+  std::string kind = "systemd";
+  std::vector<std::string> depends_on;
+  Where where;
+  bool operator==(const ServiceConfig& o) const {
+    return name == o.name && kind == o.kind && depends_on == o.depends_on;
+  }
+};
+
+}  // namespace nexus::config
