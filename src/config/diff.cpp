@@ -16,11 +16,12 @@ bool differs(const Config& before, const Config& after) {
   return !(before.*Member == after.*Member);
 }
 
-constexpr std::array<SectionDifference, 15> kSections = {{
+constexpr std::array<SectionDifference, 16> kSections = {{
     {"agent", differs<&Config::agent>},
     {"http", differs<&Config::http>},
     {"auth", differs<&Config::auth>},
     {"collect", differs<&Config::collect>},
+    {"scrape, probe, statsd, push, log", differs<&Config::sources>},
     {"history", differs<&Config::history>},
     {"vital", differs<&Config::vitals>},
     {"forecast", differs<&Config::forecast>},

@@ -5,7 +5,7 @@ BUILD_PACKAGES=(g++ cmake ninja-build ccache mold pkg-config git ca-certificates
   prometheus-cpp-dev libsystemd-dev libsqlite3-dev libssl-dev libre2-dev libyaml-cpp-dev libcurl4-openssl-dev zlib1g-dev libzstd-dev libisal-dev
   catch2 libbenchmark-dev)
 TEST_PACKAGES=(clang-format-19 python3 debootstrap systemd-container dbus iproute2 util-linux prometheus
-  prometheus-node-exporter dpkg-dev fakeroot file jq procps)
+  prometheus-node-exporter prometheus-blackbox-exporter nginx-light logrotate openssl dpkg-dev fakeroot file jq procps)
 
 # Installs what is missing of the named packages; no package call when nothing is.
 need_packages() {

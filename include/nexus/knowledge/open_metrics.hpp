@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "nexus/base/line_cutter.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/knowledge/labels.hpp"
 
@@ -40,12 +41,11 @@ class OpenMetricsReader {
  private:
   void line(std::string_view text);
   Status sample(std::string_view text);
-  Status parse_labels(std::string_view head);
+  void too_long();
 
   OnSample on_sample_;
   OnMistake on_mistake_;
-  std::string pending_;      // of a line that is not complete
-  bool too_long_ = false;    // the line being read is passed over
+  base::LineCutter cutter_{kMaxLine};
   bool ended_ = false;       // # EOF was there
   std::uint64_t lines_ = 0;  // read so far
   std::string head_;         // of labels_

@@ -25,6 +25,14 @@ void read_auth(Section& root, Reading& reading);
 // measure.cpp
 void read_collect(Section& root, Reading& reading);
 void read_history(Section& root, Reading& reading);
+// scrape.cpp
+void read_scrapes(Section& root, Reading& reading);
+void read_push(Section& root, Reading& reading);
+// probe.cpp
+void read_probes(Section& root, Reading& reading);
+// streams.cpp
+void read_statsd(Section& root, Reading& reading);
+void read_logs(Section& root, Reading& reading);
 // analyze.cpp
 void read_vitals(Section& root, Reading& reading);
 void read_forecast(Section& root, Reading& reading);
