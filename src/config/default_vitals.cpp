@@ -459,7 +459,8 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
      .critical = 95,
      .maximum = 100,
      .pending = 5min},
-    // What is seen of services from outside; there is none of these without [[scrape]] or [[probe]].
+    // What is seen of services from outside; there is none of these without [[scrape]] or
+    // [[probe]].
     {.name = "scrape_availability_percent",
      .expr = R"(100 * avg_over_time(up[5m]))",
      .unit = "percent",
