@@ -191,7 +191,6 @@ bool ProcessScan::is_turn(const ProcessRecord& process) const noexcept {
 
 bool ProcessScan::is_due(const ProcessRecord& process) const noexcept {
   if (!is_live_ || process.start == 0 || is_turn(process)) return true;
-  if (process.kernel && !options_.kernel_threads) return false;
   if (process.state == 'R') return true;
   if (process.has_count) {
     // Its memory may have changed without it.

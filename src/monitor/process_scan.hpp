@@ -92,8 +92,7 @@ class ProcessVisitor {
 class ProcessScan {
  public:
   struct Options {
-    bool proportional = false;    // also smaps_rollup, in turn
-    bool kernel_threads = false;  // they are listed in any case, but read rarely otherwise
+    bool proportional = false;  // also smaps_rollup, in turn
   };
   static constexpr std::uint32_t kRefresh = 128;        // passes
   static constexpr std::size_t kMaxProcesses = 65'536;  // the rest is counted as left out

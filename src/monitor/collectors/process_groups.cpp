@@ -121,7 +121,7 @@ class ProcessGroupsCollector final : public Collector {
             option_integer(context, kProcessGroupsCollector, "processes"))),
         families_(families_of(context.registry, kMetrics)),
         scan_(context,
-              {.proportional = shows_proportional_, .kernel_threads = options.kernel_threads}),
+              {.proportional = shows_proportional_}),
         groups_(context.roots, scan_, std::move(options)) {}
 
   Status collect(Sink& sink) override {
