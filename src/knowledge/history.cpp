@@ -123,6 +123,21 @@ void History::State::drop_by_size() {
   }
 }
 
+/// Bytes that cannot be dropped without loss: open blocks, and those that wait for others of their
+/// group to be written together.
+std::uint64_t History::State::only_in_memory() const {
+  std::uint64_t sum = tallies.open_bytes.get();
+  for (const auto& [name, group] : groups) {
+    const std::int64_t persisted = group.persisted.load();
+    const Group::Blocks& blocks = group.blocks();
+    for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
+      if ((*block)->last_time() <= persisted) break;
+      sum += (*block)->bytes();
+    }
+  }
+  return sum;
+}
+
 void History::State::note_oldest() {
   std::int64_t oldest = std::numeric_limits<std::int64_t>::max();
   for (const auto& [name, group] : groups) oldest = std::min(oldest, group.oldest());
@@ -175,7 +190,7 @@ void History::maintain(std::int64_t now) {
       s.drop_oldest(group, s.tallies.dropped_by_age);
     }
   }
-  if (s.disk_thread != nullptr && s.bytes() > s.max_bytes.load() / 4 * 3) {
+  if (s.disk_thread != nullptr && s.only_in_memory() > s.max_bytes.load() / 4 * 3) {
     s.store->hurry();
     s.disk_thread->wake();
   }

@@ -69,6 +69,7 @@ struct History::State {
   [[nodiscard]] std::uint64_t bytes() const noexcept {
     return tallies.sealed_bytes.get() + tallies.open_bytes.get();
   }
+  [[nodiscard]] std::uint64_t only_in_memory() const;
   void drop_by_size();
   void forget_series(std::int64_t now);
   void forget_over_limit(std::vector<std::pair<std::int64_t, SeriesId>>& ended,

@@ -198,6 +198,7 @@ void Store::set_limits(Millis retention, std::uint64_t bytes) {
 void Store::retry_now() {
   const std::lock_guard guard(work_);
   retry_at_ = {};
+  tidy_log_ = true;
 }
 
 std::uint64_t Store::bytes() const {

@@ -57,7 +57,7 @@ class Store {
   [[nodiscard]] Status checkpoint(std::int64_t now, SteadyTime steady);
   /// Memory is short: the next checkpoint() writes all sealed blocks, however few.
   void hurry() noexcept { hurry_ = true; }
-  /// The next checkpoint() tries, whatever was before.
+  /// The next checkpoint() tries, whatever was before, and leaves a log without what is obsolete.
   void retry_now();
   void set_limits(Millis retention, std::uint64_t bytes);  // 0: as before
   /// Appends the samples with start < time <= end, from the tier that serves `start`.
@@ -111,6 +111,9 @@ class Store {
                                       std::span<const std::shared_ptr<const Block>> blocks,
                                       std::int64_t now);
   [[nodiscard]] Status write_log(std::int64_t now);
+  /// What a log that is begun anew would have, about.
+  [[nodiscard]] std::uint64_t live_log_bytes() const;
+  [[nodiscard]] bool log_is_stale() const;
   [[nodiscard]] Status log_group(std::uint32_t number, GroupState& state);
   [[nodiscard]] Status define(Stream& stream, std::span<const SeriesId> ids);
   [[nodiscard]] Status drop_old(std::int64_t now);
@@ -118,18 +121,23 @@ class Store {
   [[nodiscard]] std::int64_t newest_in_data(std::uint32_t group) const;
 
   // Tiers (store_tiers.cpp).
-  enum class Urgency { kWhenMuch, kNow };
   struct Source;
-  [[nodiscard]] Status downsample(std::int64_t now, Urgency urgency);
-  [[nodiscard]] Status downsample_group(std::size_t place, std::uint32_t group, std::int64_t now,
-                                        Urgency urgency);
+  /// Tiers of tiers, where there is much to add.
+  [[nodiscard]] Status downsample(std::int64_t now);
+  /// The rows (place 0) or the buckets of a tier (its place + 1) up to `until` leave: they are in
+  /// the next tier when this returns well.
+  [[nodiscard]] Status coarsen(std::size_t place, std::int64_t until, std::int64_t now);
+  [[nodiscard]] Status downsample_group(std::size_t place, std::uint32_t group, std::int64_t until,
+                                        std::int64_t least, std::int64_t now);
   [[nodiscard]] Status write_buckets(std::size_t place, std::uint32_t group, std::int64_t from,
                                      std::int64_t to, std::int64_t now);
   [[nodiscard]] Status write_tier(Tier& tier, std::uint32_t group,
                                   const std::map<std::uint64_t, Source>& sources,
                                   const std::vector<std::int64_t>& ends, std::int64_t to);
-  /// What the tier is made from: the next finer one, or the rows.
-  [[nodiscard]] const Stream& finer(std::size_t place) const;
+  /// 0: the rows; otherwise one more than the tier's place.
+  [[nodiscard]] Stream& stream_at(std::size_t place) const {
+    return place == 0 ? *data_ : *tiers_[place - 1].stream;
+  }
 
   // Readers (store_read.cpp).
   struct Wanted {
@@ -160,6 +168,7 @@ class Store {
   mutable Cache cache_;
 
   std::atomic<bool> hurry_{false};
+  std::atomic<bool> tidy_log_{false};
   std::mutex posted_mutex_;
   std::vector<std::pair<std::uint32_t, Group*>> posted_groups_;  // guarded by posted_mutex_
   std::vector<Rewind> rewinds_;                                  // guarded by posted_mutex_

@@ -67,32 +67,39 @@ struct Store::Source {
   std::vector<Bucket> buckets;
 };
 
-const Stream& Store::finer(std::size_t place) const {
-  return place == 0 ? *data_ : *tiers_[place - 1].stream;
-}
-
-Status Store::downsample(std::int64_t now, Urgency urgency) {
-  for (std::size_t place = 0; place < tiers_.size(); ++place) {
-    for (const std::uint32_t group : groups_of(finer(place))) {
-      if (Status written = downsample_group(place, group, now, urgency); !written) return written;
+Status Store::downsample(std::int64_t now) {
+  for (std::size_t place = 1; place < tiers_.size(); ++place) {
+    const std::int64_t kept = tiers_[place - 1].keep / 2 / tiers_[place].step;
+    const std::int64_t many = std::clamp<std::int64_t>(kept, 1, kRowsOfRecord);
+    for (const std::uint32_t group : groups_of(stream_at(place))) {
+      if (Status done = downsample_group(place, group, kNever, many, now); !done) return done;
     }
   }
   return {};
 }
 
-Status Store::downsample_group(std::size_t place, std::uint32_t group, std::int64_t now,
-                               Urgency urgency) {
+Status Store::coarsen(std::size_t place, std::int64_t until, std::int64_t now) {
+  if (place == tiers_.size() || until == kNever) return {};
+  for (const std::uint32_t group : groups_of(stream_at(place))) {
+    if (Status done = downsample_group(place, group, until, kRowsOfRecord + 1, now); !done) {
+      return done;
+    }
+  }
+  return {};
+}
+
+/// Until all before `until` is done, and as long as there are `least` buckets to make.
+Status Store::downsample_group(std::size_t place, std::uint32_t group, std::int64_t until,
+                               std::int64_t least, std::int64_t now) {
   const Tier& tier = tiers_[place];
-  const auto source = span_of(finer(place), group);
+  const auto source = span_of(stream_at(place), group);
   const auto done = span_of(*tier.stream, group);
   std::int64_t from = done.second;
   if (from == kNever) from = bucket_end(source.first, tier.step) - tier.step;
   const std::int64_t last = bucket_end(source.second, tier.step);
-  const std::int64_t to = last == source.second ? last : last - tier.step;  // whole buckets
-  const std::int64_t kept = place == 0 ? retention_.load() : tiers_[place - 1].keep;
-  const std::int64_t many = std::clamp<std::int64_t>(kept / 2 / tier.step, 1, kRowsOfRecord);
-  const std::int64_t least = urgency == Urgency::kNow ? 1 : many;
-  while (to - from >= least * tier.step) {
+  // Whole buckets, but for the last of a group that has ended.
+  const std::int64_t to = last == source.second || last <= until ? last : last - tier.step;
+  while (from < to && (from < until || to - from >= least * tier.step)) {
     const std::int64_t end = std::min(to, from + kRowsOfRecord * tier.step);
     if (Status written = write_buckets(place, group, from, end, now); !written) return written;
     from = end;
@@ -105,7 +112,7 @@ Status Store::write_buckets(std::size_t place, std::uint32_t group, std::int64_t
   Tier& tier = tiers_[place];
   std::map<std::uint64_t, Source> sources;
   std::set<std::int64_t> all_ends;
-  const auto segments = finer(place).segments();
+  const auto segments = stream_at(place).segments();
   for (const auto& segment : *segments) {
     const bool concerned = std::ranges::any_of(segment->entries, [&](const Entry& entry) {
       return has_rows(entry, group) && entry.first <= to && entry.last > from;

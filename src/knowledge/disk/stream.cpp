@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "nexus/base/log.hpp"
 #include "nexus/host/file.hpp"
@@ -241,6 +242,32 @@ void Stream::drop(const std::function<bool(const Segment&)>& leaves) {
     return true;
   });
   publish(std::move(segments));
+}
+
+std::int64_t Stream::newest_before(std::int64_t time) const {
+  std::int64_t newest = std::numeric_limits<std::int64_t>::min();
+  for_each_idle([&](const Segment& segment) {
+    if (segment.last < time && segment.first <= segment.last) {
+      newest = std::max(newest, segment.last);
+    }
+  });
+  return newest;
+}
+
+std::optional<std::int64_t> Stream::newest_of_oldest() const {
+  std::optional<std::int64_t> newest;
+  for_each_idle([&](const Segment& segment) {
+    if (!newest) newest = segment.last;
+  });
+  return newest;
+}
+
+void Stream::for_each_idle(const std::function<void(const Segment&)>& visit) const {
+  const SegmentFile* active = writer_ == nullptr ? nullptr : writer_->file().get();
+  const std::shared_ptr<const Segments> all = segments();
+  for (const auto& segment : *all) {
+    if (segment->file.get() != active) visit(*segment);
+  }
 }
 
 std::size_t Stream::drop_before(std::int64_t time) {
