@@ -89,7 +89,10 @@ void Agent::Impl::stop() {
     abandoned += collectors()->abandoned();
   }
   if (ingest) ingest->stop();
-  shutdown.run("the last write of the history", Millis(0), [this] { history.close_disk(); });
+  shutdown.run("the last write of the history", Millis(0), [this] {
+    importer.finish();
+    history.close_disk();
+  });
   abandoned += shutdown.left_behind();
   if (book) book->tick();
 }

@@ -90,6 +90,9 @@ struct History::State {
   std::int64_t last_round = std::numeric_limits<std::int64_t>::min();  // of forgetting
   BlockBuilder builder;
 
+  std::mutex past_mutex;
+  std::unordered_map<SeriesId, std::int64_t> past;  // guarded by past_mutex: brought, their last
+
   std::unique_ptr<disk::Store> store;             // set before the first append()
   Clock* clock = nullptr;                         // likewise
   std::unique_ptr<base::LoopThread> disk_thread;  // last: it looks at the groups

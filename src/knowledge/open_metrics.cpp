@@ -110,7 +110,7 @@ Status OpenMetricsReader::sample(std::string_view text) {
   const bool same = !head_.empty() && head == head_;
   if (!same) {
     head_.clear();
-    if (Status parsed = parse_labels(head); !parsed) return parsed;
+    if (Status found = find_labels(head); !found) return found;
     head_ = head;
   }
   auto rest = text.substr(length);
@@ -131,12 +131,24 @@ Status OpenMetricsReader::sample(std::string_view text) {
   const auto more = base::take_word(rest);
   if (!more.empty() && more != "#")  // an exemplar
     return fail(Errc::kInvalidArgument, "expected the end of the line after the timestamp");
-  return on_sample_(labels_, same, std::llround(*seconds * 1000), *value);
+  return on_sample_(*labels_, same, std::llround(*seconds * 1000), *value);
 }
 
-Status OpenMetricsReader::parse_labels(std::string_view head) {
+Status OpenMetricsReader::find_labels(std::string_view head) {
+  auto found = heads_.find(head);
+  if (found == heads_.end()) {
+    auto labels = parse_labels(head);
+    if (!labels) return std::unexpected(labels.error());
+    if (heads_.size() >= kMaxHeads) heads_.clear();
+    found = heads_.emplace(head, std::move(*labels)).first;
+  }
+  labels_ = &found->second;
+  return {};
+}
+
+Result<Labels> OpenMetricsReader::parse_labels(std::string_view head) {
   if (!base::is_valid_utf8(head)) return fail(Errc::kInvalidArgument, "not valid UTF-8");
-  const auto bad = [](std::string_view expected) {
+  const auto bad = [](std::string_view expected) -> Result<Labels> {
     return fail(Errc::kInvalidArgument, "expected {}", expected);
   };
   auto rest = head;
@@ -161,8 +173,7 @@ Status OpenMetricsReader::parse_labels(std::string_view head) {
       return bad("a comma or } after a label");
     }
   }
-  labels_ = Labels(std::move(labels));
-  return {};
+  return Labels(std::move(labels));
 }
 
 }  // namespace nexus::knowledge

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "knowledge/disk/store.hpp"
 #include "nexus/base/log.hpp"
@@ -56,7 +57,9 @@ Status Store::write_all(std::int64_t now) {
   }
   if (now >= last_upkeep_ + kUpkeepMillis || now < last_upkeep_) {
     if (Status written = downsample(now); !written) return written;
-    if (Status dropped = drop_old(now); !dropped) return dropped;
+    const Status dropped = drop_old(now);
+    note_tiers();
+    if (!dropped) return dropped;
     last_upkeep_ = now;
   }
   // What leaves the log has to be on the medium first.
@@ -231,7 +234,49 @@ Status Store::log_group(std::uint32_t number, GroupState& state) {
   return first == end ? Status{} : write(view.open->encode(builder_, first, end));
 }
 
+Status Store::store_past(const PastRows& rows, std::int64_t now) {
+  const std::lock_guard guard(work_);
+  ::mkdir(options_.directory.c_str(), 0750);
+  std::vector<SeriesId> ids;
+  for (const PastSeries& series : rows.series) ids.push_back(series.id);
+  if (ids.empty()) return {};
+  std::vector<std::uint16_t> all(kMaxBlockRows);
+  std::iota(all.begin(), all.end(), std::uint16_t{0});
+  for (std::size_t row = 0; row < rows.times.size(); row += kMaxBlockRows) {
+    const std::size_t count = std::min(kMaxBlockRows, rows.times.size() - row);
+    const auto times = std::span(rows.times).subspan(row, count);
+    if (Status ready = past_->prepare(now); !ready) return ready;
+    if (Status defined = define(*past_, ids); !defined) return defined;
+    for (std::size_t first = 0; first < ids.size(); first += kColumnsOfRecord) {
+      const std::size_t end = std::min(first + kColumnsOfRecord, ids.size());
+      builder_.begin(times);
+      for (std::size_t i = first; i < end; ++i) {
+        builder_.add(ids[i], std::span(all).first(count),
+                     std::span(rows.series[i].values).subspan(row, count));
+      }
+      RecordInfo info{.group = kFirstImportGroup, .first = times.front(), .last = times.back()};
+      info.low = ids[first];
+      info.high = ids[end - 1];
+      info.flags = end == ids.size() ? 0 : kMore;
+      if (Status written = past_->append(info, builder_.finish()); !written) return written;
+    }
+  }
+  return {};
+}
+
+Status Store::finish_past() {
+  const std::lock_guard guard(work_);
+  Status synced = past_->sync();
+  past_->close();  // so that it can be dropped
+  return synced;
+}
+
 Status Store::drop_old(std::int64_t now) {
+  const std::int64_t oldest = now - retention_;
+  if (Status kept_coarser = coarsen_past(past_->newest_before(oldest), now); !kept_coarser) {
+    return kept_coarser;
+  }
+  dropped_segments_ += past_->drop_before(oldest);
   for (std::size_t place = 0; place <= tiers_.size(); ++place) {
     Stream& stream = stream_at(place);
     const std::int64_t kept = place == 0 ? retention_.load() : tiers_[place - 1].keep;
@@ -242,6 +287,13 @@ Status Store::drop_old(std::int64_t now) {
     dropped_segments_ += stream.drop_before(now - kept);
   }
   while (bytes() > max_bytes_) {
+    if (past_->bytes() > bytes() / 2) {  // an import is not worth what the agent saw itself
+      const auto leaving = past_->newest_of_oldest();
+      if (leaving && coarsen_past(*leaving, now) && past_->drop_oldest()) {
+        ++dropped_segments_;
+        continue;
+      }
+    }
     std::size_t largest = 0;
     for (std::size_t place = 1; place <= tiers_.size(); ++place) {
       if (stream_at(place).bytes() > stream_at(largest).bytes()) largest = place;

@@ -22,13 +22,15 @@ std::span<const Names::Name> Names::find(std::uint64_t hash) const noexcept {
 
 void Segment::add(const Entry& entry) {
   bytes = std::max(bytes, entry.end());
-  if (entry.kind == Kind::kRewind) {
-    rewind(entry.group, entry.first);
-  } else if (entry.kind != Kind::kSeries) {
-    first = first > last ? entry.first : std::min(first, entry.first);
-    last = std::max(last, entry.last);
-  }
+  if (entry.kind == Kind::kRewind) rewind(entry.group, entry.first);
   entries.push_back(entry);
+  widen(entry);
+}
+
+void Segment::widen(const Entry& entry) {
+  if (entry.kind == Kind::kSeries) return;
+  first = first > last ? entry.first : std::min(first, entry.first);
+  last = std::max(last, entry.last);
 }
 
 void Segment::rewind(std::uint32_t group, std::int64_t time) {
@@ -36,6 +38,11 @@ void Segment::rewind(std::uint32_t group, std::int64_t time) {
     return (entry.kind == Kind::kBlock || entry.kind == Kind::kTier) && entry.group == group &&
            entry.last >= time;
   });
+  // Rows of a future that did not come would keep the file for ever. What voids them counts as a
+  // row, so that it goes no sooner than the file that has them.
+  first = 0;
+  last = -1;
+  for (const Entry& entry : entries) widen(entry);
 }
 
 Stream::Stream(StreamOptions options)

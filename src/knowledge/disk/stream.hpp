@@ -54,6 +54,7 @@ struct Segment {
   void add(const Entry& entry);
   /// The clock was set back: what the group has from `time` on is void.
   void rewind(std::uint32_t group, std::int64_t time);
+  void widen(const Entry& entry);
 };
 using Segments = std::vector<std::shared_ptr<const Segment>>;
 

@@ -73,8 +73,10 @@ class Evaluator {
   [[nodiscard]] Steps moved(const TimeModifiers& time) const;
   [[nodiscard]] std::vector<SeriesId> series_of(const VectorSelector& selector, const Steps& ends,
                                                 std::int64_t range);
+  /// The look-back of the query, or the step of the tier that serves it where that is longer.
+  [[nodiscard]] std::int64_t look_back_at(const Steps& ends) const;
   /// What look-back needs; of a single time that is one sample.
-  void read_newest(SeriesId id, const Steps& ends);
+  void read_newest(SeriesId id, const Steps& ends, std::int64_t lookback);
   void read_without_stale(SeriesId id, const Steps& ends, std::int64_t range);
   void read_points(const Points& points, std::size_t row);
 

@@ -46,9 +46,20 @@ std::vector<SeriesId> Evaluator::series_of(const VectorSelector& selector, const
   return data_.select(selector.matchers, ends.start - range, ends.last());
 }
 
-void Evaluator::read_newest(SeriesId id, const Steps& ends) {
+std::int64_t Evaluator::look_back_at(const Steps& ends) const {
+  std::int64_t back = limits_.lookback_ms;
+  // Looking back further may reach a coarser tier; there are few.
+  for (int tier = 0; tier < 8; ++tier) {
+    const std::int64_t step = data_.step_for(ends.start - back);
+    if (step <= back) break;
+    back = step;
+  }
+  return back;
+}
+
+void Evaluator::read_newest(SeriesId id, const Steps& ends, std::int64_t lookback) {
   column_.clear();
-  const std::int64_t begin = ends.start - limits_.lookback_ms;
+  const std::int64_t begin = ends.start - lookback;
   if (ends.last() > ends.start) {
     data_.read(id, begin, ends.last(), column_);
   } else if (const auto sample = data_.last(id, begin, ends.start)) {
@@ -61,15 +72,16 @@ Result<Block> Evaluator::select(const VectorSelector& selector, Read what) {
   Block block(steps_.count);
   block.names_matter = !names_one_metric(selector);
   const Steps ends = moved(selector.time);
-  for (const SeriesId id : series_of(selector, ends, limits_.lookback_ms)) {
-    read_newest(id, ends);
+  const std::int64_t lookback = look_back_at(ends);
+  for (const SeriesId id : series_of(selector, ends, lookback)) {
+    read_newest(id, ends, lookback);
     if (Status status = charge(column_.size() + steps_.count); !status) {
       return std::unexpected(std::move(status).error());
     }
     const Labels& labels = data_.labels(id);
     if (column_.size() == 0 || labels.empty()) continue;
     const auto out = block.add({&labels, false});
-    look_back(column_, ends, limits_.lookback_ms, what, out);
+    look_back(column_, ends, lookback, what, out);
     block.drop_last_if_empty();
   }
   return block;

@@ -93,6 +93,7 @@ Result<Matrix> Evaluator::samples(const Node& range_vector) {
   } else {
     const auto& selector = std::get<MatrixSelector>(range_vector.kind);
     const Steps ends = moved(selector.vector.time);
+    (void)data_.step_for(ends.start - selector.range);  // for who watches the tiers
     for (const SeriesId id : series_of(selector.vector, ends, selector.range)) {
       read_without_stale(id, ends, selector.range);
       if (Status status = charge(column_.size()); !status) {
@@ -151,6 +152,7 @@ Status Evaluator::add_row(RangeRun& run, Row row) {
 Status Evaluator::over_series(RangeRun& run, const MatrixSelector& selector) {
   run.ends = moved(selector.vector.time);
   run.range = selector.range;
+  (void)data_.step_for(run.ends.start - run.range);  // for who watches the tiers
   run.block.names_matter = !names_one_metric(selector.vector);
   for (const SeriesId id : series_of(selector.vector, run.ends, run.range)) {
     read_without_stale(id, run.ends, run.range);

@@ -53,12 +53,17 @@ Response failure(Failure type, std::string_view message) {
               status);
 }
 
-Response success(std::string_view data, const std::vector<std::string>& warnings) {
+Response success(std::string_view data, const std::vector<std::string>& warnings,
+                 const std::vector<std::string>& infos) {
   std::string body = "{\"status\":\"success\",\"data\":";
   body += data;
   if (!warnings.empty()) {
     body += ",\"warnings\":";
     append_names(body, warnings);
+  }
+  if (!infos.empty()) {
+    body += ",\"infos\":";
+    append_names(body, infos);
   }
   body += "}\n";
   return json(std::move(body));

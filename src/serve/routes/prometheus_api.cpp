@@ -3,6 +3,7 @@
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/promql.hpp"
+#include "nexus/knowledge/tier_watch.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/prometheus_answer.hpp"
 #include "serve/routes/shapes.hpp"
@@ -94,7 +95,18 @@ void append_matrix(std::string& out, const promql::Matrix& matrix) {
   out += ']';
 }
 
-Response answer(promql::Value value, std::int64_t time, std::size_t limit) {
+/// Which tier of the history served a query, where it was not the samples as they came.
+std::vector<std::string> tier_info(const knowledge::TierWatch& watch) {
+  const Millis step(watch.coarsest());
+  if (step.count() == 0) return {};
+  return {fmt::format(
+      "served from the tier of {}: one value (the last) for each {}; ranges below {} "
+      "have fewer than two samples",
+      base::format_duration(step), base::format_duration(step), base::format_duration(step * 2))};
+}
+
+Response answer(promql::Value value, std::int64_t time, std::size_t limit,
+                const knowledge::TierWatch& watch) {
   std::vector<std::string> warnings;
   std::string data =
       fmt::format("{{\"resultType\":\"{}\",\"result\":", to_string(promql::type_of(value)));
@@ -118,7 +130,7 @@ Response answer(promql::Value value, std::int64_t time, std::size_t limit) {
     data += ']';
   }
   data += '}';
-  return prometheus::success(data, warnings);
+  return prometheus::success(data, warnings, tier_info(watch));
 }
 
 Result<promql::Query> query_param(const Request& request) {
@@ -137,9 +149,10 @@ Response instant(const Rooms& rooms, const Request& request) {
   if (!limits) return bad_data(limits.error());
   const auto query = query_param(request);
   if (!query) return bad_data(query.error());
-  auto value = query->instant(rooms.history, *time, *limits);
+  const knowledge::TierWatch watch(rooms.history);
+  auto value = query->instant(watch, *time, *limits);
   if (!value) return evaluation_error(request, value.error());
-  return answer(std::move(*value), *time, *limit);
+  return answer(std::move(*value), *time, *limit, watch);
 }
 
 struct Range {
@@ -187,9 +200,10 @@ Response range(const Rooms& rooms, const Request& request) {
                     "must be Scalar or instant Vector",
                     type == promql::ValueType::kMatrix ? "range vector" : "string"));
   }
-  auto matrix = query->range(rooms.history, span->start, span->end, span->step, *limits);
+  const knowledge::TierWatch watch(rooms.history);
+  auto matrix = query->range(watch, span->start, span->end, span->step, *limits);
   if (!matrix) return evaluation_error(request, matrix.error());
-  return answer(std::move(*matrix), span->end, *limit);
+  return answer(std::move(*matrix), span->end, *limit, watch);
 }
 
 Response format_query(const Request& request) {
