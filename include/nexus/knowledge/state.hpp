@@ -6,8 +6,8 @@
 // pasted. A damaged file is moved aside (state.db.damaged-TIME) and a new one is made; the caller
 // is told.
 //
-// Thread safety: all members; calls but check() are serialised by one mutex. Errors: Result, with the SQL's
-// first words in it.
+// Thread safety: all members; calls but check() are serialised by one mutex. Errors: Result, with
+// the SQL's first words in it.
 #pragma once
 
 #include <cstdint>
