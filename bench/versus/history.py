@@ -114,8 +114,9 @@ def victoria_metrics(program, text, directory):
         time.sleep(2)
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
-        # Its lock and the files for deleted series and the like are empty; index and metadata count.
-        return used, bytes_below(directory)
+        # Caches are written at the stop and can be made anew; the index cannot.
+        return used, bytes_below(directory) - bytes_below(os.path.join(directory, "cache")), bytes_below(
+            os.path.join(directory, "data"))
     finally:
         if process.poll() is None:
             process.kill()
@@ -145,7 +146,9 @@ def main():
         if victoria is None:
             print("victoria-metrics is not installed (Debian package victoria-metrics)")
         else:
-            rows.append(("VictoriaMetrics", *victoria_metrics(victoria, millis, os.path.join(work, "victoria"))))
+            cpu, size, data = victoria_metrics(victoria, millis, os.path.join(work, "victoria"))
+            rows.append(("VictoriaMetrics", cpu, size))
+            rows.append(("  without index", cpu, data))
     print("%-16s %10s %10s %8s %8s %14s %8s" % ("", "bytes", "B/sample", "ratio", "CPU s", "samples/CPU s", "ratio"))
     _, own_cpu, own_bytes = rows[0]
     for name, cpu, size in rows:

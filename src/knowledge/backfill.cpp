@@ -39,9 +39,9 @@ Status Backfill::add(const Labels& labels, bool same, std::int64_t time, double 
     const std::int64_t step = (time - part.times.back() + kLeastStep / 2) / kLeastStep * kLeastStep;
     window_millis_ = std::clamp(step, kLeastStep, kMostStep) * kRowsOfWindow;
   }
-  if (window_millis_ != 0 && !part.times.empty() &&
-      window_of(time) != window_of(part.times.back())) {
-    close(part);
+  if (window_millis_ != 0 && !part.times.empty()) {
+    if (part.times.size() == 1) part.window = window_of(part.times.front());
+    if (time < part.window || time - part.window >= window_millis_) close(part);
   }
   part.times.push_back(time);
   part.values.push_back(value);

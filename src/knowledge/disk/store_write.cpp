@@ -16,6 +16,8 @@ constexpr std::int64_t kPatienceMillis = 2 * 3'600'000;
 constexpr std::size_t kMostBlocks = kMaxBlockRows / kMaxRows;
 // Columns of one record: reading one of them reads them all.
 constexpr std::size_t kColumnsOfRecord = 128;
+// The same where times are not regular, so that each record has to have them.
+constexpr std::size_t kColumnsWithTimes = 512;
 // The log is begun anew when half of it, and this much, is of rows that are in `data` or were
 // written again as longer blocks.
 constexpr std::uint64_t kMuchLog = 256U << 10;
@@ -234,6 +236,17 @@ Status Store::log_group(std::uint32_t number, GroupState& state) {
   return first == end ? Status{} : write(view.open->encode(builder_, first, end));
 }
 
+namespace {
+
+bool are_regular(std::span<const std::int64_t> times) noexcept {
+  for (std::size_t i = 2; i < times.size(); ++i) {
+    if (times[i] - times[i - 1] != times[1] - times[0]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 Status Store::store_past(const PastRows& rows, std::int64_t now) {
   const std::lock_guard guard(work_);
   ::mkdir(options_.directory.c_str(), 0750);
@@ -247,8 +260,9 @@ Status Store::store_past(const PastRows& rows, std::int64_t now) {
     const auto times = std::span(rows.times).subspan(row, count);
     if (Status ready = past_->prepare(now); !ready) return ready;
     if (Status defined = define(*past_, ids); !defined) return defined;
-    for (std::size_t first = 0; first < ids.size(); first += kColumnsOfRecord) {
-      const std::size_t end = std::min(first + kColumnsOfRecord, ids.size());
+    const std::size_t columns = are_regular(times) ? kColumnsOfRecord : kColumnsWithTimes;
+    for (std::size_t first = 0; first < ids.size(); first += columns) {
+      const std::size_t end = std::min(first + columns, ids.size());
       builder_.begin(times);
       for (std::size_t i = first; i < end; ++i) {
         builder_.add(ids[i], std::span(all).first(count),
