@@ -87,6 +87,8 @@ std::shared_ptr<const RuleSet> RuleSet::compile(const config::Config& config,
           {alert, std::move(*query), std::move(labels), std::move(annotations)});
   }
   load_groups(config, *rules, problems);
+  rules->external_labels = config.agent.external_labels;
+  rules->external_url = config.agent.external_url;
   rules->definitions = std::move(definitions);
   return rules;
 }
