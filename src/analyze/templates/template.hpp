@@ -2,9 +2,9 @@
 // files use, with Prometheus's functions.
 //
 // Built: text and comments, {{- trimming -}}, pipelines, parentheses, fields, variables, literals;
-// if, else if, else, with, range, break, continue, end; the built-in functions and every one of
-// Prometheus's. Not built, and said so by parse(): define, template, block. Of an absent label the
-// value is empty. Errors of parse() read "template: NAME:LINE: ...", as Go's do.
+// if, else if, else, with, range, break, continue, end; define, template, block; the built-in
+// functions and every one of Prometheus's. Of an absent label the value is empty. Errors of parse()
+// read "template: NAME:LINE: ...", as Go's do.
 //
 // Bounded: what one expansion writes (kMaxOutput) and the steps it takes.
 //
