@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "knowledge/promql/bodies.hpp"
+#include "knowledge/promql/lanes.hpp"
 #include "knowledge/promql/summation.hpp"
 
 namespace nexus::knowledge::promql {
@@ -15,6 +16,18 @@ struct Line {
   double slope;
   double intercept;  // at the origin of time that was asked for
 };
+
+/// Of values that are all the same.
+Line level(double value) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  return std::isinf(value) ? Line{kNan, kNan} : Line{0, value};
+}
+
+Line through(double x, double y, double xy, double xx, std::uint32_t size) {
+  const auto n = static_cast<double>(size);
+  const double slope = (xy - x * y / n) / (xx - x * x / n);
+  return {slope, y / n - slope * x / n};
+}
 
 /// Least squares over a window, times in seconds from `origin`.
 Line fit_line(const RangeInput& input, const Window& window, std::int64_t origin) {
@@ -33,15 +46,68 @@ Line fit_line(const RangeInput& input, const Window& window, std::int64_t origin
     xy_sum.add(x * y);
     xx_sum.add(x * x);
   }
-  if (constant) {
-    constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-    return std::isinf(first) ? Line{kNan, kNan} : Line{0, first};
+  if (constant) return level(first);
+  return through(x_sum.value(), y_sum.value(), xy_sum.value(), xx_sum.value(), window.size());
+}
+
+/// The same for eight windows that have the same size, `origin_of` (window) being the origin of
+/// each; `put` (window, line). Says which lanes it could not do.
+template <typename OriginOf, typename Put>
+std::uint32_t fit_lines(const RangeInput& input, std::size_t first, OriginOf&& origin_of,
+                        Put&& put) {
+  LaneSum x_sum;
+  LaneSum y_sum;
+  LaneSum xy_sum;
+  LaneSum xx_sum;
+  std::array<std::int64_t, kLanes> origins;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) origins[lane] = origin_of(first + lane);
+  const Lane begin = samples_at(input.values, input.windows, first, 0);
+  std::array<bool, kLanes> varies{};
+  const std::uint32_t size = input.windows[first].size();
+  for (std::uint32_t place = 0; place < size; ++place) {
+    const Lane y = samples_at(input.values, input.windows, first, place);
+    Lane x;
+    Lane xy;
+    Lane xx;
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const std::int64_t time = input.times[input.windows[first + lane].begin + place];
+      x[lane] = static_cast<double>(time - origins[lane]) / 1000.0;
+      xy[lane] = x[lane] * y[lane];
+      xx[lane] = x[lane] * x[lane];
+      varies[lane] = varies[lane] || y[lane] != begin[lane];
+    }
+    x_sum.add(x);
+    y_sum.add(y);
+    xy_sum.add(xy);
+    xx_sum.add(xx);
   }
-  const auto n = static_cast<double>(window.size());
-  const double x = x_sum.value();
-  const double y = y_sum.value();
-  const double slope = (xy_sum.value() - x * y / n) / (xx_sum.value() - x * x / n);
-  return {slope, y / n - slope * x / n};
+  std::uint32_t undone = 0;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    if (!y_sum.is_finite(lane) || !xy_sum.is_finite(lane) || !xx_sum.is_finite(lane)) {
+      undone |= 1U << lane;
+    } else if (!varies[lane]) {
+      put(first + lane, level(begin[lane]));
+    } else {
+      put(first + lane, through(x_sum.value(lane), y_sum.value(lane), xy_sum.value(lane),
+                                xx_sum.value(lane), size));
+    }
+  }
+  return undone;
+}
+
+/// A line for each window of two samples or more.
+template <typename OriginOf, typename Put>
+void each_line(const RangeInput& input, OriginOf&& origin_of, Put&& put) {
+  const auto one = [&](std::size_t i) {
+    if (input.windows[i].size() >= 2) put(i, fit_line(input, input.windows[i], origin_of(i)));
+  };
+  in_lanes(
+      input.windows,
+      [&](std::size_t first) -> std::uint32_t {
+        if (input.windows[first].size() < 2) return 0;
+        return fit_lines(input, first, origin_of, put);
+      },
+      one);
 }
 
 /// Holt's linear method: the level and its trend, each a weighted mean of the old and the new.
@@ -70,20 +136,19 @@ bool is_factor(const RangeInput& input, double factor, std::string_view name) {
 }  // namespace
 
 void deriv(const RangeInput& input, std::span<double> out) {
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const Window window = input.windows[i];
-    // An origin near the samples keeps the sums small.
-    if (window.size() >= 2) out[i] = fit_line(input, window, input.times[window.begin]).slope;
-  }
+  each_line(
+      input,
+      // An origin near the samples keeps the sums small.
+      [&](std::size_t i) { return input.times[input.windows[i].begin]; },
+      [&](std::size_t i, const Line& line) { out[i] = line.slope; });
 }
 
 void predict_linear(const RangeInput& input, std::span<double> out) {
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const Window window = input.windows[i];
-    if (window.size() < 2) continue;
-    const Line line = fit_line(input, window, input.steps.at(i));
-    out[i] = line.slope * input.scalars[0][i] + line.intercept;
-  }
+  each_line(
+      input, [&](std::size_t i) { return input.steps.at(i); },
+      [&](std::size_t i, const Line& line) {
+        out[i] = line.slope * input.scalars[0][i] + line.intercept;
+      });
 }
 
 void double_exponential_smoothing(const RangeInput& input, std::span<double> out) {
