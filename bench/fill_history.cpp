@@ -44,6 +44,10 @@ class Filler {
   Status add(const Labels& labels, std::int64_t time, double value) {
     if (time != time_) flush();
     time_ = time;
+    if (flushed_ == 0) {
+      first_[group_of(labels.metric())].emplace_back(labels, value);
+      return {};
+    }
     const auto id = registry_.intern(labels);
     if (!id) return std::unexpected(id.error());
     Row& row = rows_[group_of(labels.metric())];
@@ -69,6 +73,15 @@ class Filler {
   }
 
   void flush() {
+    // Each collector gives its own series their ids, one after the other.
+    for (const auto& [group, samples] : first_) {
+      for (const auto& [labels, value] : samples) {
+        rows_[group].ids.push_back(registry_.intern(labels).value());
+        rows_[group].values.push_back(value);
+      }
+    }
+    if (time_ == 0) return;
+    first_.clear();
     for (auto& [group, row] : rows_) {
       if (!row.ids.empty()) history_.append({group, time_, row.ids, row.values});
       row.ids.clear();
@@ -88,6 +101,7 @@ class Filler {
   History history_{registry_, kLimits};
   std::map<std::string, std::uint32_t> groups_;
   std::map<std::uint32_t, Row> rows_;
+  std::map<std::uint32_t, std::vector<std::pair<Labels, double>>> first_;  // row
   std::int64_t time_ = 0;
   std::uint64_t flushed_ = 0;
 };

@@ -59,7 +59,7 @@ QUERIES = (
     ("disk full in 4 h", "predict_linear(node_filesystem_avail_bytes[1h], 4 * 3600) < 0", False),
     ("page faults", "increase(node_vmstat_pgfault[5m])", False),
     ("spread of load", "stddev_over_time(node_load1[1h])", True),
-    ("pressure", "rate({__name__=~\"node_pressure_.+_total\"}[5m]) * 100", False),
+    ("pressure", "rate(node_pressure_cpu_waiting_seconds_total[5m]) * 100", False),
 )
 
 

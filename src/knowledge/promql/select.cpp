@@ -93,8 +93,15 @@ Result<std::vector<Evaluator::SeriesRow>> Evaluator::add_rows(const std::vector<
   for (const SeriesId id : ids) {
     const Labels& labels = data_.labels(id);
     if (labels.empty()) continue;  // forgotten meanwhile
-    rows.push_back({id, block.rows.size()});
-    block.add({&labels, false});
+    rows.push_back({id, 0});
+  }
+  // In the order of Prometheus: it decides which of equal values topk takes, and the last digits of
+  // sums.
+  std::ranges::sort(rows, {},
+                    [&](const SeriesRow& row) -> const Labels& { return data_.labels(row.id); });
+  for (SeriesRow& row : rows) {
+    row.row = block.rows.size();
+    block.add({&data_.labels(row.id), false});
   }
   return rows;
 }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "knowledge/promql/bodies.hpp"
 #include "knowledge/promql/lanes.hpp"
@@ -50,64 +51,102 @@ Line fit_line(const RangeInput& input, const Window& window, std::int64_t origin
   return through(x_sum.value(), y_sum.value(), xy_sum.value(), xx_sum.value(), window.size());
 }
 
-/// The same for eight windows that have the same size, `origin_of` (window) being the origin of
-/// each; `put` (window, line). Says which lanes it could not do.
-template <typename OriginOf, typename Put>
-std::uint32_t fit_lines(const RangeInput& input, std::size_t first, OriginOf&& origin_of,
+/// The times of a window relative to its origin, and their sums: regular samples under regular
+/// steps have the same in every window.
+class Offsets {
+ public:
+  [[nodiscard]] bool are_those_of(std::span<const std::int64_t> times,
+                                  std::int64_t origin) const noexcept {
+    if (times.size() != millis_.size()) return false;
+    bool same = true;
+    for (std::size_t i = 0; i < times.size(); ++i) same &= times[i] - origin == millis_[i];
+    return same;
+  }
+  void take(std::span<const std::int64_t> times, std::int64_t origin) {
+    millis_.resize(times.size());
+    seconds_.resize(times.size());
+    CompensatedSum sum;
+    CompensatedSum squares;
+    for (std::size_t i = 0; i < times.size(); ++i) {
+      millis_[i] = times[i] - origin;
+      const double x = static_cast<double>(millis_[i]) / 1000.0;
+      seconds_[i] = x;
+      sum.add(x);
+      squares.add(x * x);
+    }
+    sum_ = sum.value();
+    squares_ = squares.value();
+  }
+  [[nodiscard]] std::span<const double> seconds() const noexcept { return seconds_; }
+  [[nodiscard]] double sum() const noexcept { return sum_; }
+  [[nodiscard]] double squares() const noexcept { return squares_; }
+
+ private:
+  std::vector<std::int64_t> millis_;
+  std::vector<double> seconds_;
+  double sum_ = 0;
+  double squares_ = 0;
+};
+
+/// Lines through eight windows that have the same size and offsets; `put` (window, line). Says
+/// which lanes it could not do.
+template <typename Put>
+std::uint32_t fit_lines(const RangeInput& input, std::size_t first, const Offsets& offsets,
                         Put&& put) {
-  LaneSum x_sum;
   LaneSum y_sum;
   LaneSum xy_sum;
-  LaneSum xx_sum;
-  std::array<std::int64_t, kLanes> origins;
-  for (std::size_t lane = 0; lane < kLanes; ++lane) origins[lane] = origin_of(first + lane);
   const Lane begin = samples_at(input.values, input.windows, first, 0);
-  std::array<bool, kLanes> varies{};
+  std::array<std::uint64_t, kLanes> varies{};
   const std::uint32_t size = input.windows[first].size();
+  const std::span<const double> seconds = offsets.seconds();
   for (std::uint32_t place = 0; place < size; ++place) {
     const Lane y = samples_at(input.values, input.windows, first, place);
-    Lane x;
     Lane xy;
-    Lane xx;
     for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const std::int64_t time = input.times[input.windows[first + lane].begin + place];
-      x[lane] = static_cast<double>(time - origins[lane]) / 1000.0;
-      xy[lane] = x[lane] * y[lane];
-      xx[lane] = x[lane] * x[lane];
-      varies[lane] = varies[lane] || y[lane] != begin[lane];
+      xy[lane] = seconds[place] * y[lane];
+      varies[lane] |= static_cast<std::uint64_t>(y[lane] != begin[lane]);
     }
-    x_sum.add(x);
     y_sum.add(y);
     xy_sum.add(xy);
-    xx_sum.add(xx);
   }
   std::uint32_t undone = 0;
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
-    if (!y_sum.is_finite(lane) || !xy_sum.is_finite(lane) || !xx_sum.is_finite(lane)) {
+    if (!y_sum.is_finite(lane) || !xy_sum.is_finite(lane)) {
       undone |= 1U << lane;
-    } else if (!varies[lane]) {
+    } else if (varies[lane] == 0) {
       put(first + lane, level(begin[lane]));
     } else {
-      put(first + lane, through(x_sum.value(lane), y_sum.value(lane), xy_sum.value(lane),
-                                xx_sum.value(lane), size));
+      put(first + lane,
+          through(offsets.sum(), y_sum.value(lane), xy_sum.value(lane), offsets.squares(), size));
     }
   }
   return undone;
 }
 
-/// A line for each window of two samples or more.
+/// A line for each window of two samples or more; `origin_of` (window) is where its time begins.
 template <typename OriginOf, typename Put>
 void each_line(const RangeInput& input, OriginOf&& origin_of, Put&& put) {
-  const auto one = [&](std::size_t i) {
-    if (input.windows[i].size() >= 2) put(i, fit_line(input, input.windows[i], origin_of(i)));
+  Offsets offsets;
+  const auto times_of = [&](std::size_t i) {
+    return input.times.subspan(input.windows[i].begin, input.windows[i].size());
   };
   in_lanes(
       input.windows,
       [&](std::size_t first) -> std::uint32_t {
         if (input.windows[first].size() < 2) return 0;
-        return fit_lines(input, first, origin_of, put);
+        if (!offsets.are_those_of(times_of(first), origin_of(first))) {
+          offsets.take(times_of(first), origin_of(first));
+        }
+        for (std::size_t lane = 1; lane < kLanes; ++lane) {
+          if (!offsets.are_those_of(times_of(first + lane), origin_of(first + lane))) {
+            return (1U << kLanes) - 1;
+          }
+        }
+        return fit_lines(input, first, offsets, put);
       },
-      one);
+      [&](std::size_t i) {
+        if (input.windows[i].size() >= 2) put(i, fit_line(input, input.windows[i], origin_of(i)));
+      });
 }
 
 /// Holt's linear method: the level and its trend, each a weighted mean of the old and the new.

@@ -2,6 +2,7 @@
 // along the steps of the query, and the functions over them.
 #include "knowledge/promql/evaluator.hpp"
 #include "knowledge/promql/functions.hpp"
+#include "knowledge/promql/lanes.hpp"
 #include "knowledge/promql/signature.hpp"
 #include "nexus/knowledge/models.hpp"
 
@@ -112,8 +113,10 @@ Status Evaluator::run_windows(RangeRun& run, std::size_t first_step, std::span<d
   for (std::size_t first = 0; first < windows.size();) {
     std::size_t touched = 0;
     std::size_t last = first;
-    while (last < windows.size() && touched < kWorkPerCheck)
+    const auto is_odd = [&] { return run.cost == 0 && (last - first) % kLanes != 0; };
+    while (last < windows.size() && (touched < kWorkPerCheck || is_odd())) {
       touched += windows[last++].size() + run.cost;
+    }
     const std::size_t count = last - first;
     const auto part = [&](const std::vector<double>& scalar) {
       return scalar.empty() ? std::span<const double>()
