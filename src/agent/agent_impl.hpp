@@ -14,6 +14,7 @@
 #include "nexus/agent/agent.hpp"
 #include "nexus/analyze/anomaly.hpp"
 #include "nexus/analyze/forecast.hpp"
+#include "nexus/analyze/models.hpp"
 #include "nexus/analyze/services.hpp"
 #include "nexus/base/loop_thread.hpp"
 #include "nexus/config/config.hpp"

@@ -12,8 +12,7 @@
 //
 // Rule files (`rule_files`) are Prometheus's: groups of recording and alerting rules, each group at
 // its interval (15 s when it names none); alerts are findings too, their severity that of the label
-// `severity`. ALERTS and ALERTS_FOR_STATE are written for all alerts, those of rule files and
-// [[alert]].
+// `severity`. ALERTS and ALERTS_FOR_STATE are written for all alerts of rule files.
 //
 // Sources in the book: "vital:NAME", "alert:NAME" and "rule:FILE;GROUP;NAME#N"; rules that a reload
 // took away are retired. Rules are compiled once; compile() reads the rule files and reports every
@@ -121,8 +120,6 @@ class RuleSet {
   std::vector<CompiledAlert> alerts;
   std::vector<std::shared_ptr<const RuleGroup>> groups;  // of the rule files
   std::shared_ptr<const std::vector<config::VitalConfig>> definitions;
-  config::StringMap external_labels;  // what templates know as $externalLabels
-  std::string external_url;           // and as $externalURL
 };
 
 class Rules {

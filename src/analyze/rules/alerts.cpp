@@ -68,8 +68,6 @@ void Alerts::evaluate(const RuleSet::CompiledAlert& alert, WallTime now, RuleSta
     result->clear();
   }
   TemplateData data;
-  data.external_labels = rules_->external_labels;
-  data.external_url = rules_->external_url;
   data.time = now;
   data.query = [&](std::string_view expression) -> Result<knowledge::promql::Vector> {
     const auto query = knowledge::promql::Query::parse(expression);

@@ -80,8 +80,6 @@ Groups::Groups(Clock& clock, const knowledge::Queryable& data, knowledge::Series
 Groups::~Groups() = default;
 
 void Groups::adopt(const RuleSet& rules) {
-  external_labels_ = rules.external_labels;
-  external_url_ = rules.external_url;
   std::vector<std::unique_ptr<Live>> next;
   for (const auto& definition : rules.groups) {
     const auto [number, fresh] =
@@ -111,8 +109,6 @@ void Groups::adopt(const RuleSet& rules) {
 
 GroupWorld Groups::world() {
   GroupWorld out;
-  out.external_labels = external_labels_;
-  out.external_url = external_url_;
   out.query = [this](const knowledge::promql::Query& query, WallTime time) {
     RuleStatus status;
     return evaluator_.run(query, time, status);

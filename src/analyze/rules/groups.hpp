@@ -61,8 +61,6 @@ class Groups {
   Evaluator evaluator_;
   knowledge::Counter refused_;
 
-  config::StringMap external_labels_;
-  std::string external_url_;
   std::vector<std::unique_ptr<Live>> live_;
   std::map<std::pair<std::string, std::string>, std::uint32_t> numbers_;  // by file and name
   std::vector<knowledge::SeriesId> ids_;                                  // the batch

@@ -295,8 +295,19 @@ Result<Template> Template::parse(std::string_view text, std::string name) {
   return Template(std::make_shared<const templates::Program>(std::move(*program)));
 }
 
+Template Template::in(std::shared_ptr<const TemplateContext> context) const {
+  Template out(program_);
+  out.context_ = std::move(context);
+  return out;
+}
+
 Result<std::string> Template::expand(const TemplateData& data) const {
-  return templates::execute(*program_, data);
+  const bool knows = !data.external_labels.empty() || !data.external_url.empty();
+  if (context_ == nullptr || knows) return templates::execute(*program_, data);
+  TemplateData more = data;
+  more.external_labels = context_->external_labels;
+  more.external_url = context_->external_url;
+  return templates::execute(*program_, more);
 }
 
 std::string Template::expand_or_say(const TemplateData& data) const {
