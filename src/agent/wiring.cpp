@@ -41,14 +41,14 @@ Status Agent::Impl::open() {
   auto made_book = analyze::Book::open(clock, *db, self);
   if (!made_book) return propagate(std::move(made_book), "book of findings");
   book = std::move(*made_book);
-  rules = std::make_unique<analyze::Rules>(clock, history, registry, rings.add(), *book, self);
+  rules = std::make_unique<analyze::Rules>(clock, queryable, registry, rings.add(), *book, self);
   forecaster = std::make_unique<analyze::Forecaster>(clock, history, *book, self);
   anomalies = std::make_unique<analyze::AnomalyDetector>(clock, history, *book, self);
   services = std::make_unique<analyze::Services>(*book);
   auto made_journal = execute::Journal::open(clock, *db);
   if (!made_journal) return propagate(std::move(made_journal), "journal");
   journal = std::move(*made_journal);
-  executor = std::make_unique<execute::Executor>(clock, *journal, history, self, &systemd);
+  executor = std::make_unique<execute::Executor>(clock, *journal, queryable, self, &systemd);
   auto made_planner = plan::Planner::open(clock, *db, self, *book, *executor, data_dir + "/stop");
   if (!made_planner) return propagate(std::move(made_planner), "planner");
   planner = std::move(*made_planner);

@@ -210,13 +210,29 @@ Result<Labels> OpenMetricsReader::parse_labels(std::string_view head) {
     return fail(Errc::kInvalidArgument, "expected {}", expected);
   };
   auto rest = head;
-  const auto name = take_name(rest, true);
-  if (name.empty()) return bad("a metric name");
-  std::vector<Label> labels = {{std::string(kMetricName), std::string(name)}};
+  std::string name(take_name(rest, true));
+  if (name.empty() && !rest.starts_with("{\"")) return bad("a metric name");
+  std::vector<Label> labels;
   if (!rest.empty()) rest.remove_prefix(1);  // {
   while (!rest.empty() && rest != "}") {
-    const auto label = take_name(rest, false);
+    std::string label;
+    const bool is_quoted = rest.starts_with('"');
+    if (is_quoted) {
+      auto text = take_quoted(rest);
+      if (!text) return bad("the end of a name");
+      label = std::move(*text);
+    } else {
+      label = take_name(rest, false);
+    }
     if (label.empty()) return bad("a label name");
+    if (is_quoted && (rest.starts_with(',') || rest == "}")) {
+      // {"metric name",...}: a name in quotes that has no value is the metric's.
+      if (!name.empty()) return bad("one metric name");
+      name = std::move(label);
+      if (rest.starts_with(',')) rest.remove_prefix(1);
+      continue;
+    }
+    if (label == kMetricName) return bad("the metric's name before the labels");
     if (!rest.starts_with("=\"")) return bad("=\" after the label's name");
     rest.remove_prefix(1);
     auto value = take_quoted(rest);
@@ -224,13 +240,15 @@ Result<Labels> OpenMetricsReader::parse_labels(std::string_view head) {
     for (const auto& other : labels) {
       if (other.name == label) return bad(fmt::format("the label {} once", label));
     }
-    labels.push_back({std::string(label), std::move(*value)});
+    labels.push_back({std::move(label), std::move(*value)});
     if (rest.starts_with(',')) {
       rest.remove_prefix(1);
     } else if (rest != "}") {
       return bad("a comma or } after a label");
     }
   }
+  if (name.empty()) return bad("a metric name");
+  labels.push_back({std::string(kMetricName), std::move(name)});
   return Labels(std::move(labels));
 }
 

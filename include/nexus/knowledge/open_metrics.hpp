@@ -2,8 +2,9 @@
 //
 // Lines may be cut anywhere between two feed(); a bad line is told with its number and the next one
 // is read. `# TYPE`, `# HELP`, `# UNIT` and exemplars are passed over, and so is every other
-// comment; nothing may follow `# EOF`. A sample needs a timestamp (Unix seconds with a fraction).
-// Bounded: a line may have kMaxLine bytes.
+// comment; names may be any UTF-8 in quotes (`{"metric.name","label.name"="x"}`); nothing may
+// follow `# EOF`. A sample needs a timestamp (Unix seconds with a fraction). Bounded: a line may
+// have kMaxLine bytes.
 //
 // Labels are parsed once for each head of a line (the first kMaxHeads of them), whether the lines
 // of a series follow each other or those of a scrape do. Thread safety: one thread.

@@ -26,6 +26,8 @@ void read_auth(Section& root, Reading& reading);
 void read_collect(Section& root, Reading& reading);
 void read_history(Section& root, Reading& reading);
 // analyze.cpp
+/// A table of labels, e.g. `labels = { team = "web" }`.
+void read_labels(Section& section, std::string_view key, StringMap& out);
 void read_vitals(Section& root, Reading& reading);
 void read_forecast(Section& root, Reading& reading);
 void read_anomaly(Section& root, Reading& reading);
