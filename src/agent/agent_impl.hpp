@@ -24,6 +24,7 @@
 #include "nexus/knowledge/history.hpp"
 #include "nexus/knowledge/ingest.hpp"
 #include "nexus/knowledge/models.hpp"
+#include "nexus/monitor/observed.hpp"
 #include "nexus/monitor/scheduler.hpp"
 #include "nexus/serve/routes.hpp"
 #include "nexus/serve/server.hpp"
@@ -108,6 +109,7 @@ struct Agent::Impl {
   knowledge::Importer importer;
   std::optional<knowledge::Ingest> ingest;  // once the history has taken in what is on disk
   drivers::Systemd systemd;
+  monitor::Observed observed;
   std::unique_ptr<knowledge::StateDb> db;
   std::unique_ptr<Connectivity> connectivity;
   std::unique_ptr<knowledge::Audit> audit;

@@ -76,7 +76,7 @@ Status Agent::Impl::open_history() {
 
 Result<std::shared_ptr<monitor::Scheduler>> Agent::Impl::make_collectors(
     const config::CollectSection& section) {
-  const monitor::SchedulerContext context{roots, clock, registry, rings, self, &systemd};
+  const monitor::SchedulerContext context{roots, clock, registry, rings, self, &systemd, &observed};
   auto made = monitor::Scheduler::make(context, section);
   if (!made) return propagate(std::move(made), "collectors");
   return std::shared_ptr<monitor::Scheduler>(std::move(*made));
@@ -128,6 +128,7 @@ serve::Rooms Agent::Impl::rooms() {
                       .executor = *executor,
                       .journal = *journal,
                       .systemd = systemd,
+                      .observed = observed,
                       .self = self,
                       .config = [this] { return current(); },
                       .reload = [this] { return reload(); },

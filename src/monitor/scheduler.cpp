@@ -30,7 +30,8 @@ Result<std::unique_ptr<Collector>> make_collector(const SchedulerContext& contex
                              .registry = context.registry,
                              .options = config.options,
                              .self = &context.self,
-                             .systemd = context.systemd};
+                             .systemd = context.systemd,
+                             .observed = context.observed};
   auto collector = descriptor.make(own);
   if (!collector) return propagate(std::move(collector), "collector {}", descriptor.name);
   return collector;

@@ -65,6 +65,7 @@ struct SchedulerContext {
   knowledge::Rings& rings;
   knowledge::SelfMetrics& self;
   drivers::Systemd* systemd = nullptr;
+  Observed* observed = nullptr;  // outlives the scheduler and, as the clock, abandoned threads
 };
 
 class Scheduler {
