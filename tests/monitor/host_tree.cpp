@@ -39,7 +39,9 @@ host::Roots TemporaryTree::roots() const {
 }
 
 bool is_file_based(std::string_view collector) {
-  return collector != "agent" && collector != "systemd";
+  const CollectorDescriptor* descriptor = find_collector(collector);
+  return collector != "agent" && collector != "systemd" &&
+         (descriptor == nullptr || !descriptor->remote);
 }
 
 std::string host_path(std::string_view name) {

@@ -31,6 +31,10 @@ namespace nexus::drivers {
 class Systemd;
 }
 
+namespace nexus::config {
+struct Connections;
+}
+
 namespace nexus::monitor {
 
 using knowledge::FamilyId;
@@ -60,6 +64,7 @@ struct CollectorContext {
   const config::Parameters& options;       // validated against the descriptor
   knowledge::SelfMetrics* self = nullptr;  // only the agent collector reads it
   drivers::Systemd* systemd = nullptr;     // null where there is no bus, e.g. for a recorded tree
+  const config::Connections* connections = nullptr;  // null: to nothing; gone after `make`
 };
 
 /// Takes the samples of one run.
@@ -87,6 +92,8 @@ struct CollectorDescriptor {
   bool enabled_by_default = true;
   std::optional<Millis> default_interval =
       std::nullopt;  // unset: [collect] interval; for what is dear to read
+  bool remote = false;  // waits for the answers of others: its runs never hold up a collector of
+                        // the host
   std::span<const OptionDescriptor> options = {};
   std::span<const MetricDescriptor> metrics = {};
   Result<std::unique_ptr<Collector>> (*make)(const CollectorContext& context);
