@@ -147,8 +147,8 @@ Status Agent::Impl::apply(Checked checked) {
     log::warning("agent", "reload: {}", reason);
   // Everything that can fail comes first: a reload that is refused has changed nothing.
   std::shared_ptr<monitor::Scheduler> fresh;
-  if (before->collect != after.collect) {
-    auto made = make_collectors(after.collect);
+  if (before->collect != after.collect || before->connections != after.connections) {
+    auto made = make_collectors(after);
     if (!made) return propagate(std::move(made));
     fresh = std::move(*made);
   }

@@ -55,8 +55,7 @@ struct Agent::Impl {
 
   Status open();
   Status open_history();
-  Result<std::shared_ptr<monitor::Scheduler>> make_collectors(
-      const config::CollectSection& section);
+  Result<std::shared_ptr<monitor::Scheduler>> make_collectors(const config::Config& configuration);
   void replace_collectors(std::shared_ptr<monitor::Scheduler> fresh);
   void configure();
   static void configure_log(const config::AgentSection& section);
