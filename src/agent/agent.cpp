@@ -89,7 +89,10 @@ void Agent::Impl::stop() {
     abandoned += collectors()->abandoned();
   }
   if (ingest) ingest->stop();
-  shutdown.run("the last write of the history", Millis(0), [this] { history.close_disk(); });
+  shutdown.run("the last write of the history", Millis(0), [this] {
+    importer.finish();
+    history.close_disk();
+  });
   abandoned += shutdown.left_behind();
   if (book) book->tick();
 }
@@ -144,8 +147,8 @@ Status Agent::Impl::apply(Checked checked) {
     log::warning("agent", "reload: {}", reason);
   // Everything that can fail comes first: a reload that is refused has changed nothing.
   std::shared_ptr<monitor::Scheduler> fresh;
-  if (before->collect != after.collect) {
-    auto made = make_collectors(after.collect);
+  if (before->collect != after.collect || before->connections != after.connections) {
+    auto made = make_collectors(after);
     if (!made) return propagate(std::move(made));
     fresh = std::move(*made);
   }

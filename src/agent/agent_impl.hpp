@@ -14,6 +14,7 @@
 #include "nexus/agent/agent.hpp"
 #include "nexus/analyze/anomaly.hpp"
 #include "nexus/analyze/forecast.hpp"
+#include "nexus/analyze/models.hpp"
 #include "nexus/analyze/services.hpp"
 #include "nexus/base/loop_thread.hpp"
 #include "nexus/config/config.hpp"
@@ -22,6 +23,7 @@
 #include "nexus/knowledge/audit.hpp"
 #include "nexus/knowledge/history.hpp"
 #include "nexus/knowledge/ingest.hpp"
+#include "nexus/knowledge/models.hpp"
 #include "nexus/monitor/observed.hpp"
 #include "nexus/monitor/scheduler.hpp"
 #include "nexus/serve/routes.hpp"
@@ -53,8 +55,7 @@ struct Agent::Impl {
 
   Status open();
   Status open_history();
-  Result<std::shared_ptr<monitor::Scheduler>> make_collectors(
-      const config::CollectSection& section);
+  Result<std::shared_ptr<monitor::Scheduler>> make_collectors(const config::Config& configuration);
   void replace_collectors(std::shared_ptr<monitor::Scheduler> fresh);
   void configure();
   static void configure_log(const config::AgentSection& section);
@@ -103,6 +104,7 @@ struct Agent::Impl {
   knowledge::SeriesRegistry registry;
   knowledge::Rings rings;
   knowledge::History history;
+  const knowledge::WithModels queryable{history, analyze::standard_models()};  // what rules ask
   knowledge::Importer importer;
   std::optional<knowledge::Ingest> ingest;  // once the history has taken in what is on disk
   drivers::Systemd systemd;

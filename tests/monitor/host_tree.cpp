@@ -43,7 +43,9 @@ bool is_file_based(std::string_view collector) {
   constexpr std::array<std::string_view, 10> kOthers = {
       "agent",          "connections", "logind",  "network_route", "perf",
       "process_events", "qdisc",       "systemd", "tcpstat",       "wifi"};
-  return std::ranges::find(kOthers, collector) == kOthers.end();
+  const CollectorDescriptor* descriptor = find_collector(collector);
+  return std::ranges::find(kOthers, collector) == kOthers.end() &&
+         (descriptor == nullptr || !descriptor->remote);
 }
 
 std::string host_path(std::string_view name) {

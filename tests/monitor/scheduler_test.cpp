@@ -91,6 +91,11 @@ constexpr CollectorDescriptor kC = {.name = "c",
                                     .metrics = kMetrics,
                                     .make = make_scripted<'c'>};
 constexpr std::array<const CollectorDescriptor*, 3> kTable = {&kA, &kB, &kC};
+constexpr CollectorDescriptor kRemoteB = {
+    .name = "b", .help = "B", .remote = true, .metrics = kMetrics, .make = make_scripted<'b'>};
+constexpr CollectorDescriptor kRemoteC = {
+    .name = "c", .help = "C", .remote = true, .metrics = kMetrics, .make = make_scripted<'c'>};
+constexpr std::array<const CollectorDescriptor*, 3> kRemoteTable = {&kA, &kRemoteB, &kRemoteC};
 
 struct Batch {
   std::uint32_t group;
@@ -99,12 +104,13 @@ struct Batch {
 };
 
 struct Rig {
-  explicit Rig(config::CollectSection section = {}, std::size_t ring = 1 << 14)
+  explicit Rig(config::CollectSection section = {}, std::size_t ring = 1 << 14,
+               std::span<const CollectorDescriptor* const> table = kTable)
       : rings(ring), collect(std::move(section)) {
     script = std::make_shared<Script>();
     for (const char* name : {"a", "b", "c"}) script->series[name] = {"one"};
     const SchedulerContext context{roots, clock, registry, rings, self};
-    scheduler = Scheduler::make(context, collect, kTable).value();
+    scheduler = Scheduler::make(context, collect, table).value();
   }
   ~Rig() {
     for (const char* name : {"a", "b", "c"}) script->block(name, false);
@@ -530,4 +536,25 @@ TEST_CASE("a scheduler that was never started stops") {
   Rig rig;
   rig.scheduler->stop();
   CHECK(rig.scheduler->status().size() == 3);
+}
+
+TEST_CASE("collectors that wait for others hold up neither the host's nor each other") {
+  config::CollectSection section;
+  section.threads = 1;
+  section.deadline = 1h;
+  Rig rig(section, 1 << 14, kRemoteTable);
+  script->block("b", true);
+  script->block("c", true);
+  rig.scheduler->start();
+  rig.until([&] { return script->count("b") == 1 && script->count("c") == 1; }, 0ms);
+  const auto before = script->count("a");
+  rig.until([&] { return script->count("a") >= before + 5; }, 100ms);
+  CHECK(script->count("b") == 1);
+  CHECK(script->count("c") == 1);
+  script->block("b", false);
+  rig.until([&] { return script->count("b") >= 4; }, 100ms);
+  CHECK(script->count("c") == 1);
+  script->block("c", false);
+  rig.until([&] { return script->count("c") >= 4; }, 100ms);
+  CHECK(rig.scheduler->abandoned() == 0);
 }

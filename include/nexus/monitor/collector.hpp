@@ -31,6 +31,10 @@ namespace nexus::drivers {
 class Systemd;
 }
 
+namespace nexus::config {
+struct Connections;
+}
+
 namespace nexus::monitor {
 
 class Observed;
@@ -63,6 +67,7 @@ struct CollectorContext {
   knowledge::SelfMetrics* self = nullptr;  // only the agent collector reads it
   drivers::Systemd* systemd = nullptr;     // null where there is no bus, e.g. for a recorded tree
   Observed* observed = nullptr;  // snapshots for other rooms; null where nobody reads them
+  const config::Connections* connections = nullptr;  // null: to nothing; gone after `make`
 };
 
 /// Takes the samples of one run.
@@ -96,7 +101,9 @@ struct CollectorDescriptor {
   std::string_view help;
   bool enabled_by_default = true;
   std::optional<Millis> default_interval =
-      std::nullopt;  // unset: [collect] interval; for what is dear to read
+      std::nullopt;     // unset: [collect] interval; for what is dear to read
+  bool remote = false;  // waits for the answers of others: its runs never hold up a collector of
+                        // the host
   std::span<const OptionDescriptor> options = {};
   std::span<const MetricDescriptor> metrics = {};
   Result<std::unique_ptr<Collector>> (*make)(const CollectorContext& context);

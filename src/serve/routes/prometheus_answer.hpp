@@ -22,8 +22,9 @@ enum class Failure { kBadData, kExecution, kCanceled, kTimeout, kInternal, kNotF
 
 [[nodiscard]] Response failure(Failure type, std::string_view message);
 /// `{"status":"success","data":DATA}`, with warnings when there are any. `data` is JSON.
-[[nodiscard]] Response success(std::string_view data,
-                               const std::vector<std::string>& warnings = {});
+/// `infos` are for people, as Prometheus 3 has them: clients that do not know them pass them over.
+[[nodiscard]] Response success(std::string_view data, const std::vector<std::string>& warnings = {},
+                               const std::vector<std::string>& infos = {});
 
 void append_string(std::string& out, std::string_view text);  // quoted and escaped
 void append_time(std::string& out, std::int64_t millis);      // seconds: 1435781430.781

@@ -191,6 +191,12 @@ Response configuration(const Rooms& rooms, const Request&) {
       base::format_duration(config->collect.interval),
       base::format_duration(config->collect.deadline),
       base::format_duration(config->operations.check_interval));
+  if (!config->agent.external_labels.empty()) yaml += "  external_labels:\n";
+  for (const auto& [name, value] : config->agent.external_labels) {
+    yaml += fmt::format("    {}: ", name);
+    prometheus::append_string(yaml, value);
+    yaml += '\n';
+  }
   if (!config->rule_files.empty()) yaml += "rule_files:\n";
   for (const auto& file : config->rule_files) {
     yaml += "- ";

@@ -1,0 +1,32 @@
+#include "agent/commands/gzip_file.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace nexus::agent {
+
+Result<GzipFile> GzipFile::open(const std::string& path) {
+  const int fd = path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return std::unexpected(Error::from_errno("open " + path));
+  gzFile file = ::gzdopen(fd, "rb");
+  if (file == nullptr) {
+    ::close(fd);
+    return fail(Errc::kExhausted, "{}: no memory to read it", path);
+  }
+  ::gzbuffer(file, 1U << 17);
+  return GzipFile(file, path);
+}
+
+Result<std::string_view> GzipFile::read() {
+  const int got = ::gzread(file_.get(), buffer_.data(), static_cast<unsigned>(buffer_.size()));
+  if (got < 0) {
+    int code = 0;
+    return fail(Errc::kCorrupt, "{}: {}", path_, ::gzerror(file_.get(), &code));
+  }
+  int code = 0;
+  const char* message = got == 0 ? ::gzerror(file_.get(), &code) : "";
+  if (code == Z_BUF_ERROR) return fail(Errc::kCorrupt, "{}: {}", path_, message);  // cut off
+  return std::string_view(buffer_.data(), static_cast<std::size_t>(got));
+}
+
+}  // namespace nexus::agent
