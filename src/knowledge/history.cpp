@@ -246,16 +246,17 @@ void History::read(SeriesId id, std::int64_t start, std::int64_t end, Column& ou
   const State::Found found = state_->find(id);
   const disk::Store* store = state_->store.get();
   const std::int64_t step = step_for(start);
-  const std::uint64_t hash = store == nullptr ? 0 : labels(id).hash();
+  const auto hash = [&] { return labels(id).hash(); };  // what most reads do without
   const std::int64_t before = found.from > end ? end : found.from - 1;
-  const bool past = store != nullptr && before < end && store->has_past(hash, before, end);
+  const bool past = store != nullptr && before < end && store->keeps_past() &&
+                    store->has_past(hash(), before, end);
   const bool plain = found.views.size() <= 1 && !past && step == 0;
   Column several;
   Column& to = plain ? out : several;
-  if (store != nullptr && start < before) store->read(hash, start, before, to);
+  if (store != nullptr && start < before) store->read(hash(), start, before, to);
   for (const Group::View& view : found.views) view.read(id, start, end, to);
   if (plain) return;
-  if (past) store->read_past(hash, std::max(start, before), end, to);
+  if (past) store->read_past(hash(), std::max(start, before), end, to);
   if (step == 0) return merge_samples(several, out);
   Column merged;
   merge_samples(several, merged);
@@ -269,7 +270,8 @@ Aggregate History::aggregate(SeriesId id, std::int64_t start, std::int64_t end) 
   const disk::Store* store = state_->store.get();
   if (found.views.size() > 1 ||
       (store != nullptr &&
-       (store->step_for(start) != 0 || store->has_past(labels(id).hash(), start, end)))) {
+       (store->step_for(start) != 0 ||
+        (store->keeps_past() && store->has_past(labels(id).hash(), start, end))))) {
     Column all;  // samples of several groups may be the same; those of tiers stand for others
     read(id, start, end, all);
     for (const double value : all.values) result.add(value);

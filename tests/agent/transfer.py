@@ -138,7 +138,18 @@ def directories(giver, where):
     equal(out, f"{where / 'past.om'}: 600 samples imported, 0 held already, 0 lines refused\n", "import")
     out, _ = run("import", where / "past.om", "--data-dir", giver.data)
     equal(out, f"{where / 'past.om'}: 0 samples imported, 600 held already, 0 lines refused\n", "import again")
+    # What is older than the day that rows are kept becomes minutes, and answers say so.
+    begin = (end - 30 * 3600) // 3600 * 3600
+    (where / "old.om").write_text("".join(f"ancient_total {i} {begin + i * 10}\n" for i in range(1, 1081)))
+    run("import", where / "old.om", "--data-dir", giver.data)
     giver.start()
+    wait_for("minutes of the old samples", lambda: giver.query(f"count_over_time(ancient_total[1h] @ {begin + 7200})")[0]["value"][1] == "60")
+    answer = giver.get(f"/api/v1/query?query=ancient_total&time={begin + 5000}").json
+    equal(answer["data"]["result"][0]["value"][1], str((begin + 5000) // 60 * 6 - begin // 60 * 6), "the last of its minute")
+    expect(answer["infos"][0].startswith("served from the tier of 1m"), f"{answer}")
+    _, said = giver.command("query", "ancient_total", "--time", begin + 5000)
+    expect("served from the tier of 1m" in said, said)
+    expect("infos" not in giver.get("/api/v1/query?query=node_load1").json, "fresh samples")
     equal(giver.query(f"count_over_time(node_load1[10m] @ {end - 3000})")[0]["value"][1], "600", "imported")
     equal(giver.query(f"count_over_time(node_load1[30s] @ {end})")[0]["value"][1],
           str(len(running["data"]["result"][0]["values"])), "its own")

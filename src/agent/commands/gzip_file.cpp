@@ -17,15 +17,20 @@ Result<GzipFile> GzipFile::open(const std::string& path) {
   return GzipFile(file, path);
 }
 
+Error GzipFile::error() const {
+  int code = 0;
+  std::string_view message = ::gzerror(file_.get(), &code);  // "<fd:3>: unexpected end of file"
+  if (const auto colon = message.find(": "); message.starts_with('<') && colon < message.size()) {
+    message.remove_prefix(colon + 2);
+  }
+  return {Errc::kCorrupt, path_ + ": " + std::string(message)};
+}
+
 Result<std::string_view> GzipFile::read() {
   const int got = ::gzread(file_.get(), buffer_.data(), static_cast<unsigned>(buffer_.size()));
-  if (got < 0) {
-    int code = 0;
-    return fail(Errc::kCorrupt, "{}: {}", path_, ::gzerror(file_.get(), &code));
-  }
   int code = 0;
-  const char* message = got == 0 ? ::gzerror(file_.get(), &code) : "";
-  if (code == Z_BUF_ERROR) return fail(Errc::kCorrupt, "{}: {}", path_, message);  // cut off
+  if (got == 0) ::gzerror(file_.get(), &code);
+  if (got < 0 || code == Z_BUF_ERROR) return std::unexpected(error());  // the latter: cut off
   return std::string_view(buffer_.data(), static_cast<std::size_t>(got));
 }
 

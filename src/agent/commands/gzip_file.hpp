@@ -25,6 +25,8 @@ class GzipFile {
   };
   GzipFile(gzFile file, std::string path) : file_(file), path_(std::move(path)) {}
 
+  [[nodiscard]] Error error() const;
+
   std::unique_ptr<gzFile_s, Close> file_;
   std::string path_;
   std::vector<char> buffer_ = std::vector<char>(std::size_t{1} << 18);

@@ -66,6 +66,7 @@ class Store {
   [[nodiscard]] Status finish_past();
   /// Appends the samples with start < time <= end, from the tier that serves `start`.
   void read(std::uint64_t labels_hash, std::int64_t start, std::int64_t end, Column& out) const;
+  [[nodiscard]] bool keeps_past() const { return !past_->segments()->empty(); }
   /// Whether, and which, samples with start < time <= end came by store_past().
   [[nodiscard]] bool has_past(std::uint64_t labels_hash, std::int64_t start,
                               std::int64_t end) const;

@@ -4,6 +4,7 @@
 
 #include "knowledge/disk/history_fixture.hpp"
 #include "nexus/knowledge/backfill.hpp"
+#include "nexus/knowledge/importer.hpp"
 #include "nexus/knowledge/promql.hpp"
 #include "nexus/knowledge/tier_watch.hpp"
 
@@ -131,6 +132,39 @@ TEST_CASE(
   // A byte for each row's time in each series would be 180,000.
   CHECK(bytes[0] < 60'000);
   CHECK(bytes[1] < 60'000);
+}
+
+TEST_CASE("a running agent's import goes to disk, in parts, also of series that it records") {
+  const test::TemporaryDirectory folder;
+  const std::int64_t now = kBegin + 5 * kHour;
+  Process process({.directory = folder.file("history")}, now);
+  SelfMetrics self;
+  Rings rings(64);
+  Importer importer(process.clock, process.registry, process.history, rings, self);
+  const std::vector<SeriesId> recorded = {process.series("recorded")};
+  for (int i = 0; i < 100; ++i) process.append(1, now + i * 1000, recorded, {-1});
+  std::string text = "late 1 1\n";  // long before what is kept
+  std::string more;
+  Held expected;
+  for (int i = 0; i < 5000; ++i) {
+    (i < 2500 ? text : more) += fmt::format("recorded {} {}\n", i, now / 1000 - 4900 + i);
+    if (i < 4900) expected[now - 4'900'000 + i * 1000] = i;
+  }
+  for (int i = 0; i < 100; ++i) expected[now + i * 1000] = -1;
+  const auto first = importer.import(text, Millis(24 * kHour), Importer::Rest::kFollows);
+  CHECK(first.accepted == 2500);
+  REQUIRE(first.mistakes.size() == 1);
+  CHECK(first.mistakes[0].message == "older than the history keeps (1d)");
+  const auto second = importer.import(more, Millis(24 * kHour), Importer::Rest::kNone);
+  CHECK(second.accepted == 2500);
+  CHECK(first.held + second.held == 100);  // of the present
+  require_held(process, recorded[0], expected);
+  // What waits for a rest that never comes is written at the end.
+  (void)importer.import("waits 1 " + std::to_string(now / 1000), Millis(24 * kHour),
+                        Importer::Rest::kFollows);
+  CHECK(process.read(process.series("waits")).size() == 0);
+  importer.finish();
+  CHECK(process.read(process.series("waits")).size() == 1);
 }
 
 HistoryDisk tiered(const test::TemporaryDirectory& folder) {
