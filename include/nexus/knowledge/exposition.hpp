@@ -1,6 +1,5 @@
 // The Prometheus text exposition format 0.0.4: families sorted by name, series sorted within, HELP
-// and label values escaped; names beyond letters, digits, _ and : in quotes, as Prometheus 3 has
-// them (escape_names() of names.hpp makes others of them).
+// and label values escaped.
 //
 // Used by /metrics, `collect --once` and golden tests. Heads (`name{labels} `) are rendered once
 // per series and kept; the steady state appends numbers to one reused buffer and allocates nothing.

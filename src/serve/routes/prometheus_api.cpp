@@ -27,7 +27,7 @@ Result<promql::Limits> limits_of(const Rooms& rooms, const Request& request) {
     if (!given) return std::unexpected(given.error());
     if (given->count() > 0) limits.lookback_ms = given->count();
   }
-  limits.max_samples = kMaxQuerySamples;
+  limits.max_samples = prometheus::kMaxSamples;
   const auto deadline = rooms.clock.steady() + timeout;
   limits.cancelled = [&clock = rooms.clock, deadline, stopped = request.cancelled] {
     return clock.steady() >= deadline || (stopped && stopped());

@@ -209,7 +209,7 @@ Response configuration(const Rooms& rooms, const Request&) {
 Response flags(const Rooms& rooms, const Request&) {
   const auto config = rooms.config();
   return answer({{"query.lookback-delta", "5m"},
-                 {"query.max-samples", fmt::format("{}", kMaxQuerySamples)},
+                 {"query.max-samples", fmt::format("{}", prometheus::kMaxSamples)},
                  {"query.timeout", "30s"},
                  {"storage.tsdb.path", config->agent.data_dir + "/history"},
                  {"storage.tsdb.retention.time", base::format_duration(config->history.retention)},
