@@ -91,7 +91,7 @@ struct CollectorDescriptor {
   std::string_view help;
   bool enabled_by_default = true;
   std::optional<Millis> default_interval =
-      std::nullopt;  // unset: [collect] interval; for what is dear to read
+      std::nullopt;     // unset: [collect] interval; for what is dear to read
   bool remote = false;  // waits for the answers of others: its runs never hold up a collector of
                         // the host
   std::span<const OptionDescriptor> options = {};
