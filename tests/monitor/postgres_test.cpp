@@ -122,8 +122,7 @@ TEST_CASE("postgres collector: everything that is asked for, under postgres_expo
   CHECK(of_orders("bloat_ratio") == Approx(0.5).margin(0.05));
   CHECK(of_orders("bloat_bytes") == Approx(of_orders("table_size_bytes") / 2).epsilon(0.1));
   CHECK(sink.text().contains(R"(relname="odd \"name\"\n")"));
-  CHECK(sink.text().contains(
-      "pg_stat_statements_seconds_total{datname=\"postgres\",queryid="));
+  CHECK(sink.text().contains("pg_stat_statements_seconds_total{datname=\"postgres\",queryid="));
   CHECK(sink.text().contains(
       R"(pg_stat_statements_query_id{query="SELECT count(*) FROM orders WHERE note = $1",)"));
   CHECK_FALSE(sink.text().contains("secret in a constant"));
