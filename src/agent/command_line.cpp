@@ -26,6 +26,7 @@ int command_line(int argc, char** argv) {
   add_test(app, context);
   add_collect(app, context);
   add_client(app, context);
+  add_forecast(app, context);
   add_reference(app, context);
   add_documents(app);
   try {

@@ -24,6 +24,7 @@ void add_run(CLI::App& app, CommandContext& context);        // run
 void add_check(CLI::App& app, CommandContext& context);      // check config, check rules
 void add_test(CLI::App& app, CommandContext& context);       // test rules
 void add_collect(CLI::App& app, CommandContext& context);    // collect --once
+void add_forecast(CLI::App& app, CommandContext& context);   // forecast FILE.csv
 void add_reference(CLI::App& app, CommandContext& context);  // list, describe
 void add_documents(CLI::App& app);                           // manual, completion
 void add_client(CLI::App& app,

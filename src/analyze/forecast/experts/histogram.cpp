@@ -1,0 +1,82 @@
+#include "analyze/forecast/experts/histogram.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace nexus::analyze {
+namespace {
+
+constexpr float kNear = 0.01F;
+constexpr float kGrowth = 1.25F;
+constexpr float kHeaviest = 1e6F;  // weight of a score, before all is scaled down
+
+/// The bin of a score, from the most negative one.
+int bin_of(float score) {
+  static const float kInverse = 1 / std::log(kGrowth);
+  const float size = std::abs(score) / kNear;
+  if (!(size > 1)) return Histograms::kSide;
+  const int far = std::min(static_cast<int>(std::log(size) * kInverse), Histograms::kSide - 1) + 1;
+  return Histograms::kSide + (score < 0 ? -far : far);
+}
+
+/// The lower edge of a bin (toward minus infinity); edge(kBins) is the upper end.
+float edge(int bin) {
+  static const std::array<float, Histograms::kSide + 1> kEdges = [] {
+    std::array<float, Histograms::kSide + 1> edges{};
+    for (int i = 0; i <= Histograms::kSide; ++i)
+      edges[static_cast<std::size_t>(i)] = kNear * std::pow(kGrowth, static_cast<float>(i));
+    return edges;
+  }();
+  if (bin <= Histograms::kSide) return -kEdges[static_cast<std::size_t>(Histograms::kSide - bin)];
+  return kEdges[static_cast<std::size_t>(bin - Histograms::kSide - 1)];
+}
+
+}  // namespace
+
+void Histograms::add(std::size_t lead, float score, double fade) {
+  float& weight = weight_[lead];
+  bins_[lead * kBins + static_cast<std::size_t>(bin_of(score))] += weight;
+  total_[lead] += weight;
+  weight = static_cast<float>(weight / fade);
+  if (weight < kHeaviest) return;
+  for (int i = 0; i < kBins; ++i) bins_[lead * kBins + static_cast<std::size_t>(i)] /= weight;
+  total_[lead] /= weight;
+  weight = 1;
+}
+
+float Histograms::quantile(std::size_t lead, std::size_t reach, double p) const {
+  const std::size_t first = lead < reach ? 0 : lead - reach;
+  const std::size_t last = std::min(lead + reach, total_.size() - 1);
+  std::array<float, static_cast<std::size_t>(kBins)> sum{};
+  for (std::size_t j = first; j <= last; ++j) {
+    if (!(total_[j] > 0)) continue;
+    const float scale = 1 / weight_[j];
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += bins_[j * kBins + i] * scale;
+  }
+  float total = 0;
+  int least = -1;
+  int most = -1;
+  for (int i = 0; i < kBins; ++i) {
+    const float count = sum[static_cast<std::size_t>(i)];
+    if (count > 0) least = least < 0 ? i : least;
+    if (count > 0) most = i;
+    total += count;
+  }
+  if (!(total > 0)) return 0;
+  if (p <= 0) return edge(std::max(least - 1, 0));
+  if (p >= 1) return edge(std::min(most + 2, kBins));
+  const float goal = static_cast<float>(p) * total;
+  float seen = 0;
+  for (int i = least; i <= most; ++i) {
+    const float count = sum[static_cast<std::size_t>(i)];
+    if (seen + count >= goal && count > 0) {
+      if (i == kSide) return 0;
+      return edge(i) + (edge(i + 1) - edge(i)) * (goal - seen) / count;
+    }
+    seen += count;
+  }
+  return edge(most + 1);
+}
+
+}  // namespace nexus::analyze

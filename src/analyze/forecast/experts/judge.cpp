@@ -1,0 +1,235 @@
+// How the experts and the combination did: errors, weights, intervals.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "analyze/forecast/experts/state.hpp"
+
+namespace nexus::analyze {
+namespace {
+
+constexpr float kFewest = 4;              // verified forecasts before an expert may speak
+constexpr float kNoWeight = 1e30F;        // relative error of those that may not
+constexpr double kMeanToSpread = 1.2533;  // standard deviation of a normal by its mean |x|
+constexpr std::array<float, 4> kTails{0.1F, 0.1F, 0.025F, 0.025F};
+constexpr std::array<double, 4> kNormal{-1.2816, 1.2816, -1.96, 1.96};
+constexpr std::uint32_t kHoursFrom = 96;  // rows a day: with fewer an hour has too few errors
+constexpr float kLeastTail = 0.001F;
+constexpr float kMostTail = 0.4F;
+
+float speed(float count, double memory) {
+  return std::max(static_cast<float>(1 / memory), 1 / count);
+}
+
+}  // namespace
+
+/// The forecasts made for the row that now is `z`.
+void Combination::State::verify(float z) {
+  const float step = std::abs(z - value_at(0));
+  const bool young = known < 64;
+  for (std::size_t j = 0; j < leads; ++j) {
+    verify_lead(j, z);
+    if (young || rows % leads == j) refresh(j);
+  }
+  scale += std::max(0.005, 1.0 / static_cast<double>(known)) * (static_cast<double>(step) - scale);
+}
+
+void Combination::State::verify_lead(std::size_t j, float z) {
+  const std::uint32_t k = shape.leads[j];
+  if (rows < k) return;
+  const Waiting& was = waiting[waiting_at[j] + rows % k];
+  Opinions said = opinions(k - 1, k, 1);
+  said[kRidge] = was.ridge;
+  said[kSeasonRidge] = was.season_ridge;
+  judge(j, said, z);
+  std::array<float, Ridges::kFeatures> x;
+  bool seasonal = false;
+  features(k - 1, k, 1, x, seasonal);
+  const float limit = static_cast<float>(kTuning.ridge_clip * (spread + scale));
+  const float off = std::isnan(was.ridge) ? 0 : std::abs(was.ridge - z);
+  const float usual = std::max(2 * sizes[j], 1e-30F);
+  ridges.learn(j, x, std::clamp(z - said[kLast], -limit, limit), off > usual ? usual / off : 1,
+               1 - 1 / kTuning.ridge_memory, seasonal);
+  score(j, was, z);
+  Record& r = record[j];
+  const float before = said[kFirstSeasonal + Seasons::kDay * kSeasonExperts + kNaive];
+  if (!std::isnan(before))
+    r.seasonal += speed(r.count, kTuning.score_memory) * (std::abs(before - z) - r.seasonal);
+}
+
+void Combination::State::judge(std::size_t j, const Opinions& said, float z) {
+  float* error = &errors[j * kExperts];
+  float* reference = &references[j * kExperts];
+  float* count = &counts[j * kExperts];
+  const float last = std::abs(z - said[kLast]);
+  for (std::size_t e = 0; e < kExperts; ++e) {
+    if (std::isnan(said[e])) continue;
+    count[e] += 1;
+    const float a = speed(count[e], kTuning.error_memory);
+    error[e] += a * (std::abs(z - said[e]) - error[e]);
+    reference[e] += a * (last - reference[e]);
+  }
+}
+
+void Combination::State::score(std::size_t j, const Waiting& was, float z) {
+  const float off = z - was.mean;
+  Record& r = record[j];
+  r.count += 1;
+  const float a = speed(r.count, kTuning.score_memory);
+  const auto toward = [a](float& mean, double x) { mean += a * (static_cast<float>(x) - mean); };
+  toward(r.error, std::abs(off));
+  toward(r.last, errors[j * kExperts] == 0 ? 0 : std::abs(z - row_at(shape.leads[j] - 1)[kZ]));
+  toward(r.in80, z >= was.lo80 && z <= was.hi80);
+  toward(r.in95, z >= was.lo95 && z <= was.hi95);
+  toward(r.tolerated, std::abs(off) <= static_cast<float>(shape.tolerance));
+  const float units = was.size > 0 ? off / was.size : (off == 0 ? 0 : std::copysign(100.0F, off));
+  histograms.add(j, units, 1 - 1 / kTuning.score_memory);
+  sizes[j] += speed(r.count, kTuning.size_memory) * (std::abs(off) - sizes[j]);
+  learn_hour(j, was, off);
+  if (j == 0) {
+    quick_error += speed(r.count, 12) * (std::abs(off) - quick_error);
+    usual_error += speed(r.count, kTuning.size_memory) * (std::abs(off) - usual_error);
+  }
+  const std::array<bool, 4> missed{z<was.lo80, z> was.hi80, z<was.lo95, z> was.hi95};
+  for (std::size_t i = 0; i < 4; ++i) {
+    float& level = levels[j][i];
+    level += static_cast<float>(kTuning.adapt) * (kTails[i] - (missed[i] ? 1.0F : 0.0F));
+    level = std::clamp(level, kLeastTail, kMostTail);
+  }
+}
+
+std::size_t Combination::State::hour_of(std::size_t ahead) const {
+  const std::int64_t day = seasons.length[Seasons::kDay];
+  const std::int64_t at = (slot + static_cast<std::int64_t>(ahead)) % day;
+  return static_cast<std::size_t>(at * 24 / day) % 24;
+}
+
+void Combination::State::learn_hour(std::size_t j, const Waiting& was, float off) {
+  if (seasons.length[Seasons::kDay] < kHoursFrom || !(was.plain > 0)) return;
+  const float units = std::min(std::abs(off) / was.plain, 10.0F);
+  // How surprising errors of this size are (those of a Laplace distribution) with and without.
+  Hour& hour = hours[hour_of(1)];
+  surprise[0] += 0.001F * (units - surprise[0]);
+  surprise[1] += 0.001F * (units / hour.size + std::log(hour.size) - surprise[1]);
+  // Counted in days: the errors of one hour and its leads are much alike.
+  const float share = std::min(24 / static_cast<float>(seasons.length[Seasons::kDay]), 1.0F);
+  if (j == 0) hour.count = std::min(hour.count + share, static_cast<float>(kTuning.hours_memory));
+  const float days = hour.count + static_cast<float>(kTuning.hours_shrink);
+  hour.size += (units - hour.size) * share / (days * static_cast<float>(leads));
+}
+
+/// 1 unless the hour of the day has told apart large errors from small ones so far.
+float Combination::State::hour_factor(std::size_t ahead) const {
+  if (seasons.length[Seasons::kDay] < kHoursFrom) return 1;
+  if (surprise[1] > surprise[0] * static_cast<float>(1 - kTuning.hours_gain)) return 1;
+  return std::clamp(hours[hour_of(ahead)].size, 0.25F, 4.0F);
+}
+
+/// The size that errors at a lead have just now.
+float Combination::State::size(std::size_t j) const {
+  float base = sizes[j];
+  if (record[j].count == 0) {  // none verified: as a random walk from the last that was
+    std::size_t i = j;
+    while (i > 0 && record[i].count == 0) --i;
+    base = record[i].count == 0
+               ? static_cast<float>(scale * std::sqrt(static_cast<double>(shape.leads[j])))
+               : sizes[i] * std::sqrt(static_cast<float>(shape.leads[j]) /
+                                      static_cast<float>(shape.leads[i]));
+  }
+  if (!(usual_error > 0)) return base;
+  const float burst = std::pow(quick_error / usual_error, static_cast<float>(kTuning.burst));
+  return base * std::clamp(burst, 0.3F, 3.0F);
+}
+
+/// Errors relative to the last value's over the same rows, neighbouring leads together.
+Opinions Combination::State::relative_errors(std::size_t j) const {
+  Opinions relative;
+  const auto pool = static_cast<std::size_t>(kTuning.pool);
+  const std::size_t first = j < pool ? 0 : j - pool;
+  const std::size_t last = std::min(j + pool, leads - 1);
+  for (std::size_t e = 0; e < kExperts; ++e) {
+    float sum = 0;
+    float n = 0;
+    for (std::size_t i = first; i <= last; ++i) {
+      const std::size_t at = i * kExperts + e;
+      if (counts[at] < kFewest) continue;
+      const float tiny = 1e-6F * references[i * kExperts] + 1e-30F;
+      sum += (errors[at] + tiny) / (references[at] + tiny);
+      n += 1;
+    }
+    relative[e] = n > 0 && counts[j * kExperts + e] > 0 ? sum / n : kNoWeight;
+  }
+  return relative;
+}
+
+/// A season that was not verified long enough, or does not pay, says nothing.
+void Combination::State::admit_seasons(std::size_t j, Opinions& relative) const {
+  const float best = *std::min_element(relative.begin(), relative.begin() + kFirstSeasonal);
+  const auto pays = [&](std::size_t first, std::size_t n, std::uint32_t length) {
+    const float held_out = counts[j * kExperts + first];
+    const float least = *std::min_element(&relative[first], &relative[first] + n);
+    return held_out >= static_cast<float>(std::min(length, seasons.length[Seasons::kDay])) &&
+           least <= static_cast<float>(kTuning.admit) * best;
+  };
+  for (std::size_t s = 0; s < Seasons::kCount; ++s) {
+    const std::size_t first = kFirstSeasonal + s * kSeasonExperts;
+    if (seasons.length[s] > 0 && pays(first, kSeasonExperts, seasons.length[s])) continue;
+    std::fill_n(&relative[first], kSeasonExperts, kNoWeight);
+  }
+  if (!pays(kSeasonRidge, 1, seasons.length[Seasons::kDay])) relative[kSeasonRidge] = kNoWeight;
+}
+
+void Combination::State::refresh_weights(std::size_t j) {
+  Opinions relative = relative_errors(j);
+  admit_seasons(j, relative);
+  const float best = *std::min_element(relative.begin(), relative.end());
+  float* w = &weights[j * kExperts];
+  std::fill_n(w, kExperts, 0.0F);
+  if (!(best < kNoWeight)) {
+    w[kMeanFast] = 1;  // nothing verified yet
+    return;
+  }
+  for (std::size_t e = 0; e < kExperts; ++e) {
+    const float weight = std::pow(best / relative[e], static_cast<float>(kTuning.power));
+    w[e] = weight < static_cast<float>(kTuning.worst) ? 0 : weight;
+  }
+}
+
+void Combination::State::refresh_quantiles(std::size_t j) {
+  const Record& r = record[j];
+  const double independent =
+      std::min(static_cast<double>(r.count), kTuning.score_memory) / shape.leads[j];
+  for (std::size_t i = 0; i < 4; ++i) {
+    float& q = quantiles[j][i];
+    const float usual = static_cast<float>(kNormal[i] * kMeanToSpread);
+    if (independent < 2) {
+      q = usual;
+      continue;
+    }
+    // The conformal rank is (n + 1)(1 - a) of n: a little farther out than the plain quantile.
+    const auto a = static_cast<double>(levels[j][i]);
+    const double long_lead =
+        i < 2 ? 1 : std::clamp(shape.leads[j] / kTuning.conformal_leads, 1.0, 2.0);
+    const double tail = std::max(a - long_lead * (1 - a) / (independent + 1), 0.0);
+    q = histograms.quantile(j, static_cast<std::size_t>(kTuning.reach),
+                            i % 2 == 0 ? tail : 1 - tail);
+  }
+}
+
+void Combination::State::refresh(std::size_t j) {
+  ridges.solve(j, kTuning.ridge);
+  refresh_weights(j);
+  refresh_quantiles(j);
+}
+
+void Combination::State::forget() {
+  ++change_count;
+  smoothers.settle();
+  for (float& count : counts) count = std::min(count, 12.0F);
+  for (std::size_t j = 0; j < leads; ++j) {
+    ridges.forget(j, 0.2);
+    histograms.forget(j, 0.5);
+  }
+}
+
+}  // namespace nexus::analyze
