@@ -40,9 +40,9 @@ host::Roots TemporaryTree::roots() const {
 }
 
 bool is_file_based(std::string_view collector) {
-  constexpr std::array<std::string_view, 10> kOthers = {
-      "agent",          "connections", "logind",  "network_route", "perf",
-      "process_events", "qdisc",       "systemd", "tcpstat",       "wifi"};
+  constexpr std::array<std::string_view, 12> kOthers = {
+      "agent",          "connections", "ethtool", "logind",  "network_route", "perf",
+      "process_events", "qdisc",       "systemd", "tcpstat", "timex",         "wifi"};
   const CollectorDescriptor* descriptor = find_collector(collector);
   return std::ranges::find(kOthers, collector) == kOthers.end() &&
          (descriptor == nullptr || !descriptor->remote);
