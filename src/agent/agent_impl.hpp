@@ -27,6 +27,7 @@
 #include "nexus/knowledge/models.hpp"
 #include "nexus/monitor/observed.hpp"
 #include "nexus/monitor/scheduler.hpp"
+#include "nexus/monitor/sources.hpp"
 #include "nexus/serve/routes.hpp"
 #include "nexus/serve/server.hpp"
 
@@ -59,6 +60,7 @@ struct Agent::Impl {
   Result<std::shared_ptr<monitor::Scheduler>> make_collectors(const config::Config& configuration);
   void replace_collectors(std::shared_ptr<monitor::Scheduler> fresh);
   void configure();
+  void configure_sources();
   static void configure_log(const config::AgentSection& section);
   Status start();
   void stop();
@@ -77,6 +79,7 @@ struct Agent::Impl {
   [[nodiscard]] bool healthy(std::string& why) const;
   [[nodiscard]] std::vector<std::string> needs_restart() const;
   std::vector<serve::Component> components() const;
+  [[nodiscard]] serve::Component sources_component() const;
 
   [[nodiscard]] std::shared_ptr<const config::Config> current() const {
     const std::lock_guard guard(config_mutex);
@@ -126,6 +129,7 @@ struct Agent::Impl {
   mutable std::mutex scheduler_mutex;
   std::shared_ptr<monitor::Scheduler>
       scheduler;  // guarded by scheduler_mutex: a reload replaces it
+  std::unique_ptr<monitor::Sources> sources;
   std::unique_ptr<serve::Server> server;
   mutable std::mutex watcher_mutex;
   std::unique_ptr<drivers::UnitWatcher> watcher;

@@ -75,6 +75,8 @@ Status Agent::Impl::open() {
   auto made_collectors = make_collectors(*current());
   if (!made_collectors) return propagate(std::move(made_collectors));
   scheduler = std::move(*made_collectors);
+  sources = std::make_unique<monitor::Sources>(
+      monitor::SourcesContext{clock, registry, history, rings, self, db.get()});
   return {};
 }
 
@@ -132,6 +134,13 @@ void Agent::Impl::configure() {
   configure_log(configuration->agent);
 }
 
+/// What cannot be bound is said, and everything else goes on.
+void Agent::Impl::configure_sources() {
+  const auto configuration = current();
+  const auto applied = sources->configure(configuration->sources, configuration->history.retention);
+  if (!applied) log::error("agent", "{}", applied.error().message());
+}
+
 void Agent::Impl::configure_log(const config::AgentSection& section) {
   const auto level = log::parse_level(section.log_level);
   const auto format = log::parse_format(section.log_format);
@@ -146,6 +155,7 @@ serve::Rooms Agent::Impl::rooms() {
                       .importer = importer,
                       .audit = *audit,
                       .collectors = [this] { return collectors()->status(); },
+                      .sources = *sources,
                       .book = *book,
                       .rules = *rules,
                       .forecaster = *forecaster,
@@ -165,6 +175,21 @@ serve::Rooms Agent::Impl::rooms() {
                       .components = [this] { return components(); }};
 }
 
+/// A target that is down is the target's trouble; what is dropped or unreadable is told too.
+serve::Component Agent::Impl::sources_component() const {
+  const auto all = sources->status();
+  if (all.empty()) return {"sources", "not_configured", "nothing is scraped, probed or followed"};
+  std::size_t down = 0;
+  std::uint64_t dropped = 0;
+  for (const auto& source : all) {
+    down += source.health == "down" ? 1 : 0;
+    dropped += source.dropped;
+  }
+  return {
+      "sources", down == 0 ? "healthy" : "degraded",
+      fmt::format("{} sources, {} of them down, {} samples dropped", all.size(), down, dropped)};
+}
+
 std::vector<serve::Component> Agent::Impl::components() const {
   std::vector<serve::Component> out;
   std::size_t failing = 0;
@@ -174,6 +199,7 @@ std::vector<serve::Component> Agent::Impl::components() const {
   out.push_back(
       {"collectors", failing == 0 ? "healthy" : "degraded",
        failing == 0 ? "" : fmt::format("{} collectors fail; see /health/components", failing)});
+  out.push_back(sources_component());
   const auto stats = history.stats();
   const bool persists = !stats.on_disk || stats.disk_writable;
   out.push_back({"history", persists ? "healthy" : "degraded",

@@ -69,16 +69,15 @@ TEST_CASE("OpenMetrics: samples and mistakes with their lines, wherever the text
                                  "*b{x=\"ü\",y=\"a \\\"b\\\" \\\\ \\n }\"} 1000000000000 NaN",
                                  "*b -1000 -2500", "*c 4000 3"});
   CHECK(whole.mistakes ==
-        std::vector<std::string>{"9: expected a metric, a value and a timestamp",
-                                 "10: expected a metric, a value and a timestamp",
-                                 "11: expected =\" after the label's name",
-                                 "12: expected a comma or } after a label",
-                                 "13: expected the label a once", "14: expected a metric name",
-                                 "15: expected a number as the value, got \"x\"",
-                                 "16: expected a timestamp after the value",
-                                 "17: expected Unix seconds as the timestamp, got \"x\"",
-                                 "18: expected the end of the line after the timestamp", "19: no",
-                                 "22: nothing may follow # EOF"});
+        std::vector<std::string>{
+            "9: expected a metric and a value", "10: expected a metric and a value",
+            "11: expected =\" after the label's name", "12: expected a comma or } after a label",
+            "13: expected the label a once", "14: expected a metric name",
+            "15: expected a number as the value, got \"x\"",
+            "16: expected a timestamp after the value",
+            "17: expected Unix seconds as the timestamp, got \"x\"",
+            "18: expected the end of the line after the timestamp", "19: no",
+            "22: nothing may follow # EOF"});
   for (const std::size_t cut : {1, 2, 3, 7, 64}) {
     const auto cut_up = read(kText, cut);
     CHECK(cut_up.samples == whole.samples);

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "nexus/base/line_cutter.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/knowledge/labels.hpp"
 
@@ -43,13 +44,12 @@ class OpenMetricsReader {
  private:
   void line(std::string_view text);
   Status sample(std::string_view text);
-  Result<Labels> parse_labels(std::string_view head);
   Status find_labels(std::string_view head);
+  void too_long();
 
   OnSample on_sample_;
   OnMistake on_mistake_;
-  std::string pending_;      // of a line that is not complete
-  bool too_long_ = false;    // the line being read is passed over
+  base::LineCutter cutter_{kMaxLine};
   bool ended_ = false;       // # EOF was there
   std::uint64_t lines_ = 0;  // read so far
   struct HashText {

@@ -27,6 +27,7 @@
 #include "nexus/knowledge/self_metrics.hpp"
 #include "nexus/monitor/observed.hpp"
 #include "nexus/monitor/scheduler.hpp"
+#include "nexus/monitor/sources.hpp"
 #include "nexus/plan/planner.hpp"
 #include "nexus/serve/http.hpp"
 
@@ -53,6 +54,7 @@ struct Rooms {
   knowledge::Importer& importer;
   knowledge::Audit& audit;
   std::function<std::vector<monitor::CollectorStatus>()> collectors;
+  monitor::Sources& sources;
   analyze::Book& book;
   analyze::Rules& rules;
   analyze::Forecaster& forecaster;

@@ -19,6 +19,7 @@ void add_services(std::vector<Route>& routes, const SharedRooms& rooms);  // /op
 void add_prometheus_api(std::vector<Route>& routes, const SharedRooms& rooms);  // /api/v1/...
 void add_prometheus_series(std::vector<Route>& routes, const SharedRooms& rooms);
 void add_import(std::vector<Route>& routes, const SharedRooms& rooms);  // /api/v1/admin/import
+void add_push(std::vector<Route>& routes, const SharedRooms& rooms);    // /api/v1/push
 void add_prometheus_status(std::vector<Route>& routes, const SharedRooms& rooms);
 
 /// Runs a change and writes it to the audit log: who, from where, what, about what, result. The

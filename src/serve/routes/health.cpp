@@ -160,6 +160,20 @@ Response components(const Rooms& rooms) {
          {"skipped", c.skipped},
          {"dropped", c.dropped}});
   }
+  json_ns::array sources;
+  for (const auto& s : rooms.sources.status()) {
+    sources.push_back({{"kind", s.kind},
+                       {"name", s.name},
+                       {"instance", s.instance},
+                       {"health", s.health},
+                       {"error", s.error},
+                       {"last", time(s.last)},
+                       {"interval_seconds", static_cast<double>(s.interval.count()) / 1000.0},
+                       {"duration_seconds", s.duration_seconds},
+                       {"samples", s.samples},
+                       {"series", s.series},
+                       {"dropped", s.dropped}});
+  }
   json_ns::array rules;
   for (const auto& r : rooms.rules.status()) {
     if (!r.error.empty())
@@ -167,6 +181,7 @@ Response components(const Rooms& rooms) {
   }
   return to_response({{"components", std::move(parts)},
                       {"collectors", std::move(collectors)},
+                      {"sources", std::move(sources)},
                       {"failing_rules", std::move(rules)},
                       {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
 }

@@ -158,11 +158,30 @@ json_ns::object render(const monitor::CollectorStatus& collector) {
           {"scrapeTimeout", base::format_duration(collector.deadline)}};
 }
 
+/// A scraped or probed target.
+json_ns::object render(const monitor::SourceStatus& source) {
+  const auto url = source.url.empty() ? source.instance : source.url;
+  return {{"discoveredLabels", {{"__address__", source.instance}, {"job", source.name}}},
+          {"labels", all_labels(source.labels)},
+          {"scrapePool", source.name},
+          {"scrapeUrl", url},
+          {"globalUrl", url},
+          {"lastError", source.error},
+          {"lastScrape", shown_time(source.last)},
+          {"lastScrapeDuration", source.duration_seconds},
+          {"health", source.health},
+          {"scrapeInterval", base::format_duration(source.interval)},
+          {"scrapeTimeout", base::format_duration(source.timeout)}};
+}
+
 Response targets(const Rooms& rooms, const Request& request) {
   const auto state = request.param("state").value_or("");
   json_ns::array active;
   if (state != "dropped") {
     for (const auto& collector : rooms.collectors()) active.push_back(render(collector));
+    for (const auto& source : rooms.sources.status()) {
+      if (source.kind == "scrape" || source.kind == "probe") active.push_back(render(source));
+    }
   }
   return answer({{"activeTargets", std::move(active)},
                  {"droppedTargets", json_ns::array()},
@@ -306,7 +325,7 @@ void add_prometheus_status(std::vector<Route>& routes, const SharedRooms& rooms)
   };
   add("rules", Runs::kBlocking, rules, "rules and how they went");
   add("alerts", Runs::kBlocking, alerts, "alerts that are pending or firing");
-  add("targets", Runs::kSnapshot, targets, "the collectors");
+  add("targets", Runs::kSnapshot, targets, "collectors, scraped and probed targets");
   add("alertmanagers", Runs::kSnapshot, alertmanagers, "none");
   add("status/buildinfo", Runs::kSnapshot, build_info, "the version of the API");
   add("status/config", Runs::kSnapshot, configuration, "intervals and rule files");

@@ -63,6 +63,7 @@ std::vector<Route> all_routes(const Rooms& rooms) {
   add_services(routes, shared);
   add_prometheus_api(routes, shared);
   add_import(routes, shared);
+  add_push(routes, shared);
   return routes;
 }
 
