@@ -47,6 +47,7 @@ Status Agent::Impl::start() {
   server = std::move(*made);
   running = true;
   collectors()->start();
+  configure_sources();
   executor->start();
   server->start();
   analyze_loop =
@@ -88,6 +89,7 @@ void Agent::Impl::stop() {
     shutdown.run("the collectors", kFlush, [this] { collectors()->stop(); });
     abandoned += collectors()->abandoned();
   }
+  if (sources) shutdown.run("scrapes, probes and logs", kFlush, [this] { sources->stop(); });
   if (ingest) ingest->stop();
   shutdown.run("the last write of the history", Millis(0), [this] {
     importer.finish();
@@ -147,8 +149,8 @@ Status Agent::Impl::apply(Checked checked) {
     log::warning("agent", "reload: {}", reason);
   // Everything that can fail comes first: a reload that is refused has changed nothing.
   std::shared_ptr<monitor::Scheduler> fresh;
-  if (before->collect != after.collect) {
-    auto made = make_collectors(after.collect);
+  if (before->collect != after.collect || before->connections != after.connections) {
+    auto made = make_collectors(after);
     if (!made) return propagate(std::move(made));
     fresh = std::move(*made);
   }
@@ -161,6 +163,8 @@ Status Agent::Impl::apply(Checked checked) {
   configure();
   if (fresh) replace_collectors(std::move(fresh));
   server->set(std::make_shared<const serve::Authenticator>(after.auth), after.http);
+  if (before->sources != after.sources || before->history.retention != after.history.retention)
+    configure_sources();
   if (before->services != after.services) watch_services();
   std::string changed;
   for (const auto& section : config::changed_sections(*before, after))

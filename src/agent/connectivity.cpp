@@ -131,8 +131,6 @@ std::vector<Component> Connectivity::components() const {
     for (const auto* name : {"database", "filesystem", "network"})
       out.push_back({name, "unknown", "not looked at yet"});
   }
-  for (const auto* name : {"redis", "kubernetes", "docker"})
-    out.push_back({name, "not_configured", "this version has no connection to it"});
   return out;
 }
 

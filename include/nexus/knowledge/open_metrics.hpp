@@ -2,8 +2,9 @@
 //
 // Lines may be cut anywhere between two feed(); a bad line is told with its number and the next one
 // is read. `# TYPE`, `# HELP`, `# UNIT` and exemplars are passed over, and so is every other
-// comment; nothing may follow `# EOF`. A sample needs a timestamp (Unix seconds with a fraction).
-// Bounded: a line may have kMaxLine bytes.
+// comment; names may be any UTF-8 in quotes (`{"metric.name","label.name"="x"}`); nothing may
+// follow `# EOF`. A sample needs a timestamp (Unix seconds with a fraction). Bounded: a line may
+// have kMaxLine bytes.
 //
 // Labels are parsed once for each head of a line (the first kMaxHeads of them), whether the lines
 // of a series follow each other or those of a scrape do. Thread safety: one thread.
@@ -15,6 +16,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "nexus/base/line_cutter.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/knowledge/labels.hpp"
 
@@ -42,13 +44,12 @@ class OpenMetricsReader {
  private:
   void line(std::string_view text);
   Status sample(std::string_view text);
-  Result<Labels> parse_labels(std::string_view head);
   Status find_labels(std::string_view head);
+  void too_long();
 
   OnSample on_sample_;
   OnMistake on_mistake_;
-  std::string pending_;      // of a line that is not complete
-  bool too_long_ = false;    // the line being read is passed over
+  base::LineCutter cutter_{kMaxLine};
   bool ended_ = false;       // # EOF was there
   std::uint64_t lines_ = 0;  // read so far
   struct HashText {

@@ -14,6 +14,7 @@
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/drivers/http_client.hpp"
+#include "nexus/knowledge/names.hpp"
 #include "nexus/knowledge/promql.hpp"
 
 namespace nexus::agent {
@@ -70,16 +71,24 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
-/// `name{a="b"}`: the head of a line, and the selector of exactly this series but for labels that
-/// others have besides.
+std::string quoted(std::string_view name) {
+  return '"' + escaped(name) + '"';
+}
+
+/// `name{a="b"}`, or `{"a name",a="b"}`: the head of a line, and the selector of exactly this
+/// series but for labels that others have besides.
 std::string head_of(const LabelPairs& labels) {
   std::string name;
   std::string inner;
   for (const auto& [key, value] : labels) {
-    if (key == "__name__") {
+    const char* comma = inner.empty() ? "" : ",";
+    if (key != "__name__") {
+      const bool plain = knowledge::is_legacy_label_name(key);
+      inner += fmt::format("{}{}=\"{}\"", comma, plain ? key : quoted(key), escaped(value));
+    } else if (knowledge::is_legacy_metric_name(value)) {
       name = value;
     } else {
-      inner += fmt::format("{}{}=\"{}\"", inner.empty() ? "" : ",", key, escaped(value));
+      inner = quoted(value) + (inner.empty() ? "" : ",") + inner;
     }
   }
   return inner.empty() ? name : fmt::format("{}{{{}}}", name, inner);
@@ -122,7 +131,8 @@ class OpenMetricsWriter final : public Writer {
     // Samples of a family stand together; its type is not asked for.
     if (auto name = name_of(labels); name != name_) {
       name_ = std::move(name);
-      fmt::print("# TYPE {} unknown\n", name_);
+      const bool plain = knowledge::is_legacy_metric_name(name_);
+      fmt::print("# TYPE {} unknown\n", plain ? name_ : quoted(name_));
     }
   }
   void sample(std::string_view time, std::string_view value) override {

@@ -61,21 +61,24 @@ void Store::read_past(std::uint64_t hash, std::int64_t start, std::int64_t end, 
 
 void Store::read_rows(std::span<const Wanted> wanted, std::int64_t start, std::int64_t end,
                       Column& out) const {
-  Column all;
+  const std::size_t first = out.size();
   bool ascending = true;
   for (const Wanted& one : wanted) {
-    const Cache::Payload payload = cache_.get(*one.segment->file, one.entry);
-    if (payload == nullptr) continue;  // counted and logged
-    const auto block = BlockView::parse(*payload);
+    const auto [is_readable, block] = cache_.get_block(*one.segment->file, one.entry);
+    if (!is_readable) continue;  // counted and logged
     const auto column = block ? block->find(one.number) : std::nullopt;
-    const std::size_t before = all.size();
-    if (!block || (column && !block->read(*column, start, end, all))) ++health_->damaged_records;
-    ascending = ascending &&
-                (before == 0 || before == all.size() || all.times[before - 1] < all.times[before]);
+    const std::size_t before = out.size();
+    if (!block || (column && !block->read(*column, start, end, out))) ++health_->damaged_records;
+    ascending = ascending && (before == first || before == out.size() ||
+                              out.times[before - 1] < out.times[before]);
   }
-  if (!ascending) return merge_samples(all, out);
-  out.times.insert(out.times.end(), all.times.begin(), all.times.end());
-  out.values.insert(out.values.end(), all.values.begin(), all.values.end());
+  if (ascending) return;
+  Column all;  // blocks that overlap
+  all.times.assign(out.times.begin() + static_cast<std::ptrdiff_t>(first), out.times.end());
+  all.values.assign(out.values.begin() + static_cast<std::ptrdiff_t>(first), out.values.end());
+  out.times.resize(first);
+  out.values.resize(first);
+  merge_samples(all, out);
 }
 
 /// Buckets of the same end, from two groups: the one that has seen more.
@@ -94,9 +97,8 @@ std::vector<Bucket> Store::buckets_of(const Tier& tier, std::uint64_t hash, std:
                                       std::int64_t end) const {
   std::vector<Bucket> buckets;
   for (const Wanted& one : find(*tier.stream, hash, start, end)) {
-    const Cache::Payload payload = cache_.get(*one.segment->file, one.entry);
-    if (payload == nullptr) continue;
-    const auto block = BlockView::parse(*payload);
+    const auto [is_readable, block] = cache_.get_block(*one.segment->file, one.entry);
+    if (!is_readable) continue;
     if (!block || !read_buckets(*block, one.number, start, end, buckets)) {
       ++health_->damaged_records;
     }
@@ -157,9 +159,8 @@ void Store::aggregate(std::uint64_t labels_hash, std::int64_t start, std::int64_
     return;
   }
   for (const Wanted& one : wanted) {
-    const Cache::Payload payload = cache_.get(*one.segment->file, one.entry);
-    if (payload == nullptr) continue;
-    const auto block = BlockView::parse(*payload);
+    const auto [is_readable, block] = cache_.get_block(*one.segment->file, one.entry);
+    if (!is_readable) continue;
     const auto column = block ? block->find(one.number) : std::nullopt;
     if (!block || (column && !block->aggregate(*column, start, end, to))) {
       ++health_->damaged_records;

@@ -52,6 +52,9 @@ struct Span {
 };
 [[nodiscard]] Result<Span> span_params(const Request& request);
 
+/// The samples that a query may read. What it holds at once the evaluator bounds besides.
+inline constexpr std::uint64_t kMaxSamples = 50'000'000;
+
 /// The warning of an answer that `limit` cut.
 inline constexpr std::string_view kTruncated = "results truncated due to limit";
 

@@ -1,5 +1,6 @@
 // Prometheus's HTTP API (prometheus.io/docs/prometheus/latest/querying/api), so that Grafana,
 // promtool and habits work: the queries.
+#include "nexus/analyze/models.hpp"
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/promql.hpp"
@@ -26,7 +27,7 @@ Result<promql::Limits> limits_of(const Rooms& rooms, const Request& request) {
     if (!given) return std::unexpected(given.error());
     if (given->count() > 0) limits.lookback_ms = given->count();
   }
-  limits.max_samples = kMaxQuerySamples;
+  limits.max_samples = prometheus::kMaxSamples;
   const auto deadline = rooms.clock.steady() + timeout;
   limits.cancelled = [&clock = rooms.clock, deadline, stopped = request.cancelled] {
     return clock.steady() >= deadline || (stopped && stopped());
@@ -38,18 +39,31 @@ namespace {
 
 using prometheus::Failure;
 
+void count_stopped(const Rooms& rooms, std::string_view reason) {
+  rooms.self
+      .counter("nexus_queries_stopped_total",
+               "Queries that were ended before they had a result, by reason", {{"reason", reason}})
+      .add();
+}
+
 /// How a failed evaluation is answered: as Prometheus's api.go does.
-Response evaluation_error(const Request& request, const Error& error) {
+Response evaluation_error(const Rooms& rooms, const Request& request, const Error& error) {
   switch (error.code()) {
-    case Errc::kCancelled:  // of the two reasons to stop the server's is the one that can be seen
-      if (request.cancelled && request.cancelled())
-        return prometheus::failure(Failure::kCanceled,
-                                   "query was canceled: the server is shutting down");
+    case Errc::kCancelled:  // of the reasons to stop the time limit is the one that cannot be seen
+      if (request.cancelled && request.cancelled()) {
+        count_stopped(rooms, "canceled");
+        return prometheus::failure(
+            Failure::kCanceled, "query was canceled: its client is gone or the server shuts down");
+      }
+      count_stopped(rooms, "timeout");
       return prometheus::failure(Failure::kTimeout, "query timed out in expression evaluation");
     case Errc::kTimeout:
       return prometheus::failure(Failure::kTimeout, error.message());
     case Errc::kInvalidArgument:
       return prometheus::failure(Failure::kBadData, error.message());
+    case Errc::kExhausted:
+      count_stopped(rooms, "too_large");
+      return prometheus::failure(Failure::kExecution, error.message());
     default:
       return prometheus::failure(Failure::kExecution, error.message());
   }
@@ -150,8 +164,9 @@ Response instant(const Rooms& rooms, const Request& request) {
   const auto query = query_param(request);
   if (!query) return bad_data(query.error());
   const knowledge::TierWatch watch(rooms.history);
-  auto value = query->instant(watch, *time, *limits);
-  if (!value) return evaluation_error(request, value.error());
+  const knowledge::WithModels data(watch, analyze::standard_models());
+  auto value = query->instant(data, *time, *limits);
+  if (!value) return evaluation_error(rooms, request, value.error());
   return answer(std::move(*value), *time, *limit, watch);
 }
 
@@ -201,8 +216,9 @@ Response range(const Rooms& rooms, const Request& request) {
                     type == promql::ValueType::kMatrix ? "range vector" : "string"));
   }
   const knowledge::TierWatch watch(rooms.history);
-  auto matrix = query->range(watch, span->start, span->end, span->step, *limits);
-  if (!matrix) return evaluation_error(request, matrix.error());
+  const knowledge::WithModels data(watch, analyze::standard_models());
+  auto matrix = query->range(data, span->start, span->end, span->step, *limits);
+  if (!matrix) return evaluation_error(rooms, request, matrix.error());
   return answer(std::move(*matrix), span->end, *limit, watch);
 }
 
