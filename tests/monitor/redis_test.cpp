@@ -27,7 +27,7 @@ std::vector<std::string> commands_in(std::string_view said) {
     const auto words = base::parse_uint(base::take_until(said, '\n').substr(1, 1)).value_or(0);
     std::string command;
     for (std::uint64_t i = 0; i < words; ++i) {
-      base::take_until(said, '\n');
+      (void)base::take_until(said, '\n');
       command += (i > 0 ? " " : "") + std::string(base::trim(base::take_until(said, '\n')));
     }
     out.push_back(command);
