@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <boost/json/parse.hpp>
 #include <charconv>
 #include <map>
 #include <mutex>
