@@ -84,14 +84,22 @@ void Agent::Impl::stop() {
   const auto action_grace = shutdown.grace(kActionGrace, kCommandEnd + kLast);
   if (executor)
     shutdown.run("an action", kLast, [this, action_grace] { executor->stop(action_grace); });
-  if (analyze_loop) shutdown.run("the analyze loop", kLast, [this] { analyze_loop->stop(); });
+  if (analyze_loop)
+    shutdown.run("the analyze loop", kLast, [this] {
+      analyze_loop->stop();
+      if (auto saved = anomalies->save(); !saved)
+        log::error("agent", "anomaly models are not saved: {}", saved.error().message());
+    });
   if (scheduler) {
     shutdown.run("the collectors", kFlush, [this] { collectors()->stop(); });
     abandoned += collectors()->abandoned();
   }
   if (sources) shutdown.run("scrapes, probes and logs", kFlush, [this] { sources->stop(); });
   if (ingest) ingest->stop();
-  shutdown.run("the last write of the history", Millis(0), [this] { history.close_disk(); });
+  shutdown.run("the last write of the history", Millis(0), [this] {
+    importer.finish();
+    history.close_disk();
+  });
   abandoned += shutdown.left_behind();
   if (book) book->tick();
 }
@@ -146,8 +154,8 @@ Status Agent::Impl::apply(Checked checked) {
     log::warning("agent", "reload: {}", reason);
   // Everything that can fail comes first: a reload that is refused has changed nothing.
   std::shared_ptr<monitor::Scheduler> fresh;
-  if (before->collect != after.collect) {
-    auto made = make_collectors(after.collect);
+  if (before->collect != after.collect || before->connections != after.connections) {
+    auto made = make_collectors(after);
     if (!made) return propagate(std::move(made));
     fresh = std::move(*made);
   }

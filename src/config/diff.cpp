@@ -16,7 +16,12 @@ bool differs(const Config& before, const Config& after) {
   return !(before.*Member == after.*Member);
 }
 
-constexpr std::array<SectionDifference, 16> kSections = {{
+template <auto Member>
+bool connection_differs(const Config& before, const Config& after) {
+  return !(before.connections.*Member == after.connections.*Member);
+}
+
+constexpr std::array<SectionDifference, 20> kSections = {{
     {"agent", differs<&Config::agent>},
     {"http", differs<&Config::http>},
     {"auth", differs<&Config::auth>},
@@ -33,6 +38,10 @@ constexpr std::array<SectionDifference, 16> kSections = {{
     {"guardrails", differs<&Config::guardrails>},
     {"services", differs<&Config::services>},
     {"rule_files", differs<&Config::rule_files>},
+    {"postgres", connection_differs<&Connections::postgres>},
+    {"redis", connection_differs<&Connections::redis>},
+    {"docker", connection_differs<&Connections::docker>},
+    {"kubernetes", connection_differs<&Connections::kubernetes>},
 }};
 
 }  // namespace

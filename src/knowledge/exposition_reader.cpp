@@ -1,6 +1,8 @@
 #include "nexus/knowledge/exposition_reader.hpp"
 
+#include <array>
 #include <cmath>
+#include <cstdlib>
 
 #include "knowledge/hash.hpp"
 #include "nexus/base/text.hpp"
@@ -51,6 +53,61 @@ std::optional<std::string> take_quoted(std::string_view& rest) {
   return std::nullopt;
 }
 
+/// A number of at most 15 digits: units / 10^decimals.
+struct ShortNumber {
+  std::int64_t units = 0;
+  unsigned decimals = 0;
+};
+
+constexpr std::array<double, 16> kTens = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                          1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+
+/// Most numbers are short; anything else is for base::parse_double().
+std::optional<ShortNumber> parse_short(std::string_view text) {
+  if (text.empty() || text.size() > 17) return std::nullopt;
+  const bool negative = text.front() == '-';
+  if (negative) text.remove_prefix(1);
+  ShortNumber out;
+  std::size_t digits = 0;
+  bool point = false;
+  for (const char c : text) {
+    if (c == '.' && !point && digits > 0) {
+      point = true;
+      continue;
+    }
+    if (c < '0' || c > '9' || ++digits > 15) return std::nullopt;
+    out.units = out.units * 10 + (c - '0');
+    out.decimals += point ? 1 : 0;
+  }
+  if (digits == 0 || text.back() == '.' || (negative && out.units == 0)) return std::nullopt;
+  if (negative) out.units = -out.units;
+  return out;
+}
+
+/// Both are exact, so the quotient is the double that is nearest to the text.
+std::optional<double> parse_number(std::string_view text) {
+  if (const auto number = parse_short(text)) {
+    return static_cast<double>(number->units) / kTens[number->decimals];
+  }
+  return base::parse_double(text);
+}
+
+constexpr std::int64_t kMostMillis = 9'000'000'000'000'000;
+
+/// Milliseconds of Unix seconds.
+std::optional<std::int64_t> parse_millis(std::string_view text) {
+  if (const auto number = parse_short(text); number && number->decimals <= 3) {
+    constexpr std::array<std::int64_t, 4> kMillis = {1000, 100, 10, 1};
+    const std::int64_t millis = number->units * kMillis[number->decimals];
+    return std::abs(millis) > kMostMillis ? std::nullopt : std::optional(millis);
+  }
+  const auto seconds = base::parse_double(text);
+  if (!seconds || !std::isfinite(*seconds) || std::abs(*seconds) * 1000 > kMostMillis) {
+    return std::nullopt;
+  }
+  return std::llround(*seconds * 1000);
+}
+
 /// The length of `name` or `name{...}` at the front of a line; npos when it has no end.
 std::size_t head_length(std::string_view text) {
   std::size_t at = 0;
@@ -83,9 +140,7 @@ Result<std::int64_t> parse_timestamp(std::string_view text, ExpositionFormat for
     return fail(Errc::kInvalidArgument, "expected Unix milliseconds as the timestamp, got \"{}\"",
                 base::sanitize_utf8(text.substr(0, 40)));
   }
-  const auto seconds = base::parse_double(text);
-  if (seconds && std::isfinite(*seconds) && std::abs(*seconds) <= 9e15 / 1000)
-    return std::llround(*seconds * 1000);
+  if (const auto millis = parse_millis(text)) return *millis;
   return fail(Errc::kInvalidArgument, "expected Unix seconds as the timestamp, got \"{}\"",
               base::sanitize_utf8(text.substr(0, 40)));
 }
@@ -146,7 +201,7 @@ Result<ExpositionSample> parse_exposition_line(std::string_view line, Exposition
   sample.head = line.substr(0, length);
   auto rest = line.substr(length);
   const auto value_text = base::take_word(rest);
-  const auto value = base::parse_double(value_text);
+  const auto value = parse_number(value_text);
   if (!value) {
     return fail(Errc::kInvalidArgument, "expected a number as the value, got \"{}\"",
                 base::sanitize_utf8(value_text.substr(0, 40)));

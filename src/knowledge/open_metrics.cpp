@@ -36,15 +36,25 @@ Status OpenMetricsReader::sample(std::string_view text) {
   const auto parsed = parse_exposition_line(text, ExpositionFormat::kOpenMetrics);
   if (!parsed) return std::unexpected(parsed.error());
   if (!parsed->time) return fail(Errc::kInvalidArgument, "expected a timestamp after the value");
-  const bool same = !head_.empty() && parsed->head == head_;
-  if (!same) {
+  const bool again = !head_.empty() && parsed->head == head_;
+  if (!again) {
     head_.clear();
-    auto labels = parse_exposition_head(parsed->head);
-    if (!labels) return std::unexpected(labels.error());
-    labels_ = Labels(std::move(*labels));
+    if (Status found = find_labels(parsed->head); !found) return found;
     head_ = parsed->head;
   }
-  return on_sample_(labels_, same, *parsed->time, parsed->value);
+  return on_sample_(*labels_, again, *parsed->time, parsed->value);
+}
+
+Status OpenMetricsReader::find_labels(std::string_view head) {
+  auto found = heads_.find(head);
+  if (found == heads_.end()) {
+    auto labels = parse_exposition_head(head);
+    if (!labels) return std::unexpected(labels.error());
+    if (heads_.size() >= kMaxHeads) heads_.clear();
+    found = heads_.emplace(head, Labels(std::move(*labels))).first;
+  }
+  labels_ = &found->second;
+  return {};
 }
 
 }  // namespace nexus::knowledge

@@ -7,7 +7,9 @@
 //
 // One ring for all workers, pushed under a mutex of its own: a collector's batches come from
 // different threads, and rings of their own could not keep them in order. The push is bounded and
-// there is one a run. Thread safety: all members, any thread; start() and stop() once.
+// there is one a run. A run of a remote job has a thread besides the `threads`, made when it begins
+// and ended after it: however long others take to answer, the host's collectors do not wait. Thread
+// safety: all members, any thread; start() and stop() once.
 #pragma once
 
 #include <condition_variable>
@@ -43,6 +45,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void start();
   void stop();
   [[nodiscard]] std::vector<CollectorStatus> status() const;
+  void hurry(std::span<const Scheduler::Hurry> collectors);
   [[nodiscard]] bool warmed_up() const;
   /// Threads of this pool and those before it.
   [[nodiscard]] std::size_t abandoned() const;
@@ -76,8 +79,13 @@ class Pool : public std::enable_shared_from_this<Pool> {
   [[nodiscard]] Job* pick(SteadyTime now, SteadyTime& earliest);
   void begin(Job& job, const std::shared_ptr<Worker>& me, SteadyTime now);
   [[nodiscard]] bool claim(Job& job, const Worker& me);
-  void publish(Job& job, const Status& status);
-  void settle(Job& job, const Verdict& verdict, double seconds, std::uint64_t dropped,
+  void publish(Job& job, const Status& status, Nanos cpu);
+  /// What a run took of the clock and of a processor.
+  struct Cost {
+    double seconds;
+    double cpu_seconds;
+  };
+  void settle(Job& job, const Verdict& verdict, const Cost& cost, std::uint64_t dropped,
               bool differs);
   [[nodiscard]] bool push(std::uint32_t group, std::int64_t stamp,
                           std::span<const knowledge::SeriesId> ids, std::span<const double> values);
@@ -89,6 +97,8 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void mark_unmarked();
   void report_skipped();
   void spawn_missing();
+  [[nodiscard]] std::size_t alive_threads() const;
+  [[nodiscard]] std::size_t wanted_threads() const;
   [[nodiscard]] std::vector<std::shared_ptr<Worker>> take_exited();
   [[nodiscard]] std::size_t stuck_threads() const;
 

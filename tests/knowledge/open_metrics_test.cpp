@@ -85,6 +85,30 @@ TEST_CASE("OpenMetrics: samples and mistakes with their lines, wherever the text
   }
 }
 
+TEST_CASE("OpenMetrics: names in quotes") {
+  const auto got = read(
+      "{\"http.requests\",\"service.name\"=\"a\",zone=\"x\"} 1 2\n"
+      "{\"größe\"} 3 4\n"
+      "up{\"a b\"=\"c\"} 5 6\n"
+      "{zone=\"x\"} 1 2\n"
+      "{\"zone\"=\"x\"} 1 2\n"
+      "{\"a\",\"b\"} 1 2\n"
+      "up{\"b\"} 1 2\n"
+      "{\"\"} 1 2\n"
+      "up{__name__=\"x\"} 1 2\n"
+      "{\"open 1 2\n",
+      7);
+  CHECK(got.samples ==
+        std::vector<std::string>{"*{\"http.requests\",\"service.name\"=\"a\",zone=\"x\"} 2000 1",
+                                 "*{\"größe\"} 4000 3", "*up{\"a b\"=\"c\"} 6000 5"});
+  CHECK(got.mistakes ==
+        std::vector<std::string>{"4: expected a metric name", "5: expected a metric name",
+                                 "6: expected one metric name", "7: expected one metric name",
+                                 "8: expected a label name",
+                                 "9: expected the metric's name before the labels",
+                                 "10: expected a metric, a value and a timestamp"});
+}
+
 TEST_CASE("OpenMetrics: a line without end is bounded and costs only itself") {
   const std::string text = "a{b=\"" + std::string(200'000, 'x') + "\"} 1 2\nc 1 2\n";
   for (const std::size_t cut : {std::size_t{1000}, text.size()}) {

@@ -82,6 +82,7 @@ struct World {
                  .executor = *executor,
                  .journal = *journal,
                  .systemd = systemd,
+                 .observed = observed,
                  .self = self,
                  .config = [this] { return configuration; },
                  .reload = [this] { return reload_result; },
@@ -159,6 +160,7 @@ struct World {
   knowledge::Importer importer{clock, registry, history, rings, self};
   monitor::Sources sources{{clock, registry, history, rings, self}};
   drivers::Systemd systemd{clock};
+  monitor::Observed observed;
   std::unique_ptr<knowledge::StateDb> db;
   std::shared_ptr<const config::Config> configuration;
   std::unique_ptr<knowledge::Audit> audit;

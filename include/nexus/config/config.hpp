@@ -15,6 +15,7 @@
 
 #include "nexus/config/analyze.hpp"
 #include "nexus/config/collect.hpp"
+#include "nexus/config/connections.hpp"
 #include "nexus/config/history.hpp"
 #include "nexus/config/operate.hpp"
 #include "nexus/config/server.hpp"
@@ -40,6 +41,7 @@ struct Config {
   std::vector<RemedyConfig> remedies;
   GuardrailsSection guardrails;
   std::vector<ServiceConfig> services;  // [services] watch
+  Connections connections;              // [postgres], [redis], [docker], [kubernetes]
   /// Prometheus rule files, * ? [ ] allowed; beside the configuration when not absolute.
   std::vector<std::string> rule_files = {"rules.d/*.yml"};
   bool operator==(const Config&) const = default;

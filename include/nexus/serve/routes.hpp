@@ -25,6 +25,7 @@
 #include "nexus/knowledge/history.hpp"
 #include "nexus/knowledge/importer.hpp"
 #include "nexus/knowledge/self_metrics.hpp"
+#include "nexus/monitor/observed.hpp"
 #include "nexus/monitor/scheduler.hpp"
 #include "nexus/monitor/sources.hpp"
 #include "nexus/plan/planner.hpp"
@@ -63,6 +64,7 @@ struct Rooms {
   execute::Executor& executor;
   execute::Journal& journal;
   drivers::Systemd& systemd;
+  monitor::Observed& observed;
   knowledge::SelfMetrics& self;
   std::function<std::shared_ptr<const config::Config>()> config;
   /// Reads the configuration anew; problems in the error's message, one a line.

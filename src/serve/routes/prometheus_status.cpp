@@ -155,7 +155,7 @@ json_ns::object render(const monitor::CollectorStatus& collector) {
           {"lastScrapeDuration", collector.duration_seconds},
           {"health", health},
           {"scrapeInterval", base::format_duration(collector.interval)},
-          {"scrapeTimeout", base::format_duration(collector.interval)}};
+          {"scrapeTimeout", base::format_duration(collector.deadline)}};
 }
 
 /// A scraped or probed target.
@@ -210,6 +210,12 @@ Response configuration(const Rooms& rooms, const Request&) {
       base::format_duration(config->collect.interval),
       base::format_duration(config->collect.deadline),
       base::format_duration(config->operations.check_interval));
+  if (!config->agent.external_labels.empty()) yaml += "  external_labels:\n";
+  for (const auto& [name, value] : config->agent.external_labels) {
+    yaml += fmt::format("    {}: ", name);
+    prometheus::append_string(yaml, value);
+    yaml += '\n';
+  }
   if (!config->rule_files.empty()) yaml += "rule_files:\n";
   for (const auto& file : config->rule_files) {
     yaml += "- ";
@@ -222,7 +228,7 @@ Response configuration(const Rooms& rooms, const Request&) {
 Response flags(const Rooms& rooms, const Request&) {
   const auto config = rooms.config();
   return answer({{"query.lookback-delta", "5m"},
-                 {"query.max-samples", fmt::format("{}", kMaxQuerySamples)},
+                 {"query.max-samples", fmt::format("{}", prometheus::kMaxSamples)},
                  {"query.timeout", "30s"},
                  {"storage.tsdb.path", config->agent.data_dir + "/history"},
                  {"storage.tsdb.retention.time", base::format_duration(config->history.retention)},

@@ -1,0 +1,32 @@
+// What a vital that ships inside the binary is written as: rows of default_vitals.cpp (the host and
+// the agent) and service_vitals.cpp (what the agent is connected to). Thread safety: plain values.
+#pragma once
+
+#include <limits>
+#include <span>
+#include <string_view>
+
+#include "nexus/config/values.hpp"
+
+namespace nexus::config {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+struct ShippedVital {
+  std::string_view name;
+  std::string_view expr;
+  std::string_view unit;
+  std::string_view help;
+  double warning = kNone;
+  double critical = kNone;
+  Direction direction = Direction::kAbove;
+  double minimum = 0;
+  double maximum = kNone;
+  Millis pending = 0s;
+  bool forecast = true;
+  bool anomaly = true;
+};
+
+[[nodiscard]] std::span<const ShippedVital> service_vitals();
+
+}  // namespace nexus::config
