@@ -47,6 +47,7 @@ Status Agent::Impl::start() {
   server = std::move(*made);
   running = true;
   collectors()->start();
+  configure_sources();
   executor->start();
   server->start();
   analyze_loop =
@@ -83,13 +84,22 @@ void Agent::Impl::stop() {
   const auto action_grace = shutdown.grace(kActionGrace, kCommandEnd + kLast);
   if (executor)
     shutdown.run("an action", kLast, [this, action_grace] { executor->stop(action_grace); });
-  if (analyze_loop) shutdown.run("the analyze loop", kLast, [this] { analyze_loop->stop(); });
+  if (analyze_loop)
+    shutdown.run("the analyze loop", kLast, [this] {
+      analyze_loop->stop();
+      if (auto saved = anomalies->save(); !saved)
+        log::error("agent", "anomaly models are not saved: {}", saved.error().message());
+    });
   if (scheduler) {
     shutdown.run("the collectors", kFlush, [this] { collectors()->stop(); });
     abandoned += collectors()->abandoned();
   }
+  if (sources) shutdown.run("scrapes, probes and logs", kFlush, [this] { sources->stop(); });
   if (ingest) ingest->stop();
-  shutdown.run("the last write of the history", Millis(0), [this] { history.close_disk(); });
+  shutdown.run("the last write of the history", Millis(0), [this] {
+    importer.finish();
+    history.close_disk();
+  });
   abandoned += shutdown.left_behind();
   if (book) book->tick();
 }
@@ -158,6 +168,8 @@ Status Agent::Impl::apply(Checked checked) {
   configure();
   if (fresh) replace_collectors(std::move(fresh));
   server->set(std::make_shared<const serve::Authenticator>(after.auth), after.http);
+  if (before->sources != after.sources || before->history.retention != after.history.retention)
+    configure_sources();
   if (before->services != after.services) watch_services();
   std::string changed;
   for (const auto& section : config::changed_sections(*before, after))

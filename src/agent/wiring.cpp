@@ -61,20 +61,23 @@ Status Agent::Impl::open() {
   auto made_book = analyze::Book::open(clock, *db, self);
   if (!made_book) return propagate(std::move(made_book), "book of findings");
   book = std::move(*made_book);
-  rules = std::make_unique<analyze::Rules>(clock, history, registry, rings.add(), *book, self);
+  rules = std::make_unique<analyze::Rules>(clock, queryable, registry, rings.add(), *book, self);
   forecaster = std::make_unique<analyze::Forecaster>(clock, history, *book, self);
-  anomalies = std::make_unique<analyze::AnomalyDetector>(clock, history, *book, self);
+  anomalies = std::make_unique<analyze::AnomalyDetector>(
+      clock, history, *book, self, analyze::AnomalyDetector::kMostBytes, db.get());
   services = std::make_unique<analyze::Services>(*book);
   auto made_journal = execute::Journal::open(clock, *db);
   if (!made_journal) return propagate(std::move(made_journal), "journal");
   journal = std::move(*made_journal);
-  executor = std::make_unique<execute::Executor>(clock, *journal, history, self, &systemd);
+  executor = std::make_unique<execute::Executor>(clock, *journal, queryable, self, &systemd);
   auto made_planner = plan::Planner::open(clock, *db, self, *book, *executor, data_dir + "/stop");
   if (!made_planner) return propagate(std::move(made_planner), "planner");
   planner = std::move(*made_planner);
   auto made_collectors = make_collectors(*current());
   if (!made_collectors) return propagate(std::move(made_collectors));
   scheduler = std::move(*made_collectors);
+  sources = std::make_unique<monitor::Sources>(
+      monitor::SourcesContext{clock, registry, history, rings, self, db.get()});
   return {};
 }
 
@@ -102,6 +105,7 @@ Result<std::shared_ptr<monitor::Scheduler>> Agent::Impl::make_collectors(
                                           .rings = rings,
                                           .self = self,
                                           .systemd = &systemd,
+                                          .observed = &observed,
                                           .connections = &configuration.connections};
   auto made = monitor::Scheduler::make(context, configuration.collect);
   if (!made) return propagate(std::move(made), "collectors");
@@ -131,6 +135,13 @@ void Agent::Impl::configure() {
   configure_log(configuration->agent);
 }
 
+/// What cannot be bound is said, and everything else goes on.
+void Agent::Impl::configure_sources() {
+  const auto configuration = current();
+  const auto applied = sources->configure(configuration->sources, configuration->history.retention);
+  if (!applied) log::error("agent", "{}", applied.error().message());
+}
+
 void Agent::Impl::configure_log(const config::AgentSection& section) {
   const auto level = log::parse_level(section.log_level);
   const auto format = log::parse_format(section.log_format);
@@ -145,6 +156,7 @@ serve::Rooms Agent::Impl::rooms() {
                       .importer = importer,
                       .audit = *audit,
                       .collectors = [this] { return collectors()->status(); },
+                      .sources = *sources,
                       .book = *book,
                       .rules = *rules,
                       .forecaster = *forecaster,
@@ -154,6 +166,7 @@ serve::Rooms Agent::Impl::rooms() {
                       .executor = *executor,
                       .journal = *journal,
                       .systemd = systemd,
+                      .observed = observed,
                       .self = self,
                       .config = [this] { return current(); },
                       .reload = [this] { return reload(); },
@@ -161,6 +174,21 @@ serve::Rooms Agent::Impl::rooms() {
                       .ready = [this] { return ready(); },
                       .healthy = [this](std::string& why) { return healthy(why); },
                       .components = [this] { return components(); }};
+}
+
+/// A target that is down is the target's trouble; what is dropped or unreadable is told too.
+serve::Component Agent::Impl::sources_component() const {
+  const auto all = sources->status();
+  if (all.empty()) return {"sources", "not_configured", "nothing is scraped, probed or followed"};
+  std::size_t down = 0;
+  std::uint64_t dropped = 0;
+  for (const auto& source : all) {
+    down += source.health == "down" ? 1 : 0;
+    dropped += source.dropped;
+  }
+  return {
+      "sources", down == 0 ? "healthy" : "degraded",
+      fmt::format("{} sources, {} of them down, {} samples dropped", all.size(), down, dropped)};
 }
 
 std::vector<serve::Component> Agent::Impl::components() const {
@@ -172,6 +200,7 @@ std::vector<serve::Component> Agent::Impl::components() const {
   out.push_back(
       {"collectors", failing == 0 ? "healthy" : "degraded",
        failing == 0 ? "" : fmt::format("{} collectors fail; see /health/components", failing)});
+  out.push_back(sources_component());
   const auto stats = history.stats();
   const bool persists = !stats.on_disk || stats.disk_writable;
   out.push_back({"history", persists ? "healthy" : "degraded",

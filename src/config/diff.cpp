@@ -21,11 +21,12 @@ bool connection_differs(const Config& before, const Config& after) {
   return !(before.connections.*Member == after.connections.*Member);
 }
 
-constexpr std::array<SectionDifference, 19> kSections = {{
+constexpr std::array<SectionDifference, 20> kSections = {{
     {"agent", differs<&Config::agent>},
     {"http", differs<&Config::http>},
     {"auth", differs<&Config::auth>},
     {"collect", differs<&Config::collect>},
+    {"scrape, probe, statsd, push, log", differs<&Config::sources>},
     {"history", differs<&Config::history>},
     {"vital", differs<&Config::vitals>},
     {"forecast", differs<&Config::forecast>},

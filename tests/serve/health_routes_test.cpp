@@ -205,7 +205,8 @@ TEST_CASE("/health and /health/components tell of the agent's own parts") {
   cpu.name = "cpu";
   world.collectors = {cpu};
   const auto parts = expect(world.get("/health/components"));
-  check_shape(parts, {"components:a", "collectors:a", "failing_rules:a", "timestamp:t"});
+  check_shape(parts,
+              {"components:a", "collectors:a", "sources:a", "failing_rules:a", "timestamp:t"});
   check_shape(parts.at("components").at(1), {"name:s", "status:s", "message:s"});
   check_shape(
       parts.at("collectors").at(0),

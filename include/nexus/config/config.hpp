@@ -19,6 +19,7 @@
 #include "nexus/config/history.hpp"
 #include "nexus/config/operate.hpp"
 #include "nexus/config/server.hpp"
+#include "nexus/config/sources.hpp"
 #include "nexus/config/values.hpp"
 
 namespace nexus::config {
@@ -28,6 +29,7 @@ struct Config {
   HttpSection http;
   AuthSection auth;
   CollectSection collect;
+  SourcesSection sources;
   HistorySection history;
   std::vector<VitalConfig>
       vitals;  // the shipped ones first (with what the user replaced), then the user's

@@ -30,6 +30,10 @@ class Gather final : public monitor::Sink {
            double value) override {
     if (const auto id = registry_.intern(family, labels)) samples.push_back({*id, value});
   }
+  void add_named(knowledge::FamilyId family, std::string_view metric,
+                 std::span<const knowledge::LabelView> labels, double value) override {
+    if (const auto id = registry_.intern(family, labels, metric)) samples.push_back({*id, value});
+  }
   std::vector<knowledge::ExposedSample> samples;
 
  private:

@@ -80,22 +80,6 @@ void read_vital(Section& section, Reading& reading) {
   vitals.push_back(std::move(vital));
 }
 
-void read_labels(Section& section, std::string_view key, StringMap& out) {
-  section.table(key, [&](Section& labels) {
-    for (const auto& entry : labels.entries()) {
-      std::string value;
-      if (!is_label_name(entry.key)) {
-        labels.take(entry.key);
-        labels.complain(
-            entry.key,
-            "expected a label name of letters, digits and _, not beginning with a digit or __");
-      } else if (labels.text(entry.key, value, kAnyText) != nullptr) {
-        out.insert_or_assign(entry.key, std::move(value));
-      }
-    }
-  });
-}
-
 void read_alert(Section& section, Reading& reading) {
   AlertConfig alert;
   alert.where = section.where();
@@ -115,6 +99,22 @@ void read_alert(Section& section, Reading& reading) {
 }
 
 }  // namespace
+
+void read_labels(Section& section, std::string_view key, StringMap& out) {
+  section.table(key, [&](Section& labels) {
+    for (const auto& entry : labels.entries()) {
+      std::string value;
+      if (!is_label_name(entry.key)) {
+        labels.take(entry.key);
+        labels.complain(
+            entry.key,
+            "expected a label name of letters, digits and _, not beginning with a digit or __");
+      } else if (labels.text(entry.key, value, kAnyText) != nullptr) {
+        out.insert_or_assign(entry.key, std::move(value));
+      }
+    }
+  });
+}
 
 void read_vitals(Section& root, Reading& reading) {
   root.tables("vital", [&](Section& section) { read_vital(section, reading); });
@@ -160,6 +160,7 @@ void read_anomaly(Section& root, Reading& reading) {
     anomaly.duration("retrain", out.retrain, kWindow);
     anomaly.duration("interval", out.interval, kTick);
     anomaly.integer("minimum_samples", out.minimum_samples, 2, 1'000'000);
+    anomaly.number("alarms_per_day", out.alarms_per_day, {0.001, 1000});
   });
 }
 

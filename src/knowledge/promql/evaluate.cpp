@@ -57,6 +57,15 @@ Status Evaluator::work(std::size_t samples) {
 }
 
 Status Evaluator::charge(std::size_t samples) {
+  held_ += samples;
+  if (held_ > kMaxHeld) {
+    return fail(Errc::kExhausted, "query makes more than {} values: ask for fewer series or steps",
+                kMaxHeld);
+  }
+  return charge_read(samples);
+}
+
+Status Evaluator::charge_read(std::size_t samples) {
   charged_ += samples;
   if (charged_ > limits_.max_samples) {
     return fail(Errc::kExhausted, "query touches more than {} samples", limits_.max_samples);
