@@ -62,7 +62,10 @@ class Child {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       ::prctl(PR_SET_NAME, name);
       volatile unsigned long n = 0;
-      for (;;) spins ? static_cast<void>(n = n + 1) : static_cast<void>(::pause());
+      for (;;) {
+        if (!spins) ::pause();
+        n = n + 1;
+      }
     }
   }
   ~Child() { end(); }
