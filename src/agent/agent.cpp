@@ -84,7 +84,12 @@ void Agent::Impl::stop() {
   const auto action_grace = shutdown.grace(kActionGrace, kCommandEnd + kLast);
   if (executor)
     shutdown.run("an action", kLast, [this, action_grace] { executor->stop(action_grace); });
-  if (analyze_loop) shutdown.run("the analyze loop", kLast, [this] { analyze_loop->stop(); });
+  if (analyze_loop)
+    shutdown.run("the analyze loop", kLast, [this] {
+      analyze_loop->stop();
+      if (auto saved = anomalies->save(); !saved)
+        log::error("agent", "anomaly models are not saved: {}", saved.error().message());
+    });
   if (scheduler) {
     shutdown.run("the collectors", kFlush, [this] { collectors()->stop(); });
     abandoned += collectors()->abandoned();

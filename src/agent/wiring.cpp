@@ -63,7 +63,8 @@ Status Agent::Impl::open() {
   book = std::move(*made_book);
   rules = std::make_unique<analyze::Rules>(clock, queryable, registry, rings.add(), *book, self);
   forecaster = std::make_unique<analyze::Forecaster>(clock, history, *book, self);
-  anomalies = std::make_unique<analyze::AnomalyDetector>(clock, history, *book, self);
+  anomalies = std::make_unique<analyze::AnomalyDetector>(
+      clock, history, *book, self, analyze::AnomalyDetector::kMostBytes, db.get());
   services = std::make_unique<analyze::Services>(*book);
   auto made_journal = execute::Journal::open(clock, *db);
   if (!made_journal) return propagate(std::move(made_journal), "journal");

@@ -306,7 +306,7 @@ void CgroupReader::read_io_stat(int directory, CgroupStats& stats) {
   while (!text.empty()) {
     std::string_view line = base::take_until(text, '\n');
     const std::string_view number = next_word(line);
-    if (line.empty()) continue;
+    if (base::trim(line).empty()) continue;  // a disk that was not used
     CgroupStats::Device* const device = device_of(stats, number);
     if (device == nullptr) continue;
     for (std::string_view word = next_word(line); !word.empty(); word = next_word(line)) {

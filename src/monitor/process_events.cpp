@@ -25,9 +25,19 @@ constexpr std::size_t kNamesASecond = 200;   // that are read from /proc
 constexpr std::size_t kEventsADrain = 4096;  // so that a flood cannot hold the thread for ever
 constexpr std::uint64_t kSecond = 1'000'000'000;
 
+/// cn_msg without the data behind it, which C++ has no member for.
+struct ConnectorHead {
+  cb_id id;
+  std::uint32_t seq;
+  std::uint32_t ack;
+  std::uint16_t len;
+  std::uint16_t flags;
+};
+static_assert(sizeof(ConnectorHead) == sizeof(cn_msg));
+
 struct Listen {
   nlmsghdr head;
-  cn_msg message;
+  ConnectorHead message;
   proc_cn_mcast_op operation;
 } __attribute__((packed));
 
@@ -51,10 +61,10 @@ Status listen_on(int socket) {
 
 /// The event that a datagram carries.
 std::optional<proc_event> event_of(Bytes datagram) {
-  if (datagram.size() < sizeof(nlmsghdr) + sizeof(cn_msg)) return std::nullopt;
-  const auto message = read_as<cn_msg>(datagram.subspan(sizeof(nlmsghdr)));
+  if (datagram.size() < sizeof(nlmsghdr) + sizeof(ConnectorHead)) return std::nullopt;
+  const auto message = read_as<ConnectorHead>(datagram.subspan(sizeof(nlmsghdr)));
   if (message->id.idx != CN_IDX_PROC) return std::nullopt;
-  return read_padded<proc_event>(datagram.subspan(sizeof(nlmsghdr) + sizeof(cn_msg)));
+  return read_padded<proc_event>(datagram.subspan(sizeof(nlmsghdr) + sizeof(ConnectorHead)));
 }
 
 /// The kernel answers whether it lets us listen; a kernel without the connector says nothing.

@@ -29,6 +29,11 @@ ProcessGroup::State state_of(char state) {
   }
 }
 
+void note_top(ProcessGroup& group, SteadyTime now) {
+  group.was_top = true;
+  group.last_top = now;
+}
+
 }  // namespace
 
 Result<std::vector<GroupBy>> parse_group_by(std::string_view text) {
@@ -271,7 +276,7 @@ void ProcessGroups::mark_first(SteadyTime now, Score&& score) {
   const auto first = static_cast<std::ptrdiff_t>(std::min(options_.top, scores_.size()));
   std::partial_sort(scores_.begin(), scores_.begin() + first, scores_.end(), std::greater<>());
   for (std::ptrdiff_t i = 0; i < first; ++i)
-    groups_[scores_[static_cast<std::size_t>(i)].second].last_top = now;
+    note_top(groups_[scores_[static_cast<std::size_t>(i)].second], now);
 }
 
 void ProcessGroups::choose(SteadyTime now) {
@@ -282,9 +287,8 @@ void ProcessGroups::choose(SteadyTime now) {
   for (std::uint32_t place = 0; place < groups_.size(); ++place) {
     ProcessGroup& group = groups_[place];
     if (!group.in_use) continue;
-    if (group.pinned) group.last_top = now;
-    const bool wanted =
-        group.last_top != SteadyTime{} && now - group.last_top < SteadyTime::duration(kKeep);
+    if (group.pinned) note_top(group, now);
+    const bool wanted = group.was_top && now - group.last_top < kKeep;
     if (!wanted) group.shown = false;
     // The longest shown yield last among those that were first at the same time.
     if (wanted)

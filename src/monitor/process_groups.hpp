@@ -43,6 +43,7 @@ struct ProcessGroup {
   bool in_use = false;  // else the place is free
   bool pinned = false;  // of a pattern
   bool shown = false;
+  bool was_top = false;
   SteadyTime last_top{};    // when it last was among the first
   SteadyTime last_alive{};  // when it last had a process
   Usage total;

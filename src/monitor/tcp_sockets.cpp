@@ -76,7 +76,7 @@ bool is_live(const host::Roots& roots) {
 
 Status for_each_tcp_socket(Netlink& netlink, std::uint32_t states, bool info,
                            const std::function<void(const TcpSocket&)>& visit) {
-  for (const std::uint8_t family : {AF_INET, AF_INET6}) {
+  for (const auto family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
     NetlinkRequest request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP);
     request.put(inet_diag_req_v2{
         .sdiag_family = family,

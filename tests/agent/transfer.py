@@ -87,7 +87,7 @@ def many(giver, taker, where):
         out.write("# EOF\n")
     out, _ = taker.command("import", file)
     equal(out, f"{file}: 100000 samples imported, 0 held already, 0 lines refused\n", "import")
-    wait_for("all of them", lambda: taker.query(f"sum(count_over_time(many[1h] @ {now + 60}))")[0]["value"][1] == "100000")
+    wait_for("all of them", lambda: [one["value"][1] for one in taker.query(f"sum(count_over_time(many[1h] @ {now + 60}))")] == ["100000"])
 
 
 def as_csv(giver, taker, where):
@@ -132,7 +132,7 @@ def directories(giver, where):
     expect(out.endswith(" 0 held already, 0 lines refused\n"), out)
     equal(run("export", "--data-dir", where / "fresh", *matches)[0], text, "there and back")
     # Into the agent's own directory, an hour before it began; then it runs again.
-    past = "".join(f"node_load1 {i} {end - 3600 + i}\n" for i in range(600))
+    past = "".join(f"node_load1 {i} {end - 3600 + i}\n" for i in range(1, 601))
     (where / "past.om").write_text(past)
     out, _ = run("import", where / "past.om", "--data-dir", giver.data)
     equal(out, f"{where / 'past.om'}: 600 samples imported, 0 held already, 0 lines refused\n", "import")
@@ -143,7 +143,8 @@ def directories(giver, where):
     (where / "old.om").write_text("".join(f"ancient_total {i} {begin + i * 10}\n" for i in range(1, 1081)))
     run("import", where / "old.om", "--data-dir", giver.data)
     giver.start()
-    wait_for("minutes of the old samples", lambda: giver.query(f"count_over_time(ancient_total[1h] @ {begin + 7200})")[0]["value"][1] == "60")
+    hour = f"count_over_time(ancient_total[1h] @ {begin + 7200})"
+    wait_for("minutes of the old samples", lambda: [one["value"][1] for one in giver.query(hour)] == ["60"])
     answer = giver.get(f"/api/v1/query?query=ancient_total&time={begin + 5000}").json
     equal(answer["data"]["result"][0]["value"][1], str((begin + 5000) // 60 * 6 - begin // 60 * 6), "the last of its minute")
     expect(answer["infos"][0].startswith("served from the tier of 1m"), f"{answer}")

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <functional>
@@ -416,4 +417,138 @@ TEST_CASE("anomalies and models may be read while the detector ticks and is conf
   world.run(0, 600, ordinary);
   reader.join();
   CHECK(world.only().ready);
+}
+
+namespace {
+
+/// A world of one-minute ticks.
+struct MinuteWorld : World {
+  MinuteWorld() {
+    for (const char* name : {"cpu_usage_percent", "cpu_load", "network_bytes"}) {
+      config::VitalConfig vital;
+      vital.name = name;
+      vital.unit = "percent";
+      vitals.push_back(vital);
+    }
+    section.interval = 60s;
+    make();
+  }
+  void make() {
+    detector = std::make_unique<AnomalyDetector>(clock, history, *book, self,
+                                                 AnomalyDetector::kMostBytes, db.get());
+    detector->configure(section);
+  }
+  void run(int minutes, const std::function<double(int, std::size_t)>& value_at) {
+    for (int i = 0; i < minutes; ++i, ++minute) {
+      clock.advance(60s);
+      VitalsSnapshot snapshot;
+      snapshot.definitions = std::make_shared<std::vector<config::VitalConfig>>(vitals);
+      snapshot.time = clock.wall();
+      for (std::size_t v = 0; v < vitals.size(); ++v) {
+        const Labels labels(vitals[v].name, {});
+        const double value = value_at(minute, v);
+        sample(labels, value);
+        snapshot.values.push_back({registry.intern(labels).value(), labels, value, clock.wall(),
+                                   static_cast<std::uint32_t>(v), std::nullopt});
+      }
+      ingest();
+      detector->tick(snapshot);
+      book->tick();
+    }
+  }
+  [[nodiscard]] std::size_t told(std::string_view what) const {
+    return static_cast<std::size_t>(std::ranges::count(heard, std::string(what)));
+  }
+
+  std::vector<config::VitalConfig> vitals;
+  config::AnomalySection section;
+  std::unique_ptr<AnomalyDetector> detector;
+  int minute = 0;
+};
+
+double calm(int minute, std::size_t vital) {
+  const double load = std::sin(minute / 40.0);
+  return 20 + 3 * load + noise(minute * 7 + static_cast<int>(vital));
+}
+
+}  // namespace
+
+TEST_CASE("detector: a nightly job is told in the first nights and not in week two") {
+  MinuteWorld world;
+  const auto value = [](int minute, std::size_t vital) {
+    const int of_day = minute % 1440;
+    const bool job = vital == 0 && of_day >= 150 && of_day < 180;
+    return calm(minute, vital) + (job ? 60 : 0);
+  };
+  world.run(7 * 1440, value);
+  CHECK(world.told("cpu_usage_percent_anomaly firing") >= 1);
+  CHECK(world.told("cpu_usage_percent_anomaly firing") <= 4);
+  world.heard.clear();
+  world.run(7 * 1440, value);
+  CHECK(world.told("cpu_usage_percent_anomaly firing") == 0);
+  CHECK(metric(world.self, "nexus_anomaly_known_total") > 0);
+  // What is more than the job is told, at the job's time as well.
+  world.run(1440, [&](int minute, std::size_t vital) {
+    const bool more = vital == 0 && minute % 1440 >= 150 && minute % 1440 < 170;
+    return value(minute, vital) + (more ? 200 : 0);
+  });
+  CHECK(world.told("cpu_usage_percent_anomaly firing") == 1);
+}
+
+TEST_CASE("detector: the host's vitals together, with what made it and what stood near") {
+  MinuteWorld world;
+  world.run(3 * 1440, calm);
+  Observation failed = observation("service_failed", "web.service");
+  failed.kind = FindingKind::kService;
+  world.book->report("services", failed);
+  // Each stays within its range; that they part is what is strange.
+  world.run(15, [](int minute, std::size_t vital) {
+    return vital == 1 ? 40 - calm(minute, vital) + 4 * noise(minute) : calm(minute, vital);
+  });
+  const auto list = world.detector->anomalies();
+  const auto host = std::ranges::find(*list, "host_anomaly", &Anomaly::metric_name);
+  REQUIRE(host != list->end());
+  CHECK(host->description.find("cpu_load") != std::string::npos);
+  CHECK(host->description.find("usually") != std::string::npos);
+  CHECK(host->description.find("near in time: service_failed of web.service") != std::string::npos);
+  CHECK(host->recommended_actions.size() >= 2);
+  CHECK(host->probability.value() < 0.05);
+}
+
+TEST_CASE("detector: verdicts; noise ends an anomaly and is not told again") {
+  MinuteWorld world;
+  world.run(2 * 1440, calm);
+  const auto burst = [](int minute, std::size_t vital) {
+    return calm(minute, vital) + (vital == 0 ? 60 : 0);
+  };
+  world.run(6, burst);
+  const auto list = world.detector->anomalies();
+  const auto found = std::ranges::find(*list, "cpu_usage_percent", &Anomaly::metric_name);
+  REQUIRE(found != list->end());
+  CHECK(found->id > 0);
+  CHECK_FALSE(world.detector->judge(12345, false));
+  REQUIRE(world.detector->judge(found->id, false));
+  world.run(60, calm);
+  for (const Anomaly& a : *world.detector->anomalies()) CHECK(a.id != found->id);
+  CHECK(metric(world.self, "nexus_anomaly_verdicts_total") == 1);
+  world.run(300, calm);
+  world.heard.clear();
+  world.run(6, burst);  // at another time of the day
+  CHECK(world.told("cpu_usage_percent_anomaly firing") == 0);
+}
+
+TEST_CASE("detector: what was learnt outlives a restart") {
+  MinuteWorld world;
+  world.run(1440, calm);
+  const auto progress = [&] { return world.detector->models()->front().progress; };
+  CHECK(progress() == 1);
+  REQUIRE(world.detector->save());
+  world.make();
+  world.run(3, calm);
+  CHECK(progress() == 1);
+  // Without the database it would begin anew.
+  REQUIRE(world.db->execute("DELETE FROM anomaly_models"));
+  world.make();
+  world.run(3, calm);
+  CHECK(progress() < 0.1);
 }

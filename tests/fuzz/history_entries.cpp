@@ -1,11 +1,13 @@
 // What the history reads back from disk, and what it writes there.
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "entries.hpp"
 #include "knowledge/block.hpp"

@@ -156,7 +156,6 @@ TEST_CASE(
 TEST_CASE("containers: a real control group of this machine") {
   // Version 1's memory controller, or version 2 with it: whichever this kernel has mounted.
   std::string base = "/sys/fs/cgroup/memory";
-  std::string usage = "memory.usage_in_bytes";
   if (::access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0) base = "/sys/fs/cgroup";
   const std::string name = "nexus-test-" + base::random_hex(8);
   const std::string path = base + "/" + name;

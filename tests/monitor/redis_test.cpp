@@ -27,7 +27,7 @@ std::vector<std::string> commands_in(std::string_view said) {
     const auto words = base::parse_uint(base::take_until(said, '\n').substr(1, 1)).value_or(0);
     std::string command;
     for (std::uint64_t i = 0; i < words; ++i) {
-      base::take_until(said, '\n');
+      (void)base::take_until(said, '\n');
       command += (i > 0 ? " " : "") + std::string(base::trim(base::take_until(said, '\n')));
     }
     out.push_back(command);
@@ -55,7 +55,7 @@ TEST_CASE("redis collector: INFO in full, slowlog and latency, under redis_expor
   CHECK(sink.value("redis_evicted_keys_total") == 0);
   CHECK(sink.value("redis_keyspace_hits_total") == 1);
   CHECK(sink.value("redis_keyspace_misses_total") == 1);
-  CHECK(sink.value("redis_connected_clients") == 1);
+  CHECK(sink.value("redis_connected_clients") >= 1);
   CHECK(sink.value("redis_max_clients") > 0);
   CHECK(sink.value("redis_connections_received_total") >= 6);
   CHECK(sink.value("redis_rdb_last_bgsave_status") == 1);
@@ -68,6 +68,7 @@ TEST_CASE("redis collector: INFO in full, slowlog and latency, under redis_expor
   CHECK(sink.has("redis_commands_duration_seconds_total{cmd=\"set\"}"));
   CHECK(sink.value("redis_commands_failed_calls_total{cmd=\"get\"}") == 0);
   CHECK(sink.has("redis_latency_percentiles_usec{cmd=\"get\",quantile=\"0.99\"}"));
+  CHECK(sink.has("redis_latency_percentiles_usec{cmd=\"get\",quantile=\"0.999\"}"));
   CHECK(sink.text().contains("redis_instance_info{maxmemory_policy=\"noeviction\","));
   CHECK(sink.value("redis_start_time_seconds") > 1.6e9);
   CHECK(sink.value("redis_slowlog_length") >= 5);

@@ -1,4 +1,5 @@
 // textfile: what node_exporter takes, and what it does not: a maximum age, an error a file.
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>

@@ -19,8 +19,10 @@ class DockerEngine {
   }
   ~DockerEngine() {
     if (!server_) return;
-    for (const auto& one : engine().containers(soon(), 100).value_or({}))
-      (void)engine().request("DELETE", "/containers/" + one.id + "?force=true", {}, soon());
+    if (const auto all = engine().containers(soon(), 100)) {
+      for (const auto& one : *all)
+        (void)engine().request("DELETE", "/containers/" + one.id + "?force=true", {}, soon());
+    }
     stop();
   }
 

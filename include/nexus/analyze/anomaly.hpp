@@ -15,15 +15,26 @@
 // value <= threshold. Offsets differ between models: decision functions of two series do not
 // compare.
 //
-// AnomalyDetector: features are the value and its distance from the level of the last minute.
+// AnomalyDetector: two looks at every vital.
+//
+// Every tick the forest: features are the value and its distance from the level of the last minute.
 // `anomaly_score` is the decision function, but a negative one alone is not an anomaly (the
 // contamination makes a tenth of all points negative): the row must besides be stranger than the
 // whole training window (lower than its lowest score by 0.02, or outside its range by a quarter of
 // it), far enough to matter (2 % of the vital's natural range, else 5 % of its size), and so three
-// times in a row. Then it is one entry of anomalies() and one finding "<vital>_anomaly" (info;
-// warning when it lies outside the range by all of it) until five minutes have been quiet.
-// Constant series are never anomalous. A model is trained again after `retrain`, or as soon as the
-// window it knows has grown by a sixth.
+// times in a row. Constant series are never anomalous. A model is trained again after `retrain`, or
+// as soon as the window it knows has grown by a sixth.
+//
+// Every minute the detectors of rows (detect.hpp): each vital's, and the host's over the vitals
+// together, as a whole ("host_anomaly" with scope="host") and by subsystem (scope="cpu", ...).
+// Half of `alarms_per_day` belongs to single vitals, a quarter to the host, a quarter to its
+// subsystems. What they have learnt is kept in the state database.
+//
+// Either look's strange vital is one entry of anomalies() and one finding "<vital>_anomaly" (info;
+// warning when it lies outside the range by all of it) until five minutes have been quiet. What has
+// been strange before at this time of the day, and what people called noise, is no news to either
+// (nexus_anomaly_known_total). The forest begins at most ten episodes beyond `alarms_per_day`; more
+// are counted (nexus_anomaly_over_budget_total) and not told.
 //
 // All forests together have at most `most_bytes`. When that is not enough the first series of every
 // vital keeps its forest before any vital's second (Rank in detector_impl.hpp): who goes without
@@ -120,11 +131,13 @@ class IsolationForest {
 };
 
 struct Anomaly {
+  std::uint64_t id = 0;  // for a verdict
   std::string metric_name;
   knowledge::Labels labels;  // without __name__
   WallTime time{};
   double value = 0;
-  double anomaly_score = 0;  // decision function
+  double anomaly_score = 0;           // decision function
+  std::optional<double> probability;  // of such a minute, by the past; of an alarm by the minute
   Severity severity = Severity::kInfo;
   std::string description;
   std::vector<std::string> recommended_actions;
@@ -137,20 +150,28 @@ struct ModelStatus {
   std::string
       state;  // "ready", "ready: constant so far", "warming up: 12 of 256 samples", "no room: ..."
   WallTime trained{};
+  double progress = 0;  // of the warm-up of the minutes' detector, 0 to 1
 };
 
 class AnomalyDetector {
  public:
   static constexpr std::size_t kMostBytes = 48U << 20;
 
+  /// With a database the minutes' detectors are kept in it over restarts.
   AnomalyDetector(Clock& clock, const knowledge::Queryable& data, Book& book,
-                  knowledge::SelfMetrics& self, std::size_t most_bytes = kMostBytes);
+                  knowledge::SelfMetrics& self, std::size_t most_bytes = kMostBytes,
+                  knowledge::StateDb* db = nullptr);
   ~AnomalyDetector();
   /// Takes effect with the next tick.
   void configure(const config::AnomalySection& section);
   /// If `interval` has passed since the last time (else nothing): scores the present value of every
   /// series of every vital that wants it, and trains what is due, a few per tick.
   void tick(const VitalsSnapshot& vitals);
+  /// What people say of an anomaly that is listed; kNotFound when it is not. Takes effect with the
+  /// next tick: noise ends it and is not told again, real lowers what is asked for.
+  [[nodiscard]] Status judge(std::uint64_t id, bool real);
+  /// Writes all detectors to the database; for the end. From the ticking thread or after its end.
+  [[nodiscard]] Status save();
   /// Anomalies that began or went on in the last hour, newest first, at most 1000. Both lists are
   /// replaced only when they change.
   [[nodiscard]] std::shared_ptr<const std::vector<Anomaly>> anomalies() const;

@@ -55,6 +55,7 @@ struct AnomalySection {
   Millis retrain = 1h;
   Millis interval = 5s;                 // how often every vital is scored
   std::uint32_t minimum_samples = 256;  // below it a model says "warming up"
+  double alarms_per_day = 1;            // false alarms that are put up with, of the whole host
   bool operator==(const AnomalySection&) const = default;
 };
 

@@ -8,9 +8,11 @@
 
 #include "agent/client.hpp"
 #include "agent/commands/gzip_file.hpp"
+#include "nexus/analyze/models.hpp"
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/backfill.hpp"
+#include "nexus/knowledge/models.hpp"
 #include "nexus/knowledge/open_metrics.hpp"
 #include "nexus/knowledge/promql.hpp"
 #include "nexus/knowledge/tier_watch.hpp"
@@ -106,6 +108,7 @@ Result<json::value> ask_stopped(StoppedHistory& stopped, const StoppedQuery& ask
   const auto query = promql::Query::parse(asked.expression);
   if (!query) return std::unexpected(query.error());
   const knowledge::TierWatch watch(stopped.history());
+  const knowledge::WithModels data(watch, analyze::standard_models());
   promql::Value value;
   std::int64_t time = 0;
   if (asked.start.empty()) {
@@ -113,7 +116,7 @@ Result<json::value> ask_stopped(StoppedHistory& stopped, const StoppedQuery& ask
         asked.time.empty() ? Result<std::int64_t>(stopped.newest()) : time_of("--time", asked.time);
     if (!at) return std::unexpected(at.error());
     time = *at;
-    auto result = query->instant(watch, time);
+    auto result = query->instant(data, time);
     if (!result) return std::unexpected(result.error());
     value = std::move(*result);
   } else {
@@ -125,7 +128,7 @@ Result<json::value> ask_stopped(StoppedHistory& stopped, const StoppedQuery& ask
     const auto step = seconds ? Result<Millis>(Millis(static_cast<std::int64_t>(*seconds * 1000)))
                               : base::parse_duration(asked.step);
     if (!step) return fail(Errc::kInvalidArgument, "--step: {}", step.error().message());
-    auto result = query->range(watch, *start, *end, step->count());
+    auto result = query->range(data, *start, *end, step->count());
     if (!result) return std::unexpected(result.error());
     value = std::move(*result);
   }

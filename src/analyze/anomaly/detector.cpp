@@ -14,6 +14,7 @@ constexpr std::string_view kSource = "anomaly";
 constexpr int kStrangeTicks = 3;     // in a row, before it is told
 constexpr Millis kHold{5 * 60'000};  // quiet for so long before an episode is over
 constexpr std::size_t kMaxSeries = 2000;
+constexpr std::size_t kMostVerdicts = 1000;
 
 }  // namespace
 
@@ -21,6 +22,7 @@ void AnomalyDetector::Impl::turn(const VitalsSnapshot& vitals) {
   static const std::string kName(knowledge::kMetricName);
   ++pass;
   seen.clear();
+  apply_verdicts();
   if (section.enabled && vitals.definitions) {
     ordinals.assign(vitals.definitions->size(), 0);
     for (const VitalValue& value : vitals.values) {
@@ -42,6 +44,7 @@ void AnomalyDetector::Impl::turn(const VitalsSnapshot& vitals) {
       score(value, vital, place->second);
     }
     train_due();
+    close_minute(vitals.time);
   }
   forget_absent();
   episodes.forget(clock.steady());
@@ -53,6 +56,7 @@ void AnomalyDetector::Impl::score(const VitalValue& value, const config::VitalCo
   const std::int64_t time = base::to_unix_millis(value.time);
   const auto row = watched.tracker.look(time, value.value);
   if (!row) return;
+  const bool told = minute(value, vital, watched);
   if (!watched.model) {
     watched.tracker.learn(time, value.value);
     return;
@@ -70,7 +74,21 @@ void AnomalyDetector::Impl::score(const VitalValue& value, const config::VitalCo
     return;
   }
   if (!watched.episode && watched.strange_ticks < kStrangeTicks) return;
+  const bool news = watched.episode || !watched.rows.knows(value.value, time);
+  if (constexpr std::int64_t kMinute = 60'000; time / kMinute != watched.noted) {
+    watched.noted = time / kMinute;
+    watched.rows.note(value.value, time);
+  }
+  if (!news) {
+    if (watched.strange_ticks == kStrangeTicks) known_before.add();
+    return;
+  }
+  if (!watched.episode && !afford(now)) {
+    if (watched.strange_ticks == kStrangeTicks) over_budget.add();
+    return;
+  }
   watched.last_strange = now;
+  if (told) return;
   Anomaly anomaly = describe(value, vital, watched, judgement);
   Observation observation;
   observation.kind = FindingKind::kAnomaly;
@@ -137,8 +155,8 @@ void AnomalyDetector::Impl::publish_statuses() {
   double count = 0;
   double without = 0;
   for (const auto& [id, watched] : known) {
-    ModelStatus status{watched.metric, watched.labels, watched.model.has_value(), watched.waiting,
-                       watched.trained};
+    ModelStatus status{watched.metric,  watched.labels,  watched.model.has_value(),
+                       watched.waiting, watched.trained, watched.last.progress};
     if (watched.model)
       status.state = watched.model->constant() ? "ready: constant so far" : "ready";
     if (!watched.model && status.state.empty()) status.state = "warming up";
@@ -159,8 +177,9 @@ void AnomalyDetector::Impl::publish_statuses() {
 }
 
 AnomalyDetector::AnomalyDetector(Clock& clock, const knowledge::Queryable& data, Book& book,
-                                 knowledge::SelfMetrics& self, std::size_t most_bytes)
-    : impl_(std::make_unique<Impl>(clock, data, book, self, most_bytes)) {}
+                                 knowledge::SelfMetrics& self, std::size_t most_bytes,
+                                 knowledge::StateDb* db)
+    : impl_(std::make_unique<Impl>(clock, data, book, self, most_bytes, db)) {}
 
 AnomalyDetector::~AnomalyDetector() = default;
 
@@ -184,11 +203,26 @@ void AnomalyDetector::tick(const VitalsSnapshot& vitals) {
       }
     }
     impl_->section = *next;
+    impl_->share_budget();
   }
   if (!impl_->cadence.due(begin, impl_->section.interval)) return;
   impl_->turn(vitals);
   impl_->publish();
   impl_->seconds.add(std::chrono::duration<double>(impl_->clock.steady() - begin).count());
+}
+
+Status AnomalyDetector::judge(std::uint64_t id, bool real) {
+  const std::lock_guard guard(impl_->mutex);
+  if (std::ranges::none_of(*impl_->listed, [id](const Anomaly& a) { return a.id == id; }))
+    return fail(Errc::kNotFound, "no anomaly {} is listed", id);
+  if (impl_->verdicts.size() >= kMostVerdicts)
+    return fail(Errc::kExhausted, "{} verdicts wait already", kMostVerdicts);
+  impl_->verdicts.emplace_back(id, real);
+  return {};
+}
+
+Status AnomalyDetector::save() {
+  return impl_->save_some(impl_->known.size() + 1);
 }
 
 std::shared_ptr<const std::vector<Anomaly>> AnomalyDetector::anomalies() const {

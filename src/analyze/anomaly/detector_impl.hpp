@@ -4,12 +4,16 @@
 // Thread safety: one thread, but for what `mutex` guards.
 #pragma once
 
+#include <map>
 #include <mutex>
 #include <unordered_map>
 
 #include "analyze/anomaly/episodes.hpp"
 #include "analyze/anomaly/features.hpp"
+#include "analyze/anomaly/host_watch.hpp"
+#include "analyze/anomaly/minutes.hpp"
 #include "analyze/anomaly/model.hpp"
+#include "analyze/anomaly/model_store.hpp"
 #include "analyze/cadence.hpp"
 
 namespace nexus::analyze {
@@ -34,6 +38,11 @@ struct Watched {
   WallTime trained{};
   int strange_ticks = 0;
   std::optional<std::uint64_t> episode;
+  MinuteMean minute;
+  VitalDetector rows;  // of minutes
+  RowScore last;       // of the last minute
+  bool restored = false;
+  std::int64_t noted = 0;  // the minute of the last note in its memory of patterns
   SteadyTime last_strange{};
   std::uint64_t pass = 0;  // the last tick whose snapshot had it
   Rank rank;
@@ -44,7 +53,7 @@ using Known = std::unordered_map<knowledge::SeriesId, Watched>;
 
 struct AnomalyDetector::Impl {
   Impl(Clock& c, const knowledge::Queryable& d, Book& b, knowledge::SelfMetrics& self,
-       std::size_t the_most_bytes)
+       std::size_t the_most_bytes, knowledge::StateDb* db)
       : clock(c),
         data(d),
         book(b),
@@ -58,11 +67,38 @@ struct AnomalyDetector::Impl {
         model_bytes(self.gauge("nexus_anomaly_model_bytes", "Memory of all isolation forests")),
         trainings(self.counter("nexus_anomaly_trainings_total", "Isolation forests grown")),
         found(self.counter("nexus_anomalies_total", "Episodes of anomalies")),
+        known_before(self.counter("nexus_anomaly_known_total",
+                                  "Strange, but seen before or called noise: not told")),
+        over_budget(self.counter("nexus_anomaly_over_budget_total",
+                                 "Episodes not told because of the budget of alarms a day")),
+        rate(self.gauge("nexus_anomaly_rate_ratio",
+                        "Share of vitals whose last minutes were unusual, over ten minutes")),
+        verdicts_given(self.counter("nexus_anomaly_verdicts_total", "Verdicts of people")),
+        save_errors(self.counter("nexus_anomaly_save_errors_total",
+                                 "Detectors that could not be written to the state database")),
         refused(self.counter("nexus_anomaly_series_refused_total",
                              "Series not watched for anomalies because there are too many")),
         dropped(self.counter("nexus_anomaly_models_dropped_total",
                              "Isolation forests dropped or not kept for want of room")),
-        seconds(self.counter("nexus_anomaly_seconds_total", "Time spent on anomalies")) {}
+        seconds(self.counter("nexus_anomaly_seconds_total", "Time spent on anomalies")) {
+    open_store(db);
+  }
+
+  // minute.cpp
+  void open_store(knowledge::StateDb* db);
+  std::string saved(const std::string& key);
+  /// The vital's minute, if one is over; true when it was told.
+  bool minute(const VitalValue& value, const config::VitalConfig& vital, Watched& watched);
+  void tell_minute(const VitalValue& value, const config::VitalConfig& vital, Watched& watched,
+                   const MinuteMean::Row& row, double usual, double distance);
+  void close_minute(WallTime time);
+  void tell_host(const HostWatch::Alarm& alarm, WallTime time);
+  [[nodiscard]] std::string near_in_time(WallTime time) const;
+  void share_budget();
+  /// Whether the forest may begin an episode.
+  bool afford(SteadyTime now);
+  void apply_verdicts();
+  Status save_some(std::size_t most);
 
   void turn(const VitalsSnapshot& vitals);
   void score(const VitalValue& value, const config::VitalConfig& vital, Watched& watched);
@@ -90,6 +126,11 @@ struct AnomalyDetector::Impl {
   knowledge::Gauge model_bytes;
   knowledge::Counter trainings;
   knowledge::Counter found;
+  knowledge::Counter known_before;
+  knowledge::Counter over_budget;
+  knowledge::Gauge rate;
+  knowledge::Counter verdicts_given;
+  knowledge::Counter save_errors;
   knowledge::Counter refused;
   knowledge::Counter dropped;
   knowledge::Counter seconds;
@@ -106,9 +147,19 @@ struct AnomalyDetector::Impl {
   bool complained = false;  // that there is no room
   std::vector<Observation> seen;
   knowledge::Column column;
+  std::optional<ModelStore> store;
+  HostWatch host;
+  std::map<std::string, std::pair<std::uint64_t, SteadyTime>> host_episodes;  // by scope: id, seen
+  std::int64_t closed = 0;  // the last minute that the host's detectors have seen
+  double unusual = 0;       // smoothed share of unusual vitals
+  double tokens = 10;       // episodes that the forest may begin
+  std::optional<SteadyTime> tokens_at;
+  std::vector<knowledge::SeriesId> unsaved;  // of this round of saving
+  SteadyTime next_save{};
 
   mutable std::mutex mutex;  // guards what follows
   std::optional<config::AnomalySection> next_section;
+  std::vector<std::pair<std::uint64_t, bool>> verdicts;  // id, real
   std::shared_ptr<const std::vector<Anomaly>> listed =
       std::make_shared<const std::vector<Anomaly>>();
   std::shared_ptr<const std::vector<ModelStatus>> statuses =

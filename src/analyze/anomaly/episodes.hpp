@@ -21,7 +21,8 @@ class Episodes {
   static constexpr Millis kKept{60 * 60'000};
 
   std::uint64_t begin(Anomaly anomaly, SteadyTime now) {
-    list_.push_front({++last_id_, now, std::move(anomaly)});
+    anomaly.id = ++last_id_;
+    list_.push_front({last_id_, now, std::move(anomaly)});
     if (list_.size() > kMost) {
       list_.erase(std::ranges::min_element(
           list_, {}, [](const Entry& entry) { return std::pair(entry.seen, entry.id); }));
@@ -39,8 +40,16 @@ class Episodes {
       return;
     }
     anomaly.time = entry->anomaly.time;
+    anomaly.id = id;
+    if (!anomaly.probability) anomaly.probability = entry->anomaly.probability;
     entry->anomaly = std::move(anomaly);
     changed_ = true;
+  }
+  /// Numbers from here on: those of an earlier process are not used again.
+  void number_from(std::uint64_t first) noexcept { last_id_ = std::max(last_id_, first); }
+  /// Takes one off the list, as if it had not been.
+  void drop(std::uint64_t id) {
+    changed_ = std::erase_if(list_, [id](const Entry& e) { return e.id == id; }) > 0 || changed_;
   }
   void forget(SteadyTime now) {
     const auto gone = std::erase_if(list_, [&](const Entry& e) { return now - e.seen > kKept; });

@@ -67,6 +67,9 @@ class Overlay final : public knowledge::Queryable, public knowledge::ModelSource
       return knowledge::Sample{time_, found->second.value};
     return below_.last(id, start, end);
   }
+  [[nodiscard]] std::int64_t step_for(std::int64_t start) const override {
+    return below_.step_for(start);
+  }
 
  private:
   struct Entry {

@@ -160,6 +160,7 @@ void read_anomaly(Section& root, Reading& reading) {
     anomaly.duration("retrain", out.retrain, kWindow);
     anomaly.duration("interval", out.interval, kTick);
     anomaly.integer("minimum_samples", out.minimum_samples, 2, 1'000'000);
+    anomaly.number("alarms_per_day", out.alarms_per_day, {0.001, 1000});
   });
 }
 

@@ -256,8 +256,10 @@ class RedisCollector final : public Collector {
         const auto rank = base::parse_double(percentile.substr(percentile.empty() ? 0 : 1));
         const auto micros = base::parse_double(part);
         if (!rank || !micros || !percentile.starts_with('p')) continue;
-        sink.add(families_[kPercentiles],
-                 {{"cmd", command}, {"quantile", base::format_double(*rank / 100)}}, *micros);
+        sink.add(
+            families_[kPercentiles],
+            {{"cmd", command}, {"quantile", base::format_double(std::round(*rank * 1e6) / 1e8)}},
+            *micros);
       }
     } else if (name.starts_with(kError)) {
       add(kErrors, "err", base::sanitize_utf8(name.substr(kError.size())), number("count"));

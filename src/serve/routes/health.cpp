@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <boost/json/parse.hpp>
+#include <charconv>
 #include <map>
 #include <mutex>
 
@@ -230,11 +232,13 @@ Response anomalies(const Rooms& rooms) {
   for (const auto& a : *rooms.anomalies.anomalies()) {
     json_ns::array recommended;
     for (const auto& text : a.recommended_actions) recommended.push_back(json_ns::value(text));
-    out.push_back({{"metric_name", a.metric_name},
+    out.push_back({{"id", a.id},
+                   {"metric_name", a.metric_name},
                    {"labels", labels(a.labels)},
                    {"timestamp", time(a.time)},
                    {"value", number(a.value)},
                    {"anomaly_score", number(a.anomaly_score)},
+                   {"probability", number(a.probability)},
                    {"severity", config::to_string(a.severity)},
                    {"description", a.description},
                    {"recommended_actions", std::move(recommended)}});
@@ -246,11 +250,34 @@ Response anomalies(const Rooms& rooms) {
                       {"labels", labels(m.labels)},
                       {"ready", m.ready},
                       {"state", m.state},
+                      {"progress", number(m.progress)},
                       {"trained", time(m.trained)}});
   }
   return to_response({{"anomalies", std::move(out)},
                       {"models", std::move(models)},
                       {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
+}
+
+/// {"verdict": "real"} or {"verdict": "noise"}.
+Response verdict(const Rooms& rooms, const Request& request) {
+  const auto& text = request.captures.at(0);
+  std::uint64_t id = 0;
+  const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (bad != std::errc() || end != text.data() + text.size())
+    return error(404, "not_found", "no anomaly of that id");
+  boost::system::error_code wrong;
+  const auto body = json_ns::parse(request.body, wrong);
+  const auto* given =
+      !wrong && body.is_object() ? body.get_object().if_contains("verdict") : nullptr;
+  const std::string word =
+      given != nullptr && given->is_string() ? std::string(given->get_string()) : std::string();
+  if (word != "real" && word != "noise")
+    return error(400, "invalid_argument",
+                 "expected a JSON object {\"verdict\": \"real\"} or {\"verdict\": \"noise\"}");
+  return audited(rooms, request, "anomalies.verdict", text, word, [&] {
+    if (auto done = rooms.anomalies.judge(id, word == "real"); !done) return error(done.error());
+    return to_response({{"id", id}, {"verdict", word}});
+  });
 }
 
 Response alerts(const Rooms& rooms, const Request& request) {
@@ -340,6 +367,9 @@ void add_health(std::vector<Route>& routes, const SharedRooms& rooms) {
   add(
       "/health/anomalies", Runs::kSnapshot, [rooms](const Request&) { return anomalies(*rooms); },
       "What was unusual");
+  routes.push_back({Method::kPost, "/health/anomalies/{id}/verdict", config::Role::kOperator,
+                    Runs::kBlocking, [rooms](const Request& r) { return verdict(*rooms, r); },
+                    "Say whether an anomaly was real or noise"});
   add(
       "/health/alerts", Runs::kSnapshot, [rooms](const Request& r) { return alerts(*rooms, r); },
       "Findings");

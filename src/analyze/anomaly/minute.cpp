@@ -1,0 +1,276 @@
+// The detector's look at minutes: single vitals and the host, what is told of them, verdicts, and
+// keeping what was learnt.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "analyze/anomaly/advice.hpp"
+#include "analyze/anomaly/detector_impl.hpp"
+#include "analyze/rules/evaluator.hpp"
+#include "nexus/base/log.hpp"
+#include "nexus/base/text.hpp"
+
+namespace nexus::analyze {
+namespace {
+
+constexpr Millis kHold{5 * 60'000};
+constexpr Millis kNear{15 * 60'000};
+constexpr Millis kSaveEvery{60 * 60'000};
+constexpr std::size_t kSavePerMinute = 4;  // 40 KiB each: no burst of writing
+constexpr double kMostTokens = 10;
+constexpr double kVitalsShare = 0.5;  // of the budget
+constexpr double kUnusual = 0.01;
+constexpr std::size_t kMostNear = 3;
+
+std::string key_of(const Watched& watched) {
+  return "vital " + watched.metric + to_string(watched.labels);
+}
+
+/// "once in three weeks", for people.
+std::string how_often(double probability) {
+  const double minutes = 1 / std::max(probability, 1e-9);
+  if (minutes >= 1440.0 * 365) return "less than once a year";
+  return fmt::format("once in {}",
+                     base::format_duration(Millis(static_cast<std::int64_t>(minutes) * 60'000)));
+}
+
+}  // namespace
+
+void AnomalyDetector::Impl::open_store(knowledge::StateDb* db) {
+  episodes.number_from(
+      static_cast<std::uint64_t>(std::max<std::int64_t>(base::to_unix_millis(clock.wall()), 0)));
+  if (db == nullptr) return;
+  auto opened = ModelStore::open(*db);
+  if (opened) {
+    store = std::move(*opened);
+  } else {
+    save_errors.add();
+    log::error("analyze", "anomaly models are not kept: {}", opened.error().message());
+  }
+}
+
+std::string AnomalyDetector::Impl::saved(const std::string& key) {
+  return store ? store->load(key) : std::string();
+}
+
+void AnomalyDetector::Impl::share_budget() {
+  // A vital takes an eighth of its budget at most; more vitals take less each.
+  const double vitals = std::max(1.0, static_cast<double>(known.size()) * kVitalShare);
+  for (auto& [id, watched] : known)
+    watched.rows.set_budget(section.alarms_per_day * kVitalsShare / vitals);
+  host.set_budget(section.alarms_per_day);
+}
+
+bool AnomalyDetector::Impl::afford(SteadyTime now) {
+  if (tokens_at) {
+    const double days = std::chrono::duration<double>(now - *tokens_at).count() / 86'400;
+    tokens = std::min(tokens + days * section.alarms_per_day,
+                      std::max(kMostTokens, section.alarms_per_day));
+  }
+  tokens_at = now;
+  if (tokens < 1) return false;
+  tokens -= 1;
+  return true;
+}
+
+bool AnomalyDetector::Impl::minute(const VitalValue& value, const config::VitalConfig& vital,
+                                   Watched& watched) {
+  const auto row = watched.minute.push(base::to_unix_millis(value.time), value.value);
+  if (!row) return false;
+  if (!watched.restored) {
+    watched.restored = true;
+    if (const auto state = saved(key_of(watched)); !state.empty()) (void)watched.rows.load(state);
+    share_budget();
+  }
+  const double usual = watched.rows.usual();
+  const double distance = watched.rows.usual_distance();
+  const auto score = watched.rows.push(row->time, row->value);
+  if (!score) return false;
+  statuses_changed = statuses_changed || watched.last.progress < 1;
+  watched.last = *score;
+  if (watched.rank.ordinal == 0)
+    host.put(watched.metric, watched.labels, watched.rank.vital, row->value);
+  if (score->known) known_before.add();
+  if (!score->flag || watched.rows.rows() < section.minimum_samples) return false;
+  tell_minute(value, vital, watched, *row, usual, distance);
+  return true;
+}
+
+void AnomalyDetector::Impl::tell_minute(const VitalValue& value, const config::VitalConfig& vital,
+                                        Watched& watched, const MinuteMean::Row& row, double usual,
+                                        double distance) {
+  const SteadyTime now = clock.steady();
+  Anomaly anomaly;
+  anomaly.metric_name = vital.name;
+  anomaly.labels = watched.labels;
+  anomaly.time = value.time;
+  anomaly.value = row.value;
+  anomaly.anomaly_score = -watched.last.raw;
+  anomaly.probability = watched.last.probability;
+  anomaly.description = fmt::format(
+      "{}{} was {:.6g} {} for a minute, usually {:.6g} give or take {:.3g}: expected {}{}",
+      vital.name, to_string(watched.labels), row.value, vital.unit, usual, distance,
+      how_often(watched.last.probability), near_in_time(value.time));
+  anomaly.recommended_actions = advice_for(vital.name);
+  Observation observation;
+  observation.kind = FindingKind::kAnomaly;
+  observation.name = vital.name + "_anomaly";
+  observation.severity = Severity::kInfo;
+  observation.labels = to_map(watched.labels);
+  observation.subject = subject_of(observation.labels);
+  observation.annotations = {{"summary", anomaly.description}};
+  observation.evidence = {"vital_detector", row.value, std::nullopt, anomaly.description};
+  observation.keep_firing_for = kHold;
+  seen.push_back(std::move(observation));
+  watched.last_strange = now;
+  if (watched.episode) {
+    episodes.update(*watched.episode, std::move(anomaly), now);
+  } else {
+    watched.episode = episodes.begin(std::move(anomaly), now);
+    found.add();
+  }
+}
+
+void AnomalyDetector::Impl::close_minute(WallTime time) {
+  const std::int64_t minute = base::to_unix_millis(time) / 60'000;
+  if (minute == closed) return;
+  const bool first = closed == 0;
+  closed = minute;
+  if (first) return;
+  double count = 0;
+  double strange = 0;
+  for (const auto& [id, watched] : known) {
+    if (!watched.last.ready || watched.pass != pass) continue;
+    count += 1;
+    strange += watched.last.raw > 0 && watched.last.probability < kUnusual ? 1 : 0;
+  }
+  unusual += ((count > 0 ? strange / count : 0) - unusual) / 10;
+  rate.set(unusual);
+  const SteadyTime now = clock.steady();
+  std::erase_if(host_episodes, [&](const auto& e) { return now - e.second.second > kHold; });
+  for (const auto& alarm :
+       host.close(minute * 60'000, [this](const std::string& key) { return saved(key); }))
+    tell_host(alarm, time);
+  if (store) {
+    if (auto done = save_some(kSavePerMinute); !done) {
+      save_errors.add();
+      log::warning("analyze", "anomaly models are not saved: {}", done.error().message());
+    }
+  }
+}
+
+void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime time) {
+  const SteadyTime now = clock.steady();
+  std::string parts;
+  for (const auto& part : alarm.parts) {
+    if (part.share < 0.03 && !parts.empty()) break;
+    parts += fmt::format("{}{}{} {:.0f} % ({:.6g}, usually {:.6g})", parts.empty() ? "" : ", ",
+                         part.metric, to_string(part.labels), 100 * part.share, part.present,
+                         part.usual);
+  }
+  Anomaly anomaly;
+  anomaly.metric_name = "host_anomaly";
+  anomaly.labels = knowledge::Labels(std::vector<knowledge::Label>{{"scope", alarm.scope}});
+  anomaly.time = time;
+  anomaly.value = alarm.score.score;
+  anomaly.anomaly_score = -alarm.score.score;
+  anomaly.probability = alarm.score.probability;
+  anomaly.description = fmt::format(
+      "{} vitals of {} together are as strange as {:.2g} % of the minutes so far: {}; {:.0f} % of "
+      "all vitals are unusual{}",
+      alarm.columns, alarm.scope == "host" ? "the host" : alarm.scope,
+      100 * alarm.score.probability, parts, 100 * unusual, near_in_time(time));
+  std::set<std::string> told;
+  for (std::size_t i = 0; i < std::min<std::size_t>(alarm.parts.size(), 2); ++i) {
+    for (auto& text : advice_for(alarm.parts[i].metric)) {
+      if (told.insert(text).second) anomaly.recommended_actions.push_back(std::move(text));
+    }
+  }
+  Observation observation;
+  observation.kind = FindingKind::kAnomaly;
+  observation.name = "host_anomaly";
+  observation.severity = Severity::kInfo;
+  observation.labels = {{"scope", alarm.scope}};
+  observation.subject = "host";
+  observation.annotations = {{"summary", anomaly.description}};
+  observation.evidence = {"host_detector", alarm.score.score, std::nullopt, anomaly.description};
+  observation.keep_firing_for = kHold;
+  seen.push_back(std::move(observation));
+  const auto place = host_episodes.find(alarm.scope);
+  if (place != host_episodes.end()) {
+    place->second.second = now;
+    episodes.update(place->second.first, std::move(anomaly), now);
+  } else {
+    host_episodes[alarm.scope] = {episodes.begin(std::move(anomaly), now), now};
+    found.add();
+  }
+}
+
+/// What else happened within a quarter of an hour, as the end of a sentence.
+std::string AnomalyDetector::Impl::near_in_time(WallTime time) const {
+  std::string out;
+  std::size_t count = 0;
+  for (const Finding& finding : *book.snapshot()) {
+    if (finding.kind == FindingKind::kAnomaly || finding.kind == FindingKind::kForecast) continue;
+    const WallTime at = finding.fired.value_or(finding.started);
+    if (at > time + kNear || at + kNear < time) continue;
+    if (++count > kMostNear) break;
+    out += fmt::format("{}{} of {} ({})", count == 1 ? "; near in time: " : ", ", finding.name,
+                       finding.subject, to_string(finding.state));
+  }
+  return out;
+}
+
+void AnomalyDetector::Impl::apply_verdicts() {
+  std::vector<std::pair<std::uint64_t, bool>> given;
+  std::shared_ptr<const std::vector<Anomaly>> list;
+  {
+    const std::lock_guard guard(mutex);
+    if (verdicts.empty()) return;
+    given.swap(verdicts);
+    list = listed;
+  }
+  for (const auto& [id, real] : given) {
+    const auto anomaly = std::ranges::find(*list, id, &Anomaly::id);
+    if (anomaly == list->end()) continue;
+    verdicts_given.add();
+    if (anomaly->metric_name == "host_anomaly") {
+      const auto scope = anomaly->labels.get("scope");
+      host.judge(std::string(scope), real);
+      if (!real) host_episodes.erase(std::string(scope));
+    }
+    for (auto& [series, watched] : known) {
+      if (watched.metric != anomaly->metric_name || watched.labels != anomaly->labels) continue;
+      watched.rows.judge(base::to_unix_millis(anomaly->time), anomaly->value, real);
+      if (!real) watched.episode.reset();
+    }
+    if (!real) episodes.drop(id);
+    next_save = SteadyTime{};  // a verdict is not lost by a crash
+  }
+}
+
+/// Goes round all detectors once an hour, a few at a time.
+Status AnomalyDetector::Impl::save_some(std::size_t most) {
+  if (!store) return {};
+  const SteadyTime now = clock.steady();
+  const bool all = most > known.size();
+  std::vector<std::pair<std::string, std::string>> models;
+  if (unsaved.empty() || all) {
+    if (now < next_save && !all) return {};
+    next_save = now + kSaveEvery;
+    unsaved.clear();
+    for (const auto& [id, watched] : known) unsaved.push_back(id);
+    models = host.save();
+  }
+  for (; most > 0 && !unsaved.empty(); --most) {
+    const auto place = known.find(unsaved.back());
+    unsaved.pop_back();
+    if (place != known.end() && place->second.rows.rows() > 0)
+      models.emplace_back(key_of(place->second), place->second.rows.save());
+  }
+  return store->save(models, clock.wall());
+}
+
+}  // namespace nexus::analyze
