@@ -84,6 +84,12 @@ void Agent::Impl::stop() {
   if (executor)
     shutdown.run("an action", kLast, [this, action_grace] { executor->stop(action_grace); });
   if (analyze_loop) shutdown.run("the analyze loop", kLast, [this] { analyze_loop->stop(); });
+  if (forecaster && shutdown.left_behind() == 0) {  // else its thread may still be at work
+    shutdown.run("what forecasts have learnt", kFlush, [this] {
+      if (Status saved = forecaster->save(); !saved)
+        log::error("agent", "what forecasts have learnt is lost: {}", saved.error().message());
+    });
+  }
   if (scheduler) {
     shutdown.run("the collectors", kFlush, [this] { collectors()->stop(); });
     abandoned += collectors()->abandoned();
