@@ -81,7 +81,7 @@ bool AnomalyDetector::Impl::minute(const VitalValue& value, const config::VitalC
   if (!row) return false;
   if (!watched.restored) {
     watched.restored = true;
-    if (const auto bytes = saved(key_of(watched)); !bytes.empty()) (void)watched.rows.load(bytes);
+    if (const auto state = saved(key_of(watched)); !state.empty()) (void)watched.rows.load(state);
     share_budget();
   }
   const double usual = watched.rows.usual();
