@@ -1,7 +1,9 @@
 #include "monitor/cgroup_reader.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -97,6 +99,9 @@ void CgroupReader::walk(const Hierarchy& hierarchy,
   places_.clear();
   const host::Fd root(::open(hierarchy.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root) return complaints_->add(Error::from_errno("open " + hierarchy.path));
+  struct statfs kind{};
+  is_real_ = ::fstatfs(root.get(), &kind) == 0 &&
+             (kind.f_type == CGROUP_SUPER_MAGIC || kind.f_type == CGROUP2_SUPER_MAGIC);
   places_.push_back({"/", 0});
   // A list that grows at its end while it is walked: breadth first.
   const std::size_t most = std::max<std::size_t>(4 * max_groups_, 64);
@@ -154,7 +159,8 @@ CgroupStats* CgroupReader::group_at(const std::string& path) {
 void CgroupReader::read(const Hierarchy& hierarchy, int directory, CgroupStats& stats) {
   current_ = &stats.path;
   struct stat status{};
-  if (stats.path != "/" && ::fstat(directory, &status) == 0)
+  // The times of a recorded tree are those of its copy.
+  if (is_real_ && stats.path != "/" && ::fstat(directory, &status) == 0)
     stats.set(CgroupStats::kCreated, static_cast<double>(status.st_mtim.tv_sec));
   if (hierarchy.kind == kV2) {
     read_v2(directory, stats);

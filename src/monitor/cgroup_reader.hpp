@@ -154,6 +154,7 @@ class CgroupReader {
   Complaints* complaints_ = nullptr;
   const std::string* current_ = nullptr;  // hierarchy and group that are read, for complaints
   const Hierarchy* hierarchy_ = nullptr;
+  bool is_real_ = false;  // the hierarchy, and not a recorded tree
 };
 
 }  // namespace nexus::monitor

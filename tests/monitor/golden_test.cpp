@@ -106,7 +106,7 @@ Scrape scrape(const std::string& tree) {
   REQUIRE(filesystem.has_value());
   result.outcomes += outcome_line("filesystem", (*filesystem)->collect(sink), tree);
   knowledge::Exposition exposition(registry);
-  result.exposition = exposition.render(sink.samples);
+  result.exposition = without(exposition.render(sink.samples), tree + "/");
   return result;
 }
 

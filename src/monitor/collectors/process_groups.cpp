@@ -120,8 +120,7 @@ class ProcessGroupsCollector final : public Collector {
         shown_processes_(static_cast<std::size_t>(
             option_integer(context, kProcessGroupsCollector, "processes"))),
         families_(families_of(context.registry, kMetrics)),
-        scan_(context,
-              {.proportional = shows_proportional_}),
+        scan_(context, {.proportional = shows_proportional_}),
         groups_(context.roots, scan_, std::move(options)) {}
 
   Status collect(Sink& sink) override {
