@@ -180,7 +180,7 @@ def agent(arguments, folder):
                       'max_requests_per_connection = 1000000000\n[collect]\ninterval = "1h"\n[history]\nretention = "48h"\n'
                       '[operations]\ncheck_interval = "1h"\n[forecast]\nenabled = false\n[anomaly]\nenabled = false\n'
                       % (folder / "agent", port))
-    return Server([str(arguments.build / "nexus-agent"), "run", "--config", str(config)], port, "/-/ready")
+    return Server([str(arguments.build / "nexus-agent"), "run", "--config", str(config)], port, "/-/healthy")
 
 
 def measure(server, seconds, **parameters):

@@ -12,7 +12,7 @@ namespace nexus::analyze {
 namespace {
 
 constexpr double kLevel = 0.95;
-constexpr std::size_t kMaxTrained = 1024;  // a forest draws 256 of them for each tree
+constexpr std::size_t kMaxTrained = 256;  // every tree sees every row, the newest among them
 
 /// At most `most` of the places 0 to count - 1, evenly, the last among them.
 std::vector<std::size_t> thinned(std::size_t count, std::size_t most) {
@@ -79,9 +79,9 @@ std::optional<double> StandardModels::anomaly(const Window& window) const {
   if (least == greatest) return newest == least ? 0.0 : 1.0;
   const double middle = least / 2 + greatest / 2;  // the forest compares 32-bit floats: near zero
   std::vector<double> rows;
-  for (const std::size_t i : thinned(before.size() - 1, kMaxTrained)) {
-    rows.push_back(before[i + 1] - middle);
-    rows.push_back(before[i + 1] - before[i]);
+  for (const std::size_t i : thinned(values.size() - 1, kMaxTrained)) {
+    rows.push_back(values[i + 1] - middle);
+    rows.push_back(values[i + 1] - values[i]);
   }
   IsolationForest::Options options;
   options.subsample =

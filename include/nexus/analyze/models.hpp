@@ -4,9 +4,10 @@
 // forecast: a straight line through the window (fit_line; windows of more than kMaxPoints samples
 // are thinned evenly) and its 95 % prediction interval; from three samples on. time_to: along that
 // line; a slope that does not differ from zero (p > 0.05) stands still. anomaly: a forest grown on
-// the window but for its newest sample, features the value and its change, asked about the newest
-// one: s(x) of the paper, 0 to 1; from kMinScored samples on. A window that was constant until the
-// newest sample gives 0 when that is the same and 1 when it is not.
+// the window (thinned evenly to 256 rows, the newest among them), features the value and its
+// change, asked about the newest sample: s(x) of the paper, 0 to 1; from kMinScored samples on. A
+// window that was constant until the newest sample gives 0 when that is the same and 1 when it is
+// not.
 //
 // Thread safety: stateless.
 #pragma once
