@@ -90,6 +90,12 @@ void Agent::Impl::stop() {
       if (auto saved = anomalies->save(); !saved)
         log::error("agent", "anomaly models are not saved: {}", saved.error().message());
     });
+  if (forecaster && shutdown.left_behind() == 0) {  // else its thread may still be at work
+    shutdown.run("what forecasts have learnt", kFlush, [this] {
+      if (Status saved = forecaster->save(); !saved)
+        log::error("agent", "what forecasts have learnt is lost: {}", saved.error().message());
+    });
+  }
   if (scheduler) {
     shutdown.run("the collectors", kFlush, [this] { collectors()->stop(); });
     abandoned += collectors()->abandoned();

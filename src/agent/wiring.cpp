@@ -63,6 +63,7 @@ Status Agent::Impl::open() {
   book = std::move(*made_book);
   rules = std::make_unique<analyze::Rules>(clock, queryable, registry, rings.add(), *book, self);
   forecaster = std::make_unique<analyze::Forecaster>(clock, history, *book, self);
+  if (auto kept = forecaster->keep(*db); !kept) return propagate(std::move(kept), "forecasts");
   anomalies = std::make_unique<analyze::AnomalyDetector>(
       clock, history, *book, self, analyze::AnomalyDetector::kMostBytes, db.get());
   services = std::make_unique<analyze::Services>(*book);

@@ -90,11 +90,12 @@ Status Sources::configure(const config::SourcesSection& section, Millis retentio
 }
 
 void Sources::stop() {
+  // A probe may still wait for its target, as long as its time limit allows: it comes last.
+  impl_->logs.stop();
+  impl_->statsd.stop();
+  impl_->pushes.stop();
   impl_->scraper.stop();
   impl_->prober.stop();
-  impl_->statsd.stop();
-  impl_->logs.stop();
-  impl_->pushes.stop();
 }
 
 std::vector<SourceStatus> Sources::status() const {

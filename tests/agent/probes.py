@@ -164,10 +164,12 @@ def probes():
                         equal(ours[key], theirs[key], f"{module} {key}")
             wait_for("days left", lambda: 28 < (value(agent, "tls_certificate_days_left") or 0) < 31)
             wait_for("availability", lambda: value(agent, 'probe_availability_percent{job="tcp"}') == 100)
-            errors = {t["scrapePool"]: t["lastError"] for t in agent.get("/api/v1/targets").json["data"]["activeTargets"]}
             for name, said in (("regex", "wel"), ("status", "status 401"), ("closed", "refused"), ("untrusted", "self-signed"),
                                ("nobody", "No such file")):
-                expect(said in errors[name], f"{name}: {errors[name]!r} does not say {said}")
+                def tells(name=name, said=said):
+                    targets = agent.get("/api/v1/targets").json["data"]["activeTargets"]
+                    return any(t["scrapePool"] == name and said in t["lastError"] for t in targets)
+                wait_for(f"{name} failing because of {said}", tells)
         sock.close()
 
 

@@ -257,7 +257,7 @@ def of_its_own(agent, port):
     lines = [f'{{"disk.used","mount point"="/srv"}} {i} {start + i}\n' for i in range(600)]
     file.write_text("".join(lines) + "# EOF\n")
     out, _ = agent.command("import", file)
-    equal(out, f"{file}: 600 samples imported, 0 lines refused\n", "import")
+    equal(out, f"{file}: 600 samples imported, 0 held already, 0 lines refused\n", "import")
     at = str(start + 599)
     wait_for("the last sample", lambda: agent.query('{"disk.used"}', time=at))
 

@@ -162,11 +162,13 @@ def hostile_targets():
             equal(agent.query("asked")[0]["metric"]["path"], "/asked?collect=a%20b", "the parameters")
             for counter in ("invalid_lines", "doubled_samples", "untimely_samples"):
                 wait_for(counter, lambda: (agent.metric(f"nexus_scrape_{counter}_total") or 0) > 0)
-            errors = {t["scrapePool"]: t["lastError"] for t in agent.get("/api/v1/targets").json["data"]["activeTargets"]}
             for name, said in (("huge", "body_size_limit|timed out|Timeout"), ("hang", "(?i)time"), ("html", "no line is a sample"),
                                ("cut", "truncated"), ("error", "status 500"), ("limited", "sample_limit"),
                                ("closed", "(?i)connect"), ("odd", "lines were not taken; line 2: longer than")):
-                expect(re.search(said, errors[name]), f"{name}: {errors[name]!r} does not say {said}")
+                def tells(name=name, said=said):
+                    targets = agent.get("/api/v1/targets").json["data"]["activeTargets"]
+                    return any(t["scrapePool"] == name and re.search(said, t["lastError"]) for t in targets)
+                wait_for(f"{name} failing because of {said}", tells)
             expect(state["huge_sent"] < 1 << 28, "the flood was cut off")
             health = {part["name"]: part for part in agent.get("/health/components").json["components"]}
             equal(health["sources"]["status"], "degraded", "the sources' health")

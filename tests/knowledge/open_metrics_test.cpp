@@ -104,9 +104,8 @@ TEST_CASE("OpenMetrics: names in quotes") {
   CHECK(got.mistakes ==
         std::vector<std::string>{"4: expected a metric name", "5: expected a metric name",
                                  "6: expected one metric name", "7: expected one metric name",
-                                 "8: expected a label name",
-                                 "9: expected the metric's name before the labels",
-                                 "10: expected a metric, a value and a timestamp"});
+                                 "8: expected a metric name", "9: expected the label __name__ once",
+                                 "10: expected a metric and a value"});
 }
 
 TEST_CASE("OpenMetrics: a line without end is bounded and costs only itself") {

@@ -80,8 +80,8 @@ TEST_CASE("docker: containers, details, images and events of an engine") {
             .message()
             .contains("No such container: nowhere (status 404)"));
   CHECK(engine
-            .request("POST", "/containers/create?name=web", R"({"Image": "busybox:test"})",
-                     docker().soon())
+            .request("POST", "/containers/create?name=web",
+                     R"({"Image": "busybox:test", "Cmd": ["true"]})", docker().soon())
             .error()
             .code() == Errc::kConflict);
   base::SystemClock clock;

@@ -2,7 +2,8 @@
 // of busybox-static. Needs root. Thread safety: one thread.
 #pragma once
 
-#include <array>
+#include <sys/mount.h>
+
 #include <filesystem>
 #include <memory>
 
@@ -42,6 +43,7 @@ class DockerEngine {
   void stop() {
     server_->stop(SIGTERM);  // ends its containerd too
     server_.reset();
+    ::umount2(directory_.file("exec/netns/default").c_str(), MNT_DETACH);  // it leaves this behind
   }
   void freeze() const { server_->signal(SIGSTOP); }
   void thaw() const { server_->signal(SIGCONT); }

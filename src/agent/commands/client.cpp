@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "agent/commands.hpp"
+#include "agent/commands/foresee.hpp"
 #include "agent/commands/query.hpp"
 #include "agent/commands/transfer.hpp"
 #include "nexus/drivers/http_client.hpp"
@@ -137,6 +138,20 @@ void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) 
                               {"SINCE", "started"},
                               {"WHAT", "description"}});
       });
+  app.add_subcommand("capacity", "What fills when, and what 30, 90 and 180 days would need")
+      ->callback([&context, shared] { context.code = show_capacity(shared->flags); });
+  auto backtest_flags = std::make_shared<BacktestFlags>();
+  auto* backtest = app.add_subcommand(
+      "backtest", "How good the forecasts would have been on this host's own history");
+  backtest->add_option("--vital", backtest_flags->vital, "Only this vital (default: all)");
+  backtest->add_option("--days", backtest_flags->days, "How far back")
+      ->check(CLI::Range(1, 30))
+      ->capture_default_str();
+  backtest->add_option("--horizon", backtest_flags->horizon, "How far ahead each looks")
+      ->capture_default_str();
+  backtest->callback([&context, shared, backtest_flags] {
+    context.code = backtest_agent(shared->flags, *backtest_flags);
+  });
   app.add_subcommand("predictions", "Forecasts of the vitals")->callback([&context, shared] {
     context.code = table(shared->flags, "/health/predictions", "predictions",
                          {{"METRIC", "metric_name"},

@@ -57,12 +57,11 @@ Status Evaluator::work(std::size_t samples) {
 }
 
 Status Evaluator::charge(std::size_t samples) {
+  if (Status status = charge_read(samples); !status) return status;
   held_ += samples;
-  if (held_ > kMaxHeld) {
-    return fail(Errc::kExhausted, "query makes more than {} values: ask for fewer series or steps",
-                kMaxHeld);
-  }
-  return charge_read(samples);
+  if (held_ <= kMaxHeld) return {};
+  return fail(Errc::kExhausted, "query makes more than {} values: ask for fewer series or steps",
+              kMaxHeld);
 }
 
 Status Evaluator::charge_read(std::size_t samples) {

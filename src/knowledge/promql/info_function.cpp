@@ -58,6 +58,7 @@ Result<Wanted> wanted_of(const Call& call) {
   if (none) added = add_name(MatchOp::kEqual, kTargetInfo);
   if (!none && !positive) added = add_name(MatchOp::kRegex, ".+_info");
   if (!added) return std::unexpected(added.error());
+  if (!none && !positive) wanted.names.push_back(wanted.infos.matchers.back());
   return wanted;
 }
 

@@ -59,6 +59,9 @@ class Follower {
   [[nodiscard]] SteadyTime last_growth() const noexcept { return last_growth_; }
   [[nodiscard]] std::uint64_t truncations() const noexcept { return truncations_; }
 
+  /// When its path was first seen to lead elsewhere; the owner's to keep.
+  std::optional<SteadyTime> away_since = std::nullopt;
+
  private:
   Follower(std::string path, host::Fd fd, const struct stat& info, std::uint64_t offset);
   void note_head();

@@ -264,8 +264,13 @@ void Logs::find_files(Log& log, SteadyTime now) {
   std::erase_if(log.files, [&](Follower& file) {
     struct stat info{};
     const bool at_its_path = ::stat(file.path().c_str(), &info) == 0 && file.is_at(info);
-    if (at_its_path || now - file.last_growth() < kIdleAfterRename) return false;
-    // Whoever wrote into it has gone over to the new one.
+    if (at_its_path) {
+      file.away_since.reset();
+      return false;
+    }
+    // Whoever writes into it goes over to the new one when it is told to, not at once.
+    if (!file.away_since) file.away_since = now;
+    if (now - std::max(file.last_growth(), *file.away_since) < kIdleAfterRename) return false;
     if (auto rest = file.read(log.takers, now); rest && *rest) return false;
     file.finish(log.takers);
     return true;
