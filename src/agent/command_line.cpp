@@ -25,6 +25,7 @@ int command_line(int argc, char** argv) {
   add_check(app, context);
   add_test(app, context);
   add_collect(app, context);
+  add_replay(app, context);
   add_client(app, context);
   add_forecast(app, context);
   add_reference(app, context);

@@ -1,0 +1,204 @@
+// `replay`: a CSV of the past through the agent's detectors and rules, row by row.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <cmath>
+#include <cstdio>
+
+#include "agent/commands.hpp"
+#include "nexus/analyze/replay.hpp"
+
+namespace nexus::agent {
+namespace {
+
+constexpr int kBad = 1;
+
+struct ReplayFlags {
+  std::string file;
+  std::string output = "csv";
+  std::vector<std::string> rules;
+  std::vector<std::string> columns;
+  std::string time_column;
+  bool multivariate = false;
+  double alarms_a_day = 1;
+};
+
+/// A cell of CSV, quoted where it must be.
+std::string cell(std::string_view text) {
+  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"') out += '"';
+    out += c;
+  }
+  return out + '"';
+}
+
+std::string join(const std::vector<std::string>& texts) {
+  std::string out;
+  for (const auto& text : texts) out += (out.empty() ? "" : "; ") + text;
+  return out;
+}
+
+std::string_view state_of(const analyze::ReplayRow& row) {
+  if (!row.score) return "left out";
+  if (!row.score->ready) return "warming up";
+  if (row.score->known) return "known";
+  return "";
+}
+
+class Printer {
+ public:
+  Printer(const analyze::CsvTable& table, const ReplayFlags& flags)
+      : table_(table), json_(flags.output == "json"), rules_(!flags.rules.empty()) {}
+
+  void begin() const {
+    if (json_) {
+      std::fputs("[", stdout);
+      return;
+    }
+    fmt::print("{}", cell(table_.time_name.empty() ? "row" : table_.time_name));
+    if (single()) fmt::print(",value");
+    fmt::print(",anomaly_score,probability,flag,state{}{}\n", single() ? "" : ",columns",
+               rules_ ? ",alerts" : "");
+  }
+  void row(const analyze::ReplayRow& row) const { json_ ? print_json(row) : print_csv(row); }
+  void end() const {
+    if (json_) std::fputs("\n]\n", stdout);
+  }
+
+ private:
+  [[nodiscard]] bool single() const { return table_.columns.size() == 1; }
+  [[nodiscard]] std::string when(std::size_t row) const {
+    return table_.time_texts.empty() ? std::to_string(row) : table_.time_texts[row];
+  }
+  static std::string number(double value) {
+    return std::isfinite(value) ? fmt::format("{}", value) : "";
+  }
+
+  void print_csv(const analyze::ReplayRow& row) const {
+    const bool ready = row.score && row.score->ready;
+    std::string line = cell(when(row.row));
+    if (single()) line += "," + number(table_.columns[0][row.row]);
+    line += ready ? fmt::format(",{:.6g},{:.4g},{}", row.score->score, row.score->probability,
+                                row.score->flag ? 1 : 0)
+                  : ",,,0";
+    line += fmt::format(",{}", state_of(row));
+    if (!single()) {
+      std::vector<std::string> parts;
+      for (const auto& c : row.columns)
+        parts.push_back(fmt::format("{} {:.0f} % ({:.4g}, usually {:.4g})", table_.names[c.column],
+                                    100 * c.share, c.present, c.usual));
+      line += "," + cell(join(parts));
+    }
+    if (rules_) line += "," + cell(join(row.alerts));
+    line += '\n';
+    std::fwrite(line.data(), 1, line.size(), stdout);
+  }
+
+  void print_json(const analyze::ReplayRow& row) const {
+    namespace json = boost::json;
+    json::object out;
+    out["time"] = when(row.row);
+    if (single() && std::isfinite(table_.columns[0][row.row]))
+      out["value"] = table_.columns[0][row.row];
+    const bool ready = row.score && row.score->ready;
+    out["anomaly_score"] = ready ? json::value(row.score->score) : json::value();
+    out["probability"] = ready ? json::value(row.score->probability) : json::value();
+    out["flag"] = ready && row.score->flag;
+    if (const auto state = state_of(row); !state.empty()) out["state"] = state;
+    if (row.score && !row.score->ready) out["progress"] = row.score->progress;
+    if (!single()) {
+      json::array columns;
+      for (const auto& c : row.columns) {
+        columns.push_back(
+            {{"column", table_.names[c.column]},
+             {"share", c.share},
+             {"usual", c.usual},
+             {"value", std::isfinite(c.present) ? json::value(c.present) : json::value()}});
+      }
+      out["columns"] = std::move(columns);
+    }
+    if (rules_) out["alerts"] = json::value_from(row.alerts);
+    const std::string text = (row.row == 0 ? "\n" : ",\n") + json::serialize(out);
+    std::fwrite(text.data(), 1, text.size(), stdout);
+  }
+
+  const analyze::CsvTable& table_;
+  const bool json_;
+  const bool rules_;
+};
+
+bool load_rules(const std::vector<std::string>& files, analyze::ReplayOptions& options) {
+  bool good = true;
+  for (const auto& path : files) {
+    auto file = analyze::load_rule_file(path);
+    for (const auto& problem : file.problems) {
+      fmt::print(stderr, "{}: {}{}\n", path, problem.places, problem.message);
+      good = false;
+    }
+    for (auto& group : file.groups)
+      options.rules.push_back(std::make_shared<const analyze::RuleGroup>(std::move(group)));
+  }
+  return good;
+}
+
+int replay(const ReplayFlags& flags) {
+  analyze::CsvOptions csv;
+  csv.columns = flags.columns;
+  csv.time_column = flags.time_column;
+  const auto table = analyze::read_csv(flags.file, csv);
+  if (!table) {
+    fmt::print(stderr, "{}\n", table.error().message());
+    return kBad;
+  }
+  for (const auto& problem : table->problems)
+    fmt::print(stderr, "{}:{}: {}\n", flags.file, problem.line, problem.message);
+  if (table->problem_count > table->problems.size())
+    fmt::print(stderr, "{}: {} more problems\n", flags.file,
+               table->problem_count - table->problems.size());
+  analyze::ReplayOptions options;
+  options.together = flags.multivariate;
+  options.alarms_a_day = flags.alarms_a_day;
+  if (!load_rules(flags.rules, options)) return kBad;
+  const Printer printer(*table, flags);
+  printer.begin();
+  const auto summary =
+      analyze::replay(*table, options, [&](const analyze::ReplayRow& row) { printer.row(row); });
+  printer.end();
+  if (!summary) {
+    fmt::print(stderr, "{}: {}\n", flags.file, summary.error().message());
+    return kBad;
+  }
+  for (const auto& error : summary->rule_errors) fmt::print(stderr, "{}\n", error);
+  fmt::print(stderr, "{} rows, {} scored, {} flagged, {} strange but known, {} left out\n",
+             summary->rows, summary->scored, summary->flagged, summary->known, summary->left_out);
+  return 0;
+}
+
+}  // namespace
+
+void add_replay(CLI::App& app, CommandContext& context) {
+  auto* command = app.add_subcommand(
+      "replay", "A CSV of the past through the agent's anomaly detectors, row by row");
+  auto flags = std::make_shared<ReplayFlags>();
+  command->add_option("file", flags->file, "The CSV file, - for standard input")->required();
+  command->add_option("--output,-o", flags->output, "csv or json")
+      ->check(CLI::IsMember({"csv", "json"}))
+      ->capture_default_str();
+  command->add_flag("--multivariate", flags->multivariate,
+                    "Score all columns together: one score a row, and the columns that made it");
+  command->add_option("--rules", flags->rules,
+                      "Prometheus rule files to evaluate at every row, over the columns' names");
+  command->add_option("--column", flags->columns, "Only this column (may be repeated)");
+  command->add_option("--time-column", flags->time_column, "The column of times");
+  command
+      ->add_option("--alarms-per-day", flags->alarms_a_day,
+                   "False alarms a day that are put up with, of the whole host")
+      ->check(CLI::Range(0.001, 1000.0))
+      ->capture_default_str();
+  command->callback([flags, &context] { context.code = replay(*flags); });
+}
+
+}  // namespace nexus::agent

@@ -1,0 +1,110 @@
+#include "analyze/anomaly/half_space_trees.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "analyze/anomaly/random.hpp"
+
+namespace nexus::analyze {
+namespace {
+
+constexpr int kTrees = 50;
+constexpr int kDepth = 7;
+constexpr std::size_t kInner = (1U << kDepth) - 1;
+constexpr std::size_t kNodes = (1U << (kDepth + 1)) - 1;
+constexpr double kFew = 0.1 * HalfSpaceTrees::kWindow;  // a node with no more rows ends the walk
+
+struct Cut {
+  float at = 0;
+  std::uint32_t dimension = 0;
+};
+using Cuts = std::array<std::array<Cut, kInner>, kTrees>;
+
+/// A work space a tree as in the paper: around a random point, wide enough to hold 0..1; each node
+/// halves it along a random dimension.
+Cuts draw_cuts() {
+  struct Box {
+    std::array<double, HalfSpaceTrees::kShingle> low{};
+    std::array<double, HalfSpaceTrees::kShingle> high{};
+  };
+  Cuts cuts{};
+  Random random(1);
+  for (auto& tree : cuts) {
+    std::array<Box, kInner> boxes{};
+    for (std::size_t d = 0; d < HalfSpaceTrees::kShingle; ++d) {
+      const double point = random.uniform();
+      const double half = 2 * std::max(point, 1 - point);
+      boxes[0].low[d] = point - half;
+      boxes[0].high[d] = point + half;
+    }
+    for (std::size_t node = 0; node < kInner; ++node) {
+      const Box& box = boxes[node];
+      const std::uint32_t d = random.below(HalfSpaceTrees::kShingle);
+      const double middle = (box.low[d] + box.high[d]) / 2;
+      tree[node] = {static_cast<float>(middle), d};
+      for (std::size_t side = 0; side < 2; ++side) {
+        const std::size_t child = 2 * node + 1 + side;
+        if (child >= kInner) continue;
+        boxes[child] = box;
+        (side == 0 ? boxes[child].high : boxes[child].low)[d] = middle;
+      }
+    }
+  }
+  return cuts;
+}
+
+const Cuts& shared_cuts() {
+  static const Cuts cuts = draw_cuts();
+  return cuts;
+}
+
+}  // namespace
+
+HalfSpaceTrees::HalfSpaceTrees() {
+  clear();
+}
+
+void HalfSpaceTrees::clear() {
+  reference_.assign(kTrees * kNodes, 0);
+  present_.assign(kTrees * kNodes, 0);
+  rows_ = 0;
+  windows_ = 0;
+}
+
+bool HalfSpaceTrees::sound() const noexcept {
+  return reference_.size() == kTrees * kNodes && present_.size() == kTrees * kNodes &&
+         rows_ < kWindow;
+}
+
+double HalfSpaceTrees::push(const Shingle& row) noexcept {
+  // The mass of a row that all windows of this size could hold at most, as a logarithm.
+  constexpr double kMost = 13.8;
+  const Cuts& cuts = shared_cuts();
+  double sum = 0;
+  for (std::size_t t = 0; t < kTrees; ++t) {
+    const std::uint8_t* const reference = &reference_[t * kNodes];
+    std::uint8_t* const present = &present_[t * kNodes];
+    std::size_t node = 0;
+    bool counted = false;
+    for (int depth = 0;; ++depth) {
+      ++present[node];
+      if (!counted && (reference[node] <= kFew || depth == kDepth)) {
+        sum += reference[node] * static_cast<double>(1U << depth);
+        counted = true;
+      }
+      if (depth == kDepth) break;
+      const Cut& cut = cuts[t][node];
+      node = 2 * node + 1 + (row[cut.dimension] > cut.at ? 1 : 0);
+    }
+  }
+  const double strangeness = windows_ > 0 ? std::max(kMost - std::log1p(sum / kTrees), 0.0) : 0;
+  if (++rows_ == kWindow) {
+    std::swap(reference_, present_);
+    std::ranges::fill(present_, std::uint8_t{0});
+    rows_ = 0;
+    ++windows_;
+  }
+  return strangeness;
+}
+
+}  // namespace nexus::analyze
