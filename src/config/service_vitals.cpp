@@ -268,7 +268,7 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
 
 }  // namespace
 
-std::span<const ShippedVital> service_vitals() {
+std::span<const ShippedVital> service_vitals() noexcept {
   return kShipped;
 }
 

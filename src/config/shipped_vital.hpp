@@ -1,5 +1,6 @@
 // What a vital that ships inside the binary is written as: rows of default_vitals.cpp (the host and
-// the agent) and service_vitals.cpp (what the agent is connected to). Thread safety: plain values.
+// the agent), hardware_vitals.cpp, process_vitals.cpp and service_vitals.cpp (what the agent is
+// connected to). Thread safety: plain values.
 #pragma once
 
 #include <limits>
@@ -10,7 +11,9 @@
 
 namespace nexus::config {
 
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+inline constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+inline constexpr double kMiB = 1 << 20;
+inline constexpr double kGiB = 1 << 30;
 
 struct ShippedVital {
   std::string_view name;
@@ -27,6 +30,11 @@ struct ShippedVital {
   bool anomaly = true;
 };
 
-[[nodiscard]] std::span<const ShippedVital> service_vitals();
+/// Hardware, arrays, and the network's tables.
+[[nodiscard]] std::span<const ShippedVital> hardware_vitals() noexcept;
+/// Processes, control groups, connections, what text files and applications give.
+[[nodiscard]] std::span<const ShippedVital> process_vitals() noexcept;
+/// PostgreSQL, Redis, Docker, Kubernetes.
+[[nodiscard]] std::span<const ShippedVital> service_vitals() noexcept;
 
 }  // namespace nexus::config

@@ -86,7 +86,7 @@ TEST_CASE("nobody looks closer than half the budget allows, nor ten times as oft
   // 1 % of the budget: 0.5 % of a core, a run in 3 s.
   CHECK(rig.look({firing("", "node_processes_pids")}, 1)["processes"] == 3000ms);
   CHECK(rig.look({firing("", "node_processes_pids")}, 0.1).empty());
-  CHECK(rig.look({firing("temperature_of_limit_percent", "")})["hwmon"] == 1000ms);
+  CHECK(rig.look({firing("temperature_of_limit_ratio", "")})["hwmon"] == 1000ms);
 }
 
 TEST_CASE("a collector that does not work is not asked more often") {

@@ -1,4 +1,5 @@
-// CPU time that a thread used: what a piece of work costs, whatever else the machine does meanwhile.
+// CPU time that a thread used: what a piece of work costs, whatever else the machine does
+// meanwhile.
 //
 // Thread safety: any thread; of the calling thread.
 #pragma once
