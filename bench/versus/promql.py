@@ -5,7 +5,7 @@ usage: bench/versus/promql.py RECORDING.gz [--build build/release] [--work DIREC
 
 RECORDING: text of scrapes, each begun by a line "@MILLISECONDS" (bench/README.md says where ours comes from). It is repeated
 until the day is full, three times over as three instances that are out of step, and goes as OpenMetrics text into
-`promtool tsdb create-blocks-from openmetrics` and into an agent's history on disk (build/release/bench/fill_history). Then both
+`promtool tsdb create-blocks-from openmetrics` and into an agent's history on disk (build/release/bench/fill_history_bench). Then both
 run over what they have, one at a time, and are asked over HTTP. The answers must be equal: to 1 part in 10^12 where Prometheus 2.42
 adds up plainly and 3 (and we) with compensation, else to the last digit.
 
@@ -110,7 +110,8 @@ def prepare(arguments, folder):
     (folder / "agent").mkdir(exist_ok=True)
     start = int(time.time()) // 3600 * 3600 - arguments.hours * 3600
     recorded = scrapes(arguments.recording)
-    fill = subprocess.Popen([str(arguments.build / "bench/fill_history"), str(folder / "agent/history")], stdin=subprocess.PIPE)
+    fill = subprocess.Popen(str(arguments.build / "bench/fill_history_bench"), stdin=subprocess.PIPE,
+                            env={**os.environ, "NEXUS_DISK": str(folder / "agent/history")})
     for part in write_parts(recorded, start, arguments.hours, folder):
         with open(part, "rb") as text:
             body = text.read().removesuffix(b"# EOF\n")

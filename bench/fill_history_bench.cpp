@@ -2,8 +2,9 @@
 // sampled it: lines of one time are one row, families of one second word (node_cpu_...,
 // node_disk_...) one collector. For bench/versus/promql.py, which gives the same text to promtool.
 //
-// usage: fill_history DIRECTORY <text     (the directory is the history's: DATA_DIR/history)
+// The directory (DATA_DIR/history) is in NEXUS_DISK.
 
+#include <benchmark/benchmark.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -106,22 +107,31 @@ class Filler {
   std::uint64_t flushed_ = 0;
 };
 
-}  // namespace
-
-int main(int count, char** words) {
-  if (count != 2) return 2;
-  Filler filler(words[1]);
+void fill_from_standard_input(benchmark::State& state) {
+  const char* directory = std::getenv("NEXUS_DISK");
+  if (directory == nullptr) return state.SkipWithError("NEXUS_DISK is not set");
   std::uint64_t mistakes = 0;
-  OpenMetricsReader reader([&](const Labels& labels, bool, std::int64_t time,
-                               double value) { return filler.add(labels, time, value); },
-                           [&](std::uint64_t line, const std::string& message) {
-                             if (mistakes++ < 5) fmt::print(stderr, "line {}: {}\n", line, message);
-                           });
-  std::array<char, 1U << 16> buffer;
-  for (ssize_t size = 0; (size = ::read(0, buffer.data(), buffer.size())) > 0;) {
-    reader.feed({buffer.data(), static_cast<std::size_t>(size)});
+  std::uint64_t samples = 0;
+  for (auto _ : state) {
+    Filler filler(directory);
+    OpenMetricsReader reader(
+        [&](const Labels& labels, bool, std::int64_t time, double value) {
+          ++samples;
+          return filler.add(labels, time, value);
+        },
+        [&](std::uint64_t line, const std::string& message) {
+          if (mistakes++ < 5) fmt::print(stderr, "line {}: {}\n", line, message);
+        });
+    std::array<char, 1U << 16> buffer;
+    for (ssize_t size = 0; (size = ::read(0, buffer.data(), buffer.size())) > 0;) {
+      reader.feed({buffer.data(), static_cast<std::size_t>(size)});
+    }
+    reader.finish();
+    filler.finish();
   }
-  reader.finish();
-  filler.finish();
-  return mistakes == 0 ? 0 : 1;
+  state.SetItemsProcessed(static_cast<std::int64_t>(samples));
+  if (mistakes > 0) state.SkipWithError("lines were refused");
 }
+BENCHMARK(fill_from_standard_input)->Iterations(1)->Unit(benchmark::kMillisecond);
+
+}  // namespace
