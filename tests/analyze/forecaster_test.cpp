@@ -294,6 +294,8 @@ namespace {
 
 /// A value of five minutes at a time, as long as it takes.
 void run_days(ForecastWorld& world, int from, int to, const std::function<double(int)>& value_at) {
+  world.section.minimum_samples = 6;
+  world.forecaster.configure(world.section);
   for (int row = from; row < to; ++row) {
     world.clock.advance(5min);
     const double value = value_at(row);

@@ -85,6 +85,7 @@ class Fill {
   [[nodiscard]] double days_of(std::size_t candidate) const;
   [[nodiscard]] double pattern_error() const;
   [[nodiscard]] bool only_grows() const;
+  [[nodiscard]] bool one_step() const;
   void judge();
   void note_drop(double value);
   void solve();

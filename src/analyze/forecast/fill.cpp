@@ -24,6 +24,7 @@ constexpr double kDropChanges = 8;          // mean changes that a clean-up is a
 constexpr double kDropOfRise = 0.3;         // and of the rise since the last one
 constexpr double kFallsOfRises = 0.05;      // of what only grows
 constexpr int kRisingHours = 8;             // one jump is no growth
+constexpr double kOneStep = 0.5;            // of all growth, within two hours
 constexpr double kOnlyGrows = 0.4;          // the error of its rate, at most
 constexpr double kExplains = 0.5;           // of the line's variance, for the day to be the pattern
 
@@ -237,6 +238,26 @@ double Fill::pattern_error() const {
   return std::sqrt(square / static_cast<double>(n) / independent) / static_cast<double>(m);
 }
 
+/// Whether most of the growth of all days kept came within one hour: a package, a large file.
+bool Fill::one_step() const {
+  if (path_.pattern > 0) return false;
+  const double sign = path_.rate >= 0 ? 1 : -1;
+  const std::size_t hours = rows_ / hour_;
+  double largest = 0;
+  double later = mean_of(0, hour_);
+  const double now = later;
+  double first = later;
+  double before_last = later;
+  for (std::size_t h = 1; h < hours; ++h) {
+    first = mean_of(h * hour_, hour_);
+    // Two hours: a step in the middle of one is spread over both.
+    largest = std::max(largest, sign * (before_last - first));
+    before_last = later;
+    later = first;
+  }
+  return largest > kOneStep * sign * (now - first);
+}
+
 /// Whether hour after hour there was next to no fall in the direction of the rate for two days: its
 /// size may be uncertain, as when it grows by jumps, its sign is not.
 bool Fill::only_grows() const {
@@ -311,7 +332,11 @@ void Fill::solve() {
   } else {
     path_.error = std::max(spread, std::isfinite(best) ? best / 2 : std::abs(path_.rate));
   }
-  if (only_grows()) path_.error = std::min(path_.error, kOnlyGrows * std::abs(path_.rate));
+  if (one_step()) {
+    path_.error = std::max(path_.error, std::abs(path_.rate));
+  } else if (only_grows()) {
+    path_.error = std::min(path_.error, kOnlyGrows * std::abs(path_.rate));
+  }
   const std::size_t n = std::min<std::size_t>(hour_, rows_);
   path_.level = mean_of(0, n) + path_.rate * (static_cast<double>(n) - 1) / 2;
 }

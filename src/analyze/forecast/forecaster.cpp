@@ -143,6 +143,7 @@ Track Forecaster::Impl::track_of(const VitalsSnapshot& vitals, const VitalValue&
   track.vital = (*vitals.definitions)[value.vital];
   track.labels = value.labels.without(std::span(&kName, 1));
   track.current = value.value;
+  track.view = models.feed(track.vital, track.labels, value.series);
   const std::int64_t end = base::to_unix_millis(value.time);
   column.clear();
   data.read(value.series, end - settings.window.count(), end, column);
@@ -151,7 +152,6 @@ Track Forecaster::Impl::track_of(const VitalsSnapshot& vitals, const VitalValue&
   if (column.size() == 0) return track;
   track.covered_seconds = static_cast<double>(column.times.back() - column.times.front()) / 1000;
   fit_track(column.times, column.values, settings.minimum_r_squared, track);
-  track.view = models.feed(track.vital, track.labels, value.series);
   return track;
 }
 
