@@ -91,10 +91,28 @@ TEST_CASE("/health/predictions for a line that rises") {
   const auto all = expect(world.get("/health/predictions"));
   check_shape(all, {"predictions:a", "timestamp:t"});
   const auto& p = element(all.at("predictions"), "metric_name", "memory_usage_percent");
-  check_shape(
-      p, {"metric_name:s", "labels:o", "unit:s", "current_value:n", "predicted_value:n", "lower:n",
-          "upper:n", "confidence:n", "r_squared:n", "time_horizon:n", "trend:s", "risk_level:s",
-          "model:s", "ready:b", "seconds_to_warning:n0", "seconds_to_critical:n0"});
+  check_shape(p, {"metric_name:s",
+                  "labels:o",
+                  "unit:s",
+                  "current_value:n",
+                  "predicted_value:n",
+                  "lower:n",
+                  "upper:n",
+                  "lower80:n0",
+                  "upper80:n0",
+                  "confidence:n",
+                  "tolerance:n0",
+                  "past_error:n0",
+                  "slope_per_second:n0",
+                  "slope_p_value:n0",
+                  "r_squared:n",
+                  "time_horizon:n",
+                  "trend:s",
+                  "risk_level:s",
+                  "model:s",
+                  "ready:b",
+                  "seconds_to_warning:n0",
+                  "seconds_to_critical:n0"});
   CHECK(p.at("trend") == "rising");
   CHECK(p.at("time_horizon").to_number<double>() == 60);
   CHECK(p.at("seconds_to_critical").to_number<double>() > 0);
@@ -136,7 +154,7 @@ TEST_CASE("/health/anomalies for a value that never was") {
   const auto before = expect(world.get("/health/anomalies"));
   check_shape(before, {"anomalies:a", "models:a", "timestamp:t"});
   check_shape(element(before.at("models"), "metric_name", "memory_usage_percent"),
-              {"metric_name:s", "labels:o", "ready:b", "state:s", "trained:t0"});
+              {"metric_name:s", "labels:o", "ready:b", "state:s", "progress:n", "trained:t0"});
   world.memory = 99;
   for (int i = 0; i < 60; ++i) {
     world.tick();
@@ -144,8 +162,9 @@ TEST_CASE("/health/anomalies for a value that never was") {
   }
   const auto after = expect(world.get("/health/anomalies"));
   const auto& anomaly = element(after.at("anomalies"), "metric_name", "memory_usage_percent");
-  check_shape(anomaly, {"metric_name:s", "labels:o", "timestamp:t", "value:n", "anomaly_score:n",
-                        "severity:s", "description:s", "recommended_actions:a"});
+  check_shape(anomaly,
+              {"id:n", "probability:n0", "metric_name:s", "labels:o", "timestamp:t", "value:n",
+               "anomaly_score:n", "severity:s", "description:s", "recommended_actions:a"});
   CHECK(anomaly.at("anomaly_score").to_number<double>() < 0);
 }
 
@@ -208,10 +227,11 @@ TEST_CASE("/health and /health/components tell of the agent's own parts") {
   check_shape(parts,
               {"components:a", "collectors:a", "sources:a", "failing_rules:a", "timestamp:t"});
   check_shape(parts.at("components").at(1), {"name:s", "status:s", "message:s"});
-  check_shape(
-      parts.at("collectors").at(0),
-      {"name:s", "outcome:s", "error:s", "last_run:t0", "last_success:t0", "interval_seconds:n",
-       "duration_seconds:n", "samples:n", "runs:n", "failures:n", "stuck:bn", "dropped:n"});
+  check_shape(parts.at("collectors").at(0),
+              {"name:s", "outcome:s", "error:s", "note:s", "last_run:t0", "last_success:t0",
+               "age_seconds:n0", "interval_seconds:n", "present_interval_seconds:n",
+               "deadline_seconds:n", "duration_seconds:n", "cpu_seconds:n", "cpu_seconds_total:n",
+               "samples:n", "runs:n", "failures:n", "stuck:bn", "skipped:n", "dropped:n"});
 }
 
 TEST_CASE("/-/healthy, /-/ready and the page of links") {
