@@ -98,8 +98,10 @@ TEST_CASE("docker collector: states, health, restarts, exit codes, images and ev
     REQUIRE(status);
     return true;
   };
-  collected();
   const auto& sink = rig.sink;
+  // The engine tells of a container's end a moment after it.
+  CHECK(test::eventually(
+      [&] { return collected() && sink.has("docker_container_exit_code{name=\"done\"}"); }));
   CHECK(sink.value("docker_up") == 1);
   CHECK(sink.value("docker_images") == 1);
   CHECK(sink.value("docker_images_size_bytes") > 500'000);
