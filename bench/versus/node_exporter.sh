@@ -12,8 +12,11 @@ build=${1:-build/release}
 scrapes=${2:-300}
 port=${NEXUS_BENCH_PORT:-19101}
 bench=$build/bench/collect_bench
-default="cpu,diskstats,filefd,filesystem,loadavg,meminfo,netdev,pressure,sockstat,stat,time,uname,vmstat"
-same="$default,processes"
+default="arp,bcache,bonding,btrfs,conntrack,cpu,cpufreq,diskstats,dmi,edac,entropy,fibrechannel,filefd,filesystem,hwmon"
+default="$default,infiniband,ipvs,loadavg,mdadm,meminfo,netclass,netdev,netstat,nfs,nfsd,nvme,os,powersupplyclass,pressure"
+default="$default,rapl,schedstat,selinux,sockstat,softnet,stat,tapestats,thermal_zone,time,timex,udp_queues,uname,vmstat"
+default="$default,xfs,zfs"
+same="cpu,diskstats,filefd,filesystem,loadavg,meminfo,netdev,pressure,sockstat,stat,time,uname,vmstat,processes"
 exporter=$(command -v prometheus-node-exporter || command -v node_exporter) || {
   echo "node_exporter is not installed (Debian package prometheus-node-exporter)" >&2
   exit 1

@@ -11,6 +11,7 @@
 #include "agent/check.hpp"
 #include "agent/connectivity.hpp"
 #include "agent/directory_lock.hpp"
+#include "agent/incident.hpp"
 #include "nexus/agent/agent.hpp"
 #include "nexus/analyze/anomaly.hpp"
 #include "nexus/analyze/forecast.hpp"
@@ -65,6 +66,8 @@ struct Agent::Impl {
   Status apply(Checked checked);
   void watch_services();
   SteadyTime analyze_turn();
+  /// Has the collectors look more closely that a firing finding concerns.
+  void look_closer(const analyze::VitalsSnapshot& vitals, double cpu_budget_percent);
   SteadyTime plan_turn();
   Status write_addresses();
   serve::Rooms rooms();
@@ -133,6 +136,8 @@ struct Agent::Impl {
   std::atomic<bool> stopping{false};
   std::atomic<bool> loops_run{false};  // the loops below are made: healthy() may look at them
   Budget budget{self};                 // the analyze thread's
+  Incident incident{self};             // the analyze thread's
+  bool hurries = false;                // the analyze thread's: some collectors run more often
   bool running = false;
   std::atomic<std::size_t> abandoned{0};  // threads that hung and were left behind
   const WallTime started;

@@ -1,4 +1,6 @@
 // What the loops do at each turn.
+#include <algorithm>
+
 #include "agent/agent_impl.hpp"
 
 namespace nexus::agent {
@@ -21,12 +23,32 @@ SteadyTime Agent::Impl::analyze_turn() {
     const bool shown = vitals->definitions->empty() || !vitals->values.empty();
     if (shown && collectors()->warmed_up()) vitals_stand = true;
     budget.weigh(*vitals, configuration->agent);
+    look_closer(*vitals, configuration->agent.cpu_budget_percent);
   }
   if (budget.allows_forecasts() && due(next_forecast, configuration->forecast.interval))
     forecaster->tick(*vitals);
   if (budget.allows_anomalies() && due(next_anomaly, configuration->anomaly.interval))
     anomalies->tick(*vitals);
   return std::min(next_vitals, next_alerts);
+}
+
+void Agent::Impl::look_closer(const analyze::VitalsSnapshot& vitals, double cpu_budget_percent) {
+  const auto findings = book->snapshot();
+  const auto is_firing = [](const analyze::Finding& finding) {
+    return finding.state == analyze::FindingState::kFiring;
+  };
+  const bool may = budget.allows_anomalies() && std::ranges::any_of(*findings, is_firing);
+  if (!may && !hurries) return;
+  const auto scheduler_now = collectors();
+  std::vector<monitor::Scheduler::Hurry> hurry;
+  if (may) {
+    hurry = incident.look(*findings, *vitals.definitions, scheduler_now->status(),
+                          cpu_budget_percent, clock.wall());
+  } else {
+    incident.rest();
+  }
+  hurries = !hurry.empty();
+  scheduler_now->hurry(hurry);
 }
 
 SteadyTime Agent::Impl::plan_turn() {

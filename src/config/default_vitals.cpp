@@ -11,31 +11,14 @@
 #include <cmath>
 #include <limits>
 
+#include "config/shipped_vital.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/config/load.hpp"
 
 namespace nexus::config {
 namespace {
 
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 constexpr std::string_view kShippedPlace = "shipped vitals";
-constexpr double kMiB = 1 << 20;
-constexpr double kGiB = 1 << 30;
-
-struct ShippedVital {
-  std::string_view name;
-  std::string_view expr;
-  std::string_view unit;
-  std::string_view help;
-  double warning = kNone;
-  double critical = kNone;
-  Direction direction = Direction::kAbove;
-  double minimum = 0;
-  double maximum = kNone;
-  Millis pending = 0s;
-  bool forecast = true;
-  bool anomaly = true;
-};
 
 constexpr auto kShipped = std::to_array<ShippedVital>({
     // CPU
@@ -491,6 +474,7 @@ const std::vector<VitalConfig>& default_vitals() {
     std::vector<VitalConfig> all;
     all.reserve(kShipped.size());
     for (const auto& shipped : kShipped) all.push_back(to_config(shipped));
+    for (const auto& shipped : hardware_vitals()) all.push_back(to_config(shipped));
     return all;
   }();
   return vitals;

@@ -54,23 +54,8 @@ void read_device_mapper(const std::string& directory, DiskIdentity& identity) {
   if (identity.dm_uuid.starts_with("LVM-")) split_lvm_name(identity.dm_name, identity);
 }
 
-}  // namespace
-
-void split_lvm_name(std::string_view name, DiskIdentity& identity) {
-  const std::array parts = {&identity.vg_name, &identity.lv_name, &identity.lv_layer};
-  std::size_t part = 0;
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    if (name[i] == '-' && i + 1 < name.size() && name[i + 1] == '-') {
-      ++i;
-    } else if (name[i] == '-' && part + 1 < parts.size()) {
-      ++part;
-      continue;
-    }
-    parts[part]->push_back(name[i]);
-  }
-}
-
-DiskIdentity read_disk_identity(const std::string& directory) {
+/// What the kernel itself tells.
+DiskIdentity read_sysfs(const std::string& directory) {
   DiskIdentity identity;
   read_device_mapper(directory, identity);
   const std::string device = directory + "/device/";
@@ -87,6 +72,78 @@ DiskIdentity read_disk_identity(const std::string& directory) {
   identity.revision = attribute(device + "rev");
   identity.serial = unit_serial(device + "vpd_pg80");
   identity.wwn = scsi_wwn(attribute(device + "wwid"));
+  return identity;
+}
+
+/// Properties are lines "E:KEY=VALUE" (systemd's udev database, a file for every device).
+void read_udev(const std::string& path, DiskIdentity& identity) {
+  const auto text = host::read_file(path);
+  if (!text) return;
+  std::string serial;
+  std::string short_serial;
+  bool is_ata = false;
+  DiskIdentity found;
+  std::string_view rest = *text;
+  while (!rest.empty()) {
+    std::string_view value = base::take_until(rest, '\n');
+    if (!value.starts_with("E:")) continue;
+    value.remove_prefix(2);
+    const std::string_view key = base::take_until(value, '=');
+    if (key == "ID_PATH") found.path = printable(value);
+    if (key == "ID_WWN") found.wwn = printable(value);
+    if (key == "ID_MODEL") found.model = printable(value);
+    if (key == "ID_REVISION") found.revision = printable(value);
+    if (key == "SCSI_IDENT_SERIAL") serial = printable(value);
+    if (key == "ID_SERIAL_SHORT") short_serial = printable(value);
+    if (key == "ID_FS_TYPE") found.fs_type = printable(value);
+    if (key == "ID_FS_USAGE") found.fs_usage = printable(value);
+    if (key == "ID_FS_UUID") found.fs_uuid = printable(value);
+    if (key == "ID_FS_VERSION") found.fs_version = printable(value);
+    if (key == "ID_ATA") is_ata = true;
+    if (key == "ID_ATA_WRITE_CACHE") found.ata_write_cache = base::parse_double(value);
+    if (key == "ID_ATA_WRITE_CACHE_ENABLED")
+      found.ata_write_cache_enabled = base::parse_double(value);
+    if (key == "ID_ATA_ROTATION_RATE_RPM") found.ata_rotation_rate = base::parse_double(value);
+  }
+  found.serial = serial.empty() ? short_serial : serial;
+  const auto prefer = [](std::string& mine, std::string& theirs) {
+    if (!theirs.empty()) mine = std::move(theirs);
+  };
+  prefer(identity.path, found.path);
+  prefer(identity.wwn, found.wwn);
+  prefer(identity.model, found.model);
+  prefer(identity.revision, found.revision);
+  prefer(identity.serial, found.serial);
+  identity.fs_type = std::move(found.fs_type);
+  identity.fs_usage = std::move(found.fs_usage);
+  identity.fs_uuid = std::move(found.fs_uuid);
+  identity.fs_version = std::move(found.fs_version);
+  if (!is_ata) return;
+  identity.ata_write_cache = found.ata_write_cache;
+  identity.ata_write_cache_enabled = found.ata_write_cache_enabled;
+  identity.ata_rotation_rate = found.ata_rotation_rate;
+}
+
+}  // namespace
+
+void split_lvm_name(std::string_view name, DiskIdentity& identity) {
+  const std::array parts = {&identity.vg_name, &identity.lv_name, &identity.lv_layer};
+  std::size_t part = 0;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (name[i] == '-' && i + 1 < name.size() && name[i + 1] == '-') {
+      ++i;
+    } else if (name[i] == '-' && part + 1 < parts.size()) {
+      ++part;
+      continue;
+    }
+    parts[part]->push_back(name[i]);
+  }
+}
+
+DiskIdentity read_disk_identity(const std::string& directory, const std::string& udev) {
+  DiskIdentity identity = read_sysfs(directory);
+  identity.rotational = attribute(directory + "/queue/rotational");
+  if (!udev.empty()) read_udev(udev, identity);
   return identity;
 }
 

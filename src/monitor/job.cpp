@@ -29,6 +29,9 @@ JobCounters make_counters(knowledge::SelfMetrics& self, std::string_view collect
   const auto counter = [&](std::string_view name, std::string_view help) {
     return self.counter(name, help, {{"collector", collector}});
   };
+  const auto gauge = [&](std::string_view name, std::string_view help) {
+    return self.gauge(name, help, {{"collector", collector}});
+  };
   return {
       counter("nexus_collector_runs_total", "Runs of a collector that ended, in whatever way."),
       counter("nexus_collector_failures_total", "Runs of a collector that failed."),
@@ -41,6 +44,13 @@ JobCounters make_counters(knowledge::SelfMetrics& self, std::string_view collect
               "Samples of a collector that were not taken: over its series budget, over the limit "
               "of all series, "
               "doubled, or refused by the ring."),
+      counter("nexus_collector_cpu_seconds_total", "Processor time that runs of a collector took."),
+      gauge(
+          "nexus_collector_interval_seconds",
+          "How often a collector runs now: more rarely after failures, more often in an incident."),
+      gauge("nexus_collector_deadline_seconds", "How long a run of a collector may take."),
+      gauge("nexus_collector_last_success_timestamp_seconds",
+            "When a collector last succeeded, in seconds since the epoch; 0: never."),
   };
 }
 
@@ -66,7 +76,7 @@ void Job::plan(WallTime wall, SteadyTime steady) {
 }
 
 Millis Job::effective_interval() const {
-  if (streak == 0) return interval;
+  if (streak == 0) return hurried > Millis(0) ? std::min(interval, hurried) : interval;
   const bool failing = status.outcome == "failed";
   const std::uint32_t grace = failing ? kFailuresAtOnce : 0;
   if (streak <= grace) return interval;
@@ -79,10 +89,10 @@ WallTime Job::batch_time(WallTime wall) const {
 }
 
 Millis Job::tolerance() const {
-  return std::max(Millis(10), interval / 10);
+  return std::max(Millis(10), std::min(interval, effective_interval()) / 10);
 }
 
-void Job::note_finished(const Verdict& verdict, double seconds) {
+void Job::note_finished(const Verdict& verdict, double seconds, double cpu_seconds) {
   if (status.outcome == verdict.outcome && verdict.outcome != "ok") {
     ++streak;
   } else {
@@ -95,10 +105,19 @@ void Job::note_finished(const Verdict& verdict, double seconds) {
   status.error = verdict.error;
   status.last_run = began;
   status.duration_seconds = seconds;
+  status.cpu_seconds = cpu_seconds;
+  status.cpu_seconds_sum += cpu_seconds;
+  note_interval();
+}
+
+void Job::note_interval() {
+  const Millis now = effective_interval();
+  status.present_interval = now;
   status.note =
-      effective_interval() > interval
-          ? fmt::format("backed off: runs every {}", base::format_duration(effective_interval()))
-          : "";
+      now > interval   ? fmt::format("backed off: runs every {}", base::format_duration(now))
+      : now < interval ? fmt::format("in an incident: runs every {}", base::format_duration(now))
+                       : "";
+  counters.interval.set(std::chrono::duration<double>(now).count());
 }
 
 }  // namespace nexus::monitor

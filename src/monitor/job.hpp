@@ -31,6 +31,10 @@ struct JobCounters {
   knowledge::Counter stuck;
   knowledge::Counter skipped;
   knowledge::Counter dropped;
+  knowledge::Counter cpu;
+  knowledge::Gauge interval;
+  knowledge::Gauge deadline;
+  knowledge::Gauge last_success;
 };
 [[nodiscard]] JobCounters make_counters(knowledge::SelfMetrics& self, std::string_view collector);
 
@@ -70,19 +74,22 @@ struct Job {
   std::shared_ptr<Worker> worker;         // that runs it
   std::vector<knowledge::SeriesId> live;  // series of the last finished run
   std::uint32_t streak = 0;               // runs in a row without data, or failed
+  Millis hurried{};                       // the interval in an incident; 0 outside of one
   std::uint64_t skipped_reported = 0;     // of status.skipped, by the counter
 
   /// Sets `due` and `planned` to the next multiple of the interval, backed off as the streak
   /// demands; never to the moment that the present or last run stands for.
   void plan(WallTime wall, SteadyTime steady);
-  /// The interval now, longer after a streak of runs that brought nothing.
+  /// The interval now, longer after a streak of runs that brought nothing, shorter in an incident.
   [[nodiscard]] Millis effective_interval() const;
   /// The time of a batch whose run began at `wall`: the planned time unless the run began
   /// noticeably late.
   [[nodiscard]] WallTime batch_time(WallTime wall) const;
   /// How far from its moment a run may begin and still stand for it.
   [[nodiscard]] Millis tolerance() const;
-  void note_finished(const Verdict& verdict, double seconds);
+  void note_finished(const Verdict& verdict, double seconds, double cpu_seconds);
+  /// Says in the status how it runs now.
+  void note_interval();
 };
 
 }  // namespace nexus::monitor

@@ -36,11 +36,16 @@ std::string unescape_octal(std::string_view text) {
 
 std::optional<Mount> parse_mountinfo_line(std::string_view line) {
   // 36 35 98:0 /root /mountpoint rw,noatime master:1 - ext3 /dev/root rw,errors=continue
-  constexpr int kFieldsBeforeMountpoint = 4;
-  for (int i = 0; i < kFieldsBeforeMountpoint; ++i) {
-    if (next_word(line).empty()) return std::nullopt;
-  }
   Mount mount;
+  constexpr int kFieldsBeforeMountpoint = 4;
+  constexpr int kDeviceNumber = 2;
+  for (int i = 0; i < kFieldsBeforeMountpoint; ++i) {
+    std::string_view word = next_word(line);
+    if (word.empty()) return std::nullopt;
+    if (i != kDeviceNumber) continue;
+    mount.major = base::take_until(word, ':');
+    mount.minor = word;
+  }
   mount.mountpoint = unescape_octal(next_word(line));
   const std::string_view options = next_word(line);
   std::string_view word = next_word(line);

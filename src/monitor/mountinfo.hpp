@@ -12,6 +12,8 @@ struct Mount {
   std::string mountpoint;
   std::string fstype;
   bool readonly = false;
+  std::string major;  // of the device number; 0 where there is no block device
+  std::string minor;
   bool operator==(const Mount&) const = default;
 };
 

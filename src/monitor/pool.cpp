@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <system_error>
 
+#include "nexus/base/cpu_time.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
 
@@ -45,10 +46,11 @@ Pool::Pool(Parts parts)
 
 void Pool::work(const std::shared_ptr<Pool>& pool, const std::shared_ptr<Worker>& me) {
   for (Run run = pool->next(me); run.job != nullptr; run = pool->next(me)) {
+    const Nanos before = base::thread_cpu_time();
     run.sink->begin();
     const Status status = collect_guarded(*run.job->collector, *run.sink);
     if (!pool->claim(*run.job, *me)) break;
-    pool->publish(*run.job, status);
+    pool->publish(*run.job, status, base::thread_cpu_time() - before);
   }
   const std::lock_guard guard(pool->mutex_);
   me->exited = true;
@@ -118,7 +120,7 @@ bool Pool::claim(Job& job, const Worker& me) {
   return false;
 }
 
-void Pool::publish(Job& job, const Status& status) {
+void Pool::publish(Job& job, const Status& status, Nanos cpu) {
   RunSink& sink = *job.sink;
   const double seconds = to_seconds(clock_.steady() - job.started);
   const Verdict verdict = judge(status);
@@ -135,17 +137,20 @@ void Pool::publish(Job& job, const Status& status) {
   job.counters.runs.add();
   if (verdict.outcome == "failed") job.counters.failures.add();
   if (dropped > 0) job.counters.dropped.add(static_cast<double>(dropped));
-  settle(job, verdict, seconds, dropped, differs);
+  const Cost cost{.seconds = seconds, .cpu_seconds = to_seconds(cpu)};
+  job.counters.cpu.add(cost.cpu_seconds);
+  if (verdict.outcome == "ok") job.counters.last_success.set(static_cast<double>(job.stamp) / 1000);
+  settle(job, verdict, cost, dropped, differs);
 }
 
-void Pool::settle(Job& job, const Verdict& verdict, double seconds, std::uint64_t dropped,
+void Pool::settle(Job& job, const Verdict& verdict, const Cost& cost, std::uint64_t dropped,
                   bool differs) {
   std::string before;
   {
     const std::lock_guard guard(mutex_);
     before = job.status.outcome;
     const Millis interval = job.effective_interval();
-    job.note_finished(verdict, seconds);
+    job.note_finished(verdict, cost.seconds, cost.cpu_seconds);
     const auto live = job.sink->live();
     job.status.samples = live.size();
     job.status.dropped += dropped;
@@ -180,6 +185,22 @@ std::vector<CollectorStatus> Pool::status() const {
                                   base::format_duration(stuck_for));
   }
   return all;
+}
+
+void Pool::hurry(std::span<const Scheduler::Hurry> collectors) {
+  const std::lock_guard guard(mutex_);
+  bool is_earlier = false;
+  for (const auto& job : jobs_) {
+    const auto found = std::ranges::find(collectors, job->name, &Scheduler::Hurry::collector);
+    const Millis wanted = found == collectors.end() ? Millis(0) : found->interval;
+    if (std::exchange(job->hurried, wanted) == wanted) continue;
+    job->note_interval();
+    job->plan(clock_.wall(), clock_.steady());
+    is_earlier = true;
+  }
+  if (!is_earlier) return;
+  replanned_ = true;
+  due_.notify_one();
 }
 
 bool Pool::warmed_up() const {

@@ -43,6 +43,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void start();
   void stop();
   [[nodiscard]] std::vector<CollectorStatus> status() const;
+  void hurry(std::span<const Scheduler::Hurry> collectors);
   [[nodiscard]] bool warmed_up() const;
   /// Threads of this pool and those before it.
   [[nodiscard]] std::size_t abandoned() const;
@@ -76,8 +77,13 @@ class Pool : public std::enable_shared_from_this<Pool> {
   [[nodiscard]] Job* pick(SteadyTime now, SteadyTime& earliest);
   void begin(Job& job, const std::shared_ptr<Worker>& me, SteadyTime now);
   [[nodiscard]] bool claim(Job& job, const Worker& me);
-  void publish(Job& job, const Status& status);
-  void settle(Job& job, const Verdict& verdict, double seconds, std::uint64_t dropped,
+  void publish(Job& job, const Status& status, Nanos cpu);
+  /// What a run took of the clock and of a processor.
+  struct Cost {
+    double seconds;
+    double cpu_seconds;
+  };
+  void settle(Job& job, const Verdict& verdict, const Cost& cost, std::uint64_t dropped,
               bool differs);
   [[nodiscard]] bool push(std::uint32_t group, std::int64_t stamp,
                           std::span<const knowledge::SeriesId> ids, std::span<const double> values);

@@ -1,6 +1,7 @@
 #include "nexus/monitor/scheduler.hpp"
 
 #include "monitor/pool.hpp"
+#include "nexus/base/cpu_time.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -67,6 +68,9 @@ Result<std::unique_ptr<Job>> make_job(const SchedulerContext& context,
   job->status.name = job->name;
   job->status.outcome = "pending";
   job->status.interval = job->interval;
+  job->status.deadline = job->deadline;
+  job->note_interval();
+  job->counters.deadline.set(std::chrono::duration<double>(job->deadline).count());
   return job;
 }
 
@@ -123,6 +127,9 @@ void Scheduler::stop() {
 std::vector<CollectorStatus> Scheduler::status() const {
   return impl_->pool->status();
 }
+void Scheduler::hurry(std::span<const Hurry> collectors) {
+  impl_->pool->hurry(collectors);
+}
 bool Scheduler::warmed_up() const {
   return impl_->pool->warmed_up();
 }
@@ -135,11 +142,14 @@ namespace {
 CollectorStatus run_once(const SchedulerContext& context, const CollectorDescriptor& descriptor,
                          Collector& collector, Sink& sink, const MetaFamilies& meta) {
   const SteadyTime started = context.clock.steady();
+  const Nanos cpu_before = base::thread_cpu_time();
   CollectorStatus status;
   status.name = descriptor.name;
   status.last_run = context.clock.wall();
   const Verdict verdict = judge(collector.collect(sink));
   status.duration_seconds = std::chrono::duration<double>(context.clock.steady() - started).count();
+  status.cpu_seconds = std::chrono::duration<double>(base::thread_cpu_time() - cpu_before).count();
+  status.cpu_seconds_sum = status.cpu_seconds;
   status.outcome = verdict.outcome;
   status.error = verdict.error;
   status.runs = 1;

@@ -26,6 +26,7 @@ struct Subject {
   std::size_t healthy = 0;  // samples of the undamaged tree
 };
 
+/// Those that find something to read in the undamaged tree.
 std::vector<Subject> make_subjects(const host::Roots& roots) {
   std::vector<Subject> subjects;
   for (const CollectorDescriptor* descriptor : collectors()) {
@@ -33,7 +34,10 @@ std::vector<Subject> make_subjects(const host::Roots& roots) {
     Subject subject{std::make_unique<CollectorRig>(descriptor->name, roots, config::Parameters{},
                                                    RecordingSink::Keep::kCountOnly),
                     descriptor->name};
-    REQUIRE(subject.rig->run());
+    const Status done = subject.rig->run();
+    if (!done && done.error().code() == Errc::kNotFound) continue;
+    INFO(descriptor->name << (done ? "" : done.error().message()));
+    REQUIRE(done);
     subject.healthy = subject.rig->sink.count();
     subjects.push_back(std::move(subject));
   }
@@ -58,9 +62,15 @@ void run_all(std::vector<Subject>& subjects) {
 }  // namespace
 
 TEST_CASE("files cut off and altered anywhere: no crash, bounded output, a clear error") {
+  // The server has a hundred small files for every one of the small machine's: they are damaged at
+  // fewer places.
+  const auto [host, most_places, least] =
+      GENERATE(table<std::string_view, std::size_t, std::size_t>(
+          {{"small-vm", 1'000, 300}, {"server", 3, 1'200}}));
   const TemporaryTree tree;
-  fs::copy(host_path("small-vm"), tree.path(),
-           fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+  fs::copy(host_path(host), tree.path(),
+           fs::copy_options::recursive | fs::copy_options::overwrite_existing |
+               fs::copy_options::copy_symlinks);
   auto subjects = make_subjects(tree.roots());
   std::mt19937 random(97);
   std::size_t damages = 0;
@@ -70,7 +80,8 @@ TEST_CASE("files cut off and altered anywhere: no crash, bounded output, a clear
     const std::string path = fs::relative(entry.path(), tree.path()).string();
     const std::string healthy = host::read_file(entry.path().string()).value();
     INFO(path);
-    const std::size_t step = std::clamp<std::size_t>(healthy.size() / 8, 1, kStep);
+    const std::size_t step = std::max(std::clamp<std::size_t>(healthy.size() / 8, 1, kStep),
+                                      healthy.size() / most_places);
     for (std::size_t at = 0; at < healthy.size(); at += step, ++damages) {
       tree.write(path, std::string_view(healthy).substr(0, at));
       run_all(subjects);
@@ -83,7 +94,7 @@ TEST_CASE("files cut off and altered anywhere: no crash, bounded output, a clear
     }
     tree.write(path, healthy);
   }
-  CHECK(damages > 300);
+  CHECK(damages > least);
   // What was damaged and is whole again is read again as before.
   for (Subject& subject : subjects) {
     INFO(subject.name);

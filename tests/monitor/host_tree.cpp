@@ -39,7 +39,8 @@ host::Roots TemporaryTree::roots() const {
 }
 
 bool is_file_based(std::string_view collector) {
-  return collector != "agent" && collector != "systemd";
+  return collector != "agent" && collector != "systemd" && collector != "timex" &&
+         collector != "ethtool";
 }
 
 std::string host_path(std::string_view name) {

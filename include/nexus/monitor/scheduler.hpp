@@ -9,7 +9,9 @@
 //
 // Per collector it exports node_exporter's node_scrape_collector_duration_seconds and
 // node_scrape_collector_success, and
-// nexus_collector_{runs,failures,stuck,skipped,dropped_samples}_total. Runs are aligned to
+// nexus_collector_{runs,failures,stuck,skipped,dropped_samples,cpu_seconds}_total,
+// nexus_collector_{interval,deadline}_seconds and
+// nexus_collector_last_success_timestamp_seconds. Runs are aligned to
 // multiples of the interval, and all batches of one moment carry that moment as their time (a run
 // that begins noticeably late carries its own start), so that the series of different collectors
 // line up. What is due at once is run one after the other by the pool: never more than `threads` at
@@ -45,12 +47,16 @@ struct CollectorStatus {
   std::string name;
   std::string outcome;  // ok, no_data, failed, stuck, pending
   std::string error;    // of the last run, when it was not ok
-  std::string note;     // why it does not run at its interval: stuck, backed off
+  std::string note;     // why it does not run at its interval: stuck, backed off, an incident
   WallTime last_run{};
   WallTime last_success{};
-  Millis interval{};
+  Millis interval{};          // as configured
+  Millis present_interval{};  // now: longer after failures, shorter in an incident
+  Millis deadline{};
   double duration_seconds = 0;
-  std::uint64_t samples = 0;  // of the last run
+  double cpu_seconds = 0;      // of the last run
+  double cpu_seconds_sum = 0;  // of all runs
+  std::uint64_t samples = 0;   // of the last run
   std::uint64_t runs = 0;
   std::uint64_t failures = 0;
   std::uint64_t stuck = 0;
@@ -85,6 +91,13 @@ class Scheduler {
   /// Waits a short while for running collectors, abandons the rest. The destructor calls it.
   void stop();
   [[nodiscard]] std::vector<CollectorStatus> status() const;
+  /// From now on these collectors run at these intervals where that is shorter than their own and
+  /// they work; all others, and these after the next call that does not name them, at their own.
+  struct Hurry {
+    std::string collector;
+    Millis interval;
+  };
+  void hurry(std::span<const Hurry> collectors);
   /// Whether every enabled collector has run at least once.
   [[nodiscard]] bool warmed_up() const;
   /// Threads that are inside a collector past its deadline, now; those of the schedulers before

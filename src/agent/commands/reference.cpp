@@ -2,7 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 
+#include "agent/client.hpp"
 #include "agent/commands.hpp"
 #include "nexus/execute/step.hpp"
 #include "nexus/monitor/collector.hpp"
@@ -50,9 +52,45 @@ std::string_view type_name(execute::ParameterType type) {
 
 void list_collectors() {
   for (const auto* descriptor : monitor::collectors()) {
-    fmt::print("{:<14} {:<4} {}\n", descriptor->name, descriptor->enabled_by_default ? "on" : "off",
+    fmt::print("{:<20} {:<4} {}\n", descriptor->name, descriptor->enabled_by_default ? "on" : "off",
                descriptor->help);
   }
+}
+
+/// As given to the application, whose options add_client() made.
+ClientFlags client_flags(const CLI::App& app) {
+  ClientFlags flags;
+  if (const char* socket = std::getenv("NEXUS_AGENT_SOCKET")) flags.socket = socket;
+  const auto take = [&](const char* name, std::string& into) {
+    const CLI::Option* option = app.get_option_no_throw(name);
+    if (option != nullptr && option->count() > 0) into = option->as<std::string>();
+  };
+  take("--socket", flags.socket);
+  take("--config", flags.config);
+  take("--output", flags.output);
+  return flags;
+}
+
+/// What /health/components says of the collectors.
+int list_collector_status(const ClientFlags& flags) {
+  const auto answer = call(flags, "GET", "/health/components");
+  if (!answer) return report(answer.error());
+  print_table(flags, *answer, "collectors",
+              {{"COLLECTOR", "name"},
+               {"OUTCOME", "outcome"},
+               {"AGE (s)", "age_seconds"},
+               {"EVERY (s)", "present_interval_seconds"},
+               {"DEADLINE (s)", "deadline_seconds"},
+               {"TOOK (s)", "duration_seconds"},
+               {"CPU (s)", "cpu_seconds"},
+               {"SAMPLES", "samples"},
+               {"DROPPED", "dropped"},
+               {"RUNS", "runs"},
+               {"FAILED", "failures"},
+               {"STUCK", "stuck"},
+               {"NOTE", "note"},
+               {"ERROR", "error"}});
+  return 0;
 }
 
 void list_actions() {
@@ -109,8 +147,17 @@ int describe(const std::string& name) {
 void add_reference(CLI::App& app, CommandContext& context) {
   auto* list = app.add_subcommand("list", "List what this agent can do");
   list->require_subcommand(1);
-  list->add_subcommand("collectors", "Collectors, whether they are on by default, and what they do")
-      ->callback(list_collectors);
+  auto* collectors = list->add_subcommand(
+      "collectors", "Collectors, whether they are on by default, and what they do");
+  auto is_live = std::make_shared<bool>(false);
+  collectors->add_flag("--status", *is_live, "How those of the running agent do");
+  collectors->callback([is_live, &app, &context] {
+    if (*is_live) {
+      context.code = list_collector_status(client_flags(app));
+    } else {
+      list_collectors();
+    }
+  });
   list->add_subcommand("actions", "Actions and what they do")->callback(list_actions);
   auto* command = app.add_subcommand(
       "describe", "Describe a collector or an action: options, parameters, metrics");

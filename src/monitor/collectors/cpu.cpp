@@ -1,5 +1,5 @@
 // cpu: the time that every CPU spent in each mode, from /proc/stat; with `info`, what /proc/cpuinfo
-// says about it.
+// says about it; throttling, online and isolated CPUs from sysfs.
 //
 // The kernel's idle and iowait counters can go backwards by a little. As in node_exporter a counter
 // is then held where it was, unless idle fell by 3 s or more: the CPU was taken out and put back,
@@ -7,7 +7,9 @@
 #include <array>
 
 #include "monitor/collectors.hpp"
+#include "monitor/cpu_facts.hpp"
 #include "monitor/families.hpp"
+#include "monitor/name_filter.hpp"
 #include "monitor/parse.hpp"
 #include "nexus/host/file.hpp"
 
@@ -19,6 +21,16 @@ constexpr std::array kOptions = {
                      "Also node_cpu_guest_seconds_total, the time spent running virtual machines."},
     OptionDescriptor{"info", OptionType::kBool, "false",
                      "Also node_cpu_info, vendor, model and place of every CPU."},
+    OptionDescriptor{
+        "info_flags_include", OptionType::kRegex, "''",
+        "Also node_cpu_flag_info for what matches of the first CPU's flags; it implies "
+        "info."},
+    OptionDescriptor{"info_bugs_include", OptionType::kRegex, "''",
+                     "Also node_cpu_bug_info for what matches of the first CPU's bugs; it implies "
+                     "info."},
+    OptionDescriptor{"frequency", OptionType::kBool, "false",
+                     "Also node_cpu_frequency_hertz from /proc/cpuinfo, with info; for hosts "
+                     "without the collector cpufreq."},
 };
 
 constexpr std::array kMetrics = {
@@ -27,6 +39,36 @@ constexpr std::array kMetrics = {
     MetricDescriptor{"node_cpu_guest_seconds_total", MetricType::kCounter,
                      "Seconds the CPUs spent in guests (VMs) for each mode."},
     MetricDescriptor{"node_cpu_info", MetricType::kGauge, "CPU information from /proc/cpuinfo."},
+    MetricDescriptor{"node_cpu_flag_info", MetricType::kGauge,
+                     "The `flags` field of CPU information from /proc/cpuinfo taken from the first "
+                     "core."},
+    MetricDescriptor{"node_cpu_bug_info", MetricType::kGauge,
+                     "The `bugs` field of CPU information from /proc/cpuinfo taken from the first "
+                     "core."},
+    MetricDescriptor{"node_cpu_frequency_hertz", MetricType::kGauge,
+                     "CPU frequency in hertz from /proc/cpuinfo."},
+    MetricDescriptor{"node_cpu_core_throttles_total", MetricType::kCounter,
+                     "Number of times this CPU core has been throttled."},
+    MetricDescriptor{"node_cpu_package_throttles_total", MetricType::kCounter,
+                     "Number of times this CPU package has been throttled."},
+    MetricDescriptor{"node_cpu_isolated", MetricType::kGauge,
+                     "Whether each core is isolated, information from "
+                     "/sys/devices/system/cpu/isolated."},
+    MetricDescriptor{"node_cpu_online", MetricType::kGauge,
+                     "CPUs that are online and being "
+                     "scheduled."},
+};
+enum Metric {
+  kSeconds,
+  kGuest,
+  kInfo,
+  kFlag,
+  kBug,
+  kFrequency,
+  kCoreThrottles,
+  kPackageThrottles,
+  kIsolated,
+  kOnline
 };
 
 // The columns of /proc/stat, proc(5). Kernels before 2.6.33 lack the last ones.
@@ -58,16 +100,27 @@ constexpr std::array kInfoLines = {
     InfoLine{"model_name", "model name"}, InfoLine{"microcode", "microcode"},
     InfoLine{"stepping", "stepping"},     InfoLine{"cachesize", "cache size"},
 };
+constexpr std::size_t kInfoPackage = 0;
+constexpr std::size_t kInfoCore = 1;
 constexpr std::size_t kInfoCpu = 2;
 
 class CpuCollector final : public Collector {
  public:
-  explicit CpuCollector(const CollectorContext& context)
+  CpuCollector(const CollectorContext& context, std::optional<NameFilter> flags,
+               std::optional<NameFilter> bugs)
       : stat_path_(context.roots.proc("stat")),
         cpuinfo_path_(context.roots.proc("cpuinfo")),
         wants_guest_(option_bool(context, kCpuCollector, "guest")),
-        wants_info_(option_bool(context, kCpuCollector, "info")),
-        families_(families_of(context.registry, kMetrics)) {}
+        wants_info_(option_bool(context, kCpuCollector, "info") || flags || bugs),
+        wants_frequency_(option_bool(context, kCpuCollector, "frequency")),
+        flags_(std::move(flags)),
+        bugs_(std::move(bugs)),
+        families_(families_of(context.registry, kMetrics)),
+        facts_(context.roots, context.clock,
+               {.core_throttles = families_[kCoreThrottles],
+                .package_throttles = families_[kPackageThrottles],
+                .isolated = families_[kIsolated],
+                .online = families_[kOnline]}) {}
 
   Status collect(Sink& sink) override {
     auto text = buffer_.read(stat_path_);
@@ -84,6 +137,7 @@ class CpuCollector final : public Collector {
     }
     if (!any) complaints_.add(stat_path_, "expected a line for every CPU");
     if (wants_info_) add_info(sink);
+    facts_.add(sink, complaints_);
     return complaints_.take();
   }
 
@@ -133,6 +187,8 @@ class CpuCollector final : public Collector {
       for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = {kInfoLines[i].label, {}};
     };
     clear();
+    bool is_first = true;
+    std::string_view megahertz;
     std::string_view rest = *text;
     while (!rest.empty()) {
       std::string_view value = base::take_until(rest, '\n');
@@ -140,9 +196,33 @@ class CpuCollector final : public Collector {
       for (std::size_t i = 0; i < kInfoLines.size(); ++i) {
         if (key == kInfoLines[i].key) labels[i].value = base::trim(value);
       }
+      if (key == "cpu MHz") megahertz = base::trim(value);
+      if (is_first && key == "flags" && flags_) add_words(sink, kFlag, "flag", *flags_, value);
+      if (is_first && key == "bugs" && bugs_) add_words(sink, kBug, "bug", *bugs_, value);
       if (!key.empty() && !rest.empty()) continue;
-      if (!labels[kInfoCpu].value.empty()) sink.add(families_[2], labels, 1);
+      if (!labels[kInfoCpu].value.empty()) {
+        sink.add(families_[kInfo], labels, 1);
+        add_frequency(sink, labels, megahertz);
+        is_first = false;
+      }
       clear();
+    }
+  }
+
+  void add_words(Sink& sink, Metric metric, std::string_view label, const NameFilter& filter,
+                 std::string_view words) const {
+    for (auto word = base::take_word(words); !word.empty(); word = base::take_word(words)) {
+      if (filter.accepts(word)) sink.add(families_[metric], {{label, word}}, 1);
+    }
+  }
+
+  void add_frequency(Sink& sink, std::span<const LabelView> labels, std::string_view megahertz) {
+    if (!wants_frequency_ || megahertz.empty()) return;
+    if (const auto value = base::parse_double(megahertz)) {
+      sink.add(families_[kFrequency], {labels[kInfoPackage], labels[kInfoCore], labels[kInfoCpu]},
+               *value * 1e6);
+    } else {
+      complaints_.add(cpuinfo_path_, "expected a number of MHz");
     }
   }
 
@@ -150,12 +230,29 @@ class CpuCollector final : public Collector {
   const std::string cpuinfo_path_;
   const bool wants_guest_;
   const bool wants_info_;
+  const bool wants_frequency_;
+  const std::optional<NameFilter> flags_;
+  const std::optional<NameFilter> bugs_;
   const std::array<FamilyId, kMetrics.size()> families_;
   host::FileBuffer buffer_;
   std::uint64_t run_ = 1;
   std::vector<Ticks> cpus_;  // by number
+  CpuFacts facts_;
   Complaints complaints_;
 };
+
+Result<std::unique_ptr<Collector>> make(const CollectorContext& context) {
+  std::array<std::optional<NameFilter>, 2> filters;
+  constexpr std::array<std::string_view, 2> kNames = {"info_flags_include", "info_bugs_include"};
+  for (std::size_t i = 0; i < filters.size(); ++i) {
+    const std::string pattern = option_string(context, kCpuCollector, kNames[i]);
+    if (pattern.empty()) continue;
+    auto filter = NameFilter::make(pattern, {});
+    if (!filter) return propagate(std::move(filter), "{}", kNames[i]);
+    filters[i].emplace(std::move(*filter));
+  }
+  return std::make_unique<CpuCollector>(context, std::move(filters[0]), std::move(filters[1]));
+}
 
 }  // namespace
 
@@ -164,9 +261,7 @@ const CollectorDescriptor kCpuCollector = {
     .help = "Time that every CPU spent in each mode.",
     .options = kOptions,
     .metrics = kMetrics,
-    .make = [](const CollectorContext& context) -> Result<std::unique_ptr<Collector>> {
-      return std::make_unique<CpuCollector>(context);
-    },
+    .make = make,
 };
 
 }  // namespace nexus::monitor

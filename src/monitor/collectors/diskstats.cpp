@@ -2,9 +2,8 @@
 // (Documentation/admin-guide/iostats.rst).
 //
 // A line has 11 numbers, 15 since Linux 4.18 (discards), 17 since 5.5 (flushes); what a kernel does
-// not give is not added. node_disk_info is read from sysfs when a device appears, not in every run.
-// node_disk_filesystem_info and node_disk_ata_* of node_exporter come from udev's database alone
-// and are not made up here.
+// not give is not added. What a device is comes from sysfs and from udev's database, where there is
+// one; it is read when the device appears and once a minute, not in every run.
 #include <array>
 
 #include "monitor/collectors.hpp"
@@ -64,11 +63,21 @@ constexpr std::array kMetrics = {
     MetricDescriptor{"node_disk_info", MetricType::kGauge, "Info of /sys/block/<block_device>."},
     MetricDescriptor{"node_disk_device_mapper_info", MetricType::kGauge,
                      "Info about disk device mapper."},
+    MetricDescriptor{"node_disk_filesystem_info", MetricType::kGauge,
+                     "Info about disk filesystem."},
+    MetricDescriptor{"node_disk_ata_write_cache", MetricType::kGauge,
+                     "ATA disk has a write cache."},
+    MetricDescriptor{"node_disk_ata_write_cache_enabled", MetricType::kGauge,
+                     "ATA disk has its write cache enabled."},
+    MetricDescriptor{"node_disk_ata_rotation_rate_rpm", MetricType::kGauge,
+                     "ATA disk rotation rate in RPMs (0 for SSDs)."},
 };
-constexpr std::size_t kColumns = kMetrics.size() - 2;
+constexpr std::size_t kColumns = kMetrics.size() - 6;
 constexpr std::size_t kLeastColumns = 11;
 constexpr std::size_t kInfo = kColumns;
 constexpr std::size_t kDeviceMapperInfo = kColumns + 1;
+constexpr std::size_t kFilesystemInfo = kColumns + 2;
+constexpr std::size_t kAta = kColumns + 3;
 
 constexpr double kSector = 512;       // bytes, whatever the device's own sectors are
 constexpr double kTick = 1.0 / 1000;  // seconds; the kernel counts milliseconds
@@ -76,12 +85,15 @@ constexpr std::array<double, kColumns> kFactors = {
     1, 1, kSector, kTick, 1, 1, kSector, kTick, 1, kTick, kTick, 1, 1, 1, kTick, 1, kTick};
 
 constexpr std::size_t kMaxDevices = 65'536;
+// What a device is changes when somebody makes a filesystem on it, or updates its firmware.
+constexpr Millis kIdentifyAgain{60'000};
 
 struct Device {
   bool wanted = false;
   std::string major;
   std::string minor;
   DiskIdentity identity;
+  SteadyTime identified{};
 };
 
 class DiskstatsCollector final : public Collector {
@@ -89,10 +101,13 @@ class DiskstatsCollector final : public Collector {
   DiskstatsCollector(const CollectorContext& context, NameFilter filter)
       : path_(context.roots.proc("diskstats")),
         block_path_(context.roots.sys("block/")),
+        udev_path_(context.roots.root("/run/udev/data/b")),
+        clock_(context.clock),
         filter_(std::move(filter)),
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
+    now_ = clock_.steady();
     return read_named_lines(
         buffer_, path_, {}, devices_, complaints_,
         [&](std::size_t number, std::string_view line) { add(sink, number, line); });
@@ -112,7 +127,9 @@ class DiskstatsCollector final : public Collector {
     if (device == nullptr)
       return complaints_.add(path_, number, "each device once, at most 65536", name);
     if (!device->wanted) return;
-    if (device->major != major || device->minor != minor) identify(*device, name, major, minor);
+    const bool is_other = device->major != major || device->minor != minor;
+    if (is_other || now_ - device->identified >= kIdentifyAgain)
+      identify(*device, name, major, minor);
     add_numbers(sink, number, name, rest);
     add_info(sink, name, *device);
   }
@@ -135,21 +152,36 @@ class DiskstatsCollector final : public Collector {
              {{"device", name},
               {"major", device.major},
               {"minor", device.minor},
-              {"path", {}},
+              {"path", id.path},
               {"wwn", id.wwn},
               {"model", id.model},
               {"serial", id.serial},
-              {"revision", id.revision}},
+              {"revision", id.revision},
+              {"rotational", id.rotational}},
              1);
-    if (id.dm_name.empty()) return;
-    sink.add(families_[kDeviceMapperInfo],
-             {{"device", name},
-              {"name", id.dm_name},
-              {"uuid", id.dm_uuid},
-              {"vg_name", id.vg_name},
-              {"lv_name", id.lv_name},
-              {"lv_layer", id.lv_layer}},
-             1);
+    if (!id.fs_type.empty()) {
+      sink.add(families_[kFilesystemInfo],
+               {{"device", name},
+                {"type", id.fs_type},
+                {"usage", id.fs_usage},
+                {"uuid", id.fs_uuid},
+                {"version", id.fs_version}},
+               1);
+    }
+    if (!id.dm_name.empty()) {
+      sink.add(families_[kDeviceMapperInfo],
+               {{"device", name},
+                {"name", id.dm_name},
+                {"uuid", id.dm_uuid},
+                {"vg_name", id.vg_name},
+                {"lv_name", id.lv_name},
+                {"lv_layer", id.lv_layer}},
+               1);
+    }
+    const std::array ata = {id.ata_write_cache, id.ata_write_cache_enabled, id.ata_rotation_rate};
+    for (std::size_t i = 0; i < ata.size(); ++i) {
+      if (ata[i]) sink.add(families_[kAta + i], {{"device", name}}, *ata[i]);
+    }
   }
 
   Device make_device(std::string_view name) const { return {.wanted = filter_.accepts(name)}; }
@@ -158,17 +190,22 @@ class DiskstatsCollector final : public Collector {
                 std::string_view minor) const {
     device.major = major;
     device.minor = minor;
+    device.identified = now_;
     device.identity = {};
     if (name.starts_with('.')) return;
     std::string directory(name);
     for (char& c : directory) {
       if (c == '/') c = '!';  // as sysfs writes "cciss/c0d0"
     }
-    device.identity = read_disk_identity(block_path_ + directory);
+    device.identity = read_disk_identity(
+        block_path_ + directory, fmt::format("{}{}:{}", udev_path_, device.major, device.minor));
   }
 
   const std::string path_;
   const std::string block_path_;
+  const std::string udev_path_;
+  Clock& clock_;
+  SteadyTime now_{};
   const NameFilter filter_;
   const std::array<FamilyId, kMetrics.size()> families_;
   host::FileBuffer buffer_;

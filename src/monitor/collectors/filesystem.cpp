@@ -5,6 +5,7 @@
 #include "monitor/collectors/filesystem.hpp"
 
 #include <array>
+#include <cstring>
 #include <set>
 #include <tuple>
 
@@ -19,16 +20,23 @@ namespace nexus::monitor {
 namespace {
 
 constexpr std::array kOptions = {
+    OptionDescriptor{"mount_points_include", OptionType::kRegex, "''",
+                     "Mount points that are taken; all when empty. Given, it replaces the default "
+                     "of mount_points_exclude."},
     OptionDescriptor{"mount_points_exclude", OptionType::kRegex,
                      "'^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/"
                      "storage/.+)($|/)'",
                      "Mount points that are left out."},
-    OptionDescriptor{"fs_types_exclude", OptionType::kRegex,
-                     "'^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|"
-                     "hugetlbfs|iso9660|"
-                     "mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|"
-                     "squashfs|sysfs|tracefs)$'",
-                     "Filesystem types that are left out."},
+    OptionDescriptor{"fs_types_include", OptionType::kRegex, "''",
+                     "Filesystem types that are taken; all when empty. Given, it replaces the "
+                     "default of fs_types_exclude."},
+    OptionDescriptor{
+        "fs_types_exclude", OptionType::kRegex,
+        "'^(autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|erofs|fusectl|"
+        "hugetlbfs|iso9660|"
+        "mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|"
+        "squashfs|sysfs|tracefs)$'",
+        "Filesystem types that are left out."},
     OptionDescriptor{
         "mount_timeout", OptionType::kDuration, "'1s'",
         "How long a run waits for the answers of all mounts. Below the deadline of the collector."},
@@ -47,6 +55,8 @@ constexpr std::array kMetrics = {
                      "Filesystem total free file nodes."},
     MetricDescriptor{"node_filesystem_readonly", MetricType::kGauge,
                      "Filesystem read-only status."},
+    MetricDescriptor{"node_filesystem_mount_info", MetricType::kGauge,
+                     "Filesystem mount information, value is always 1."},
 };
 
 // Mounts that hang at the same time and still leave a helper for the healthy ones.
@@ -122,7 +132,24 @@ class FilesystemCollector final : public Collector {
     const std::array<LabelView, 3> labels = {
         {{"device", mount.device}, {"fstype", mount.fstype}, {"mountpoint", mount.mountpoint}}};
     const bool is_ok = answer.kind == StatfsAnswer::Kind::kOk;
-    sink.add(families_[0], labels, is_ok ? 0 : 1);
+    if (is_ok) {
+      sink.add(families_[0], labels, 0);
+    } else {
+      const bool is_pending = answer.kind == StatfsAnswer::Kind::kPending;
+      sink.add(
+          families_[0],
+          {labels[0],
+           labels[1],
+           labels[2],
+           {"device_error", is_pending ? "mountpoint timeout" : ::strerrordesc_np(answer.error)}},
+          1);
+    }
+    sink.add(families_[7],
+             {{"device", mount.device},
+              {"major", mount.major},
+              {"minor", mount.minor},
+              {"mountpoint", mount.mountpoint}},
+             1);
     if (!is_ok) return;
     const std::array values = {answer.usage.size,       answer.usage.free,
                                answer.usage.available,  answer.usage.files,
@@ -145,16 +172,27 @@ class FilesystemCollector final : public Collector {
   Status complaint_;
 };
 
+/// As device_filter(): an include that is given replaces the default exclude, both are an error.
+Result<NameFilter> filter_of(const CollectorContext& context, std::string_view what) {
+  const std::string include_name = fmt::format("{}_include", what);
+  const std::string exclude_name = fmt::format("{}_exclude", what);
+  const std::string include = option_string(context, kFilesystemCollector, include_name);
+  if (include.empty())
+    return NameFilter::make({}, option_string(context, kFilesystemCollector, exclude_name));
+  if (context.options.contains(exclude_name))
+    return fail(Errc::kInvalidArgument, "{} and {}: expected only one of the two", include_name,
+                exclude_name);
+  return NameFilter::make(include, {});
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Collector>> make_filesystem(const CollectorContext& context,
                                                    StatfsFunction statfs) {
-  auto points =
-      NameFilter::make("", option_string(context, kFilesystemCollector, "mount_points_exclude"));
-  if (!points) return propagate(std::move(points), "mount_points_exclude");
-  auto types =
-      NameFilter::make("", option_string(context, kFilesystemCollector, "fs_types_exclude"));
-  if (!types) return propagate(std::move(types), "fs_types_exclude");
+  auto points = filter_of(context, "mount_points");
+  if (!points) return propagate(std::move(points));
+  auto types = filter_of(context, "fs_types");
+  if (!types) return propagate(std::move(types));
   return std::make_unique<FilesystemCollector>(context, std::move(*points), std::move(*types),
                                                std::move(statfs));
 }

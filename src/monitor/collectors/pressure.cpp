@@ -25,12 +25,17 @@ constexpr std::array kMetrics = {
     MetricDescriptor{
         "node_pressure_memory_stalled_seconds_total", MetricType::kCounter,
         "Total time in seconds no process could make progress due to memory congestion"},
+    MetricDescriptor{"node_pressure_irq_stalled_seconds_total", MetricType::kCounter,
+                     "Total time in seconds no process could make progress due to IRQ congestion"},
 };
+
+constexpr std::size_t kNeeded = 3;  // without these there is nothing to tell
 
 struct Resource {
   std::string path;
-  FamilyId waiting;                 // of the line "some"
+  std::optional<FamilyId> waiting;  // of the line "some"; interrupts have none
   std::optional<FamilyId> stalled;  // of the line "full"; for the CPU it means nothing on a host
+  bool is_missing = false;          // this kernel does not have it
   bool seen_waiting = false;        // in this run
   bool seen_stalled = false;
 };
@@ -42,21 +47,27 @@ class PressureCollector final : public Collector {
     resources_[0] = {context.roots.proc("pressure/cpu"), families[0], std::nullopt};
     resources_[1] = {context.roots.proc("pressure/io"), families[1], families[2]};
     resources_[2] = {context.roots.proc("pressure/memory"), families[3], families[4]};
+    // Since Linux 6.1, where interrupts are accounted for.
+    resources_[3] = {context.roots.proc("pressure/irq"), std::nullopt, families[5]};
   }
 
   Status collect(Sink& sink) override {
     std::size_t absent = 0;
     for (Resource& resource : resources_) {
+      if (resource.is_missing) continue;
       auto text = buffer_.read(resource.path);
       if (text) {
         add(sink, resource, *text);
       } else if (is_absence(text.error())) {
         ++absent;
+        // A kernel does not learn to account for interrupts; the others are looked for again, but
+        // ever more rarely.
+        resource.is_missing = !resource.waiting;
       } else {
         complaints_.add(text.error());
       }
     }
-    if (absent == resources_.size()) {
+    if (absent >= kNeeded) {
       return fail(Errc::kNotFound, "{}: this kernel gives no pressure stall information",
                   resources_[0].path);
     }
@@ -75,7 +86,8 @@ class PressureCollector final : public Collector {
       std::string_view rest = line;
       const std::string_view kind = next_word(rest);
       if (kind == "some") {
-        add(sink, resource, lines.number(), rest, resource.waiting, resource.seen_waiting);
+        if (resource.waiting)
+          add(sink, resource, lines.number(), rest, *resource.waiting, resource.seen_waiting);
       } else if (kind == "full") {
         if (resource.stalled) {
           add(sink, resource, lines.number(), rest, *resource.stalled, resource.seen_stalled);
@@ -84,7 +96,8 @@ class PressureCollector final : public Collector {
         complaints_.add(resource.path, lines.number(), "\"some\" or \"full\"", kind);
       }
     }
-    if (!resource.seen_waiting) complaints_.add(resource.path, "expected a line \"some\"");
+    if (resource.waiting && !resource.seen_waiting)
+      complaints_.add(resource.path, "expected a line \"some\"");
   }
 
   void add(Sink& sink, const Resource& resource, std::size_t number, std::string_view rest,
@@ -102,7 +115,7 @@ class PressureCollector final : public Collector {
     complaints_.add(resource.path, number, "total=MICROSECONDS", {});
   }
 
-  std::array<Resource, 3> resources_;
+  std::array<Resource, 4> resources_;
   host::FileBuffer buffer_;
   Complaints complaints_;
 };

@@ -126,6 +126,12 @@ Response health(const Rooms& rooms) {
        {"rooms", std::move(parts)}});
 }
 
+/// Of the last good values; null when there never were any.
+json_ns::value age(const Clock& clock, WallTime last_success) {
+  if (last_success == WallTime{}) return nullptr;
+  return std::chrono::duration<double>(clock.wall() - last_success).count();
+}
+
 Response components(const Rooms& rooms) {
   json_ns::array parts;
   for (const auto& component : rooms.components()) {
@@ -134,18 +140,26 @@ Response components(const Rooms& rooms) {
   }
   json_ns::array collectors;
   for (const auto& c : rooms.collectors()) {
-    collectors.push_back({{"name", c.name},
-                          {"outcome", c.outcome},
-                          {"error", c.error},
-                          {"last_run", time(c.last_run)},
-                          {"last_success", time(c.last_success)},
-                          {"interval_seconds", static_cast<double>(c.interval.count()) / 1000.0},
-                          {"duration_seconds", c.duration_seconds},
-                          {"samples", c.samples},
-                          {"runs", c.runs},
-                          {"failures", c.failures},
-                          {"stuck", c.stuck},
-                          {"dropped", c.dropped}});
+    collectors.push_back(
+        {{"name", c.name},
+         {"outcome", c.outcome},
+         {"error", c.error},
+         {"note", c.note},
+         {"last_run", time(c.last_run)},
+         {"last_success", time(c.last_success)},
+         {"age_seconds", age(rooms.clock, c.last_success)},
+         {"interval_seconds", static_cast<double>(c.interval.count()) / 1000.0},
+         {"present_interval_seconds", static_cast<double>(c.present_interval.count()) / 1000.0},
+         {"deadline_seconds", static_cast<double>(c.deadline.count()) / 1000.0},
+         {"duration_seconds", c.duration_seconds},
+         {"cpu_seconds", c.cpu_seconds},
+         {"cpu_seconds_total", c.cpu_seconds_sum},
+         {"samples", c.samples},
+         {"runs", c.runs},
+         {"failures", c.failures},
+         {"stuck", c.stuck},
+         {"skipped", c.skipped},
+         {"dropped", c.dropped}});
   }
   json_ns::array rules;
   for (const auto& r : rooms.rules.status()) {

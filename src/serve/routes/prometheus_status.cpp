@@ -155,7 +155,7 @@ json_ns::object render(const monitor::CollectorStatus& collector) {
           {"lastScrapeDuration", collector.duration_seconds},
           {"health", health},
           {"scrapeInterval", base::format_duration(collector.interval)},
-          {"scrapeTimeout", base::format_duration(collector.interval)}};
+          {"scrapeTimeout", base::format_duration(collector.deadline)}};
 }
 
 Response targets(const Rooms& rooms, const Request& request) {
