@@ -80,6 +80,27 @@ TEST_CASE("/health/alerts filters by what a finding is") {
   CHECK(count({{"kind", "service"}, {"name", "Intruder"}}) == 0);
 }
 
+TEST_CASE("/operations/capacity: what fills, from hours on") {
+  World world;
+  check_shape(expect(world.get("/operations/capacity")), {"capacity:a", "timestamp:t"});
+  world.memory = 20;
+  for (int i = 0; i < 240; ++i) {  // four hours of minutes
+    world.memory += 0.1;
+    world.clock.advance(std::chrono::seconds(59));
+    world.tick();
+  }
+  world.forecaster->tick(*world.rules->vitals());
+  const auto all = expect(world.get("/operations/capacity"));
+  REQUIRE_FALSE(all.at("capacity").as_array().empty());
+  const auto& c = element(all.at("capacity"), "metric_name", "memory_usage_percent");
+  check_shape(c, {"metric_name:s", "labels:o", "unit:s", "current_value:n", "per_day:n",
+                  "per_day_error:n", "certain:b", "pattern:s", "days_seen:n", "warning:o",
+                  "critical:o", "exhaustion:o", "plan:a"});
+  CHECK(c.at("per_day").to_number<double>() > 0);
+  REQUIRE(c.at("plan").as_array().size() == 3);
+  check_shape(c.at("plan").at(0), {"days:n", "expected:n", "times_needed:n0"});
+}
+
 TEST_CASE("/health/predictions for a line that rises") {
   World world;
   world.memory = 20;
@@ -91,10 +112,28 @@ TEST_CASE("/health/predictions for a line that rises") {
   const auto all = expect(world.get("/health/predictions"));
   check_shape(all, {"predictions:a", "timestamp:t"});
   const auto& p = element(all.at("predictions"), "metric_name", "memory_usage_percent");
-  check_shape(
-      p, {"metric_name:s", "labels:o", "unit:s", "current_value:n", "predicted_value:n", "lower:n",
-          "upper:n", "confidence:n", "r_squared:n", "time_horizon:n", "trend:s", "risk_level:s",
-          "model:s", "ready:b", "seconds_to_warning:n0", "seconds_to_critical:n0"});
+  check_shape(p, {"metric_name:s",
+                  "labels:o",
+                  "unit:s",
+                  "current_value:n",
+                  "predicted_value:n",
+                  "lower:n",
+                  "upper:n",
+                  "lower80:n0",
+                  "upper80:n0",
+                  "confidence:n",
+                  "tolerance:n0",
+                  "past_error:n0",
+                  "slope_per_second:n",
+                  "slope_p_value:n",
+                  "r_squared:n",
+                  "time_horizon:n",
+                  "trend:s",
+                  "risk_level:s",
+                  "model:s",
+                  "ready:b",
+                  "seconds_to_warning:n0",
+                  "seconds_to_critical:n0"});
   CHECK(p.at("trend") == "rising");
   CHECK(p.at("time_horizon").to_number<double>() == 60);
   CHECK(p.at("seconds_to_critical").to_number<double>() > 0);
