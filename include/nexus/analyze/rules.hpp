@@ -12,7 +12,8 @@
 //
 // Rule files (`rule_files`) are Prometheus's: groups of recording and alerting rules, each group at
 // its interval (15 s when it names none); alerts are findings too, their severity that of the label
-// `severity`. ALERTS and ALERTS_FOR_STATE are written for all alerts of rule files.
+// `severity`. ALERTS and ALERTS_FOR_STATE are written for all alerts, of rule files and of the
+// configuration.
 //
 // Sources in the book: "vital:NAME", "alert:NAME" and "rule:FILE;GROUP;NAME#N"; rules that a reload
 // took away are retired. Rules are compiled once; compile() reads the rule files and reports every

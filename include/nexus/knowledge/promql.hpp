@@ -2,7 +2,7 @@
 // stale markers, extrapolation of rate and increase, vector matching, subqueries, IEEE arithmetic.
 //
 // Query is an immutable parsed expression, checked for types; parsing errors name the position
-// (line:column, from 1). What is out of scope (native histograms, info(), limit_ratio, fill and
+// (line:column, from 1). What is out of scope (native histograms, fill and
 // other experiments of Prometheus) is a parse error that says so, never a wrong number.
 // Queries are bounded: 64 KiB of text, 200 levels of nesting, Limits::max_samples samples touched
 // or made (labels count for what they weigh), and Limits::cancelled is asked every 65,536 of them.

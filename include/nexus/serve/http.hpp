@@ -43,7 +43,7 @@ struct Request {
   std::string accept;
   std::string accept_encoding;
   Caller caller;
-  std::function<bool()> cancelled;  // the server stops
+  std::function<bool()> cancelled;  // the server stops, or the client has gone
 
   /// The first value of a query parameter.
   [[nodiscard]] std::optional<std::string_view> param(std::string_view name) const noexcept;

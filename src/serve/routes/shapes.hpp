@@ -46,10 +46,8 @@ namespace json_ns = boost::json;
                                                  std::int64_t fallback, std::int64_t low,
                                                  std::int64_t high);
 
-/// The bounds of a query that a request asks for: its `timeout`, but never more than 30 s; at most
-/// kMaxQuerySamples; the server's stop. Samples of a query cost 16 bytes and more while it runs,
-/// and many times that as JSON.
-inline constexpr std::uint64_t kMaxQuerySamples = 5'000'000;
+/// The bounds of a query that a request asks for: its `timeout`, but never more than 30 s; the
+/// samples that prometheus_answer.hpp allows; the server's stop.
 [[nodiscard]] Result<knowledge::promql::Limits> limits_of(const Rooms& rooms,
                                                           const Request& request);
 
