@@ -166,6 +166,21 @@ TEST_CASE("/health/anomalies for a value that never was") {
               {"id:n", "probability:n0", "metric_name:s", "labels:o", "timestamp:t", "value:n",
                "anomaly_score:n", "severity:s", "description:s", "recommended_actions:a"});
   CHECK(anomaly.at("anomaly_score").to_number<double>() < 0);
+
+  const auto path = "/health/anomalies/" +
+                    std::to_string(anomaly.at("id").to_number<std::uint64_t>()) + "/verdict";
+  CHECK(world.post(path, R"({"verdict": "perhaps"})").status == 400);
+  CHECK(world.post(path, "[]").status == 400);
+  CHECK(world.post("/health/anomalies/1/verdict", R"({"verdict": "noise"})").status == 404);
+  CHECK(world.post("/health/anomalies/x/verdict", R"({"verdict": "noise"})").status == 404);
+  CHECK(expect(world.post(path, R"({"verdict": "noise"})")).at("verdict").as_string() == "noise");
+  for (int i = 0; i < 10; ++i) {
+    world.tick();
+    world.anomalies->tick(*world.rules->vitals());
+  }
+  const auto later = expect(world.get("/health/anomalies"));
+  for (const auto& left : later.at("anomalies").as_array())
+    CHECK(left.at("id") != anomaly.at("id"));
 }
 
 TEST_CASE("/health/metrics charts a vital or any series") {

@@ -7,6 +7,7 @@
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/promql.hpp"
 #include "serve/routes/groups.hpp"
+#include "serve/routes/requests.hpp"
 #include "serve/routes/shapes.hpp"
 
 namespace nexus::serve {
@@ -271,10 +272,9 @@ Response verdict(const Rooms& rooms, const Request& request) {
   const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), id);
   if (bad != std::errc() || end != text.data() + text.size())
     return error(404, "not_found", "no anomaly of that id");
-  boost::system::error_code wrong;
-  const auto body = json_ns::parse(request.body, wrong);
-  const auto* given =
-      !wrong && body.is_object() ? body.get_object().if_contains("verdict") : nullptr;
+  const auto body = parse_object(request, {"verdict"});
+  if (!body) return error(body.error());
+  const auto* given = body->if_contains("verdict");
   const std::string word =
       given != nullptr && given->is_string() ? std::string(given->get_string()) : std::string();
   if (word != "real" && word != "noise")
