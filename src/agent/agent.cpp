@@ -47,6 +47,7 @@ Status Agent::Impl::start() {
   server = std::move(*made);
   running = true;
   collectors()->start();
+  configure_sources();
   executor->start();
   server->start();
   analyze_loop =
@@ -89,12 +90,22 @@ void Agent::Impl::stop() {
       if (auto saved = anomalies->save(); !saved)
         log::error("agent", "anomaly models are not saved: {}", saved.error().message());
     });
+  if (forecaster && shutdown.left_behind() == 0) {  // else its thread may still be at work
+    shutdown.run("what forecasts have learnt", kFlush, [this] {
+      if (Status saved = forecaster->save(); !saved)
+        log::error("agent", "what forecasts have learnt is lost: {}", saved.error().message());
+    });
+  }
   if (scheduler) {
     shutdown.run("the collectors", kFlush, [this] { collectors()->stop(); });
     abandoned += collectors()->abandoned();
   }
+  if (sources) shutdown.run("scrapes, probes and logs", kFlush, [this] { sources->stop(); });
   if (ingest) ingest->stop();
-  shutdown.run("the last write of the history", Millis(0), [this] { history.close_disk(); });
+  shutdown.run("the last write of the history", Millis(0), [this] {
+    importer.finish();
+    history.close_disk();
+  });
   abandoned += shutdown.left_behind();
   if (book) book->tick();
 }
@@ -149,8 +160,8 @@ Status Agent::Impl::apply(Checked checked) {
     log::warning("agent", "reload: {}", reason);
   // Everything that can fail comes first: a reload that is refused has changed nothing.
   std::shared_ptr<monitor::Scheduler> fresh;
-  if (before->collect != after.collect) {
-    auto made = make_collectors(after.collect);
+  if (before->collect != after.collect || before->connections != after.connections) {
+    auto made = make_collectors(after);
     if (!made) return propagate(std::move(made));
     fresh = std::move(*made);
   }
@@ -163,6 +174,8 @@ Status Agent::Impl::apply(Checked checked) {
   configure();
   if (fresh) replace_collectors(std::move(fresh));
   server->set(std::make_shared<const serve::Authenticator>(after.auth), after.http);
+  if (before->sources != after.sources || before->history.retention != after.history.retention)
+    configure_sources();
   if (before->services != after.services) watch_services();
   std::string changed;
   for (const auto& section : config::changed_sections(*before, after))

@@ -15,6 +15,7 @@
 #include "nexus/agent/agent.hpp"
 #include "nexus/analyze/anomaly.hpp"
 #include "nexus/analyze/forecast.hpp"
+#include "nexus/analyze/models.hpp"
 #include "nexus/analyze/services.hpp"
 #include "nexus/base/loop_thread.hpp"
 #include "nexus/config/config.hpp"
@@ -23,7 +24,10 @@
 #include "nexus/knowledge/audit.hpp"
 #include "nexus/knowledge/history.hpp"
 #include "nexus/knowledge/ingest.hpp"
+#include "nexus/knowledge/models.hpp"
+#include "nexus/monitor/observed.hpp"
 #include "nexus/monitor/scheduler.hpp"
+#include "nexus/monitor/sources.hpp"
 #include "nexus/serve/routes.hpp"
 #include "nexus/serve/server.hpp"
 
@@ -53,10 +57,10 @@ struct Agent::Impl {
 
   Status open();
   Status open_history();
-  Result<std::shared_ptr<monitor::Scheduler>> make_collectors(
-      const config::CollectSection& section);
+  Result<std::shared_ptr<monitor::Scheduler>> make_collectors(const config::Config& configuration);
   void replace_collectors(std::shared_ptr<monitor::Scheduler> fresh);
   void configure();
+  void configure_sources();
   static void configure_log(const config::AgentSection& section);
   Status start();
   void stop();
@@ -75,6 +79,7 @@ struct Agent::Impl {
   [[nodiscard]] bool healthy(std::string& why) const;
   [[nodiscard]] std::vector<std::string> needs_restart() const;
   std::vector<serve::Component> components() const;
+  [[nodiscard]] serve::Component sources_component() const;
 
   [[nodiscard]] std::shared_ptr<const config::Config> current() const {
     const std::lock_guard guard(config_mutex);
@@ -105,9 +110,11 @@ struct Agent::Impl {
   knowledge::SeriesRegistry registry;
   knowledge::Rings rings;
   knowledge::History history;
+  const knowledge::WithModels queryable{history, analyze::standard_models()};  // what rules ask
   knowledge::Importer importer;
   std::optional<knowledge::Ingest> ingest;  // once the history has taken in what is on disk
   drivers::Systemd systemd;
+  monitor::Observed observed;
   std::unique_ptr<knowledge::StateDb> db;
   std::unique_ptr<Connectivity> connectivity;
   std::unique_ptr<knowledge::Audit> audit;
@@ -122,6 +129,7 @@ struct Agent::Impl {
   mutable std::mutex scheduler_mutex;
   std::shared_ptr<monitor::Scheduler>
       scheduler;  // guarded by scheduler_mutex: a reload replaces it
+  std::unique_ptr<monitor::Sources> sources;
   std::unique_ptr<serve::Server> server;
   mutable std::mutex watcher_mutex;
   std::unique_ptr<drivers::UnitWatcher> watcher;

@@ -6,6 +6,7 @@
 #include "nexus/config/config.hpp"
 #include "nexus/execute/step.hpp"
 #include "nexus/monitor/collector.hpp"
+#include "nexus/monitor/sources.hpp"
 
 namespace nexus::agent {
 
@@ -21,6 +22,7 @@ Checked check(const config::LoadOptions& options) {
   out.rules = analyze::RuleSet::compile(*config, out.problems);
   out.remedies = plan::RemedySet::compile(*config, out.problems);
   take(monitor::check_collectors(config->collect));
+  take(monitor::check_sources(config->sources));
   take(execute::check_remedies(*config));
   out.config = std::move(config);
   std::ranges::stable_sort(out.problems, {}, [](const config::Problem& problem) {

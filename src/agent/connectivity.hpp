@@ -1,7 +1,7 @@
 // Connectivity: what the agent depends on outside of itself, looked at by the plan loop and shown
 // from the last look: the state database, the file system of data_dir, the network.
 //
-// database: a row is written each time; PRAGMA quick_check at the first look and once a day.
+// database: a row is written each time; StateDb::check() at the first look and once a day.
 // filesystem: data_dir can be written, and its free space. network: interfaces that are up and a
 // default route, read from /proc and /sys; nothing is sent anywhere. Thread safety: look() from one
 // thread, components() from any.
@@ -44,7 +44,7 @@ class Connectivity {
   SteadyTime next_look_{};
   SteadyTime next_check_{};
   bool migrated_ = false;
-  std::string damage_;  // what quick_check said, empty: nothing
+  std::string damage_;  // what StateDb::check() said, empty: nothing
   mutable std::mutex mutex_;
   std::vector<serve::Component> seen_;  // guarded by mutex_
 };

@@ -1,5 +1,6 @@
 // The rooms made, joined and shown to each other.
 #include <algorithm>
+#include <array>
 #include <iterator>
 
 #include "agent/agent_impl.hpp"
@@ -25,6 +26,25 @@ knowledge::ServiceEvent to_event(const drivers::UnitEvent& event) {
   return out;
 }
 
+/// What the agent is connected to has a collector of that name, which tells how that is.
+constexpr std::array kConnected = {"postgres", "redis", "docker", "kubernetes"};
+
+serve::Component connection(std::string_view name,
+                            const std::vector<monitor::CollectorStatus>& statuses) {
+  const auto status = std::ranges::find(statuses, name, &monitor::CollectorStatus::name);
+  if (status == statuses.end())
+    return {std::string(name), "not_configured", "its collector is switched off"};
+  std::string message = status->error;
+  if (!status->note.empty()) message += (message.empty() ? "" : "; ") + status->note;
+  if (status->outcome == "ok")
+    return {std::string(name), "healthy",
+            fmt::format("answered at {}", base::to_rfc3339(status->last_success))};
+  if (status->outcome == "no_data") return {std::string(name), "not_configured", message};
+  if (status->outcome == "pending") return {std::string(name), "unknown", "not looked at yet"};
+  // Where one of several answers is missing there are samples besides "up".
+  return {std::string(name), status->samples > 1 ? "degraded" : "failed", message};
+}
+
 }  // namespace
 
 Status Agent::Impl::open() {
@@ -41,21 +61,24 @@ Status Agent::Impl::open() {
   auto made_book = analyze::Book::open(clock, *db, self);
   if (!made_book) return propagate(std::move(made_book), "book of findings");
   book = std::move(*made_book);
-  rules = std::make_unique<analyze::Rules>(clock, history, registry, rings.add(), *book, self);
+  rules = std::make_unique<analyze::Rules>(clock, queryable, registry, rings.add(), *book, self);
   forecaster = std::make_unique<analyze::Forecaster>(clock, history, *book, self);
+  if (auto kept = forecaster->keep(*db); !kept) return propagate(std::move(kept), "forecasts");
   anomalies = std::make_unique<analyze::AnomalyDetector>(
       clock, history, *book, self, analyze::AnomalyDetector::kMostBytes, db.get());
   services = std::make_unique<analyze::Services>(*book);
   auto made_journal = execute::Journal::open(clock, *db);
   if (!made_journal) return propagate(std::move(made_journal), "journal");
   journal = std::move(*made_journal);
-  executor = std::make_unique<execute::Executor>(clock, *journal, history, self, &systemd);
+  executor = std::make_unique<execute::Executor>(clock, *journal, queryable, self, &systemd);
   auto made_planner = plan::Planner::open(clock, *db, self, *book, *executor, data_dir + "/stop");
   if (!made_planner) return propagate(std::move(made_planner), "planner");
   planner = std::move(*made_planner);
-  auto made_collectors = make_collectors(current()->collect);
+  auto made_collectors = make_collectors(*current());
   if (!made_collectors) return propagate(std::move(made_collectors));
   scheduler = std::move(*made_collectors);
+  sources = std::make_unique<monitor::Sources>(
+      monitor::SourcesContext{clock, registry, history, rings, self, db.get()});
   return {};
 }
 
@@ -76,9 +99,16 @@ Status Agent::Impl::open_history() {
 }
 
 Result<std::shared_ptr<monitor::Scheduler>> Agent::Impl::make_collectors(
-    const config::CollectSection& section) {
-  const monitor::SchedulerContext context{roots, clock, registry, rings, self, &systemd};
-  auto made = monitor::Scheduler::make(context, section);
+    const config::Config& configuration) {
+  const monitor::SchedulerContext context{.roots = roots,
+                                          .clock = clock,
+                                          .registry = registry,
+                                          .rings = rings,
+                                          .self = self,
+                                          .systemd = &systemd,
+                                          .observed = &observed,
+                                          .connections = &configuration.connections};
+  auto made = monitor::Scheduler::make(context, configuration.collect);
   if (!made) return propagate(std::move(made), "collectors");
   return std::shared_ptr<monitor::Scheduler>(std::move(*made));
 }
@@ -106,6 +136,13 @@ void Agent::Impl::configure() {
   configure_log(configuration->agent);
 }
 
+/// What cannot be bound is said, and everything else goes on.
+void Agent::Impl::configure_sources() {
+  const auto configuration = current();
+  const auto applied = sources->configure(configuration->sources, configuration->history.retention);
+  if (!applied) log::error("agent", "{}", applied.error().message());
+}
+
 void Agent::Impl::configure_log(const config::AgentSection& section) {
   const auto level = log::parse_level(section.log_level);
   const auto format = log::parse_format(section.log_format);
@@ -120,6 +157,7 @@ serve::Rooms Agent::Impl::rooms() {
                       .importer = importer,
                       .audit = *audit,
                       .collectors = [this] { return collectors()->status(); },
+                      .sources = *sources,
                       .book = *book,
                       .rules = *rules,
                       .forecaster = *forecaster,
@@ -129,6 +167,7 @@ serve::Rooms Agent::Impl::rooms() {
                       .executor = *executor,
                       .journal = *journal,
                       .systemd = systemd,
+                      .observed = observed,
                       .self = self,
                       .config = [this] { return current(); },
                       .reload = [this] { return reload(); },
@@ -138,14 +177,31 @@ serve::Rooms Agent::Impl::rooms() {
                       .components = [this] { return components(); }};
 }
 
+/// A target that is down is the target's trouble; what is dropped or unreadable is told too.
+serve::Component Agent::Impl::sources_component() const {
+  const auto all = sources->status();
+  if (all.empty()) return {"sources", "not_configured", "nothing is scraped, probed or followed"};
+  std::size_t down = 0;
+  std::uint64_t dropped = 0;
+  for (const auto& source : all) {
+    down += source.health == "down" ? 1 : 0;
+    dropped += source.dropped;
+  }
+  return {
+      "sources", down == 0 ? "healthy" : "degraded",
+      fmt::format("{} sources, {} of them down, {} samples dropped", all.size(), down, dropped)};
+}
+
 std::vector<serve::Component> Agent::Impl::components() const {
   std::vector<serve::Component> out;
   std::size_t failing = 0;
-  for (const auto& status : collectors()->status())
+  const auto statuses = collectors()->status();
+  for (const auto& status : statuses)
     failing += status.outcome == "failed" || status.outcome == "stuck" ? 1 : 0;
   out.push_back(
       {"collectors", failing == 0 ? "healthy" : "degraded",
        failing == 0 ? "" : fmt::format("{} collectors fail; see /health/components", failing)});
+  out.push_back(sources_component());
   const auto stats = history.stats();
   const bool persists = !stats.on_disk || stats.disk_writable;
   out.push_back({"history", persists ? "healthy" : "degraded",
@@ -153,6 +209,7 @@ std::vector<serve::Component> Agent::Impl::components() const {
                              stats.series, stats.samples, stats.bytes, stats.disk_bytes,
                              persists ? "" : "; the disk cannot be written")});
   std::ranges::move(connectivity->components(), std::back_inserter(out));
+  for (const auto* name : kConnected) out.push_back(connection(name, statuses));
   {
     const std::lock_guard guard(watcher_mutex);
     const bool connected = watcher && watcher->connected();

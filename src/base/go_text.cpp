@@ -6,22 +6,13 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/special_double.hpp"
+
 namespace nexus::base {
 namespace {
 
 // The longest shortest fixed text: a sign, "0." and 323 zeros before 17 digits.
 constexpr std::size_t kLongest = 360;
-
-bool append_special(std::string& out, double value) {
-  if (std::isnan(value)) {
-    out += "NaN";
-  } else if (std::isinf(value)) {
-    out += value > 0 ? "+Inf" : "-Inf";
-  } else {
-    return false;
-  }
-  return true;
-}
 
 void append(std::string& out, double value, std::chars_format format) {
   if (append_special(out, value)) return;

@@ -8,6 +8,8 @@
 #include <ctime>
 #include <limits>
 
+#include "base/special_double.hpp"
+
 namespace nexus::base {
 namespace {
 
@@ -217,15 +219,10 @@ Result<std::uint64_t> parse_bytes(std::string_view text) {
 }
 
 void append_double(std::string& out, double value) {
-  if (std::isnan(value)) {
-    out += "NaN";
-  } else if (std::isinf(value)) {
-    out += value > 0 ? "+Inf" : "-Inf";
-  } else {
-    std::array<char, 32> buffer;
-    const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-    out.append(buffer.data(), result.ptr);
-  }
+  if (append_special(out, value)) return;
+  std::array<char, 32> buffer;
+  const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  out.append(buffer.data(), result.ptr);
 }
 
 std::string format_double(double value) {

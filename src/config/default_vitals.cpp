@@ -9,7 +9,6 @@
 // as comments, is in etc/agent.toml; a test keeps the two together.
 #include <array>
 #include <cmath>
-#include <limits>
 
 #include "config/shipped_vital.hpp"
 #include "nexus/base/text.hpp"
@@ -442,6 +441,43 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
      .critical = 95,
      .maximum = 100,
      .pending = 5min},
+    // What is seen of services from outside; there is none of these without [[scrape]] or
+    // [[probe]].
+    {.name = "scrape_availability_percent",
+     .expr = R"(100 * avg_over_time(up[5m]))",
+     .unit = "percent",
+     .help = "Scrapes of a target that succeeded, of the last five minutes",
+     .warning = 90,
+     .critical = 50,
+     .direction = Direction::kBelow,
+     .maximum = 100,
+     .pending = 1min},
+    {.name = "probe_availability_percent",
+     .expr = R"(100 * avg_over_time(probe_success[5m]))",
+     .unit = "percent",
+     .help = "Probes of a target that succeeded, of the last five minutes",
+     .warning = 90,
+     .critical = 50,
+     .direction = Direction::kBelow,
+     .maximum = 100,
+     .pending = 1min},
+    {.name = "probe_latency_seconds",
+     .expr = R"(probe_duration_seconds)",
+     .unit = "seconds",
+     .help = "How long a probe of a target took",
+     .warning = 2,
+     .critical = 4.5,
+     .pending = 2min},
+    {.name = "tls_certificate_days_left",
+     .expr = R"((probe_ssl_earliest_cert_expiry - time()) / 86400)",
+     .unit = "days",
+     .help = "Days until a certificate that a target shows expires",
+     .warning = 14,
+     .critical = 3,
+     .direction = Direction::kBelow,
+     .minimum = kNone,
+     .pending = 1min,
+     .anomaly = false},
 });
 
 std::optional<double> given(double value) {
@@ -472,9 +508,10 @@ VitalConfig to_config(const ShippedVital& shipped) {
 const std::vector<VitalConfig>& default_vitals() {
   static const std::vector<VitalConfig> vitals = [] {
     std::vector<VitalConfig> all;
-    all.reserve(kShipped.size());
     for (const auto& shipped : kShipped) all.push_back(to_config(shipped));
-    for (const auto& shipped : hardware_vitals()) all.push_back(to_config(shipped));
+    for (const auto shipped : {hardware_vitals(), process_vitals(), service_vitals()}) {
+      for (const ShippedVital& vital : shipped) all.push_back(to_config(vital));
+    }
     return all;
   }();
   return vitals;

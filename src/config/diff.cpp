@@ -16,11 +16,17 @@ bool differs(const Config& before, const Config& after) {
   return !(before.*Member == after.*Member);
 }
 
-constexpr std::array<SectionDifference, 15> kSections = {{
+template <auto Member>
+bool connection_differs(const Config& before, const Config& after) {
+  return !(before.connections.*Member == after.connections.*Member);
+}
+
+constexpr std::array<SectionDifference, 20> kSections = {{
     {"agent", differs<&Config::agent>},
     {"http", differs<&Config::http>},
     {"auth", differs<&Config::auth>},
     {"collect", differs<&Config::collect>},
+    {"scrape, probe, statsd, push, log", differs<&Config::sources>},
     {"history", differs<&Config::history>},
     {"vital", differs<&Config::vitals>},
     {"forecast", differs<&Config::forecast>},
@@ -32,6 +38,10 @@ constexpr std::array<SectionDifference, 15> kSections = {{
     {"guardrails", differs<&Config::guardrails>},
     {"services", differs<&Config::services>},
     {"rule_files", differs<&Config::rule_files>},
+    {"postgres", connection_differs<&Connections::postgres>},
+    {"redis", connection_differs<&Connections::redis>},
+    {"docker", connection_differs<&Connections::docker>},
+    {"kubernetes", connection_differs<&Connections::kubernetes>},
 }};
 
 }  // namespace

@@ -11,7 +11,8 @@
 namespace nexus::config {
 namespace {
 
-enum class Unit { kText, kNumber, kSeconds, kMinutes, kHours };
+/// kSecret: the key takes the name of the variable, which is read where secrets are.
+enum class Unit { kText, kNumber, kSeconds, kMinutes, kHours, kSecret };
 
 struct Variable {
   std::string_view name;
@@ -19,7 +20,7 @@ struct Variable {
   Unit unit;
 };
 
-constexpr std::array<Variable, 8> kVariables = {{
+constexpr std::array<Variable, 17> kVariables = {{
     {"COLLECTION_INTERVAL", "collect.interval", Unit::kSeconds},
     {"HISTORY_RETENTION_HOURS", "history.retention", Unit::kHours},
     {"PREDICTION_HORIZON", "forecast.horizon", Unit::kMinutes},
@@ -28,6 +29,15 @@ constexpr std::array<Variable, 8> kVariables = {{
     {"MAX_CONCURRENT_ACTIONS", "operations.max_concurrent_actions", Unit::kNumber},
     {"ACTION_TIMEOUT", "operations.action_timeout", Unit::kSeconds},
     {"LOG_LEVEL", "agent.log_level", Unit::kText},
+    {"POSTGRES_HOST", "postgres.host", Unit::kText},
+    {"POSTGRES_PORT", "postgres.port", Unit::kNumber},
+    {"POSTGRES_DB", "postgres.database", Unit::kText},
+    {"POSTGRES_USER", "postgres.user", Unit::kText},
+    {"POSTGRES_PASSWORD", "postgres.password_env", Unit::kSecret},
+    {"REDIS_HOST", "redis.host", Unit::kText},
+    {"REDIS_PORT", "redis.port", Unit::kNumber},
+    {"REDIS_PASSWORD", "redis.password_env", Unit::kSecret},
+    {"REDIS_DB", "redis.database", Unit::kNumber},
 }};
 
 /// Promised by DESIGN.md section 7, for parts that are not built yet.
@@ -35,16 +45,7 @@ struct Unused {
   std::string_view name;
   std::string_view what;
 };
-constexpr std::array<Unused, 10> kUnused = {{
-    {"POSTGRES_HOST", "PostgreSQL"},
-    {"POSTGRES_PORT", "PostgreSQL"},
-    {"POSTGRES_DB", "PostgreSQL"},
-    {"POSTGRES_USER", "PostgreSQL"},
-    {"POSTGRES_PASSWORD", "PostgreSQL"},
-    {"REDIS_HOST", "Redis"},
-    {"REDIS_PORT", "Redis"},
-    {"REDIS_PASSWORD", "Redis"},
-    {"REDIS_DB", "Redis"},
+constexpr std::array<Unused, 1> kUnused = {{
     {"SLACK_WEBHOOK_URL", "notifications to Slack"},
 }};
 
@@ -59,12 +60,13 @@ std::optional<std::string> variable(const LoadOptions& options, std::string_view
 /// number counts in the variable's unit; durations with their own unit are taken too.
 Node to_node(const std::string& text, Unit unit, const Where& where) {
   Node node{where, text};
-  if (unit == Unit::kText) return node;
+  if (unit == Unit::kText || unit == Unit::kSecret) return node;
   if (const auto integer = base::parse_int(text); integer && unit == Unit::kNumber) {
     node.value = *integer;
   } else if (const auto number = base::parse_double(text)) {
     switch (unit) {
       case Unit::kText:
+      case Unit::kSecret:
         break;
       case Unit::kNumber:
       case Unit::kSeconds:
@@ -89,8 +91,9 @@ std::vector<Setting> environment_settings(const LoadOptions& options) {
     const auto text = variable(options, known.name);
     if (!text) continue;
     const auto source = fmt::format("environment variable {}", known.name);
-    settings.push_back({source, std::string(known.key),
-                        to_node(std::string(base::trim(*text)), known.unit, {source, 0, 0})});
+    const std::string value(known.unit == Unit::kSecret ? known.name : base::trim(*text));
+    settings.push_back(
+        {source, std::string(known.key), to_node(value, known.unit, {source, 0, 0})});
   }
   return settings;
 }

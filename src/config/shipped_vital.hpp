@@ -1,11 +1,13 @@
-// A vital as it stands in the tables of default_vitals*.cpp. Thread safety: plain values.
+// What a vital that ships inside the binary is written as: rows of default_vitals.cpp (the host and
+// the agent), hardware_vitals.cpp, process_vitals.cpp and service_vitals.cpp (what the agent is
+// connected to). Thread safety: plain values.
 #pragma once
 
 #include <limits>
 #include <span>
 #include <string_view>
 
-#include "nexus/config/load.hpp"
+#include "nexus/config/values.hpp"
 
 namespace nexus::config {
 
@@ -28,7 +30,11 @@ struct ShippedVital {
   bool anomaly = true;
 };
 
-/// Those of hardware, arrays, and the network's tables.
+/// Hardware, arrays, and the network's tables.
 [[nodiscard]] std::span<const ShippedVital> hardware_vitals() noexcept;
+/// Processes, control groups, connections, what text files and applications give.
+[[nodiscard]] std::span<const ShippedVital> process_vitals() noexcept;
+/// PostgreSQL, Redis, Docker, Kubernetes.
+[[nodiscard]] std::span<const ShippedVital> service_vitals() noexcept;
 
 }  // namespace nexus::config

@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 #include <fmt/format.h>
 
+#include <array>
 #include <memory>
 
 namespace nexus::drivers {
@@ -35,6 +36,25 @@ Errc classify(CURLcode code) {
   }
 }
 
+void set_pem(CURL* handle, CURLoption option, const std::string& pem) {
+  curl_blob blob{const_cast<char*>(pem.data()), pem.size(), CURL_BLOB_NOCOPY};
+  curl_easy_setopt(handle, option, &blob);
+}
+
+void set_tls(CURL* handle, const HttpTls& tls) {
+  const auto set_file = [&](CURLoption option, const std::string& file) {
+    if (!file.empty()) curl_easy_setopt(handle, option, file.c_str());
+  };
+  set_file(CURLOPT_CAINFO, tls.ca_file);
+  set_file(CURLOPT_SSLCERT, tls.cert_file);
+  set_file(CURLOPT_SSLKEY, tls.key_file);
+  if (!tls.ca_pem.empty()) set_pem(handle, CURLOPT_CAINFO_BLOB, tls.ca_pem);
+  if (!tls.cert_pem.empty()) set_pem(handle, CURLOPT_SSLCERT_BLOB, tls.cert_pem);
+  if (!tls.key_pem.empty()) set_pem(handle, CURLOPT_SSLKEY_BLOB, tls.key_pem);
+  curl_easy_setopt(handle, CURLOPT_SSL_VERIFYPEER, tls.verify ? 1L : 0L);
+  curl_easy_setopt(handle, CURLOPT_SSL_VERIFYHOST, tls.verify ? 2L : 0L);
+}
+
 bool initialised() {
   static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
   return code == CURLE_OK;
@@ -62,6 +82,9 @@ Result<HttpResponse> http_request(const HttpRequest& request) {
   curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_data);
   curl_easy_setopt(handle, CURLOPT_WRITEDATA, &received);
+  std::array<char, CURL_ERROR_SIZE> reason{};
+  curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, reason.data());
+  set_tls(handle, request.tls);
   if (!request.unix_socket.empty())
     curl_easy_setopt(handle, CURLOPT_UNIX_SOCKET_PATH, request.unix_socket.c_str());
   if (!request.body.empty() || request.method == "POST") {
@@ -70,7 +93,10 @@ Result<HttpResponse> http_request(const HttpRequest& request) {
     curl_easy_setopt(handle, CURLOPT_POSTFIELDS, request.body.c_str());
   }
   if (const auto code = curl_easy_perform(handle); code != CURLE_OK) {
-    return fail(classify(code), "{} {}: {}", request.method, request.url, curl_easy_strerror(code));
+    // The buffer says more: which certificate, which port.
+    return fail(
+        classify(code), "{} {}: {}", request.method, request.url,
+        reason[0] != 0 && code != CURLE_WRITE_ERROR ? reason.data() : curl_easy_strerror(code));
   }
   HttpResponse response;
   long status = 0;

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "nexus/base/text.hpp"
+#include "nexus/knowledge/names.hpp"
 
 namespace nexus::knowledge {
 namespace {
@@ -34,15 +35,33 @@ void append_escaped(std::string& out, std::string_view text, Escape escape) {
   }
 }
 
+void append_quoted(std::string& out, std::string_view text) {
+  out += '"';
+  append_escaped(out, text, Escape::kLabelValue);
+  out += '"';
+}
+
+/// A metric's name beyond letters, digits, _ and : stands in the braces, in quotes.
 std::string make_head(const Labels& labels) {
-  std::string head(labels.metric());
+  std::string head;
   char separator = '{';
+  if (is_legacy_metric_name(labels.metric())) {
+    head = labels.metric();
+  } else {
+    head += separator;
+    append_quoted(head, labels.metric());
+    separator = ',';
+  }
   for (const Label& label : labels) {
     if (label.name == kMetricName) continue;
     head += separator;
-    head.append(label.name).append("=\"");
-    append_escaped(head, label.value, Escape::kLabelValue);
-    head += '"';
+    if (is_legacy_label_name(label.name)) {
+      head += label.name;
+    } else {
+      append_quoted(head, label.name);
+    }
+    head += '=';
+    append_quoted(head, label.value);
     separator = ',';
   }
   if (separator == ',') head += '}';
@@ -51,13 +70,14 @@ std::string make_head(const Labels& labels) {
 }
 
 std::string make_preamble(const Family& family) {
-  std::string preamble = "# HELP " + family.name + " ";
+  std::string name = family.name;
+  if (!is_legacy_metric_name(name)) {
+    name.clear();
+    append_quoted(name, family.name);
+  }
+  std::string preamble = "# HELP " + name + " ";
   append_escaped(preamble, family.help, Escape::kHelp);
-  preamble.append("\n# TYPE ")
-      .append(family.name)
-      .append(" ")
-      .append(to_string(family.type))
-      .append("\n");
+  preamble.append("\n# TYPE ").append(name).append(" ").append(to_string(family.type)).append("\n");
   return preamble;
 }
 

@@ -21,6 +21,9 @@ class Walk {
     carry_ = rest_ * row % steps_;
   }
 
+  /// Whether all steps are of one length, and that length.
+  [[nodiscard]] bool is_even() const noexcept { return rest_ == 0; }
+  [[nodiscard]] std::uint64_t step() const noexcept { return whole_; }
   /// The time of this row; goes on to the next.
   std::uint64_t next() noexcept {
     const std::uint64_t time = time_;
@@ -79,6 +82,15 @@ void Grid::times(std::uint32_t row, std::span<std::int64_t> out) const noexcept 
   const std::uint8_t* from = deviations.data() + std::size_t{row} * width;
   switch (width) {
     case 0:
+      if (walk.is_even()) {
+        const std::uint64_t step = walk.step();
+        std::uint64_t time = walk.next();
+        for (std::int64_t& one : out) {
+          one = static_cast<std::int64_t>(time);
+          time += step;
+        }
+        return;
+      }
       for (std::int64_t& time : out) time = static_cast<std::int64_t>(walk.next());
       return;
     case 1:

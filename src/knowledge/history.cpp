@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "knowledge/disk/tier_block.hpp"
 #include "knowledge/history_state.hpp"
 #include "knowledge/merge_samples.hpp"
 
@@ -123,6 +124,21 @@ void History::State::drop_by_size() {
   }
 }
 
+/// Bytes that cannot be dropped without loss: open blocks, and those that wait for others of their
+/// group to be written together.
+std::uint64_t History::State::only_in_memory() const {
+  std::uint64_t sum = tallies.open_bytes.get();
+  for (const auto& [name, group] : groups) {
+    const std::int64_t persisted = group.persisted.load();
+    const Group::Blocks& blocks = group.blocks();
+    for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
+      if ((*block)->last_time() <= persisted) break;
+      sum += (*block)->bytes();
+    }
+  }
+  return sum;
+}
+
 void History::State::note_oldest() {
   std::int64_t oldest = std::numeric_limits<std::int64_t>::max();
   for (const auto& [name, group] : groups) oldest = std::min(oldest, group.oldest());
@@ -175,12 +191,13 @@ void History::maintain(std::int64_t now) {
       s.drop_oldest(group, s.tallies.dropped_by_age);
     }
   }
-  if (s.disk_thread != nullptr && s.bytes() > s.max_bytes.load() / 4 * 3) {
+  if (s.disk_thread != nullptr && s.only_in_memory() > s.max_bytes.load() / 4 * 3) {
     s.store->hurry();
     s.disk_thread->wake();
   }
   s.drop_by_size();
   s.note_oldest();
+  adopt_past();
   s.forget_series(now);
 }
 
@@ -227,29 +244,42 @@ History::State::Found History::State::find(SeriesId id) const {
 // taken from memory.
 void History::read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const {
   const State::Found found = state_->find(id);
-  const bool one = found.views.size() <= 1;
-  Column several;
-  Column& to = one ? out : several;
+  const disk::Store* store = state_->store.get();
+  const std::int64_t step = step_for(start);
+  const auto hash = [&] { return labels(id).hash(); };  // what most reads do without
   const std::int64_t before = found.from > end ? end : found.from - 1;
-  if (state_->store != nullptr && start < before) {
-    state_->store->read(labels(id).hash(), start, before, to);
-  }
+  const bool past = store != nullptr && before < end && store->keeps_past() &&
+                    store->has_past(hash(), before, end);
+  const bool plain = found.views.size() <= 1 && !past && step == 0;
+  Column several;
+  Column& to = plain ? out : several;
+  if (store != nullptr && start < before) store->read(hash(), start, before, to);
   for (const Group::View& view : found.views) view.read(id, start, end, to);
-  if (!one) merge_samples(several, out);
+  if (plain) return;
+  if (past) store->read_past(hash(), std::max(start, before), end, to);
+  if (step == 0) return merge_samples(several, out);
+  Column merged;
+  merge_samples(several, merged);
+  const Family& family = state_->registry.family(state_->registry.family_of(id));
+  disk::condense(merged, step, disk::flavour_of(family, labels(id)), out);
 }
 
 Aggregate History::aggregate(SeriesId id, std::int64_t start, std::int64_t end) const {
   Aggregate result;
   const State::Found found = state_->find(id);
-  if (found.views.size() > 1 || (state_->store != nullptr && state_->store->step_for(start) != 0)) {
+  const disk::Store* store = state_->store.get();
+  if (found.views.size() > 1 ||
+      (store != nullptr &&
+       (store->step_for(start) != 0 ||
+        (store->keeps_past() && store->has_past(labels(id).hash(), start, end))))) {
     Column all;  // samples of several groups may be the same; those of tiers stand for others
     read(id, start, end, all);
     for (const double value : all.values) result.add(value);
     return result;
   }
   const std::int64_t before = found.from > end ? end : found.from - 1;
-  if (state_->store != nullptr && start < before) {
-    state_->store->aggregate(labels(id).hash(), start, before, result);
+  if (store != nullptr && start < before) {
+    store->aggregate(labels(id).hash(), start, before, result);
   }
   for (const Group::View& view : found.views) view.aggregate(id, start, end, result);
   return result;

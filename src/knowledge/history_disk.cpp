@@ -32,6 +32,7 @@ Status History::open_disk(Clock& clock, HistoryDisk disk) {
     cipher = std::move(*read);
   }
   const Millis interval = disk.checkpoint;
+  const bool attended = disk.by == HistoryDisk::Opened::kAgent;
   s.clock = &clock;
   s.store = std::make_unique<disk::Store>(s.registry, std::move(disk), std::move(cipher));
   s.store->load([&](SeriesId id, std::int64_t last) { s.note_on_disk(id, last); });
@@ -41,6 +42,7 @@ Status History::open_disk(Clock& clock, HistoryDisk disk) {
   s.store->replay([&](const BatchView& row) {
     if (row.time > s.group(row.group).last_time) append(row);
   });
+  if (!attended) return {};
   s.disk_thread = std::make_unique<base::LoopThread>(clock, "history-disk", [this, interval] {
     (void)checkpoint();  // said and counted there
     return state_->clock->steady() + interval;
@@ -63,8 +65,38 @@ void History::close_disk() {
   (void)checkpoint();
 }
 
-Millis History::step_for(std::int64_t start) const {
-  return Millis(state_->store == nullptr ? 0 : state_->store->step_for(start));
+std::int64_t History::step_for(std::int64_t start) const {
+  return state_->store == nullptr ? 0 : state_->store->step_for(start);
+}
+
+Status History::store_past(const PastRows& rows) {
+  State& s = *state_;
+  if (s.store == nullptr) return fail(Errc::kUnsupported, "there is no history on disk");
+  if (Status stored = s.store->store_past(rows, base::to_unix_millis(s.clock->wall())); !stored) {
+    return stored;
+  }
+  const std::lock_guard guard(s.past_mutex);
+  for (const PastSeries& series : rows.series) {
+    std::int64_t& last = s.past.try_emplace(series.id, rows.times.back()).first->second;
+    last = std::max(last, rows.times.back());
+  }
+  return {};
+}
+
+Status History::finish_past() {
+  return state_->store == nullptr ? Status{} : state_->store->finish_past();
+}
+
+void History::adopt_past() {
+  State& s = *state_;
+  std::unordered_map<SeriesId, std::int64_t> past;
+  {
+    const std::lock_guard guard(s.past_mutex);
+    past.swap(s.past);
+  }
+  for (const auto& [id, last] : past) {
+    if (s.registry.known(id)) s.note_on_disk(id, last);
+  }
 }
 
 }  // namespace nexus::knowledge

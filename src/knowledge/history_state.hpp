@@ -69,6 +69,7 @@ struct History::State {
   [[nodiscard]] std::uint64_t bytes() const noexcept {
     return tallies.sealed_bytes.get() + tallies.open_bytes.get();
   }
+  [[nodiscard]] std::uint64_t only_in_memory() const;
   void drop_by_size();
   void forget_series(std::int64_t now);
   void forget_over_limit(std::vector<std::pair<std::int64_t, SeriesId>>& ended,
@@ -88,6 +89,9 @@ struct History::State {
   std::map<std::pair<const Group*, const Membership*>, Membership> memberships;
   std::int64_t last_round = std::numeric_limits<std::int64_t>::min();  // of forgetting
   BlockBuilder builder;
+
+  std::mutex past_mutex;
+  std::unordered_map<SeriesId, std::int64_t> past;  // guarded by past_mutex: brought, their last
 
   std::unique_ptr<disk::Store> store;             // set before the first append()
   Clock* clock = nullptr;                         // likewise

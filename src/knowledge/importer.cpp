@@ -1,16 +1,34 @@
 #include "nexus/knowledge/importer.hpp"
 
+#include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/open_metrics.hpp"
 
 namespace nexus::knowledge {
 namespace {
 
-constexpr std::int64_t kMostAhead = 60'000;  // ms that a clock elsewhere may be fast
+constexpr std::int64_t kMostAhead = 60'000;      // ms that a clock elsewhere may be fast
+constexpr std::size_t kMostWaiting = 16U << 20;  // bytes of samples that wait to be written
+
+Status check_time(std::int64_t time, std::int64_t now, Millis retention) {
+  if (time < now - retention.count())
+    return fail(Errc::kInvalidArgument, "older than the history keeps ({})",
+                base::format_duration(retention));
+  if (time > now + kMostAhead) return fail(Errc::kInvalidArgument, "in the future");
+  return {};
+}
+
+auto note_mistakes_in(ImportResult& out) {
+  return [&out](std::uint64_t line, std::string message) {
+    ++out.refused;
+    if (out.mistakes.size() < Importer::kMaxMistakes)
+      out.mistakes.push_back({line, std::move(message)});
+  };
+}
 
 }  // namespace
 
-Importer::Importer(Clock& clock, SeriesRegistry& registry, const History& history, Rings& rings,
+Importer::Importer(Clock& clock, SeriesRegistry& registry, History& history, Rings& rings,
                    SelfMetrics& self)
     : clock_(clock),
       registry_(registry),
@@ -18,7 +36,8 @@ Importer::Importer(Clock& clock, SeriesRegistry& registry, const History& histor
       ring_(rings.add()),
       samples_(self.counter("nexus_import_samples_total", "Samples taken from imports.")),
       refused_(self.counter("nexus_import_refused_lines_total",
-                            "Lines of imports that were not taken.")) {}
+                            "Lines of imports that were not taken.")),
+      backfill_(registry, history, kMostWaiting) {}
 
 Result<Importer::Series*> Importer::series(const Labels& labels) {
   auto id = registry_.intern(labels);
@@ -36,11 +55,50 @@ Result<Importer::Series*> Importer::series(const Labels& labels) {
   return &current_;
 }
 
-ImportResult Importer::import(std::string_view text, Millis retention) {
+ImportResult Importer::import(std::string_view text, Millis retention, Rest rest) {
   const std::lock_guard guard(mutex_);
+  ImportResult out = history_.stats().on_disk ? import_to_disk(text, retention, rest)
+                                              : import_to_memory(text, retention);
+  samples_.add(static_cast<double>(out.accepted));
+  refused_.add(static_cast<double>(out.refused));
+  return out;
+}
+
+void Importer::finish() {
+  const std::lock_guard guard(mutex_);
+  if (Status written = backfill_.flush(); !written) {
+    log::error("history", "import: {}", written.error().message());
+  }
+}
+
+ImportResult Importer::import_to_disk(std::string_view text, Millis retention, Rest rest) {
   ImportResult out;
   const auto now = base::to_unix_millis(clock_.wall());
-  const auto oldest = now - retention.count();
+  const std::uint64_t held = backfill_.held();
+  OpenMetricsReader reader(
+      [&](const Labels& labels, bool same, std::int64_t time, double value) -> Status {
+        if (Status good = check_time(time, now, retention); !good) return good;
+        if (Status added = backfill_.add(labels, same, time, value); !added) return added;
+        ++out.accepted;
+        return {};
+      },
+      note_mistakes_in(out));
+  reader.feed(text);
+  reader.finish();
+  out.lines = reader.lines();
+  if (rest == Rest::kNone) {
+    if (const Status written = backfill_.flush(); !written) {
+      ++out.refused;
+      out.mistakes.push_back({out.lines, "samples were not written: " + written.error().message()});
+    }
+  }
+  out.held = backfill_.held() - held;
+  return out;
+}
+
+ImportResult Importer::import_to_memory(std::string_view text, Millis retention) {
+  ImportResult out;
+  const auto now = base::to_unix_millis(clock_.wall());
   bool full = false;
   Series* at = nullptr;
   std::string refusal;  // of the series, the same for each of its lines
@@ -52,10 +110,7 @@ ImportResult Importer::import(std::string_view text, Millis retention) {
           refusal = found ? std::string() : found.error().message();
         }
         if (at == nullptr) return fail(Errc::kConflict, "{}", refusal);
-        if (time < oldest)
-          return fail(Errc::kInvalidArgument, "older than the history keeps ({})",
-                      base::format_duration(retention));
-        if (time > now + kMostAhead) return fail(Errc::kInvalidArgument, "in the future");
+        if (Status good = check_time(time, now, retention); !good) return good;
         if (time <= at->last)
           return fail(Errc::kInvalidArgument, "not newer than the sample before it");
         const auto group = kFirstGroup + static_cast<std::uint32_t>(registry_.place(at->id));
@@ -68,10 +123,7 @@ ImportResult Importer::import(std::string_view text, Millis retention) {
         ++out.accepted;
         return {};
       },
-      [&](std::uint64_t line, std::string message) {
-        ++out.refused;
-        if (out.mistakes.size() < kMaxMistakes) out.mistakes.push_back({line, std::move(message)});
-      });
+      note_mistakes_in(out));
   while (!text.empty() && !full) {
     const auto end = text.find('\n');
     const auto length = end == std::string_view::npos ? text.size() : end + 1;
@@ -80,8 +132,6 @@ ImportResult Importer::import(std::string_view text, Millis retention) {
   }
   if (!full) reader.finish();
   out.lines = reader.lines() - (full ? 1 : 0);
-  samples_.add(static_cast<double>(out.accepted));
-  refused_.add(static_cast<double>(out.refused));
   return out;
 }
 

@@ -106,6 +106,12 @@ void OpenBlock::aggregate(SeriesId id, std::int64_t start, std::int64_t end, Agg
   for_each(id, start, end, [&](std::int64_t, double value) { to.add(value); });
 }
 
+std::uint64_t OpenBlock::published_samples() const noexcept {
+  std::uint64_t sum = 0;
+  for (const Row& row : std::span(rows_list_).first(rows())) sum += row.set->ids().size();
+  return sum;
+}
+
 std::uint32_t OpenBlock::row_after(std::int64_t time) const noexcept {
   const std::span<const Row> all(rows_list_.data(), rows());
   const auto found = std::ranges::upper_bound(all, time, {}, &Row::time);

@@ -69,6 +69,8 @@ class OpenBlock {
   /// Rows `first` to `end` as the bytes of a block; first < end <= rows().
   [[nodiscard]] std::vector<std::uint8_t> encode(BlockBuilder& builder, std::uint32_t first,
                                                  std::uint32_t end) const;
+  /// Samples of the rows that are published.
+  [[nodiscard]] std::uint64_t published_samples() const noexcept;
   /// The first row after `time`; rows() when there is none.
   [[nodiscard]] std::uint32_t row_after(std::int64_t time) const noexcept;
 

@@ -179,8 +179,16 @@ std::int64_t Sqlite::last_insert() const {
 }
 
 Status Sqlite::check() {
+  return check_with("PRAGMA integrity_check(1)");
+}
+
+Status Sqlite::quick_check() {
+  return check_with("PRAGMA quick_check(1)");
+}
+
+Status Sqlite::check_with(std::string_view pragma) {
   std::vector<Row> rows;
-  if (Status done = run("PRAGMA integrity_check(1)", {}, &rows); !done) return done;
+  if (Status done = run(pragma, {}, &rows); !done) return done;
   if (rows.size() == 1 && rows[0].text(0) == "ok") return {};
   return fail(Errc::kCorrupt, "integrity check: {}", rows.empty() ? "no answer" : rows[0].text(0));
 }

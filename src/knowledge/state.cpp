@@ -111,6 +111,7 @@ struct StateDb::Impl {
   // Recursive: the body of a transaction calls execute() on the thread that holds it.
   std::recursive_mutex mutex;
   std::unique_ptr<Sqlite> db;
+  std::string path;  // constant after open()
   std::optional<std::string> quarantined;
   bool in_transaction = false;
 
@@ -159,11 +160,22 @@ Result<std::unique_ptr<StateDb>> StateDb::open(const std::string& path) {
     return propagate(std::move(made), "state database {}", path);
   }
   impl->db = std::move(*db);
+  impl->path = path;
   return std::unique_ptr<StateDb>(new StateDb(std::move(impl)));
 }
 
 const std::optional<std::string>& StateDb::quarantined() const noexcept {
   return impl_->quarantined;
+}
+
+Status StateDb::check() const {
+  if (impl_->path == kMemory) {  // has one connection only
+    const std::lock_guard guard(impl_->mutex);
+    return impl_->db->quick_check();
+  }
+  auto own = Sqlite::open(impl_->path);
+  if (!own) return propagate(std::move(own), "{}", impl_->path);
+  return (*own)->quick_check();
 }
 
 Status StateDb::migrate(std::string_view owner, std::span<const std::string_view> migrations) {

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <type_traits>
 
 #include "nexus/base/result.hpp"
 #include "nexus/host/fd.hpp"
@@ -27,7 +28,8 @@ class Directory {
 
   [[nodiscard]] int fd() const noexcept { return ::dirfd(directory_.get()); }
 
-  /// Calls `visit(name)` for every entry. An error when there may be more that could not be read.
+  /// Calls `visit(name)` or `visit(name, type)` (DT_DIR, ...) for every entry. An error when there
+  /// may be more that could not be read.
   template <typename Visit>
   [[nodiscard]] Status for_each(Visit&& visit) const {
     for (;;) {
@@ -35,7 +37,11 @@ class Directory {
       const dirent* entry = ::readdir(directory_.get());
       if (entry == nullptr && errno == 0) return {};
       if (entry == nullptr) return std::unexpected(Error::from_errno("read directory"));
-      visit(entry->d_name);
+      if constexpr (std::is_invocable_v<Visit, const char*, unsigned char>) {
+        visit(entry->d_name, entry->d_type);
+      } else {
+        visit(entry->d_name);
+      }
     }
   }
 

@@ -62,6 +62,7 @@ struct Job {
   std::uint32_t group = 0;
   Millis interval{};
   Millis deadline{};
+  bool remote = false;
 
   // Guarded.
   CollectorStatus status;

@@ -191,4 +191,22 @@ std::string option_string(const CollectorContext& context, const CollectorDescri
                           : std::string(unquoted(option.default_value));
 }
 
+std::vector<std::string> option_strings(const CollectorContext& context,
+                                        const CollectorDescriptor& descriptor,
+                                        std::string_view name) {
+  const OptionDescriptor& option = option_of(descriptor, name);
+  NEXUS_CHECK(option.type == OptionType::kStrings);
+  if (const ParameterValue* value = configured(context, option))
+    return std::get<std::vector<std::string>>(*value);
+  std::vector<std::string> fallback;  // as written in agent.toml: ['a', 'b']
+  std::string_view rest = option.default_value;
+  NEXUS_CHECK(rest.starts_with('[') && rest.ends_with(']'));
+  rest = rest.substr(1, rest.size() - 2);
+  while (!rest.empty()) {
+    const std::string_view item = unquoted(base::trim(base::take_until(rest, ',')));
+    if (!item.empty()) fallback.emplace_back(item);
+  }
+  return fallback;
+}
+
 }  // namespace nexus::monitor

@@ -60,10 +60,12 @@ void Pool::work(const std::shared_ptr<Pool>& pool, const std::shared_ptr<Worker>
 Pool::Run Pool::next(const std::shared_ptr<Worker>& me) {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
+    if (alive_threads() > wanted_threads()) return {};  // a remote run has ended
     const SteadyTime now = clock_.steady();
     SteadyTime earliest = base::kForever;
     if (Job* job = pick(now, earliest)) {
       begin(*job, me, now);
+      if (job->remote) spawn_missing();
       if (!has_leader_) follow_.notify_one();
       return {job, job->sink};
     }

@@ -7,7 +7,9 @@
 //
 // One ring for all workers, pushed under a mutex of its own: a collector's batches come from
 // different threads, and rings of their own could not keep them in order. The push is bounded and
-// there is one a run. Thread safety: all members, any thread; start() and stop() once.
+// there is one a run. A run of a remote job has a thread besides the `threads`, made when it begins
+// and ended after it: however long others take to answer, the host's collectors do not wait. Thread
+// safety: all members, any thread; start() and stop() once.
 #pragma once
 
 #include <condition_variable>
@@ -95,6 +97,8 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void mark_unmarked();
   void report_skipped();
   void spawn_missing();
+  [[nodiscard]] std::size_t alive_threads() const;
+  [[nodiscard]] std::size_t wanted_threads() const;
   [[nodiscard]] std::vector<std::shared_ptr<Worker>> take_exited();
   [[nodiscard]] std::size_t stuck_threads() const;
 

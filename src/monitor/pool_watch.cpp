@@ -31,10 +31,21 @@ void Pool::start() {
   watch_.emplace(clock_, "collect-watch", [this] { return watch(); });
 }
 
+std::size_t Pool::alive_threads() const {
+  return static_cast<std::size_t>(std::ranges::count_if(
+      workers_, [](const auto& worker) { return !worker->written_off && !worker->exited; }));
+}
+
+std::size_t Pool::wanted_threads() const {
+  return threads_ + static_cast<std::size_t>(std::ranges::count_if(jobs_, [](const auto& job) {
+           return job->remote && (job->phase == Phase::kRunning || job->phase == Phase::kFinishing);
+         }));
+}
+
 void Pool::spawn_missing() {
-  const auto working = [](const auto& worker) { return !worker->written_off && !worker->exited; };
-  auto alive = static_cast<std::size_t>(std::ranges::count_if(workers_, working));
-  while (alive < threads_ && (threads_made_ < threads_ || stuck_threads() < kMaxAbandoned)) {
+  std::size_t alive = alive_threads();
+  const std::size_t wanted = wanted_threads();
+  while (alive < wanted && (threads_made_ < threads_ || stuck_threads() < kMaxAbandoned)) {
     auto worker = std::make_shared<Worker>();
     try {
       worker->thread = std::thread([pool = shared_from_this(), worker, number = threads_made_] {

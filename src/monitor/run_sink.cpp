@@ -11,8 +11,11 @@
 namespace nexus::monitor {
 namespace {
 
-/// Whether `stored` (with its __name__) is what a collector called `given`.
-bool same_labels(const knowledge::Labels& stored, std::span<const LabelView> given) {
+/// Whether `stored` (with its __name__) is what a collector called `given`. `metric`: empty when it
+/// is the family's name.
+bool same_labels(const knowledge::Labels& stored, std::string_view metric,
+                 std::span<const LabelView> given) {
+  if (!metric.empty() && stored.metric() != metric) return false;
   std::size_t present = 1;
   for (const LabelView& label : given) {
     if (stored.get(label.name) != label.value) return false;
@@ -62,25 +65,34 @@ void RunSink::renew_forgotten() {
 
 void RunSink::add(FamilyId family, std::span<const LabelView> labels, double value) {
   if (!enter()) return;
-  take(family, labels, value);
+  take(family, {}, labels, value);
   leave();
 }
 
-void RunSink::take(FamilyId family, std::span<const LabelView> labels, double value) {
+void RunSink::add_named(FamilyId family, std::string_view metric, std::span<const LabelView> labels,
+                        double value) {
+  if (!enter()) return;
+  take(family, metric, labels, value);
+  leave();
+}
+
+void RunSink::take(FamilyId family, std::string_view metric, std::span<const LabelView> labels,
+                   double value) {
   const std::size_t position = ids_.size();
   if (position >= budget_) {
     ++dropped_;
     return;
   }
   if (position < last_ids_.size() && last_keys_[position].family == family &&
-      last_keys_[position].labels != nullptr && same_labels(*last_keys_[position].labels, labels)) {
+      last_keys_[position].labels != nullptr &&
+      same_labels(*last_keys_[position].labels, metric, labels)) {
     ids_.push_back(last_ids_[position]);
     keys_.push_back(std::move(last_keys_[position]));
     values_.push_back(value);
     return;
   }
   differs_ = true;
-  const auto id = registry_.intern(family, labels);
+  const auto id = registry_.intern(family, labels, metric);
   if (!id) {
     ++dropped_;
     return;

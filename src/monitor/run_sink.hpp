@@ -36,6 +36,8 @@ class RunSink final : public Sink {
 
   void begin();
   void add(FamilyId family, std::span<const LabelView> labels, double value) override;
+  void add_named(FamilyId family, std::string_view metric, std::span<const LabelView> labels,
+                 double value) override;
   /// Adds the stale markers of vanished series. Returns whether the set or order of series differs
   /// from the last run.
   bool finish();
@@ -67,7 +69,8 @@ class RunSink final : public Sink {
   [[nodiscard]] bool enter() noexcept;
   void leave() noexcept { inside_.store(false, std::memory_order_release); }
   void renew_forgotten();
-  void take(FamilyId family, std::span<const LabelView> labels, double value);
+  void take(FamilyId family, std::string_view metric, std::span<const LabelView> labels,
+            double value);
   void drop_doubles();
   void mark_vanished();
 

@@ -31,7 +31,9 @@ Result<std::unique_ptr<Collector>> make_collector(const SchedulerContext& contex
                              .registry = context.registry,
                              .options = config.options,
                              .self = &context.self,
-                             .systemd = context.systemd};
+                             .systemd = context.systemd,
+                             .observed = context.observed,
+                             .connections = context.connections};
   auto collector = descriptor.make(own);
   if (!collector) return propagate(std::move(collector), "collector {}", descriptor.name);
   return collector;
@@ -62,6 +64,7 @@ Result<std::unique_ptr<Job>> make_job(const SchedulerContext& context,
       .counters = make_counters(context.self, descriptor.name),
       .interval = interval_of(descriptor, config, collect),
       .deadline = config.deadline.value_or(collect.deadline),
+      .remote = descriptor.remote,
   });
   if (Status interned = intern_meta(*job, context.registry, meta); !interned)
     return propagate(std::move(interned));

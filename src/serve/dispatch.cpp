@@ -71,7 +71,9 @@ void dispatch(const std::shared_ptr<ServerState>& state, Request request,
   const Route& route = *match.route;
   if (request.caller.role < route.needs) return done(not_enough(request, route.needs));
   request.captures = std::move(match.captures);
-  request.cancelled = [state] { return state->stopping.load(std::memory_order_relaxed); };
+  request.cancelled = [state, gone = std::move(request.cancelled)] {
+    return state->stopping.load(std::memory_order_relaxed) || (gone && gone());
+  };
   if (route.runs == Runs::kSnapshot) return done(call(route, request));
   const auto lane = lane_of(*state, route);
   auto& waiting = lane.waiting;

@@ -94,6 +94,21 @@ bool wants_open_metrics(std::string_view accept) {
   return open > 0 && open >= text;
 }
 
+knowledge::NameEscaping choose_escaping(std::string_view accept, bool open_metrics) {
+  const std::string_view wanted = open_metrics ? "application/openmetrics-text" : "text/plain";
+  while (!accept.empty()) {
+    auto item = base::take_until(accept, ',');
+    if (!is_media_type(base::trim(base::take_until(item, ';')), wanted)) continue;
+    while (!item.empty()) {
+      auto parameter = base::trim(base::take_until(item, ';'));
+      if (base::trim(base::take_until(parameter, '=')) != "escaping") continue;
+      if (const auto known = knowledge::parse_name_escaping(base::trim(parameter))) return *known;
+    }
+    break;
+  }
+  return knowledge::NameEscaping::kUnderscores;
+}
+
 std::string to_open_metrics(std::string_view text) {
   std::string out;
   out.reserve(text.size() + 64);
@@ -109,12 +124,17 @@ std::string to_open_metrics(std::string_view text) {
       out += '\n';
       continue;
     }
-    auto rest = line.substr(7);
-    auto name = base::take_until(rest, ' ');
-    std::string_view type = rest;
+    const std::size_t blank = line.rfind(' ');  // a name in quotes may have some of its own
+    auto name = line.substr(7, blank - 7);
+    std::string_view type = line.substr(blank + 1);
     const auto full = name;
+    const bool is_quoted = name.starts_with('"');
+    std::string shorter;
     if (type == "counter" && name.ends_with("_total")) {
       name.remove_suffix(6);
+    } else if (type == "counter" && is_quoted && name.ends_with("_total\"")) {
+      shorter = std::string(name.substr(0, name.size() - 7)) + '"';
+      name = shorter;
     } else if (type == "counter" || type == "untyped") {
       type = "unknown";
     }

@@ -4,8 +4,11 @@
 // Thread safety: pure functions.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "nexus/knowledge/names.hpp"
 
 namespace nexus::serve {
 
@@ -19,6 +22,9 @@ enum class Coding { kIdentity, kGzip, kZstd };
 
 /// Whether OpenMetrics is wanted more than the text format.
 [[nodiscard]] bool wants_open_metrics(std::string_view accept);
+/// How names beyond letters, digits, _ and : are written: what `escaping=` beside the chosen format
+/// says, and with underscores where it says nothing.
+[[nodiscard]] knowledge::NameEscaping choose_escaping(std::string_view accept, bool open_metrics);
 /// Text format 0.0.4 as OpenMetrics 1.0: counters' families lose _total, counters without it become
 /// unknown, `# EOF`.
 [[nodiscard]] std::string to_open_metrics(std::string_view text);

@@ -1,10 +1,13 @@
 #include "serve/session.hpp"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/write.hpp>
+#include <cerrno>
+#include <utility>
 
 #include "nexus/base/clock.hpp"
 #include "serve/gate.hpp"
@@ -234,14 +237,39 @@ void Session<Stream>::handle() {
   request->caller = std::move(*caller);
   // While a handler runs no operation is pending; the deadline is set anew before the write.
   stream_.expires_never();
+  gone_ = std::make_shared<std::atomic<bool>>(false);
+  request->cancelled = [gone = gone_] { return gone->load(std::memory_order_relaxed); };
+  answering_ = true;
   dispatch(state_, std::move(*request), [self = this->shared_from_this(), keep](Response response) {
     self->write(std::move(response), keep);
+  });
+  if (answering_) watch();
+}
+
+template <class Stream>
+void Session<Stream>::watch() {
+  watching_ = true;
+  stream_.socket().async_wait(Stream::socket_type::wait_read, [self = this->shared_from_this(),
+                                                               gone = gone_](beast::error_code ec) {
+    // Another request that has come already is no sign of anything: it is left where it is.
+    if (ec || !self->answering_ || gone != self->gone_) return;
+    char next = 0;
+    const auto got =
+        ::recv(self->stream_.socket().native_handle(), &next, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) return;
+    gone->store(true, std::memory_order_relaxed);
+    self->state_->metrics.count_refused("client_gone");
   });
 }
 
 template <class Stream>
 void Session<Stream>::write(Response response, bool keep_alive) {
   end_wait();
+  answering_ = false;
+  if (std::exchange(watching_, false)) {
+    beast::error_code ignored;
+    stream_.socket().cancel(ignored);
+  }
   keep_alive_ = keep_alive_ && keep_alive && !state_->stopping;
   state_->metrics.count_response(response.status);
   body_ = std::move(response.body);

@@ -7,6 +7,7 @@
 // that trickles bytes does not move them. Instantiated for TCP and unix sockets in session.cpp.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/basic_stream.hpp>
@@ -54,6 +55,8 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
   /// answer is not lost to a reset.
   void linger();
   void close();
+  /// While a handler runs on a pool: notices that the client is gone, so that a query can stop.
+  void watch();
   /// The deadline of a request that has begun. Not the stream's own timer: that one closes the
   /// stream, and a 408 could not be sent any more.
   void await_rest();
@@ -80,6 +83,9 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
   bool head_only_ = false;
   bool between_requests_ = false;  // nothing of a request has been read as a whole head yet
   bool keep_alive_ = true;
+  bool answering_ = false;                   // a handler runs
+  bool watching_ = false;                    // and the socket is waited on meanwhile
+  std::shared_ptr<std::atomic<bool>> gone_;  // of the present request
 };
 
 extern template class Session<boost::beast::tcp_stream>;

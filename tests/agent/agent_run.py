@@ -353,7 +353,7 @@ def json_log(where):
     agent.file.write_text(agent.file.read_text().replace("[agent]\n", '[agent]\nlog_format = "json"\n'))
     agent.data.mkdir()
     (agent.data / "state.db").write_text("no database")
-    agent.environment["REDIS_HOST"] = "elsewhere"
+    agent.environment["SLACK_WEBHOOK_URL"] = "elsewhere"
     try:
         agent.start()
         agent.stop()
@@ -361,7 +361,7 @@ def json_log(where):
         for line in lines:
             equal(sorted(line), ["component", "level", "message", "time"], "the members of a line")
         said = "\n".join(line["message"] for line in lines)
-        for word in ("database was damaged", "REDIS_HOST is set", "stopped"):
+        for word in ("database was damaged", "SLACK_WEBHOOK_URL is set", "stopped"):
             expect(word in said, f"the log does not say {word}: {said}")
     finally:
         agent.close()
@@ -378,9 +378,9 @@ def journal_log(where):
                 at = os.fstat(stderr.fileno())
                 stream = f"{at.st_dev}:{at.st_ino}" if ours else "1:2"
                 agent = subprocess.Popen([BINARY, "run", "--config", str(config)], stderr=stderr, stdin=subprocess.DEVNULL,
-                                         env=os.environ | {"JOURNAL_STREAM": stream, "REDIS_HOST": "elsewhere"})
+                                         env=os.environ | {"JOURNAL_STREAM": stream, "SLACK_WEBHOOK_URL": "elsewhere"})
                 said = wait_for("the warning", lambda: [line for line in (where / "stderr").read_text().splitlines()
-                                                        if "REDIS_HOST" in line])
+                                                        if "SLACK_WEBHOOK_URL" in line])
                 agent.send_signal(signal.SIGTERM)
                 equal(agent.wait(), 0, "exit status")
             line = said[0]

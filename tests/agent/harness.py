@@ -160,8 +160,8 @@ class Agent:
                   if re.match(re.escape(name) + r"[{ ]", line)]
         return sum(values) if values else None
 
-    def query(self, expression):
-        answer = self.get("/api/v1/query?query=" + urllib.parse.quote(expression))
+    def query(self, expression, **parameters):
+        answer = self.get("/api/v1/query?" + urllib.parse.urlencode({"query": expression, **parameters}))
         equal(answer.status, 200, f"status of the query {expression}: {answer.body}")
         return answer.json["data"]["result"]
 

@@ -18,14 +18,15 @@ BINARY = sys.argv[1]
 COLLECTORS = ("arp", "bcache", "bonding", "btrfs", "conntrack", "cpu", "cpufreq", "diskstats", "dmi", "edac", "entropy",
               "fibrechannel", "filefd", "filesystem", "hwmon", "infiniband", "ipvs", "loadavg", "mdadm", "meminfo", "netclass",
               "netdev", "netstat", "nfs", "nfsd", "nvme", "os", "powersupplyclass", "pressure", "processes", "rapl",
-              "schedstat", "selinux", "sockstat", "softnet", "stat", "tapestats", "thermal_zone", "time", "timex",
+              "schedstat", "selinux", "sockstat", "softnet", "stat", "tapestats", "textfile", "thermal_zone", "time", "timex",
               "udp_queues", "uname", "vmstat", "xfs", "zfs")
 # Of node_exporter 1.6 to 1.12; the one that Debian has is 1.5.
 NEWER = re.compile("node_(cpu_online|filesystem_mount_info|kernel_hung_|network_carrier_(up|down)_|os_support_end|"
                    "netstat_TcpExt_TCP(OFOQueue|RcvQDrop)|pressure_irq_|softnet_(backlog_len|cpu_collision|flow_limit|"
                    "received_rps)|watchdog_)")
-# Entropy is in bits, there and here; the other is the name that node_exporter has since 1.11.
-NAMED_SO = ("entropy_available_bits", "node_kernel_hung_task_detect_count")
+# Entropy is in bits, there and here; then the names that node_exporter has since 1.11, cAdvisor and process-exporter.
+NAMED_SO = ("entropy_available_bits", "node_kernel_hung_task_detect_count", "container_memory_failcnt",
+            "namedprocess_scrape_partial_errors")
 CONSTANT = ("node_memory_MemTotal_bytes", "node_boot_time_seconds", "count(node_cpu_seconds_total)", "node_filefd_maximum",
             "sum by (mode) (node_cpu_seconds_total * 0 + 2)", "node_uname_info", "node_processes_max_processes / 2",
             "count by (fstype) (node_filesystem_size_bytes)", "node_memory_MemTotal_bytes > 1e30",

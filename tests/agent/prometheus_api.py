@@ -10,6 +10,7 @@ import io
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -216,11 +217,72 @@ def formats(agent, port):
     agent.command("query", "up", "--format", "xml", code=2)
 
 
+def stopped(agent, reason):
+    page = agent.get("/metrics").body
+    found = re.search(r'^nexus_queries_stopped_total\{reason="%s"\} (\S+)$' % reason, page, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def bounded(agent, port):
+    """A query ends when its client goes, when its time is over, and when it wants too much."""
+    slow = {"query": "quantile_over_time(0.5, vector(time())[20h:1s])", "start": "1", "end": "10000", "step": "1"}
+    with socket.create_connection(("127.0.0.1", agent.port), timeout=60) as gone:
+        path = "/api/v1/query_range?" + urllib.parse.urlencode(slow)
+        gone.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        equal(agent.get("/-/ready").status, 200, "others are served meanwhile")
+    wait_for("the query of the client that left being stopped", lambda: stopped(agent, "canceled") == 1)
+    answer = agent.get("/api/v1/query_range?" + urllib.parse.urlencode({**slow, "timeout": "100ms"}))
+    equal((answer.status, answer.json["errorType"]), (503, "timeout"), answer.body)
+    wait_for("the query whose time was over being counted", lambda: stopped(agent, "timeout") == 1)
+    much = {**slow, "query": "max_over_time(vector(1)[100d:1s])"}
+    answer = agent.get("/api/v1/query_range?" + urllib.parse.urlencode(much))
+    equal((answer.status, answer.json["errorType"]), (422, "execution"), answer.body)
+    expect("query makes more than" in answer.json["error"], answer.body)
+    wait_for("the query that wanted too much being counted", lambda: stopped(agent, "too_large") == 1)
+
+
+def own_alert(agent, port):
+    equal(agent.get("/api/v1/status/config").json["data"]["yaml"].count('site: "home"'), 1, "external labels are shown")
+    wait_for("ALERTS of an [[alert]]", lambda: agent.query('ALERTS{alertname="Own",alertstate="firing"} == 1'))
+    expect(agent.query('time() - ALERTS_FOR_STATE{alertname="Own"} >= 0'), "since when")
+    said = [alert["annotations"] for alert in agent.get("/api/v1/alerts").json["data"]["alerts"]
+            if alert["labels"]["alertname"] == "Own"]
+    equal(said, [{"summary": "at home"}], "a template with an external label")
+
+
+def of_its_own(agent, port):
+    """The nexus_ functions, and names in quotes, from import to query."""
+    start = int(time.time()) - 700
+    file = agent.directory / "own.om"
+    lines = [f'{{"disk.used","mount point"="/srv"}} {i} {start + i}\n' for i in range(600)]
+    file.write_text("".join(lines) + "# EOF\n")
+    out, _ = agent.command("import", file)
+    equal(out, f"{file}: 600 samples imported, 0 held already, 0 lines refused\n", "import")
+    at = str(start + 599)
+    wait_for("the last sample", lambda: agent.query('{"disk.used"}', time=at))
+
+    def one(expression):
+        result = agent.query(expression, time=at)
+        equal([row["metric"] for row in result], [{"mount point": "/srv"}], expression)
+        return float(result[0]["value"][1])
+
+    expect(abs(one('nexus_forecast({"disk.used"}[10m], 400)') - 999) < 1e-6, "the line goes on")
+    expect(abs(one('nexus_time_to({"disk.used","mount point"="/srv"}[10m], 900)') - 301) < 1e-6, "when it is full")
+    expect(0 <= one('nexus_anomaly({"disk.used"}[10m])') <= 1, "a score")
+    equal(one('sum by ("mount point") ({"disk.used"})'), 599.0, "by a name in quotes")
+    equal(agent.get("/api/v1/label/U__mount_20_point/values?start=" + str(start)).json["data"], ["/srv"], "values of a label")
+    series = agent.get("/api/v1/series?" + urllib.parse.urlencode({"match[]": '{"disk.used"}', "start": start})).json["data"]
+    equal(series, [{"__name__": "disk.used", "mount point": "/srv"}], "series")
+    out, _ = agent.command("export", "--match", '{"disk.used"}', "--start", start, "--end", start + 2)
+    expect('{"disk.used","mount point"="/srv"} 1 ' in out, out)
+
+
 def main():
     with directory() as where, contextlib.ExitStack() as stack:
         (where / "rules.d").mkdir()
         (where / "rules.d" / "host.yml").write_text(RULES)
-        agent = Agent(BINARY, where)
+        agent = Agent(BINARY, where, config='[agent.external_labels]\nsite = "home"\n[[alert]]\nname = "Own"\n'
+                      'expr = "node_load1 >= 0"\nannotations = { summary = "at {{ $externalLabels.site }}" }\n')
         stack.callback(agent.close)
         agent.start()
         port = free_port()
@@ -235,7 +297,7 @@ def main():
             wait_for("both alerts", lambda: len(ask(each, "GET", "alerts", {}).json["data"]["alerts"]) >= 2)
         wait_for("a look at both", lambda: ask(port, "GET", "metadata", {"metric": "node_load1"}).json["data"])
         run_tests([(test.__name__, lambda test=test: test(agent, port))
-                   for test in (alike, same_mistakes, exact, promtool, rules_at_work, formats)])
+                   for test in (alike, same_mistakes, exact, promtool, rules_at_work, formats, bounded, of_its_own, own_alert)])
 
 
 if __name__ == "__main__":

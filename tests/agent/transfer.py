@@ -1,10 +1,11 @@
-"""`nexus-agent export` and `import`: out of one agent, judged by promtool, into another.
+"""`nexus-agent export` and `import`: out of one agent, judged by promtool, into another, running and stopped.
 
     transfer.py NEXUS_AGENT
 """
 import csv
 import gzip
 import io
+import json
 import subprocess
 import sys
 import time
@@ -25,7 +26,6 @@ def there_and_back(giver, taker, where):
     text, _ = giver.command("export", "--match", "node_load1", "--match", '{__name__=~"node_cpu_seconds_total",cpu="0"}',
                             "--start", end - 60, "--end", end)
     expect(text.startswith("# TYPE node_cpu_seconds_total unknown\n") and text.endswith("# EOF\n"), text[:200])
-    # What is there already is not taken; under other names it is.
     file = where / "there.om"
     file.write_text(text.replace("node_", "other_"))
     blocks = subprocess.run([program("promtool"), "tsdb", "create-blocks-from", "openmetrics", str(file), str(where / "blocks")],
@@ -36,7 +36,9 @@ def there_and_back(giver, taker, where):
     out, _ = taker.command("import", packed)
     count = sum(1 for line in text.splitlines() if not line.startswith("#"))
     expect(count > 8, f"only {count} samples")
-    equal(out, f"{packed}: {count} samples imported, 0 lines refused\n", "import")
+    equal(out, f"{packed}: {count} samples imported, 0 held already, 0 lines refused\n", "import")
+    out, _ = taker.command("import", packed)
+    equal(out, f"{packed}: 0 samples imported, {count} held already, 0 lines refused\n", "import again")
     for name in ("load1", "cpu_seconds_total{cpu='0'}"):
         given = {tuple(pair for pair in labels if pair[0] != "__name__"): points[:]
                  for labels, points in values(giver, "node_" + name, end).items()}
@@ -51,11 +53,15 @@ def there_and_back(giver, taker, where):
 def refused(giver, taker, where):
     now = int(time.time())
     file = where / "bad.om"
-    file.write_text(f"good_one 1 {now - 10}\nnot a sample\ngood_one 2 {now - 9}\ngood_one 3 {now - 9}\nnode_load1 1 {now}\n# EOF\n")
+    file.write_text(f"good_one 1 {now - 10}\nnot a sample\ngood_one 2 {now - 9}\ngood_one 3 {now - 9}\nold 1 {now - 90000}\n"
+                    f"node_load1 777 {now - 3600}\n# EOF\n")
     out, said = taker.command("import", file, code=1)
-    equal(out, f"{file}: 2 samples imported, 3 lines refused\n", "what is good is taken")
-    equal(said.splitlines(), ['line 2: expected a number as the value, got "a"', "line 4: not newer than the sample before it",
-                              "line 5: node_load1: the history has samples of this series already"], "what is bad is told")
+    equal(out, f"{file}: 3 samples imported, 1 held already, 2 lines refused\n", "what is good is taken")
+    equal(said.splitlines(), ['line 2: expected a number as the value, got "a"', "line 5: older than the history keeps (1d)"],
+          "what is bad is told")
+    # The series that the agent records has its past and its present.
+    equal(taker.query(f"node_load1 @ {now - 3600}")[0]["value"][1], "777", "the past")
+    expect(taker.query("node_load1")[0]["value"][1] != "777", "the present")
     expect(taker.command("import", where / "nothing", code=1)[1].startswith("open "), "a file that is not there")
     damaged = gzip.compress(f"good_two 1 {now - 10}\n".encode() * 1000)[:40]
     (where / "damaged.gz").write_bytes(damaged)
@@ -63,7 +69,7 @@ def refused(giver, taker, where):
     found = where / "found.om"
     found.write_text(f"found 1 {now - 10}\n")
     ran = subprocess.run([BINARY, "--config", str(taker.file), "import", str(found)], capture_output=True, text=True, timeout=60)
-    equal((ran.returncode, ran.stdout), (0, f"{found}: 1 samples imported, 0 lines refused\n"), f"without --socket: {ran.stderr}")
+    equal((ran.returncode, ran.stdout), (0, f"{found}: 1 samples imported, 0 held already, 0 lines refused\n"), f"without --socket: {ran.stderr}")
     equal(taker.tcp("POST", "/api/v1/admin/import", "x 1 2\n", {"Content-Type": "text/plain"}).status, 401,
           "administrators only")
     records = [record["what"] for record in taker.command_json("audit")["records"]]
@@ -71,7 +77,7 @@ def refused(giver, taker, where):
 
 
 def many(giver, taker, where):
-    """More than one request and more than the ring holds at once."""
+    """More than one request."""
     now = int(time.time())
     file = where / "many.om"
     with file.open("w") as out:
@@ -80,8 +86,8 @@ def many(giver, taker, where):
                 out.write(f'many{{series="{series}"}} {i} {now - 600 + i}\n')
         out.write("# EOF\n")
     out, _ = taker.command("import", file)
-    equal(out, f"{file}: 100000 samples imported, 0 lines refused\n", "import")
-    wait_for("all of them", lambda: taker.query(f"sum(count_over_time(many[1h] @ {now + 60}))")[0]["value"][1] == "100000")
+    equal(out, f"{file}: 100000 samples imported, 0 held already, 0 lines refused\n", "import")
+    wait_for("all of them", lambda: [one["value"][1] for one in taker.query(f"sum(count_over_time(many[1h] @ {now + 60}))")] == ["100000"])
 
 
 def as_csv(giver, taker, where):
@@ -98,6 +104,58 @@ def as_csv(giver, taker, where):
     giver.command("export", code=2)
 
 
+def directories(giver, where):
+    """The data directory of a stopped agent: query, export, import, and the agent again."""
+    def run(*words, code=0):
+        done = subprocess.run([BINARY, *map(str, words)], capture_output=True, text=True, timeout=120)
+        equal(done.returncode, code, f"{words}: {done.stderr}")
+        return done.stdout, done.stderr
+
+    _, said = run("query", "node_load1", "--data-dir", giver.data, code=1)
+    expect("an agent runs on this directory" in said, said)
+    end = int(time.time()) - 1
+    running = json.loads(giver.command("query", f"node_load1[30s] @ {end}", "--output", "json")[0])
+    giver.stop()
+    out, _ = run("query", f"node_load1[30s] @ {end}", "--data-dir", giver.data, "--format", "json")
+    equal(json.loads(out)["data"], running["data"], "the same samples")
+    expect(run("query", "node_load1", "--data-dir", giver.data)[0].startswith("node_load1 => "), "the newest sample")
+    _, said = run("query", "node_load1[", "--data-dir", giver.data, code=1)
+    expect("parse error" in said, said)
+    _, said = run("query", "node_load1", "--data-dir", where / "nowhere", code=1)
+    expect("there is no history" in said, said)
+    # Out of it, into a new directory, and out of that.
+    matches = ("--match", '{__name__=~"node_(load1|cpu_seconds_total|memory_.*)"}')
+    text, _ = run("export", "--data-dir", giver.data, *matches)
+    expect(text.count("\n") > 100, text)
+    (where / "all.om.gz").write_bytes(gzip.compress(text.encode()))
+    out, _ = run("import", where / "all.om.gz", "--data-dir", where / "fresh")
+    expect(out.endswith(" 0 held already, 0 lines refused\n"), out)
+    equal(run("export", "--data-dir", where / "fresh", *matches)[0], text, "there and back")
+    # Into the agent's own directory, an hour before it began; then it runs again.
+    past = "".join(f"node_load1 {i} {end - 3600 + i}\n" for i in range(1, 601))
+    (where / "past.om").write_text(past)
+    out, _ = run("import", where / "past.om", "--data-dir", giver.data)
+    equal(out, f"{where / 'past.om'}: 600 samples imported, 0 held already, 0 lines refused\n", "import")
+    out, _ = run("import", where / "past.om", "--data-dir", giver.data)
+    equal(out, f"{where / 'past.om'}: 0 samples imported, 600 held already, 0 lines refused\n", "import again")
+    # What is older than the day that rows are kept becomes minutes, and answers say so.
+    begin = (end - 30 * 3600) // 3600 * 3600
+    (where / "old.om").write_text("".join(f"ancient_total {i} {begin + i * 10}\n" for i in range(1, 1081)))
+    run("import", where / "old.om", "--data-dir", giver.data)
+    giver.start()
+    hour = f"count_over_time(ancient_total[1h] @ {begin + 7200})"
+    wait_for("minutes of the old samples", lambda: [one["value"][1] for one in giver.query(hour)] == ["60"])
+    answer = giver.get(f"/api/v1/query?query=ancient_total&time={begin + 5000}").json
+    equal(answer["data"]["result"][0]["value"][1], str((begin + 5000) // 60 * 6 - begin // 60 * 6), "the last of its minute")
+    expect(answer["infos"][0].startswith("served from the tier of 1m"), f"{answer}")
+    _, said = giver.command("query", "ancient_total", "--time", begin + 5000)
+    expect("served from the tier of 1m" in said, said)
+    expect("infos" not in giver.get("/api/v1/query?query=node_load1").json, "fresh samples")
+    equal(giver.query(f"count_over_time(node_load1[10m] @ {end - 3000})")[0]["value"][1], "600", "imported")
+    equal(giver.query(f"count_over_time(node_load1[30s] @ {end})")[0]["value"][1],
+          str(len(running["data"]["result"][0]["values"])), "its own")
+
+
 def main():
     with directory() as where:
         giver, taker = Agent(BINARY, where, name="giver"), Agent(BINARY, where, name="taker")
@@ -106,7 +164,8 @@ def main():
             taker.start()
             wait_for("some samples", lambda: float(giver.query("count_over_time(node_load1[1m])")[0]["value"][1]) > 8)
             run_tests([(test.__name__, lambda test=test: test(giver, taker, where))
-                       for test in (there_and_back, refused, many, as_csv)])
+                       for test in (there_and_back, refused, many, as_csv)] +
+                      [("directories", lambda: directories(giver, where))])
         finally:
             giver.close()
             taker.close()

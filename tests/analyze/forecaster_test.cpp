@@ -289,3 +289,94 @@ TEST_CASE("predictions may be read while the forecaster ticks and is configured"
   reader.join();
   CHECK(world.only().ready);
 }
+
+namespace {
+
+/// A value of five minutes at a time, as long as it takes.
+void run_days(ForecastWorld& world, int from, int to, const std::function<double(int)>& value_at) {
+  world.section.minimum_samples = 6;
+  world.forecaster.configure(world.section);
+  for (int row = from; row < to; ++row) {
+    world.clock.advance(5min);
+    const double value = value_at(row);
+    world.sample(world.labels, value);
+    world.ingest();
+    world.tick(value);
+  }
+}
+
+double two_days(int row) {
+  return 40 + 3.0 * row / 288 + 5 * std::sin(2 * 3.14159265358979 * row / 288);
+}
+
+}  // namespace
+
+TEST_CASE("live: the combination takes over once it is verified, and says how good it was") {
+  ForecastWorld world;
+  run_days(world, 0, 12, two_days);
+  CHECK(world.only().model != "combination");
+  run_days(world, 12, 3 * 288, two_days);
+  const Prediction p = world.only();
+  CHECK(p.model.starts_with("combination: "));
+  CHECK(p.ready);
+  CHECK(p.predicted_value == Approx(two_days(3 * 288 + 11)).margin(0.5));
+  REQUIRE(p.lower80);
+  REQUIRE(p.upper80);
+  CHECK(p.lower <= *p.lower80);
+  CHECK(*p.upper80 <= p.upper);
+  CHECK(p.confidence > 0.9);  // within 5 % of the range
+  CHECK(p.tolerance == Approx(5));
+  CHECK(p.past_error.value() < 1);
+  CHECK(p.r_squared.has_value());
+  const auto days = world.forecaster.predictions(std::chrono::hours(24));
+  REQUIRE(days.size() == 1);
+  CHECK(days[0].model.starts_with("combination: "));
+  CHECK(days[0].predicted_value == Approx(two_days(4 * 288)).margin(2));
+  CHECK(world.forecaster.predictions(std::chrono::hours(24 * 30))[0].model == "linear_regression");
+  CHECK(metric(world.self, "nexus_forecast_coverage_ratio", "0.95") > 0.8);
+  CHECK(metric(world.self, "nexus_forecast_abs_error", "disk_usage_percent") < 1);
+}
+
+TEST_CASE("live: what fills is dated by its days, and is a finding when it is soon and sure") {
+  ForecastWorld world;
+  const auto filling = [](int row) { return 30 + 9.0 * row / 288; };
+  run_days(world, 0, 2 * 288, filling);
+  const auto capacity = world.forecaster.capacity();
+  REQUIRE(capacity.size() == 1);
+  CHECK(capacity[0].per_day == Approx(9).epsilon(0.02));
+  CHECK(capacity[0].certain);
+  CHECK(capacity[0].warning.seconds.value() == Approx((80.0 - 48) / 9 * 86'400).epsilon(0.05));
+  CHECK(capacity[0].exhaustion.seconds.value() == Approx((100.0 - 48) / 9 * 86'400).epsilon(0.05));
+  CHECK(capacity[0].planned[0] == Approx(48 + 270).epsilon(0.05));
+  CHECK(capacity[0].needed[0].value() == Approx((48 + 270) / 80.0).epsilon(0.05));
+  CHECK(world.only().seconds_to_critical.value() == Approx((95.0 - 48) / 9 * 86'400).epsilon(0.05));
+  const Finding* finding = world.find("disk_usage_percent_fills");
+  REQUIRE(finding != nullptr);
+  CHECK(finding->state == FindingState::kFiring);
+  CHECK(finding->severity == Severity::kInfo);
+}
+
+TEST_CASE("live: what was learnt is kept in the state database and loaded") {
+  ForecastWorld world;
+  REQUIRE(world.forecaster.keep(*world.db));
+  run_days(world, 0, 2 * 288, two_days);
+  const Prediction before = world.only();
+  REQUIRE(before.model.starts_with("combination: "));
+  REQUIRE(world.forecaster.save());
+  // A history that begins now: all the new forecaster knows is from the database.
+  knowledge::SeriesRegistry registry{100};
+  knowledge::History history{registry, {}};
+  Forecaster next(world.clock, history, *world.book, world.self);
+  REQUIRE(next.keep(*world.db));
+  next.configure(world.section);
+  VitalsSnapshot snapshot;
+  snapshot.definitions = std::make_shared<std::vector<config::VitalConfig>>(1, world.vital);
+  snapshot.time = world.clock.wall();
+  snapshot.values = {{registry.intern(world.labels).value(), world.labels, 46, world.clock.wall(),
+                      0, std::nullopt}};
+  next.tick(snapshot);
+  const auto after = next.predictions();
+  REQUIRE(after->size() == 1);
+  CHECK(after->front().model == before.model);
+  CHECK(after->front().predicted_value == Approx(before.predicted_value).epsilon(0.01));
+}

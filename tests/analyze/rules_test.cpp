@@ -6,6 +6,7 @@
 
 #include "analyze/rules/vitals.hpp"
 #include "analyze/world.hpp"
+#include "nexus/config/config.hpp"
 #include "nexus/config/load.hpp"
 
 using namespace nexus;
@@ -282,6 +283,38 @@ TEST_CASE("alerts: a vector fires whatever its values, a scalar when it is not z
   CHECK(world.find("zero")->state == FindingState::kFiring);
   CHECK(world.find("yes")->subject == "host");
   CHECK(world.find("no") == nullptr);
+}
+
+TEST_CASE("alerts of agent.toml are ALERTS and ALERTS_FOR_STATE like those of rule files") {
+  RulesWorld world;
+  config::AlertConfig full = alert("Full", "use > 90");
+  full.pending = 2s;
+  full.labels["team"] = "disks {{ $externalLabels.site }}";
+  config::Config config;
+  config.alerts = {full};
+  config.agent.external_labels = {{"site", "home"}};
+  std::vector<config::Problem> problems;
+  world.rules.set(RuleSet::compile(config, problems));
+  const auto labels = [](std::string_view name, std::string_view state) {
+    std::vector<knowledge::LabelView> views = {
+        {"alertname", "Full"}, {"mountpoint", "/"}, {"team", "disks home"}};
+    if (!state.empty()) views.push_back({"alertstate", state});
+    return Labels(name, views);
+  };
+  world.second({{"/", 95}});
+  const auto began = static_cast<double>(base::to_unix_millis(world.clock.wall()) / 1000);
+  CHECK(world.last(labels("ALERTS", "pending")) == 1);
+  CHECK(world.last(labels("ALERTS_FOR_STATE", "")) == began);
+  world.second({{"/", 95}});
+  world.second({{"/", 95}});
+  world.second({{"/", 95}});
+  CHECK(world.last(labels("ALERTS", "firing")) == 1);
+  CHECK(knowledge::is_stale_marker(*world.last(labels("ALERTS", "pending"))));
+  CHECK(world.last(labels("ALERTS_FOR_STATE", "")) == began);
+  world.second({{"/", 5}});
+  world.second({{"/", 5}});
+  CHECK(knowledge::is_stale_marker(*world.last(labels("ALERTS", "firing"))));
+  CHECK(knowledge::is_stale_marker(*world.last(labels("ALERTS_FOR_STATE", ""))));
 }
 
 TEST_CASE("snapshots may be read while rules tick and are replaced") {

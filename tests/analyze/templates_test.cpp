@@ -111,8 +111,13 @@ TEST_CASE("templates: mistakes are told when they are read, with their line") {
   CHECK(expand("{{ end }}") == "PARSE template: __alert_T:1: unexpected {{end}}");
   CHECK(expand("{{ $value") == "PARSE template: __alert_T:1: unclosed action");
   CHECK(expand("{{ \"x }}").starts_with("PARSE template: __alert_T:1: unterminated"));
-  CHECK(expand("{{ define \"x\" }}{{ end }}") ==
-        "PARSE template: __alert_T:1: define is not supported in rules");
+  CHECK(expand("{{ if true }}{{ define \"x\" }}{{ end }}{{ end }}") ==
+        "PARSE template: __alert_T:1: unexpected <define> in command");
+  CHECK(expand("{{ define x }}{{ end }}") ==
+        "PARSE template: __alert_T:1: unexpected \"x\" in define clause");
+  CHECK(expand("{{ define \"x\" }}").ends_with("unexpected EOF"));
+  CHECK(expand("{{ define \"x\" }}{{ $labels }}{{ end }}") ==
+        "PARSE template: __alert_T:1: undefined variable \"$labels\"");
   CHECK(expand("{{ break }}") == "PARSE template: __alert_T:1: {{break}} outside {{range}}");
 }
 
@@ -133,4 +138,25 @@ TEST_CASE("templates: what goes wrong while they run is an error, and ends") {
   CHECK(expand(deep + "x" + ends).contains("more than 100000 steps"));
   CHECK(Template::parse(deep + "{{ $foo }}" + ends, "t").error().message() ==
         "template: t:1: undefined variable \"$foo\"");
+}
+
+TEST_CASE("templates: named templates, each with a world of its own") {
+  CHECK(expand(R"({{ define "x" }}<{{ . }}>{{ end }}{{ template "x" $value }}|{{ template "x" }}|)"
+               R"({{ template "x" .Labels }})") == "<7>|<<no value>>|<map[__name__:v i:a]>");
+  CHECK(expand(R"({{ block "b" $labels.i }}[{{ . }}]{{ end }}{{ template "b" "q" }})") == "[a][q]");
+  CHECK(expand(R"({{ define "x" }}{{ $ }}{{ end }}{{ template "x" 5 }})") == "5");
+  CHECK(expand(R"({{ define "x" }} {{ end }}{{ define "x" }}b{{ end }}{{ template "x" }})") == "b");
+  CHECK(expand(R"({{ define "x" }}a{{ end }}{{ define "x" }}b{{ end }})") ==
+        "PARSE template: __alert_T:1: template: multiple definition of template \"x\"");
+  CHECK(expand(R"({{ block "b" }}x{{ end }})") ==
+        "PARSE template: __alert_T:1: missing value for block clause");
+  CHECK(expand(R"({{ define "x" }}{{ else }}{{ end }})") ==
+        "PARSE template: __alert_T:1: unexpected {{else}} in define clause");
+  CHECK(expand(R"({{ range query "v" }}{{ define "x" }}{{ end }}{{ end }})") ==
+        "PARSE template: __alert_T:1: unexpected <define> in command");
+  CHECK(expand(R"({{ define "x" }}{{ break }}{{ end }})") ==
+        "PARSE template: __alert_T:1: {{break}} outside {{range}}");
+  CHECK(expand(R"({{ template "y" }})").ends_with("template \"y\" not defined"));
+  CHECK(expand(R"({{ define "r" }}{{ template "r" . }}{{ end }}{{ template "r" 1 }})")
+            .find("exceeded maximum template depth") != std::string::npos);
 }

@@ -2,8 +2,6 @@
 
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -19,17 +17,12 @@
 #include "nexus/knowledge/promql.hpp"
 #include "nexus/monitor/collector.hpp"
 #include "nexus/plan/planner.hpp"
+#include "promise.hpp"
 #include "serve/routes/requests.hpp"
 #include "serve/target.hpp"
 
 namespace nexus::fuzz {
 namespace {
-
-void promise(bool kept, const char* what) {
-  if (kept) return;
-  std::fprintf(stderr, "broken: %s\n", what);
-  std::abort();
-}
 
 /// Three series, a sample every 15 s for five minutes.
 class Samples final : public knowledge::Queryable {

@@ -15,18 +15,25 @@ void proc(std::string_view text);         // a letter for the file, then the fil
 void rules(std::string_view text);        // a rule file, and a file of unit tests of rules
 void templates(std::string_view text);    // a template of a rule's label, expanded
 void openmetrics(std::string_view text);  // what import takes, cut up in two ways
+// history_entries.cpp:
+void block(std::string_view text);    // the bytes of a block, read in every way
+void segment(std::string_view text);  // a file of the history, opened as rows, log and minutes
+void codec(std::string_view text);    // columns that are made of it, encoded and decoded
 
 struct Entry {
   std::string_view name;  // of the target and of the directory below corpus/
   void (*run)(std::string_view);
 };
-inline constexpr std::array<Entry, 8> kEntries = {{{"promql", promql},
-                                                   {"config", config},
-                                                   {"action", action},
-                                                   {"target", target},
-                                                   {"proc", proc},
-                                                   {"rules", rules},
-                                                   {"templates", templates},
-                                                   {"openmetrics", openmetrics}}};
+inline constexpr std::array<Entry, 11> kEntries = {{{"promql", promql},
+                                                    {"config", config},
+                                                    {"action", action},
+                                                    {"target", target},
+                                                    {"proc", proc},
+                                                    {"rules", rules},
+                                                    {"templates", templates},
+                                                    {"openmetrics", openmetrics},
+                                                    {"block", block},
+                                                    {"segment", segment},
+                                                    {"codec", codec}}};
 
 }  // namespace nexus::fuzz

@@ -7,6 +7,7 @@
 
 #include "nexus/host/fd.hpp"
 #include "nexus/host/file.hpp"
+#include "support/temporary_directory.hpp"
 
 #include <fcntl.h>
 
@@ -14,18 +15,10 @@ using namespace nexus;
 
 namespace {
 
-struct TemporaryDirectory {
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "nexus-file-XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path = pattern;
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path); }
-  std::string path;
-};
+using test::TemporaryDirectory;
 
 std::string temporary_file(const TemporaryDirectory& directory, std::string_view content) {
-  const std::string path = directory.path + "/file";
+  const std::string path = directory.path() + "/file";
   REQUIRE(host::write_file_atomically(path, content, 0600).has_value());
   return path;
 }
@@ -70,7 +63,7 @@ TEST_CASE("errors name the file and keep their code") {
 TEST_CASE("a file is read relative to an open directory") {
   const TemporaryDirectory directory;
   temporary_file(directory, "content");
-  const host::Fd fd(::open(directory.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const host::Fd fd(::open(directory.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   REQUIRE(fd);
   host::FileBuffer buffer;
   CHECK(buffer.read_at(fd.get(), "file").value() == "content");
@@ -85,31 +78,32 @@ TEST_CASE("the kernel's own files are read to their end") {
 TEST_CASE("a directory is listed sorted and without itself") {
   const TemporaryDirectory directory;
   for (const char* name : {"b", "a", ".hidden", "c"}) {
-    REQUIRE(host::write_file_atomically(directory.path + "/" + name, "", 0600).has_value());
+    REQUIRE(host::write_file_atomically(directory.path() + "/" + name, "", 0600).has_value());
   }
-  CHECK(host::list_directory(directory.path).value() ==
+  CHECK(host::list_directory(directory.path()).value() ==
         std::vector<std::string>{".hidden", "a", "b", "c"});
 }
 
 TEST_CASE("an atomic write replaces the whole file, sets the mode and leaves nothing behind") {
   const TemporaryDirectory directory;
-  const std::string path = directory.path + "/state";
+  const std::string path = directory.path() + "/state";
   REQUIRE(host::write_file_atomically(path, "a long first content", 0600).has_value());
   REQUIRE(host::write_file_atomically(path, "short", 0640).has_value());
   CHECK(host::read_file(path).value() == "short");
   struct stat status{};
   REQUIRE(::stat(path.c_str(), &status) == 0);
   CHECK((status.st_mode & 0777U) == 0640U);
-  CHECK(host::list_directory(directory.path)->size() == 1);
+  CHECK(host::list_directory(directory.path())->size() == 1);
 }
 
 TEST_CASE("a write that fails leaves the target and the directory as they were") {
   const TemporaryDirectory directory;
-  CHECK(host::write_file_atomically(directory.path + "/absent/file", "x", 0600).error().code() ==
+  CHECK(host::write_file_atomically(directory.path() + "/absent/file", "x", 0600).error().code() ==
         Errc::kNotFound);
-  REQUIRE(::mkdir((directory.path + "/target").c_str(), 0700) == 0);
-  const Status over_directory = host::write_file_atomically(directory.path + "/target", "x", 0600);
+  REQUIRE(::mkdir((directory.path() + "/target").c_str(), 0700) == 0);
+  const Status over_directory =
+      host::write_file_atomically(directory.path() + "/target", "x", 0600);
   REQUIRE_FALSE(over_directory.has_value());
   CHECK(over_directory.error().message().find("/target") != std::string::npos);
-  CHECK(host::list_directory(directory.path).value() == std::vector<std::string>{"target"});
+  CHECK(host::list_directory(directory.path()).value() == std::vector<std::string>{"target"});
 }

@@ -69,21 +69,43 @@ TEST_CASE("OpenMetrics: samples and mistakes with their lines, wherever the text
                                  "*b{x=\"ü\",y=\"a \\\"b\\\" \\\\ \\n }\"} 1000000000000 NaN",
                                  "*b -1000 -2500", "*c 4000 3"});
   CHECK(whole.mistakes ==
-        std::vector<std::string>{"9: expected a metric, a value and a timestamp",
-                                 "10: expected a metric, a value and a timestamp",
-                                 "11: expected =\" after the label's name",
-                                 "12: expected a comma or } after a label",
-                                 "13: expected the label a once", "14: expected a metric name",
-                                 "15: expected a number as the value, got \"x\"",
-                                 "16: expected a timestamp after the value",
-                                 "17: expected Unix seconds as the timestamp, got \"x\"",
-                                 "18: expected the end of the line after the timestamp", "19: no",
-                                 "22: nothing may follow # EOF"});
+        std::vector<std::string>{
+            "9: expected a metric and a value", "10: expected a metric and a value",
+            "11: expected =\" after the label's name", "12: expected a comma or } after a label",
+            "13: expected the label a once", "14: expected a metric name",
+            "15: expected a number as the value, got \"x\"",
+            "16: expected a timestamp after the value",
+            "17: expected Unix seconds as the timestamp, got \"x\"",
+            "18: expected the end of the line after the timestamp", "19: no",
+            "22: nothing may follow # EOF"});
   for (const std::size_t cut : {1, 2, 3, 7, 64}) {
     const auto cut_up = read(kText, cut);
     CHECK(cut_up.samples == whole.samples);
     CHECK(cut_up.mistakes == whole.mistakes);
   }
+}
+
+TEST_CASE("OpenMetrics: names in quotes") {
+  const auto got = read(
+      "{\"http.requests\",\"service.name\"=\"a\",zone=\"x\"} 1 2\n"
+      "{\"größe\"} 3 4\n"
+      "up{\"a b\"=\"c\"} 5 6\n"
+      "{zone=\"x\"} 1 2\n"
+      "{\"zone\"=\"x\"} 1 2\n"
+      "{\"a\",\"b\"} 1 2\n"
+      "up{\"b\"} 1 2\n"
+      "{\"\"} 1 2\n"
+      "up{__name__=\"x\"} 1 2\n"
+      "{\"open 1 2\n",
+      7);
+  CHECK(got.samples ==
+        std::vector<std::string>{"*{\"http.requests\",\"service.name\"=\"a\",zone=\"x\"} 2000 1",
+                                 "*{\"größe\"} 4000 3", "*up{\"a b\"=\"c\"} 6000 5"});
+  CHECK(got.mistakes ==
+        std::vector<std::string>{"4: expected a metric name", "5: expected a metric name",
+                                 "6: expected one metric name", "7: expected one metric name",
+                                 "8: expected a metric name", "9: expected the label __name__ once",
+                                 "10: expected a metric and a value"});
 }
 
 TEST_CASE("OpenMetrics: a line without end is bounded and costs only itself") {

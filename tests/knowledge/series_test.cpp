@@ -4,6 +4,10 @@
 #include <catch2/catch.hpp>
 #include <thread>
 
+#include "nexus/base/text.hpp"
+#include "nexus/host/file.hpp"
+#include "nexus/knowledge/history.hpp"
+
 namespace nexus::knowledge {
 namespace {
 
@@ -72,6 +76,42 @@ TEST_CASE("series over the limit are refused and counted, known ones are not") {
   CHECK(registry.refused() == 1);
   CHECK(intern(registry, family, {{"i", "0"}}) == first);
   CHECK(registry.size() == 2);
+}
+
+/// What the process has in memory, in bytes.
+std::size_t resident() {
+  const std::string pages = host::read_file("/proc/self/statm").value();
+  std::string_view rest = pages;
+  static_cast<void>(base::take_word(rest));
+  return base::parse_uint(base::take_word(rest)).value() * 4096;
+}
+
+TEST_CASE("a million series offered to a limit of 100,000: refused, counted, and memory stays") {
+  constexpr std::size_t kLimit = 100'000;
+  constexpr std::size_t kOffered = 1'000'000;
+  SeriesRegistry registry(kLimit);
+  History history(registry, {.bytes = 64 << 20});
+  const FamilyId family = registry.family("m", MetricType::kGauge, "");
+  std::vector<SeriesId> ids;
+  std::size_t before = 0;
+  for (std::size_t i = 0; i < kOffered; ++i) {
+    const std::string number = std::to_string(i);
+    const std::vector<LabelView> labels{{"i", number}};
+    if (const auto id = registry.intern(family, labels)) ids.push_back(*id);
+    if (i == 2 * kLimit) before = resident();
+  }
+  CHECK(ids.size() == kLimit);
+  CHECK(registry.size() == kLimit);
+  CHECK(registry.refused() == kOffered - kLimit);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they keep what was freed
+  CHECK(resident() < before + (8 << 20));                            // of 800,000 refused
+#endif
+  const std::vector<double> values(ids.size(), 1);
+  for (int row = 1; row <= 20; ++row) history.append({1, row * 1000, ids, values});
+  const HistoryStats stats = history.stats();
+  CHECK(stats.series == kLimit);
+  CHECK(stats.series_refused == kOffered - kLimit);
+  CHECK(stats.samples == 20 * kLimit);
 }
 
 TEST_CASE("families are bounded by the same limit") {

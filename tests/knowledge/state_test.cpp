@@ -7,23 +7,17 @@
 #include <fstream>
 #include <thread>
 
-#include "nexus/base/id.hpp"
 #include "nexus/knowledge/audit.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace nexus::knowledge {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// A directory of its own for each test.
-struct Folder {
-  Folder() : path(fs::temp_directory_path() / ("nexus-state-" + base::random_hex(8))) {
-    fs::create_directory(path);
-  }
-  ~Folder() { fs::remove_all(path); }
-  [[nodiscard]] std::string file() const { return path / "state.db"; }
-  fs::path path;
-};
+std::string file_in(const test::TemporaryDirectory& folder) {
+  return folder.file("state.db");
+}
 
 std::unique_ptr<StateDb> open(const std::string& path = ":memory:") {
   auto db = StateDb::open(path);
@@ -43,6 +37,28 @@ bool add_parent(StateDb& db, std::string name) {
 
 std::int64_t count(StateDb& db, const std::string& table) {
   return db.query("SELECT count(*) FROM " + table).value().at(0).integer(0);
+}
+
+TEST_CASE("the file is looked through while somebody holds a transaction, and damage is found") {
+  const test::TemporaryDirectory folder;
+  const auto db = open(file_in(folder));
+  REQUIRE(db->migrate("test", kTables));
+  for (int i = 0; i < 500; ++i) REQUIRE(add_parent(*db, std::string(500, 'a') + std::to_string(i)));
+  const Status inside = db->transaction([&]() -> Status {
+    Status sound;
+    std::thread([&] { sound = db->check(); }).join();  // a lock of db's would never come free
+    return sound;
+  });
+  REQUIRE(inside);
+  CHECK(open()->check());
+  REQUIRE(db->query("PRAGMA wal_checkpoint(TRUNCATE)"));
+  std::fstream file(file_in(folder), std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(4096 * 20);
+  file << std::string(4096 * 4, 'x');
+  file.close();
+  const Status damaged = db->check();
+  REQUIRE_FALSE(damaged);
+  CHECK(damaged.error().code() == Errc::kCorrupt);
 }
 
 TEST_CASE("values come back as they were bound") {
@@ -66,14 +82,14 @@ TEST_CASE("values come back as they were bound") {
 }
 
 TEST_CASE("migrations are applied once, in order, and survive reopening") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   {
-    const auto db = open(folder.file());
+    const auto db = open(file_in(folder));
     REQUIRE(db->migrate("test", {kTables, 1}));
     REQUIRE(add_parent(*db, "kept"));
     CHECK_FALSE(db->query("SELECT * FROM children").has_value());
   }
-  const auto db = open(folder.file());
+  const auto db = open(file_in(folder));
   REQUIRE(db->migrate("test", kTables));
   REQUIRE(db->migrate("test", kTables));
   CHECK(count(*db, "parents") == 1);
@@ -131,8 +147,8 @@ TEST_CASE("a transaction is all or nothing") {
 }
 
 TEST_CASE("several threads write at once") {
-  const Folder folder;
-  const auto db = open(folder.file());
+  const test::TemporaryDirectory folder;
+  const auto db = open(file_in(folder));
   REQUIRE(db->migrate("test", kTables));
   std::atomic<int> failed{0};
   {
@@ -154,16 +170,16 @@ TEST_CASE("several threads write at once") {
 }
 
 TEST_CASE("the file is for its owner only, in WAL mode, with full synchronisation") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   {
-    std::ofstream(folder.file()) << "";
+    std::ofstream(file_in(folder)) << "";
   }
-  fs::permissions(folder.file(), fs::perms::all);
-  const auto db = open(folder.file());
+  fs::permissions(file_in(folder), fs::perms::all);
+  const auto db = open(file_in(folder));
   struct stat info{};
-  REQUIRE(::stat(folder.file().c_str(), &info) == 0);
+  REQUIRE(::stat(file_in(folder).c_str(), &info) == 0);
   CHECK((info.st_mode & 0777) == 0600);
-  REQUIRE(::stat((folder.file() + "-wal").c_str(), &info) == 0);
+  REQUIRE(::stat((file_in(folder) + "-wal").c_str(), &info) == 0);
   CHECK((info.st_mode & 0777) == 0600);
   CHECK(db->query("PRAGMA journal_mode").value().at(0).text(0) == "wal");
   CHECK(db->query("PRAGMA synchronous").value().at(0).integer(0) == 2);
@@ -171,33 +187,33 @@ TEST_CASE("the file is for its owner only, in WAL mode, with full synchronisatio
 }
 
 TEST_CASE("a damaged file is moved aside and a new one made") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   {
-    std::ofstream(folder.file()) << std::string(8192, 'x');
+    std::ofstream(file_in(folder)) << std::string(8192, 'x');
   }
-  const auto db = open(folder.file());
+  const auto db = open(file_in(folder));
   REQUIRE(db->quarantined().has_value());
-  CHECK_THAT(*db->quarantined(), Catch::StartsWith(folder.file() + ".damaged-"));
+  CHECK_THAT(*db->quarantined(), Catch::StartsWith(file_in(folder) + ".damaged-"));
   CHECK(fs::file_size(*db->quarantined()) == 8192);
   CHECK(db->migrate("test", kTables));
 }
 
 TEST_CASE("damage inside a database is found") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   {
-    const auto db = open(folder.file());
+    const auto db = open(file_in(folder));
     REQUIRE(db->migrate("test", kTables));
     for (int i = 0; i < 500; ++i)
       REQUIRE(add_parent(*db, std::string(100, 'a') + std::to_string(i)));
   }
   {
-    std::fstream file(folder.file(), std::ios::in | std::ios::out | std::ios::binary);
+    std::fstream file(file_in(folder), std::ios::in | std::ios::out | std::ios::binary);
     file.seekp(4096 * 6);
     file << std::string(4096 * 2, '\xee');
   }
-  const auto db = open(folder.file());
+  const auto db = open(file_in(folder));
   CHECK(db->quarantined().has_value());
-  CHECK_FALSE(open(folder.file())->quarantined().has_value());
+  CHECK_FALSE(open(file_in(folder))->quarantined().has_value());
 }
 
 TEST_CASE("a place where no file can be is an error that names it") {

@@ -1,6 +1,7 @@
 #include "monitor/host_tree.hpp"
 
 #include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <fstream>
 
@@ -39,8 +40,12 @@ host::Roots TemporaryTree::roots() const {
 }
 
 bool is_file_based(std::string_view collector) {
-  return collector != "agent" && collector != "systemd" && collector != "timex" &&
-         collector != "ethtool";
+  constexpr std::array<std::string_view, 12> kOthers = {
+      "agent",          "connections", "ethtool", "logind",  "network_route", "perf",
+      "process_events", "qdisc",       "systemd", "tcpstat", "timex",         "wifi"};
+  const CollectorDescriptor* descriptor = find_collector(collector);
+  return std::ranges::find(kOthers, collector) == kOthers.end() &&
+         (descriptor == nullptr || !descriptor->remote);
 }
 
 std::string host_path(std::string_view name) {

@@ -1,199 +1,8 @@
-#include <sys/resource.h>
-
-#include <atomic>
-#include <catch2/catch.hpp>
-#include <condition_variable>
-#include <map>
-#include <mutex>
-#include <thread>
-
-#include "monitor/job.hpp"
-#include "nexus/host/file.hpp"
-#include "nexus/knowledge/queryable.hpp"
-#include "nexus/monitor/scheduler.hpp"
+#include "scheduler_rig.hpp"
 
 using namespace nexus;
 using namespace nexus::monitor;
 using namespace std::chrono_literals;
-
-namespace {
-
-constexpr std::array kMetrics = {MetricDescriptor{"test_value", MetricType::kGauge, "A value."}};
-
-/// Steers the collectors of a test, by name. Co-owned by them: a stuck one may outlive the test.
-struct Script {
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::map<std::string, bool, std::less<>> blocked;
-  std::map<std::string, std::vector<std::string>, std::less<>> series = {};
-  std::map<std::string, Errc, std::less<>> failure;
-  std::map<std::string, int, std::less<>> entered;
-  std::map<std::string, int, std::less<>> inside;
-  bool overlapped = false;
-
-  void block(std::string_view name, bool on) {
-    {
-      const std::lock_guard guard(mutex);
-      blocked.insert_or_assign(std::string(name), on);
-    }
-    changed.notify_all();
-  }
-  int count(std::string_view name) {
-    const std::lock_guard guard(mutex);
-    const auto found = entered.find(name);
-    return found == entered.end() ? 0 : found->second;
-  }
-};
-std::shared_ptr<Script> script;  // of the running test
-
-class ScriptedCollector final : public Collector {
- public:
-  ScriptedCollector(std::string name, FamilyId family)
-      : name_(std::move(name)), family_(family), script_(script) {}
-  Status collect(Sink& sink) override {
-    std::vector<std::string> series;
-    std::optional<Errc> failure;
-    {
-      std::unique_lock lock(script_->mutex);
-      ++script_->entered[name_];
-      if (++script_->inside[name_] > 1) script_->overlapped = true;
-      script_->changed.wait(lock, [this] { return !script_->blocked[name_]; });
-      --script_->inside[name_];
-      series = script_->series[name_];
-      if (const auto found = script_->failure.find(name_); found != script_->failure.end())
-        failure = found->second;
-    }
-    for (const std::string& one : series)
-      sink.add(family_, {{"collector", name_}, {"series", one}}, 1);
-    if (failure) return fail(*failure, "scripted");
-    return {};
-  }
-
- private:
-  const std::string name_;
-  const FamilyId family_;
-  const std::shared_ptr<Script> script_;
-};
-
-template <char Name>
-Result<std::unique_ptr<Collector>> make_scripted(const CollectorContext& context) {
-  return std::make_unique<ScriptedCollector>(
-      std::string(1, Name),
-      context.registry.family(kMetrics[0].name, kMetrics[0].type, kMetrics[0].help));
-}
-constexpr CollectorDescriptor kA = {
-    .name = "a", .help = "A", .metrics = kMetrics, .make = make_scripted<'a'>};
-constexpr CollectorDescriptor kB = {
-    .name = "b", .help = "B", .metrics = kMetrics, .make = make_scripted<'b'>};
-constexpr CollectorDescriptor kC = {.name = "c",
-                                    .help = "C",
-                                    .default_interval = Millis(10'000),
-                                    .metrics = kMetrics,
-                                    .make = make_scripted<'c'>};
-constexpr std::array<const CollectorDescriptor*, 3> kTable = {&kA, &kB, &kC};
-
-struct Batch {
-  std::uint32_t group;
-  std::int64_t time;
-  std::map<std::string, double> values;  // by series
-};
-
-struct Rig {
-  explicit Rig(config::CollectSection section = {}, std::size_t ring = 1 << 14)
-      : rings(ring), collect(std::move(section)) {
-    script = std::make_shared<Script>();
-    for (const char* name : {"a", "b", "c"}) script->series[name] = {"one"};
-    const SchedulerContext context{roots, clock, registry, rings, self};
-    scheduler = Scheduler::make(context, collect, kTable).value();
-  }
-  ~Rig() {
-    for (const char* name : {"a", "b", "c"}) script->block(name, false);
-    scheduler->stop();
-    CHECK_FALSE(script->overlapped);
-  }
-
-  /// As a reload does.
-  void replace(config::CollectSection section) {
-    collect = std::move(section);
-    const SchedulerContext context{roots, clock, registry, rings, self};
-    auto fresh = Scheduler::make(context, collect, kTable).value();
-    scheduler->stop();
-    fresh->inherit(*scheduler);
-    scheduler = std::move(fresh);
-    scheduler->start();
-  }
-
-  /// Lets the threads get on until `done`, moving the clock by `step` each time.
-  template <typename Done>
-  void until(Done&& done, Millis step = 0ms) {
-    for (int i = 0; i < 200'000 && !done(); ++i) {
-      if (step > 0ms) clock.advance(step);
-      std::this_thread::yield();
-      std::unique_lock lock(idle_mutex);
-      idle.wait_for(lock, 1ms, [] { return false; });
-    }
-    REQUIRE(done());
-  }
-  CollectorStatus status(std::string_view name) const {
-    for (CollectorStatus& one : scheduler->status()) {
-      if (one.name == name) return one;
-    }
-    FAIL("no collector " << name);
-    return {};
-  }
-  void until_runs(std::string_view name, std::uint64_t runs, Millis step = 0ms) {
-    until([&] { return status(name).runs >= runs; }, step);
-  }
-  const std::vector<Batch>& drain() {
-    rings.drain([this](const knowledge::BatchView& view) {
-      Batch batch{view.group, view.time, {}};
-      for (std::size_t i = 0; i < view.ids.size(); ++i) {
-        batch.values.emplace(to_string(registry.labels(view.ids[i])), view.values[i]);
-      }
-      batches.push_back(std::move(batch));
-    });
-    return batches;
-  }
-  std::vector<Batch> of_group(std::uint32_t group) {
-    std::vector<Batch> chosen;
-    for (const Batch& batch : drain()) {
-      if (batch.group == group) chosen.push_back(batch);
-    }
-    return chosen;
-  }
-
-  std::mutex idle_mutex;
-  std::condition_variable idle;
-  host::Roots roots;
-  base::ManualClock clock{base::from_unix_millis(1'700'000'000'300)};
-  knowledge::SeriesRegistry registry{1000};
-  knowledge::Rings rings;
-  knowledge::SelfMetrics self;
-  config::CollectSection collect;
-  std::unique_ptr<Scheduler> scheduler;
-  std::vector<Batch> batches;
-};
-
-std::string series(std::string_view collector, std::string_view name) {
-  return "test_value{collector=\"" + std::string(collector) + "\", series=\"" + std::string(name) +
-         "\"}";
-}
-/// to_string() with or without blanks after commas.
-const double* find(const Batch& batch, std::string key) {
-  if (const auto found = batch.values.find(key); found != batch.values.end()) return &found->second;
-  std::erase(key, ' ');
-  const auto found = batch.values.find(key);
-  return found == batch.values.end() ? nullptr : &found->second;
-}
-
-int open_descriptors() {
-  return static_cast<int>(host::list_directory("/proc/self/fd")->size());
-}
-int threads() {
-  return static_cast<int>(host::list_directory("/proc/self/task")->size());
-}
-
-}  // namespace
 
 TEST_CASE("every collector runs at once, then at multiples of its interval, one batch a run") {
   Rig rig;
@@ -526,66 +335,29 @@ TEST_CASE("a run that begins a little before its moment is not run again for it"
   CHECK(job.planned == moment - 1h + 1s);
 }
 
-TEST_CASE("in an incident a collector runs more often, and falls back afterwards") {
-  Rig rig;
-  rig.scheduler->start();
-  rig.until_runs("a", 1);
-  rig.until_runs("b", 1);
-  const auto hurry = std::to_array<Scheduler::Hurry>({{"a", 100ms}, {"nobody", 100ms}});
-  rig.scheduler->hurry(hurry);
-  CHECK(rig.status("a").present_interval == 100ms);
-  CHECK(rig.status("a").interval == 1s);
-  CHECK(rig.status("a").note.contains("incident"));
-  CHECK(rig.status("b").present_interval == 1s);
-  for (std::uint64_t runs = 2; runs <= 6; ++runs) {
-    rig.clock.advance(100ms);
-    rig.until_runs("a", runs);
-  }
-  CHECK(rig.status("b").runs == 1);
-  const auto batches = rig.of_group(1);
-  REQUIRE(batches.size() == 6);
-  for (std::size_t i = 0; i < batches.size(); ++i)
-    CHECK(batches[i].time == 1'700'000'000'300 + 100 * static_cast<std::int64_t>(i));
-  CHECK(rig.self.gauge("nexus_collector_interval_seconds", "", {{"collector", "a"}}).value() ==
-        0.1);
-
-  rig.scheduler->hurry({});
-  CHECK(rig.status("a").present_interval == 1s);
-  CHECK(rig.status("a").note.empty());
-  const std::uint64_t last = rig.status("a").runs;
-  rig.clock.advance(200ms);
-  rig.until_runs("a", last + 1);
-  CHECK(rig.of_group(1).back().time == 1'700'000'001'000);
-
-  // One that fails is not asked more often for it.
-  script->failure["a"] = Errc::kIo;
-  rig.scheduler->hurry(hurry);
-  rig.until_runs("a", last + 12, 50ms);
-  CHECK(rig.status("a").present_interval > 1s);
-}
-
-TEST_CASE("what a collector costs, when it last succeeded and its limits are told") {
-  Rig rig;
-  rig.scheduler->start();
-  rig.until_runs("a", 1);
-  const CollectorStatus status = rig.status("a");
-  CHECK(status.deadline == rig.collect.deadline);
-  CHECK(status.cpu_seconds > 0);
-  CHECK(status.cpu_seconds_sum >= status.cpu_seconds);
-  const auto counter = [&](const char* name) {
-    return rig.self.counter(name, "", {{"collector", "a"}}).value();
-  };
-  const auto gauge = [&](const char* name) {
-    return rig.self.gauge(name, "", {{"collector", "a"}}).value();
-  };
-  CHECK(counter("nexus_collector_cpu_seconds_total") == status.cpu_seconds_sum);
-  CHECK(gauge("nexus_collector_deadline_seconds") == 5);
-  CHECK(gauge("nexus_collector_interval_seconds") == 1);
-  CHECK(gauge("nexus_collector_last_success_timestamp_seconds") == 1'700'000'000.3);
-}
-
 TEST_CASE("a scheduler that was never started stops") {
   Rig rig;
   rig.scheduler->stop();
   CHECK(rig.scheduler->status().size() == 3);
+}
+
+TEST_CASE("collectors that wait for others hold up neither the host's nor each other") {
+  config::CollectSection section;
+  section.threads = 1;
+  section.deadline = 1h;
+  Rig rig(section, 1 << 14, kRemoteTable);
+  script->block("b", true);
+  script->block("c", true);
+  rig.scheduler->start();
+  rig.until([&] { return script->count("b") == 1 && script->count("c") == 1; }, 0ms);
+  const auto before = script->count("a");
+  rig.until([&] { return script->count("a") >= before + 5; }, 100ms);
+  CHECK(script->count("b") == 1);
+  CHECK(script->count("c") == 1);
+  script->block("b", false);
+  rig.until([&] { return script->count("b") >= 4; }, 100ms);
+  CHECK(script->count("c") == 1);
+  script->block("c", false);
+  rig.until([&] { return script->count("c") >= 4; }, 100ms);
+  CHECK(rig.scheduler->abandoned() == 0);
 }

@@ -85,6 +85,8 @@ struct Bench {
     ++waiting;
     changed.notify_all();
     while (!released && !request.cancelled()) changed.wait_for(lock, 1ms);
+    if (!released) ++cancelled;
+    changed.notify_all();
     return json(released ? "released" : "cancelled");
   }
   /// Answers when released only, whatever the server does.
@@ -101,13 +103,17 @@ struct Bench {
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return waiting == 0; });
   }
+  void until_cancelled(int count) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return cancelled >= count; });
+  }
   void until_waiting(int count) {
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return waiting >= count; });
   }
-  void release() {
+  void release(bool now = true) {
     const std::lock_guard guard(mutex);
-    released = true;
+    released = now;
     changed.notify_all();
   }
   [[nodiscard]] double refused(std::string_view reason) const {
@@ -126,6 +132,7 @@ struct Bench {
   std::mutex mutex;
   std::condition_variable changed;
   int waiting = 0;
+  int cancelled = 0;  // of those that wait
   bool released = false;
   std::string tcp;
   std::string local;

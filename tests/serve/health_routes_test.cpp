@@ -91,10 +91,28 @@ TEST_CASE("/health/predictions for a line that rises") {
   const auto all = expect(world.get("/health/predictions"));
   check_shape(all, {"predictions:a", "timestamp:t"});
   const auto& p = element(all.at("predictions"), "metric_name", "memory_usage_percent");
-  check_shape(
-      p, {"metric_name:s", "labels:o", "unit:s", "current_value:n", "predicted_value:n", "lower:n",
-          "upper:n", "confidence:n", "r_squared:n", "time_horizon:n", "trend:s", "risk_level:s",
-          "model:s", "ready:b", "seconds_to_warning:n0", "seconds_to_critical:n0"});
+  check_shape(p, {"metric_name:s",
+                  "labels:o",
+                  "unit:s",
+                  "current_value:n",
+                  "predicted_value:n",
+                  "lower:n",
+                  "upper:n",
+                  "lower80:n0",
+                  "upper80:n0",
+                  "confidence:n",
+                  "tolerance:n0",
+                  "past_error:n0",
+                  "slope_per_second:n0",
+                  "slope_p_value:n0",
+                  "r_squared:n",
+                  "time_horizon:n",
+                  "trend:s",
+                  "risk_level:s",
+                  "model:s",
+                  "ready:b",
+                  "seconds_to_warning:n0",
+                  "seconds_to_critical:n0"});
   CHECK(p.at("trend") == "rising");
   CHECK(p.at("time_horizon").to_number<double>() == 60);
   CHECK(p.at("seconds_to_critical").to_number<double>() > 0);
@@ -221,12 +239,14 @@ TEST_CASE("/health and /health/components tell of the agent's own parts") {
   cpu.name = "cpu";
   world.collectors = {cpu};
   const auto parts = expect(world.get("/health/components"));
-  check_shape(parts, {"components:a", "collectors:a", "failing_rules:a", "timestamp:t"});
+  check_shape(parts,
+              {"components:a", "collectors:a", "sources:a", "failing_rules:a", "timestamp:t"});
   check_shape(parts.at("components").at(1), {"name:s", "status:s", "message:s"});
-  check_shape(
-      parts.at("collectors").at(0),
-      {"name:s", "outcome:s", "error:s", "last_run:t0", "last_success:t0", "interval_seconds:n",
-       "duration_seconds:n", "samples:n", "runs:n", "failures:n", "stuck:bn", "dropped:n"});
+  check_shape(parts.at("collectors").at(0),
+              {"name:s", "outcome:s", "error:s", "note:s", "last_run:t0", "last_success:t0",
+               "age_seconds:n0", "interval_seconds:n", "present_interval_seconds:n",
+               "deadline_seconds:n", "duration_seconds:n", "cpu_seconds:n", "cpu_seconds_total:n",
+               "samples:n", "runs:n", "failures:n", "stuck:bn", "skipped:n", "dropped:n"});
 }
 
 TEST_CASE("/-/healthy, /-/ready and the page of links") {

@@ -80,6 +80,31 @@ TEST_CASE("/metrics by Accept and Accept-Encoding") {
   }
 }
 
+TEST_CASE("/metrics with names in quotes, and escaped as Accept asks") {
+  World world;
+  world.sample("disk.io", {{"device.name", "sda"}}, 7);
+  world.tick();
+  Request request;
+  const auto line = [&](std::string accept) {
+    request.accept = std::move(accept);
+    const auto page = world.call(Method::kGet, "/metrics", request);
+    for (const auto row : base::split(*page.body, '\n')) {
+      if (row.find("sda") != std::string_view::npos)
+        return std::string(row) + " | " + page.content_type.substr(page.content_type.rfind(';'));
+    }
+    return std::string();
+  };
+  CHECK(line("text/plain") == "disk_io{device_name=\"sda\"} 7 | ; charset=utf-8");
+  CHECK(line("text/plain;version=1.0.0;escaping=allow-utf-8") ==
+        "{\"disk.io\",\"device.name\"=\"sda\"} 7 | ; escaping=allow-utf-8");
+  CHECK(line("application/openmetrics-text;version=1.0.0;escaping=values;q=0.9,text/plain;q=0.1") ==
+        "U__disk_2E_io{U__device_2E_name=\"sda\"} 7 | ; escaping=values");
+  CHECK(line("text/plain; escaping=dots") ==
+        "disk_dot_io{device_dot_name=\"sda\"} 7 | ; escaping=dots");
+  const auto values = world.get("/api/v1/label/U__device_2E_name/values");
+  CHECK(*values.body == "{\"status\":\"success\",\"data\":[\"sda\"]}\n");
+}
+
 TEST_CASE("/metrics is rendered once for a state of the history, and anew for the next") {
   World world;
   fill(world);

@@ -72,6 +72,7 @@ struct World {
                  .importer = importer,
                  .audit = *audit,
                  .collectors = [this] { return collectors; },
+                 .sources = sources,
                  .book = *book,
                  .rules = *rules,
                  .forecaster = *forecaster,
@@ -81,6 +82,7 @@ struct World {
                  .executor = *executor,
                  .journal = *journal,
                  .systemd = systemd,
+                 .observed = observed,
                  .self = self,
                  .config = [this] { return configuration; },
                  .reload = [this] { return reload_result; },
@@ -156,7 +158,9 @@ struct World {
   std::shared_ptr<knowledge::SampleRing> ring = std::make_shared<knowledge::SampleRing>(1 << 14);
   knowledge::Rings rings{1 << 12};
   knowledge::Importer importer{clock, registry, history, rings, self};
+  monitor::Sources sources{{clock, registry, history, rings, self}};
   drivers::Systemd systemd{clock};
+  monitor::Observed observed;
   std::unique_ptr<knowledge::StateDb> db;
   std::shared_ptr<const config::Config> configuration;
   std::unique_ptr<knowledge::Audit> audit;

@@ -433,6 +433,40 @@ TEST_CASE("a blocking handler holds nobody else up") {
   CHECK(bench.serves());
 }
 
+TEST_CASE("a handler is told that its client is gone, and no other one is") {
+  Bench bench;
+  bench.start();
+  int left = 0;
+  for (const auto& address : {bench.tcp, bench.local}) {
+    Client stays(bench.tcp);
+    stays.send(request("GET", "/wait"));
+    {
+      Client gone(address);
+      gone.send(request("GET", "/wait"));
+      bench.until_waiting(2 * left + 2);
+    }
+    bench.until_cancelled(++left);
+    CHECK(bench.refused("client_gone") == left);
+    CHECK(bench.serves());
+    bench.release();
+    CHECK(stays.read().value().body == "released");
+    bench.release(false);
+  }
+  // Whoever only ends its sending side is taken for gone as well, but has its answer.
+  Client half(bench.tcp);
+  half.send(request("GET", "/wait"));
+  bench.until_waiting(5);
+  half.half_close();
+  CHECK(half.read().value().body == "cancelled");
+  // The next request that is there already is none of this.
+  Client eager(bench.tcp);
+  eager.send(request("GET", "/wait") + request("GET", "/hello"));
+  bench.until_waiting(6);
+  bench.release();
+  CHECK(eager.read().value().body == "released");
+  CHECK(eager.read().value().body == R"({"hello":"world"})");
+}
+
 TEST_CASE(
     "the kill switch waits for no action and no reader, and an operator's read for no action") {
   Bench bench;

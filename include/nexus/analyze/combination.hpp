@@ -67,7 +67,7 @@ class Combination {
   struct Shape {
     Millis step{300'000};
     std::vector<std::uint32_t> leads;  // rows ahead that are learnt, ascending, at most kMostLeads
-    double tolerance = 0;              // absolute, for within_tolerance
+    double tolerance = 0;              // absolute, for within_tolerance; 0: a tenth of the value
     std::optional<double> minimum;     // natural bounds of the values
     std::optional<double> maximum;
   };

@@ -15,9 +15,11 @@
 
 #include "nexus/config/analyze.hpp"
 #include "nexus/config/collect.hpp"
+#include "nexus/config/connections.hpp"
 #include "nexus/config/history.hpp"
 #include "nexus/config/operate.hpp"
 #include "nexus/config/server.hpp"
+#include "nexus/config/sources.hpp"
 #include "nexus/config/values.hpp"
 
 namespace nexus::config {
@@ -27,6 +29,7 @@ struct Config {
   HttpSection http;
   AuthSection auth;
   CollectSection collect;
+  SourcesSection sources;
   HistorySection history;
   std::vector<VitalConfig>
       vitals;  // the shipped ones first (with what the user replaced), then the user's
@@ -38,6 +41,7 @@ struct Config {
   std::vector<RemedyConfig> remedies;
   GuardrailsSection guardrails;
   std::vector<ServiceConfig> services;  // [services] watch
+  Connections connections;              // [postgres], [redis], [docker], [kubernetes]
   /// Prometheus rule files, * ? [ ] allowed; beside the configuration when not absolute.
   std::vector<std::string> rule_files = {"rules.d/*.yml"};
   bool operator==(const Config&) const = default;

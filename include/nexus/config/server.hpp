@@ -15,6 +15,9 @@ struct AgentSection {
   std::string log_format = "text";
   double cpu_budget_percent = 10;              // of one core
   std::uint64_t memory_budget = 256ULL << 20;  // resident bytes
+  // Whose samples, alerts and reports these are, for whoever gets them from several hosts.
+  StringMap external_labels = {};
+  std::string external_url = {};  // under which people reach this agent
   bool operator==(const AgentSection&) const = default;
 };
 

@@ -14,6 +14,18 @@
 
 namespace nexus::drivers {
 
+/// Of https. What is empty is libcurl's default: the certificates that the system trusts, no client
+/// certificate. Files and PEM texts of the same thing: the text counts.
+struct HttpTls {
+  std::string ca_file;
+  std::string ca_pem;
+  std::string cert_file;
+  std::string cert_pem;
+  std::string key_file;
+  std::string key_pem;
+  bool verify = true;
+};
+
 struct HttpRequest {
   std::string method = "GET";
   std::string url;
@@ -22,6 +34,7 @@ struct HttpRequest {
   std::string body;
   Millis timeout{10'000};
   std::size_t max_body = 64U << 20;
+  HttpTls tls;
 };
 
 struct HttpResponse {

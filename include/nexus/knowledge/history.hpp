@@ -29,6 +29,9 @@
 
 namespace nexus::knowledge {
 
+/// Groups from here on are of imported samples.
+inline constexpr std::uint32_t kFirstImportGroup = 3'000'000;
+
 struct HistoryLimits {
   Millis retention{24 * 3'600'000};
   std::uint64_t bytes = 128ULL << 20;
@@ -49,6 +52,20 @@ struct HistoryDisk {
   Millis checkpoint{10'000};         // what a kill -9 may lose
   std::vector<HistoryTier> tiers;    // ascending by step, each a multiple of the one before
   std::string key_file;              // empty: not encrypted
+  /// kTool: opened by a command on the directory of a stopped agent. There is no thread, only
+  /// store_past() writes, nothing ages out, and all tiers that are found are read.
+  enum class Opened { kAgent, kTool };
+  Opened by = Opened::kAgent;
+};
+
+/// Series with samples at the same times, for History::store_past().
+struct PastSeries {
+  SeriesId id = 0;
+  std::vector<double> values;
+};
+struct PastRows {
+  std::vector<std::int64_t> times;  // ascending
+  std::vector<PastSeries> series;   // ascending by id; a value for each time
 };
 
 struct HistoryStats {
@@ -94,7 +111,15 @@ class History final : public Queryable {
   /// Writes all that was appended before the call. Any thread; for tests and orderly stops.
   [[nodiscard]] Status checkpoint();
 
+  /// Rows of the past, straight to disk, where there is one. They are read together with what the
+  /// series have already; the caller leaves out samples that are held (see Backfill). Any thread.
+  [[nodiscard]] Status store_past(const PastRows& rows);
+  /// What was given to store_past() is on the medium when this returns well.
+  [[nodiscard]] Status finish_past();
+
   // Writer.
+  /// Makes series that store_past() brought known to select(); maintain() does it too.
+  void adopt_past();
   void append(const BatchView& batch);
   /// Drops what is too old or too much at time `now`; cheap, called every few seconds. Once a
   /// minute the registry forgets the series of which nothing is held. When more than 80 % of its
@@ -120,9 +145,9 @@ class History final : public Queryable {
   /// Every series whose newest sample is after `since` and no stale marker, ascending by place.
   void for_each_latest(std::int64_t since,
                        const std::function<void(SeriesId, Sample)>& visit) const;
-  /// The step of the samples that read() gives from `start` on: 0 for those as they came, or that
-  /// of the finest tier that still covers `start`.
-  [[nodiscard]] Millis step_for(std::int64_t start) const;
+  /// 0 where the samples as they came reach back to `start`, otherwise the step of the finest tier
+  /// that does. What is newer than the tier is thinned out to its step by read().
+  [[nodiscard]] std::int64_t step_for(std::int64_t start) const override;
   [[nodiscard]] HistoryStats stats() const;
 
  private:

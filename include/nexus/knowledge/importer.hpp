@@ -1,9 +1,11 @@
 // Importer: OpenMetrics text with timestamps into the history of a running agent.
 //
-// Samples go through a ring of their own, in groups of their own (one a series), so that old times
-// are no clock steps of a collector. Only series that the history does not hold yet are taken, each
-// with ascending times, within the history's retention; what is refused is told with its line and
-// counted (`nexus_import_samples_total`, `nexus_import_refused_lines_total`).
+// Where there is a history on disk they go straight there (Backfill), in any order, also of series
+// that the agent records: what is held at the same time stays. Where there is none, samples go
+// through a ring of their own, in groups of their own (one a series), so that old times are no
+// clock steps of a collector; then only series that the history does not hold yet are taken, each
+// with ascending times. Both within the history's retention; what is refused is told with its line
+// and counted (`nexus_import_samples_total`, `nexus_import_refused_lines_total`).
 //
 // Thread safety: all members, any thread; one import() at a time gets through.
 #pragma once
@@ -17,6 +19,7 @@
 #include <vector>
 
 #include "nexus/base/clock.hpp"
+#include "nexus/knowledge/backfill.hpp"
 #include "nexus/knowledge/history.hpp"
 #include "nexus/knowledge/ring.hpp"
 #include "nexus/knowledge/self_metrics.hpp"
@@ -29,6 +32,7 @@ struct ImportResult {
     std::string message;
   };
   std::uint64_t accepted = 0;     // samples
+  std::uint64_t held = 0;         // of them, those left out because the history had them
   std::uint64_t refused = 0;      // lines
   std::vector<Mistake> mistakes;  // the first of what was refused
   /// Lines that were dealt with. Less than the text has: the ring is full; the rest is to be sent
@@ -38,15 +42,22 @@ struct ImportResult {
 
 class Importer {
  public:
-  static constexpr std::uint32_t kFirstGroup = 3'000'000;
+  static constexpr std::uint32_t kFirstGroup = kFirstImportGroup;
   static constexpr std::size_t kMaxMistakes = 100;
 
-  Importer(Clock& clock, SeriesRegistry& registry, const History& history, Rings& rings,
+  Importer(Clock& clock, SeriesRegistry& registry, History& history, Rings& rings,
            SelfMetrics& self);
 
-  [[nodiscard]] ImportResult import(std::string_view text, Millis retention);
+  /// kFollows: the rest of the text is to come, so that what is written may wait for it.
+  enum class Rest { kNone, kFollows };
+  [[nodiscard]] ImportResult import(std::string_view text, Millis retention,
+                                    Rest rest = Rest::kNone);
+  /// Writes what waits for a rest that never came. Before the history is closed.
+  void finish();
 
  private:
+  [[nodiscard]] ImportResult import_to_disk(std::string_view text, Millis retention, Rest rest);
+  [[nodiscard]] ImportResult import_to_memory(std::string_view text, Millis retention);
   struct Series {
     SeriesId id = 0;
     std::int64_t last = 0;
@@ -55,7 +66,7 @@ class Importer {
 
   Clock& clock_;
   SeriesRegistry& registry_;
-  const History& history_;
+  History& history_;
   std::shared_ptr<SampleRing> ring_;
   Counter samples_;
   Counter refused_;
@@ -63,6 +74,7 @@ class Importer {
   std::mutex mutex_;                                     // guards what follows
   std::unordered_map<SeriesId, std::int64_t> imported_;  // the last time of what came from here
   Series current_;                                       // of the lines being read
+  Backfill backfill_;
 };
 
 }  // namespace nexus::knowledge

@@ -2,18 +2,21 @@
 //
 // Lines may be cut anywhere between two feed(); a bad line is told with its number and the next one
 // is read. `# TYPE`, `# HELP`, `# UNIT` and exemplars are passed over, and so is every other
-// comment; nothing may follow `# EOF`. A sample needs a timestamp (Unix seconds with a fraction).
-// Bounded: a line may have kMaxLine bytes.
+// comment; names may be any UTF-8 in quotes (`{"metric.name","label.name"="x"}`); nothing may
+// follow `# EOF`. A sample needs a timestamp (Unix seconds with a fraction). Bounded: a line may
+// have kMaxLine bytes.
 //
-// Labels are parsed once for lines that follow each other with the same head, which is how these
-// files are. Thread safety: one thread.
+// Labels are parsed once for each head of a line (the first kMaxHeads of them), whether the lines
+// of a series follow each other or those of a scrape do. Thread safety: one thread.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
+#include "nexus/base/line_cutter.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/knowledge/labels.hpp"
 
@@ -22,6 +25,7 @@ namespace nexus::knowledge {
 class OpenMetricsReader {
  public:
   static constexpr std::size_t kMaxLine = 64UL << 10;
+  static constexpr std::size_t kMaxHeads = 20'000;
 
   /// What is done with a sample; an error is told as the line's. `same` says that the labels are
   /// those of the call before.
@@ -40,16 +44,23 @@ class OpenMetricsReader {
  private:
   void line(std::string_view text);
   Status sample(std::string_view text);
-  Status parse_labels(std::string_view head);
+  Status find_labels(std::string_view head);
+  void too_long();
 
   OnSample on_sample_;
   OnMistake on_mistake_;
-  std::string pending_;      // of a line that is not complete
-  bool too_long_ = false;    // the line being read is passed over
+  base::LineCutter cutter_{kMaxLine};
   bool ended_ = false;       // # EOF was there
   std::uint64_t lines_ = 0;  // read so far
-  std::string head_;         // of labels_
-  Labels labels_;
+  struct HashText {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const noexcept {
+      return std::hash<std::string_view>()(text);
+    }
+  };
+  std::unordered_map<std::string, Labels, HashText, std::equal_to<>> heads_;
+  std::string head_;                // of labels_
+  const Labels* labels_ = nullptr;  // of the line before, in heads_
 };
 
 }  // namespace nexus::knowledge

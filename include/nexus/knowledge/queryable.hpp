@@ -54,6 +54,9 @@ class Queryable {
     if (column.size() == 0) return std::nullopt;
     return Sample{column.times.back(), column.values.back()};
   }
+  /// The distance in milliseconds of the samples that read() gives from `start` on, where it gives
+  /// fewer than were taken; 0: those that were.
+  [[nodiscard]] virtual std::int64_t step_for(std::int64_t /*start*/) const { return 0; }
 };
 
 /// Prometheus's stale marker: a NaN of its own that says "this series has ended".

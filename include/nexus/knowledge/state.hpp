@@ -6,8 +6,8 @@
 // pasted. A damaged file is moved aside (state.db.damaged-TIME) and a new one is made; the caller
 // is told.
 //
-// Thread safety: all members; calls are serialised by one mutex. Errors: Result, with the SQL's
-// first words in it.
+// Thread safety: all members; calls but check() are serialised by one mutex. Errors: Result, with
+// the SQL's first words in it.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +48,10 @@ class StateDb {
 
   /// The damaged file that was moved aside when this one was opened.
   [[nodiscard]] const std::optional<std::string>& quarantined() const noexcept;
+
+  /// kCorrupt when the file is damaged. Read through on a connection of its own: nobody who reads
+  /// or writes meanwhile waits for it.
+  [[nodiscard]] Status check() const;
 
   [[nodiscard]] Status migrate(std::string_view owner,
                                std::span<const std::string_view> migrations);

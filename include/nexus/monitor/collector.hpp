@@ -31,7 +31,13 @@ namespace nexus::drivers {
 class Systemd;
 }
 
+namespace nexus::config {
+struct Connections;
+}
+
 namespace nexus::monitor {
+
+class Observed;
 
 using knowledge::FamilyId;
 using knowledge::LabelView;
@@ -60,6 +66,8 @@ struct CollectorContext {
   const config::Parameters& options;       // validated against the descriptor
   knowledge::SelfMetrics* self = nullptr;  // only the agent collector reads it
   drivers::Systemd* systemd = nullptr;     // null where there is no bus, e.g. for a recorded tree
+  Observed* observed = nullptr;  // snapshots for other rooms; null where nobody reads them
+  const config::Connections* connections = nullptr;  // null: to nothing; gone after `make`
 };
 
 /// Takes the samples of one run.
@@ -69,6 +77,13 @@ class Sink {
   /// `labels` without __name__; at most the collector's series budget is taken, the rest is counted
   /// as dropped.
   virtual void add(FamilyId family, std::span<const LabelView> labels, double value) = 0;
+  /// The same for a series whose name is not the family's: the _bucket, _sum and _count of a
+  /// histogram or summary. A sink that does not tell them apart takes them as the family's.
+  virtual void add_named(FamilyId family, std::string_view metric,
+                         std::span<const LabelView> labels, double value) {
+    static_cast<void>(metric);
+    add(family, labels, value);
+  }
   void add(FamilyId family, double value) { add(family, std::span<const LabelView>{}, value); }
   void add(FamilyId family, std::initializer_list<LabelView> labels, double value) {
     add(family, std::span<const LabelView>(labels.begin(), labels.size()), value);
@@ -86,7 +101,9 @@ struct CollectorDescriptor {
   std::string_view help;
   bool enabled_by_default = true;
   std::optional<Millis> default_interval =
-      std::nullopt;  // unset: [collect] interval; for what is dear to read
+      std::nullopt;     // unset: [collect] interval; for what is dear to read
+  bool remote = false;  // waits for the answers of others: its runs never hold up a collector of
+                        // the host
   std::span<const OptionDescriptor> options = {};
   std::span<const MetricDescriptor> metrics = {};
   Result<std::unique_ptr<Collector>> (*make)(const CollectorContext& context);
@@ -112,5 +129,9 @@ struct CollectorDescriptor {
 [[nodiscard]] std::string option_string(const CollectorContext& context,
                                         const CollectorDescriptor& descriptor,
                                         std::string_view name);
+
+[[nodiscard]] std::vector<std::string> option_strings(const CollectorContext& context,
+                                                      const CollectorDescriptor& descriptor,
+                                                      std::string_view name);
 
 }  // namespace nexus::monitor

@@ -15,7 +15,8 @@
 // multiples of the interval, and all batches of one moment carry that moment as their time (a run
 // that begins noticeably late carries its own start), so that the series of different collectors
 // line up. What is due at once is run one after the other by the pool: never more than `threads` at
-// a time, and one wake-up for all. A collector without data, or one that goes on failing, is run
+// a time, and one wake-up for all; a run of a remote collector (see its descriptor) has a thread
+// besides those. A collector without data, or one that goes on failing, is run
 // more and more rarely, up to once a minute; its status says so.
 //
 // Abandoned threads: once 16 threads are stuck, those of replaced schedulers included, stuck
@@ -71,6 +72,8 @@ struct SchedulerContext {
   knowledge::Rings& rings;
   knowledge::SelfMetrics& self;
   drivers::Systemd* systemd = nullptr;
+  Observed* observed = nullptr;  // outlives the scheduler and, as the clock, abandoned threads
+  const config::Connections* connections = nullptr;  // copied by who needs them
 };
 
 class Scheduler {

@@ -25,7 +25,9 @@
 #include "nexus/knowledge/history.hpp"
 #include "nexus/knowledge/importer.hpp"
 #include "nexus/knowledge/self_metrics.hpp"
+#include "nexus/monitor/observed.hpp"
 #include "nexus/monitor/scheduler.hpp"
+#include "nexus/monitor/sources.hpp"
 #include "nexus/plan/planner.hpp"
 #include "nexus/serve/http.hpp"
 
@@ -52,6 +54,7 @@ struct Rooms {
   knowledge::Importer& importer;
   knowledge::Audit& audit;
   std::function<std::vector<monitor::CollectorStatus>()> collectors;
+  monitor::Sources& sources;
   analyze::Book& book;
   analyze::Rules& rules;
   analyze::Forecaster& forecaster;
@@ -61,6 +64,7 @@ struct Rooms {
   execute::Executor& executor;
   execute::Journal& journal;
   drivers::Systemd& systemd;
+  monitor::Observed& observed;
   knowledge::SelfMetrics& self;
   std::function<std::shared_ptr<const config::Config>()> config;
   /// Reads the configuration anew; problems in the error's message, one a line.

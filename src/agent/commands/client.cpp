@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "agent/commands.hpp"
+#include "agent/commands/foresee.hpp"
 #include "agent/commands/query.hpp"
 #include "agent/commands/transfer.hpp"
 #include "nexus/drivers/http_client.hpp"
@@ -137,6 +138,20 @@ void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) 
                               {"SINCE", "started"},
                               {"WHAT", "description"}});
       });
+  app.add_subcommand("capacity", "What fills when, and what 30, 90 and 180 days would need")
+      ->callback([&context, shared] { context.code = show_capacity(shared->flags); });
+  auto backtest_flags = std::make_shared<BacktestFlags>();
+  auto* backtest = app.add_subcommand(
+      "backtest", "How good the forecasts would have been on this host's own history");
+  backtest->add_option("--vital", backtest_flags->vital, "Only this vital (default: all)");
+  backtest->add_option("--days", backtest_flags->days, "How far back")
+      ->check(CLI::Range(1, 30))
+      ->capture_default_str();
+  backtest->add_option("--horizon", backtest_flags->horizon, "How far ahead each looks")
+      ->capture_default_str();
+  backtest->callback([&context, shared, backtest_flags] {
+    context.code = backtest_agent(shared->flags, *backtest_flags);
+  });
   app.add_subcommand("predictions", "Forecasts of the vitals")->callback([&context, shared] {
     context.code = table(shared->flags, "/health/predictions", "predictions",
                          {{"METRIC", "metric_name"},
@@ -277,30 +292,51 @@ void add_remedies(CLI::App& app, CommandContext& context, const SharedPtr& share
   });
 }
 
+void add_stopped(CLI::App& command, StoppedFlags& flags) {
+  command.add_option("--data-dir", flags.data_dir,
+                     "The data directory of a stopped agent, instead of the running one");
+  command.add_option("--key-file", flags.key_file,
+                     "With --data-dir: the key of an encrypted history, as history.key_file");
+}
+
 void add_transfer(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
   auto file = std::make_shared<std::string>();
+  auto stopped = std::make_shared<StoppedFlags>();
   auto* import = app.add_subcommand(
-      "import", "Send OpenMetrics text with timestamps to the running agent's history");
+      "import",
+      "OpenMetrics text with timestamps into the history of an agent, running or stopped");
+  add_stopped(*import, *stopped);
   import->add_option("file", *file, "The file, plain or gzip; - is standard input")->required();
-  import->callback([&context, shared, file] { context.code = import_file(shared->flags, *file); });
+  import->callback([&context, shared, stopped, file] {
+    context.code = import_file(shared->flags, *stopped, *file);
+  });
   auto wanted = std::make_shared<ExportFlags>();
-  auto* exports = app.add_subcommand("export", "Write samples of the running agent's history");
+  auto* exports =
+      app.add_subcommand("export", "Write samples of an agent's history, running or stopped");
+  add_stopped(*exports, *stopped);
   exports->add_option("--match", wanted->matches, "A series selector; more than one may be given")
       ->required();
-  exports->add_option("--start", wanted->start, "RFC 3339 or Unix seconds; an hour before --end");
-  exports->add_option("--end", wanted->end, "RFC 3339 or Unix seconds; now when absent");
+  exports->add_option("--start", wanted->start,
+                      "RFC 3339 or Unix seconds; an hour before --end, of a directory: the oldest");
+  exports->add_option("--end", wanted->end,
+                      "RFC 3339 or Unix seconds; now when absent, of a directory: the newest");
   exports->add_option("--format", wanted->format, "openmetrics or csv")
       ->check(CLI::IsMember({"openmetrics", "csv"}))
       ->capture_default_str();
-  exports->callback(
-      [&context, shared, wanted] { context.code = export_samples(shared->flags, *wanted); });
+  exports->callback([&context, shared, stopped, wanted] {
+    context.code = export_samples(shared->flags, *stopped, *wanted);
+  });
 }
 
 void add_query(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
   auto asked = std::make_shared<QueryFlags>();
-  auto* query = app.add_subcommand("query", "Evaluate a PromQL expression in the running agent");
+  auto stopped = std::make_shared<StoppedFlags>();
+  auto* query = app.add_subcommand(
+      "query", "Evaluate a PromQL expression over the history of an agent, running or stopped");
+  add_stopped(*query, *stopped);
   query->add_option("expr", asked->expression, "The expression")->required();
-  query->add_option("--time", asked->time, "RFC 3339 or Unix seconds; now when absent");
+  query->add_option("--time", asked->time,
+                    "RFC 3339 or Unix seconds; now when absent, of a directory: the newest sample");
   query->add_option("--start", asked->start, "Start of a range query");
   query->add_option("--end", asked->end, "End of a range query");
   query->add_option("--step", asked->step, "Step of a range query, e.g. 15s");
@@ -309,7 +345,9 @@ void add_query(CLI::App& app, CommandContext& context, const SharedPtr& shared) 
                    "table, json, csv, or graph: drawn in the terminal, of the last hour unless "
                    "--start and --end say otherwise")
       ->check(CLI::IsMember({"table", "json", "csv", "graph"}));
-  query->callback([&context, shared, asked] { context.code = query_agent(shared->flags, *asked); });
+  query->callback([&context, shared, stopped, asked] {
+    context.code = query_agent(shared->flags, *stopped, *asked);
+  });
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include "agent/commands.hpp"
 #include "nexus/base/clock.hpp"
+#include "nexus/config/config.hpp"
+#include "nexus/config/load.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/knowledge/exposition.hpp"
 #include "nexus/monitor/scheduler.hpp"
@@ -15,6 +17,7 @@ namespace {
 struct CollectFlags {
   bool once = false;
   std::vector<std::string> collectors;
+  std::string config;
   host::Roots roots;
 };
 
@@ -26,6 +29,10 @@ class Gather final : public monitor::Sink {
   void add(knowledge::FamilyId family, std::span<const knowledge::LabelView> labels,
            double value) override {
     if (const auto id = registry_.intern(family, labels)) samples.push_back({*id, value});
+  }
+  void add_named(knowledge::FamilyId family, std::string_view metric,
+                 std::span<const knowledge::LabelView> labels, double value) override {
+    if (const auto id = registry_.intern(family, labels, metric)) samples.push_back({*id, value});
   }
   std::vector<knowledge::ExposedSample> samples;
 
@@ -39,13 +46,24 @@ bool is_live(const host::Roots& roots) {
 
 int collect(const CollectFlags& flags) {
   base::SystemClock clock;
-  config::CollectSection section;
+  const auto loaded = config::load({.file = flags.config.empty() ? "/dev/null" : flags.config,
+                                    .environment = config::process_environment});
+  for (const auto& problem : loaded.problems)
+    fmt::print(stderr, "{}\n", config::to_string(problem));
+  if (!loaded.problems.empty()) return 1;
+  const config::CollectSection& section = loaded.config.collect;
   knowledge::SeriesRegistry registry(section.max_series);
   knowledge::Rings rings(1U << 16);
   knowledge::SelfMetrics self;
   drivers::Systemd systemd(clock);
   const monitor::SchedulerContext context{
-      flags.roots, clock, registry, rings, self, is_live(flags.roots) ? &systemd : nullptr};
+      .roots = flags.roots,
+      .clock = clock,
+      .registry = registry,
+      .rings = rings,
+      .self = self,
+      .systemd = is_live(flags.roots) ? &systemd : nullptr,
+      .connections = is_live(flags.roots) ? &loaded.config.connections : nullptr};
   Gather gather(registry);
   std::vector<std::string> names = flags.collectors;
   if (names.size() == 1 && names[0] == "all") {
@@ -79,6 +97,10 @@ void add_collect(CLI::App& app, CommandContext& context) {
   command->add_option("--collector", flags->collectors, "Only these collectors, or \"all\" of them")
       ->take_all()
       ->type_name("NAME");
+  command
+      ->add_option("--config", flags->config,
+                   "Configuration file with the options of collectors and [postgres], [redis], ...")
+      ->type_name("FILE");
   command->add_option("--procfs", flags->roots.procfs, "Root of procfs")->capture_default_str();
   command->add_option("--sysfs", flags->roots.sysfs, "Root of sysfs")->capture_default_str();
   command->add_option("--rootfs", flags->roots.rootfs, "Root of the file system")

@@ -28,6 +28,15 @@ std::string roff(std::string_view text) {
   return out.starts_with('.') || out.starts_with('\'') ? "\\&" + out : out;
 }
 
+/// Tables of agent.toml that bring series in; etc/agent.toml shows their keys.
+constexpr std::pair<std::string_view, std::string_view> kSources[] = {
+    {"[[scrape]]", "Prometheus and OpenMetrics endpoints, as Prometheus scrapes"},
+    {"[[probe]]", "http, tcp, tls, dns, icmp and unix sockets, with blackbox_exporter's metrics"},
+    {"[statsd]", "Datagrams of statsd and DogStatsD"},
+    {"[push]", "Exposition text sent to POST /api/v1/push?job=NAME"},
+    {"[[log]]", "Files and the systemd journal: what matching lines count"},
+};
+
 bool is_hidden(const CLI::App& app) {
   return app.get_group().empty();
 }
@@ -74,6 +83,9 @@ void print_manual(CLI::App& app) {
     fmt::print(".TP\n.B {}\n{} ({} by default)\n", roff(collector->name), roff(collector->help),
                collector->enabled_by_default ? "on" : "off");
   }
+  fmt::print(".SH SOURCES\n");
+  for (const auto& [table, help] : kSources)
+    fmt::print(".TP\n.B {}\n{}\n", roff(table), roff(help));
   fmt::print(".SH ACTIONS\n");
   for (const auto* action : execute::actions())
     fmt::print(".TP\n.B {}\n{}\n", roff(action->name), roff(action->help));

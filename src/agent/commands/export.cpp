@@ -1,9 +1,12 @@
-// Asks for the samples series by series, a few hours at a time, and writes them as they come.
+// The samples series by series, a few hours at a time, written as they come: from the running
+// agent, or from the directory of a stopped one.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <cstdio>
+#include <memory>
+#include <optional>
 #include <set>
 
 #include "agent/commands/transfer.hpp"
@@ -11,6 +14,8 @@
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/drivers/http_client.hpp"
+#include "nexus/knowledge/names.hpp"
+#include "nexus/knowledge/promql.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -27,16 +32,17 @@ struct Span {
 
 using LabelPairs = std::vector<std::pair<std::string, std::string>>;
 
-Result<Span> span_of(const ExportFlags& wanted) {
-  base::SystemClock clock;
+/// What is not said: the last hour before `now`, or from `oldest` on.
+Result<Span> span_of(const ExportFlags& wanted, std::int64_t now,
+                     std::optional<std::int64_t> oldest) {
   Span out;
-  out.end = base::to_unix_millis(clock.wall());
+  out.end = now;
   if (!wanted.end.empty()) {
     const auto end = base::parse_time(wanted.end);
     if (!end) return fail(Errc::kInvalidArgument, "--end: {}", end.error().message());
     out.end = base::to_unix_millis(*end);
   }
-  out.start = out.end - kHour;
+  out.start = oldest.value_or(out.end - kHour);
   if (!wanted.start.empty()) {
     const auto start = base::parse_time(wanted.start);
     if (!start) return fail(Errc::kInvalidArgument, "--start: {}", start.error().message());
@@ -65,16 +71,24 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
-/// `name{a="b"}`: the head of a line, and the selector of exactly this series but for labels that
-/// others have besides.
+std::string quoted(std::string_view name) {
+  return '"' + escaped(name) + '"';
+}
+
+/// `name{a="b"}`, or `{"a name",a="b"}`: the head of a line, and the selector of exactly this
+/// series but for labels that others have besides.
 std::string head_of(const LabelPairs& labels) {
   std::string name;
   std::string inner;
   for (const auto& [key, value] : labels) {
-    if (key == "__name__") {
+    const char* comma = inner.empty() ? "" : ",";
+    if (key != "__name__") {
+      const bool plain = knowledge::is_legacy_label_name(key);
+      inner += fmt::format("{}{}=\"{}\"", comma, plain ? key : quoted(key), escaped(value));
+    } else if (knowledge::is_legacy_metric_name(value)) {
       name = value;
     } else {
-      inner += fmt::format("{}{}=\"{}\"", inner.empty() ? "" : ",", key, escaped(value));
+      inner = quoted(value) + (inner.empty() ? "" : ",") + inner;
     }
   }
   return inner.empty() ? name : fmt::format("{}{{{}}}", name, inner);
@@ -117,7 +131,8 @@ class OpenMetricsWriter final : public Writer {
     // Samples of a family stand together; its type is not asked for.
     if (auto name = name_of(labels); name != name_) {
       name_ = std::move(name);
-      fmt::print("# TYPE {} unknown\n", name_);
+      const bool plain = knowledge::is_legacy_metric_name(name_);
+      fmt::print("# TYPE {} unknown\n", plain ? name_ : quoted(name_));
     }
   }
   void sample(std::string_view time, std::string_view value) override {
@@ -174,21 +189,76 @@ Status write_series(const ClientFlags& flags, const LabelPairs& labels, const Sp
   return {};
 }
 
+std::unique_ptr<Writer> make_writer(const ExportFlags& wanted) {
+  if (wanted.format == "csv") return std::make_unique<CsvWriter>();
+  return std::make_unique<OpenMetricsWriter>();
+}
+
+/// All series of the directory that any of the selectors names, by name.
+Result<std::vector<knowledge::SeriesId>> find_stopped(StoppedHistory& stopped,
+                                                      const ExportFlags& wanted, const Span& span) {
+  std::vector<knowledge::SeriesId> ids;
+  for (const std::string& match : wanted.matches) {
+    const auto matchers = knowledge::promql::parse_selector(match);
+    if (!matchers) return fail(Errc::kInvalidArgument, "--match: {}", matchers.error().message());
+    const auto some = stopped.history().select(*matchers, span.start - 1, span.end);
+    ids.insert(ids.end(), some.begin(), some.end());
+  }
+  std::ranges::sort(ids, {}, [&](knowledge::SeriesId id) {
+    return std::pair(stopped.history().labels(id).metric(), id);
+  });
+  const auto doubled = std::ranges::unique(ids);
+  ids.erase(doubled.begin(), doubled.end());
+  return ids;
+}
+
+int export_stopped(const StoppedFlags& flags, const ExportFlags& wanted) {
+  auto stopped = StoppedHistory::open(flags, StoppedHistory::Access::kRead);
+  if (!stopped) return report(stopped.error());
+  const auto span = span_of(wanted, (*stopped)->newest(), 0);
+  if (!span) {
+    fmt::print(stderr, "{}\n", span.error().message());
+    return 2;
+  }
+  const auto ids = find_stopped(**stopped, wanted, *span);
+  if (!ids) return report(ids.error());
+  const auto writer = make_writer(wanted);
+  knowledge::Column column;
+  for (const knowledge::SeriesId id : *ids) {
+    column.clear();
+    (*stopped)->history().read(id, span->start - 1, span->end, column);
+    if (column.size() == 0) continue;
+    LabelPairs labels;
+    for (const auto& label : (*stopped)->history().labels(id))
+      labels.emplace_back(label.name, label.value);
+    writer->begin(labels);
+    for (std::size_t i = 0; i < column.size(); ++i) {
+      if (knowledge::is_stale_marker(column.values[i])) continue;
+      std::string value;
+      base::append_go_json(value, column.values[i]);
+      writer->sample(seconds(column.times[i]), value);
+    }
+  }
+  writer->end();
+  return 0;
+}
+
 }  // namespace
 
-int export_samples(const ClientFlags& given, const ExportFlags& wanted) {
+int export_samples(const ClientFlags& given, const StoppedFlags& stopped,
+                   const ExportFlags& wanted) {
+  if (!stopped.data_dir.empty()) return export_stopped(stopped, wanted);
   auto flags = given;
   flags.socket = socket_of(given);  // once for all series
-  const auto span = span_of(wanted);
+  base::SystemClock clock;
+  const auto span = span_of(wanted, base::to_unix_millis(clock.wall()), std::nullopt);
   if (!span) {
     fmt::print(stderr, "{}\n", span.error().message());
     return 2;
   }
   const auto series = find_series(flags, wanted, *span);
   if (!series) return report(series.error());
-  const std::unique_ptr<Writer> writer =
-      wanted.format == "csv" ? std::unique_ptr<Writer>(std::make_unique<CsvWriter>())
-                             : std::make_unique<OpenMetricsWriter>();
+  const auto writer = make_writer(wanted);
   for (const auto& labels : *series) {
     if (const Status written = write_series(flags, labels, *span, *writer); !written)
       return report(written.error());

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "agent/commands.hpp"
+#include "agent/commands/graph.hpp"
 #include "nexus/analyze/csv.hpp"
 #include "nexus/analyze/rolling.hpp"
 #include "nexus/base/text.hpp"
@@ -128,6 +129,8 @@ class Printer {
         rolling(path, c);
       } else if (flags_.output == "json") {
         as_json(path, c, rolled.model);
+      } else if (flags_.output == "graph") {
+        graph(path, c);
       } else {
         ahead(path, c);
       }
@@ -160,6 +163,31 @@ class Printer {
       fmt::print("{},{},{},", cell(series(c)), time_at(path, k), k + 1);
       print_point(path.points[k]);
     }
+  }
+
+  /// The last of the history, as long as three horizons, and the band that follows.
+  void graph(const analyze::ForecastPath& path, std::size_t c) const {
+    std::vector<GraphSeries> drawn(4);
+    drawn[0].name = series(c);
+    drawn[1].name = "forecast";
+    drawn[2].name = "low 95 %";
+    drawn[3].name = "high 95 %";
+    const std::size_t rows = table_.rows();
+    const std::size_t shown = std::min(rows, std::size_t{3} * times_.leads + 1);
+    for (std::size_t i = rows - shown; i < rows; ++i) {
+      drawn[0].points.emplace_back(static_cast<double>(table_.times[i]) / 1000,
+                                   table_.columns[c][i]);
+    }
+    for (std::size_t k = 0; k < path.points.size(); ++k) {
+      const double at =
+          static_cast<double>(path.time + static_cast<std::int64_t>(k + 1) * times_.step.count()) /
+          1000;
+      drawn[1].points.emplace_back(at, path.points[k].mean);
+      drawn[2].points.emplace_back(at, path.points[k].lo95);
+      drawn[3].points.emplace_back(at, path.points[k].hi95);
+    }
+    fmt::print("{}", draw(drawn, drawn[0].points.front().first, drawn[1].points.back().first,
+                          terminal_size()));
   }
 
   void as_json(const analyze::ForecastPath& path, std::size_t c,
@@ -255,8 +283,8 @@ void add_forecast(CLI::App& app, CommandContext& context) {
                       "(set,series,origin,step,...)");
   command->add_option("--column", flags->columns, "Only these columns (default: all of numbers)");
   command->add_option("--time", flags->time_column, "The column of times (default: found)");
-  command->add_option("--output", flags->output, "csv or json")
-      ->check(CLI::IsMember({"csv", "json"}))
+  command->add_option("--output", flags->output, "csv, json or graph")
+      ->check(CLI::IsMember({"csv", "json", "graph"}))
       ->capture_default_str();
   command->callback([flags, &context] { context.code = forecast(*flags); });
 }

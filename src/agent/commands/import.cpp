@@ -1,16 +1,14 @@
-// Sends a file in parts that fit a request, at line ends, and tells what the agent refused with the
-// lines of the file.
-#include <fcntl.h>
+// Sends a file to the running agent in parts that fit a request, at line ends, and tells what the
+// agent refused with the lines of the file.
 #include <fmt/format.h>
-#include <unistd.h>
-#include <zlib.h>
 
-#include <array>
+#include <algorithm>
 #include <condition_variable>
 #include <cstdio>
 #include <memory>
 #include <mutex>
 
+#include "agent/commands/gzip_file.hpp"
 #include "agent/commands/transfer.hpp"
 #include "nexus/base/clock.hpp"
 
@@ -20,12 +18,8 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::size_t kPart = 48UL << 10;  // [http] max_body_bytes is 64 KiB when nobody changes it
-constexpr std::uint64_t kShown = 100;      // mistakes
-
-struct CloseGzip {
-  void operator()(gzFile file) const { ::gzclose(file); }
-};
-using Gzip = std::unique_ptr<gzFile_s, CloseGzip>;
+constexpr std::size_t kLongest = 1UL << 20;  // of a line that is sent as it is, to be refused
+constexpr std::uint64_t kShown = 100;        // mistakes
 
 class Sender {
  public:
@@ -36,17 +30,9 @@ class Sender {
   /// All whole lines of `text`.
   Status send(std::string_view text) {
     while (!text.empty()) {
-      const auto answer = post(text);
+      const auto answer = post(text, "");
       if (!answer) return std::unexpected(answer.error());
-      accepted_ += answer->at("accepted").to_number<std::uint64_t>();
-      refused_ += answer->at("refused").to_number<std::uint64_t>();
-      for (const auto& mistake : answer->at("mistakes").as_array()) {
-        if (++shown_ > kShown) break;
-        fmt::print(stderr, "line {}: {}\n", lines_ + mistake.at("line").to_number<std::uint64_t>(),
-                   to_cell(mistake.at("message")));
-      }
-      const auto done = answer->at("lines").to_number<std::uint64_t>();
-      lines_ += done;
+      const auto done = note(*answer);
       for (std::uint64_t i = 0; i < done && !text.empty(); ++i)
         text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
       if (!text.empty()) pause();
@@ -54,16 +40,40 @@ class Sender {
     return {};
   }
 
+  /// There is no more: what was sent is written.
+  Status end() {
+    const auto answer = post("", "&last=1");
+    if (!answer) return std::unexpected(answer.error());
+    note(*answer);
+    return {};
+  }
+
   [[nodiscard]] int report(const std::string& path) const {
     if (refused_ > kShown) fmt::print(stderr, "and {} lines more\n", refused_ - kShown);
-    fmt::print("{}: {} samples imported, {} lines refused\n", path, accepted_, refused_);
+    fmt::print("{}: {} samples imported, {} held already, {} lines refused\n", path,
+               accepted_ - std::min(accepted_, held_), held_, refused_);
     return refused_ == 0 ? 0 : 1;
   }
 
  private:
-  Result<json::value> post(std::string_view text) {
-    return agent::send(flags_, "POST", fmt::format("/api/v1/admin/import?part={}", part_++),
+  Result<json::value> post(std::string_view text, std::string_view more) {
+    return agent::send(flags_, "POST", fmt::format("/api/v1/admin/import?part={}{}", part_++, more),
                        std::string(text), "application/openmetrics-text");
+  }
+
+  /// How many lines were dealt with.
+  std::uint64_t note(const json::value& answer) {
+    accepted_ += answer.at("accepted").to_number<std::uint64_t>();
+    held_ += answer.at("held").to_number<std::uint64_t>();
+    refused_ += answer.at("refused").to_number<std::uint64_t>();
+    for (const auto& mistake : answer.at("mistakes").as_array()) {
+      if (++shown_ > kShown) break;
+      fmt::print(stderr, "line {}: {}\n", lines_ + mistake.at("line").to_number<std::uint64_t>(),
+                 to_cell(mistake.at("message")));
+    }
+    const auto done = answer.at("lines").to_number<std::uint64_t>();
+    lines_ += done;
+    return done;
   }
 
   /// Until the agent has emptied its ring.
@@ -79,42 +89,39 @@ class Sender {
   std::uint64_t part_ = 0;
   std::uint64_t lines_ = 0;
   std::uint64_t accepted_ = 0;
+  std::uint64_t held_ = 0;
   std::uint64_t refused_ = 0;
   std::uint64_t shown_ = 0;
 };
 
-Status send_file(gzFile file, const std::string& path, Sender& sender) {
+Status send_file(GzipFile& file, Sender& sender) {
   std::string text;
-  std::array<char, 16384> buffer;
   while (true) {
-    const int got = ::gzread(file, buffer.data(), buffer.size());
-    if (got < 0) {
-      int code = 0;
-      return fail(Errc::kCorrupt, "{}: {}", path, ::gzerror(file, &code));
+    const auto part = file.read();
+    if (!part) return std::unexpected(part.error());
+    text += *part;
+    const bool end = part->empty();
+    while (text.size() >= kPart || (end && !text.empty())) {
+      const auto size = std::min(text.size(), kPart);
+      const auto last = text.rfind('\n', size - 1);
+      const bool cut = last != std::string::npos;
+      if (!cut && !end && text.size() < kLongest) break;
+      const auto whole = cut ? last + 1 : text.size();
+      if (Status sent = sender.send(std::string_view(text).substr(0, whole)); !sent) return sent;
+      text.erase(0, whole);
     }
-    text.append(buffer.data(), static_cast<std::size_t>(got));
-    const bool end = got == 0;
-    if (text.size() < kPart && !end) continue;
-    const auto last = text.rfind('\n');
-    const auto whole = end ? text.size() : (last == std::string::npos ? text.size() : last + 1);
-    if (Status sent = sender.send(std::string_view(text).substr(0, whole)); !sent) return sent;
-    text.erase(0, whole);
-    if (end) return {};
+    if (end) return sender.end();
   }
 }
 
 }  // namespace
 
-int import_file(const ClientFlags& flags, const std::string& path) {
-  const int fd = path == "-" ? ::dup(STDIN_FILENO) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return report(Error::from_errno("open " + path));
-  const Gzip file(::gzdopen(fd, "rb"));
-  if (!file) {
-    ::close(fd);
-    return report(Error(Errc::kExhausted, path + ": no memory to read it"));
-  }
+int import_file(const ClientFlags& flags, const StoppedFlags& stopped, const std::string& path) {
+  if (!stopped.data_dir.empty()) return import_to_stopped(stopped, path);
+  auto file = GzipFile::open(path);
+  if (!file) return report(file.error());
   Sender sender(flags);
-  const auto sent = send_file(file.get(), path, sender);
+  const auto sent = send_file(*file, sender);
   const int code = sender.report(path);
   return sent ? code : report(sent.error());
 }

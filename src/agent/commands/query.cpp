@@ -158,11 +158,10 @@ Result<double> seconds(std::string_view name, const std::string& text) {
 
 /// What a graph is drawn over: the last hour, and a point for every column of dots, when nothing
 /// else is said.
-Result<Range> graph_range(const QueryFlags& query) {
+Result<Range> graph_range(const QueryFlags& query, std::int64_t now) {
   constexpr double kHour = 3600;
-  base::SystemClock clock;
   Range out;
-  out.end = static_cast<double>(base::to_unix_millis(clock.wall())) / 1000;
+  out.end = static_cast<double>(now) / 1000;
   if (!query.end.empty()) {
     const auto end = seconds("--end", query.end);
     if (!end) return std::unexpected(end.error());
@@ -187,15 +186,43 @@ std::string range_path(const std::string& expression, const std::string& start,
                      drivers::url_encode(end), drivers::url_encode(step));
 }
 
-int graph(const ClientFlags& flags, const QueryFlags& query) {
-  const auto range = graph_range(query);
+/// Whom to ask: the agent, or the history of one that is stopped.
+class Source {
+ public:
+  explicit Source(const ClientFlags& flags) : flags_(flags) {}
+  Status open(const StoppedFlags& flags) {
+    if (flags.data_dir.empty()) return {};
+    auto opened = StoppedHistory::open(flags, StoppedHistory::Access::kRead);
+    if (!opened) return std::unexpected(opened.error());
+    stopped_ = std::move(*opened);
+    return {};
+  }
+  Result<json::value> ask(const StoppedQuery& query) const {
+    if (stopped_ != nullptr) return ask_stopped(*stopped_, query);
+    if (!query.start.empty())
+      return call(flags_, "GET", range_path(query.expression, query.start, query.end, query.step));
+    std::string path = "/api/v1/query?query=" + drivers::url_encode(query.expression);
+    if (!query.time.empty()) path += "&time=" + drivers::url_encode(query.time);
+    return call(flags_, "GET", path);
+  }
+  [[nodiscard]] std::int64_t now() const {
+    base::SystemClock clock;
+    return stopped_ != nullptr ? stopped_->newest() : base::to_unix_millis(clock.wall());
+  }
+
+ private:
+  const ClientFlags& flags_;
+  std::unique_ptr<StoppedHistory> stopped_;
+};
+
+int graph(const Source& source, const QueryFlags& query) {
+  const auto range = graph_range(query, source.now());
   if (!range) {
     fmt::print(stderr, "{}\n", range.error().message());
     return 2;
   }
-  const auto answer = call(flags, "GET",
-                           range_path(query.expression, fmt::format("{:.3f}", range->start),
-                                      fmt::format("{:.3f}", range->end), range->step));
+  const auto answer = source.ask({query.expression, "", fmt::format("{:.3f}", range->start),
+                                  fmt::format("{:.3f}", range->end), range->step});
   if (!answer) return report(answer.error());
   print_graph(answer->at("data"), range->start, range->end);
   return 0;
@@ -203,22 +230,22 @@ int graph(const ClientFlags& flags, const QueryFlags& query) {
 
 }  // namespace
 
-int query_agent(const ClientFlags& flags, const QueryFlags& query) {
+int query_agent(const ClientFlags& flags, const StoppedFlags& stopped, const QueryFlags& query) {
+  Source source(flags);
+  if (Status opened = source.open(stopped); !opened) return report(opened.error());
   const auto& format = query.format.empty() ? flags.output : query.format;
-  if (format == "graph") return graph(flags, query);
+  if (format == "graph") return graph(source, query);
   const bool any = !query.start.empty() || !query.end.empty() || !query.step.empty();
   if (any && (query.start.empty() || query.end.empty() || query.step.empty())) {
     fmt::print(stderr, "a range query needs --start, --end and --step\n");
     return 2;
   }
-  std::string path = "/api/v1/query?query=" + drivers::url_encode(query.expression);
-  if (any) {
-    path = range_path(query.expression, query.start, query.end, query.step);
-  } else if (!query.time.empty()) {
-    path += "&time=" + drivers::url_encode(query.time);
-  }
-  const auto answer = call(flags, "GET", path);
+  const auto answer =
+      source.ask({query.expression, query.time, query.start, query.end, query.step});
   if (!answer) return report(answer.error());
+  if (const auto* infos = find_path(*answer, "infos"); infos != nullptr && format != "json") {
+    for (const auto& info : infos->as_array()) fmt::print(stderr, "{}\n", to_cell(info));
+  }
   const auto* data = find_path(*answer, "data");
   if (format == "json" || data == nullptr) {
     fmt::print("{}\n", json::serialize(*answer));

@@ -1,10 +1,12 @@
-// `nexus-agent query`: a PromQL expression evaluated by the running agent, shown as a table, JSON,
+// `nexus-agent query`: a PromQL expression evaluated by the running agent, or over the data
+// directory of a stopped one, shown as a table, JSON,
 // CSV or a graph. Thread safety: one thread.
 #pragma once
 
 #include <string>
 
 #include "agent/client.hpp"
+#include "agent/commands/stopped.hpp"
 
 namespace nexus::agent {
 
@@ -17,6 +19,6 @@ struct QueryFlags {
   std::string format;  // table, json, csv or graph; empty: as --output says
 };
 
-int query_agent(const ClientFlags& flags, const QueryFlags& query);
+int query_agent(const ClientFlags& flags, const StoppedFlags& stopped, const QueryFlags& query);
 
 }  // namespace nexus::agent

@@ -1,12 +1,16 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <mutex>
 
 #include "analyze/cadence.hpp"
+#include "analyze/forecast/models.hpp"
 #include "analyze/forecast/outlook.hpp"
 #include "analyze/rules/evaluator.hpp"
 #include "nexus/analyze/forecast.hpp"
+#include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::analyze {
@@ -43,9 +47,13 @@ void clean(knowledge::Column& column) {
   column.values.resize(kept);
 }
 
-Observation observe(const Track& track, const Prediction& p, Severity severity, Millis interval) {
+Observation observe(const Track& track, const Prediction& p, Severity severity,
+                    const config::ForecastSection& section) {
   const bool critical = severity == Severity::kWarning;
-  const double time = (critical ? p.seconds_to_critical : p.seconds_to_warning).value_or(0);
+  const double time =
+      time_to(track, critical ? track.vital.critical : track.vital.warning, section.interval_level)
+          .value_or(0);
+  const Millis interval = section.interval;
   Observation seen;
   seen.kind = FindingKind::kForecast;
   seen.name = track.vital.name + "_forecast";
@@ -54,7 +62,7 @@ Observation observe(const Track& track, const Prediction& p, Severity severity, 
   seen.subject = subject_of(seen.labels);
   seen.pending = interval * kSeenBeforeFiring;
   seen.keep_firing_for = interval * kGoneBeforeResolved;
-  seen.evidence.source = p.model;
+  seen.evidence.source = "linear_regression";
   seen.evidence.value = p.predicted_value;
   seen.evidence.threshold = critical ? track.vital.critical : track.vital.warning;
   const auto whole = std::chrono::seconds(std::llround(time));
@@ -62,7 +70,7 @@ Observation observe(const Track& track, const Prediction& p, Severity severity, 
       "{}{} is {:.6g} {} and reaches the {} threshold of {:.6g} in {} (R squared {:.2f})",
       track.vital.name, to_string(track.labels), p.current_value, p.unit,
       critical ? "critical" : "warning", seen.evidence.threshold.value_or(0),
-      base::format_duration(whole), p.confidence);
+      base::format_duration(whole), p.r_squared.value_or(0));
   seen.annotations = {{"summary", seen.evidence.text},
                       {"seconds_to_threshold", fmt::format("{}", whole.count())}};
   return seen;
@@ -79,6 +87,17 @@ struct Forecaster::Impl {
                          {{"state", "ready"}})),
         warming(self.gauge("nexus_forecast_series", "Series with a forecast by state",
                            {{"state", "warming_up"}})),
+        coverage80(self.gauge("nexus_forecast_coverage_ratio",
+                              "Share of past values inside the forecasts' intervals",
+                              {{"level", "0.8"}})),
+        coverage95(self.gauge("nexus_forecast_coverage_ratio",
+                              "Share of past values inside the forecasts' intervals",
+                              {{"level", "0.95"}})),
+        relative(
+            self.gauge("nexus_forecast_relative_error",
+                       "Mean error of the forecasts an hour ahead, of that of the last value")),
+        models(d),
+        metrics(self),
         seconds(self.counter("nexus_forecast_seconds_total", "Time spent in forecasting")) {}
 
   struct Result {
@@ -89,6 +108,8 @@ struct Forecaster::Impl {
   };
 
   void forecast(const VitalsSnapshot& vitals, Result& result);
+  void publish_errors(const Result& result);
+  std::optional<Observation> fills(const Track& track) const;
   Track track_of(const VitalsSnapshot& vitals, const VitalValue& value,
                  const config::ForecastSection& settings);
   void publish(std::shared_ptr<const Result> result) {
@@ -101,6 +122,11 @@ struct Forecaster::Impl {
   Book& book;
   knowledge::Gauge ready;
   knowledge::Gauge warming;
+  knowledge::Gauge coverage80;
+  knowledge::Gauge coverage95;
+  knowledge::Gauge relative;
+  Models models;
+  knowledge::SelfMetrics& metrics;
   knowledge::Counter seconds;
   Cadence cadence;
   knowledge::Column column;
@@ -117,6 +143,7 @@ Track Forecaster::Impl::track_of(const VitalsSnapshot& vitals, const VitalValue&
   track.vital = (*vitals.definitions)[value.vital];
   track.labels = value.labels.without(std::span(&kName, 1));
   track.current = value.value;
+  track.view = models.feed(track.vital, track.labels, value.series);
   const std::int64_t end = base::to_unix_millis(value.time);
   column.clear();
   data.read(value.series, end - settings.window.count(), end, column);
@@ -131,14 +158,16 @@ Track Forecaster::Impl::track_of(const VitalsSnapshot& vitals, const VitalValue&
 void Forecaster::Impl::forecast(const VitalsSnapshot& vitals, Result& result) {
   auto predictions = std::make_shared<std::vector<Prediction>>();
   std::vector<Observation> seen;
+  models.begin(base::to_unix_millis(vitals.time));
   double count = 0;
   for (const VitalValue& value : vitals.values) {
     if (!(*vitals.definitions)[value.vital].forecast) continue;
     Track track = track_of(vitals, value, result.section);
     Prediction prediction = predict(track, result.section.horizon, result.section);
     if (const auto severity = credible_crossing(track, prediction, result.section)) {
-      seen.push_back(observe(track, prediction, *severity, result.section.interval));
+      seen.push_back(observe(track, prediction, *severity, result.section));
     }
+    if (auto full = fills(track)) seen.push_back(std::move(*full));
     count += prediction.ready ? 1 : 0;
     predictions->push_back(std::move(prediction));
     result.tracks.push_back(std::move(track));
@@ -146,7 +175,78 @@ void Forecaster::Impl::forecast(const VitalsSnapshot& vitals, Result& result) {
   ready.set(count);
   warming.set(static_cast<double>(predictions->size()) - count);
   result.predictions = std::move(predictions);
+  publish_errors(result);
+  if (Status saved = models.save(false); !saved)
+    log::warning("forecast", "what was learnt is not saved: {}", saved.error().message());
   book.observe(kSource, seen);
+}
+
+/// Something that is to be full within a week, surely, and for an hour already.
+std::optional<Observation> Forecaster::Impl::fills(const Track& track) const {
+  constexpr double kWeek = 7 * 86'400.0;
+  constexpr double kDay = 86'400.0;
+  constexpr double kSharpness = 4;  // latest over earliest, at most
+  if (!track.view || !track.view->capacity) return std::nullopt;
+  const Capacity& capacity = *track.view->capacity;
+  const Reach& end = capacity.critical.threshold ? capacity.critical : capacity.exhaustion;
+  if (capacity.days_seen < 1 || !end.seconds || !end.latest || !end.earliest) return std::nullopt;
+  if (*end.seconds <= 0 || *end.latest > kWeek ||
+      *end.latest > kSharpness * *end.earliest + kDay / 4)
+    return std::nullopt;
+  Observation seen;
+  seen.kind = FindingKind::kForecast;
+  seen.name = track.vital.name + "_fills";
+  seen.severity = *end.seconds < kDay ? Severity::kWarning : Severity::kInfo;
+  seen.labels = to_map(track.labels);
+  seen.subject = subject_of(seen.labels);
+  seen.pending = Millis(3'600'000);
+  seen.keep_firing_for = Millis(3'600'000);
+  seen.evidence.source = "fill: " + capacity.pattern;
+  seen.evidence.value = capacity.current;
+  seen.evidence.threshold = end.threshold;
+  const auto whole = [](double s) {
+    return base::format_duration(std::chrono::minutes(std::llround(s / 60)));
+  };
+  seen.evidence.text = fmt::format(
+      "{}{} is {:.6g} {}, changes by {:.4g} a day and reaches {:.6g} in {} ({} to {})",
+      track.vital.name, to_string(track.labels), capacity.current, capacity.unit, capacity.per_day,
+      end.threshold.value_or(0), whole(*end.seconds), whole(*end.earliest), whole(*end.latest));
+  seen.annotations = {{"summary", seen.evidence.text},
+                      {"seconds_to_threshold", fmt::format("{}", std::llround(*end.seconds))}};
+  return seen;
+}
+
+/// The agent's own error, an hour ahead: in each vital's unit, and over all of them.
+void Forecaster::Impl::publish_errors(const Result& result) {
+  std::map<std::string_view, std::pair<double, double>> of_vital;
+  double in80 = 0;
+  double in95 = 0;
+  double ratios = 0;
+  double n = 0;
+  for (const Track& track : result.tracks) {
+    if (!track.view || track.view->near.records.empty()) continue;
+    const LeadRecord& hour = track.view->near.records.back();
+    if (hour.verified < kVerified) continue;
+    auto& [sum, count] = of_vital[track.vital.name];
+    sum += hour.error;
+    count += 1;
+    if (!(hour.last_value_error > 0)) continue;  // it never moved
+    in80 += hour.coverage80;
+    in95 += hour.coverage95;
+    ratios += std::log(std::max(hour.error / hour.last_value_error, 1e-3));
+    n += 1;
+  }
+  for (const auto& [name, sum] : of_vital) {
+    metrics
+        .gauge("nexus_forecast_abs_error",
+               "Mean absolute error of the forecasts an hour ahead, in the vital's unit",
+               {{"vital", name}})
+        .set(sum.first / sum.second);
+  }
+  if (n == 0) return;
+  coverage80.set(in80 / n);
+  coverage95.set(in95 / n);
+  relative.set(std::exp(ratios / n));
 }
 
 Forecaster::Forecaster(Clock& clock, const knowledge::Queryable& data, Book& book,
@@ -182,6 +282,33 @@ void Forecaster::tick(const VitalsSnapshot& vitals) {
 std::shared_ptr<const std::vector<Prediction>> Forecaster::predictions() const {
   const std::lock_guard guard(impl_->mutex);
   return impl_->last->predictions;
+}
+
+std::vector<Capacity> Forecaster::capacity() const {
+  std::shared_ptr<const Impl::Result> last;
+  {
+    const std::lock_guard guard(impl_->mutex);
+    last = impl_->last;
+  }
+  std::vector<Capacity> all;
+  for (const Track& track : last->tracks) {
+    if (track.view && track.view->capacity) all.push_back(*track.view->capacity);
+  }
+  const auto soonest = [](const Capacity& c) {
+    constexpr double kNever = 1e18;
+    return std::min({c.warning.seconds.value_or(kNever), c.critical.seconds.value_or(kNever),
+                     c.exhaustion.seconds.value_or(kNever)});
+  };
+  std::ranges::stable_sort(all, {}, soonest);
+  return all;
+}
+
+Status Forecaster::keep(knowledge::StateDb& db) {
+  return impl_->models.keep(db);
+}
+
+Status Forecaster::save() {
+  return impl_->models.save(true);
 }
 
 std::vector<Prediction> Forecaster::predictions(Millis horizon) const {

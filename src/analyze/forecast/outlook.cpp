@@ -11,6 +11,7 @@ namespace {
 constexpr double kFarthestSeconds = 365.0 * 86'400;  // a date beyond it is no date
 constexpr double kLeastMove = 0.01;                  // of the scale, to be called a trend
 constexpr double kThirdOfSlope = 0.25;               // what each third must show of the whole slope
+constexpr double kToleratedOfValue = 0.1;            // as in the combination
 constexpr double kReach = 2;  // no farther ahead than so many times the time observed
 
 double seconds(Millis duration) {
@@ -36,8 +37,11 @@ bool has_reached(const config::VitalConfig& vital, const std::optional<double>& 
   return threshold && beyond(vital, value, *threshold);
 }
 
+}  // namespace
+
 std::optional<double> time_to(const Track& track, const std::optional<double>& threshold,
                               double level) {
+  if (!track.fit) return std::nullopt;
   if (!threshold) return std::nullopt;
   if (beyond(track.vital, track.current, *threshold)) return 0;
   const LinearFit& fit = *track.fit;
@@ -49,6 +53,8 @@ std::optional<double> time_to(const Track& track, const std::optional<double>& t
   if (!(time <= kFarthestSeconds)) return std::nullopt;
   return std::max(time, 0.0);
 }
+
+namespace {
 
 std::string trend_of(const Track& track, double horizon, double level) {
   const config::VitalConfig& vital = track.vital;
@@ -89,29 +95,22 @@ void fit_track(std::span<const std::int64_t> times_ms, std::span<const double> v
   }
 }
 
-Prediction predict(const Track& track, Millis horizon, const config::ForecastSection& section) {
-  Prediction p;
-  p.metric_name = track.vital.name;
-  p.labels = track.labels;
-  p.unit = track.vital.unit;
-  p.current_value = p.predicted_value = p.lower = p.upper = track.current;
-  p.horizon = horizon;
-  p.trend = "stable";
-  p.risk_level = has_reached(track.vital, track.vital.critical, track.current)  ? "critical"
-                 : has_reached(track.vital, track.vital.warning, track.current) ? "medium"
-                                                                                : "none";
+namespace {
+
+/// The straight line's part; says in `model` why there is none.
+void predict_line(const Track& track, const config::ForecastSection& section, Prediction& p) {
   if (track.samples < section.minimum_samples || !track.fit) {
     p.model = fmt::format("warming up: {} of {} samples", track.samples,
                           std::max<std::size_t>(section.minimum_samples, 3));
-    return p;
+    return;
   }
-  const double lead = seconds(horizon);
+  const double lead = seconds(p.horizon);
   const double centre = track.fit->at(lead);
   const double half = track.fit->half_width(lead, section.interval_level);
   if (!std::isfinite(track.current) || !std::isfinite(centre - half) ||
       !std::isfinite(centre + half)) {
     p.model = "no forecast: the values are not finite";
-    return p;
+    return;
   }
   p.predicted_value = within(track.vital, centre);
   p.lower = within(track.vital, centre - half);
@@ -124,7 +123,73 @@ Prediction predict(const Track& track, Millis horizon, const config::ForecastSec
   p.seconds_to_warning = time_to(track, track.vital.warning, section.interval_level);
   p.seconds_to_critical = time_to(track, track.vital.critical, section.interval_level);
   p.trend = trend_of(track, lead, section.interval_level);
-  p.risk_level = risk_of(track, p, lead);
+}
+
+/// The scale that has learnt this lead, and the lead in its steps; nothing before it was verified.
+const ScaleView* scale_for(const ModelView& view, Millis horizon, std::size_t& lead,
+                           std::size_t& record) {
+  for (const ScaleView* scale : {&view.near, &view.far}) {
+    if (scale->points.empty()) continue;
+    lead = static_cast<std::size_t>((horizon + scale->step - Millis(1)) / scale->step);
+    if (lead < 1 || lead > scale->points.size()) continue;
+    record = 0;
+    while (record + 1 < scale->records.size() && scale->records[record].lead < lead) ++record;
+    if (scale->records[record].verified >= Forecaster::kVerified) return scale;
+  }
+  return nullptr;
+}
+
+/// The combination's part, over the line's.
+void predict_combination(const Track& track, Prediction& p) {
+  if (!track.view || !std::isfinite(track.current)) return;
+  std::size_t lead = 0;
+  std::size_t at = 0;
+  const ScaleView* scale = scale_for(*track.view, p.horizon, lead, at);
+  if (scale == nullptr) return;
+  const ForecastPoint& point = scale->points[lead - 1];
+  const LeadRecord& record = scale->records[at];
+  p.predicted_value = within(track.vital, point.mean);
+  p.lower = within(track.vital, point.lo95);
+  p.upper = within(track.vital, point.hi95);
+  p.lower80 = within(track.vital, point.lo80);
+  p.upper80 = within(track.vital, point.hi80);
+  p.confidence = record.within_tolerance;
+  p.tolerance = track.view->tolerance > 0 ? track.view->tolerance
+                                          : std::abs(track.current) * kToleratedOfValue;
+  p.past_error = record.error;
+  p.model = "combination: " + scale->experts[at];
+  p.ready = true;
+}
+
+/// Over a day or more the growth of what fills knows better than an hour's line.
+void predict_reach(const Track& track, Prediction& p) {
+  if (!track.view || !track.view->capacity || track.view->capacity->days_seen < 1) return;
+  const Capacity& capacity = *track.view->capacity;
+  const auto take = [](const Reach& reach, std::optional<double>& time) {
+    if (!time || *time > 0) time = reach.seconds;
+  };
+  take(capacity.warning, p.seconds_to_warning);
+  take(capacity.critical, p.seconds_to_critical);
+}
+
+}  // namespace
+
+Prediction predict(const Track& track, Millis horizon, const config::ForecastSection& section) {
+  Prediction p;
+  p.metric_name = track.vital.name;
+  p.labels = track.labels;
+  p.unit = track.vital.unit;
+  p.current_value = p.predicted_value = p.lower = p.upper = track.current;
+  p.horizon = horizon;
+  p.trend = "stable";
+  p.risk_level = has_reached(track.vital, track.vital.critical, track.current)  ? "critical"
+                 : has_reached(track.vital, track.vital.warning, track.current) ? "medium"
+                                                                                : "none";
+  predict_line(track, section, p);
+  predict_combination(track, p);
+  if (!p.ready) return p;
+  predict_reach(track, p);
+  p.risk_level = risk_of(track, p, seconds(horizon));
   return p;
 }
 
@@ -132,18 +197,18 @@ std::optional<Severity> credible_crossing(const Track& track, const Prediction& 
                                           const config::ForecastSection& section) {
   const double lead = seconds(p.horizon);
   const double least = seconds(std::min(section.window, p.horizon)) / 2;
-  if (!p.ready || p.confidence < section.minimum_r_squared || !track.steady ||
-      track.covered_seconds < least) {
+  if (!p.ready || p.r_squared.value_or(0) < section.minimum_r_squared || !track.steady ||
+      track.covered_seconds < least || !track.fit) {
     return std::nullopt;
   }
   const double farthest = std::min(lead, kReach * track.covered_seconds);
   const double nearer = track.vital.direction == config::Direction::kAbove ? p.lower : p.upper;
-  const auto crosses = [&](const std::optional<double>& threshold,
-                           const std::optional<double>& time) {
+  const auto crosses = [&](const std::optional<double>& threshold) {
+    const auto time = time_to(track, threshold, section.interval_level);
     return time && *time > 0 && *time <= farthest && has_reached(track.vital, threshold, nearer);
   };
-  if (crosses(track.vital.critical, p.seconds_to_critical)) return Severity::kWarning;
-  if (crosses(track.vital.warning, p.seconds_to_warning)) return Severity::kInfo;
+  if (crosses(track.vital.critical)) return Severity::kWarning;
+  if (crosses(track.vital.warning)) return Severity::kInfo;
   return std::nullopt;
 }
 

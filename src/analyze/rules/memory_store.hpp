@@ -7,11 +7,12 @@
 #include <map>
 #include <vector>
 
+#include "nexus/analyze/models.hpp"
 #include "nexus/knowledge/queryable.hpp"
 
 namespace nexus::analyze {
 
-class MemoryStore final : public knowledge::Queryable {
+class MemoryStore final : public knowledge::Queryable, public knowledge::ModelSource {
  public:
   Status append(const knowledge::Labels& labels, std::int64_t time, double value);
 
@@ -23,6 +24,7 @@ class MemoryStore final : public knowledge::Queryable {
   }
   void read(knowledge::SeriesId id, std::int64_t start, std::int64_t end,
             knowledge::Column& out) const override;
+  [[nodiscard]] const knowledge::Models* models() const override { return &standard_models(); }
 
  private:
   struct Series {

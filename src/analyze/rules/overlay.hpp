@@ -8,12 +8,13 @@
 #include <map>
 #include <vector>
 
+#include "nexus/knowledge/models.hpp"
 #include "nexus/knowledge/queryable.hpp"
 #include "nexus/knowledge/series.hpp"
 
 namespace nexus::analyze {
 
-class Overlay final : public knowledge::Queryable {
+class Overlay final : public knowledge::Queryable, public knowledge::ModelSource {
  public:
   explicit Overlay(const knowledge::Queryable& below) : below_(below) {}
 
@@ -48,6 +49,9 @@ class Overlay final : public knowledge::Queryable {
     return found == fresh_.end() ? below_.labels(id) : *found->second.labels;
   }
   [[nodiscard]] std::shared_ptr<const void> pin() const override { return below_.pin(); }
+  [[nodiscard]] const knowledge::Models* models() const override {
+    return knowledge::models_of(below_);
+  }
   void read(knowledge::SeriesId id, std::int64_t start, std::int64_t end,
             knowledge::Column& out) const override {
     below_.read(id, start, end, out);
@@ -62,6 +66,9 @@ class Overlay final : public knowledge::Queryable {
     if (found != fresh_.end() && time_ > start && time_ <= end)
       return knowledge::Sample{time_, found->second.value};
     return below_.last(id, start, end);
+  }
+  [[nodiscard]] std::int64_t step_for(std::int64_t start) const override {
+    return below_.step_for(start);
   }
 
  private:

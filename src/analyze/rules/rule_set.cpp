@@ -34,16 +34,18 @@ std::optional<Query> parse(std::string_view kind, std::string_view name,
   return std::move(*query);
 }
 
+using Context = std::shared_ptr<const TemplateContext>;
+
 /// The templates of an [[alert]], or problems at its place.
 std::shared_ptr<const Rule::Templates> parse_templates(const config::AlertConfig& alert,
-                                                       std::string_view key,
+                                                       const Context& context, std::string_view key,
                                                        const config::StringMap& texts,
                                                        std::vector<config::Problem>& problems) {
   auto out = std::make_shared<Rule::Templates>();
   for (const auto& [name, text] : texts) {
     auto parsed = Template::parse(text, name);
     if (parsed) {
-      out->emplace_back(name, std::move(*parsed));
+      out->emplace_back(name, parsed->in(context));
     } else {
       problems.push_back({alert.where, fmt::format("alert \"{}\": {}.{}: {}", alert.name, key, name,
                                                    parsed.error().message())});
@@ -52,7 +54,15 @@ std::shared_ptr<const Rule::Templates> parse_templates(const config::AlertConfig
   return out;
 }
 
-void load_groups(const config::Config& config, RuleSet& rules,
+std::shared_ptr<const Rule::Templates> in(const Context& context,
+                                          const std::shared_ptr<const Rule::Templates>& templates) {
+  if (templates == nullptr) return nullptr;
+  auto out = std::make_shared<Rule::Templates>();
+  for (const auto& [name, text] : *templates) out->emplace_back(name, text.in(context));
+  return out;
+}
+
+void load_groups(const config::Config& config, const Context& context, RuleSet& rules,
                  std::vector<config::Problem>& problems) {
   std::set<std::string> loaded;
   for (const auto& path : find_rule_files(config.rule_files)) {
@@ -60,8 +70,13 @@ void load_groups(const config::Config& config, RuleSet& rules,
     RuleFile file = load_rule_file(path);
     for (auto& problem : file.problems)
       problems.push_back({{path, problem.line, problem.column}, std::move(problem.message)});
-    for (auto& group : file.groups)
+    for (auto& group : file.groups) {
+      for (Rule& rule : group.rules) {
+        rule.label_templates = in(context, rule.label_templates);
+        rule.annotation_templates = in(context, rule.annotation_templates);
+      }
       rules.groups.push_back(std::make_shared<const RuleGroup>(std::move(group)));
+    }
   }
 }
 
@@ -71,6 +86,8 @@ std::shared_ptr<const RuleSet> RuleSet::compile(const config::Config& config,
                                                 std::vector<config::Problem>& problems) {
   auto rules = std::make_shared<RuleSet>();
   auto definitions = std::make_shared<std::vector<config::VitalConfig>>();
+  const auto context = std::make_shared<const TemplateContext>(
+      TemplateContext{config.agent.external_labels, config.agent.external_url});
   for (const config::VitalConfig& vital : config.vitals) {
     if (!vital.enabled) continue;
     auto query = parse("vital", vital.name, vital.expr, vital.where, problems);
@@ -80,13 +97,13 @@ std::shared_ptr<const RuleSet> RuleSet::compile(const config::Config& config,
   }
   for (const config::AlertConfig& alert : config.alerts) {
     auto query = parse("alert", alert.name, alert.expr, alert.where, problems);
-    auto labels = parse_templates(alert, "labels", alert.labels, problems);
-    auto annotations = parse_templates(alert, "annotations", alert.annotations, problems);
+    auto labels = parse_templates(alert, context, "labels", alert.labels, problems);
+    auto annotations = parse_templates(alert, context, "annotations", alert.annotations, problems);
     if (query)
       rules->alerts.push_back(
           {alert, std::move(*query), std::move(labels), std::move(annotations)});
   }
-  load_groups(config, *rules, problems);
+  load_groups(config, context, *rules, problems);
   rules->definitions = std::move(definitions);
   return rules;
 }

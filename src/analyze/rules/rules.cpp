@@ -3,6 +3,7 @@
 #include <mutex>
 #include <set>
 
+#include "analyze/rules/alert_series.hpp"
 #include "analyze/rules/alerts.hpp"
 #include "analyze/rules/groups.hpp"
 #include "analyze/rules/reports.hpp"
@@ -36,12 +37,14 @@ bool is_gone(const RuleSet& rules, std::string_view source) {
 }  // namespace
 
 struct Rules::Impl {
-  Impl(Clock& clock, const knowledge::Queryable& data, knowledge::SeriesRegistry& registry,
+  Impl(Clock& c, const knowledge::Queryable& data, knowledge::SeriesRegistry& registry,
        std::shared_ptr<knowledge::SampleRing> ring, Book& b, knowledge::SelfMetrics& self)
-      : book(b),
-        vitals(clock, data, registry, ring, b, self),
-        alerts(clock, data, b, self),
-        groups(clock, data, registry, ring, b, self) {}
+      : clock(c),
+        book(b),
+        vitals(c, data, registry, ring, b, self),
+        alerts(c, data, b, self),
+        alert_series(registry, ring, self),
+        groups(c, data, registry, ring, b, self) {}
 
   /// Takes up what set() has left.
   void adopt() {
@@ -61,9 +64,16 @@ struct Rules::Impl {
     book.retire([&](std::string_view source) { return is_gone(*rules, source); });
   }
 
+  /// What the rules of agent.toml have found, as the API shows it.
+  [[nodiscard]] GroupReport alert_report(const RuleSet& rules) {
+    return report_alerts(rules, alerts.status(), *book.snapshot());
+  }
+
+  Clock& clock;
   Book& book;
   Vitals vitals;
   Alerts alerts;
+  AlertSeries alert_series;
   Groups groups;
   std::mutex mutex;
   std::shared_ptr<const RuleSet> next;     // guarded by mutex
@@ -89,6 +99,12 @@ void Rules::tick_vitals() {
 void Rules::tick_alerts() {
   impl_->adopt();
   impl_->alerts.tick();
+  std::shared_ptr<const RuleSet> rules;
+  {
+    const std::lock_guard guard(impl_->mutex);
+    rules = impl_->current;
+  }
+  if (rules) impl_->alert_series.write(impl_->alert_report(*rules), impl_->clock.wall());
   impl_->groups.tick();
 }
 
@@ -111,7 +127,7 @@ GroupReports Rules::groups() const {
   }
   if (rules) {
     all.push_back(report_vitals(*rules, impl_->vitals.status()));
-    all.push_back(report_alerts(*rules, impl_->alerts.status(), *impl_->book.snapshot()));
+    all.push_back(impl_->alert_report(*rules));
   }
   return all;
 }

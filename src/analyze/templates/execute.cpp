@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <optional>
+#include <utility>
 
 #include "analyze/templates/functions.hpp"
 #include "analyze/templates/program.hpp"
@@ -10,6 +11,7 @@ namespace nexus::analyze {
 namespace templates {
 namespace {
 
+constexpr int kMaxInvoked = 100;    // templates within templates: each costs stack
 constexpr int kMaxSteps = 100'000;  // nodes and calls: ranges within ranges end
 
 class Execution {
@@ -61,6 +63,9 @@ class Execution {
         if (Status status = write(show(*value)); !status) return std::unexpected(status.error());
       } else if (const auto* jump = std::get_if<Node::Jump>(&node.kind)) {
         return *jump == Node::Jump::kBreak ? Flow::kBreak : Flow::kContinue;
+      } else if (const auto* invocation = std::get_if<Invocation>(&node.kind)) {
+        if (Status status = invoke(*invocation, dot); !status)
+          return std::unexpected(status.error());
       } else {
         const auto& branch = *std::get<std::unique_ptr<Branch>>(node.kind);
         const auto depth = variables_.size();
@@ -70,6 +75,28 @@ class Execution {
       }
     }
     return Flow::kOn;
+  }
+
+  /// A named template, which sees nothing of its caller's variables.
+  Status invoke(const Invocation& invocation, const Value& dot) {
+    line_ = invocation.line;
+    Value inner;
+    if (invocation.dot) {
+      auto value = evaluate(*invocation.dot, dot);
+      if (!value) return std::unexpected(value.error());
+      inner = std::move(*value);
+    }
+    const auto found = program_.definitions.find(invocation.name);
+    if (found == program_.definitions.end())
+      return fail(Errc::kInvalidArgument, "template \"{}\" not defined", invocation.name);
+    if (++invoked_ > kMaxInvoked)
+      return fail(Errc::kExhausted, "exceeded maximum template depth ({})", kMaxInvoked);
+    auto outer = std::exchange(variables_, {{"$", inner}});
+    const auto flow = walk(found->second, inner);
+    variables_ = std::move(outer);
+    --invoked_;
+    if (!flow) return std::unexpected(flow.error());
+    return {};
   }
 
   Result<Flow> take(const Branch& branch, const Value& dot) {
@@ -250,6 +277,7 @@ class Execution {
   std::string out_;
   int line_ = 1;
   int steps_ = 0;
+  int invoked_ = 0;
   std::vector<std::pair<std::string, Value>> variables_;
 };
 
@@ -267,8 +295,19 @@ Result<Template> Template::parse(std::string_view text, std::string name) {
   return Template(std::make_shared<const templates::Program>(std::move(*program)));
 }
 
+Template Template::in(std::shared_ptr<const TemplateContext> context) const {
+  Template out(program_);
+  out.context_ = std::move(context);
+  return out;
+}
+
 Result<std::string> Template::expand(const TemplateData& data) const {
-  return templates::execute(*program_, data);
+  const bool knows = !data.external_labels.empty() || !data.external_url.empty();
+  if (context_ == nullptr || knows) return templates::execute(*program_, data);
+  TemplateData more = data;
+  more.external_labels = context_->external_labels;
+  more.external_url = context_->external_url;
+  return templates::execute(*program_, more);
 }
 
 std::string Template::expand_or_say(const TemplateData& data) const {

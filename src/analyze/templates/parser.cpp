@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "analyze/templates/functions.hpp"
 #include "analyze/templates/lexer.hpp"
@@ -17,12 +18,12 @@ class Parser {
  public:
   explicit Parser(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}
 
-  Result<Nodes> run() {
+  Result<Program> run() {
     auto nodes = body();
-    if (!nodes) return nodes;
+    if (!nodes) return std::unexpected(nodes.error());
     if (end_word_ == Ending::kEnd) return error("unexpected {{{{end}}}}");
     if (end_word_ == Ending::kElse) return error("unexpected {{{{else}}}}");
-    return nodes;
+    return Program{{}, std::move(*nodes), std::move(definitions_)};
   }
 
  private:
@@ -81,9 +82,9 @@ class Parser {
   }
 
   Status action(Nodes& nodes) {
-    for (const auto word : {"define", "template", "block"}) {
-      if (is_word(word)) return error("{} is not supported in rules", word);
-    }
+    if (is_word("define")) return define();
+    if (is_word("template")) return invoke(nodes, "template clause");
+    if (is_word("block")) return block(nodes);
     if (is_word("if")) return branch(nodes, Branch::Kind::kIf, "if");
     if (is_word("with")) return branch(nodes, Branch::Kind::kWith, "with");
     if (is_word("range")) return branch(nodes, Branch::Kind::kRange, "range");
@@ -97,6 +98,76 @@ class Parser {
     if (!parsed) return std::unexpected(parsed.error());
     nodes.push_back({std::move(*parsed)});
     return close("command");
+  }
+
+  /// Nothing but white space: such a definition gives way to another one.
+  static bool is_blank(const Nodes& nodes) {
+    return std::ranges::all_of(nodes, [](const Node& node) {
+      const auto* text = std::get_if<std::string>(&node.kind);
+      return text != nullptr && text->find_first_not_of(" \t\r\n") == std::string::npos;
+    });
+  }
+
+  /// The name in quotes behind define, template and block.
+  Result<std::string> name(std::string_view context) {
+    const auto* text = is(Kind::kLiteral) ? peek().literal.as<std::string>() : nullptr;
+    if (text == nullptr) return error("unexpected \"{}\" in {}", peek().text, context);
+    std::string out = *text;
+    take();
+    return out;
+  }
+
+  /// The body of a named template up to its end: a world of its own, of whose variables only $ is
+  /// there.
+  Status definition(const std::string& name) {
+    const auto outer = std::exchange(variables_, {});
+    const int loops = std::exchange(loops_, 0);
+    const int within = std::exchange(within_, within_ + 1);
+    auto nodes = body();
+    variables_ = outer;
+    loops_ = loops;
+    within_ = within;
+    if (!nodes) return std::unexpected(nodes.error());
+    if (end_word_ == Ending::kText) return error("unexpected EOF");
+    if (end_word_ == Ending::kElse) return error("unexpected {{{{else}}}} in define clause");
+    Nodes& known = definitions_[name];
+    if (!is_blank(known) && !is_blank(*nodes))
+      return error("template: multiple definition of template \"{}\"", name);
+    if (is_blank(known)) known = std::move(*nodes);
+    return close("end");
+  }
+
+  Status define() {
+    if (depth_ > 1 || within_ > 0) return error("unexpected <define> in command");
+    take();
+    const auto named = name("define clause");
+    if (!named) return std::unexpected(named.error());
+    if (Status status = close("define clause"); !status) return status;
+    return definition(*named);
+  }
+
+  Status invoke(Nodes& nodes, std::string_view context) {
+    take();
+    Invocation made;
+    made.line = peek().line;
+    auto named = name(context);
+    if (!named) return std::unexpected(named.error());
+    made.name = std::move(*named);
+    if (!is(Kind::kClose)) {
+      auto dot = pipeline(context, 1);
+      if (!dot) return std::unexpected(dot.error());
+      made.dot = std::move(*dot);
+    }
+    nodes.push_back({std::move(made)});
+    return close(context);
+  }
+
+  /// A definition that is invoked where it stands.
+  Status block(Nodes& nodes) {
+    if (Status status = invoke(nodes, "block clause"); !status) return status;
+    const auto& made = std::get<Invocation>(nodes.back().kind);
+    if (!made.dot) return error("missing value for block clause");
+    return definition(made.name);
   }
 
   Status branch(Nodes& nodes, Branch::Kind kind, std::string_view word) {
@@ -237,6 +308,8 @@ class Parser {
   std::size_t at_ = 0;
   int depth_ = 0;
   int loops_ = 0;
+  int within_ = 0;  // definitions that are being read
+  std::map<std::string, Nodes> definitions_;
   Ending end_word_ = Ending::kText;
   // What Prometheus declares in front of every template of a rule.
   std::vector<std::string> variables_ = {"$labels", "$externalLabels", "$externalURL", "$value"};
@@ -252,9 +325,10 @@ Result<Program> parse(std::string_view text, std::string name) {
     return fail(Errc::kInvalidArgument, "template: {}:1: longer than {} bytes", name, kMaxText);
   auto tokens = tokenize(text);
   if (!tokens) return named(tokens.error());
-  auto nodes = Parser(std::move(*tokens)).run();
-  if (!nodes) return named(nodes.error());
-  return Program{std::move(name), std::move(*nodes)};
+  auto program = Parser(std::move(*tokens)).run();
+  if (!program) return named(program.error());
+  program->name = std::move(name);
+  return program;
 }
 
 }  // namespace nexus::analyze::templates

@@ -1,7 +1,9 @@
 // The syntax tree of a template. Thread safety: immutable once parsed.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -44,14 +46,24 @@ struct Branch {
   Nodes otherwise;
 };
 
+/// `{{template "name" pipeline}}`: what `define` or `block` gave that name, with the pipeline as
+/// dot.
+struct Invocation {
+  int line = 0;
+  std::string name;
+  std::optional<Pipeline> dot;  // none: nothing
+};
+
 struct Node {
   enum class Jump { kBreak, kContinue };
-  std::variant<std::string, Pipeline, std::unique_ptr<Branch>, Jump> kind;  // text, action, ...
+  std::variant<std::string, Pipeline, std::unique_ptr<Branch>, Jump, Invocation>
+      kind;  // text, action, ...
 };
 
 struct Program {
   std::string name;
   Nodes nodes;
+  std::map<std::string, Nodes> definitions;
 };
 
 [[nodiscard]] Result<Program> parse(std::string_view text, std::string name);

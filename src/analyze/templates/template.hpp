@@ -2,9 +2,9 @@
 // files use, with Prometheus's functions.
 //
 // Built: text and comments, {{- trimming -}}, pipelines, parentheses, fields, variables, literals;
-// if, else if, else, with, range, break, continue, end; the built-in functions and every one of
-// Prometheus's. Not built, and said so by parse(): define, template, block. Of an absent label the
-// value is empty. Errors of parse() read "template: NAME:LINE: ...", as Go's do.
+// if, else if, else, with, range, break, continue, end; define, template, block; the built-in
+// functions and every one of Prometheus's. Of an absent label the value is empty. Errors of parse()
+// read "template: NAME:LINE: ...", as Go's do.
 //
 // Bounded: what one expansion writes (kMaxOutput) and the steps it takes.
 //
@@ -36,6 +36,12 @@ struct TemplateData {
   std::function<Result<knowledge::promql::Vector>(std::string_view expression)> query;
 };
 
+/// What all templates of one agent know of it.
+struct TemplateContext {
+  StringMap external_labels;
+  std::string external_url;
+};
+
 namespace templates {
 struct Program;
 }
@@ -46,6 +52,9 @@ class Template {
 
   /// `name` is used in messages. kInvalidArgument when it cannot be right.
   [[nodiscard]] static Result<Template> parse(std::string_view text, std::string name);
+  /// The same template in a context, which counts where the data of an expansion has neither
+  /// external labels nor URL.
+  [[nodiscard]] Template in(std::shared_ptr<const TemplateContext> context) const;
   [[nodiscard]] Result<std::string> expand(const TemplateData& data) const;
   /// As Prometheus shows a failure: "<error expanding template: ...>".
   [[nodiscard]] std::string expand_or_say(const TemplateData& data) const;
@@ -54,6 +63,7 @@ class Template {
   explicit Template(std::shared_ptr<const templates::Program> program)
       : program_(std::move(program)) {}
   std::shared_ptr<const templates::Program> program_;
+  std::shared_ptr<const TemplateContext> context_;
 };
 
 }  // namespace nexus::analyze

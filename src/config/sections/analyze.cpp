@@ -80,22 +80,6 @@ void read_vital(Section& section, Reading& reading) {
   vitals.push_back(std::move(vital));
 }
 
-void read_labels(Section& section, std::string_view key, StringMap& out) {
-  section.table(key, [&](Section& labels) {
-    for (const auto& entry : labels.entries()) {
-      std::string value;
-      if (!is_label_name(entry.key)) {
-        labels.take(entry.key);
-        labels.complain(
-            entry.key,
-            "expected a label name of letters, digits and _, not beginning with a digit or __");
-      } else if (labels.text(entry.key, value, kAnyText) != nullptr) {
-        out.insert_or_assign(entry.key, std::move(value));
-      }
-    }
-  });
-}
-
 void read_alert(Section& section, Reading& reading) {
   AlertConfig alert;
   alert.where = section.where();
@@ -115,6 +99,22 @@ void read_alert(Section& section, Reading& reading) {
 }
 
 }  // namespace
+
+void read_labels(Section& section, std::string_view key, StringMap& out) {
+  section.table(key, [&](Section& labels) {
+    for (const auto& entry : labels.entries()) {
+      std::string value;
+      if (!is_label_name(entry.key)) {
+        labels.take(entry.key);
+        labels.complain(
+            entry.key,
+            "expected a label name of letters, digits and _, not beginning with a digit or __");
+      } else if (labels.text(entry.key, value, kAnyText) != nullptr) {
+        out.insert_or_assign(entry.key, std::move(value));
+      }
+    }
+  });
+}
 
 void read_vitals(Section& root, Reading& reading) {
   root.tables("vital", [&](Section& section) { read_vital(section, reading); });

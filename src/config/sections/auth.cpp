@@ -1,12 +1,11 @@
 // [auth] and [[auth.token]]. No message ever shows what was written as a value here: it may be a
 // secret in the wrong place.
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 
-#include "config/files.hpp"
+#include "config/secret.hpp"
 #include "config/sections/sections.hpp"
 #include "config/shapes.hpp"
 #include "nexus/base/text.hpp"
@@ -15,61 +14,10 @@ namespace nexus::config {
 namespace {
 
 constexpr std::size_t kShortestSecret = 16;
-constexpr std::size_t kLongestSecret = 4096;
 constexpr std::array<std::string_view, 3> kSources = {"token_file", "token_env",
                                                       "token_credential"};
 constexpr std::string_view kSourcesText =
     "exactly one of token_file, token_env and token_credential";
-
-/// As PostgreSQL judges key files: nobody but the owner, or root's file with read access for its
-/// group.
-bool is_private(const FileText& file) {
-  const unsigned open_to = file.mode & 0077U;
-  return open_to == 0 || (open_to == 0040U && file.owner == 0);
-}
-
-enum class Guarded { kByMode, kBySystemd };
-
-Result<std::string> read_secret(const std::string& path, Guarded guarded) {
-  auto file = read_file(path, kLongestSecret);
-  if (!file) return propagate(std::move(file));
-  if (!file->regular) return fail(Errc::kInvalidArgument, "not a regular file");
-  if (guarded == Guarded::kByMode && !is_private(*file)) {
-    return fail(Errc::kPermissionDenied,
-                "others can read it (mode {:04o}); expected 0600, or 0640 when root owns it",
-                file->mode);
-  }
-  std::string text = std::move(file->text);
-  while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
-  return text;
-}
-
-std::optional<std::string> environment(const LoadOptions& options, const std::string& name) {
-  return options.environment ? options.environment(name) : std::nullopt;
-}
-
-Result<std::string> secret_of(std::string_view source, const std::string& value,
-                              const LoadOptions& options) {
-  if (source == "token_file") {
-    if (!value.starts_with('/')) return fail(Errc::kInvalidArgument, "expected an absolute path");
-    return read_secret(value, Guarded::kByMode);
-  }
-  if (source == "token_env") {
-    auto secret = environment(options, value);
-    if (!secret) return fail(Errc::kNotFound, "there is no environment variable of this name");
-    return *std::move(secret);
-  }
-  if (value.contains('/') || value.starts_with('.')) {
-    return fail(Errc::kInvalidArgument, "expected the name of a systemd credential, not a path");
-  }
-  const auto directory = environment(options, "CREDENTIALS_DIRECTORY");
-  if (!directory) {
-    return fail(Errc::kNotFound,
-                "there are no credentials: CREDENTIALS_DIRECTORY is not set (is LoadCredential= in "
-                "the unit?)");
-  }
-  return read_secret(*directory + "/" + value, Guarded::kBySystemd);
-}
 
 Status check_secret(const std::string& secret) {
   if (secret.empty()) return fail(Errc::kInvalidArgument, "the secret is empty");
@@ -104,7 +52,7 @@ void read_token_secret(Section& token, Reading& reading, Secret& out) {
     return;
   }
   if (source.empty()) return;  // of a wrong type, and reported
-  auto secret = secret_of(source, value, reading.options);
+  auto secret = secret_of(source.substr(source.rfind('_') + 1), value, reading.options);
   const auto checked = secret ? check_secret(*secret) : Status(std::unexpected(secret.error()));
   if (!checked) {
     token.complain(source, checked.error().message());

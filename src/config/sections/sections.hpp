@@ -25,7 +25,22 @@ void read_auth(Section& root, Reading& reading);
 // measure.cpp
 void read_collect(Section& root, Reading& reading);
 void read_history(Section& root, Reading& reading);
+// connections.cpp
+void read_postgres(Section& root, Reading& reading);
+void read_redis(Section& root, Reading& reading);
+void read_docker(Section& root, Reading& reading);
+void read_kubernetes(Section& root, Reading& reading);
+// scrape.cpp
+void read_scrapes(Section& root, Reading& reading);
+void read_push(Section& root, Reading& reading);
+// probe.cpp
+void read_probes(Section& root, Reading& reading);
+// streams.cpp
+void read_statsd(Section& root, Reading& reading);
+void read_logs(Section& root, Reading& reading);
 // analyze.cpp
+/// A table of labels, e.g. `labels = { team = "web" }`.
+void read_labels(Section& section, std::string_view key, StringMap& out);
 void read_vitals(Section& root, Reading& reading);
 void read_forecast(Section& root, Reading& reading);
 void read_anomaly(Section& root, Reading& reading);

@@ -33,6 +33,8 @@ void read_agent(Section& root, Reading& reading) {
     agent.choice("log_format", out.log_format, {"text", "json"});
     agent.number("cpu_budget_percent", out.cpu_budget_percent, {0, 10'000, true});
     agent.bytes("memory_budget", out.memory_budget, 16ULL << 20);
+    read_labels(agent, "external_labels", out.external_labels);
+    agent.text("external_url", out.external_url, kAnyText);
   });
 }
 

@@ -1,4 +1,5 @@
-// Cache: payloads that were read of late, so that the columns of one block cost one read.
+// Cache: payloads that were read of late, so that the columns of one block cost one read, one
+// checksum and one look at its form.
 //
 // Policy when full: what was used least recently goes; who holds it keeps it. A payload that is
 // larger than the whole cache is handed out and not kept. Thread safety: all members, any thread.
@@ -11,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "knowledge/block_view.hpp"
 #include "knowledge/disk/segment.hpp"
 
 namespace nexus::knowledge::disk {
@@ -25,6 +27,13 @@ class Cache {
   /// damaged is not read again.
   [[nodiscard]] Payload get(const SegmentFile& file, const Entry& entry);
 
+  struct Block {
+    bool is_readable = false;               // else counted and logged
+    std::shared_ptr<const BlockView> view;  // nullptr: the payload is no block
+  };
+  /// The same payload, parsed once.
+  [[nodiscard]] Block get_block(const SegmentFile& file, const Entry& entry);
+
   [[nodiscard]] std::size_t bytes() const;
 
  private:
@@ -38,15 +47,20 @@ class Cache {
       return key.file * 0x9e3779b97f4a7c15ULL ^ key.offset;
     }
   };
+  struct Loaded {
+    std::vector<std::uint8_t> bytes;
+    std::optional<BlockView> view;  // of `bytes`, when they are a block
+  };
   struct Item {
     Key key;
-    Payload payload;  // nullptr: damaged
+    std::shared_ptr<const Loaded> loaded;  // nullptr: damaged
   };
   // What an item costs beside its payload; also what bounds the damaged ones.
-  static constexpr std::size_t kItemBytes = 128;
+  static constexpr std::size_t kItemBytes = 128 + sizeof(Loaded);
   static std::size_t cost(const Item& item) noexcept {
-    return kItemBytes + (item.payload == nullptr ? 0 : item.payload->capacity());
+    return kItemBytes + (item.loaded == nullptr ? 0 : item.loaded->bytes.capacity());
   }
+  [[nodiscard]] std::shared_ptr<const Loaded> load(const SegmentFile& file, const Entry& entry);
 
   const std::size_t max_bytes_;
   mutable std::mutex mutex_;  // never held while a file is read

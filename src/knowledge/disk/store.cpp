@@ -1,12 +1,15 @@
 #include "knowledge/disk/store.hpp"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <limits>
 
 #include "nexus/base/log.hpp"
+#include "nexus/base/text.hpp"
+#include "nexus/host/file.hpp"
 
 namespace nexus::knowledge::disk {
 namespace {
@@ -14,6 +17,7 @@ namespace {
 constexpr std::size_t kCacheBytes = 8U << 20;
 // Of the registry's limit, for series that are only on disk.
 constexpr std::size_t kRegistryPercent = 80;
+constexpr std::int64_t kMostTierSeconds = 10'000'000'000;
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::min();
 
 StreamOptions stream_options(const HistoryDisk& disk, std::string name, Millis kept,
@@ -35,23 +39,62 @@ StreamOptions stream_options(const HistoryDisk& disk, std::string name, Millis k
 Store::Store(SeriesRegistry& registry, HistoryDisk options, std::shared_ptr<const Cipher> cipher)
     : registry_(registry),
       options_(std::move(options)),
+      cipher_(std::move(cipher)),
       retention_(options_.retention.count()),
       max_bytes_(options_.bytes),
       cache_(kCacheBytes) {
   const auto stream = [&](std::string name, Millis kept) {
-    return stream_options(options_, std::move(name), kept, cipher, health_);
+    return stream_options(options_, std::move(name), kept, cipher_, health_);
   };
   data_ = std::make_unique<Stream>(stream("data", options_.retention));
   StreamOptions log = stream("wal", options_.retention);
   log.indexed = false;
   wal_ = std::make_unique<Stream>(std::move(log));
-  for (const HistoryTier& tier : options_.tiers) {
-    Tier& made = tiers_.emplace_back();
-    made.step = tier.step.count();
-    made.keep = tier.keep.count();
-    made.stream =
-        std::make_unique<Stream>(stream("tier" + std::to_string(made.step / 1000), tier.keep));
+  past_ = std::make_unique<Stream>(stream("past", options_.retention));
+  for (const HistoryTier& tier : options_.tiers) add_tier(tier.step.count(), tier.keep);
+}
+
+void Store::add_tier(std::int64_t step, Millis keep) {
+  Tier& made = tiers_.emplace_back();
+  made.step = step;
+  made.keep = keep.count();
+  made.stream = std::make_unique<Stream>(
+      stream_options(options_, "tier" + std::to_string(step / 1000), keep, cipher_, health_));
+}
+
+void Store::find_tiers() {
+  const auto names = host::list_directory(options_.directory);
+  if (!names) return;  // said by who loads the streams
+  std::set<std::string> streams;
+  for (const std::string& name : *names) {
+    const std::string stream = name.substr(0, name.find('-'));
+    if (stream.starts_with("tier") && segment_number(stream, name)) streams.insert(stream);
   }
+  for (const Tier& tier : tiers_) streams.erase("tier" + std::to_string(tier.step / 1000));
+  for (const std::string& stream : streams) {
+    const auto seconds = base::parse_int(std::string_view(stream).substr(4));
+    if (options_.by == HistoryDisk::Opened::kAgent) {
+      remove_tier(stream);
+    } else if (seconds && *seconds > 0 && *seconds <= kMostTierSeconds) {
+      add_tier(*seconds * 1000, Millis(std::numeric_limits<std::int64_t>::max() / 2));
+    }
+  }
+  std::ranges::sort(tiers_, {}, &Tier::step);
+}
+
+void Store::remove_tier(const std::string& name) const {
+  const auto names = host::list_directory(options_.directory);
+  std::size_t files = 0;
+  for (const std::string& file : names.value_or(std::vector<std::string>())) {
+    if (!segment_number(name, file)) continue;
+    const std::string path = options_.directory + '/' + file;
+    if (::unlink(path.c_str()) == 0) {
+      ++files;
+    } else {
+      log::warning("history", "{}", Error::from_errno("remove " + path).message());
+    }
+  }
+  log::warning("history", "{}: no such tier is configured any more; {} files removed", name, files);
 }
 
 void Store::load(const std::function<void(SeriesId, std::int64_t)>& found) {
@@ -61,11 +104,12 @@ void Store::load(const std::function<void(SeriesId, std::int64_t)>& found) {
     health_->writable = false;
     return;
   }
+  find_tiers();
   const auto visit = [&](const Segment& segment, const Definitions& definitions) {
     intern(segment, definitions, found);
   };
   // What was there last first: the registry may not have room for all.
-  std::vector<Stream*> streams = {wal_.get(), data_.get()};
+  std::vector<Stream*> streams = {wal_.get(), data_.get(), past_.get()};
   for (const Tier& tier : tiers_) streams.push_back(tier.stream.get());
   for (Stream* stream : streams) {
     if (Status loaded = stream->load(visit); !loaded) {
@@ -74,6 +118,7 @@ void Store::load(const std::function<void(SeriesId, std::int64_t)>& found) {
     }
   }
   check_newest();
+  note_tiers();
 }
 
 void Store::check_newest() {
@@ -198,10 +243,11 @@ void Store::set_limits(Millis retention, std::uint64_t bytes) {
 void Store::retry_now() {
   const std::lock_guard guard(work_);
   retry_at_ = {};
+  tidy_log_ = true;
 }
 
 std::uint64_t Store::bytes() const {
-  std::uint64_t sum = data_->bytes() + wal_->bytes();
+  std::uint64_t sum = data_->bytes() + wal_->bytes() + past_->bytes();
   for (const Tier& tier : tiers_) sum += tier.stream->bytes();
   return sum;
 }

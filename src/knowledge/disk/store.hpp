@@ -1,9 +1,9 @@
 // Store: the history on disk. One thread writes it; everybody reads.
 //
-// Three kinds of streams: `data` has the rows of sealed blocks, merged to longer ones; `wal` has
-// the rows that are in memory only, written anew every checkpoint interval; `tierN` has aggregates
-// of N seconds. The writer looks at immutable snapshots of the groups, so it takes nothing from the
-// ingest thread and makes nobody wait for a disk.
+// Streams: `data` has the rows of sealed blocks, merged to longer ones; `wal` has
+// the rows that are in memory only, written anew every checkpoint interval; `past` has rows that
+// were imported; `tierN` has aggregates of N seconds. The writer looks at immutable snapshots of
+// the groups, so it takes nothing from the ingest thread and makes nobody wait for a disk.
 //
 // Invariants: (1) a row that a checkpoint() has seen is in `data` or in `wal` when it returns well;
 // (2) the log is dropped only when what took its place is on the medium; (3) when the disk cannot
@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -57,12 +58,21 @@ class Store {
   [[nodiscard]] Status checkpoint(std::int64_t now, SteadyTime steady);
   /// Memory is short: the next checkpoint() writes all sealed blocks, however few.
   void hurry() noexcept { hurry_ = true; }
-  /// The next checkpoint() tries, whatever was before.
+  /// The next checkpoint() tries, whatever was before, and leaves a log without what is obsolete.
   void retry_now();
   void set_limits(Millis retention, std::uint64_t bytes);  // 0: as before
+  /// See History.
+  [[nodiscard]] Status store_past(const PastRows& rows, std::int64_t now);
+  [[nodiscard]] Status finish_past();
   /// Appends the samples with start < time <= end, from the tier that serves `start`.
   void read(std::uint64_t labels_hash, std::int64_t start, std::int64_t end, Column& out) const;
-  /// As read(), aggregated; only of the raw rows.
+  [[nodiscard]] bool keeps_past() const { return !past_->segments()->empty(); }
+  /// Whether, and which, samples with start < time <= end came by store_past().
+  [[nodiscard]] bool has_past(std::uint64_t labels_hash, std::int64_t start,
+                              std::int64_t end) const;
+  void read_past(std::uint64_t labels_hash, std::int64_t start, std::int64_t end,
+                 Column& out) const;
+  /// As read(), aggregated; only of the raw rows, and nothing of read_past().
   void aggregate(std::uint64_t labels_hash, std::int64_t start, std::int64_t end,
                  Aggregate& to) const;
   /// The step of the tier that serves `start`; 0: the rows as they came.
@@ -89,6 +99,11 @@ class Store {
     std::int64_t time = 0;
   };
 
+  void add_tier(std::int64_t step, Millis keep);
+  /// Tiers of which there are files and that are not configured: a tool reads them, the agent
+  /// removes them and says so.
+  void find_tiers();
+  void remove_tier(const std::string& name) const;
   /// After a crash of the machine the newest file may have whole headers and no data: what is so
   /// is not taken for written, so that the log's rows count.
   void check_newest();
@@ -111,6 +126,9 @@ class Store {
                                       std::span<const std::shared_ptr<const Block>> blocks,
                                       std::int64_t now);
   [[nodiscard]] Status write_log(std::int64_t now);
+  /// What a log that is begun anew would have, about.
+  [[nodiscard]] std::uint64_t live_log_bytes() const;
+  [[nodiscard]] bool log_is_stale() const;
   [[nodiscard]] Status log_group(std::uint32_t number, GroupState& state);
   [[nodiscard]] Status define(Stream& stream, std::span<const SeriesId> ids);
   [[nodiscard]] Status drop_old(std::int64_t now);
@@ -118,18 +136,33 @@ class Store {
   [[nodiscard]] std::int64_t newest_in_data(std::uint32_t group) const;
 
   // Tiers (store_tiers.cpp).
-  enum class Urgency { kWhenMuch, kNow };
   struct Source;
-  [[nodiscard]] Status downsample(std::int64_t now, Urgency urgency);
-  [[nodiscard]] Status downsample_group(std::size_t place, std::uint32_t group, std::int64_t now,
-                                        Urgency urgency);
-  [[nodiscard]] Status write_buckets(std::size_t place, std::uint32_t group, std::int64_t from,
-                                     std::int64_t to, std::int64_t now);
+  /// Tiers of tiers, where there is much to add.
+  [[nodiscard]] Status downsample(std::int64_t now);
+  /// The rows (place 0) or the buckets of a tier (its place + 1) up to `until` leave: they are in
+  /// the next tier when this returns well.
+  [[nodiscard]] Status coarsen(std::size_t place, std::int64_t until, std::int64_t now);
+  [[nodiscard]] Status downsample_group(std::size_t place, std::uint32_t group, std::int64_t until,
+                                        std::int64_t least, std::int64_t now);
+  /// What came by store_past() up to `until` leaves, by whole segments.
+  [[nodiscard]] Status coarsen_past(std::int64_t until, std::int64_t now);
+  /// Rows that are to be made buckets: of a group, or of all when there is none.
+  struct Finer {
+    std::span<const std::shared_ptr<const Segment>> segments;
+    std::optional<std::uint32_t> group;
+    [[nodiscard]] bool has(const Entry& entry, std::int64_t from, std::int64_t to) const noexcept;
+  };
+  [[nodiscard]] Status write_buckets(std::size_t place, const Finer& finer, std::uint32_t group,
+                                     std::int64_t from, std::int64_t to, std::int64_t now);
+  [[nodiscard]] std::map<std::uint64_t, Source> sources_of(std::size_t place, const Finer& finer,
+                                                           std::int64_t from, std::int64_t to);
   [[nodiscard]] Status write_tier(Tier& tier, std::uint32_t group,
                                   const std::map<std::uint64_t, Source>& sources,
                                   const std::vector<std::int64_t>& ends, std::int64_t to);
-  /// What the tier is made from: the next finer one, or the rows.
-  [[nodiscard]] const Stream& finer(std::size_t place) const;
+  /// 0: the rows; otherwise one more than the tier's place.
+  [[nodiscard]] Stream& stream_at(std::size_t place) const {
+    return place == 0 ? *data_ : *tiers_[place - 1].stream;
+  }
 
   // Readers (store_read.cpp).
   struct Wanted {
@@ -141,25 +174,33 @@ class Store {
   static std::vector<Wanted> find(const Stream& stream, std::uint64_t hash, std::int64_t start,
                                   std::int64_t end);
   void read_rows(std::uint64_t hash, std::int64_t start, std::int64_t end, Column& out) const;
+  void read_rows(std::span<const Wanted> wanted, std::int64_t start, std::int64_t end,
+                 Column& out) const;
+  static void settle(std::vector<Bucket>& buckets);
   [[nodiscard]] std::vector<Bucket> buckets_of(const Tier& tier, std::uint64_t hash,
                                                std::int64_t start, std::int64_t end) const;
   void read_tier(const Tier& tier, std::uint64_t hash, std::int64_t start, std::int64_t end,
                  Column& out) const;
   /// 0: the rows; otherwise one more than the tier's place.
   [[nodiscard]] std::size_t serving(std::int64_t start) const;
+  void note_tiers();
 
   SeriesRegistry& registry_;
   const HistoryDisk options_;
+  const std::shared_ptr<const Cipher> cipher_;
   const std::shared_ptr<Health> health_ = std::make_shared<Health>();
   std::atomic<std::int64_t> retention_;
   std::atomic<std::uint64_t> max_bytes_;
   std::unique_ptr<Stream> data_;
+  std::unique_ptr<Stream> past_;
   std::unique_ptr<Stream> wal_;
   std::vector<Tier> tiers_;                                    // finest first
   std::set<std::pair<std::uint32_t, std::int64_t>> doubtful_;  // group and last; set by load()
   mutable Cache cache_;
 
+  std::atomic<std::int64_t> tiers_until_{std::numeric_limits<std::int64_t>::min()};
   std::atomic<bool> hurry_{false};
+  std::atomic<bool> tidy_log_{false};
   std::mutex posted_mutex_;
   std::vector<std::pair<std::uint32_t, Group*>> posted_groups_;  // guarded by posted_mutex_
   std::vector<Rewind> rewinds_;                                  // guarded by posted_mutex_

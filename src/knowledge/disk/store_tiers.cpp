@@ -5,6 +5,7 @@
 
 #include "knowledge/disk/store.hpp"
 #include "knowledge/disk/tier_block.hpp"
+#include "knowledge/merge_samples.hpp"
 
 namespace nexus::knowledge::disk {
 namespace {
@@ -42,21 +43,6 @@ std::set<std::uint32_t> groups_of(const Stream& stream) {
   return groups;
 }
 
-Flavour flavour_of(const Family& family, const Labels& labels) {
-  switch (family.type) {
-    case MetricType::kCounter:
-    case MetricType::kHistogram:
-      return Flavour::kCounter;
-    case MetricType::kSummary:  // quantiles are gauges, _sum and _count are counters
-      return labels.metric() == family.name ? Flavour::kGauge : Flavour::kCounter;
-    case MetricType::kUntyped:
-      return labels.metric().ends_with("_total") ? Flavour::kCounter : Flavour::kGauge;
-    case MetricType::kGauge:
-      return Flavour::kGauge;
-  }
-  return Flavour::kGauge;
-}
-
 }  // namespace
 
 /// A series of the finer stream, with what is needed to make buckets of it.
@@ -67,58 +53,87 @@ struct Store::Source {
   std::vector<Bucket> buckets;
 };
 
-const Stream& Store::finer(std::size_t place) const {
-  return place == 0 ? *data_ : *tiers_[place - 1].stream;
-}
-
-Status Store::downsample(std::int64_t now, Urgency urgency) {
-  for (std::size_t place = 0; place < tiers_.size(); ++place) {
-    for (const std::uint32_t group : groups_of(finer(place))) {
-      if (Status written = downsample_group(place, group, now, urgency); !written) return written;
+Status Store::downsample(std::int64_t now) {
+  for (std::size_t place = 1; place < tiers_.size(); ++place) {
+    const std::int64_t kept = tiers_[place - 1].keep / 2 / tiers_[place].step;
+    const std::int64_t many = std::clamp<std::int64_t>(kept, 1, kRowsOfRecord);
+    for (const std::uint32_t group : groups_of(stream_at(place))) {
+      if (Status done = downsample_group(place, group, kNever, many, now); !done) return done;
     }
   }
   return {};
 }
 
-Status Store::downsample_group(std::size_t place, std::uint32_t group, std::int64_t now,
-                               Urgency urgency) {
+Status Store::coarsen(std::size_t place, std::int64_t until, std::int64_t now) {
+  if (place == tiers_.size() || until == kNever) return {};
+  for (const std::uint32_t group : groups_of(stream_at(place))) {
+    if (Status done = downsample_group(place, group, until, kRowsOfRecord + 1, now); !done) {
+      return done;
+    }
+  }
+  return {};
+}
+
+/// Until all before `until` is done, and as long as there are `least` buckets to make.
+Status Store::downsample_group(std::size_t place, std::uint32_t group, std::int64_t until,
+                               std::int64_t least, std::int64_t now) {
   const Tier& tier = tiers_[place];
-  const auto source = span_of(finer(place), group);
+  const auto segments = stream_at(place).segments();
+  const Finer finer{*segments, group};
+  const auto source = span_of(stream_at(place), group);
   const auto done = span_of(*tier.stream, group);
   std::int64_t from = done.second;
   if (from == kNever) from = bucket_end(source.first, tier.step) - tier.step;
   const std::int64_t last = bucket_end(source.second, tier.step);
-  const std::int64_t to = last == source.second ? last : last - tier.step;  // whole buckets
-  const std::int64_t kept = place == 0 ? retention_.load() : tiers_[place - 1].keep;
-  const std::int64_t many = std::clamp<std::int64_t>(kept / 2 / tier.step, 1, kRowsOfRecord);
-  const std::int64_t least = urgency == Urgency::kNow ? 1 : many;
-  while (to - from >= least * tier.step) {
+  // Whole buckets, but for the last of a group that has ended.
+  const std::int64_t to = last == source.second || last <= until ? last : last - tier.step;
+  while (from < to && (from < until || to - from >= least * tier.step)) {
     const std::int64_t end = std::min(to, from + kRowsOfRecord * tier.step);
-    if (Status written = write_buckets(place, group, from, end, now); !written) return written;
+    if (Status written = write_buckets(place, finer, group, from, end, now); !written)
+      return written;
     from = end;
   }
   return {};
 }
 
-Status Store::write_buckets(std::size_t place, std::uint32_t group, std::int64_t from,
-                            std::int64_t to, std::int64_t now) {
-  Tier& tier = tiers_[place];
-  std::map<std::uint64_t, Source> sources;
-  std::set<std::int64_t> all_ends;
-  const auto segments = finer(place).segments();
+Status Store::coarsen_past(std::int64_t until, std::int64_t now) {
+  if (tiers_.empty() || until == kNever) return {};
+  const std::int64_t step = tiers_[0].step;
+  const auto segments = past_->segments();
   for (const auto& segment : *segments) {
-    const bool concerned = std::ranges::any_of(segment->entries, [&](const Entry& entry) {
-      return has_rows(entry, group) && entry.first <= to && entry.last > from;
-    });
-    if (!segment->usable || !concerned) continue;
-    std::set<std::uint32_t> numbers;  // of the group's series in this segment
+    if (!segment->usable || segment->first > segment->last || segment->last > until) continue;
+    // A group of its own, so that what other imports have does not count as done.
+    const std::uint32_t group = kFirstImportGroup + segment->number;
+    const std::int64_t last = bucket_end(segment->last, step);
+    std::int64_t from = span_of(*tiers_[0].stream, group).second;
+    if (from == kNever) from = bucket_end(segment->first, step) - step;
+    for (; from < last; from += kRowsOfRecord * step) {
+      const std::int64_t end = std::min(last, from + kRowsOfRecord * step);
+      const Finer finer{{&segment, 1}, std::nullopt};
+      if (Status written = write_buckets(0, finer, group, from, end, now); !written) return written;
+    }
+  }
+  return {};
+}
+
+bool Store::Finer::has(const Entry& entry, std::int64_t from, std::int64_t to) const noexcept {
+  return has_rows(entry, group.value_or(entry.group)) && entry.first <= to && entry.last > from;
+}
+
+std::map<std::uint64_t, Store::Source> Store::sources_of(std::size_t place, const Finer& finer,
+                                                         std::int64_t from, std::int64_t to) {
+  std::map<std::uint64_t, Source> sources;
+  for (const auto& segment : finer.segments) {
+    if (!segment->usable) continue;
+    std::set<std::uint32_t> numbers;  // of the series that are concerned, in this segment
     for (const Entry& entry : segment->entries) {
-      if (!has_rows(entry, group) || entry.first > to || entry.last <= from) continue;
+      if (!finer.has(entry, from, to)) continue;
       const Cache::Payload payload = cache_.get(*segment->file, entry);
       const auto block = payload == nullptr ? Result<BlockView>() : BlockView::parse(*payload);
       if (payload == nullptr || !block) continue;
       for (const SeriesId id : block->ids()) numbers.insert(place == 0 ? id : id / 8);
     }
+    if (numbers.empty()) continue;
     for (const Entry& entry : segment->entries) {
       if (entry.kind != Kind::kSeries) continue;
       const Cache::Payload payload = cache_.get(*segment->file, entry);
@@ -134,6 +149,14 @@ Status Store::write_buckets(std::size_t place, std::uint32_t group, std::int64_t
       }
     }
   }
+  return sources;
+}
+
+Status Store::write_buckets(std::size_t place, const Finer& finer, std::uint32_t group,
+                            std::int64_t from, std::int64_t to, std::int64_t now) {
+  Tier& tier = tiers_[place];
+  std::map<std::uint64_t, Source> sources = sources_of(place, finer, from, to);
+  std::set<std::int64_t> all_ends;
   for (auto& [hash, source] : sources) {
     // The value before decides whether a counter was reset between two buckets.
     Column before;
@@ -141,8 +164,11 @@ Status Store::write_buckets(std::size_t place, std::uint32_t group, std::int64_t
     const std::optional<double> value =
         before.size() == 0 ? std::nullopt : std::optional(before.values.back());
     if (place == 0) {
+      Column rows;
+      read_rows(hash, from, to, rows);
+      read_past(hash, from, to, rows);
       Column samples;
-      read_rows(hash, from, to, samples);
+      merge_samples(rows, samples);
       source.buckets =
           aggregate_samples(samples, tier.step, value, flavour_of(source.family, source.labels));
     } else {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "knowledge/disk/store.hpp"
 #include "nexus/base/log.hpp"
@@ -15,7 +16,11 @@ constexpr std::int64_t kPatienceMillis = 2 * 3'600'000;
 constexpr std::size_t kMostBlocks = kMaxBlockRows / kMaxRows;
 // Columns of one record: reading one of them reads them all.
 constexpr std::size_t kColumnsOfRecord = 128;
-constexpr std::uint64_t kMostLog = 4U << 20;  // written before the log is begun anew
+// The same where times are not regular, so that each record has to have them.
+constexpr std::size_t kColumnsWithTimes = 512;
+// The log is begun anew when half of it, and this much, is of rows that are in `data` or were
+// written again as longer blocks.
+constexpr std::uint64_t kMuchLog = 256U << 10;
 constexpr std::int64_t kUpkeepMillis = 60'000;
 constexpr Millis kRetry{60'000};
 
@@ -53,8 +58,10 @@ Status Store::write_all(std::int64_t now) {
     if (Status written = persist(number, state, patience, now); !written) return written;
   }
   if (now >= last_upkeep_ + kUpkeepMillis || now < last_upkeep_) {
-    if (Status written = downsample(now, Urgency::kWhenMuch); !written) return written;
-    if (Status dropped = drop_old(now); !dropped) return dropped;
+    if (Status written = downsample(now); !written) return written;
+    const Status dropped = drop_old(now);
+    note_tiers();
+    if (!dropped) return dropped;
     last_upkeep_ = now;
   }
   // What leaves the log has to be on the medium first.
@@ -166,10 +173,29 @@ Status Store::define(Stream& stream, std::span<const SeriesId> ids) {
   return stream.define(definitions);
 }
 
+std::uint64_t Store::live_log_bytes() const {
+  std::uint64_t sum = 0;
+  for (const auto& [number, state] : groups_) {
+    const Group::View view = state.group->view();
+    for (auto block = view.blocks->rbegin(); block != view.blocks->rend(); ++block) {
+      if ((*block)->first_time() <= state.data_until) break;
+      sum += (*block)->bytes();
+    }
+    sum += view.open->published_samples() / 2;  // a guess; what is sealed takes a third of a byte
+  }
+  return sum;
+}
+
+bool Store::log_is_stale() const {
+  const std::uint64_t bytes = wal_->active_bytes();
+  const std::uint64_t much = std::min(kMuchLog, max_bytes_ / 64);
+  // The second condition is for values that do not compress, which the guess is too low for.
+  return bytes > live_log_bytes() * 3 / 2 + much &&
+         bytes > log_snapshot_bytes_ * 5 / 4 + std::min<std::uint64_t>(much, kMuchLog / 4);
+}
+
 Status Store::write_log(std::int64_t now) {
-  const bool anew =
-      wal_->active() == 0 ||
-      wal_->active_bytes() > log_snapshot_bytes_ * 2 + std::min(kMostLog, max_bytes_ / 64);
+  const bool anew = tidy_log_.exchange(false) || wal_->active() == 0 || log_is_stale();
   if (anew) {
     if (Status rotated = wal_->rotate(now); !rotated) return rotated;
     for (auto& [number, state] : groups_) state.wal_until = state.data_until;
@@ -210,24 +236,90 @@ Status Store::log_group(std::uint32_t number, GroupState& state) {
   return first == end ? Status{} : write(view.open->encode(builder_, first, end));
 }
 
-Status Store::drop_old(std::int64_t now) {
-  const auto segments = data_->segments();
-  const bool leaves = std::ranges::any_of(
-      *segments, [&](const auto& segment) { return segment->last < now - retention_; });
-  if (leaves || bytes() > max_bytes_) {  // what goes now has to be in the tiers
-    if (Status written = downsample(now, Urgency::kNow); !written) return written;
+namespace {
+
+bool are_regular(std::span<const std::int64_t> times) noexcept {
+  for (std::size_t i = 2; i < times.size(); ++i) {
+    if (times[i] - times[i - 1] != times[1] - times[0]) return false;
   }
-  std::size_t dropped = data_->drop_before(now - retention_);
-  for (const Tier& tier : tiers_) dropped += tier.stream->drop_before(now - tier.keep);
-  while (bytes() > max_bytes_) {
-    Stream* largest = data_.get();
-    for (const Tier& tier : tiers_) {
-      if (tier.stream->bytes() > largest->bytes()) largest = tier.stream.get();
+  return true;
+}
+
+}  // namespace
+
+Status Store::store_past(const PastRows& rows, std::int64_t now) {
+  const std::lock_guard guard(work_);
+  ::mkdir(options_.directory.c_str(), 0750);
+  std::vector<SeriesId> ids;
+  for (const PastSeries& series : rows.series) ids.push_back(series.id);
+  if (ids.empty()) return {};
+  std::vector<std::uint16_t> all(kMaxBlockRows);
+  std::iota(all.begin(), all.end(), std::uint16_t{0});
+  for (std::size_t row = 0; row < rows.times.size(); row += kMaxBlockRows) {
+    const std::size_t count = std::min(kMaxBlockRows, rows.times.size() - row);
+    const auto times = std::span(rows.times).subspan(row, count);
+    if (Status ready = past_->prepare(now); !ready) return ready;
+    if (Status defined = define(*past_, ids); !defined) return defined;
+    const std::size_t columns = are_regular(times) ? kColumnsOfRecord : kColumnsWithTimes;
+    for (std::size_t first = 0; first < ids.size(); first += columns) {
+      const std::size_t end = std::min(first + columns, ids.size());
+      builder_.begin(times);
+      for (std::size_t i = first; i < end; ++i) {
+        builder_.add(ids[i], std::span(all).first(count),
+                     std::span(rows.series[i].values).subspan(row, count));
+      }
+      RecordInfo info{.group = kFirstImportGroup, .first = times.front(), .last = times.back()};
+      info.low = ids[first];
+      info.high = ids[end - 1];
+      info.flags = end == ids.size() ? 0 : kMore;
+      if (Status written = past_->append(info, builder_.finish()); !written) return written;
     }
-    if (!largest->drop_oldest()) break;
-    ++dropped;
   }
-  dropped_segments_ += dropped;
+  return {};
+}
+
+Status Store::finish_past() {
+  const std::lock_guard guard(work_);
+  Status synced = past_->sync();
+  past_->close();  // so that it can be dropped
+  return synced;
+}
+
+Status Store::drop_old(std::int64_t now) {
+  const std::int64_t oldest = now - retention_;
+  if (Status kept_coarser = coarsen_past(past_->newest_before(oldest), now); !kept_coarser) {
+    return kept_coarser;
+  }
+  dropped_segments_ += past_->drop_before(oldest);
+  for (std::size_t place = 0; place <= tiers_.size(); ++place) {
+    Stream& stream = stream_at(place);
+    const std::int64_t kept = place == 0 ? retention_.load() : tiers_[place - 1].keep;
+    if (Status kept_coarser = coarsen(place, stream.newest_before(now - kept), now);
+        !kept_coarser) {
+      return kept_coarser;
+    }
+    dropped_segments_ += stream.drop_before(now - kept);
+  }
+  while (bytes() > max_bytes_) {
+    if (past_->bytes() > bytes() / 2) {  // an import is not worth what the agent saw itself
+      const auto leaving = past_->newest_of_oldest();
+      if (leaving && coarsen_past(*leaving, now) && past_->drop_oldest()) {
+        ++dropped_segments_;
+        continue;
+      }
+    }
+    std::size_t largest = 0;
+    for (std::size_t place = 1; place <= tiers_.size(); ++place) {
+      if (stream_at(place).bytes() > stream_at(largest).bytes()) largest = place;
+    }
+    Stream& stream = stream_at(largest);
+    const auto leaving = stream.newest_of_oldest();
+    if (!leaving) break;
+    // A tier that has to grow for it is smaller than what goes, unless it has to make room itself.
+    if (Status kept_coarser = coarsen(largest, *leaving, now); !kept_coarser) return kept_coarser;
+    if (!stream.drop_oldest()) break;
+    ++dropped_segments_;
+  }
   return {};
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "nexus/base/log.hpp"
 #include "nexus/host/file.hpp"
@@ -21,13 +22,15 @@ std::span<const Names::Name> Names::find(std::uint64_t hash) const noexcept {
 
 void Segment::add(const Entry& entry) {
   bytes = std::max(bytes, entry.end());
-  if (entry.kind == Kind::kRewind) {
-    rewind(entry.group, entry.first);
-  } else if (entry.kind != Kind::kSeries) {
-    first = first > last ? entry.first : std::min(first, entry.first);
-    last = std::max(last, entry.last);
-  }
+  if (entry.kind == Kind::kRewind) rewind(entry.group, entry.first);
   entries.push_back(entry);
+  widen(entry);
+}
+
+void Segment::widen(const Entry& entry) {
+  if (entry.kind == Kind::kSeries) return;
+  first = first > last ? entry.first : std::min(first, entry.first);
+  last = std::max(last, entry.last);
 }
 
 void Segment::rewind(std::uint32_t group, std::int64_t time) {
@@ -35,6 +38,11 @@ void Segment::rewind(std::uint32_t group, std::int64_t time) {
     return (entry.kind == Kind::kBlock || entry.kind == Kind::kTier) && entry.group == group &&
            entry.last >= time;
   });
+  // Rows of a future that did not come would keep the file for ever. What voids them counts as a
+  // row, so that it goes no sooner than the file that has them.
+  first = 0;
+  last = -1;
+  for (const Entry& entry : entries) widen(entry);
 }
 
 Stream::Stream(StreamOptions options)
@@ -241,6 +249,32 @@ void Stream::drop(const std::function<bool(const Segment&)>& leaves) {
     return true;
   });
   publish(std::move(segments));
+}
+
+std::int64_t Stream::newest_before(std::int64_t time) const {
+  std::int64_t newest = std::numeric_limits<std::int64_t>::min();
+  for_each_idle([&](const Segment& segment) {
+    if (segment.last < time && segment.first <= segment.last) {
+      newest = std::max(newest, segment.last);
+    }
+  });
+  return newest;
+}
+
+std::optional<std::int64_t> Stream::newest_of_oldest() const {
+  std::optional<std::int64_t> newest;
+  for_each_idle([&](const Segment& segment) {
+    if (!newest) newest = segment.last;
+  });
+  return newest;
+}
+
+void Stream::for_each_idle(const std::function<void(const Segment&)>& visit) const {
+  const SegmentFile* active = writer_ == nullptr ? nullptr : writer_->file().get();
+  const std::shared_ptr<const Segments> all = segments();
+  for (const auto& segment : *all) {
+    if (segment->file.get() != active) visit(*segment);
+  }
 }
 
 std::size_t Stream::drop_before(std::int64_t time) {

@@ -54,6 +54,7 @@ struct Segment {
   void add(const Entry& entry);
   /// The clock was set back: what the group has from `time` on is void.
   void rewind(std::uint32_t group, std::int64_t time);
+  void widen(const Entry& entry);
 };
 using Segments = std::vector<std::shared_ptr<const Segment>>;
 
@@ -99,6 +100,10 @@ class Stream {
   [[nodiscard]] Status append(const RecordInfo& info, Bytes payload);
   [[nodiscard]] Status sync();
 
+  /// The newest time in the segments that drop_before() would drop; the least number: none.
+  [[nodiscard]] std::int64_t newest_before(std::int64_t time) const;
+  /// The newest time in the segment that drop_oldest() would drop.
+  [[nodiscard]] std::optional<std::int64_t> newest_of_oldest() const;
   /// Drops segments that have no row from `time` on, never the active one. Returns how many.
   std::size_t drop_before(std::int64_t time);
   /// Drops the oldest segment that is not active; false when there is none.
@@ -112,6 +117,8 @@ class Stream {
   [[nodiscard]] Status note(Result<Entry> appended, const Definitions* definitions);
   void publish(Segments segments);
   void drop(const std::function<bool(const Segment&)>& leaves);
+  /// All but the active one, oldest first.
+  void for_each_idle(const std::function<void(const Segment&)>& visit) const;
   [[nodiscard]] Segments copy() const;
 
   const StreamOptions options_;

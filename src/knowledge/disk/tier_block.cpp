@@ -98,6 +98,21 @@ void set(Bucket& bucket, Kept kept, double value) noexcept {
 
 }  // namespace
 
+Flavour flavour_of(const Family& family, const Labels& labels) {
+  switch (family.type) {
+    case MetricType::kCounter:
+    case MetricType::kHistogram:
+      return Flavour::kCounter;
+    case MetricType::kSummary:  // quantiles are gauges, _sum and _count are counters
+      return labels.metric() == family.name ? Flavour::kGauge : Flavour::kCounter;
+    case MetricType::kUntyped:
+      return labels.metric().ends_with("_total") ? Flavour::kCounter : Flavour::kGauge;
+    case MetricType::kGauge:
+      return Flavour::kGauge;
+  }
+  return Flavour::kGauge;
+}
+
 std::vector<Bucket> aggregate_samples(const Column& samples, std::int64_t step,
                                       std::optional<double> before, Flavour flavour) {
   std::vector<Bucket> buckets;
@@ -205,6 +220,22 @@ void append_samples(std::span<const Bucket> buckets, std::int64_t step, std::int
       put_one(bucket.end - step / 2 + 1, bucket.min);
     }
     put_one(bucket.end, bucket.last);
+  }
+}
+
+void condense(const Column& samples, std::int64_t step, Flavour flavour, Column& out) {
+  const auto keep = [&](std::size_t i) {
+    out.times.push_back(samples.times[i]);
+    out.values.push_back(samples.values[i]);
+  };
+  const bool counts = flavour == Flavour::kCounter;
+  const auto falls = [&](std::size_t i) {  // against the sample before it
+    return counts && i > 0 && i < samples.size() && samples.values[i] < samples.values[i - 1];
+  };
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const bool last =
+        i + 1 == samples.size() || samples.times[i + 1] > bucket_end(samples.times[i], step);
+    if (last || falls(i) || falls(i + 1)) keep(i);
   }
 }
 

@@ -37,6 +37,8 @@ struct Bucket {
 /// Whether rates of the series are asked for: then resets count.
 enum class Flavour { kGauge, kCounter };
 
+[[nodiscard]] Flavour flavour_of(const Family& family, const Labels& labels);
+
 /// Buckets of samples that came as they are, stale markers among them, ascending; `before` is the
 /// last sample before them.
 [[nodiscard]] std::vector<Bucket> aggregate_samples(const Column& samples, std::int64_t step,
@@ -55,6 +57,10 @@ void add_columns(BlockBuilder& builder, std::uint32_t number, std::span<const Bu
 /// Appends the samples that stand for the buckets, those with start < time <= end.
 void append_samples(std::span<const Bucket> buckets, std::int64_t step, std::int64_t start,
                     std::int64_t end, Column& out);
+
+/// Of samples, ascending, those that stand for all of their bucket: the last, and those around each
+/// reset of a counter, so that its increase stays. Appended to `out`.
+void condense(const Column& samples, std::int64_t step, Flavour flavour, Column& out);
 
 /// The end of the bucket that has `time`.
 [[nodiscard]] constexpr std::int64_t bucket_end(std::int64_t time, std::int64_t step) noexcept {

@@ -108,6 +108,7 @@ void accumulate(AggregateOp op, const Block& input, const Groups& groups, Block&
     case AggregateOp::kBottomk:
     case AggregateOp::kQuantile:
     case AggregateOp::kLimitk:
+    case AggregateOp::kLimitRatio:
     case AggregateOp::kCountValues:
       return;  // with a parameter: aggregate_with_parameter.cpp
   }

@@ -1,4 +1,4 @@
-// Aggregations that take a parameter: topk, bottomk, limitk, quantile, count_values.
+// Aggregations that take a parameter: topk, bottomk, limitk, limit_ratio, quantile, count_values.
 #include <algorithm>
 #include <cmath>
 #include <unordered_map>
@@ -6,6 +6,7 @@
 #include "knowledge/promql/aggregate.hpp"
 #include "knowledge/promql/number_text.hpp"
 #include "knowledge/promql/quantile.hpp"
+#include "knowledge/promql/sampling.hpp"
 #include "knowledge/promql/signature.hpp"
 
 namespace nexus::knowledge::promql {
@@ -155,6 +156,28 @@ Result<Block> choose_rows(Evaluator& evaluator, const Aggregate& node, const Blo
   return output;
 }
 
+/// The share of the series that their hashes choose, the same ones at each step of one ratio; a
+/// negative ratio chooses those that its complement does not.
+Result<Block> choose_share(Evaluator& evaluator, Block input, const Block& ratios) {
+  for (const double ratio : ratios.cells) {
+    if (std::isnan(ratio)) return fail(Errc::kConflict, "Ratio value is NaN");
+  }
+  for (std::size_t r = 0; r < input.rows.size(); ++r) {
+    if (Status status = evaluator.work(input.steps); !status) {
+      return std::unexpected(std::move(status).error());
+    }
+    const double place = place_of(labels_of(input.rows[r]));
+    const auto cells = input.row(r);
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      const double ratio = std::clamp(ratios.cells[i], -1.0, 1.0);
+      const bool chosen = ratio >= 0 ? place < ratio : place >= 1 + ratio;
+      if (!chosen) cells[i] = absent();
+    }
+  }
+  input.drop_empty_rows();
+  return input;
+}
+
 Result<Block> quantiles(Evaluator& evaluator, const Aggregate& node, const Block& input,
                         const Block& parameter) {
   const Groups groups(evaluator, node.grouping, input);
@@ -217,13 +240,16 @@ Result<Block> count_values(Evaluator& evaluator, const Aggregate& node, const Bl
 }  // namespace
 
 Result<Block> evaluate_aggregate_with_parameter(Evaluator& evaluator, const Aggregate& node) {
-  const auto input = evaluator.evaluate(*node.operand);
+  auto input = evaluator.evaluate(*node.operand);
   if (!input) return input;
   if (node.op == AggregateOp::kCountValues) return count_values(evaluator, node, *input);
   const auto parameter = evaluator.evaluate(*node.parameter);
   if (!parameter) return parameter;
   if (Status status = evaluator.charge(input->cells.size()); !status) {
     return std::unexpected(std::move(status).error());
+  }
+  if (node.op == AggregateOp::kLimitRatio) {
+    return choose_share(evaluator, std::move(*input), *parameter);
   }
   if (node.op == AggregateOp::kQuantile) return quantiles(evaluator, node, *input, *parameter);
   return choose_rows(evaluator, node, *input, *parameter);

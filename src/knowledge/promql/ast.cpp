@@ -76,6 +76,8 @@ std::string_view symbol(AggregateOp op) noexcept {
       return "quantile";
     case AggregateOp::kLimitk:
       return "limitk";
+    case AggregateOp::kLimitRatio:
+      return "limit_ratio";
     case AggregateOp::kCountValues:
       return "count_values";
   }

@@ -59,6 +59,7 @@ enum class AggregateOp {
   kBottomk,
   kQuantile,
   kLimitk,
+  kLimitRatio,
   kCountValues,
 };
 [[nodiscard]] std::string_view symbol(AggregateOp op) noexcept;

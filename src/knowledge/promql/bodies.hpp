@@ -34,6 +34,13 @@ void ts_of_last_over_time(const RangeInput& input, std::span<double> out);
 void ts_of_max_over_time(const RangeInput& input, std::span<double> out);
 void ts_of_min_over_time(const RangeInput& input, std::span<double> out);
 
+// The agent's own: model_functions.cpp.
+void nexus_forecast(const RangeInput& input, std::span<double> out);
+void nexus_forecast_lower(const RangeInput& input, std::span<double> out);
+void nexus_forecast_upper(const RangeInput& input, std::span<double> out);
+void nexus_anomaly(const RangeInput& input, std::span<double> out);
+void nexus_time_to(const RangeInput& input, std::span<double> out);
+
 // Of one number: math_functions.cpp, date_functions.cpp.
 double sign_of(double v, double, double);
 double clamp(double v, double low, double high);
@@ -52,9 +59,15 @@ double hour(double v, double, double);
 double minute(double v, double, double);
 
 // Of the whole call: special_functions.cpp, label_functions.cpp, sort_functions.cpp,
-// histogram_functions.cpp.
+// histogram_functions.cpp, info_function.cpp.
 Result<Block> time_of_step(Evaluator& evaluator, const Call& call);
 Result<Block> pi(Evaluator& evaluator, const Call& call);
+Result<Block> start_of_query(Evaluator& evaluator, const Call& call);
+Result<Block> end_of_query(Evaluator& evaluator, const Call& call);
+Result<Block> range_of_query(Evaluator& evaluator, const Call& call);
+Result<Block> step_of_query(Evaluator& evaluator, const Call& call);
+Result<Block> max_of(Evaluator& evaluator, const Call& call);
+Result<Block> min_of(Evaluator& evaluator, const Call& call);
 Result<Block> scalar_of(Evaluator& evaluator, const Call& call);
 Result<Block> vector_of(Evaluator& evaluator, const Call& call);
 Result<Block> absent_of(Evaluator& evaluator, const Call& call);
@@ -68,6 +81,8 @@ Result<Block> sort_by_label(Evaluator& evaluator, const Call& call);
 Result<Block> sort_by_label_desc(Evaluator& evaluator, const Call& call);
 Result<Block> histogram_quantile(Evaluator& evaluator, const Call& call);
 Result<Block> histogram_fraction(Evaluator& evaluator, const Call& call);
+Result<Block> histogram_quantiles(Evaluator& evaluator, const Call& call);
 Result<Block> of_native_histograms(Evaluator& evaluator, const Call& call);
+Result<Block> info(Evaluator& evaluator, const Call& call);
 
 }  // namespace nexus::knowledge::promql

@@ -57,6 +57,14 @@ Status Evaluator::work(std::size_t samples) {
 }
 
 Status Evaluator::charge(std::size_t samples) {
+  if (Status status = charge_read(samples); !status) return status;
+  held_ += samples;
+  if (held_ <= kMaxHeld) return {};
+  return fail(Errc::kExhausted, "query makes more than {} values: ask for fewer series or steps",
+              kMaxHeld);
+}
+
+Status Evaluator::charge_read(std::size_t samples) {
   charged_ += samples;
   if (charged_ > limits_.max_samples) {
     return fail(Errc::kExhausted, "query touches more than {} samples", limits_.max_samples);

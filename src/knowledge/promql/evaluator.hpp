@@ -23,8 +23,14 @@ namespace nexus::knowledge::promql {
 
 class Evaluator {
  public:
-  Evaluator(const Queryable& data, Steps steps, const Limits& limits)
-      : data_(data), pinned_(data.pin()), query_steps_(steps), steps_(steps), limits_(limits) {}
+  /// `resolution` is the step of the query in milliseconds; 0 for an instant query.
+  Evaluator(const Queryable& data, Steps steps, std::int64_t resolution, const Limits& limits)
+      : data_(data),
+        pinned_(data.pin()),
+        query_steps_(steps),
+        resolution_(resolution),
+        steps_(steps),
+        limits_(limits) {}
 
   /// A node of type scalar or instant vector.
   [[nodiscard]] Result<Block> evaluate(const Node& node);
@@ -36,6 +42,9 @@ class Evaluator {
   [[nodiscard]] Result<Block> select(const VectorSelector& selector, Read what);
   /// A function over the windows of its range argument; names are kept.
   [[nodiscard]] Result<Block> over_range(const Call& call, RangeBody body);
+  /// The span that start() and end() name, and the step of the query.
+  [[nodiscard]] const Steps& query_steps() const noexcept { return query_steps_; }
+  [[nodiscard]] std::int64_t resolution() const noexcept { return resolution_; }
   [[nodiscard]] Block scalar_block() const;  // one row without labels, all absent
   [[nodiscard]] const Steps& steps() const noexcept { return steps_; }
   /// Owns `labels` for as long as the evaluation lasts.
@@ -43,13 +52,15 @@ class Evaluator {
   /// The same for labels as long as an expression makes them: charged by their size, and refused
   /// when a value is longer than kMaxLabelBytes.
   [[nodiscard]] Result<const Labels*> keep_made(Labels labels);
-  /// Counts samples against the limit.
+  /// Counts what is made and held (cells, points, labels) against both limits.
   [[nodiscard]] Status charge(std::size_t samples);
   /// Counts work done on samples already charged: only asks whether to stop.
   [[nodiscard]] Status work(std::size_t samples);
 
  private:
   static constexpr std::uint64_t kWorkPerCheck = 1U << 16U;
+  /// What a query makes is held until it ends: 32 MiB of values. What it reads is not.
+  static constexpr std::uint64_t kMaxHeld = 4U << 20U;
 
   static constexpr std::size_t kMaxLabelBytes = 64U << 10U;
 
@@ -59,6 +70,15 @@ class Evaluator {
     Block block;
   };
   struct RangeRun;  // what the windows of all series of a call have in common
+  /// Some of the steps, of which all series are read before the next ones: what lies at one time
+  /// lies together, so that blocks on disk are read and checked once a query and not once a series.
+  struct Slice {
+    std::size_t first = 0;  // step
+    std::size_t count = 0;
+    Steps ends;                // of these steps
+    std::int64_t counted = 0;  // samples up to this time are charged already
+  };
+  static constexpr std::int64_t kSliceMillis = 4LL * 3'600'000;
 
   [[nodiscard]] Result<Block> evaluate_unary(const Unary& node);
   [[nodiscard]] Result<Block> evaluate_call(const Call& node);
@@ -66,24 +86,41 @@ class Evaluator {
   [[nodiscard]] Result<Points> evaluate_points(const Subquery& node);
   [[nodiscard]] Status over_series(RangeRun& run, const MatrixSelector& selector);
   [[nodiscard]] Status over_points(RangeRun& run, const Subquery& subquery);
-  [[nodiscard]] Status add_row(RangeRun& run, Row row);
-  [[nodiscard]] Status run_windows(RangeRun& run, std::span<double> out);
+  /// Cells of the steps of a slice, from the samples in column_.
+  [[nodiscard]] Status fill_row(RangeRun& run, const Slice& slice, std::size_t row);
+  [[nodiscard]] Status run_windows(RangeRun& run, std::size_t first_step, std::span<double> out);
+  /// The steps in slices, in order; `range` is how far each looks back.
+  [[nodiscard]] static std::vector<Slice> slices_of(const Steps& ends, std::int64_t range);
+  /// Counts the samples in column_ that the slice before has not read; they are not kept.
+  [[nodiscard]] Status charge_samples(const Slice& slice);
+  [[nodiscard]] Status charge_read(std::size_t samples);
+  /// A row, still empty, for each series that has labels.
+  struct SeriesRow {
+    SeriesId id;
+    std::size_t row;
+  };
+  [[nodiscard]] Result<std::vector<SeriesRow>> add_rows(const std::vector<SeriesId>& ids,
+                                                        Block& block);
 
   /// The times that a selector or subquery looks at, one a step; all the same under @.
   [[nodiscard]] Steps moved(const TimeModifiers& time) const;
   [[nodiscard]] std::vector<SeriesId> series_of(const VectorSelector& selector, const Steps& ends,
                                                 std::int64_t range);
+  /// The look-back of the query, or the step of the tier that serves it where that is longer.
+  [[nodiscard]] std::int64_t look_back_at(const Steps& ends) const;
   /// What look-back needs; of a single time that is one sample.
-  void read_newest(SeriesId id, const Steps& ends);
+  void read_newest(SeriesId id, const Steps& ends, std::int64_t lookback);
   void read_without_stale(SeriesId id, const Steps& ends, std::int64_t range);
   void read_points(const Points& points, std::size_t row);
 
   const Queryable& data_;
   const std::shared_ptr<const void> pinned_;  // rows refer to labels of the data
   const Steps query_steps_;                   // what start() and end() mean, in subqueries too
+  const std::int64_t resolution_;
   Steps steps_;
   const Limits& limits_;
   std::uint64_t charged_ = 0;
+  std::uint64_t held_ = 0;
   std::uint64_t worked_ = 0;
   Column column_;  // reused from series to series
   std::deque<Labels> kept_;

@@ -21,7 +21,7 @@ double plain(double value, double, double) {
 }
 
 /// name, type of the result, how many arguments at least and at most, their types, body, default of
-/// the optional number, keeps the name. Sorted by name.
+/// the optional number, keeps the name, work a window. Sorted by name.
 const Function kFunctions[] = {
     {"abs", kV, 1, 1, {kV}, plain<std::fabs>},
     {"absent", kV, 1, 1, {kV}, absent_of},
@@ -49,6 +49,7 @@ const Function kFunctions[] = {
     {"delta", kV, 1, 1, {kM}, delta},
     {"deriv", kV, 1, 1, {kM}, deriv},
     {"double_exponential_smoothing", kV, 3, 3, {kM, kS, kS}, double_exponential_smoothing},
+    {"end", kS, 0, 0, {}, end_of_query},
     {"exp", kV, 1, 1, {kV}, plain<prometheus::exp>},
     {"first_over_time", kV, 1, 1, {kM}, first_over_time, 0, true},
     {"floor", kV, 1, 1, {kV}, plain<std::floor>},
@@ -56,6 +57,12 @@ const Function kFunctions[] = {
     {"histogram_count", kV, 1, 1, {kV}, of_native_histograms},
     {"histogram_fraction", kV, 3, 3, {kS, kS, kV}, histogram_fraction},
     {"histogram_quantile", kV, 2, 2, {kS, kV}, histogram_quantile},
+    {"histogram_quantiles",
+     kV,
+     3,
+     12,
+     {kV, kT, kS, kS, kS, kS, kS, kS, kS, kS, kS, kS},
+     histogram_quantiles},
     {"histogram_stddev", kV, 1, 1, {kV}, of_native_histograms},
     {"histogram_stdvar", kV, 1, 1, {kV}, of_native_histograms},
     {"histogram_sum", kV, 1, 1, {kV}, of_native_histograms},
@@ -63,6 +70,7 @@ const Function kFunctions[] = {
     {"hour", kV, 0, 1, {kV}, hour},
     {"idelta", kV, 1, 1, {kM}, idelta},
     {"increase", kV, 1, 1, {kM}, increase},
+    {"info", kV, 1, 2, {kV, kV}, info},
     {"irate", kV, 1, 1, {kM}, irate},
     {"label_join", kV, 3, kAny, {kV, kT, kT, kT}, label_join},
     {"label_replace", kV, 5, 5, {kV, kT, kT, kT, kT}, label_replace},
@@ -71,15 +79,23 @@ const Function kFunctions[] = {
     {"log10", kV, 1, 1, {kV}, plain<prometheus::log10>},
     {"log2", kV, 1, 1, {kV}, plain<prometheus::log2>},
     {"mad_over_time", kV, 1, 1, {kM}, mad_over_time},
+    {"max_of", kS, 2, 2, {kS, kS}, max_of},
     {"max_over_time", kV, 1, 1, {kM}, max_over_time},
+    {"min_of", kS, 2, 2, {kS, kS}, min_of},
     {"min_over_time", kV, 1, 1, {kM}, min_over_time},
     {"minute", kV, 0, 1, {kV}, minute},
     {"month", kV, 0, 1, {kV}, month},
+    {"nexus_anomaly", kV, 1, 1, {kM}, nexus_anomaly, 0, false, 8192},
+    {"nexus_forecast", kV, 2, 2, {kM, kS}, nexus_forecast, 0, false, 64},
+    {"nexus_forecast_lower", kV, 2, 2, {kM, kS}, nexus_forecast_lower, 0, false, 64},
+    {"nexus_forecast_upper", kV, 2, 2, {kM, kS}, nexus_forecast_upper, 0, false, 64},
+    {"nexus_time_to", kV, 2, 2, {kM, kS}, nexus_time_to, 0, false, 64},
     {"pi", kS, 0, 0, {}, pi},
     {"predict_linear", kV, 2, 2, {kM, kS}, predict_linear},
     {"present_over_time", kV, 1, 1, {kM}, present_over_time},
     {"quantile_over_time", kV, 2, 2, {kS, kM}, quantile_over_time},
     {"rad", kV, 1, 1, {kV}, radians},
+    {"range", kS, 0, 0, {}, range_of_query},
     {"rate", kV, 1, 1, {kM}, rate},
     {"resets", kV, 1, 1, {kM}, resets},
     {"round", kV, 1, 2, {kV, kS}, round_to, 1},
@@ -92,8 +108,10 @@ const Function kFunctions[] = {
     {"sort_by_label_desc", kV, 1, kAny, {kV, kT}, sort_by_label_desc},
     {"sort_desc", kV, 1, 1, {kV}, sort_down},
     {"sqrt", kV, 1, 1, {kV}, plain<std::sqrt>},
+    {"start", kS, 0, 0, {}, start_of_query},
     {"stddev_over_time", kV, 1, 1, {kM}, stddev_over_time},
     {"stdvar_over_time", kV, 1, 1, {kM}, stdvar_over_time},
+    {"step", kS, 0, 0, {}, step_of_query},
     {"sum_over_time", kV, 1, 1, {kM}, sum_over_time},
     {"tan", kV, 1, 1, {kV}, plain<prometheus::tan>},
     {"tanh", kV, 1, 1, {kV}, plain<prometheus::tanh>},
@@ -113,10 +131,8 @@ struct Unsupported {
 };
 constexpr std::string_view kExperiment = "an experiment of Prometheus";
 constexpr Unsupported kUnsupported[] = {
-    {"end", kExperiment},    {"histogram_quantiles", kExperiment},
-    {"info", kExperiment},   {"max_of", kExperiment},
-    {"min_of", kExperiment}, {"range", kExperiment},
-    {"start", kExperiment},  {"step", kExperiment},
+    {"integral", kExperiment},
+    {"timeseries_gen", kExperiment},
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 // ones that see the whole call. Thread safety: constant tables and pure functions.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -15,6 +16,10 @@
 #include "knowledge/promql/block.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/knowledge/promql.hpp"
+
+namespace nexus::knowledge {
+class Models;
+}
 
 namespace nexus::knowledge::promql {
 
@@ -28,6 +33,41 @@ struct Window {
   [[nodiscard]] std::uint32_t size() const noexcept { return end - begin; }
 };
 
+/// An edge of windows that slides along ascending times. Steps are mostly regular: the next place
+/// is guessed from the last move and looked for from there.
+class Edge {
+ public:
+  /// How many of `times` are at most `time`, which does not descend from call to call.
+  std::uint32_t move(std::span<const std::int64_t> times, std::int64_t time) noexcept {
+    const auto size = static_cast<std::uint32_t>(times.size());
+    std::uint32_t low = at_;  // at_ of them are known to be
+    std::uint32_t high = std::min(size, at_ + std::max(moved_, 1U));
+    std::uint32_t stride = 1;
+    while (high < size && times[high] <= time) {
+      low = high + 1;
+      high = std::min(size, low + stride);
+      stride *= 2;
+    }
+    // The guess itself is mostly right: times[high - 1] <= time < times[high].
+    if (high > low && times[high - 1] <= time) low = high;
+    while (low < high) {
+      const std::uint32_t middle = low + (high - low) / 2;
+      if (times[middle] <= time) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    moved_ = low - at_;
+    at_ = low;
+    return at_;
+  }
+
+ private:
+  std::uint32_t at_ = 0;
+  std::uint32_t moved_ = 0;
+};
+
 /// One series under a range function: its samples (no stale markers) and the window of each step.
 struct RangeInput {
   std::span<const std::int64_t> times;
@@ -37,6 +77,7 @@ struct RangeInput {
   Steps ends;   // the right edges of the windows: those times, moved by offset or fixed by @
   std::int64_t range = 0;                          // ms
   std::array<std::span<const double>, 2> scalars;  // the scalar arguments at each step, in order
+  const Models* models = nullptr;                  // of the data; only for functions that ask them
   std::string* problem = nullptr;                  // an argument that the function cannot take
 };
 
@@ -47,7 +88,7 @@ using MathBody = double (*)(double value, double a, double b);
 using SpecialBody = Result<Block> (*)(Evaluator& evaluator, const Call& call);
 
 struct Function {
-  static constexpr std::size_t kMaxArguments = 5;
+  static constexpr std::size_t kMaxArguments = 12;
   static constexpr std::size_t kVariadic = SIZE_MAX;  // max_arguments: the last type repeats
 
   std::string_view name;
@@ -58,6 +99,8 @@ struct Function {
   std::variant<RangeBody, MathBody, SpecialBody> body;
   double default_scalar = 0;  // of an optional trailing scalar argument
   bool keeps_name = false;
+  /// How much work a window is besides its samples; only functions that ask models have any.
+  std::uint32_t cost = 0;
 
   /// How many of `arguments` mean something.
   [[nodiscard]] constexpr std::size_t listed_arguments() const noexcept {

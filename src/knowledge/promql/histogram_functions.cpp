@@ -2,6 +2,7 @@
 #include "knowledge/promql/ast.hpp"
 #include "knowledge/promql/bodies.hpp"
 #include "knowledge/promql/evaluator.hpp"
+#include "knowledge/promql/number_text.hpp"
 #include "knowledge/promql/quantile.hpp"
 #include "knowledge/promql/signature.hpp"
 #include "nexus/base/text.hpp"
@@ -75,6 +76,43 @@ Result<Block> histogram_quantile(Evaluator& evaluator, const Call& call) {
                        [&](std::size_t step, std::vector<Bucket>& buckets) {
                          return bucket_quantile(q->cells[step], buckets);
                        });
+}
+
+Result<Block> histogram_quantiles(Evaluator& evaluator, const Call& call) {
+  const std::string& label = std::get<StringLiteral>(without_parens(*call.arguments[1]).kind).value;
+  if (label.empty()) {
+    return fail(Errc::kConflict, "invalid label name in histogram_quantiles(): \"\"");
+  }
+  Block all(evaluator.steps().count);
+  for (std::size_t argument = 2; argument < call.arguments.size(); ++argument) {
+    const auto q = evaluator.evaluate(*call.arguments[argument]);
+    if (!q) return q;
+    auto some = of_histograms(evaluator, *call.arguments[0],
+                              [&](std::size_t step, std::vector<Bucket>& buckets) {
+                                return bucket_quantile(q->cells[step], buckets);
+                              });
+    if (!some) return some;
+    for (std::size_t r = 0; r < some->rows.size(); ++r) {
+      const Labels labels = labels_of(some->rows[r]);
+      // A quantile that changes from step to step is another series each time.
+      for (std::size_t i = 0; i < some->steps;) {
+        std::size_t end = i;
+        while (end < some->steps && q->cells[end] == q->cells[i]) ++end;
+        if (end == i) ++end;  // NaN
+        auto made = evaluator.keep_made(labels.with(label, fixed_text(q->cells[i])));
+        if (!made) return propagate(std::move(made));
+        const auto cells = all.add({*made, false});
+        std::ranges::copy(some->row(r).subspan(i, end - i),
+                          cells.begin() + static_cast<std::ptrdiff_t>(i));
+        all.drop_last_if_empty();
+        i = end;
+      }
+    }
+  }
+  if (Status status = merge_equal_rows(all, false); !status) {
+    return std::unexpected(std::move(status).error());
+  }
+  return all;
 }
 
 Result<Block> histogram_fraction(Evaluator& evaluator, const Call& call) {

@@ -42,7 +42,8 @@ class Parser {
   NodePtr named();
   NodePtr aggregate(AggregateOp op);
   NodePtr call();
-  bool arguments(std::vector<NodePtr>& out, int& depth);
+  bool arguments(std::vector<NodePtr>& out, int& depth, bool of_info = false);
+  NodePtr conditions();
 
   // What stands behind an operand, parser_modifiers.cpp.
   NodePtr modifiers(NodePtr operand, std::size_t start);

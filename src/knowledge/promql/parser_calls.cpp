@@ -43,9 +43,6 @@ NodePtr Parser::named() {
   if (is_modifier(word)) return unexpected("an expression");
   if (parenthesis || grouped) {
     if (const auto op = aggregation(word)) return aggregate(*op);
-    if (word == "limit_ratio") {
-      return not_supported(token.offset, "limit_ratio(), an experiment of Prometheus");
-    }
   }
   if (parenthesis) return call();
   if (word == "inf" || word == "nan") {
@@ -57,10 +54,21 @@ NodePtr Parser::named() {
   return vector_selector();
 }
 
-bool Parser::arguments(std::vector<NodePtr>& out, int& depth) {
+/// The second argument of info(): conditions in braces, which may all match the empty string.
+NodePtr Parser::conditions() {
+  const std::size_t start = peek().offset;
+  if (peek().kind != TokenKind::kLeftBrace) {
+    return unexpected("conditions in braces such as {version=~\".+\"}");
+  }
+  VectorSelector selector;
+  if (!matchers(selector)) return nullptr;
+  return make(ValueType::kVector, std::move(selector), 0, start);
+}
+
+bool Parser::arguments(std::vector<NodePtr>& out, int& depth, bool of_info) {
   if (!expect(TokenKind::kLeftParen, "\"(\"")) return false;
   while (peek().kind != TokenKind::kRightParen) {
-    NodePtr argument = expression();
+    NodePtr argument = of_info && out.size() == 1 ? conditions() : expression();
     if (!argument) return false;
     depth = std::max(depth, argument->depth);
     out.push_back(std::move(argument));
@@ -110,7 +118,7 @@ NodePtr Parser::call() {
     return fail_at(name.offset, fmt::format("unknown function with name \"{}\"", name.text));
   }
   int depth = 0;
-  if (!arguments(node.arguments, depth)) return nullptr;
+  if (!arguments(node.arguments, depth, node.function->name == "info")) return nullptr;
   const ValueType type = node.function->result;
   const std::string problem = check(node);
   return make(type, std::move(node), depth, name.offset, problem);

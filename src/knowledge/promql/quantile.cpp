@@ -56,15 +56,18 @@ double quantile(double q, std::span<double> values) {
   if (values.empty() || std::isnan(q)) return kNan;
   if (q < 0) return -kInfinity;
   if (q > 1) return kInfinity;
-  std::ranges::sort(values,
-                    [](double a, double b) { return std::isnan(a) ? !std::isnan(b) : a < b; });
+  const auto less = [](double a, double b) { return std::isnan(a) ? !std::isnan(b) : a < b; };
   const auto last = static_cast<double>(values.size() - 1);
   const double rank = q * last;
   const double below = std::fmax(0, std::floor(rank));
   const double above = std::fmin(last, below + 1);
   const double weight = rank - std::floor(rank);
-  return values[static_cast<std::size_t>(below)] * (1 - weight) +
-         values[static_cast<std::size_t>(above)] * weight;
+  // Of the order only two neighbours count.
+  const auto place = values.begin() + static_cast<std::ptrdiff_t>(below);
+  std::ranges::nth_element(values, place, less);
+  const double high =
+      above > below ? *std::ranges::min_element(place + 1, values.end(), less) : *place;
+  return *place * (1 - weight) + high * weight;
 }
 
 double bucket_quantile(double q, std::vector<Bucket>& buckets) {

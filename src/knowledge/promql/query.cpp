@@ -130,7 +130,7 @@ Result<Value> Query::instant(const Queryable& data, std::int64_t time, const Lim
   if (!is_time(time)) return fail(Errc::kInvalidArgument, "time of the query is out of range");
   const Node& root = without_parens(*root_);
   if (const auto* literal = std::get_if<StringLiteral>(&root.kind)) return Value(literal->value);
-  Evaluator evaluator(data, {time, 1, 1}, limits);
+  Evaluator evaluator(data, {time, 1, 1}, 0, limits);
   if (root.type == ValueType::kMatrix) {
     auto matrix = evaluator.samples(root);
     if (!matrix) return propagate(std::move(matrix));
@@ -150,7 +150,7 @@ Result<Matrix> Query::range(const Queryable& data, std::int64_t start, std::int6
                 describe(type()));
   }
   const Steps steps{start, step, static_cast<std::size_t>((end - start) / step) + 1};
-  Evaluator evaluator(data, steps, limits);
+  Evaluator evaluator(data, steps, step, limits);
   auto block = evaluator.evaluate(*root_);
   if (!block) return propagate(std::move(block));
   return to_matrix(*block, steps);

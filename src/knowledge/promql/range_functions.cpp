@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "knowledge/promql/bodies.hpp"
+#include "knowledge/promql/lanes.hpp"
 #include "knowledge/promql/quantile.hpp"
 #include "knowledge/promql/summation.hpp"
 
@@ -48,6 +49,40 @@ double greatest(Values values) {
   return greatest;
 }
 
+/// The sums of eight windows.
+LaneSum sums(const RangeInput& input, std::size_t first) {
+  LaneSum sums;
+  sums.sum = samples_at(input.values, input.windows, first, 0);
+  const std::uint32_t size = input.windows[first].size();
+  for (std::uint32_t place = 1; place < size; ++place) {
+    sums.add(samples_at(input.values, input.windows, first, place));
+  }
+  return sums;
+}
+
+/// `value_of` (sums, lane, how many) for windows whose sum is finite, `kBody` for the others.
+template <double (*kBody)(Values), typename ValueOf>
+void from_sums(const RangeInput& input, std::span<double> out, ValueOf&& value_of) {
+  in_lanes(
+      input.windows,
+      [&](std::size_t first) {
+        const LaneSum all = sums(input, first);
+        std::uint32_t undone = 0;
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+          if (all.is_finite(lane)) {
+            out[first + lane] = value_of(all, lane, input.windows[first].size());
+          } else {
+            undone |= 1U << lane;
+          }
+        }
+        return undone;
+      },
+      [&](std::size_t i) {
+        const Window window = input.windows[i];
+        out[i] = kBody(input.values.subspan(window.begin, window.size()));
+      });
+}
+
 double number_of(Values values) {
   return static_cast<double>(values.size());
 }
@@ -76,6 +111,45 @@ double variance(Values values) {
 }
 double deviation(Values values) {
   return std::sqrt(variance(values));
+}
+
+template <double (*kBody)(Values), typename ValueOf>
+void from_variances(const RangeInput& input, std::span<double> out, ValueOf&& value_of) {
+  in_lanes(
+      input.windows,
+      [&](std::size_t first) {
+        LaneSum mean;
+        LaneSum squares;
+        const std::uint32_t size = input.windows[first].size();
+        for (std::uint32_t place = 0; place < size; ++place) {
+          const Lane values = samples_at(input.values, input.windows, first, place);
+          const double count = place + 1;
+          Lane distance;
+          Lane step;
+          for (std::size_t lane = 0; lane < kLanes; ++lane) {
+            distance[lane] = values[lane] - mean.value(lane);
+            step[lane] = distance[lane] / count;
+          }
+          mean.add(step);
+          for (std::size_t lane = 0; lane < kLanes; ++lane) {
+            step[lane] = distance[lane] * (values[lane] - mean.value(lane));
+          }
+          squares.add(step);
+        }
+        std::uint32_t undone = 0;
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+          if (mean.is_finite(lane) && squares.is_finite(lane)) {
+            out[first + lane] = value_of(squares.value(lane) / static_cast<double>(size));
+          } else {
+            undone |= 1U << lane;
+          }
+        }
+        return undone;
+      },
+      [&](std::size_t i) {
+        const Window window = input.windows[i];
+        out[i] = kBody(input.values.subspan(window.begin, window.size()));
+      });
 }
 
 double number_of_changes(Values values) {
@@ -130,7 +204,10 @@ std::size_t last_greatest(Values values) {
 }  // namespace
 
 void avg_over_time(const RangeInput& input, std::span<double> out) {
-  each_window<mean>(input, out);
+  from_sums<mean>(input, out, [](const LaneSum& all, std::size_t lane, std::uint32_t size) {
+    const auto count = static_cast<double>(size);
+    return all.sum[lane] / count + all.compensation[lane] / count;
+  });
 }
 void min_over_time(const RangeInput& input, std::span<double> out) {
   each_window<least>(input, out);
@@ -139,7 +216,9 @@ void max_over_time(const RangeInput& input, std::span<double> out) {
   each_window<greatest>(input, out);
 }
 void sum_over_time(const RangeInput& input, std::span<double> out) {
-  each_window<sum>(input, out);
+  from_sums<sum>(input, out, [](const LaneSum& all, std::size_t lane, std::uint32_t) {
+    return all.value(lane) + 0.0;  // as a sum begun at 0: of -0 it is 0
+  });
 }
 void count_over_time(const RangeInput& input, std::span<double> out) {
   each_window<number_of>(input, out);
@@ -148,7 +227,7 @@ void last_over_time(const RangeInput& input, std::span<double> out) {
   each_window<last>(input, out);
 }
 void stddev_over_time(const RangeInput& input, std::span<double> out) {
-  each_window<deviation>(input, out);
+  from_variances<deviation>(input, out, [](double variance) { return std::sqrt(variance); });
 }
 void present_over_time(const RangeInput& input, std::span<double> out) {
   each_window<one>(input, out);
@@ -164,7 +243,7 @@ void first_over_time(const RangeInput& input, std::span<double> out) {
   each_window<first>(input, out);
 }
 void stdvar_over_time(const RangeInput& input, std::span<double> out) {
-  each_window<variance>(input, out);
+  from_variances<variance>(input, out, [](double variance) { return variance; });
 }
 
 void quantile_over_time(const RangeInput& input, std::span<double> out) {

@@ -1,6 +1,7 @@
-// Functions that look at the whole call: time, pi, scalar, vector, absent, timestamp, and those of
-// native histograms, which find none.
+// Functions that look at the whole call: time, pi, start, end, max_of, scalar, vector, absent,
+// timestamp, and those of native histograms, which find none.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numbers>
 
@@ -63,6 +64,70 @@ Result<Block> pi(Evaluator& evaluator, const Call&) {
   Block block = evaluator.scalar_block();
   std::ranges::fill(block.cells, std::numbers::pi);
   return block;
+}
+
+namespace {
+
+Block constant(const Evaluator& evaluator, double value) {
+  Block block = evaluator.scalar_block();
+  std::ranges::fill(block.cells, value);
+  return block;
+}
+
+double to_seconds(std::int64_t millis) {
+  return static_cast<double>(millis) / 1000.0;
+}
+
+/// One of two numbers at each step. As in Go an infinity that wins outright beats a NaN.
+template <typename Better>
+Result<Block> either(Evaluator& evaluator, const Call& call, double extreme, Better better) {
+  auto a = evaluator.evaluate(*call.arguments[0]);
+  if (!a) return a;
+  const auto b = evaluator.evaluate(*call.arguments[1]);
+  if (!b) return b;
+  for (std::size_t i = 0; i < a->cells.size(); ++i) {
+    const double x = a->cells[i];
+    const double y = b->cells[i];
+    if (x == extreme || y == extreme) {
+      a->cells[i] = extreme;
+    } else if (std::isnan(x) || std::isnan(y)) {
+      a->cells[i] = std::numeric_limits<double>::quiet_NaN();
+    } else if (x == y) {  // zeros may differ in their sign
+      a->cells[i] = better(std::signbit(y), std::signbit(x)) ? x : y;
+    } else {
+      a->cells[i] = better(x, y) ? x : y;
+    }
+  }
+  return a;
+}
+
+}  // namespace
+
+Result<Block> start_of_query(Evaluator& evaluator, const Call&) {
+  return constant(evaluator, to_seconds(evaluator.query_steps().start));
+}
+
+Result<Block> end_of_query(Evaluator& evaluator, const Call&) {
+  return constant(evaluator, to_seconds(evaluator.query_steps().last()));
+}
+
+Result<Block> range_of_query(Evaluator& evaluator, const Call&) {
+  const Steps& steps = evaluator.query_steps();
+  return constant(evaluator, to_seconds(steps.last() - steps.start));
+}
+
+Result<Block> step_of_query(Evaluator& evaluator, const Call&) {
+  return constant(evaluator, to_seconds(evaluator.resolution()));
+}
+
+Result<Block> max_of(Evaluator& evaluator, const Call& call) {
+  return either(evaluator, call, std::numeric_limits<double>::infinity(),
+                [](auto x, auto y) { return x > y; });
+}
+
+Result<Block> min_of(Evaluator& evaluator, const Call& call) {
+  return either(evaluator, call, -std::numeric_limits<double>::infinity(),
+                [](auto x, auto y) { return x < y; });
 }
 
 Result<Block> vector_of(Evaluator& evaluator, const Call& call) {

@@ -4,8 +4,10 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "knowledge/promql/bodies.hpp"
+#include "knowledge/promql/lanes.hpp"
 #include "knowledge/promql/summation.hpp"
 
 namespace nexus::knowledge::promql {
@@ -15,6 +17,18 @@ struct Line {
   double slope;
   double intercept;  // at the origin of time that was asked for
 };
+
+/// Of values that are all the same.
+Line level(double value) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  return std::isinf(value) ? Line{kNan, kNan} : Line{0, value};
+}
+
+Line through(double x, double y, double xy, double xx, std::uint32_t size) {
+  const auto n = static_cast<double>(size);
+  const double slope = (xy - x * y / n) / (xx - x * x / n);
+  return {slope, y / n - slope * x / n};
+}
 
 /// Least squares over a window, times in seconds from `origin`.
 Line fit_line(const RangeInput& input, const Window& window, std::int64_t origin) {
@@ -33,15 +47,106 @@ Line fit_line(const RangeInput& input, const Window& window, std::int64_t origin
     xy_sum.add(x * y);
     xx_sum.add(x * x);
   }
-  if (constant) {
-    constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-    return std::isinf(first) ? Line{kNan, kNan} : Line{0, first};
+  if (constant) return level(first);
+  return through(x_sum.value(), y_sum.value(), xy_sum.value(), xx_sum.value(), window.size());
+}
+
+/// The times of a window relative to its origin, and their sums: regular samples under regular
+/// steps have the same in every window.
+class Offsets {
+ public:
+  [[nodiscard]] bool are_those_of(std::span<const std::int64_t> times,
+                                  std::int64_t origin) const noexcept {
+    if (times.size() != millis_.size()) return false;
+    bool same = true;
+    for (std::size_t i = 0; i < times.size(); ++i) same &= times[i] - origin == millis_[i];
+    return same;
   }
-  const auto n = static_cast<double>(window.size());
-  const double x = x_sum.value();
-  const double y = y_sum.value();
-  const double slope = (xy_sum.value() - x * y / n) / (xx_sum.value() - x * x / n);
-  return {slope, y / n - slope * x / n};
+  void take(std::span<const std::int64_t> times, std::int64_t origin) {
+    millis_.resize(times.size());
+    seconds_.resize(times.size());
+    CompensatedSum sum;
+    CompensatedSum squares;
+    for (std::size_t i = 0; i < times.size(); ++i) {
+      millis_[i] = times[i] - origin;
+      const double x = static_cast<double>(millis_[i]) / 1000.0;
+      seconds_[i] = x;
+      sum.add(x);
+      squares.add(x * x);
+    }
+    sum_ = sum.value();
+    squares_ = squares.value();
+  }
+  [[nodiscard]] std::span<const double> seconds() const noexcept { return seconds_; }
+  [[nodiscard]] double sum() const noexcept { return sum_; }
+  [[nodiscard]] double squares() const noexcept { return squares_; }
+
+ private:
+  std::vector<std::int64_t> millis_;
+  std::vector<double> seconds_;
+  double sum_ = 0;
+  double squares_ = 0;
+};
+
+/// Lines through eight windows that have the same size and offsets; `put` (window, line). Says
+/// which lanes it could not do.
+template <typename Put>
+std::uint32_t fit_lines(const RangeInput& input, std::size_t first, const Offsets& offsets,
+                        Put&& put) {
+  LaneSum y_sum;
+  LaneSum xy_sum;
+  const Lane begin = samples_at(input.values, input.windows, first, 0);
+  std::array<std::uint64_t, kLanes> varies{};
+  const std::uint32_t size = input.windows[first].size();
+  const std::span<const double> seconds = offsets.seconds();
+  for (std::uint32_t place = 0; place < size; ++place) {
+    const Lane y = samples_at(input.values, input.windows, first, place);
+    Lane xy;
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      xy[lane] = seconds[place] * y[lane];
+      varies[lane] |= static_cast<std::uint64_t>(y[lane] != begin[lane]);
+    }
+    y_sum.add(y);
+    xy_sum.add(xy);
+  }
+  std::uint32_t undone = 0;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    if (!y_sum.is_finite(lane) || !xy_sum.is_finite(lane)) {
+      undone |= 1U << lane;
+    } else if (varies[lane] == 0) {
+      put(first + lane, level(begin[lane]));
+    } else {
+      put(first + lane,
+          through(offsets.sum(), y_sum.value(lane), xy_sum.value(lane), offsets.squares(), size));
+    }
+  }
+  return undone;
+}
+
+/// A line for each window of two samples or more; `origin_of` (window) is where its time begins.
+template <typename OriginOf, typename Put>
+void each_line(const RangeInput& input, OriginOf&& origin_of, Put&& put) {
+  Offsets offsets;
+  const auto times_of = [&](std::size_t i) {
+    return input.times.subspan(input.windows[i].begin, input.windows[i].size());
+  };
+  in_lanes(
+      input.windows,
+      [&](std::size_t first) -> std::uint32_t {
+        if (input.windows[first].size() < 2) return 0;
+        if (!offsets.are_those_of(times_of(first), origin_of(first))) {
+          offsets.take(times_of(first), origin_of(first));
+        }
+        for (std::size_t lane = 1; lane < kLanes; ++lane) {
+          if (!offsets.are_those_of(times_of(first + lane), origin_of(first + lane))) {
+            return (1U << kLanes) - 1;
+          }
+        }
+        return fit_lines(input, first, offsets, put);
+      },
+      [&](std::size_t i) {
+        if (input.windows[i].size() >= 2) put(i, fit_line(input, input.windows[i], origin_of(i)));
+      });
 }
 
 /// Holt's linear method: the level and its trend, each a weighted mean of the old and the new.
@@ -70,20 +175,19 @@ bool is_factor(const RangeInput& input, double factor, std::string_view name) {
 }  // namespace
 
 void deriv(const RangeInput& input, std::span<double> out) {
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const Window window = input.windows[i];
-    // An origin near the samples keeps the sums small.
-    if (window.size() >= 2) out[i] = fit_line(input, window, input.times[window.begin]).slope;
-  }
+  each_line(
+      input,
+      // An origin near the samples keeps the sums small.
+      [&](std::size_t i) { return input.times[input.windows[i].begin]; },
+      [&](std::size_t i, const Line& line) { out[i] = line.slope; });
 }
 
 void predict_linear(const RangeInput& input, std::span<double> out) {
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const Window window = input.windows[i];
-    if (window.size() < 2) continue;
-    const Line line = fit_line(input, window, input.steps.at(i));
-    out[i] = line.slope * input.scalars[0][i] + line.intercept;
-  }
+  each_line(
+      input, [&](std::size_t i) { return input.steps.at(i); },
+      [&](std::size_t i, const Line& line) {
+        out[i] = line.slope * input.scalars[0][i] + line.intercept;
+      });
 }
 
 void double_exponential_smoothing(const RangeInput& input, std::span<double> out) {

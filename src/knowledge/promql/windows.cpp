@@ -2,7 +2,9 @@
 // along the steps of the query, and the functions over them.
 #include "knowledge/promql/evaluator.hpp"
 #include "knowledge/promql/functions.hpp"
+#include "knowledge/promql/lanes.hpp"
 #include "knowledge/promql/signature.hpp"
+#include "nexus/knowledge/models.hpp"
 
 namespace nexus::knowledge::promql {
 namespace {
@@ -11,13 +13,11 @@ namespace {
 void slide(std::span<const std::int64_t> times, const Steps& ends, std::int64_t range,
            std::vector<Window>& out) {
   out.clear();
-  Window window;
-  const auto size = static_cast<std::uint32_t>(times.size());
+  Edge begin;
+  Edge end;
   for (std::size_t i = 0; i < ends.count; ++i) {
     const std::int64_t time = ends.at(i);
-    while (window.end < size && times[window.end] <= time) ++window.end;
-    while (window.begin < window.end && times[window.begin] <= time - range) ++window.begin;
-    out.push_back(window);
+    out.push_back({begin.move(times, time - range), end.move(times, time)});
   }
 }
 
@@ -38,6 +38,7 @@ Steps points_of(const Steps& ends, std::int64_t range, std::int64_t step) {
 
 struct Evaluator::RangeRun {
   RangeBody body;
+  std::uint32_t cost = 0;  // of a window besides its samples
   Steps ends;
   std::int64_t range = 0;
   std::array<std::vector<double>, 2> scalars;  // empty: no such argument
@@ -93,6 +94,7 @@ Result<Matrix> Evaluator::samples(const Node& range_vector) {
   } else {
     const auto& selector = std::get<MatrixSelector>(range_vector.kind);
     const Steps ends = moved(selector.vector.time);
+    (void)data_.step_for(ends.start - selector.range);  // for who watches the tiers
     for (const SeriesId id : series_of(selector.vector, ends, selector.range)) {
       read_without_stale(id, ends, selector.range);
       if (Status status = charge(column_.size()); !status) {
@@ -106,25 +108,29 @@ Result<Matrix> Evaluator::samples(const Node& range_vector) {
   return matrix;
 }
 
-Status Evaluator::run_windows(RangeRun& run, std::span<double> out) {
+Status Evaluator::run_windows(RangeRun& run, std::size_t first_step, std::span<double> out) {
   const std::span<const Window> windows = run.windows;
   // In runs, so that long windows over many steps can be stopped in between.
   for (std::size_t first = 0; first < windows.size();) {
     std::size_t touched = 0;
     std::size_t last = first;
-    while (last < windows.size() && touched < kWorkPerCheck) touched += windows[last++].size();
+    const auto is_odd = [&] { return run.cost == 0 && (last - first) % kLanes != 0; };
+    while (last < windows.size() && (touched < kWorkPerCheck || is_odd())) {
+      touched += windows[last++].size() + run.cost;
+    }
     const std::size_t count = last - first;
     const auto part = [&](const std::vector<double>& scalar) {
       return scalar.empty() ? std::span<const double>()
-                            : std::span<const double>(scalar).subspan(first, count);
+                            : std::span<const double>(scalar).subspan(first_step + first, count);
     };
     run.body({.times = column_.times,
               .values = column_.values,
               .windows = windows.subspan(first, count),
-              .steps = {steps_.at(first), steps_.step, count},
-              .ends = {run.ends.at(first), run.ends.step, count},
+              .steps = {steps_.at(first_step + first), steps_.step, count},
+              .ends = {run.ends.at(first_step + first), run.ends.step, count},
               .range = run.range,
               .scalars = {part(run.scalars[0]), part(run.scalars[1])},
+              .models = models_of(data_),
               .problem = &run.problem},
              out.subspan(first, count));
     first = last;
@@ -134,31 +140,34 @@ Status Evaluator::run_windows(RangeRun& run, std::span<double> out) {
   return {};
 }
 
-Status Evaluator::add_row(RangeRun& run, Row row) {
+Status Evaluator::fill_row(RangeRun& run, const Slice& slice, std::size_t row) {
   if (column_.size() == 0) return {};
   // Under @ every window is the same, and so is its result unless a number comes in.
   const bool once = run.ends.step == 0 && run.scalars[0].empty();
-  Steps ends = run.ends;
+  Steps ends = slice.ends;
   if (once) ends.count = 1;
   slide(column_.times, ends, run.range, run.windows);
-  const auto out = run.block.add(row);
-  if (Status status = run_windows(run, out.first(ends.count)); !status) return status;
+  const auto out = run.block.row(row).subspan(slice.first, slice.count);
+  if (Status status = run_windows(run, slice.first, out.first(ends.count)); !status) return status;
   if (once) std::ranges::fill(out, out.front());
-  run.block.drop_last_if_empty();
   return {};
 }
 
 Status Evaluator::over_series(RangeRun& run, const MatrixSelector& selector) {
   run.ends = moved(selector.vector.time);
   run.range = selector.range;
+  (void)data_.step_for(run.ends.start - run.range);  // for who watches the tiers
   run.block.names_matter = !names_one_metric(selector.vector);
-  for (const SeriesId id : series_of(selector.vector, run.ends, run.range)) {
-    read_without_stale(id, run.ends, run.range);
-    if (Status status = charge(column_.size() + steps_.count); !status) return status;
-    const Labels& labels = data_.labels(id);
-    if (labels.empty()) continue;
-    if (Status status = add_row(run, {&labels, false}); !status) return status;
+  const auto rows = add_rows(series_of(selector.vector, run.ends, run.range), run.block);
+  if (!rows) return std::unexpected(rows.error());
+  for (const Slice& slice : slices_of(run.ends, run.range)) {
+    for (const SeriesRow& series : *rows) {
+      read_without_stale(series.id, slice.ends, run.range);
+      if (Status status = charge_samples(slice); !status) return status;
+      if (Status status = fill_row(run, slice, series.row); !status) return status;
+    }
   }
+  run.block.drop_empty_rows();
   return {};
 }
 
@@ -168,16 +177,25 @@ Status Evaluator::over_points(RangeRun& run, const Subquery& subquery) {
   const auto points = evaluate_points(subquery);
   if (!points) return std::unexpected(points.error());
   run.block.names_matter = points->block.names_matter;
+  const Slice all{0, steps_.count, run.ends, 0};
   for (std::size_t r = 0; r < points->block.rows.size(); ++r) {
     if (Status status = charge(points->block.steps + steps_.count); !status) return status;
     read_points(*points, r);
-    if (Status status = add_row(run, points->block.rows[r]); !status) return status;
+    run.block.add(points->block.rows[r]);
+    if (Status status = fill_row(run, all, r); !status) return status;
   }
+  run.block.drop_empty_rows();
   return {};
 }
 
 Result<Block> Evaluator::over_range(const Call& call, RangeBody body) {
+  if (call.function->cost > 0 && models_of(data_) == nullptr) {
+    return fail(Errc::kInvalidArgument,
+                "unknown function with name \"{}\": there are no models to ask here",
+                call.function->name);
+  }
   RangeRun run{.body = body,
+               .cost = call.function->cost,
                .ends = {},
                .scalars = {},
                .windows = {},

@@ -1,8 +1,9 @@
 // processes: how many processes and threads there are, by state.
 //
-// One pass over /proc with openat(2) relative to it, one read and one buffer a process. A process
-// that vanishes between being listed and being read is skipped and counted. A state that was seen
-// once is reported as 0 from then on, so that its series does not come and go.
+// Takes the table that process_groups has just made, where it is on; else one pass over /proc with
+// openat(2) relative to it, one read and one buffer a process. A process that vanishes between
+// being listed and being read is skipped and counted. A state that was seen once is reported as 0
+// from then on, so that its series does not come and go.
 #include <unistd.h>
 
 #include <array>
@@ -12,6 +13,7 @@
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
 #include "nexus/host/file.hpp"
+#include "nexus/monitor/observed.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -40,6 +42,7 @@ constexpr std::array kMetrics = {
 // A line of /proc/PID/stat: 52 numbers and a name of at most 64 bytes.
 constexpr std::size_t kStatBytes = 2048;
 constexpr std::size_t kThreadsField = 17;  // after the name: num_threads, field 20 of proc(5)
+constexpr Millis kFresh{6'000};            // how old a table of processes may be
 constexpr std::uint64_t kMaxThreads = 1ULL << 22;  // of the kernel (PID_MAX_LIMIT)
 
 bool is_number(const char* name) {
@@ -101,6 +104,8 @@ class ProcessesCollector final : public Collector {
       : procfs_(context.roots.procfs),
         pid_max_(context.roots.proc("sys/kernel/pid_max")),
         threads_max_(context.roots.proc("sys/kernel/threads-max")),
+        clock_(context.clock),
+        observed_(context.observed),
         wants_threads_(option_bool(context, kProcessesCollector, "threads_state")),
         families_(families_of(context.registry, kMetrics)) {}
 
@@ -110,10 +115,16 @@ class ProcessesCollector final : public Collector {
     pids_ = threads_ = 0;
     process_states_.start_run();
     thread_states_.start_run();
-    const Status read = proc->for_each([&](const char* name) {
-      if (is_number(name)) count_process(proc->fd(), name);
-    });
-    if (!read) complaints_.add(read.error().with_context(procfs_));
+    if (const auto table = fresh_table()) {
+      for (const ObservedProcess& process : table->processes) {
+        count(proc->fd(), std::to_string(process.pid).c_str(), {process.state, process.threads});
+      }
+    } else {
+      const Status read = proc->for_each([&](const char* name) {
+        if (is_number(name)) count_process(proc->fd(), name);
+      });
+      if (!read) complaints_.add(read.error().with_context(procfs_));
+    }
     if (pids_ == 0) complaints_.add(procfs_, "no process in it");
     add_limit(sink, families_[0], pid_max_);
     add_limit(sink, families_[1], threads_max_);
@@ -126,15 +137,25 @@ class ProcessesCollector final : public Collector {
   }
 
  private:
+  /// Of all processes, made a moment ago by process_groups; else null.
+  [[nodiscard]] std::shared_ptr<const ProcessTable> fresh_table() const {
+    auto table = observed_ != nullptr ? observed_->processes() : nullptr;
+    if (!table || table->left_out > 0) return nullptr;
+    const auto age = clock_.wall() - table->time;
+    return age >= Millis(0) && age <= kFresh ? table : nullptr;
+  }
+
   void count_process(int proc, const char* pid) {
-    const std::optional<Stat> stat = read_stat(proc, pid);
-    if (!stat) return;
+    if (const std::optional<Stat> stat = read_stat(proc, pid)) count(proc, pid, *stat);
+  }
+
+  void count(int proc, const char* pid, const Stat& stat) {
     ++pids_;
-    threads_ += stat->threads;
-    process_states_.add(stat->state);
+    threads_ += stat.threads;
+    process_states_.add(stat.state);
     if (!wants_threads_) return;
-    thread_states_.add(stat->state);  // of its first thread
-    if (stat->threads > 1) count_threads(proc, pid);
+    thread_states_.add(stat.state);  // of its first thread
+    if (stat.threads > 1) count_threads(proc, pid);
   }
 
   void count_threads(int proc, const char* pid) {
@@ -179,6 +200,8 @@ class ProcessesCollector final : public Collector {
   const std::string procfs_;
   const std::string pid_max_;
   const std::string threads_max_;
+  Clock& clock_;
+  const Observed* const observed_;
   const bool wants_threads_;
   const std::array<FamilyId, kMetrics.size()> families_;
   host::FileBuffer buffer_;

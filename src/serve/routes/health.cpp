@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <boost/json/parse.hpp>
 #include <charconv>
 #include <map>
 #include <mutex>
@@ -162,6 +163,20 @@ Response components(const Rooms& rooms) {
          {"skipped", c.skipped},
          {"dropped", c.dropped}});
   }
+  json_ns::array sources;
+  for (const auto& s : rooms.sources.status()) {
+    sources.push_back({{"kind", s.kind},
+                       {"name", s.name},
+                       {"instance", s.instance},
+                       {"health", s.health},
+                       {"error", s.error},
+                       {"last", time(s.last)},
+                       {"interval_seconds", static_cast<double>(s.interval.count()) / 1000.0},
+                       {"duration_seconds", s.duration_seconds},
+                       {"samples", s.samples},
+                       {"series", s.series},
+                       {"dropped", s.dropped}});
+  }
   json_ns::array rules;
   for (const auto& r : rooms.rules.status()) {
     if (!r.error.empty())
@@ -169,6 +184,7 @@ Response components(const Rooms& rooms) {
   }
   return to_response({{"components", std::move(parts)},
                       {"collectors", std::move(collectors)},
+                      {"sources", std::move(sources)},
                       {"failing_rules", std::move(rules)},
                       {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
 }
@@ -181,7 +197,13 @@ json_ns::object prediction(const analyze::Prediction& p) {
           {"predicted_value", number(p.predicted_value)},
           {"lower", number(p.lower)},
           {"upper", number(p.upper)},
+          {"lower80", number(p.lower80)},
+          {"upper80", number(p.upper80)},
           {"confidence", number(p.confidence)},
+          {"tolerance", number(p.tolerance)},
+          {"past_error", number(p.past_error)},
+          {"slope_per_second", p.fit.n > 0 ? number(p.fit.slope) : json_ns::value(nullptr)},
+          {"slope_p_value", p.fit.n > 2 ? number(p.fit.slope_p_value()) : json_ns::value(nullptr)},
           {"r_squared", number(p.r_squared)},
           {"time_horizon", static_cast<double>(p.horizon.count()) / 60'000.0},
           {"trend", p.trend},

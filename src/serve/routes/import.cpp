@@ -1,6 +1,6 @@
 // POST /api/v1/admin/import: OpenMetrics text with timestamps into the history. `nexus-agent
-// import` sends a file in parts that fit a request; the parts after the first are not audited one
-// by one.
+// import` sends a file in parts that fit a request (`part=0`, 1, ...), and `last=1` with the last,
+// which may be empty; the parts after the first are not audited one by one.
 #include "nexus/config/config.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/shapes.hpp"
@@ -9,11 +9,15 @@ namespace nexus::serve {
 namespace {
 
 Response take(const Rooms& rooms, const Request& request) {
-  const auto result = rooms.importer.import(request.body, rooms.config()->history.retention);
+  using Rest = knowledge::Importer::Rest;
+  const bool whole = request.param("part").value_or("").empty() || request.param("last") == "1";
+  const auto result = rooms.importer.import(request.body, rooms.config()->history.retention,
+                                            whole ? Rest::kNone : Rest::kFollows);
   json_ns::array mistakes;
   for (const auto& mistake : result.mistakes)
     mistakes.push_back({{"line", mistake.line}, {"message", mistake.message}});
   return to_response({{"accepted", result.accepted},
+                      {"held", result.held},
                       {"refused", result.refused},
                       {"lines", result.lines},
                       {"mistakes", std::move(mistakes)}});

@@ -1,5 +1,6 @@
 #include <map>
 #include <mutex>
+#include <tuple>
 
 #include "serve/encoding.hpp"
 #include "serve/routes/groups.hpp"
@@ -24,31 +25,49 @@ class MetricsPage {
   Response get(const Request& request) {
     const bool open = wants_open_metrics(request.accept);
     const auto coding = choose_coding(request.accept_encoding);
+    const auto escaping = choose_escaping(request.accept, open);
     Response response;
     response.content_type = open ? kOpenMetricsType : kTextType;
+    if (request.accept.find("escaping=") != std::string::npos) {
+      response.content_type += "; escaping=";
+      response.content_type += to_string(escaping);
+    }
     response.headers.emplace_back("Vary", "Accept, Accept-Encoding");
     if (coding != Coding::kIdentity)
       response.headers.emplace_back("Content-Encoding", std::string(to_string(coding)));
-    response.body = body(open, coding);
+    response.body = body(open, escaping, coding);
     return response;
   }
 
  private:
-  std::shared_ptr<const std::string> body(bool open, Coding coding) {
+  std::shared_ptr<const std::string> body(bool open, knowledge::NameEscaping escaping,
+                                          Coding coding) {
     const std::lock_guard guard(mutex_);
     const auto appended = rooms_->history.stats().appended;
     if (appended != rendered_at_ || bodies_.empty()) {
       bodies_.clear();
       rendered_at_ = appended;
     }
-    auto& cached = bodies_[{open, coding}];
+    auto& cached = bodies_[{open, escaping, coding}];
     if (cached) return cached;
-    auto& plain = bodies_[{open, Coding::kIdentity}];
-    if (!plain)
-      plain = std::make_shared<const std::string>(open ? to_open_metrics(render()) : render());
+    auto& plain = bodies_[{open, escaping, Coding::kIdentity}];
+    if (!plain) plain = std::make_shared<const std::string>(page(open, escaping));
     if (coding != Coding::kIdentity)
       cached = std::make_shared<const std::string>(compress(*plain, coding));
-    return bodies_[{open, coding}];
+    return bodies_[{open, escaping, coding}];
+  }
+
+  std::string page(bool open, knowledge::NameEscaping escaping) {
+    const std::string& rendered = render();
+    // Without names in quotes there is nothing to do but for dots, which doubles underscores.
+    const bool is_plain = rendered.find("{\"") == std::string::npos &&
+                          rendered.find(",\"") == std::string::npos &&
+                          rendered.find("# TYPE \"") == std::string::npos;
+    const bool stays = escaping == knowledge::NameEscaping::kAllowUtf8 ||
+                       (is_plain && escaping != knowledge::NameEscaping::kDots);
+    const std::string& named =
+        stays ? rendered : (escaped_ = knowledge::escape_names(rendered, escaping));
+    return open ? to_open_metrics(named) : named;
   }
 
   const std::string& render() {
@@ -68,7 +87,9 @@ class MetricsPage {
   knowledge::Exposition exposition_;
   std::vector<knowledge::ExposedSample> samples_;
   std::uint64_t rendered_at_ = 0;
-  std::map<std::pair<bool, Coding>, std::shared_ptr<const std::string>> bodies_;
+  std::string escaped_;
+  std::map<std::tuple<bool, knowledge::NameEscaping, Coding>, std::shared_ptr<const std::string>>
+      bodies_;
 };
 
 Response reload(const Rooms& rooms, const Request& request) {

@@ -120,6 +120,41 @@ Response audit(const Rooms& rooms, const Request& request) {
   return to_response({{"records", std::move(out)}});
 }
 
+json_ns::object reach(const analyze::Reach& r) {
+  return {{"threshold", number(r.threshold)},
+          {"seconds", number(r.seconds)},
+          {"earliest_seconds", number(r.earliest)},
+          {"latest_seconds", number(r.latest)}};
+}
+
+/// What fills when, and what would be needed.
+Response capacity(const Rooms& rooms) {
+  json_ns::array out;
+  for (const auto& c : rooms.forecaster.capacity()) {
+    json_ns::array plan;
+    for (std::size_t i = 0; i < analyze::Capacity::kPlanDays.size(); ++i) {
+      plan.push_back({{"days", analyze::Capacity::kPlanDays[i]},
+                      {"expected", number(c.planned[i])},
+                      {"times_needed", number(c.needed[i])}});
+    }
+    out.push_back({{"metric_name", c.metric_name},
+                   {"labels", labels(c.labels)},
+                   {"unit", c.unit},
+                   {"current_value", number(c.current)},
+                   {"per_day", number(c.per_day)},
+                   {"per_day_error", number(c.per_day_error)},
+                   {"certain", c.certain},
+                   {"pattern", c.pattern},
+                   {"days_seen", number(c.days_seen)},
+                   {"warning", reach(c.warning)},
+                   {"critical", reach(c.critical)},
+                   {"exhaustion", reach(c.exhaustion)},
+                   {"plan", std::move(plan)}});
+  }
+  return to_response(
+      {{"capacity", std::move(out)}, {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
+}
+
 }  // namespace
 
 void add_operations(std::vector<Route>& routes, const SharedRooms& rooms) {
@@ -145,6 +180,9 @@ void add_operations(std::vector<Route>& routes, const SharedRooms& rooms) {
   add(
       Method::kPost, "/operations/breakers/reset", Role::kOperator,
       [rooms](const Request& r) { return reset_breaker(*rooms, r); }, "Re-arm a remedy");
+  routes.push_back({Method::kGet, "/operations/capacity", Role::kViewer, Runs::kSnapshot,
+                    [rooms](const Request&) { return capacity(*rooms); },
+                    "What fills when, and what would be needed"});
   add(
       Method::kGet, "/operations/audit", Role::kOperator,
       [rooms](const Request& r) { return audit(*rooms, r); }, "Every change, by whom");

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <iterator>
 
@@ -53,12 +54,17 @@ Response failure(Failure type, std::string_view message) {
               status);
 }
 
-Response success(std::string_view data, const std::vector<std::string>& warnings) {
+Response success(std::string_view data, const std::vector<std::string>& warnings,
+                 const std::vector<std::string>& infos) {
   std::string body = "{\"status\":\"success\",\"data\":";
   body += data;
   if (!warnings.empty()) {
     body += ",\"warnings\":";
     append_names(body, warnings);
+  }
+  if (!infos.empty()) {
+    body += ",\"infos\":";
+    append_names(body, infos);
   }
   body += "}\n";
   return json(std::move(body));
@@ -97,8 +103,15 @@ void append_string(std::string& out, std::string_view text) {
 void append_time(std::string& out, std::int64_t millis) {
   if (millis < 0) out += '-';
   const auto size = static_cast<std::uint64_t>(millis < 0 ? -millis : millis);
-  fmt::format_to(std::back_inserter(out), "{}", size / 1000);
-  if (size % 1000 != 0) fmt::format_to(std::back_inserter(out), ".{:03}", size % 1000);
+  std::array<char, 24> buffer;  // by hand: there is one a sample
+  auto* end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), size / 1000).ptr;
+  if (const auto rest = static_cast<unsigned>(size % 1000); rest != 0) {
+    *end++ = '.';
+    *end++ = static_cast<char>('0' + rest / 100);
+    *end++ = static_cast<char>('0' + rest / 10 % 10);
+    *end++ = static_cast<char>('0' + rest % 10);
+  }
+  out.append(buffer.data(), end);
 }
 
 void append_sample(std::string& out, std::int64_t millis, double value) {

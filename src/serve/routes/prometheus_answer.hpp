@@ -22,8 +22,9 @@ enum class Failure { kBadData, kExecution, kCanceled, kTimeout, kInternal, kNotF
 
 [[nodiscard]] Response failure(Failure type, std::string_view message);
 /// `{"status":"success","data":DATA}`, with warnings when there are any. `data` is JSON.
-[[nodiscard]] Response success(std::string_view data,
-                               const std::vector<std::string>& warnings = {});
+/// `infos` are for people, as Prometheus 3 has them: clients that do not know them pass them over.
+[[nodiscard]] Response success(std::string_view data, const std::vector<std::string>& warnings = {},
+                               const std::vector<std::string>& infos = {});
 
 void append_string(std::string& out, std::string_view text);  // quoted and escaped
 void append_time(std::string& out, std::int64_t millis);      // seconds: 1435781430.781
@@ -50,6 +51,9 @@ struct Span {
   std::int64_t end = 0;
 };
 [[nodiscard]] Result<Span> span_params(const Request& request);
+
+/// The samples that a query may read. What it holds at once the evaluator bounds besides.
+inline constexpr std::uint64_t kMaxSamples = 50'000'000;
 
 /// The warning of an answer that `limit` cut.
 inline constexpr std::string_view kTruncated = "results truncated due to limit";

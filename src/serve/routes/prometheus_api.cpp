@@ -1,8 +1,10 @@
 // Prometheus's HTTP API (prometheus.io/docs/prometheus/latest/querying/api), so that Grafana,
 // promtool and habits work: the queries.
+#include "nexus/analyze/models.hpp"
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/promql.hpp"
+#include "nexus/knowledge/tier_watch.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/prometheus_answer.hpp"
 #include "serve/routes/shapes.hpp"
@@ -25,7 +27,7 @@ Result<promql::Limits> limits_of(const Rooms& rooms, const Request& request) {
     if (!given) return std::unexpected(given.error());
     if (given->count() > 0) limits.lookback_ms = given->count();
   }
-  limits.max_samples = kMaxQuerySamples;
+  limits.max_samples = prometheus::kMaxSamples;
   const auto deadline = rooms.clock.steady() + timeout;
   limits.cancelled = [&clock = rooms.clock, deadline, stopped = request.cancelled] {
     return clock.steady() >= deadline || (stopped && stopped());
@@ -37,18 +39,31 @@ namespace {
 
 using prometheus::Failure;
 
+void count_stopped(const Rooms& rooms, std::string_view reason) {
+  rooms.self
+      .counter("nexus_queries_stopped_total",
+               "Queries that were ended before they had a result, by reason", {{"reason", reason}})
+      .add();
+}
+
 /// How a failed evaluation is answered: as Prometheus's api.go does.
-Response evaluation_error(const Request& request, const Error& error) {
+Response evaluation_error(const Rooms& rooms, const Request& request, const Error& error) {
   switch (error.code()) {
-    case Errc::kCancelled:  // of the two reasons to stop the server's is the one that can be seen
-      if (request.cancelled && request.cancelled())
-        return prometheus::failure(Failure::kCanceled,
-                                   "query was canceled: the server is shutting down");
+    case Errc::kCancelled:  // of the reasons to stop the time limit is the one that cannot be seen
+      if (request.cancelled && request.cancelled()) {
+        count_stopped(rooms, "canceled");
+        return prometheus::failure(
+            Failure::kCanceled, "query was canceled: its client is gone or the server shuts down");
+      }
+      count_stopped(rooms, "timeout");
       return prometheus::failure(Failure::kTimeout, "query timed out in expression evaluation");
     case Errc::kTimeout:
       return prometheus::failure(Failure::kTimeout, error.message());
     case Errc::kInvalidArgument:
       return prometheus::failure(Failure::kBadData, error.message());
+    case Errc::kExhausted:
+      count_stopped(rooms, "too_large");
+      return prometheus::failure(Failure::kExecution, error.message());
     default:
       return prometheus::failure(Failure::kExecution, error.message());
   }
@@ -94,7 +109,18 @@ void append_matrix(std::string& out, const promql::Matrix& matrix) {
   out += ']';
 }
 
-Response answer(promql::Value value, std::int64_t time, std::size_t limit) {
+/// Which tier of the history served a query, where it was not the samples as they came.
+std::vector<std::string> tier_info(const knowledge::TierWatch& watch) {
+  const Millis step(watch.coarsest());
+  if (step.count() == 0) return {};
+  return {fmt::format(
+      "served from the tier of {}: one value (the last) for each {}; ranges below {} "
+      "have fewer than two samples",
+      base::format_duration(step), base::format_duration(step), base::format_duration(step * 2))};
+}
+
+Response answer(promql::Value value, std::int64_t time, std::size_t limit,
+                const knowledge::TierWatch& watch) {
   std::vector<std::string> warnings;
   std::string data =
       fmt::format("{{\"resultType\":\"{}\",\"result\":", to_string(promql::type_of(value)));
@@ -118,7 +144,7 @@ Response answer(promql::Value value, std::int64_t time, std::size_t limit) {
     data += ']';
   }
   data += '}';
-  return prometheus::success(data, warnings);
+  return prometheus::success(data, warnings, tier_info(watch));
 }
 
 Result<promql::Query> query_param(const Request& request) {
@@ -137,9 +163,11 @@ Response instant(const Rooms& rooms, const Request& request) {
   if (!limits) return bad_data(limits.error());
   const auto query = query_param(request);
   if (!query) return bad_data(query.error());
-  auto value = query->instant(rooms.history, *time, *limits);
-  if (!value) return evaluation_error(request, value.error());
-  return answer(std::move(*value), *time, *limit);
+  const knowledge::TierWatch watch(rooms.history);
+  const knowledge::WithModels data(watch, analyze::standard_models());
+  auto value = query->instant(data, *time, *limits);
+  if (!value) return evaluation_error(rooms, request, value.error());
+  return answer(std::move(*value), *time, *limit, watch);
 }
 
 struct Range {
@@ -187,9 +215,11 @@ Response range(const Rooms& rooms, const Request& request) {
                     "must be Scalar or instant Vector",
                     type == promql::ValueType::kMatrix ? "range vector" : "string"));
   }
-  auto matrix = query->range(rooms.history, span->start, span->end, span->step, *limits);
-  if (!matrix) return evaluation_error(request, matrix.error());
-  return answer(std::move(*matrix), span->end, *limit);
+  const knowledge::TierWatch watch(rooms.history);
+  const knowledge::WithModels data(watch, analyze::standard_models());
+  auto matrix = query->range(data, span->start, span->end, span->step, *limits);
+  if (!matrix) return evaluation_error(rooms, request, matrix.error());
+  return answer(std::move(*matrix), span->end, *limit, watch);
 }
 
 Response format_query(const Request& request) {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "nexus/base/text.hpp"
+#include "nexus/knowledge/names.hpp"
 #include "nexus/knowledge/promql.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/prometheus_answer.hpp"
@@ -129,7 +130,10 @@ Response label_names(const Rooms& rooms, const Request& request) {
 }
 
 Response label_values(const Rooms& rooms, const Request& request) {
-  const auto& name = request.captures.front();
+  // A name that does not fit into a path may come escaped: U__my_2E_label.
+  const std::string name =
+      knowledge::unescape_name(request.captures.front()).value_or(request.captures.front());
+  if (name.empty()) return bad_data("invalid label name: \"\"");
   const auto result = search(rooms, request, Match::kOptional);
   if (!result) return bad_data(result.error().message());
   std::set<std::string_view> sorted;

@@ -158,11 +158,30 @@ json_ns::object render(const monitor::CollectorStatus& collector) {
           {"scrapeTimeout", base::format_duration(collector.deadline)}};
 }
 
+/// A scraped or probed target.
+json_ns::object render(const monitor::SourceStatus& source) {
+  const auto url = source.url.empty() ? source.instance : source.url;
+  return {{"discoveredLabels", {{"__address__", source.instance}, {"job", source.name}}},
+          {"labels", all_labels(source.labels)},
+          {"scrapePool", source.name},
+          {"scrapeUrl", url},
+          {"globalUrl", url},
+          {"lastError", source.error},
+          {"lastScrape", shown_time(source.last)},
+          {"lastScrapeDuration", source.duration_seconds},
+          {"health", source.health},
+          {"scrapeInterval", base::format_duration(source.interval)},
+          {"scrapeTimeout", base::format_duration(source.timeout)}};
+}
+
 Response targets(const Rooms& rooms, const Request& request) {
   const auto state = request.param("state").value_or("");
   json_ns::array active;
   if (state != "dropped") {
     for (const auto& collector : rooms.collectors()) active.push_back(render(collector));
+    for (const auto& source : rooms.sources.status()) {
+      if (source.kind == "scrape" || source.kind == "probe") active.push_back(render(source));
+    }
   }
   return answer({{"activeTargets", std::move(active)},
                  {"droppedTargets", json_ns::array()},
@@ -191,6 +210,12 @@ Response configuration(const Rooms& rooms, const Request&) {
       base::format_duration(config->collect.interval),
       base::format_duration(config->collect.deadline),
       base::format_duration(config->operations.check_interval));
+  if (!config->agent.external_labels.empty()) yaml += "  external_labels:\n";
+  for (const auto& [name, value] : config->agent.external_labels) {
+    yaml += fmt::format("    {}: ", name);
+    prometheus::append_string(yaml, value);
+    yaml += '\n';
+  }
   if (!config->rule_files.empty()) yaml += "rule_files:\n";
   for (const auto& file : config->rule_files) {
     yaml += "- ";
@@ -203,7 +228,7 @@ Response configuration(const Rooms& rooms, const Request&) {
 Response flags(const Rooms& rooms, const Request&) {
   const auto config = rooms.config();
   return answer({{"query.lookback-delta", "5m"},
-                 {"query.max-samples", fmt::format("{}", kMaxQuerySamples)},
+                 {"query.max-samples", fmt::format("{}", prometheus::kMaxSamples)},
                  {"query.timeout", "30s"},
                  {"storage.tsdb.path", config->agent.data_dir + "/history"},
                  {"storage.tsdb.retention.time", base::format_duration(config->history.retention)},
@@ -300,7 +325,7 @@ void add_prometheus_status(std::vector<Route>& routes, const SharedRooms& rooms)
   };
   add("rules", Runs::kBlocking, rules, "rules and how they went");
   add("alerts", Runs::kBlocking, alerts, "alerts that are pending or firing");
-  add("targets", Runs::kSnapshot, targets, "the collectors");
+  add("targets", Runs::kSnapshot, targets, "collectors, scraped and probed targets");
   add("alertmanagers", Runs::kSnapshot, alertmanagers, "none");
   add("status/buildinfo", Runs::kSnapshot, build_info, "the version of the API");
   add("status/config", Runs::kSnapshot, configuration, "intervals and rule files");

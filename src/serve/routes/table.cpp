@@ -57,11 +57,13 @@ std::vector<Route> all_routes(const Rooms& rooms) {
   std::vector<Route> routes;
   add_management(routes, shared);
   add_health(routes, shared);
+  add_observed(routes, shared);
   add_actions(routes, shared);
   add_operations(routes, shared);
   add_services(routes, shared);
   add_prometheus_api(routes, shared);
   add_import(routes, shared);
+  add_push(routes, shared);
   return routes;
 }
 

@@ -45,12 +45,12 @@ void require_all(const Process& process, const Expected& expected) {
   }
 }
 
-HistoryDisk disk_in(const Folder& folder) {
+HistoryDisk disk_in(const test::TemporaryDirectory& folder) {
   return {.directory = folder.file("history")};
 }
 
 TEST_CASE("a history that was closed in order is whole when it is opened again") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   Expected expected;
   int row = 0;
   for (const int rows : {5, 700, 1, 5000, 480, 30}) {
@@ -70,7 +70,7 @@ TEST_CASE("a history that was closed in order is whole when it is opened again")
 }
 
 TEST_CASE("what is on disk leaves memory when it is over its limit, and is read all the same") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   Expected expected;
   Process process(disk_in(folder), kStart, {.bytes = 3 << 20});
   for (int row = 0; row < 9000; row += 500) {
@@ -100,7 +100,7 @@ TEST_CASE("what is on disk leaves memory when it is over its limit, and is read 
 }
 
 TEST_CASE("a wall clock that is set back voids what is on disk from then on, for good") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   Expected expected;
   {
     Process process(disk_in(folder));
@@ -122,7 +122,7 @@ TEST_CASE("a wall clock that is set back voids what is on disk from then on, for
 }
 
 TEST_CASE("a history with a key: the next process needs it, and says so") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   HistoryDisk disk = disk_in(folder);
   disk.key_file = folder.file("key");
   write_bytes(disk.key_file, std::vector<std::uint8_t>(32, 9));
@@ -147,7 +147,7 @@ TEST_CASE("a history with a key: the next process needs it, and says so") {
 }
 
 TEST_CASE("damage of the files costs what it hits and nothing else") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   Expected expected;
   {
     Process process(disk_in(folder));
@@ -161,8 +161,8 @@ TEST_CASE("damage of the files costs what it hits and nothing else") {
   }
   REQUIRE(paths.size() >= 2);
   for (int round = 0; round < 8; ++round) {
-    const Folder copy;
-    std::filesystem::copy(folder.path, copy.path, std::filesystem::copy_options::recursive);
+    const test::TemporaryDirectory copy;
+    std::filesystem::copy(folder.path(), copy.path(), std::filesystem::copy_options::recursive);
     const std::string path =
         copy.file("history/") +
         std::filesystem::path(paths[random() % paths.size()]).filename().string();
@@ -187,7 +187,7 @@ TEST_CASE("damage of the files costs what it hits and nothing else") {
 }
 
 TEST_CASE("a full disk is said, memory goes on, and what is there is written when it can be") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   HistoryDisk disk = disk_in(folder);
   Expected expected;
   HistoryStats full;
@@ -226,7 +226,7 @@ TEST_CASE("a full disk is said, memory goes on, and what is there is written whe
 }
 
 TEST_CASE("old segments go by age and by size, oldest first") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   HistoryDisk disk = disk_in(folder);
   disk.retention = Millis(4 * 3'600'000);
   Expected expected;
@@ -246,7 +246,7 @@ TEST_CASE("old segments go by age and by size, oldest first") {
 }
 
 TEST_CASE("readers see everything while rows are written, moved to disk and dropped") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   HistoryDisk disk = disk_in(folder);
   Process process(disk, kStart, {.bytes = 200 << 10});
   std::vector<SeriesId> ids;

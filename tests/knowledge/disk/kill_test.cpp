@@ -146,13 +146,13 @@ TEST_CASE("kill -9 at any moment loses nothing that was acknowledged") {
   const char* given = std::getenv("NEXUS_KILLS");
   const int kills = given == nullptr ? 40 : std::atoi(given);
   const Quiet quiet;
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   std::mt19937 random(99);
   std::int64_t acknowledged = kStart;
   std::int64_t reached = kStart;
   for (int round = 0; round < kills; ++round) {
     {
-      Child child(folder.name(), reached, round);
+      Child child(folder.path(), reached, round);
       const auto first = child.next(20'000);
       REQUIRE(first);  // it started
       acknowledged = std::max(acknowledged, *first);
@@ -163,7 +163,7 @@ TEST_CASE("kill -9 at any moment loses nothing that was acknowledged") {
       child.kill_it();
       while (const auto time = child.next(0)) acknowledged = *time;
     }
-    Process process(disk_of(folder.name()), acknowledged);
+    Process process(disk_of(folder.path()), acknowledged);
     must(process.opened);
     reached = newest(process);
     INFO("round " << round);

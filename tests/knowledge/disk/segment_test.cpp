@@ -21,7 +21,7 @@ std::shared_ptr<const Cipher> cipher(std::uint8_t seed) {
 /// A segment of a few small records, one of them compressed.
 struct Sample {
   explicit Sample(std::shared_ptr<const Cipher> with = nullptr) : key(std::move(with)) {
-    auto writer = must(SegmentWriter::create(folder.name(), "data", 1, 1000, key, health));
+    auto writer = must(SegmentWriter::create(folder.path(), "data", 1, 1000, key, health));
     path = writer->file()->path();
     for (std::uint8_t i = 0; i < 6; ++i) {
       const RecordInfo info{
@@ -38,7 +38,7 @@ struct Sample {
     return must(SegmentFile::open(path, key, health));
   }
 
-  Folder folder;
+  test::TemporaryDirectory folder;
   std::shared_ptr<const Cipher> key;
   std::shared_ptr<Health> health = std::make_shared<Health>();
   std::string path;
@@ -205,7 +205,7 @@ TEST_CASE("a later format is left alone") {
 }
 
 TEST_CASE("keys in files: bytes or digits, and nothing else") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   const std::string path = folder.file("key");
   write_bytes(path, Payload(32, 0xab));
   const auto raw = must(Cipher::from_file(path));
@@ -229,14 +229,14 @@ TEST_CASE("keys in files: bytes or digits, and nothing else") {
 }
 
 TEST_CASE("a full disk fails the write and leaves the file whole") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   const auto health = std::make_shared<Health>();
   std::size_t written = 0;
   std::vector<Entry> found;
   std::optional<Error> error;
   bool torn = true;
   must(on_small_disk(folder, 256 << 10, [&] {
-    auto writer = SegmentWriter::create(folder.name(), "data", 1, 1, nullptr, health);
+    auto writer = SegmentWriter::create(folder.path(), "data", 1, 1, nullptr, health);
     if (!writer) return;
     for (; written < 1000; ++written) {
       const auto entry = (*writer)->append({}, Payload(5000, 1), SegmentWriter::Packing::kPlain);
@@ -258,9 +258,9 @@ TEST_CASE("a full disk fails the write and leaves the file whole") {
 }
 
 TEST_CASE("the cache holds what was used last, within its bytes") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   const auto health = std::make_shared<Health>();
-  auto writer = must(SegmentWriter::create(folder.name(), "data", 1, 1, nullptr, health));
+  auto writer = must(SegmentWriter::create(folder.path(), "data", 1, 1, nullptr, health));
   std::vector<Entry> entries;
   for (std::uint8_t i = 0; i < 10; ++i) {
     entries.push_back(must(writer->append({}, Payload(1000, i), SegmentWriter::Packing::kPlain)));

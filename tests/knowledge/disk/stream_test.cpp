@@ -11,8 +11,8 @@ namespace {
 
 using Payload = std::vector<std::uint8_t>;
 
-StreamOptions options(const Folder& folder) {
-  return {.directory = folder.name(),
+StreamOptions options(const test::TemporaryDirectory& folder) {
+  return {.directory = folder.path(),
           .name = "data",
           .cipher = nullptr,
           .health = std::make_shared<Health>(),
@@ -67,7 +67,7 @@ TEST_CASE("definitions come back, and nothing else is taken for them") {
 }
 
 TEST_CASE("a stream rotates by size and by age, and is read by the next process") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   Stream stream(options(folder));
   must(stream.load(nothing));
   std::size_t definitions = 0;
@@ -103,7 +103,7 @@ TEST_CASE("a stream rotates by size and by age, and is read by the next process"
 }
 
 TEST_CASE("what a group had is void after the clock was set back, here and in the next process") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   Stream stream(options(folder));
   for (const std::int64_t first : {0, 10, 20, 30}) {
     must(stream.rotate(0));  // over several files
@@ -121,7 +121,7 @@ TEST_CASE("what a group had is void after the clock was set back, here and in th
 
 TEST_CASE("a torn end is cut off when the stream is opened") {
   const Quiet quiet;
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   {
     Stream stream(options(folder));
     must(stream.prepare(0));
@@ -141,7 +141,7 @@ TEST_CASE("a torn end is cut off when the stream is opened") {
 }
 
 TEST_CASE("dropping takes whole segments, oldest first, and never from a reader") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   Stream stream(options(folder));
   for (std::int64_t i = 0; i < 4; ++i) {
     must(stream.rotate(0));
@@ -160,7 +160,7 @@ TEST_CASE("dropping takes whole segments, oldest first, and never from a reader"
 }
 
 TEST_CASE("a file of another key or of none of ours is left out, and the others are read") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   const auto health = std::make_shared<Health>();
   StreamOptions with_key = options(folder);
   with_key.health = health;
@@ -184,7 +184,7 @@ TEST_CASE("a file of another key or of none of ours is left out, and the others 
 }
 
 TEST_CASE("a stream goes on in a new segment when the disk can be written again") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   StreamOptions wide = options(folder);
   wide.segment_bytes = 1 << 20;
   std::int64_t written = 0;
@@ -213,7 +213,7 @@ TEST_CASE("a stream goes on in a new segment when the disk can be written again"
 }
 
 TEST_CASE("readers go on while segments are appended and dropped") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   StreamOptions small = options(folder);
   small.segment_bytes = 5000;
   Stream stream(small);

@@ -1,4 +1,4 @@
-// What the tests of the disk share: folders, files as bytes, a small disk.
+// What the tests of the disk share: files as bytes, a small disk.
 #pragma once
 
 #include <sched.h>
@@ -13,24 +13,11 @@
 #include <thread>
 #include <vector>
 
-#include "nexus/base/id.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/result.hpp"
+#include "support/temporary_directory.hpp"
 
 namespace nexus::knowledge::disk {
-
-/// A directory of its own for each test.
-struct Folder {
-  Folder() : path(std::filesystem::temp_directory_path() / ("nexus-disk-" + base::random_hex(8))) {
-    std::filesystem::create_directory(path);
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] std::string name() const { return path.string(); }
-  [[nodiscard]] std::string file(const std::string& of) const { return path / of; }
-  std::filesystem::path path;
-};
 
 /// For tests that damage files by the thousand.
 struct Quiet {
@@ -66,13 +53,14 @@ inline void write_bytes(const std::string& path, const std::vector<std::uint8_t>
 
 /// Runs `body` where `folder` is a file system of its own, of `bytes`; only the thread that runs
 /// it sees that. Needs root, as the test machine does. Assertions belong behind it.
-inline Status on_small_disk(const Folder& folder, std::size_t bytes, const auto& body) {
+inline Status on_small_disk(const test::TemporaryDirectory& folder, std::size_t bytes,
+                            const auto& body) {
   Status outcome;
   std::thread([&] {
     const std::string options = "size=" + std::to_string(bytes);
     if (::unshare(CLONE_NEWNS) != 0 ||
         ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        ::mount("tmpfs", folder.path.c_str(), "tmpfs", 0, options.c_str()) != 0) {
+        ::mount("tmpfs", folder.path().c_str(), "tmpfs", 0, options.c_str()) != 0) {
       outcome = std::unexpected(Error::from_errno("mount a small disk"));
       return;
     }
@@ -81,10 +69,10 @@ inline Status on_small_disk(const Folder& folder, std::size_t bytes, const auto&
   return outcome;
 }
 /// The small disk takes no more writes, or takes them again.
-inline bool set_read_only(const Folder& folder, bool read_only) {
+inline bool set_read_only(const test::TemporaryDirectory& folder, bool read_only) {
   const unsigned long flags =
       MS_REMOUNT | (read_only ? static_cast<unsigned long>(MS_RDONLY) : 0UL);
-  return ::mount("none", folder.path.c_str(), nullptr, flags, nullptr) == 0;
+  return ::mount("none", folder.path().c_str(), nullptr, flags, nullptr) == 0;
 }
 
 }  // namespace nexus::knowledge::disk

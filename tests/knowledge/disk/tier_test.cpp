@@ -110,7 +110,7 @@ TEST_CASE("buckets come back from a block, and its damage is noticed or harmless
 }
 
 TEST_CASE("what is older than the rows is read from the finest tier that has it") {
-  const Folder folder;
+  const test::TemporaryDirectory folder;
   HistoryDisk disk{.directory = folder.file("history"), .retention = Millis(2 * kHour)};
   disk.tiers = {{Millis(kMinute), Millis(24 * kHour)}, {Millis(kHour), Millis(365 * 24 * kHour)}};
   constexpr int kRows = 40 * 3600;
@@ -140,9 +140,9 @@ TEST_CASE("what is older than the rows is read from the finest tier that has it"
     process = open(time);
   }
   const std::int64_t end = kBegin + kRows * 1000;
-  REQUIRE(process->history.step_for(end - kHour) == Millis(0));
-  REQUIRE(process->history.step_for(end - 20 * kHour) == Millis(kMinute));
-  REQUIRE(process->history.step_for(kBegin) == Millis(kHour));
+  REQUIRE(process->history.step_for(end - kHour) == 0);
+  REQUIRE(process->history.step_for(end - 20 * kHour) == kMinute);
+  REQUIRE(process->history.step_for(kBegin) == kHour);
 
   const Column fine = process->read("gauge", end - kHour, end);
   REQUIRE(fine.size() == 3600);

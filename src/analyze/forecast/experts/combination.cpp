@@ -250,6 +250,7 @@ void Combination::State::archive(Archive& a) {
   a.value(change_count);
   a.value(quick_error);
   a.value(usual_error);
+  a.value(burst);
   a.value(hours);
   a.value(surprise);
   a.value(spread);

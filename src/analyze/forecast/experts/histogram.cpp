@@ -45,38 +45,44 @@ void Histograms::add(std::size_t lead, float score, double fade) {
   weight = 1;
 }
 
-float Histograms::quantile(std::size_t lead, std::size_t reach, double p) const {
+std::array<float, 4> Histograms::quantiles(std::size_t lead, std::size_t reach,
+                                           const std::array<double, 4>& p) const {
   const std::size_t first = lead < reach ? 0 : lead - reach;
   const std::size_t last = std::min(lead + reach, total_.size() - 1);
-  std::array<float, static_cast<std::size_t>(kBins)> sum{};
+  Pooled pooled;
   for (std::size_t j = first; j <= last; ++j) {
     if (!(total_[j] > 0)) continue;
     const float scale = 1 / weight_[j];
-    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += bins_[j * kBins + i] * scale;
+    for (std::size_t i = 0; i < pooled.bins.size(); ++i)
+      pooled.bins[i] += bins_[j * kBins + i] * scale;
   }
-  float total = 0;
-  int least = -1;
-  int most = -1;
   for (int i = 0; i < kBins; ++i) {
-    const float count = sum[static_cast<std::size_t>(i)];
-    if (count > 0) least = least < 0 ? i : least;
-    if (count > 0) most = i;
-    total += count;
+    const float count = pooled.bins[static_cast<std::size_t>(i)];
+    if (!(count > 0)) continue;
+    if (pooled.least < 0) pooled.least = i;
+    pooled.most = i;
+    pooled.total += count;
   }
-  if (!(total > 0)) return 0;
-  if (p <= 0) return edge(std::max(least - 1, 0));
-  if (p >= 1) return edge(std::min(most + 2, kBins));
-  const float goal = static_cast<float>(p) * total;
+  std::array<float, 4> out{};
+  if (!(pooled.total > 0)) return out;
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = quantile(pooled, p[i]);
+  return out;
+}
+
+float Histograms::quantile(const Pooled& pooled, double p) {
+  if (p <= 0) return edge(std::max(pooled.least - 1, 0));
+  if (p >= 1) return edge(std::min(pooled.most + 2, kBins));
+  const float goal = static_cast<float>(p) * pooled.total;
   float seen = 0;
-  for (int i = least; i <= most; ++i) {
-    const float count = sum[static_cast<std::size_t>(i)];
+  for (int i = pooled.least; i <= pooled.most; ++i) {
+    const float count = pooled.bins[static_cast<std::size_t>(i)];
     if (seen + count >= goal && count > 0) {
       if (i == kSide) return 0;
       return edge(i) + (edge(i + 1) - edge(i)) * (goal - seen) / count;
     }
     seen += count;
   }
-  return edge(most + 1);
+  return edge(pooled.most + 1);
 }
 
 }  // namespace nexus::analyze

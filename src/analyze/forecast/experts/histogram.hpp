@@ -5,6 +5,7 @@
 // Thread safety: none.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <vector>
 
@@ -20,9 +21,10 @@ class Histograms {
   void add(std::size_t lead, float score, double fade);
   /// What was learnt weighs `share` of what it did, against what comes.
   void forget(std::size_t lead, double share) { weight_[lead] /= static_cast<float>(share); }
-  /// The quantile of the scores of `lead` and of its neighbours up to `reach` leads away; 0 without
-  /// any. p outside (0, 1) gives one bin more than was seen.
-  [[nodiscard]] float quantile(std::size_t lead, std::size_t reach, double p) const;
+  /// Quantiles of the scores of `lead` and of its neighbours up to `reach` leads away; 0 without
+  /// any. A p outside (0, 1) gives one bin more than was seen.
+  [[nodiscard]] std::array<float, 4> quantiles(std::size_t lead, std::size_t reach,
+                                               const std::array<double, 4>& p) const;
 
   template <typename Archive>
   void archive(Archive& a) {
@@ -35,6 +37,14 @@ class Histograms {
   }
 
  private:
+  struct Pooled {
+    std::array<float, static_cast<std::size_t>(kBins)> bins{};
+    float total = 0;
+    int least = -1;
+    int most = -1;
+  };
+  [[nodiscard]] static float quantile(const Pooled& pooled, double p);
+
   std::vector<float> bins_;
   std::vector<float> total_;   // of the bins, a lead
   std::vector<float> weight_;  // of the next score, a lead

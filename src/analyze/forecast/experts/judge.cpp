@@ -13,6 +13,7 @@ constexpr float kNoWeight = 1e30F;        // relative error of those that may no
 constexpr double kMeanToSpread = 1.2533;  // standard deviation of a normal by its mean |x|
 constexpr std::array<float, 4> kTails{0.1F, 0.1F, 0.025F, 0.025F};
 constexpr std::array<double, 4> kNormal{-1.2816, 1.2816, -1.96, 1.96};
+constexpr double kTolerated = 0.1;        // of the value, without a natural range
 constexpr std::uint32_t kHoursFrom = 96;  // rows a day: with fewer an hour has too few errors
 constexpr float kLeastTail = 0.001F;
 constexpr float kMostTail = 0.4F;
@@ -81,7 +82,10 @@ void Combination::State::score(std::size_t j, const Waiting& was, float z) {
   toward(r.last, errors[j * kExperts] == 0 ? 0 : std::abs(z - row_at(shape.leads[j] - 1)[kZ]));
   toward(r.in80, z >= was.lo80 && z <= was.hi80);
   toward(r.in95, z >= was.lo95 && z <= was.hi95);
-  toward(r.tolerated, std::abs(off) <= static_cast<float>(shape.tolerance));
+  const double tolerated = shape.tolerance > 0
+                               ? shape.tolerance
+                               : kTolerated * std::abs(static_cast<double>(z) + anchor);
+  toward(r.tolerated, static_cast<double>(std::abs(off)) <= tolerated);
   const float units = was.size > 0 ? off / was.size : (off == 0 ? 0 : std::copysign(100.0F, off));
   histograms.add(j, units, 1 - 1 / kTuning.score_memory);
   sizes[j] += speed(r.count, kTuning.size_memory) * (std::abs(off) - sizes[j]);
@@ -89,6 +93,10 @@ void Combination::State::score(std::size_t j, const Waiting& was, float z) {
   if (j == 0) {
     quick_error += speed(r.count, 12) * (std::abs(off) - quick_error);
     usual_error += speed(r.count, kTuning.size_memory) * (std::abs(off) - usual_error);
+  }
+  if (j == 0 && usual_error > 0) {
+    burst = std::clamp(std::pow(quick_error / usual_error, static_cast<float>(kTuning.burst)), 0.3F,
+                       3.0F);
   }
   const std::array<bool, 4> missed{z<was.lo80, z> was.hi80, z<was.lo95, z> was.hi95};
   for (std::size_t i = 0; i < 4; ++i) {
@@ -136,9 +144,7 @@ float Combination::State::size(std::size_t j) const {
                : sizes[i] * std::sqrt(static_cast<float>(shape.leads[j]) /
                                       static_cast<float>(shape.leads[i]));
   }
-  if (!(usual_error > 0)) return base;
-  const float burst = std::pow(quick_error / usual_error, static_cast<float>(kTuning.burst));
-  return base * std::clamp(burst, 0.3F, 3.0F);
+  return base * burst;
 }
 
 /// Errors relative to the last value's over the same rows, neighbouring leads together.
@@ -189,9 +195,11 @@ void Combination::State::refresh_weights(std::size_t j) {
     w[kMeanFast] = 1;  // nothing verified yet
     return;
   }
+  const auto least = static_cast<float>(std::pow(kTuning.worst, 1 / kTuning.power));
   for (std::size_t e = 0; e < kExperts; ++e) {
-    const float weight = std::pow(best / relative[e], static_cast<float>(kTuning.power));
-    w[e] = weight < static_cast<float>(kTuning.worst) ? 0 : weight;
+    const float ratio = best / relative[e];
+    if (ratio < least) continue;
+    w[e] = std::pow(ratio, static_cast<float>(kTuning.power));
   }
 }
 
@@ -199,21 +207,21 @@ void Combination::State::refresh_quantiles(std::size_t j) {
   const Record& r = record[j];
   const double independent =
       std::min(static_cast<double>(r.count), kTuning.score_memory) / shape.leads[j];
+  if (independent < 2) {
+    for (std::size_t i = 0; i < 4; ++i)
+      quantiles[j][i] = static_cast<float>(kNormal[i] * kMeanToSpread);
+    return;
+  }
+  std::array<double, 4> p{};
   for (std::size_t i = 0; i < 4; ++i) {
-    float& q = quantiles[j][i];
-    const float usual = static_cast<float>(kNormal[i] * kMeanToSpread);
-    if (independent < 2) {
-      q = usual;
-      continue;
-    }
     // The conformal rank is (n + 1)(1 - a) of n: a little farther out than the plain quantile.
     const auto a = static_cast<double>(levels[j][i]);
     const double long_lead =
         i < 2 ? 1 : std::clamp(shape.leads[j] / kTuning.conformal_leads, 1.0, 2.0);
     const double tail = std::max(a - long_lead * (1 - a) / (independent + 1), 0.0);
-    q = histograms.quantile(j, static_cast<std::size_t>(kTuning.reach),
-                            i % 2 == 0 ? tail : 1 - tail);
+    p[i] = i % 2 == 0 ? tail : 1 - tail;
   }
+  quantiles[j] = histograms.quantiles(j, static_cast<std::size_t>(kTuning.reach), p);
 }
 
 void Combination::State::refresh(std::size_t j) {

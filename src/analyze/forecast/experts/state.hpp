@@ -113,6 +113,7 @@ struct Combination::State {
   std::uint64_t change_count = 0;
   float quick_error = 0;  // of the first lead: present size
   float usual_error = 0;  // and long-term
+  float burst = 1;        // their ratio, as it counts
   std::array<Hour, 24> hours{};
   std::array<float, 2> surprise{};  // of error sizes, without and with the hour of the day
   double spread = 0;                // mean absolute distance from the slowest level

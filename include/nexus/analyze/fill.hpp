@@ -1,0 +1,120 @@
+// When something that fills up is full: time to a limit, with an interval, robust to daily cycles,
+// saw teeth (clean-ups), jumps and changes of rate.
+//
+// Values come in steps (five minutes live); a week of them is kept. Candidate rates of growth -
+// least squares over 3 hours to 7 days, differences of whole patterns one to six patterns apart -
+// are weighted by how well each foretold the growth over the next 6 and 24 hours so far. A pattern
+// that repeats (clean-ups at regular distance, or the day where it explains more than a straight
+// line) is carried forward with that rate; otherwise the level goes on in a line. The limit is
+// reached where that path first meets it.
+//
+// The interval takes the rate's own past errors at 24 hours: earliest and latest are where paths
+// with rate +- 2 mean errors meet the limit. When the lower rate is not above zero, there is no
+// date: `seconds` is given only if growth is certain. `latest` is nothing when it is farther than
+// a year; so is `seconds`.
+//
+// Thread safety: none of its own; const members may be called from many threads.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nexus/base/clock.hpp"
+#include "nexus/base/result.hpp"
+
+namespace nexus::analyze {
+
+struct FillOutlook {
+  double level = 0;          // now, without noise
+  double per_day = 0;        // rate of growth (negative: shrinks), units a day
+  double per_day_error = 0;  // mean error of the rate over a day
+  bool certain = false;      // the interval of the rate does not hold zero
+  std::string pattern;       // "line", "day", "every 3h20m"
+  double days_seen = 0;
+};
+
+struct FillTime {
+  std::optional<double> seconds;
+  std::optional<double> earliest;
+  std::optional<double> latest;
+};
+
+class Fill {
+ public:
+  static constexpr std::size_t kKept = 2016;
+  static constexpr std::size_t kFewest = 36;
+
+  explicit Fill(Millis step = Millis(300'000));
+
+  /// The value of slot `slot` = time / step; NaN: missing. False: not after the last one.
+  bool add(std::int64_t slot, double value);
+  [[nodiscard]] bool ready() const noexcept { return rows_ >= kFewest; }
+  [[nodiscard]] FillOutlook outlook() const;
+  /// Until the value is at or beyond `limit`: above it when `rising`, else below.
+  [[nodiscard]] FillTime until(double limit, bool rising) const;
+  /// What the value will be, by the same path, at most a year ahead.
+  [[nodiscard]] double at(double seconds) const;
+
+  [[nodiscard]] std::string save() const;
+  [[nodiscard]] Status load(std::string_view saved);
+
+ private:
+  static constexpr std::size_t kWindows = 8;
+  static constexpr std::size_t kLags = 4;
+  static constexpr std::size_t kCandidates = kWindows + kLags;
+  static constexpr std::size_t kJudged = 26;  // hours of rates kept to be judged
+  using Rates = std::array<float, kCandidates>;
+
+  struct Path {
+    std::size_t pattern = 0;  // rows, 0: a line
+    double rate = 0;          // a row
+    double error = 0;         // of the rate, mean
+    double level = 0;
+  };
+
+  [[nodiscard]] double back(std::size_t ago) const;
+  [[nodiscard]] double mean_of(std::size_t ago, std::size_t rows) const;
+  [[nodiscard]] Rates rates(std::size_t pattern) const;
+  [[nodiscard]] std::size_t find_pattern() const;
+  [[nodiscard]] std::size_t saw_teeth() const;
+  [[nodiscard]] bool daily() const;
+  [[nodiscard]] double days_of(std::size_t candidate) const;
+  [[nodiscard]] double pattern_error() const;
+  [[nodiscard]] bool only_grows() const;
+  [[nodiscard]] bool one_step() const;
+  void judge();
+  void note_drop(double value);
+  void solve();
+  [[nodiscard]] double path_at(std::size_t rows, double rate) const;
+  [[nodiscard]] std::optional<double> meets(double limit, bool rising, double rate) const;
+  template <typename Archive>
+  void archive(Archive& a);
+
+  Millis step_;
+  std::size_t day_;  // rows
+  std::size_t hour_;
+  std::uint64_t rows_ = 0;  // kept at most kKept
+  std::uint64_t seen_ = 0;
+  std::int64_t slot_ = 0;
+  double anchor_ = 0;
+  double change_ = 0;  // mean absolute change, drops left out
+  double since_low_ = 0;
+  std::vector<float> values_;
+  std::vector<float> judged_;  // kJudged x (candidates, chosen, hour's mean, pattern)
+  std::uint64_t judgements_ = 0;
+  std::array<float, kCandidates> error_short_{};  // of growth over 6 hours, fading mean
+  std::array<float, kCandidates> error_long_{};   // over 24
+  std::array<float, kCandidates> count_short_{};
+  std::array<float, kCandidates> count_long_{};
+  float chosen_error_ = 0;
+  float chosen_count_ = 0;
+  std::array<std::int64_t, 16> drops_{};  // slots of the last clean-ups
+  std::uint64_t drop_count_ = 0;
+  Path path_;
+};
+
+}  // namespace nexus::analyze

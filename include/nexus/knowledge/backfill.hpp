@@ -1,0 +1,61 @@
+// Backfill: samples of the past on their way to the history's disk, in any order.
+//
+// Samples are collected by series and by windows of time, in which series with the same times share
+// one column of them, and are written as long blocks when there is much, and by flush(). What a
+// series has already stays: a sample at a time that the history holds a sample of that series for
+// is left out and counted. Everything else is read together with what was there.
+//
+// Bounded by `most_bytes`. Errors: those of the registry (too many series) and of the disk. Thread
+// safety: one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "nexus/knowledge/history.hpp"
+
+namespace nexus::knowledge {
+
+class Backfill {
+ public:
+  Backfill(SeriesRegistry& registry, History& history, std::size_t most_bytes)
+      : registry_(registry), history_(history), most_bytes_(most_bytes) {}
+
+  /// `same` says that the labels are those of the call before.
+  [[nodiscard]] Status add(const Labels& labels, bool same, std::int64_t time, double value);
+  /// All that was added is on the medium when this returns well.
+  [[nodiscard]] Status flush();
+
+  [[nodiscard]] std::uint64_t stored() const noexcept { return stored_; }  // samples written
+  [[nodiscard]] std::uint64_t held() const noexcept { return held_; }      // left out, were there
+
+ private:
+  /// What a series has in the window that its last sample was in.
+  struct Part {
+    SeriesId id = 0;
+    std::int64_t window = 0;
+    std::vector<std::int64_t> times;
+    std::vector<double> values;
+  };
+  using Windows = std::map<std::int64_t, std::vector<PastRows>>;
+
+  [[nodiscard]] std::int64_t window_of(std::int64_t time) const noexcept;
+  void close(Part& part);
+  [[nodiscard]] Status write();
+
+  SeriesRegistry& registry_;
+  History& history_;
+  const std::size_t most_bytes_;
+  std::int64_t window_millis_ = 0;           // 0: not known yet
+  std::unordered_map<SeriesId, Part> open_;  // addresses of elements are stable
+  Part* current_ = nullptr;
+  Windows closed_;
+  std::size_t bytes_ = 0;
+  std::uint64_t stored_ = 0;
+  std::uint64_t held_ = 0;
+};
+
+}  // namespace nexus::knowledge

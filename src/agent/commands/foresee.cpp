@@ -1,0 +1,234 @@
+#include "agent/commands/foresee.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json/serialize.hpp>
+#include <cmath>
+#include <map>
+
+#include "nexus/analyze/backtest.hpp"
+#include "nexus/base/text.hpp"
+#include "nexus/drivers/http_client.hpp"
+
+namespace nexus::agent {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::int64_t kStep = 300;  // seconds: the scale that live forecasts up to an hour have
+constexpr std::uint32_t kMostLeads = 2016;
+
+double number(const json::value& value) {
+  if (value.is_number()) return value.to_number<double>();
+  return std::nan("");
+}
+
+std::string duration(const json::value& seconds) {
+  const double value = number(seconds);
+  if (std::isnan(value)) return "-";
+  if (value < 60) return "now";
+  return base::format_duration(std::chrono::minutes(std::llround(value / 60)));
+}
+
+std::string labels_text(const json::value& labels) {
+  std::string out;
+  if (!labels.is_object()) return out;
+  for (const auto& [key, value] : labels.get_object()) {
+    if (key == "__name__" || !value.is_string()) continue;
+    out += fmt::format("{}{}=\"{}\"", out.empty() ? "" : ",", std::string_view(key),
+                       std::string_view(value.get_string()));
+  }
+  return out;
+}
+
+struct Vital {
+  std::string unit;
+  std::optional<double> warning;
+  bool above = true;
+};
+
+/// The vitals that have a value now, with threshold and the side of it that is bad.
+Result<std::map<std::string, Vital>> vitals_of(const ClientFlags& flags) {
+  auto status = call(flags, "GET", "/health/status");
+  if (!status) return std::unexpected(status.error());
+  std::map<std::string, Vital> out;
+  for (const auto& metric : status->at("recent_metrics").as_array()) {
+    Vital vital;
+    vital.unit = std::string(metric.at("unit").as_string());
+    const double warning = number(metric.at("warning"));
+    const double critical = number(metric.at("critical"));
+    if (!std::isnan(warning)) vital.warning = warning;
+    vital.above = std::isnan(warning) || std::isnan(critical) || critical >= warning;
+    out[std::string(metric.at("name").as_string())] = vital;
+  }
+  return out;
+}
+
+class Backtest {
+ public:
+  Backtest(const ClientFlags& flags, const BacktestFlags& wanted, std::uint32_t leads,
+           std::int64_t end)
+      : flags_(flags), wanted_(wanted), leads_(leads), end_(end) {}
+
+  Status vital(const std::string& name, const Vital& vital) {
+    // The server gives at most 11,000 points a series: a few days a question.
+    constexpr std::int64_t kChunk = 7 * 86'400;
+    std::map<std::string, std::pair<std::vector<std::int64_t>, std::vector<double>>> series;
+    const std::int64_t begin = end_ - static_cast<std::int64_t>(wanted_.days) * 86'400;
+    for (std::int64_t from = begin; from < end_; from += kChunk) {
+      const auto path =
+          fmt::format("/api/v1/query_range?query={}&start={}&end={}&step={}",
+                      drivers::url_encode(fmt::format("avg_over_time({}[{}s])", name, kStep)), from,
+                      std::min(from + kChunk - kStep, end_), kStep);
+      const auto answer = call(flags_, "GET", path);
+      if (!answer) return std::unexpected(answer.error());
+      for (const auto& one : answer->at("data").at("result").as_array()) {
+        auto& [times, values] = series[labels_text(one.at("metric"))];
+        for (const auto& point : one.at("values").as_array()) {
+          times.push_back(std::llround(number(point.at(0)) * 1000));
+          const auto value = base::parse_double(std::string_view(point.at(1).as_string()));
+          values.push_back(value.value_or(std::nan("")));
+        }
+      }
+    }
+    for (const auto& [labels, columns] : series)
+      one(name, labels, vital, columns.first, columns.second);
+    return {};
+  }
+
+  [[nodiscard]] json::array rows() && { return std::move(rows_); }
+  [[nodiscard]] std::size_t short_ones() const { return short_; }
+
+ private:
+  void one(const std::string& name, const std::string& labels, const Vital& vital,
+           const std::vector<std::int64_t>& times, const std::vector<double>& values) {
+    analyze::BacktestPlan plan;
+    plan.step = std::chrono::seconds(kStep);
+    plan.leads = leads_;
+    plan.threshold = vital.warning;
+    plan.above = vital.above;
+    const auto result = analyze::backtest(times, values, plan);
+    if (result.forecasts == 0) {
+      ++short_;
+      return;
+    }
+    const auto ratio = [&](double other) {
+      return other > 0 ? json::value(result.error / other) : json::value(nullptr);
+    };
+    rows_.push_back(
+        {{"metric_name", name},
+         {"labels", labels},
+         {"unit", vital.unit},
+         {"forecasts", result.forecasts},
+         {"error", result.error},
+         {"of_last_value", ratio(result.last_value_error)},
+         {"of_seasonal", result.seasonal_error ? ratio(*result.seasonal_error) : nullptr},
+         {"coverage80", result.coverage80},
+         {"coverage95", result.coverage95},
+         {"crossings", result.crossings},
+         {"foretold", result.foretold},
+         {"warned_seconds",
+          result.foretold > 0 ? json::value(result.warned_seconds) : json::value(nullptr)}});
+  }
+
+  const ClientFlags& flags_;
+  const BacktestFlags& wanted_;
+  std::uint32_t leads_;
+  std::int64_t end_;
+  json::array rows_;
+  std::size_t short_ = 0;
+};
+
+}  // namespace
+
+int show_capacity(const ClientFlags& flags) {
+  const auto answer = call(flags, "GET", "/operations/capacity");
+  if (!answer) return report(answer.error());
+  if (flags.output == "json") {
+    fmt::print("{}\n", json::serialize(*answer));
+    return 0;
+  }
+  json::array rows;
+  for (const auto& c : answer->at("capacity").as_array()) {
+    const auto& end = c.at("exhaustion");
+    const auto needed = [&](std::size_t i) {
+      const double times = number(c.at("plan").at(i).at("times_needed"));
+      return std::isnan(times) ? std::string("-") : fmt::format("{:.2f}x", times);
+    };
+    const bool dated = !std::isnan(number(end.at("seconds")));
+    rows.push_back({{"metric_name", c.at("metric_name")},
+                    {"labels", labels_text(c.at("labels"))},
+                    {"now", fmt::format("{:.4g}", number(c.at("current_value")))},
+                    {"per_day", fmt::format("{:+.3g} +- {:.2g}", number(c.at("per_day")),
+                                            number(c.at("per_day_error")))},
+                    {"warning", duration(c.at("warning").at("seconds"))},
+                    {"critical", duration(c.at("critical").at("seconds"))},
+                    {"full", dated ? fmt::format("{} ({} to {})", duration(end.at("seconds")),
+                                                 duration(end.at("earliest_seconds")),
+                                                 duration(end.at("latest_seconds")))
+                                   : std::string("-")},
+                    {"pattern", c.at("pattern")},
+                    {"in30", needed(0)},
+                    {"in90", needed(1)},
+                    {"in180", needed(2)}});
+  }
+  print_table(flags, json::object{{"capacity", std::move(rows)}}, "capacity",
+              {{"METRIC", "metric_name"},
+               {"LABELS", "labels"},
+               {"NOW", "now"},
+               {"A DAY", "per_day"},
+               {"WARNING IN", "warning"},
+               {"CRITICAL IN", "critical"},
+               {"FULL IN", "full"},
+               {"PATTERN", "pattern"},
+               {"FOR 30 DAYS", "in30"},
+               {"90", "in90"},
+               {"180", "in180"}});
+  return 0;
+}
+
+int backtest_agent(const ClientFlags& flags, const BacktestFlags& wanted) {
+  const auto horizon = base::parse_duration(wanted.horizon);
+  if (!horizon) return report(horizon.error().with_context("--horizon"));
+  const auto leads = *horizon / std::chrono::seconds(kStep);
+  if (leads < 1 || leads > kMostLeads) {
+    return report(Error(Errc::kInvalidArgument,
+                        fmt::format("--horizon {}: expected 5m to {}", wanted.horizon,
+                                    base::format_duration(std::chrono::seconds(
+                                        kStep * static_cast<std::int64_t>(kMostLeads))))));
+  }
+  const auto vitals = vitals_of(flags);
+  if (!vitals) return report(vitals.error());
+  if (!wanted.vital.empty() && !vitals->contains(wanted.vital)) {
+    return report(
+        Error(Errc::kNotFound, fmt::format("--vital {}: no vital of this name has a value; "
+                                           "`nexus-agent predictions` lists them",
+                                           wanted.vital)));
+  }
+  base::SystemClock clock;
+  const std::int64_t end = base::to_unix_millis(clock.wall()) / 1000 / kStep * kStep;
+  Backtest test(flags, wanted, static_cast<std::uint32_t>(leads), end);
+  for (const auto& [name, vital] : *vitals) {
+    if (!wanted.vital.empty() && name != wanted.vital) continue;
+    if (const Status done = test.vital(name, vital); !done) return report(done.error());
+  }
+  const std::size_t too_short = test.short_ones();
+  print_table(flags, json::object{{"backtest", std::move(test).rows()}}, "backtest",
+              {{"METRIC", "metric_name"},
+               {"LABELS", "labels"},
+               {"FORECASTS", "forecasts"},
+               {"ERROR", "error"},
+               {"UNIT", "unit"},
+               {"OF LAST VALUE", "of_last_value"},
+               {"OF SEASONAL", "of_seasonal"},
+               {"IN 80 %", "coverage80"},
+               {"IN 95 %", "coverage95"},
+               {"CROSSINGS", "crossings"},
+               {"FORETOLD", "foretold"},
+               {"EARLY BY (s)", "warned_seconds"}});
+  if (too_short > 0) fmt::print(stderr, "{} series are too short for a backtest yet\n", too_short);
+  return 0;
+}
+
+}  // namespace nexus::agent

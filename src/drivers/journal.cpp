@@ -1,0 +1,102 @@
+#include "nexus/drivers/journal.hpp"
+
+#include <systemd/sd-journal.h>
+
+#include <cstdlib>
+#include <cstring>
+
+namespace nexus::drivers {
+namespace {
+
+constexpr std::string_view kField = "MESSAGE=";
+
+std::unexpected<Error> failed(std::string_view what, int code) {
+  return fail(Errc::kUnavailable, "journal: {}: {}", what, std::strerror(-code));
+}
+
+}  // namespace
+
+struct JournalReader::Impl {
+  sd_journal* journal = nullptr;
+  std::string cursor;
+  ~Impl() { sd_journal_close(journal); }
+
+  Status select(const std::vector<std::string>& units) {
+    for (const auto& unit : units) {
+      const auto match = "_SYSTEMD_UNIT=" + unit;
+      if (const int code = sd_journal_add_match(journal, match.data(), match.size()); code < 0)
+        return failed("select " + unit, code);
+    }
+    return {};
+  }
+  /// Stands so that the next entry is the first to be given.
+  Status seek(JournalFrom from) {
+    if (!cursor.empty() && sd_journal_seek_cursor(journal, cursor.c_str()) >= 0 &&
+        sd_journal_next(journal) > 0) {
+      // On the entry itself: it was given. On a neighbour, as that one is gone: it was not.
+      if (sd_journal_test_cursor(journal, cursor.c_str()) <= 0) sd_journal_previous(journal);
+      return {};
+    }
+    int code = 0;
+    if (!cursor.empty() || from == JournalFrom::kEnd) {
+      code = sd_journal_seek_tail(journal);
+      // Only a step makes the place real; entries that come later are behind it.
+      if (code >= 0) code = sd_journal_previous(journal);
+    } else {
+      code = sd_journal_seek_head(journal);
+    }
+    if (code < 0) return failed("seek", code);
+    return {};
+  }
+};
+
+JournalReader::JournalReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+JournalReader::~JournalReader() = default;
+
+Result<std::unique_ptr<JournalReader>> JournalReader::open(const std::vector<std::string>& units,
+                                                           const std::string& cursor,
+                                                           JournalFrom from,
+                                                           const std::string& directory) {
+  auto impl = std::make_unique<Impl>();
+  impl->cursor = cursor;
+  const int code = directory.empty()
+                       ? sd_journal_open(&impl->journal, SD_JOURNAL_LOCAL_ONLY)
+                       : sd_journal_open_directory(&impl->journal, directory.c_str(), 0);
+  if (code < 0) return failed("open", code);
+  if (Status selected = impl->select(units); !selected) return std::unexpected(selected.error());
+  if (Status there = impl->seek(from); !there) return std::unexpected(there.error());
+  return std::unique_ptr<JournalReader>(new JournalReader(std::move(impl)));
+}
+
+Result<std::size_t> JournalReader::read(std::size_t limit, std::size_t longest,
+                                        const std::function<void(std::string_view)>& take) {
+  sd_journal* journal = impl_->journal;
+  sd_journal_set_data_threshold(journal, longest + kField.size());
+  // Files that were rotated are taken in; 0: what changed is looked up by next() anyway.
+  if (const int code = sd_journal_process(journal); code < 0) return failed("process", code);
+  std::size_t given = 0;
+  while (given < limit) {
+    const int code = sd_journal_next(journal);
+    if (code < 0) return failed("next", code);
+    if (code == 0) break;
+    const void* data = nullptr;
+    std::size_t size = 0;
+    ++given;
+    if (sd_journal_get_data(journal, "MESSAGE", &data, &size) >= 0 && size >= kField.size()) {
+      const std::string_view text(static_cast<const char*>(data), size);
+      take(text.substr(kField.size(), longest));
+    }
+  }
+  if (given > 0) {
+    char* cursor = nullptr;
+    if (sd_journal_get_cursor(journal, &cursor) >= 0) impl_->cursor = cursor;
+    std::free(cursor);
+  }
+  return given;
+}
+
+const std::string& JournalReader::cursor() const noexcept {
+  return impl_->cursor;
+}
+
+}  // namespace nexus::drivers

@@ -1,0 +1,293 @@
+#include "nexus/knowledge/exposition_reader.hpp"
+
+#include <array>
+#include <cmath>
+#include <cstdlib>
+
+#include "knowledge/hash.hpp"
+#include "nexus/base/text.hpp"
+
+namespace nexus::knowledge {
+namespace {
+
+constexpr std::uint64_t kSecondKey = 0x9e3779b97f4a7c15ULL;
+
+bool is_blank(char c) {
+  return c == ' ' || c == '\t';
+}
+
+void skip_blanks(std::string_view& rest) {
+  while (!rest.empty() && is_blank(rest.front())) rest.remove_prefix(1);
+}
+
+bool is_name_character(char c, bool colons) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         (colons && c == ':');
+}
+
+/// A name at the front; empty when there is none.
+std::string_view take_name(std::string_view& rest, bool colons) {
+  std::size_t length = 0;
+  while (length < rest.size() && is_name_character(rest[length], colons)) ++length;
+  if (length > 0 && rest.front() >= '0' && rest.front() <= '9') length = 0;
+  const auto name = rest.substr(0, length);
+  rest.remove_prefix(length);
+  return name;
+}
+
+/// What stands between double quotes, the first of which is there.
+std::optional<std::string> take_quoted(std::string_view& rest) {
+  std::string out;
+  for (std::size_t i = 1; i < rest.size(); ++i) {
+    if (rest[i] == '"') {
+      rest.remove_prefix(i + 1);
+      return out;
+    }
+    if (rest[i] != '\\') {
+      out += rest[i];
+      continue;
+    }
+    if (++i == rest.size()) break;
+    out += rest[i] == 'n' ? '\n' : rest[i];
+  }
+  return std::nullopt;
+}
+
+/// A number of at most 15 digits: units / 10^decimals.
+struct ShortNumber {
+  std::int64_t units = 0;
+  unsigned decimals = 0;
+};
+
+constexpr std::array<double, 16> kTens = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                          1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+
+/// Most numbers are short; anything else is for base::parse_double().
+std::optional<ShortNumber> parse_short(std::string_view text) {
+  if (text.empty() || text.size() > 17) return std::nullopt;
+  const bool negative = text.front() == '-';
+  if (negative) text.remove_prefix(1);
+  ShortNumber out;
+  std::size_t digits = 0;
+  bool point = false;
+  for (const char c : text) {
+    if (c == '.' && !point && digits > 0) {
+      point = true;
+      continue;
+    }
+    if (c < '0' || c > '9' || ++digits > 15) return std::nullopt;
+    out.units = out.units * 10 + (c - '0');
+    out.decimals += point ? 1 : 0;
+  }
+  if (digits == 0 || text.back() == '.' || (negative && out.units == 0)) return std::nullopt;
+  if (negative) out.units = -out.units;
+  return out;
+}
+
+/// Both are exact, so the quotient is the double that is nearest to the text.
+std::optional<double> parse_number(std::string_view text) {
+  if (const auto number = parse_short(text)) {
+    return static_cast<double>(number->units) / kTens[number->decimals];
+  }
+  return base::parse_double(text);
+}
+
+constexpr std::int64_t kMostMillis = 9'000'000'000'000'000;
+
+/// Milliseconds of Unix seconds.
+std::optional<std::int64_t> parse_millis(std::string_view text) {
+  if (const auto number = parse_short(text); number && number->decimals <= 3) {
+    constexpr std::array<std::int64_t, 4> kMillis = {1000, 100, 10, 1};
+    const std::int64_t millis = number->units * kMillis[number->decimals];
+    return std::abs(millis) > kMostMillis ? std::nullopt : std::optional(millis);
+  }
+  const auto seconds = base::parse_double(text);
+  if (!seconds || !std::isfinite(*seconds) || std::abs(*seconds) * 1000 > kMostMillis) {
+    return std::nullopt;
+  }
+  return std::llround(*seconds * 1000);
+}
+
+/// The length of `name` or `name{...}` at the front of a line; npos when it has no end.
+std::size_t head_length(std::string_view text) {
+  std::size_t at = 0;
+  while (at < text.size() && !is_blank(text[at]) && text[at] != '{') ++at;
+  if (at == text.size()) return std::string_view::npos;
+  const std::size_t name_end = at;
+  while (at < text.size() && is_blank(text[at])) ++at;
+  if (at == text.size() || text[at] != '{') return name_end;
+  bool quoted = false;
+  for (; at < text.size(); ++at) {
+    const char c = text[at];
+    if (quoted && c == '\\') {
+      ++at;
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (c == '}' && !quoted) {
+      return at + 1;
+    }
+  }
+  return std::string_view::npos;
+}
+
+std::unexpected<Error> bad(std::string_view expected) {
+  return fail(Errc::kInvalidArgument, "expected {}", expected);
+}
+
+Result<std::int64_t> parse_timestamp(std::string_view text, ExpositionFormat format) {
+  if (format == ExpositionFormat::kText) {
+    if (const auto millis = base::parse_int(text)) return *millis;
+    return fail(Errc::kInvalidArgument, "expected Unix milliseconds as the timestamp, got \"{}\"",
+                base::sanitize_utf8(text.substr(0, 40)));
+  }
+  if (const auto millis = parse_millis(text)) return *millis;
+  return fail(Errc::kInvalidArgument, "expected Unix seconds as the timestamp, got \"{}\"",
+              base::sanitize_utf8(text.substr(0, 40)));
+}
+
+/// One `name="value"`, or a quoted metric name, which may stand in the braces.
+Status take_label(std::string_view& rest, std::vector<Label>& labels) {
+  std::string name;
+  const bool quoted = rest.starts_with('"');
+  if (quoted) {
+    auto text = take_quoted(rest);
+    if (!text) return bad("the end of a quoted name");
+    name = std::move(*text);
+  } else {
+    name = take_name(rest, false);
+    if (name.empty()) return bad("a label name");
+  }
+  skip_blanks(rest);
+  if (quoted && !rest.starts_with('=')) {
+    if (!labels.front().value.empty()) return bad("one metric name");
+    labels.front().value = std::move(name);
+    return {};
+  }
+  if (rest.starts_with('=')) {
+    rest.remove_prefix(1);
+    skip_blanks(rest);
+  } else {
+    return bad("=\" after the label's name");
+  }
+  if (!rest.starts_with('"')) return bad("=\" after the label's name");
+  auto value = take_quoted(rest);
+  if (!value) return bad("the end of a label's value");
+  for (const auto& other : labels) {
+    if (other.name == name) return bad(fmt::format("the label {} once", name));
+  }
+  labels.push_back({std::move(name), std::move(*value)});
+  return {};
+}
+
+MetricType type_of(std::string_view word) {
+  if (word == "counter") return MetricType::kCounter;
+  if (word == "gauge" || word == "info" || word == "stateset") return MetricType::kGauge;
+  if (word == "histogram" || word == "gaugehistogram") return MetricType::kHistogram;
+  if (word == "summary") return MetricType::kSummary;
+  return MetricType::kUntyped;
+}
+
+}  // namespace
+
+ExpositionFormat exposition_format(std::string_view content_type) noexcept {
+  return content_type.starts_with("application/openmetrics-text") ? ExpositionFormat::kOpenMetrics
+                                                                  : ExpositionFormat::kText;
+}
+
+Result<ExpositionSample> parse_exposition_line(std::string_view line, ExpositionFormat format) {
+  const auto length = head_length(line);
+  if (length == std::string_view::npos || length == 0) return bad("a metric and a value");
+  ExpositionSample sample;
+  sample.head = line.substr(0, length);
+  auto rest = line.substr(length);
+  const auto value_text = base::take_word(rest);
+  const auto value = parse_number(value_text);
+  if (!value) {
+    return fail(Errc::kInvalidArgument, "expected a number as the value, got \"{}\"",
+                base::sanitize_utf8(value_text.substr(0, 40)));
+  }
+  sample.value = *value;
+  const auto time_text = base::take_word(rest);
+  const bool exemplars = format == ExpositionFormat::kOpenMetrics;
+  if (time_text.empty() || (exemplars && time_text == "#")) return sample;
+  const auto time = parse_timestamp(time_text, format);
+  if (!time) return std::unexpected(time.error());
+  sample.time = *time;
+  const auto more = base::take_word(rest);
+  if (!more.empty() && !(exemplars && more == "#"))
+    return bad("the end of the line after the timestamp");
+  return sample;
+}
+
+Result<std::vector<Label>> parse_exposition_head(std::string_view head) {
+  if (!base::is_valid_utf8(head)) return fail(Errc::kInvalidArgument, "not valid UTF-8");
+  auto rest = head;
+  std::vector<Label> labels = {{std::string(kMetricName), std::string(take_name(rest, true))}};
+  skip_blanks(rest);
+  if (rest.empty() ? labels[0].value.empty() : !rest.starts_with('{')) return bad("a metric name");
+  if (!rest.empty()) rest.remove_prefix(1);
+  skip_blanks(rest);
+  while (!rest.empty() && rest != "}") {
+    if (auto taken = take_label(rest, labels); !taken) return std::unexpected(taken.error());
+    skip_blanks(rest);
+    if (rest.starts_with(',')) {
+      rest.remove_prefix(1);
+      skip_blanks(rest);
+    } else if (rest != "}") {
+      return bad("a comma or } after a label");
+    }
+  }
+  if (labels[0].value.empty()) return bad("a metric name");
+  return labels;
+}
+
+HeadKey key_of(std::string_view head) noexcept {
+  return {hash_bytes(head, hash_seed()), hash_bytes(head, hash_seed() ^ kSecondKey)};
+}
+
+void ExpositionReader::feed(std::string_view bytes) {
+  cutter_.feed(
+      bytes, [this](std::string_view text) { line(text); },
+      [this](std::string_view) { too_long(); });
+}
+
+void ExpositionReader::finish() {
+  cutter_.finish([this](std::string_view text) { line(text); },
+                 [this](std::string_view) { too_long(); });
+}
+
+void ExpositionReader::too_long() {
+  handler_.on_mistake(++lines_, fmt::format("longer than {} bytes", kMaxLine));
+}
+
+void ExpositionReader::line(std::string_view text) {
+  ++lines_;
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  skip_blanks(text);
+  if (text.empty()) return;
+  if (ended_) return handler_.on_mistake(lines_, "nothing may follow # EOF");
+  if (text.front() == '#') return comment(text);
+  const auto sample = parse_exposition_line(text, format_);
+  if (!sample) return handler_.on_mistake(lines_, sample.error().message());
+  if (const Status done = handler_.on_sample(*sample); !done)
+    handler_.on_mistake(lines_, done.error().message());
+}
+
+void ExpositionReader::comment(std::string_view text) {
+  if (format_ == ExpositionFormat::kOpenMetrics && text == "# EOF") {
+    ended_ = true;
+    return;
+  }
+  auto rest = text.substr(1);
+  const auto word = base::take_word(rest);
+  if (word != "TYPE" && word != "HELP") return;
+  const auto family = base::take_word(rest);
+  if (family.empty() || !base::is_valid_utf8(text)) return;
+  if (word == "HELP") {
+    handler_.on_help(family, base::trim(rest));
+  } else {
+    handler_.on_type(family, type_of(base::take_word(rest)));
+  }
+}
+
+}  // namespace nexus::knowledge

@@ -1,0 +1,84 @@
+// Several windows summed side by side. A compensated sum waits for itself at every sample; sums of
+// neighbouring windows do not wait for each other, so a processor does them at once. Each lane adds
+// up its own window in its own order: the digits are those of the plain loop.
+//
+// Compensation: the error of an addition is exact whichever of the two known ways it is found, so
+// Knuth's, which asks for no comparison, gives what Neumaier's gives (summation.hpp), unless a sum
+// is not finite: such windows are for the plain loop. Thread safety: plain values.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "knowledge/promql/functions.hpp"
+
+namespace nexus::knowledge::promql {
+
+inline constexpr std::size_t kLanes = 8;
+using Lane = std::array<double, kLanes>;
+
+/// As many CompensatedSum as there are lanes.
+struct LaneSum {
+  Lane sum{};
+  Lane compensation{};
+
+  void add(const Lane& values) noexcept {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const double before = sum[lane];
+      const double value = values[lane];
+      const double total = before + value;
+      const double added = total - before;
+      compensation[lane] += (before - (total - added)) + (value - added);
+      sum[lane] = total;
+    }
+  }
+  [[nodiscard]] double value(std::size_t lane) const noexcept {
+    return sum[lane] + compensation[lane];
+  }
+  [[nodiscard]] bool is_finite(std::size_t lane) const noexcept {
+    return std::isfinite(sum[lane]) && std::isfinite(compensation[lane]);
+  }
+};
+
+/// kLanes windows from `first` on that have the same size, which is not 0.
+[[nodiscard]] inline bool are_alike(std::span<const Window> windows, std::size_t first) noexcept {
+  if (first + kLanes > windows.size() || windows[first].size() == 0) return false;
+  for (std::size_t lane = 1; lane < kLanes; ++lane) {
+    if (windows[first + lane].size() != windows[first].size()) return false;
+  }
+  return true;
+}
+
+/// `eight` (first window) where kLanes windows are alike, `one` (window) elsewhere. What `eight`
+/// says it could not do (bits, one a lane) `one` does.
+template <typename Eight, typename One>
+void in_lanes(std::span<const Window> windows, Eight&& eight, One&& one) {
+  for (std::size_t i = 0; i < windows.size();) {
+    if (!are_alike(windows, i)) {
+      if (windows[i].size() > 0) one(i);
+      ++i;
+      continue;
+    }
+    const std::uint32_t undone = eight(i);
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      if ((undone >> lane & 1U) != 0) one(i + lane);
+    }
+    i += kLanes;
+  }
+}
+
+/// The samples number `place` of kLanes windows.
+[[nodiscard]] inline Lane samples_at(std::span<const double> values,
+                                     std::span<const Window> windows, std::size_t first,
+                                     std::uint32_t place) noexcept {
+  Lane out;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    out[lane] = values[windows[first + lane].begin + place];
+  }
+  return out;
+}
+
+}  // namespace nexus::knowledge::promql

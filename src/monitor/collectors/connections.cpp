@@ -1,0 +1,323 @@
+// connections: TCP by state, who listens and how full its queue is, who talks to whom, retransmits
+// and round-trip times, by inet_diag.
+//
+// Who holds a socket comes from the descriptors of processes (socket_owners.hpp). The whole map is
+// published for the other rooms (GET /health/connections); as series there are only the listeners,
+// the peers with the most connections, and sums.
+#include <algorithm>
+#include <array>
+#include <map>
+#include <tuple>
+
+#include "monitor/collectors.hpp"
+#include "monitor/families.hpp"
+#include "monitor/parse.hpp"
+#include "monitor/socket_owners.hpp"
+#include "monitor/tcp_sockets.hpp"
+
+namespace nexus::monitor {
+namespace {
+
+constexpr std::array kOptions = {
+    OptionDescriptor{"max_listeners", OptionType::kInteger, "50",
+                     "Listeners that have series; the map has up to 1024."},
+    OptionDescriptor{"max_peers", OptionType::kInteger, "20",
+                     "Peers that have series: those with the most connections. The others together "
+                     "are \"(other)\"."},
+    OptionDescriptor{"max_sockets", OptionType::kInteger, "50000",
+                     "Sockets that are looked at one by one; the states of all are counted."},
+};
+
+enum Metric : std::size_t {
+  kStates,
+  kQueue,
+  kBacklog,
+  kAccepted,
+  kPeers,
+  kRetransmits,
+  kRoundTrip,
+  kConversations,
+  kLeftOut,
+};
+constexpr std::array kMetrics = {
+    MetricDescriptor{"nexus_tcp_connections", MetricType::kGauge, "TCP sockets by state."},
+    MetricDescriptor{"nexus_listener_queue", MetricType::kGauge,
+                     "Connections that wait to be accepted."},
+    MetricDescriptor{"nexus_listener_backlog", MetricType::kGauge,
+                     "How many connections may wait to be accepted."},
+    MetricDescriptor{"nexus_listener_connections", MetricType::kGauge,
+                     "Established connections that came in through a listener."},
+    MetricDescriptor{"nexus_peer_connections", MetricType::kGauge,
+                     "Established connections with a peer."},
+    MetricDescriptor{"nexus_tcp_retransmitted_segments_total", MetricType::kCounter,
+                     "Segments sent again by connections while they were looked at."},
+    MetricDescriptor{"nexus_tcp_round_trip_seconds", MetricType::kGauge,
+                     "Mean of the smoothed round-trip times of established connections that do not "
+                     "stay on the host."},
+    MetricDescriptor{"nexus_conversations", MetricType::kGauge,
+                     "Pairs of a process and a peer that have connections."},
+    MetricDescriptor{"nexus_connections_left_out", MetricType::kGauge,
+                     "Sockets, listeners and conversations beyond the limits, in the last run."},
+};
+
+constexpr std::size_t kMaxConversations = 1024;
+constexpr std::size_t kMaxListeners = 1024;
+constexpr std::uint32_t kAllStates = 0xfff;  // but new_syn_recv, which syn_recv stands for
+
+using Direction = Conversation::Direction;
+
+class ConnectionsCollector final : public Collector {
+ public:
+  explicit ConnectionsCollector(const CollectorContext& context)
+      : clock_(context.clock),
+        observed_(context.observed),
+        is_live_(is_live(context.roots)),
+        max_listeners_(count_option(context, "max_listeners")),
+        max_peers_(count_option(context, "max_peers")),
+        max_sockets_(count_option(context, "max_sockets")),
+        families_(families_of(context.registry, kMetrics)),
+        owners_(context.roots) {}
+
+  Status collect(Sink& sink) override {
+    if (!is_live_) return fail(Errc::kNotFound, "these are not the connections of this host");
+    if (Status dumped = dump(); !dumped) return dumped;
+    const auto table = observed_ != nullptr ? observed_->processes() : nullptr;
+    owners_.find(clock_.steady(), table.get());
+    auto map = std::make_shared<ConnectionMap>();
+    map->time = clock_.wall();
+    left_out_ = 0;
+    take_listeners(*map);
+    take_conversations(*map);
+    emit(sink, *map);
+    map->left_out = left_out_;
+    if (observed_ != nullptr) observed_->publish(std::shared_ptr<const ConnectionMap>(map));
+    return {};
+  }
+
+ private:
+  static std::size_t count_option(const CollectorContext& context, std::string_view name) {
+    const std::int64_t value = option_integer(context, kConnectionsCollector, name);
+    return static_cast<std::size_t>(std::clamp<std::int64_t>(value, 0, 1'000'000));
+  }
+
+  Status dump() {
+    if (!netlink_) {
+      auto opened = Netlink::open(NETLINK_SOCK_DIAG);
+      if (!opened) return propagate(std::move(opened));
+      netlink_.emplace(std::move(*opened));
+    }
+    states_.fill(0);
+    sockets_.clear();
+    overflow_ = 0;
+    owners_.start_run();
+    Status asked = for_each_tcp_socket(*netlink_, kAllStates, true, [this](const TcpSocket& s) {
+      ++states_[s.state];
+      if (s.state != kTcpEstablished && s.state != kTcpListen) return;
+      if (sockets_.size() >= max_sockets_) return static_cast<void>(++overflow_);
+      owners_.want(s.inode, s.state == kTcpListen);
+      sockets_.push_back(s);
+    });
+    if (!asked) netlink_.reset();
+    return asked;
+  }
+
+  void take_listeners(ConnectionMap& map) {
+    ports_.clear();
+    for (const TcpSocket& socket : sockets_) {
+      if (socket.state != kTcpListen) continue;
+      ports_.try_emplace(socket.local_port, 0);
+      if (map.listeners.size() >= kMaxListeners) {
+        ++left_out_;
+        continue;
+      }
+      // Several sockets may share an address (SO_REUSEPORT): their queues are one.
+      const std::string address = socket.local.text();
+      const auto same = std::ranges::find_if(map.listeners, [&](const Listener& l) {
+        return l.port == socket.local_port && l.address == address;
+      });
+      if (same != map.listeners.end()) {
+        same->queue += socket.receive_queue;
+        same->backlog += socket.send_queue;
+        continue;
+      }
+      map.listeners.push_back({address, socket.local_port, socket.receive_queue, socket.send_queue,
+                               owners_.owner(socket.inode)});
+    }
+    std::ranges::sort(map.listeners, [](const Listener& a, const Listener& b) {
+      return std::tie(a.port, a.address) < std::tie(b.port, b.address);
+    });
+  }
+
+  void take_conversations(ConnectionMap& map) {
+    conversations_.clear();
+    peers_.clear();
+    round_trips_.fill({});
+    index_local_ends();
+    for (const TcpSocket& socket : sockets_) {
+      if (socket.state == kTcpEstablished) take_connection(socket);
+    }
+    ++run_;
+    std::erase_if(retransmits_, [this](const auto& e) { return e.second.run + 1 != run_; });
+    for (auto& [key, edge] : conversations_) {
+      edge.round_trip /= std::max(1U, edge.connections);
+      map.conversations.push_back(std::move(edge));
+    }
+    std::ranges::stable_sort(map.conversations, std::greater<>(), &Conversation::connections);
+  }
+
+  /// The other end of a connection that stays on the host is a socket, too.
+  void index_local_ends() {
+    ends_.clear();
+    for (const TcpSocket& socket : sockets_) {
+      if (socket.state != kTcpEstablished) continue;
+      if (socket.local == socket.remote || socket.remote.is_loopback())
+        ends_.emplace(std::tuple(socket.local, socket.local_port, socket.remote_port),
+                      socket.inode);
+    }
+  }
+
+  void take_connection(const TcpSocket& socket) {
+    count_retransmits(socket);
+    const auto listening = ports_.find(socket.local_port);
+    const Direction direction =
+        listening != ports_.end() ? Direction::kInbound : Direction::kOutbound;
+    if (direction == Direction::kInbound) ++listening->second;
+    const auto other = ends_.find(std::tuple(socket.remote, socket.remote_port, socket.local_port));
+    const bool stays = other != ends_.end();
+    if (!stays && !socket.remote.is_loopback()) {
+      RoundTrip& sum = round_trips_[direction == Direction::kInbound ? 0 : 1];
+      sum.seconds += socket.round_trip / 1e6;
+      ++sum.count;
+    }
+    ++peers_[socket.remote];
+    const std::uint16_t port =
+        direction == Direction::kInbound ? socket.local_port : socket.remote_port;
+    const SocketOwner& local = owners_.owner(socket.inode);
+    const SocketOwner& remote = stays ? owners_.owner(other->second) : owners_.owner(0);
+    const auto key = std::tuple(direction, local.pid, remote.pid, socket.remote, port);
+    auto found = conversations_.find(key);
+    if (found == conversations_.end()) {
+      if (conversations_.size() >= kMaxConversations) return static_cast<void>(++left_out_);
+      found = conversations_.emplace(key, Conversation{}).first;
+      Conversation& fresh = found->second;
+      fresh.direction = direction;
+      fresh.local = local;
+      fresh.remote = remote;
+      fresh.peer = socket.remote.text();
+      fresh.port = port;
+    }
+    Conversation& edge = found->second;
+    ++edge.connections;
+    edge.retransmits += socket.retransmits;
+    edge.round_trip += socket.round_trip / 1e6;
+  }
+
+  void count_retransmits(const TcpSocket& socket) {
+    if (!socket.has_info) return;
+    auto [entry, fresh] = retransmits_.try_emplace(socket.cookie);
+    // What a connection sent again before it was first looked at belongs to it if it is new.
+    const std::uint32_t before = fresh && run_ == 0 ? socket.retransmits : entry->second.segments;
+    if (socket.retransmits > before) retransmitted_ += socket.retransmits - before;
+    entry->second = {socket.retransmits, run_};
+  }
+
+  void emit(Sink& sink, const ConnectionMap& map) {
+    for (std::size_t state = 1; state + 1 < kTcpStates.size(); ++state)
+      sink.add(families_[kStates], {{"state", kTcpStates[state]}},
+               static_cast<double>(states_[state]));
+    std::size_t shown = 0;
+    for (const Listener& listener : map.listeners) {
+      if (++shown > max_listeners_) {
+        ++left_out_;
+        continue;
+      }
+      port_ = std::to_string(listener.port);
+      const std::array<LabelView, 4> labels = {
+          LabelView{"address", listener.address}, LabelView{"executable", listener.owner.name},
+          LabelView{"port", port_}, LabelView{"unit", listener.owner.unit}};
+      sink.add(families_[kQueue], labels, listener.queue);
+      sink.add(families_[kBacklog], labels, listener.backlog);
+      sink.add(families_[kAccepted], labels, ports_[listener.port]);
+    }
+    emit_peers(sink);
+    sink.add(families_[kRetransmits], static_cast<double>(retransmitted_));
+    constexpr std::array<std::string_view, 2> kDirections = {"inbound", "outbound"};
+    for (std::size_t i = 0; i < kDirections.size(); ++i) {
+      const RoundTrip& sum = round_trips_[i];
+      if (sum.count > 0)
+        sink.add(families_[kRoundTrip], {{"direction", kDirections[i]}},
+                 sum.seconds / static_cast<double>(sum.count));
+    }
+    sink.add(families_[kConversations], static_cast<double>(map.conversations.size()));
+    left_out_ += overflow_;
+    sink.add(families_[kLeftOut], static_cast<double>(left_out_));
+  }
+
+  void emit_peers(Sink& sink) {
+    order_.clear();
+    for (const auto& [address, count] : peers_) order_.emplace_back(count, address);
+    const auto first = static_cast<std::ptrdiff_t>(std::min(max_peers_, order_.size()));
+    std::partial_sort(order_.begin(), order_.begin() + first, order_.end(), std::greater<>());
+    std::uint64_t others = 0;
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+      if (static_cast<std::ptrdiff_t>(i) >= first) {
+        others += order_[i].first;
+      } else {
+        peer_ = order_[i].second.text();
+        sink.add(families_[kPeers], {{"peer", peer_}}, static_cast<double>(order_[i].first));
+      }
+    }
+    sink.add(families_[kPeers], {{"peer", "(other)"}}, static_cast<double>(others));
+  }
+
+  struct Sent {
+    std::uint32_t segments = 0;
+    std::uint64_t run = 0;
+  };
+  struct RoundTrip {
+    double seconds = 0;
+    std::uint64_t count = 0;
+  };
+  using Key = std::tuple<Direction, std::int32_t, std::int32_t, SocketAddress, std::uint16_t>;
+  using End = std::tuple<SocketAddress, std::uint16_t, std::uint16_t>;
+
+  Clock& clock_;
+  Observed* const observed_;
+  const bool is_live_;
+  const std::size_t max_listeners_;
+  const std::size_t max_peers_;
+  const std::size_t max_sockets_;
+  const std::array<FamilyId, kMetrics.size()> families_;
+  SocketOwners owners_;
+  std::optional<Netlink> netlink_;
+  std::array<std::uint64_t, kTcpStates.size()> states_{};
+  std::vector<TcpSocket> sockets_;
+  std::map<std::uint16_t, std::uint32_t> ports_;  // listened on, and connections through them
+  std::map<Key, Conversation> conversations_;
+  std::map<SocketAddress, std::uint64_t> peers_;
+  std::map<End, std::uint32_t> ends_;
+  std::unordered_map<std::uint64_t, Sent> retransmits_;  // by cookie; of established sockets only
+  std::array<RoundTrip, 2> round_trips_{};
+  std::vector<std::pair<std::uint64_t, SocketAddress>> order_;
+  std::uint64_t retransmitted_ = 0;
+  std::uint64_t run_ = 0;
+  std::uint64_t overflow_ = 0;
+  std::uint64_t left_out_ = 0;
+  std::string port_;
+  std::string peer_;
+};
+
+}  // namespace
+
+const CollectorDescriptor kConnectionsCollector = {
+    .name = "connections",
+    .help = "TCP by state, listeners and their queues, peers, retransmits, who talks to whom.",
+    .default_interval = Millis(10'000),  // a message for every socket of the host
+    .options = kOptions,
+    .metrics = kMetrics,
+    .make = [](const CollectorContext& context) -> Result<std::unique_ptr<Collector>> {
+      return std::make_unique<ConnectionsCollector>(context);
+    },
+};
+
+}  // namespace nexus::monitor

@@ -1,0 +1,280 @@
+// containers: what every control group uses, and so every systemd unit, container and pod, with
+// cAdvisor's metrics.
+//
+// Names are told from paths alone (workload.hpp); those that only an engine knows are joined by the
+// labels `name` (the container's id) and `pod_uid`.
+#include <sys/sysmacros.h>
+
+#include <array>
+
+#include "monitor/cgroup_reader.hpp"
+#include "monitor/collectors.hpp"
+#include "monitor/families.hpp"
+#include "monitor/name_filter.hpp"
+
+namespace nexus::monitor {
+namespace {
+
+constexpr std::array kOptions = {
+    OptionDescriptor{"include", OptionType::kRegex, "''",
+                     "Paths of control groups that are taken; all when empty."},
+    OptionDescriptor{"exclude", OptionType::kRegex,
+                     R"('\.(mount|swap|socket|device)$|/(supervisor|payload|init)$')",
+                     "Paths that are left out; those below them are looked at all the same."},
+    OptionDescriptor{"max_groups", OptionType::kInteger, "60",
+                     "Never more control groups than these; the outer ones go first."},
+};
+
+using Stats = CgroupStats;
+
+// Metrics that are one figure of a group. `device` and others follow below.
+struct Plain {
+  Stats::Figure figure;
+  MetricDescriptor metric;
+};
+constexpr std::array kPlain = {
+    Plain{Stats::kCpuUser,
+          {"container_cpu_user_seconds_total", MetricType::kCounter,
+           "Cumulative user cpu time consumed in seconds."}},
+    Plain{Stats::kCpuSystem,
+          {"container_cpu_system_seconds_total", MetricType::kCounter,
+           "Cumulative system cpu time consumed in seconds."}},
+    Plain{Stats::kPeriods,
+          {"container_cpu_cfs_periods_total", MetricType::kCounter,
+           "Number of elapsed enforcement period intervals."}},
+    Plain{Stats::kThrottledPeriods,
+          {"container_cpu_cfs_throttled_periods_total", MetricType::kCounter,
+           "Number of throttled period intervals."}},
+    Plain{Stats::kThrottledSeconds,
+          {"container_cpu_cfs_throttled_seconds_total", MetricType::kCounter,
+           "Total time duration the container has been throttled."}},
+    Plain{Stats::kCpuQuota,
+          {"container_spec_cpu_quota", MetricType::kGauge, "CPU quota of the container."}},
+    Plain{Stats::kCpuPeriod,
+          {"container_spec_cpu_period", MetricType::kGauge, "CPU period of the container."}},
+    Plain{Stats::kCpuShares,
+          {"container_spec_cpu_shares", MetricType::kGauge, "CPU share of the container."}},
+    Plain{Stats::kMemoryUsage,
+          {"container_memory_usage_bytes", MetricType::kGauge,
+           "Current memory usage in bytes, including all memory regardless of when it was "
+           "accessed"}},
+    Plain{Stats::kMemoryMax,
+          {"container_memory_max_usage_bytes", MetricType::kGauge,
+           "Maximum memory usage recorded in bytes"}},
+    Plain{Stats::kMemoryLimit,
+          {"container_spec_memory_limit_bytes", MetricType::kGauge,
+           "Memory limit for the container."}},
+    Plain{Stats::kSwapLimit,
+          {"container_spec_memory_swap_limit_bytes", MetricType::kGauge,
+           "Memory swap limit for the container."}},
+    Plain{Stats::kMemoryFailures,
+          {"container_memory_failcnt", MetricType::kCounter, "Number of memory usage hits limits"}},
+    Plain{Stats::kRss, {"container_memory_rss", MetricType::kGauge, "Size of RSS in bytes."}},
+    Plain{Stats::kCache,
+          {"container_memory_cache", MetricType::kGauge, "Number of bytes of page cache memory."}},
+    Plain{Stats::kMapped,
+          {"container_memory_mapped_file", MetricType::kGauge,
+           "Size of memory mapped files in bytes."}},
+    Plain{Stats::kSwap,
+          {"container_memory_swap", MetricType::kGauge, "Container swap usage in bytes."}},
+    Plain{Stats::kKernel,
+          {"container_memory_kernel_usage", MetricType::kGauge,
+           "Size of kernel memory allocated in bytes."}},
+    Plain{Stats::kInactiveFile,
+          {"container_memory_total_inactive_file_bytes", MetricType::kGauge,
+           "Current total inactive file in bytes."}},
+    Plain{Stats::kOomKills,
+          {"container_oom_events_total", MetricType::kCounter,
+           "Count of out of memory events observed for the container"}},
+    Plain{Stats::kThreads,
+          {"container_threads", MetricType::kGauge,
+           "Number of threads running inside the container"}},
+    Plain{Stats::kThreadsMax,
+          {"container_threads_max", MetricType::kGauge,
+           "Maximum number of threads allowed inside the container, infinity if value is zero"}},
+    Plain{Stats::kCpuWaiting,
+          {"container_pressure_cpu_waiting_seconds_total", MetricType::kCounter,
+           "Total time duration tasks in the container have waited due to CPU congestion."}},
+    Plain{Stats::kCpuStalled,
+          {"container_pressure_cpu_stalled_seconds_total", MetricType::kCounter,
+           "Total time duration no tasks in the container could make progress due to CPU "
+           "congestion."}},
+    Plain{Stats::kMemoryWaiting,
+          {"container_pressure_memory_waiting_seconds_total", MetricType::kCounter,
+           "Total time duration tasks in the container have waited due to memory congestion."}},
+    Plain{Stats::kMemoryStalled,
+          {"container_pressure_memory_stalled_seconds_total", MetricType::kCounter,
+           "Total time duration no tasks in the container could make progress due to memory "
+           "congestion."}},
+    Plain{Stats::kIoWaiting,
+          {"container_pressure_io_waiting_seconds_total", MetricType::kCounter,
+           "Total time duration tasks in the container have waited due to IO congestion."}},
+    Plain{Stats::kIoStalled,
+          {"container_pressure_io_stalled_seconds_total", MetricType::kCounter,
+           "Total time duration no tasks in the container could make progress due to IO "
+           "congestion."}},
+    Plain{Stats::kCreated,
+          {"container_start_time_seconds", MetricType::kGauge,
+           "Start time of the container since unix epoch in seconds."}},
+};
+
+enum Extra : std::size_t {
+  kCpuTotal,
+  kWorkingSet,
+  kFailures,
+  kReadBytes,
+  kWriteBytes,
+  kReads,
+  kWrites,
+  kGroups,
+  kLeftOut,
+};
+constexpr std::array kExtras = {
+    MetricDescriptor{"container_cpu_usage_seconds_total", MetricType::kCounter,
+                     "Cumulative cpu time consumed in seconds."},
+    MetricDescriptor{"container_memory_working_set_bytes", MetricType::kGauge,
+                     "Current working set in bytes."},
+    MetricDescriptor{"container_memory_failures_total", MetricType::kCounter,
+                     "Cumulative count of memory allocation failures."},
+    MetricDescriptor{"container_fs_reads_bytes_total", MetricType::kCounter,
+                     "Cumulative count of bytes read"},
+    MetricDescriptor{"container_fs_writes_bytes_total", MetricType::kCounter,
+                     "Cumulative count of bytes written"},
+    MetricDescriptor{"container_fs_reads_total", MetricType::kCounter,
+                     "Cumulative count of reads completed"},
+    MetricDescriptor{"container_fs_writes_total", MetricType::kCounter,
+                     "Cumulative count of writes completed"},
+    MetricDescriptor{"nexus_control_groups", MetricType::kGauge,
+                     "Control groups that are measured."},
+    MetricDescriptor{"nexus_control_groups_left_out", MetricType::kGauge,
+                     "Control groups beyond max_groups, counted once for each hierarchy."},
+};
+
+constexpr auto kMetrics = [] {
+  std::array<MetricDescriptor, kExtras.size() + kPlain.size()> all{};
+  for (std::size_t i = 0; i < kExtras.size(); ++i) all[i] = kExtras[i];
+  for (std::size_t i = 0; i < kPlain.size(); ++i) all[kExtras.size() + i] = kPlain[i].metric;
+  return all;
+}();
+
+class ContainersCollector final : public Collector {
+ public:
+  ContainersCollector(const CollectorContext& context, NameFilter filter, std::size_t max_groups)
+      : block_(context.roots.sys("dev/block")),
+        families_(families_of(context.registry, kMetrics)),
+        filter_(std::move(filter)),
+        reader_(context.roots, max_groups),
+        accepts_([this](const std::string& path) { return filter_.accepts(path); }) {}
+
+  Status collect(Sink& sink) override {
+    if (Status done = reader_.run(accepts_, complaints_); !done) return done;
+    std::size_t groups = 0;
+    reader_.for_each([&](const Stats& stats) {
+      add(sink, stats);
+      ++groups;
+    });
+    sink.add(families_[kGroups], static_cast<double>(groups));
+    sink.add(families_[kLeftOut], static_cast<double>(reader_.left_out()));
+    return complaints_.take();
+  }
+
+ private:
+  // Empty labels are none: a plain group has its id only.
+  using Names = std::array<LabelView, 4>;
+
+  void add(Sink& sink, const Stats& stats) {
+    const Workload& workload = stats.workload;
+    id_ = base::sanitize_utf8(stats.path);
+    const Names names = {LabelView{"id", id_}, LabelView{"name", workload.container},
+                         LabelView{"pod_uid", workload.pod_uid}, LabelView{"unit", workload.unit}};
+    if (stats.has(Stats::kCpuUsage))
+      add(sink, kCpuTotal, {"cpu", "total"}, names, stats.figures[Stats::kCpuUsage]);
+    if (stats.has(Stats::kMemoryUsage) && stats.has(Stats::kInactiveFile)) {
+      const double working =
+          stats.figures[Stats::kMemoryUsage] - stats.figures[Stats::kInactiveFile];
+      sink.add(families_[kWorkingSet], names, std::max(working, 0.0));
+    }
+    if (stats.has(Stats::kMinorFaults)) {
+      add_failures(sink, "pgfault", names, stats.figures[Stats::kMinorFaults]);
+      add_failures(sink, "pgmajfault", names, stats.figures[Stats::kMajorFaults]);
+    }
+    for (const Stats::Device& device : stats.devices) add_device(sink, device, names);
+    for (std::size_t i = 0; i < kPlain.size(); ++i) {
+      if (stats.has(kPlain[i].figure))
+        sink.add(families_[kExtras.size() + i], names, stats.figures[kPlain[i].figure]);
+    }
+  }
+
+  void add(Sink& sink, Extra metric, LabelView first, const Names& names, double value) {
+    const std::array<LabelView, 5> labels = {first, names[0], names[1], names[2], names[3]};
+    sink.add(families_[metric], labels, value);
+  }
+
+  void add_failures(Sink& sink, std::string_view type, const Names& names, double value) {
+    const std::array<LabelView, 6> labels = {LabelView{"failure_type", type},
+                                             LabelView{"scope", "hierarchy"},
+                                             names[0],
+                                             names[1],
+                                             names[2],
+                                             names[3]};
+    if (!std::isnan(value)) sink.add(families_[kFailures], labels, value);
+  }
+
+  void add_device(Sink& sink, const Stats::Device& device, const Names& names) {
+    const LabelView name{"device", device_name(device.major, device.minor)};
+    add(sink, kReadBytes, name, names, device.read_bytes);
+    add(sink, kWriteBytes, name, names, device.write_bytes);
+    add(sink, kReads, name, names, device.reads);
+    add(sink, kWrites, name, names, device.writes);
+  }
+
+  /// "/dev/sda", or its numbers where sysfs does not know it.
+  const std::string& device_name(std::uint32_t major, std::uint32_t minor) {
+    const std::uint64_t key = (static_cast<std::uint64_t>(major) << 32) | minor;
+    const auto found = device_names_.find(key);
+    if (found != device_names_.end()) return found->second;
+    if (device_names_.size() > 4096) device_names_.clear();
+    const std::string numbers = fmt::format("{}:{}", major, minor);
+    std::array<char, 512> target{};
+    const ssize_t size = ::readlink((block_ + "/" + numbers).c_str(), target.data(), target.size());
+    std::string name = numbers;
+    if (size > 0) {
+      const std::string_view path(target.data(), static_cast<std::size_t>(size));
+      name = "/dev/" + base::sanitize_utf8(path.substr(path.rfind('/') + 1));
+    }
+    return device_names_.emplace(key, std::move(name)).first->second;
+  }
+
+  const std::string block_;
+  const std::array<FamilyId, kMetrics.size()> families_;
+  const NameFilter filter_;
+  CgroupReader reader_;
+  const std::function<bool(const std::string&)> accepts_;
+  std::unordered_map<std::uint64_t, std::string> device_names_;
+  std::string id_;
+  Complaints complaints_;
+};
+
+Result<std::unique_ptr<Collector>> make(const CollectorContext& context) {
+  auto filter = NameFilter::make(option_string(context, kContainersCollector, "include"),
+                                 option_string(context, kContainersCollector, "exclude"));
+  if (!filter) return propagate(std::move(filter));
+  const std::int64_t max_groups = option_integer(context, kContainersCollector, "max_groups");
+  if (max_groups < 1 || max_groups > 10'000)
+    return fail(Errc::kInvalidArgument, "max_groups: expected 1 to 10000, not {}", max_groups);
+  return std::make_unique<ContainersCollector>(context, std::move(*filter),
+                                               static_cast<std::size_t>(max_groups));
+}
+
+}  // namespace
+
+const CollectorDescriptor kContainersCollector = {
+    .name = "containers",
+    .help = "Control groups: units, containers and pods, as cAdvisor has them.",
+    .default_interval = Millis(10'000),  // some ten files a group
+    .options = kOptions,
+    .metrics = kMetrics,
+    .make = make,
+};
+
+}  // namespace nexus::monitor

@@ -1,0 +1,313 @@
+// docker: the containers and images of a Docker or Podman engine, and what happened to them.
+//
+// What a container uses is measured by its control group (cAdvisor's container_*); this is what
+// only the engine knows: names, health, restarts. Restart counts and health need a request for each
+// container: those that are new or that an event named are asked for in the run, the others in
+// turn. Events are counted from the start of the agent on.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+
+#include "monitor/collectors.hpp"
+#include "monitor/families.hpp"
+#include "nexus/base/text.hpp"
+#include "nexus/config/connections.hpp"
+#include "nexus/drivers/docker.hpp"
+
+namespace nexus::monitor {
+namespace {
+
+using namespace std::chrono_literals;
+using drivers::Docker;
+using drivers::DockerContainer;
+using drivers::DockerDetails;
+
+constexpr std::size_t kInTurn = 50;  // containers asked for in a run although nothing happened
+constexpr std::size_t kMostActions = 300;  // pairs of type and action
+constexpr Millis kImagesInterval = 1min;
+// Of the run's time, what is left for the counts after the details.
+constexpr Millis kReserve = 300ms;
+
+constexpr auto kGauge = MetricType::kGauge;
+constexpr auto kCounter = MetricType::kCounter;
+constexpr std::array kMetrics = {
+    MetricDescriptor{"docker_up", kGauge, "Whether the container engine answers in time"},
+    MetricDescriptor{"engine_daemon_engine_info", kGauge,
+                     "The information related to the engine and the OS it is running on"},
+    MetricDescriptor{"engine_daemon_engine_cpus_cpus", kGauge,
+                     "The number of cpus that the host system of the engine has"},
+    MetricDescriptor{"engine_daemon_engine_memory_bytes", kGauge,
+                     "The number of bytes of memory that the host system of the engine has"},
+    MetricDescriptor{"engine_daemon_container_states_containers", kGauge,
+                     "The count of containers in various states"},
+    MetricDescriptor{"docker_container_info", kGauge,
+                     "A container: its id, image and the project and service of Compose"},
+    MetricDescriptor{"docker_container_state", kGauge, "The state that a container is in"},
+    MetricDescriptor{"docker_container_restarting", kGauge,
+                     "Whether the engine is about to start the container again"},
+    MetricDescriptor{"docker_container_restarts_total", kCounter,
+                     "How often the engine started the container again"},
+    MetricDescriptor{"docker_container_unhealthy", kGauge,
+                     "Whether the container's health check fails; absent without one"},
+    MetricDescriptor{"docker_container_health_failing_streak", kGauge,
+                     "Failed health checks in a row"},
+    MetricDescriptor{"docker_container_exit_code", kGauge,
+                     "Exit code of a container that does not run"},
+    MetricDescriptor{"docker_container_oom_killed", kGauge,
+                     "Whether the container last ended because it was out of memory"},
+    MetricDescriptor{"docker_container_start_time_seconds", kGauge,
+                     "When the container was last started, since unix epoch in seconds"},
+    MetricDescriptor{"docker_images", kGauge, "Images of the engine"},
+    MetricDescriptor{"docker_images_dangling", kGauge, "Images without a name"},
+    MetricDescriptor{"docker_images_size_bytes", kGauge,
+                     "Sum of the sizes of all images; layers that they share count for each"},
+    MetricDescriptor{"docker_containers_left_out", kGauge, "Containers beyond max_containers"},
+    MetricDescriptor{"docker_events_total", kCounter,
+                     "Events of the engine since the agent was started"},
+};
+enum Metric : std::size_t {
+  kUp,
+  kInfo,
+  kCpus,
+  kMemory,
+  kStates,
+  kContainer,
+  kState,
+  kRestarting,
+  kRestarts,
+  kUnhealthy,
+  kStreak,
+  kExitCode,
+  kOom,
+  kStart,
+  kImages,
+  kDangling,
+  kImageBytes,
+  kLeftOut,
+  kEvents,
+  kMetricCount
+};
+static_assert(kMetricCount == kMetrics.size());
+
+constexpr std::array<std::string_view, 7> kAllStates = {
+    "created", "running", "paused", "restarting", "removing", "exited", "dead"};
+
+std::string label(const DockerContainer& container, std::string_view name) {
+  const auto found = container.labels.find(name);
+  return found == container.labels.end() ? std::string() : base::sanitize_utf8(found->second);
+}
+
+class DockerCollector final : public Collector {
+ public:
+  DockerCollector(const CollectorContext& context, const config::DockerSection& section)
+      : clock_(context.clock),
+        section_(section),
+        own_socket_(context.roots.root("/run/docker.sock")),
+        own_pid_(context.roots.root("/run/docker.pid")),
+        engine_(context.clock, section.socket.empty() ? own_socket_ : section.socket),
+        families_(families_of(context.registry, kMetrics)),
+        seen_(to_seconds(context.clock.wall())),
+        newest_event_(base::to_unix_millis(context.clock.wall()) * 1'000'000) {}
+
+  Status collect(Sink& sink) override {
+    // A socket without a daemon belongs to systemd, and asking there would start the engine.
+    if (section_.socket.empty() &&
+        (::access(own_socket_.c_str(), F_OK) != 0 || ::access(own_pid_.c_str(), F_OK) != 0))
+      return fail(Errc::kNotFound, "no Docker engine runs here, and [docker] names no socket");
+    const SteadyTime deadline = clock_.steady() + section_.timeout;
+    Status status = collect_from(sink, deadline);
+    sink.add(families_[kUp], status ? 1 : 0);
+    if (!status && status.error().code() == Errc::kNotFound)
+      return fail(Errc::kUnavailable, "{}", status.error().message());
+    return status;
+  }
+
+ private:
+  static std::int64_t to_seconds(WallTime time) { return base::to_unix_millis(time) / 1000; }
+
+  Status collect_from(Sink& sink, SteadyTime deadline) {
+    auto engine = engine_.engine(deadline);
+    if (!engine) return propagate(std::move(engine));
+    auto containers = engine_.containers(deadline, section_.max_containers);
+    if (!containers) return propagate(std::move(containers));
+    std::ranges::sort(*containers, {}, &DockerContainer::name);
+    Status status = count_events(deadline);
+    if (Status looked = look_closer(*containers, deadline); !looked && status)
+      status = std::move(looked);
+    if (Status counted = count_images(deadline); !counted && status) status = std::move(counted);
+
+    add_engine(sink, *engine);
+    add_states(sink, *containers);
+    const auto all = std::size_t{engine->running} + engine->paused + engine->stopped;
+    sink.add(families_[kLeftOut],
+             all > containers->size() && containers->size() >= section_.max_containers
+                 ? static_cast<double>(all - containers->size())
+                 : 0);
+    for (const auto& container : *containers) add_container(sink, container);
+    for (const auto& [what, count] : events_)
+      sink.add(families_[kEvents], {{"type", what.first}, {"action", what.second}}, count);
+    return status;
+  }
+
+  Status count_events(SteadyTime deadline) {
+    const std::int64_t now = to_seconds(clock_.wall());
+    const std::int64_t since = std::min(seen_, now);
+    auto events = engine_.events(since, now, deadline);
+    seen_ = now;
+    if (!events) return propagate(std::move(events));
+    // The second of the last look is looked at twice, for it was not over.
+    for (const auto& event : *events) {
+      if (event.time <= newest_event_) continue;
+      newest_event_ = event.time;
+      if (event.type == "container") happened_.insert(event.id);
+      const std::pair what(base::sanitize_utf8(event.type), base::sanitize_utf8(event.action));
+      const auto known = events_.find(what);
+      if (known != events_.end()) {
+        ++known->second;
+      } else if (events_.size() < kMostActions) {
+        events_.emplace(what, 1);
+      }
+    }
+    return {};
+  }
+
+  /// Asks for details: of containers that are new or to which something happened, then of others in
+  /// turn, as long as there is time.
+  Status look_closer(const std::vector<DockerContainer>& containers, SteadyTime deadline) {
+    std::map<std::string, DockerDetails, std::less<>> kept;
+    std::vector<const DockerContainer*> urgent;
+    std::vector<const DockerContainer*> others;
+    for (const auto& container : containers) {
+      const auto known = details_.find(container.id);
+      const bool changed = known == details_.end() || happened_.contains(container.id) ||
+                           known->second.state != container.state;
+      (changed ? urgent : others).push_back(&container);
+      if (known != details_.end()) kept.insert(details_.extract(known));
+    }
+    details_ = std::move(kept);
+    happened_.clear();
+    if (!others.empty()) {
+      turn_ %= others.size();
+      std::ranges::rotate(others, others.begin() + static_cast<std::ptrdiff_t>(turn_));
+      others.resize(std::min(others.size(), kInTurn));
+      turn_ += others.size();
+    }
+    urgent.insert(urgent.end(), others.begin(), others.end());
+    for (const auto* container : urgent) {
+      if (clock_.steady() + kReserve > deadline) break;
+      auto details = engine_.inspect(container->id, deadline);
+      if (details) {
+        details_[container->id] = *std::move(details);
+      } else if (details.error().code() != Errc::kNotFound) {  // removed since it was listed
+        return propagate(std::move(details));
+      }
+    }
+    return {};
+  }
+
+  Status count_images(SteadyTime deadline) {
+    const SteadyTime now = clock_.steady();
+    if (now < next_images_) return {};
+    auto images = engine_.images(deadline);
+    if (!images) return propagate(std::move(images));
+    next_images_ = now + kImagesInterval;
+    images_ = *images;
+    return {};
+  }
+
+  void add_engine(Sink& sink, const drivers::DockerEngine& engine) const {
+    sink.add(families_[kInfo],
+             {{"version", engine.version},
+              {"api_version", engine.api_version},
+              {"os", engine.operating_system},
+              {"kernel", engine.kernel},
+              {"graphdriver", engine.storage_driver},
+              {"cgroup", engine.cgroup_version}},
+             1);
+    sink.add(families_[kCpus], engine.cpus);
+    sink.add(families_[kMemory], static_cast<double>(engine.memory));
+    sink.add(families_[kImages], static_cast<double>(images_.count));
+    sink.add(families_[kDangling], static_cast<double>(images_.unused_tags));
+    sink.add(families_[kImageBytes], images_.bytes);
+  }
+
+  void add_states(Sink& sink, const std::vector<DockerContainer>& containers) const {
+    for (const auto state : kAllStates) {
+      const auto count = std::ranges::count(containers, state, &DockerContainer::state);
+      sink.add(families_[kStates], {{"state", state}}, static_cast<double>(count));
+    }
+  }
+
+  void add_container(Sink& sink, const DockerContainer& container) const {
+    const auto name = base::sanitize_utf8(container.name);
+    const auto state = base::sanitize_utf8(container.state);
+    sink.add(families_[kContainer],
+             {{"name", name},
+              {"id", container.id},
+              {"image", base::sanitize_utf8(container.image)},
+              {"compose_project", label(container, "com.docker.compose.project")},
+              {"compose_service", label(container, "com.docker.compose.service")}},
+             1);
+    const auto add = [&](Metric metric, double value) {
+      sink.add(families_[metric], {{"name", name}}, value);
+    };
+    sink.add(families_[kState], {{"name", name}, {"state", state}}, 1);
+    add(kRestarting, container.state == "restarting" ? 1 : 0);
+    const auto known = details_.find(container.id);
+    if (known == details_.end()) return;
+    const DockerDetails& details = known->second;
+    add(kRestarts, static_cast<double>(details.restarts));
+    if (!details.health.empty()) {
+      add(kUnhealthy, details.health == "unhealthy" ? 1 : 0);
+      add(kStreak, details.failing_streak);
+    }
+    if (details.state != "running") add(kExitCode, static_cast<double>(details.exit_code));
+    add(kOom, details.oom_killed ? 1 : 0);
+    if (details.started) add(kStart, *details.started);
+  }
+
+  Clock& clock_;
+  const config::DockerSection section_;
+  const std::string own_socket_;
+  const std::string own_pid_;
+  const Docker engine_;
+  const std::array<FamilyId, kMetrics.size()> families_;
+  std::map<std::string, DockerDetails, std::less<>> details_;  // by id, of containers there are
+  std::set<std::string, std::less<>> happened_;                // ids that events named
+  std::map<std::pair<std::string, std::string>, double> events_;
+  std::int64_t seen_;          // seconds: events up to here were asked for
+  std::int64_t newest_event_;  // nanoseconds: counted up to here
+  std::size_t turn_ = 0;
+  SteadyTime next_images_{};
+  drivers::DockerImages images_;
+};
+
+class NoDocker final : public Collector {
+ public:
+  Status collect(Sink& /*sink*/) override {
+    return fail(Errc::kNotFound, "[docker] is switched off");
+  }
+};
+
+Result<std::unique_ptr<Collector>> make(const CollectorContext& context) {
+  if (context.connections == nullptr || !context.connections->docker.enabled)
+    return std::make_unique<NoDocker>();
+  return std::make_unique<DockerCollector>(context, context.connections->docker);
+}
+
+}  // namespace
+
+const CollectorDescriptor kDockerCollector = {
+    .name = "docker",
+    .help = "Containers and images of a Docker or Podman engine: see [docker].",
+    .default_interval = Millis(10'000),
+    .remote = true,
+    .metrics = kMetrics,
+    .make = make,
+};
+
+}  // namespace nexus::monitor

@@ -1,0 +1,254 @@
+// textfile: metrics that others leave as files NAME.prom in a directory, in Prometheus's text
+// format, as node_exporter reads them; and a maximum age.
+//
+// A file is taken whole or not at all: one with a mistake or with timestamps is refused, named with
+// its line, and costs no other file. One that was not written for max_age is not taken any more:
+// its writer has died. Files are taken in the order of their paths; when two of them explain a
+// metric differently, the first explanation stays and the second file is complained about, though
+// taken.
+#include <glob.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "monitor/collectors.hpp"
+#include "monitor/families.hpp"
+#include "monitor/parse.hpp"
+#include "nexus/host/file.hpp"
+#include "nexus/knowledge/exposition_reader.hpp"
+
+namespace nexus::monitor {
+namespace {
+
+using knowledge::ExpositionSample;
+using knowledge::Label;
+
+constexpr std::array kOptions = {
+    OptionDescriptor{"directory", OptionType::kString, "'/var/lib/prometheus/node-exporter'",
+                     "Where files NAME.prom are; may hold * and ?."},
+    OptionDescriptor{"max_age", OptionType::kDuration, "'8d'",
+                     "A file that was not written for so long is not taken any more; 0: never."},
+    OptionDescriptor{"max_files", OptionType::kInteger, "256", "The first ones by path."},
+};
+
+enum Metric : std::size_t { kMtime, kScrapeError, kFileError, kStale, kLeftOut };
+constexpr std::array kMetrics = {
+    MetricDescriptor{"node_textfile_mtime_seconds", MetricType::kGauge,
+                     "Unixtime mtime of textfiles successfully read."},
+    MetricDescriptor{"node_textfile_scrape_error", MetricType::kGauge,
+                     "1 if there was an error opening or reading a file, 0 otherwise"},
+    MetricDescriptor{"nexus_textfile_error", MetricType::kGauge,
+                     "Whether something is wrong with a file."},
+    MetricDescriptor{"nexus_textfile_stale", MetricType::kGauge,
+                     "Whether a file is too old to be taken."},
+    MetricDescriptor{"nexus_textfile_left_out_files", MetricType::kGauge,
+                     "Files beyond max_files."},
+};
+
+constexpr std::size_t kMaxFamilies = 10'000;  // that texts of help are remembered of
+
+struct Sample {
+  std::string name;
+  std::vector<Label> labels;  // without the name
+  double value = 0;
+};
+
+/// What a file says, before any of it counts.
+class Parsed final : public knowledge::ExpositionHandler {
+ public:
+  Status on_sample(const ExpositionSample& sample) override {
+    if (sample.time)
+      return fail(Errc::kInvalidArgument, "timestamps are not supported in a textfile");
+    auto labels = knowledge::parse_exposition_head(sample.head);
+    if (!labels) return propagate(std::move(labels));
+    Sample& out = samples.emplace_back();
+    out.value = sample.value;
+    out.name = labels->front().value;
+    labels->erase(labels->begin());
+    out.labels = std::move(*labels);
+    return {};
+  }
+  void on_type(std::string_view family, MetricType type) override {
+    types.emplace(std::string(family), type);
+  }
+  void on_help(std::string_view family, std::string_view help) override {
+    helps.emplace(std::string(family), std::string(help));
+  }
+  void on_mistake(std::uint64_t line, const std::string& message) override {
+    if (mistake.empty()) mistake = fmt::format("line {}: {}", line, message);
+  }
+
+  std::vector<Sample> samples;
+  std::map<std::string, MetricType, std::less<>> types;
+  std::map<std::string, std::string, std::less<>> helps;
+  std::string mistake;
+};
+
+struct File {
+  std::string path;
+  double mtime = 0;
+};
+
+class TextfileCollector final : public Collector {
+ public:
+  explicit TextfileCollector(const CollectorContext& context)
+      : pattern_(context.roots.root(option_string(context, kTextfileCollector, "directory"))),
+        max_age_(option_duration(context, kTextfileCollector, "max_age")),
+        max_files_(static_cast<std::size_t>(std::clamp<std::int64_t>(
+            option_integer(context, kTextfileCollector, "max_files"), 0, 10'000))),
+        clock_(context.clock),
+        registry_(context.registry),
+        families_(families_of(context.registry, kMetrics)) {}
+
+  Status collect(Sink& sink) override {
+    if (Status listed = list(); !listed) return listed;
+    helps_.clear();
+    bool wrong = !complaints_.empty();
+    for (const File& file : files_) {
+      const bool stale = is_stale(file);
+      // Before it is read: the time of a file that cannot be understood is worth knowing, too.
+      sink.add(families_[kMtime], {{"file", file.path}}, file.mtime);
+      sink.add(families_[kStale], {{"file", file.path}}, stale ? 1 : 0);
+      const bool good = stale || take(sink, file);
+      sink.add(families_[kFileError], {{"file", file.path}}, good ? 0 : 1);
+      wrong = wrong || !good;
+    }
+    sink.add(families_[kScrapeError], wrong ? 1 : 0);
+    sink.add(families_[kLeftOut], static_cast<double>(left_out_));
+    return complaints_.take();
+  }
+
+ private:
+  Status list() {
+    files_.clear();
+    left_out_ = 0;
+    glob_t found{};
+    std::vector<std::string> directories;
+    if (::glob(pattern_.c_str(), 0, nullptr, &found) == 0) {
+      for (std::size_t i = 0; i < found.gl_pathc; ++i) directories.emplace_back(found.gl_pathv[i]);
+    }
+    ::globfree(&found);
+    if (directories.empty()) return fail(Errc::kNotFound, "{}: no such directory", pattern_);
+    for (const std::string& directory : directories) list(directory);
+    std::ranges::sort(files_, {}, &File::path);
+    if (files_.size() > max_files_) {
+      left_out_ = files_.size() - max_files_;
+      files_.resize(max_files_);
+    }
+    return {};
+  }
+
+  void list(const std::string& directory) {
+    const auto names = host::list_directory(directory);
+    if (!names) return complaints_.add(names.error());
+    for (const std::string& name : *names) {
+      if (!name.ends_with(".prom")) continue;
+      const std::string path = directory + "/" + name;
+      struct stat status{};
+      if (::stat(path.c_str(), &status) != 0) {
+        complaints_.add(Error::from_errno("stat " + base::sanitize_utf8(path)));
+        continue;
+      }
+      if (!S_ISREG(status.st_mode)) continue;  // a pipe would never end
+      files_.push_back(
+          {base::sanitize_utf8(path), static_cast<double>(status.st_mtim.tv_sec) +
+                                          static_cast<double>(status.st_mtim.tv_nsec) / 1e9});
+    }
+  }
+
+  [[nodiscard]] bool is_stale(const File& file) const {
+    if (max_age_ <= Millis(0)) return false;
+    const double now = static_cast<double>(base::to_unix_millis(clock_.wall())) / 1000;
+    return now - file.mtime > std::chrono::duration<double>(max_age_).count();
+  }
+
+  /// Whether nothing was wrong with it.
+  bool take(Sink& sink, const File& file) {
+    const auto text = buffer_.read(file.path);
+    if (!text) {
+      complaints_.add(text.error());
+      return false;
+    }
+    Parsed parsed;
+    knowledge::ExpositionReader reader(knowledge::ExpositionFormat::kText, parsed);
+    reader.feed(*text);
+    reader.finish();
+    if (!parsed.mistake.empty()) {
+      complaints_.add(file.path, parsed.mistake);
+      return false;
+    }
+    const bool consistent = remember_helps(parsed, file);
+    for (const Sample& sample : parsed.samples) add(sink, parsed, sample, file);
+    return consistent;
+  }
+
+  bool remember_helps(const Parsed& parsed, const File& file) {
+    bool consistent = true;
+    for (const auto& [family, help] : parsed.helps) {
+      if (helps_.size() >= kMaxFamilies) break;
+      const auto known = helps_.emplace(family, help);
+      if (known.second || known.first->second == help) continue;
+      complaints_.add(file.path,
+                      fmt::format("{}: another help text than in a file before", family));
+      consistent = false;
+    }
+    return consistent;
+  }
+
+  void add(Sink& sink, const Parsed& parsed, const Sample& sample, const File& file) {
+    views_.clear();
+    for (const Label& label : sample.labels) views_.push_back({label.name, label.value});
+    const std::string_view name = family_of(parsed, sample.name);
+    const auto type = parsed.types.find(name);
+    const auto help = helps_.find(name);
+    const FamilyId family = registry_.family(
+        name, type == parsed.types.end() ? MetricType::kUntyped : type->second,
+        help == helps_.end() ? fmt::format("Metric read from {}", file.path) : help->second);
+    if (name.size() == sample.name.size()) return sink.add(family, views_, sample.value);
+    sink.add_named(family, sample.name, views_, sample.value);
+  }
+
+  /// Of x_bucket, x_sum and x_count of a histogram or summary: x.
+  static std::string_view family_of(const Parsed& parsed, std::string_view name) {
+    for (const std::string_view suffix : {"_bucket", "_sum", "_count"}) {
+      if (!name.ends_with(suffix)) continue;
+      const std::string_view stem = name.substr(0, name.size() - suffix.size());
+      const auto type = parsed.types.find(stem);
+      if (type == parsed.types.end()) continue;
+      const bool has = type->second == MetricType::kHistogram ||
+                       (type->second == MetricType::kSummary && suffix != "_bucket");
+      if (has) return stem;
+    }
+    return name;
+  }
+
+  const std::string pattern_;
+  const Millis max_age_;
+  const std::size_t max_files_;
+  Clock& clock_;
+  knowledge::SeriesRegistry& registry_;
+  const std::array<FamilyId, kMetrics.size()> families_;
+  std::vector<File> files_;
+  std::map<std::string, std::string, std::less<>> helps_;
+  std::vector<LabelView> views_;
+  host::FileBuffer buffer_;
+  std::size_t left_out_ = 0;
+  Complaints complaints_;
+};
+
+}  // namespace
+
+const CollectorDescriptor kTextfileCollector = {
+    .name = "textfile",
+    .help = "Metrics that others leave as files in a directory.",
+    .default_interval = Millis(15'000),  // written by jobs that run now and then
+    .options = kOptions,
+    .metrics = kMetrics,
+    .make = [](const CollectorContext& context) -> Result<std::unique_ptr<Collector>> {
+      return std::make_unique<TextfileCollector>(context);
+    },
+};
+
+}  // namespace nexus::monitor

@@ -1,0 +1,127 @@
+#include "monitor/socket_owners.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "monitor/directory.hpp"
+#include "monitor/workload.hpp"
+#include "nexus/base/text.hpp"
+#include "nexus/host/file.hpp"
+
+namespace nexus::monitor {
+
+void SocketOwners::start_run() {
+  ++run_;
+  links_ = 0;
+  missing_.clear();
+}
+
+void SocketOwners::want(std::uint32_t inode, bool urgent) {
+  if (inode == 0) return;
+  const auto found = known_.find(inode);
+  if (found == known_.end()) {
+    missing_.emplace(inode, urgent);
+    return;
+  }
+  found->second.run = run_;
+}
+
+void SocketOwners::find(SteadyTime now, const ProcessTable* table) {
+  forget_absent();
+  described_.clear();
+  const std::vector<std::int32_t> holders(holders_.begin(), holders_.end());
+  for (const std::int32_t pid : holders) {
+    if (missing_.empty()) break;
+    look_into(pid);
+  }
+  const bool urgent = std::ranges::any_of(missing_, [](const auto& m) { return m.second; });
+  const bool is_time = !ever_full_ || now - last_full_ >= kFullScan;
+  if (!missing_.empty() && (urgent || is_time)) {
+    last_full_ = now;
+    ever_full_ = true;
+    for (const std::int32_t pid : all_pids()) {
+      if (missing_.empty() || links_ >= kMaxLinks) break;
+      if (!std::ranges::binary_search(holders, pid)) look_into(pid);
+    }
+    // What nobody holds is not looked for again.
+    for (const auto& [inode, was_urgent] : missing_) known_.emplace(inode, Known{0, run_});
+  }
+  for (const auto& [inode, entry] : known_) {
+    if (entry.pid != 0 && !described_.contains(entry.pid))
+      described_.emplace(entry.pid, describe(entry.pid, table));
+  }
+}
+
+const SocketOwner& SocketOwners::owner(std::uint32_t inode) const {
+  static const SocketOwner kNobody;
+  const auto entry = known_.find(inode);
+  if (entry == known_.end() || entry->second.pid == 0) return kNobody;
+  const auto found = described_.find(entry->second.pid);
+  return found == described_.end() ? kNobody : found->second;
+}
+
+void SocketOwners::forget_absent() {
+  std::erase_if(known_, [this](const auto& entry) { return entry.second.run != run_; });
+  holders_.clear();
+  for (const auto& [inode, entry] : known_) {
+    if (entry.pid != 0) holders_.insert(entry.pid);
+  }
+}
+
+void SocketOwners::look_into(std::int32_t pid) {
+  const auto directory =
+      Directory::open_at(AT_FDCWD, fmt::format("{}/{}/fd", procfs_, pid).c_str());
+  if (!directory) return;
+  constexpr std::string_view kSocket = "socket:[";
+  static_cast<void>(directory->for_each([&](const char* name) {
+    if (name[0] == '.' || ++links_ > kMaxLinks || missing_.empty()) return;
+    std::array<char, 64> target{};
+    const ssize_t size = ::readlinkat(directory->fd(), name, target.data(), target.size());
+    std::string_view text(target.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+    if (!text.starts_with(kSocket) || !text.ends_with(']')) return;
+    text = text.substr(kSocket.size(), text.size() - kSocket.size() - 1);
+    const auto inode = base::parse_uint(text);
+    if (!inode) return;
+    const auto wanted = missing_.find(static_cast<std::uint32_t>(*inode));
+    if (wanted == missing_.end()) return;
+    known_[wanted->first] = {pid, run_};
+    holders_.insert(pid);
+    missing_.erase(wanted);
+  }));
+}
+
+std::vector<std::int32_t> SocketOwners::all_pids() const {
+  std::vector<std::int32_t> pids;
+  const auto directory = Directory::open_at(AT_FDCWD, procfs_.c_str());
+  if (!directory) return pids;
+  static_cast<void>(directory->for_each([&](const char* name) {
+    const auto pid = base::parse_uint(name);
+    if (pid && *pid > 0 && *pid < (1U << 30)) pids.push_back(static_cast<std::int32_t>(*pid));
+  }));
+  return pids;
+}
+
+SocketOwner SocketOwners::describe(std::int32_t pid, const ProcessTable* table) const {
+  SocketOwner out{.pid = pid, .name = {}, .unit = {}, .container = {}};
+  const ObservedProcess* const process = table != nullptr ? table->find(pid) : nullptr;
+  if (process != nullptr) {
+    out.name = base::sanitize_utf8(process->name());
+    if (process->workload) {
+      out.unit = process->workload->unit;
+      out.container = process->workload->container;
+    }
+    return out;
+  }
+  if (const auto comm = host::read_file(fmt::format("{}/{}/comm", procfs_, pid)))
+    out.name = base::sanitize_utf8(base::trim(*comm));
+  if (const auto text = host::read_file(fmt::format("{}/{}/cgroup", procfs_, pid))) {
+    const Workload workload = workload_of(best_cgroup(*text));
+    out.unit = workload.unit;
+    out.container = workload.container;
+  }
+  return out;
+}
+
+}  // namespace nexus::monitor

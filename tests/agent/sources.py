@@ -1,0 +1,200 @@
+"""Scrapes and pushes of a real agent: node_exporter as the target of an agent and of a Prometheus, servers that lie and flood.
+
+    sources.py NEXUS_AGENT
+"""
+import contextlib
+import json
+import re
+import signal
+import sys
+import time
+
+from counterparts import agent_with, answers, ask_prometheus, program, running, send, served, value, values
+from harness import directory, equal, expect, free_port, run_tests, wait_for
+
+
+RELABEL_YAML = """
+      - {source_labels: [__name__], regex: "node_(cpu|filesystem|network)_.*|go_.*", action: drop}
+      - {source_labels: [__name__], regex: "node_(.*)", target_label: subsystem, replacement: "${1}"}
+      - {source_labels: [subsystem], modulus: 7, target_label: shard, action: hashmod}
+      - {source_labels: [subsystem], target_label: LOUD, action: uppercase}
+      - {regex: "cpu|device", replacement: "my_${0}", action: labelmap}
+      - {regex: "version|revision|branch", action: labeldrop}
+"""
+RELABEL_TOML = """
+[[scrape.metric_relabel]]
+source_labels = ["__name__"]
+regex = "node_(cpu|filesystem|network)_.*|go_.*"
+action = "drop"
+[[scrape.metric_relabel]]
+source_labels = ["__name__"]
+regex = "node_(.*)"
+target_label = "subsystem"
+replacement = "${1}"
+[[scrape.metric_relabel]]
+source_labels = ["subsystem"]
+modulus = 7
+target_label = "shard"
+action = "hashmod"
+[[scrape.metric_relabel]]
+source_labels = ["subsystem"]
+target_label = "LOUD"
+action = "uppercase"
+[[scrape.metric_relabel]]
+regex = "cpu|device"
+replacement = "my_${0}"
+action = "labelmap"
+[[scrape.metric_relabel]]
+regex = "version|revision|branch"
+action = "labeldrop"
+"""
+
+
+def as_prometheus_scrapes():
+    """The same node_exporter, scraped by a Prometheus and by the agent with the same relabelling: the same series."""
+    exporter_port, prometheus_port = free_port(), free_port()
+    with contextlib.ExitStack() as stack:
+        where = stack.enter_context(directory())
+        stack.enter_context(running(program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{exporter_port}"))
+        wait_for("node_exporter", answers(f"http://127.0.0.1:{exporter_port}/metrics"))
+        (where / "prometheus.yml").write_text(f"""
+global: {{scrape_interval: 1s}}
+scrape_configs:
+- job_name: node
+  static_configs: [{{targets: ["127.0.0.1:{exporter_port}"], labels: {{env: test}}}}]
+  metric_relabel_configs: {RELABEL_YAML}
+""")
+        stack.enter_context(running(program("prometheus"), f"--config.file={where}/prometheus.yml",
+                                    f"--storage.tsdb.path={where}/tsdb", f"--web.listen-address=127.0.0.1:{prometheus_port}"))
+        agent = stack.enter_context(agent_with(f"""
+[[scrape]]
+name = "node"
+targets = ["127.0.0.1:{exporter_port}"]
+interval = "1s"
+labels = {{ env = "test" }}
+{RELABEL_TOML}"""))
+        wait_for("Prometheus having scraped",
+                 lambda: answers(f"http://127.0.0.1:{prometheus_port}/-/ready")() and
+                 ask_prometheus(prometheus_port, 'up{job="node"} == 1'))
+        wait_for("the agent having scraped", lambda: value(agent, 'up{job="node"}') == 1)
+        # The agent's vitals are over node_exporter's names too: they are not the exporter's.
+        everything = 'count by (__name__) ({job="node",__name__=~"(node|go|process|promhttp)_.+|up|scrape_(duration|samples|series)_.+"})'
+
+        def same():
+            ours = {row["metric"]["__name__"]: row["value"][1] for row in agent.query(everything)}
+            theirs = {row["metric"]["__name__"]: row["value"][1] for row in ask_prometheus(prometheus_port, everything)}
+            same.differences = {name: (ours.get(name), theirs.get(name)) for name in {*ours, *theirs}
+                                if ours.get(name) != theirs.get(name)}
+            return not same.differences
+        try:
+            wait_for("the same metrics, as many of each", same, 20)
+        finally:
+            expect(not same.differences, f"metric: (agent, Prometheus): {same.differences}")
+
+        def labels_of(rows):
+            return sorted(json.dumps(row["metric"], sort_keys=True) for row in rows)
+        constant = '{job="node",__name__=~"node_memory_MemTotal_bytes|node_boot.*|node_disk_info|node_uname_info|node_xfs.*|node_arp.*|up|scrape_samples.*"}'
+        equal(labels_of(agent.query(constant)), labels_of(ask_prometheus(prometheus_port, constant)), "labels")
+        for name in ("node_memory_MemTotal_bytes", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling",
+                     "scrape_series_added"):
+            expression = f'max_over_time({name}{{job="node"}}[5m])'
+            ours = wait_for(name, lambda: agent.query(expression))[0]["value"][1]
+            theirs = ask_prometheus(prometheus_port, expression)[0]["value"][1]
+            equal(ours, theirs, name)
+        targets = [t for t in agent.get("/api/v1/targets").json["data"]["activeTargets"] if t["scrapePool"] == "node"]
+        equal([(t["health"], t["labels"]) for t in targets],
+              [("up", {"env": "test", "instance": f"127.0.0.1:{exporter_port}", "job": "node"})], "the target")
+        # Types come with the text.
+        expect("# TYPE node_memory_MemTotal_bytes gauge" in agent.get("/metrics").body, "types in /metrics")
+
+
+def hostile_targets():
+    """Endpoints that lie, flood, hang and break: each costs only itself, and is counted."""
+    text = "good 1\n" + "x" * 70000 + "\nbad line here\n" + 'label{v="new\\nline \\"quoted\\""} 2\nbroken{v="' \
+        + "\udcff" + '"} 3\ntwice 1\ntwice 2\nnan NaN\ninf +Inf\nfuture 1 ' + str(int((time.time() + 86400) * 1000)) + "\n"
+    state = {"huge_sent": 0}
+
+    def respond(handler):
+        path = handler.path.split("?")[0]
+        if path == "/metrics":
+            send(handler, text.encode("utf-8", "surrogateescape"))
+        elif path == "/huge":  # 1 GB, as long as somebody takes it
+            handler.send_response(200)
+            handler.end_headers()
+            block = b"".join(b'm{i="%d"} 1\n' % i for i in range(1000))
+            with contextlib.suppress(OSError):
+                while state["huge_sent"] < 1 << 30:
+                    handler.wfile.write(block)
+                    state["huge_sent"] += len(block)
+        elif path == "/hang":
+            time.sleep(4)
+        elif path == "/html":
+            send(handler, "<html><body>It works</body></html>", "text/html")
+        elif path == "/cut":
+            send(handler, "a 1\nb 2\n", "application/openmetrics-text; version=1.0.0")
+        elif path == "/error":
+            send(handler, "no", status=500)
+        else:
+            expect(handler.headers["Authorization"] == "Bearer secret-of-sixteen", "the token")
+            send(handler, f'asked{{path="{handler.path}"}} 1\n')
+
+    def target(name, port, path, extra=""):
+        return f'[[scrape]]\nname = "{name}"\ntargets = ["127.0.0.1:{port}"]\nmetrics_path = "{path}"\ninterval = "1s"\n{extra}\n'
+
+    with served(respond) as port, directory() as where:
+        token = where / "token"
+        token.write_text("secret-of-sixteen\n")
+        token.chmod(0o600)
+        config = (target("odd", port, "/metrics") + target("huge", port, "/huge", 'timeout = "900ms"\nbody_size_limit = "4MiB"')
+                  + target("hang", port, "/hang", 'timeout = "300ms"') + target("html", port, "/html")
+                  + target("cut", port, "/cut") + target("error", port, "/error")
+                  + target("limited", port, "/metrics", "sample_limit = 3") + target("closed", free_port(), "/metrics")
+                  + target("asked", port, "/asked", f'token_file = "{token}"\nparams = {{ collect = "a b" }}'))
+        with agent_with(config) as agent:
+            wait_for("all targets asked", lambda: len(agent.query('up{job!=""}')) >= 9)
+            wait_for("one of them up", lambda: value(agent, 'up{job="odd"}') == 1)
+            ups = {row["metric"]["job"]: row["value"][1] for row in agent.query("up")}
+            equal({job for job, up in ups.items() if up == "1"}, {"odd", "asked"}, "what is up")
+            got = values(agent, '{job="odd",__name__=~"good|label|broken|twice|nan|inf|future"}')
+            equal(sorted(json.loads(row)["__name__"] for row in got), ["good", "inf", "label", "nan", "twice"], "what was taken")
+            equal(agent.query("label")[0]["metric"]["v"], 'new\nline "quoted"', "a label with everything in it")
+            equal(value(agent, "twice"), 1.0, "the first of two")
+            equal(agent.query("asked")[0]["metric"]["path"], "/asked?collect=a%20b", "the parameters")
+            for counter in ("invalid_lines", "doubled_samples", "untimely_samples"):
+                wait_for(counter, lambda: (agent.metric(f"nexus_scrape_{counter}_total") or 0) > 0)
+            for name, said in (("huge", "body_size_limit|timed out|Timeout"), ("hang", "(?i)time"), ("html", "no line is a sample"),
+                               ("cut", "truncated"), ("error", "status 500"), ("limited", "sample_limit"),
+                               ("closed", "(?i)connect"), ("odd", "lines were not taken; line 2: longer than")):
+                def tells(name=name, said=said):
+                    targets = agent.get("/api/v1/targets").json["data"]["activeTargets"]
+                    return any(t["scrapePool"] == name and re.search(said, t["lastError"]) for t in targets)
+                wait_for(f"{name} failing because of {said}", tells)
+            expect(state["huge_sent"] < 1 << 28, "the flood was cut off")
+            health = {part["name"]: part for part in agent.get("/health/components").json["components"]}
+            equal(health["sources"]["status"], "degraded", "the sources' health")
+            # What is not configured any more ends.
+            agent.configure(target("odd", port, "/html"))
+            agent.signal(signal.SIGHUP)
+            wait_for("the series being gone", lambda: not agent.query("good") and not agent.query('up{job="closed"}'))
+
+
+def pushes():
+    """Business indicators by POST /api/v1/push: groups, staleness, roles."""
+    with agent_with('[push]\nstale_after = "3s"\n[[vital]]\nname = "orders_open"\nexpr = "shop_orders_open"\nunit = "count"') as agent:
+        body = "# TYPE shop_orders_open gauge\nshop_orders_open 12\n# TYPE shop_sold_total counter\nshop_sold_total 7\n"
+        answer = agent.unix("POST", "/api/v1/push?job=shop&branch=north", body)
+        equal((answer.status, answer.json["samples"]), (200, 2), "the push")
+        equal(agent.tcp("POST", "/api/v1/push?job=shop", body).status, 401, "a push of somebody without a token")
+        equal(agent.unix("POST", "/api/v1/push", body).status, 400, "a push without a job")
+        equal(agent.unix("POST", "/api/v1/push?job=x", "not a sample at all\n").status, 400, "nothing to take")
+        equal(agent.unix("POST", "/api/v1/push?job=y", "ok 1\nnot a sample\n").json["invalid_lines"], 1, "one bad line")
+        wait_for("the sample", lambda: value(agent, 'shop_orders_open{job="shop",branch="north"}') == 12)
+        wait_for("the vital", lambda: value(agent, "orders_open") == 12)
+        wait_for("its end", lambda: not agent.query("shop_orders_open"))
+
+
+TESTS = [("the same series as a Prometheus", as_prometheus_scrapes), ("hostile targets", hostile_targets), ("pushes", pushes)]
+
+if __name__ == "__main__":
+    chosen = sys.argv[2:]
+    run_tests([(name, test) for name, test in TESTS if not chosen or test.__name__ in chosen])

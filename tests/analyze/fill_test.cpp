@@ -1,0 +1,211 @@
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <numbers>
+#include <random>
+
+#include "nexus/analyze/backtest.hpp"
+#include "nexus/analyze/fill.hpp"
+
+using namespace nexus;
+using namespace nexus::analyze;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::int64_t kBegin = 1'577'836'800 / 300;
+constexpr std::int64_t kDay = 288;
+constexpr double kDaySeconds = 86'400;
+
+struct Filled {
+  Fill fill;
+  void run(std::int64_t from, std::int64_t to, const std::function<double(std::int64_t)>& value) {
+    for (std::int64_t i = from; i < to; ++i) fill.add(kBegin + i, value(i));
+  }
+};
+
+double cycle(std::int64_t i) {
+  return std::sin(2 * std::numbers::pi * static_cast<double>(i % kDay) / kDay);
+}
+
+}  // namespace
+
+TEST_CASE("fill: a line is dated, with an interval around the truth") {
+  Filled f;
+  std::mt19937 random(1);
+  std::normal_distribution<double> noise(0, 0.3);
+  f.run(0, 3 * kDay,
+        [&](std::int64_t i) { return 40 + 5.0 * static_cast<double>(i) / kDay + noise(random); });
+  const auto outlook = f.fill.outlook();
+  CHECK(outlook.per_day == Approx(5).epsilon(0.03));
+  CHECK(outlook.certain);
+  CHECK(outlook.pattern == "line");
+  CHECK(outlook.days_seen == Approx(3));
+  const auto time = f.fill.until(100, true);
+  REQUIRE(time.seconds);
+  CHECK(*time.seconds == Approx(9 * kDaySeconds).epsilon(0.03));
+  REQUIRE(time.earliest);
+  REQUIRE(time.latest);
+  CHECK(*time.earliest <= *time.seconds);
+  CHECK(*time.seconds <= *time.latest);
+  CHECK_FALSE(f.fill.until(0, false).seconds);
+  CHECK(*f.fill.until(30, true).seconds == 0);
+  CHECK(f.fill.at(2 * kDaySeconds) == Approx(65).epsilon(0.02));
+}
+
+TEST_CASE("fill: a daily cycle is carried forward, not mistaken for growth") {
+  Filled grows;
+  grows.run(0, 5 * kDay,
+            [](std::int64_t i) { return 30 + 4.0 * static_cast<double>(i) / kDay + 6 * cycle(i); });
+  CHECK(grows.fill.outlook().pattern == "day");
+  CHECK(grows.fill.outlook().per_day == Approx(4).epsilon(0.01));
+  std::int64_t truth = 5 * kDay;
+  while (30 + 4.0 * static_cast<double>(truth) / kDay + 6 * cycle(truth) < 90) ++truth;
+  const auto time = grows.fill.until(90, true);
+  REQUIRE(time.seconds);
+  CHECK(*time.seconds == Approx(static_cast<double>(truth - 5 * kDay) * 300).epsilon(0.01));
+
+  Filled stays;
+  std::mt19937 random(2);
+  std::normal_distribution<double> noise(0, 0.1);
+  for (std::int64_t end = kDay; end <= 5 * kDay; end += 30) {
+    stays.run(end == kDay ? 0 : end - 30, end,
+              [&](std::int64_t i) { return 70 + 10 * cycle(i) + noise(random); });
+    const auto never = stays.fill.until(100, true);
+    CHECK((!never.seconds || *never.seconds > kDaySeconds));
+  }
+}
+
+TEST_CASE("fill: saw teeth fill by their peaks; those that do not grow never fill") {
+  Filled grows;
+  grows.run(0, 4 * kDay, [](std::int64_t i) {
+    return 40 + 3.0 * static_cast<double>(i) / kDay + 5.0 * static_cast<double>(i % 100) / 100;
+  });
+  CHECK(grows.fill.outlook().pattern.starts_with("every"));
+  CHECK(grows.fill.outlook().per_day == Approx(3).epsilon(0.03));
+  const auto time = grows.fill.until(80, true);
+  REQUIRE(time.seconds);
+  CHECK(*time.seconds == Approx((80 - 40 - 12 - 5) / 3.0 * kDaySeconds).epsilon(0.1));
+
+  Filled stays;
+  stays.run(0, 4 * kDay,
+            [](std::int64_t i) { return 60 + 25.0 * static_cast<double>(i % 200) / 200; });
+  CHECK_FALSE(stays.fill.until(100, true).seconds);
+}
+
+TEST_CASE("fill: the rate after a change counts within a day") {
+  Filled f;
+  f.run(0, 4 * kDay, [](std::int64_t i) {
+    const double slow = 1.0 * static_cast<double>(std::min<std::int64_t>(i, 3 * kDay)) / kDay;
+    return 20 + slow + 12.0 * static_cast<double>(std::max<std::int64_t>(i - 3 * kDay, 0)) / kDay;
+  });
+  const auto time = f.fill.until(100, true);
+  REQUIRE(time.seconds);
+  CHECK(*time.seconds == Approx(65.0 / 12 * kDaySeconds).epsilon(0.1));
+}
+
+TEST_CASE("fill: boots, package runs and nightly jobs give no date within a week") {
+  // As FIELD.md D9: what made disk forecasts of others fire.
+  const auto quiet = [](const char* what, const std::function<double(std::int64_t)>& value,
+                        std::int64_t days) {
+    Filled f;
+    for (std::int64_t i = 0; i < days * kDay; ++i) {
+      f.fill.add(kBegin + i, value(i));
+      if (i < kDay) continue;  // no finding before a day was seen
+      const auto time = f.fill.until(100, true);
+      INFO(what << " at row " << i << ": " << time.seconds.value_or(-1) << " s, latest "
+                << time.latest.value_or(-1));
+      REQUIRE((!time.latest || *time.latest > 7 * kDaySeconds));
+    }
+  };
+  std::mt19937 random(3);
+  std::normal_distribution<double> noise(0, 0.02);
+  quiet(
+      "boot",
+      [&](std::int64_t i) {
+        return 55 + 4 * (1 - std::exp(-static_cast<double>(i) / 6)) + noise(random);
+      },
+      4);
+  quiet(
+      "apt",
+      [&](std::int64_t i) {
+        const double run = i < 2 * kDay ? 0 : std::min(3.0, static_cast<double>(i - 2 * kDay));
+        const double cleaned = i < 2 * kDay + 40 ? 0 : 1.0;
+        return 60 + run - cleaned + noise(random);
+      },
+      4);
+  quiet(
+      "cron",
+      [&](std::int64_t i) {
+        const auto at = static_cast<double>(i % kDay);
+        return 65 + (at > 24 && at < 36 ? (at - 24) * 1.5 : 0) + noise(random);
+      },
+      5);
+  quiet(
+      "one large file", [&](std::int64_t i) { return (i < 700 ? 40.0 : 62.0) + noise(random); }, 5);
+}
+
+TEST_CASE("fill: what comes down to zero, such as the days of a certificate") {
+  Filled f;
+  f.run(0, 2 * kDay, [](std::int64_t i) { return 20 - static_cast<double>(i) / kDay; });
+  const auto time = f.fill.until(0, false);
+  REQUIRE(time.seconds);
+  CHECK(*time.seconds == Approx(18 * kDaySeconds).epsilon(0.01));
+  CHECK(*f.fill.until(14, false).seconds == Approx(4 * kDaySeconds).epsilon(0.02));
+}
+
+TEST_CASE("fill: hostile values, gaps, saved and damaged states") {
+  Fill f;
+  CHECK_FALSE(f.ready());
+  CHECK_FALSE(f.until(100, true).seconds);
+  std::mt19937 random(5);
+  std::int64_t slot = kBegin;
+  for (int i = 0; i < 5000; ++i) {
+    double value = static_cast<double>(random() % 100);
+    if (i % 97 == 0) value = std::numeric_limits<double>::quiet_NaN();
+    if (i % 211 == 0) value = 1e300;
+    if (i % 501 == 0) slot += 400;
+    f.add(++slot, value);
+    const auto time = f.until(1000, true);
+    REQUIRE((!time.seconds || std::isfinite(*time.seconds)));
+    REQUIRE(std::isfinite(f.outlook().per_day));
+    REQUIRE(std::isfinite(f.at(86'400)));
+  }
+  CHECK_FALSE(f.add(slot, 1));
+  const std::string saved = f.save();
+  CHECK(saved.size() < 16 * 1024);
+  Fill loaded;
+  REQUIRE(loaded.load(saved));
+  CHECK(loaded.outlook().per_day == f.outlook().per_day);
+  Fill hourly(1h);
+  CHECK_FALSE(hourly.load(saved));
+  std::string bad = saved;
+  bad[bad.size() / 2] = static_cast<char>(bad[bad.size() / 2] + 1);
+  CHECK_FALSE(loaded.load(bad));
+  CHECK_FALSE(loaded.load(std::string_view(saved).substr(0, 100)));
+}
+
+TEST_CASE("backtest: errors against both naive forecasts, coverage, crossings") {
+  std::vector<std::int64_t> times;
+  std::vector<double> values;
+  std::mt19937 random(7);
+  std::normal_distribution<double> noise(0, 1);
+  for (std::int64_t i = 0; i < 10 * kDay; ++i) {
+    times.push_back((kBegin + i) * 300'000);
+    values.push_back(50 + 20 * cycle(i) + noise(random));
+  }
+  BacktestPlan plan;
+  plan.threshold = 65;
+  const auto result = backtest(times, values, plan);
+  CHECK(result.forecasts > 10'000);
+  CHECK(result.error < 0.5 * result.last_value_error);
+  REQUIRE(result.seasonal_error);
+  CHECK(result.error < *result.seasonal_error);
+  CHECK(result.coverage80 == Approx(0.8).margin(0.04));
+  CHECK(result.coverage95 == Approx(0.95).margin(0.02));
+  CHECK(result.crossings >= 5);
+  CHECK(result.foretold == result.crossings);
+  CHECK(result.warned_seconds > 600);
+  CHECK(backtest({}, {}, plan).forecasts == 0);
+}

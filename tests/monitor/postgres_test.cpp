@@ -1,0 +1,276 @@
+// The postgres collector against PostgreSQL 15 as its package has it, and what it would ask others.
+#include <catch2/catch.hpp>
+
+#include "monitor/postgres_queries.hpp"
+#include "monitor/remote_rig.hpp"
+#include "support/postgres_server.hpp"
+
+using namespace nexus;
+using namespace nexus::monitor;
+using namespace std::chrono_literals;
+using monitor::testing::RemoteRig;
+
+namespace {
+
+test::PostgresServer& server() {
+  return test::postgres_server();
+}
+
+config::Connections connections() {
+  config::Connections out;
+  out.postgres = server().section();
+  return out;
+}
+
+std::string sql_of(std::string_view name, const PostgresFacts& facts) {
+  for (const auto queries : {postgres_queries(), postgres_slow_queries()}) {
+    for (const auto& query : queries) {
+      if (query.name == name) return query.sql(facts);
+    }
+  }
+  FAIL("no query " << name);
+  return {};
+}
+
+/// Another session that keeps something for itself.
+class Session {
+ public:
+  explicit Session(const std::vector<std::string>& statements) {
+    for (const auto& one : statements) {
+      const auto done = postgres_.query(one, clock_.steady() + 10s);
+      if (!done) FAIL(done.error().message());
+    }
+  }
+
+ private:
+  base::SystemClock clock_;
+  drivers::Postgres postgres_{clock_, server().section()};
+};
+
+std::string answer(const std::string& sql) {
+  base::SystemClock clock;
+  drivers::Postgres postgres(clock, server().section());
+  const auto result = postgres.query(sql, clock.steady() + 10s);
+  if (!result) FAIL(result.error().message());
+  return result->at(0, 0).value_or("NULL");
+}
+
+void make_shop() {
+  static const bool made = [] {
+    server().execute("CREATE EXTENSION pg_stat_statements");
+    server().execute("CREATE TABLE orders (id int PRIMARY KEY, note text)");
+    server().execute(
+        "INSERT INTO orders SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i");
+    server().execute("DELETE FROM orders WHERE id % 2 = 0");
+    server().execute("ANALYZE orders");
+    server().execute("CREATE TABLE \"odd \"\"name\"\"\n\" (id int)");
+    server().execute("SELECT count(*) FROM orders WHERE note = 'a secret in a constant'");
+    server().execute("SELECT pg_stat_force_next_flush()");
+    return true;
+  }();
+  CHECK(made);
+}
+
+constexpr std::string_view kOrders = R"({datname="postgres",relname="orders",schemaname="public"})";
+
+}  // namespace
+
+TEST_CASE("postgres collector: everything that is asked for, under postgres_exporter's names") {
+  make_shop();
+  RemoteRig rig("postgres", connections());
+  const Status status = rig.collect();
+  INFO((status ? "" : status.error().message()));
+  REQUIRE(status);
+  auto& sink = rig.sink;
+  CHECK(sink.value("pg_up") == 1);
+  CHECK(sink.value("pg_replication_is_replica") == 0);
+  CHECK(sink.value("pg_replication_lag_seconds") == 0);
+  CHECK(sink.value("pg_postmaster_start_time_seconds") > 1.6e9);
+  CHECK(sink.value("pg_xlog_location_bytes") > 1e6);
+  CHECK(sink.value("pg_settings_max_connections") == 20);
+  CHECK(sink.value("pg_settings_shared_buffers_bytes") == 128 << 20);
+  CHECK(sink.value("pg_settings_checkpoint_timeout_seconds") == 300);
+  CHECK(sink.value("pg_settings_autovacuum") == 0);
+  CHECK(sink.value(R"(pg_stat_activity_count{datname="postgres",state="idle in transaction"})") ==
+        0);
+  CHECK(sink.has("pg_long_running_transactions"));
+  CHECK(sink.value("pg_stat_activity_waiting_on_locks") == 0);
+  for (const auto* name : {"numbackends", "xact_commit", "xact_rollback", "blks_read", "blks_hit",
+                           "deadlocks", "temp_bytes", "active_time_seconds_total", "sessions"}) {
+    CAPTURE(name);
+    CHECK(sink.text().contains(std::string("\npg_stat_database_") + name + "{datid="));
+  }
+  CHECK(sink.value(R"(pg_locks_count{datname="postgres",mode="accessexclusivelock"})") == 0);
+  CHECK(sink.value("pg_stat_bgwriter_checkpoints_timed_total") >= 0);
+  CHECK(sink.value("pg_stat_bgwriter_buffers_alloc_total") > 0);
+  CHECK(sink.value("pg_stat_archiver_failed_count") == 0);
+  CHECK(sink.value(R"(pg_database_size_bytes{datname="postgres"})") > 1e6);
+  CHECK(sink.value("pg_wal_segments") >= 1);
+  CHECK(sink.value("pg_wal_size_bytes") >= 16 << 20);
+  CHECK(sink.value(R"(pg_database_wraparound_age_datfrozenxid_seconds{datname="postgres"})") > 0);
+  const auto of_orders = [&](std::string_view name) {
+    return sink.value("pg_stat_user_tables_" + std::string(name) + std::string(kOrders));
+  };
+  CHECK(of_orders("n_live_tup") == 10'000);
+  CHECK(of_orders("n_dead_tup") == 10'000);
+  CHECK(of_orders("last_vacuum") == 0);
+  CHECK(of_orders("last_analyze") > 1.6e9);
+  CHECK(of_orders("analyze_count") == 1);
+  CHECK(of_orders("table_size_bytes") > 20'000 * 100);
+  CHECK(of_orders("index_size_bytes") > 100'000);
+  // Half of the rows are gone and none is vacuumed: about half of it is bloat.
+  CHECK(of_orders("bloat_ratio") == Approx(0.5).margin(0.05));
+  CHECK(of_orders("bloat_bytes") == Approx(of_orders("table_size_bytes") / 2).epsilon(0.1));
+  CHECK(sink.text().contains(R"(relname="odd \"name\"\n")"));
+  CHECK(sink.text().contains("pg_stat_statements_seconds_total{datname=\"postgres\",queryid="));
+  CHECK(sink.text().contains(
+      R"(pg_stat_statements_query_id{query="SELECT count(*) FROM orders WHERE note = $1",)"));
+  CHECK_FALSE(sink.text().contains("secret in a constant"));
+  CHECK_FALSE(sink.text().contains("CREATE EXTENSION"));
+}
+
+TEST_CASE("postgres collector: one read-only connection with a name and time limits, kept") {
+  make_shop();
+  RemoteRig rig("postgres", connections());
+  for (int i = 0; i < 3; ++i) REQUIRE(rig.collect());
+  CHECK(answer("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'nexus-agent' "
+               "AND pid <> pg_backend_pid()") == "1");
+  CHECK(answer("SELECT state FROM pg_stat_activity WHERE application_name = 'nexus-agent' "
+               "AND pid <> pg_backend_pid()") == "idle");
+  // Every statement of it was one of ours that only reads.
+  CHECK(rig.sink.value("pg_up") == 1);
+}
+
+TEST_CASE("postgres collector: a table that somebody locks holds nothing up, and is not held up") {
+  make_shop();
+  RemoteRig rig("postgres", connections());
+  const Session session({"BEGIN", "LOCK TABLE orders IN ACCESS EXCLUSIVE MODE"});
+  const Status status = rig.collect();
+  INFO((status ? "" : status.error().message()));
+  REQUIRE(status);
+  CHECK(rig.sink.value("pg_stat_user_tables_n_dead_tup" + std::string(kOrders)) == 10'000);
+  CHECK_FALSE(rig.sink.has("pg_stat_user_tables_table_size_bytes" + std::string(kOrders)));
+  CHECK(rig.sink.value(R"(pg_locks_count{datname="postgres",mode="accessexclusivelock"})") >= 1);
+  CHECK(rig.sink.value(
+            R"(pg_stat_activity_count{datname="postgres",state="idle in transaction"})") == 1);
+  CHECK(rig.sink.value("pg_long_running_transactions") == 1);
+}
+
+TEST_CASE("postgres collector: tables and statements are as many as the configuration says") {
+  make_shop();
+  auto few = connections();
+  few.postgres.max_tables = 1;
+  few.postgres.max_statements = 2;
+  few.postgres.statement_length = 10;
+  RemoteRig rig("postgres", few);
+  REQUIRE(rig.collect());
+  const auto text = rig.sink.text();
+  const auto count = [&](std::string_view part) {
+    std::size_t found = 0;
+    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+    return found;
+  };
+  CHECK(count("\npg_stat_user_tables_n_live_tup{") == 1);
+  CHECK(rig.sink.has("pg_stat_user_tables_n_live_tup" + std::string(kOrders)));
+  CHECK(count("\npg_stat_statements_calls_total{") == 2);
+  few.postgres.max_tables = 0;
+  few.postgres.max_statements = 0;
+  RemoteRig none("postgres", few);
+  REQUIRE(none.collect());
+  CHECK_FALSE(none.sink.text().contains("pg_stat_user_tables"));
+  CHECK_FALSE(none.sink.text().contains("pg_stat_statements"));
+}
+
+TEST_CASE("postgres collector: a role that may not see everything gets the rest") {
+  make_shop();
+  server().execute("CREATE ROLE watcher LOGIN PASSWORD 'a b'");
+  auto limited = connections();
+  limited.postgres.user = "watcher";
+  limited.postgres.password = config::Secret("a b");
+  RemoteRig rig("postgres", limited);
+  const Status status = rig.collect();
+  REQUIRE_FALSE(status);
+  CHECK(status.error().code() == Errc::kPermissionDenied);
+  CHECK(status.error().message().starts_with("wal: PostgreSQL at "));
+  CHECK(status.error().message().contains("permission denied for function pg_ls_waldir"));
+  CHECK(rig.sink.value("pg_up") == 1);
+  CHECK(rig.sink.has("pg_stat_user_tables_n_live_tup" + std::string(kOrders)));
+  CHECK(rig.collect());  // what is refused for good is left out for a while
+  CHECK(rig.sink.has("pg_settings_max_connections"));
+}
+
+TEST_CASE(
+    "postgres collector: a server that hangs, leaves, or refuses is down, and up again after") {
+  make_shop();
+  auto hasty = connections();
+  hasty.postgres.timeout = 500ms;
+  RemoteRig rig("postgres", hasty);
+  REQUIRE(rig.collect());
+  server().freeze();
+  Status status = rig.collect();
+  server().thaw();
+  REQUIRE_FALSE(status);
+  CHECK(status.error().code() == Errc::kTimeout);
+  CHECK(rig.sink.text() == "pg_up 0\n");
+
+  server().stop();
+  status = rig.collect();
+  REQUIRE_FALSE(status);
+  CHECK(status.error().code() == Errc::kUnavailable);
+  CHECK(rig.sink.value("pg_up") == 0);
+  server().start();
+  CHECK(test::eventually([&] { return rig.collect().has_value(); }));
+  CHECK(rig.sink.value("pg_up") == 1);
+  CHECK(rig.sink.has("pg_settings_max_connections"));
+
+  auto wrong = connections();
+  wrong.postgres.password = config::Secret("wrong");
+  RemoteRig refused("postgres", wrong);
+  status = refused.collect();
+  REQUIRE_FALSE(status);
+  CHECK(status.error().code() == Errc::kPermissionDenied);
+  CHECK(refused.sink.text() == "pg_up 0\n");
+  auto nowhere = connections();
+  nowhere.postgres.database = "nowhere";
+  RemoteRig lost("postgres", nowhere);
+  CHECK(lost.collect().error().code() == Errc::kUnavailable);  // not "this host has no PostgreSQL"
+}
+
+TEST_CASE("postgres collector: without a host there is nothing to collect") {
+  RemoteRig rig("postgres", {});
+  const Status status = rig.collect();
+  REQUIRE_FALSE(status);
+  CHECK(status.error().code() == Errc::kNotFound);
+  CHECK(rig.sink.count() == 0);
+}
+
+TEST_CASE("postgres queries: each version is asked for what it has") {
+  const PostgresFacts v12{120'012, 107, "public"};
+  const PostgresFacts v13{130'001, 108, "public"};
+  const PostgresFacts v14{140'001, 109, "public"};
+  const PostgresFacts v16{160'001, 110, "\"my schema\""};
+  const PostgresFacts v17{170'001, 111, "public"};
+  CHECK_FALSE(sql_of("slots", v12).contains("safe_wal_size"));
+  CHECK(sql_of("slots", v13).contains("safe_wal_size"));
+  CHECK(sql_of("slot status", v12).empty());
+  CHECK(sql_of("slot status", v13).contains("wal_status"));
+  CHECK_FALSE(sql_of("database", v13).contains("active_time"));
+  CHECK(sql_of("database", v14).contains("active_time"));
+  CHECK(sql_of("background writer", v16).contains("checkpoints_timed"));
+  CHECK_FALSE(sql_of("background writer", v17).contains("checkpoints_timed"));
+  CHECK_FALSE(sql_of("background writer", v17).contains("buffers_backend"));
+  CHECK(sql_of("checkpointer", v16).empty());
+  CHECK(sql_of("checkpointer", v17).contains("pg_stat_checkpointer"));
+  CHECK(sql_of("statements", v12).contains("total_time"));
+  CHECK(sql_of("statements", v13).contains("total_exec_time"));
+  CHECK(sql_of("statements", v16).contains("(s.blk_read_time)"));
+  CHECK(sql_of("statements", v16).contains("FROM \"my schema\".pg_stat_statements"));
+  CHECK(sql_of("statements", v17).contains("(s.shared_blk_read_time)"));
+  // An upgraded server keeps the extension that it had.
+  CHECK(sql_of("statements", {170'001, 110, "public"}).contains("(s.blk_read_time)"));
+  CHECK(sql_of("statements", {150'001, 0, ""}).empty());
+  CHECK(parse_extension_version("1.10") == 110);
+  CHECK(parse_extension_version("1.9") == 109);
+  CHECK(parse_extension_version("1") == 0);
+  CHECK(parse_extension_version("x.1") == 0);
+}
