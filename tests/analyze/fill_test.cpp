@@ -170,6 +170,7 @@ TEST_CASE("fill: hostile values, gaps, saved and damaged states") {
     const auto time = f.until(1000, true);
     REQUIRE((!time.seconds || std::isfinite(*time.seconds)));
     REQUIRE(std::isfinite(f.outlook().per_day));
+    REQUIRE(std::isfinite(f.outlook().per_day_error));
     REQUIRE(std::isfinite(f.at(86'400)));
   }
   CHECK_FALSE(f.add(slot, 1));

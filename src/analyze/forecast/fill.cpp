@@ -321,8 +321,9 @@ void Fill::solve() {
   }
   path_.rate = total > 0 ? sum / total : 0;
   double spread = 0;
-  for (std::size_t c = 0; c < kCandidates; ++c)
-    spread += weights[c] * std::abs(static_cast<double>(mine[c]) - path_.rate);
+  for (std::size_t c = 0; c < kCandidates; ++c) {
+    if (weights[c] > 0) spread += weights[c] * std::abs(static_cast<double>(mine[c]) - path_.rate);
+  }
   spread = total > 0 ? spread / total : 0;
   days = total > 0 ? std::max(days / total, 1.0) : 1;
   if (chosen_count_ > 0) {
