@@ -93,7 +93,7 @@ TEST_CASE("a million series offered to a limit of 100,000: refused, counted, and
   History history(registry, {.bytes = 64 << 20});
   const FamilyId family = registry.family("m", MetricType::kGauge, "");
   std::vector<SeriesId> ids;
-  std::size_t before = 0;
+  [[maybe_unused]] std::size_t before = 0;
   for (std::size_t i = 0; i < kOffered; ++i) {
     const std::string number = std::to_string(i);
     const std::vector<LabelView> labels{{"i", number}};
