@@ -244,14 +244,26 @@ Result<Action> Planner::Impl::try_out(Action action, const Settings& now) {
 }
 
 Status Planner::set_running(bool running, std::string_view who) {
-  StoredSwitch wanted{running, std::string(who), impl_->clock.wall()};
-  const auto apply = [&] {
+  const StoredSwitch wanted{running, std::string(who), impl_->clock.wall()};
+  std::uint64_t stops = 0;
+  {
     const std::lock_guard guard(impl_->mutex);
-    impl_->kill_switch = wanted;
-  };
-  if (!running) apply();
+    stops = running ? impl_->stops : ++impl_->stops;
+    if (!running) impl_->kill_switch = wanted;
+  }
   if (auto ok = impl_->store->save(wanted); !ok) return ok;
-  if (running) apply();
+  if (running) {
+    std::unique_lock lock(impl_->mutex);
+    if (stops != impl_->stops) {
+      // It was stopped while this was being written down; the stop holds, in the database too.
+      const StoredSwitch held = impl_->kill_switch;
+      lock.unlock();
+      if (auto ok = impl_->store->save(held); !ok) return ok;
+      return fail(Errc::kConflict, "operations were stopped by {} meanwhile; they stay stopped",
+                  held.who);
+    }
+    impl_->kill_switch = wanted;
+  }
   log::warning("planner", "operations were {} by {}", running ? "started" : "stopped", who);
   impl_->self.gauge("nexus_operations_running", "1 while the agent may act, 0 while it is stopped.")
       .set(this->running() ? 1 : 0);

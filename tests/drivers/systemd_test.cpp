@@ -180,18 +180,20 @@ class BusySystemd {
     std::filesystem::create_directories(folder);
     std::ofstream(generator) << "#!/bin/sh\ntouch " << begun_.string() << "\nexec sleep 7\n";
     std::filesystem::permissions(generator, std::filesystem::perms::owner_all);
-    reload_ = std::thread([] { systemctl({"daemon-reload"}); });
+    reload_ = std::thread([this] { reloaded_ = try_systemctl({"daemon-reload"}); });
     while (!std::filesystem::exists(begun_)) std::this_thread::yield();
     std::filesystem::remove(generator);
   }
   ~BusySystemd() {
     reload_.join();
     std::filesystem::remove(begun_);
+    CHECK(reloaded_);
   }
   BusySystemd(const BusySystemd&) = delete;
 
  private:
   const std::filesystem::path begun_ = "/run/nexus-test-reload";
+  Status reloaded_;
   std::thread reload_;
 };
 

@@ -103,8 +103,9 @@ class Systemd {
 };
 
 struct UnitEvent {
-  UnitStatus status;      // after the change
+  UnitStatus status;      // after the change; its name is the unit's Id, whatever alias is watched
   SteadyTime received{};  // when the signal was read
+  std::string watched;    // the name that it is watched by
 };
 
 class UnitWatcher {

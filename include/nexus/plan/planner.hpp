@@ -128,6 +128,10 @@ class Planner {
   /// audit. A stop that cannot be persisted stops all the same, and is an error; a start that
   /// cannot be persisted does not start.
   [[nodiscard]] Status set_running(bool running, std::string_view who);
+  /// Why a queued action may not start any more, in words: stopped, a mode (its own remedy's too)
+  /// that does not allow it, its remedy is gone or switched off, a thing that is protected now,
+  /// something it depends on that is down. Attempts and rates were counted when it was decided on.
+  [[nodiscard]] std::optional<std::string> refusal(const Action& action) const;
   /// False while stopped by set_running() or by the stop file.
   [[nodiscard]] bool running() const;
 
