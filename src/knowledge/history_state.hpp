@@ -58,6 +58,9 @@ struct History::State {
 
   struct Found;
   [[nodiscard]] Found find(SeriesId id) const;
+  /// The samples as they came, where they are still there, with start < time <= end, ascending.
+  void read_rows(SeriesId id, const Found& found, std::int64_t start, std::int64_t end,
+                 Column& out) const;
   [[nodiscard]] Group& group(std::uint32_t number);
   void note_on_disk(SeriesId id, std::int64_t last);
   [[nodiscard]] std::shared_ptr<const IdSet> set_for(Group& group, std::span<const SeriesId> ids);

@@ -32,6 +32,22 @@ std::pair<std::int64_t, std::int64_t> span_of(const Stream& stream, std::uint32_
   return span;
 }
 
+/// The end of the first bucket after `from` that has rows of the records that `has` names; the
+/// largest number when there is none. So that years without rows (a clock that began in 1970) cost
+/// nothing.
+std::int64_t next_bucket(std::span<const std::shared_ptr<const Segment>> segments,
+                         std::optional<std::uint32_t> group, std::int64_t from, std::int64_t step) {
+  std::int64_t next = std::numeric_limits<std::int64_t>::max();
+  for (const auto& segment : segments) {
+    if (!segment->usable || segment->last <= from) continue;
+    for (const Entry& entry : segment->entries) {
+      if (!has_rows(entry, group.value_or(entry.group)) || entry.last <= from) continue;
+      next = std::min(next, bucket_end(std::max(entry.first, from + 1), step));
+    }
+  }
+  return next;
+}
+
 std::set<std::uint32_t> groups_of(const Stream& stream) {
   std::set<std::uint32_t> groups;
   const auto segments = stream.segments();
@@ -88,6 +104,9 @@ Status Store::downsample_group(std::size_t place, std::uint32_t group, std::int6
   // Whole buckets, but for the last of a group that has ended.
   const std::int64_t to = last == source.second || last <= until ? last : last - tier.step;
   while (from < to && (from < until || to - from >= least * tier.step)) {
+    const std::int64_t next = next_bucket(finer.segments, group, from, tier.step);
+    if (next > to) break;
+    from = std::max(from, next - tier.step);
     const std::int64_t end = std::min(to, from + kRowsOfRecord * tier.step);
     if (Status written = write_buckets(place, finer, group, from, end, now); !written)
       return written;
@@ -107,9 +126,12 @@ Status Store::coarsen_past(std::int64_t until, std::int64_t now) {
     const std::int64_t last = bucket_end(segment->last, step);
     std::int64_t from = span_of(*tiers_[0].stream, group).second;
     if (from == kNever) from = bucket_end(segment->first, step) - step;
+    const Finer finer{{&segment, 1}, std::nullopt};
     for (; from < last; from += kRowsOfRecord * step) {
+      const std::int64_t next = next_bucket(finer.segments, finer.group, from, step);
+      if (next > last) break;
+      from = std::max(from, next - step);
       const std::int64_t end = std::min(last, from + kRowsOfRecord * step);
-      const Finer finer{{&segment, 1}, std::nullopt};
       if (Status written = write_buckets(0, finer, group, from, end, now); !written) return written;
     }
   }
