@@ -33,7 +33,8 @@ struct ExpositionSample {
   std::optional<std::int64_t> time;  // milliseconds since the epoch
 };
 
-/// A line that is neither empty nor a comment.
+/// A line that is neither empty nor a comment. Whether the head is one, parse_exposition_head()
+/// says.
 [[nodiscard]] Result<ExpositionSample> parse_exposition_line(std::string_view line,
                                                              ExpositionFormat format);
 /// The labels of a head in the order of the text, the metric's name first, as __name__. No name
