@@ -61,7 +61,7 @@ void openmetrics(std::string_view text) {
   const auto read = [&](std::size_t cut) {
     std::string out;
     knowledge::OpenMetricsReader reader(
-        [&](const knowledge::Labels& labels, bool, std::int64_t time, double) -> Status {
+        [&](const knowledge::Labels& labels, std::uint64_t, std::int64_t time, double) -> Status {
           out += fmt::format("{} {}\n", knowledge::to_string(labels), time);
           return {};
         },

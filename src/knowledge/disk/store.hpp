@@ -160,6 +160,9 @@ class Store {
     std::optional<std::uint32_t> group;
     [[nodiscard]] bool has(const Entry& entry, std::int64_t from, std::int64_t to) const noexcept;
   };
+  /// The end of the first bucket after `from` that has rows; the largest number when there is none.
+  /// So that years without rows (a clock that began in 1970) cost nothing.
+  [[nodiscard]] std::int64_t next_bucket(const Finer& finer, std::int64_t from, std::int64_t step);
   [[nodiscard]] Status write_buckets(std::size_t place, const Finer& finer, std::uint32_t group,
                                      std::int64_t from, std::int64_t to, std::int64_t now);
   [[nodiscard]] std::map<std::uint64_t, Source> sources_of(std::size_t place, const Finer& finer,

@@ -32,22 +32,6 @@ std::pair<std::int64_t, std::int64_t> span_of(const Stream& stream, std::uint32_
   return span;
 }
 
-/// The end of the first bucket after `from` that has rows of the records that `has` names; the
-/// largest number when there is none. So that years without rows (a clock that began in 1970) cost
-/// nothing.
-std::int64_t next_bucket(std::span<const std::shared_ptr<const Segment>> segments,
-                         std::optional<std::uint32_t> group, std::int64_t from, std::int64_t step) {
-  std::int64_t next = std::numeric_limits<std::int64_t>::max();
-  for (const auto& segment : segments) {
-    if (!segment->usable || segment->last <= from) continue;
-    for (const Entry& entry : segment->entries) {
-      if (!has_rows(entry, group.value_or(entry.group)) || entry.last <= from) continue;
-      next = std::min(next, bucket_end(std::max(entry.first, from + 1), step));
-    }
-  }
-  return next;
-}
-
 std::set<std::uint32_t> groups_of(const Stream& stream) {
   std::set<std::uint32_t> groups;
   const auto segments = stream.segments();
@@ -104,7 +88,7 @@ Status Store::downsample_group(std::size_t place, std::uint32_t group, std::int6
   // Whole buckets, but for the last of a group that has ended.
   const std::int64_t to = last == source.second || last <= until ? last : last - tier.step;
   while (from < to && (from < until || to - from >= least * tier.step)) {
-    const std::int64_t next = next_bucket(finer.segments, group, from, tier.step);
+    const std::int64_t next = next_bucket(finer, from, tier.step);
     if (next > to) break;
     from = std::max(from, next - tier.step);
     const std::int64_t end = std::min(to, from + kRowsOfRecord * tier.step);
@@ -128,7 +112,7 @@ Status Store::coarsen_past(std::int64_t until, std::int64_t now) {
     if (from == kNever) from = bucket_end(segment->first, step) - step;
     const Finer finer{{&segment, 1}, std::nullopt};
     for (; from < last; from += kRowsOfRecord * step) {
-      const std::int64_t next = next_bucket(finer.segments, finer.group, from, step);
+      const std::int64_t next = next_bucket(finer, from, step);
       if (next > last) break;
       from = std::max(from, next - step);
       const std::int64_t end = std::min(last, from + kRowsOfRecord * step);
@@ -140,6 +124,30 @@ Status Store::coarsen_past(std::int64_t until, std::int64_t now) {
 
 bool Store::Finer::has(const Entry& entry, std::int64_t from, std::int64_t to) const noexcept {
   return has_rows(entry, group.value_or(entry.group)) && entry.first <= to && entry.last > from;
+}
+
+std::int64_t Store::next_bucket(const Finer& finer, std::int64_t from, std::int64_t step) {
+  std::int64_t next = std::numeric_limits<std::int64_t>::max();
+  std::vector<std::int64_t> times;
+  for (const auto& segment : finer.segments) {
+    if (!segment->usable || segment->last <= from) continue;
+    for (const Entry& entry : segment->entries) {
+      if (!finer.has(entry, from, std::numeric_limits<std::int64_t>::max())) continue;
+      std::int64_t first = std::max(entry.first, from + 1);
+      // Mostly there is a row soon; a record of both sides of a long pause is looked at.
+      if (first > entry.first && entry.last - first > kRowsOfRecord * step && first < next) {
+        const auto [is_readable, block] = cache_.get_block(*segment->file, entry);
+        if (!is_readable || !block) continue;
+        times.resize(block->rows());
+        block->times(times);
+        const auto row = std::ranges::upper_bound(times, from);
+        if (row == times.end()) continue;
+        first = *row;
+      }
+      next = std::min(next, first);
+    }
+  }
+  return next == std::numeric_limits<std::int64_t>::max() ? next : bucket_end(next, step);
 }
 
 std::map<std::uint64_t, Store::Source> Store::sources_of(std::size_t place, const Finer& finer,
