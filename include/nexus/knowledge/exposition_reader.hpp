@@ -37,6 +37,10 @@ struct ExpositionSample {
 /// says.
 [[nodiscard]] Result<ExpositionSample> parse_exposition_line(std::string_view line,
                                                              ExpositionFormat format);
+/// The same of what follows a head that is known; the head of what it gives is empty. nullopt when
+/// the head goes on in there.
+[[nodiscard]] std::optional<Result<ExpositionSample>> parse_after_head(std::string_view rest,
+                                                                       ExpositionFormat format);
 /// The labels of a head in the order of the text, the metric's name first, as __name__. No name
 /// twice; valid UTF-8.
 [[nodiscard]] Result<std::vector<Label>> parse_exposition_head(std::string_view head);

@@ -1,7 +1,9 @@
 #include "knowledge/disk/tier_block.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <functional>
 
 namespace nexus::knowledge::disk {
 namespace {
@@ -47,11 +49,38 @@ class Counter {
   bool reset_ = false;
 };
 
+/// Sums of numbers with few decimals have as few, but for the rounding of each addend; without
+/// that they take half the bytes, and are nearer to the sum of what was written. The sum itself
+/// where the samples are no such numbers, which shows when the nearest one is farther away than
+/// rounding explains.
+double without_rounding(const Aggregate& of) noexcept {
+  constexpr std::array<double, 10> kTens = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+  constexpr double kMostUnits = 0x1p45;  // of a sample; beyond, everything looks like an integer
+  constexpr double kMostOfSum = 0x1p53;
+  constexpr double kUlp = 0x1p-52;
+  const double largest = std::max(std::fabs(of.min()), std::fabs(of.max()));
+  for (const double tens : kTens) {
+    const double most = largest * tens;
+    if (!(most < kMostUnits)) break;  // NaN and infinities too
+    const auto fits = [&](double value) {
+      const double units = value * tens;
+      return std::fabs(units - std::nearbyint(units)) <= std::fabs(units) * kUlp;
+    };
+    if (!fits(of.min()) || !fits(of.max()) || !fits(of.last())) continue;
+    const double units = std::nearbyint(of.sum() * tens);
+    if (!(std::fabs(units) < kMostOfSum)) break;
+    const double rounded = units / tens;
+    const double explained = largest * kUlp * static_cast<double>(of.count());
+    if (std::fabs(rounded - of.sum()) <= explained) return rounded;
+  }
+  return of.sum();
+}
+
 void put(Bucket& bucket, const Aggregate& of) {
   bucket.last = of.last();
   bucket.min = of.min();
   bucket.max = of.max();
-  bucket.sum = of.sum();
+  bucket.sum = without_rounding(of);
   bucket.count = static_cast<double>(of.count());
 }
 
@@ -156,6 +185,17 @@ std::vector<Bucket> aggregate_buckets(std::span<const Bucket> finer, std::int64_
     if (reset) bucket.peak = counter.peak();  // a gauge has none
   }
   return buckets;
+}
+
+void settle(std::vector<Bucket>& buckets) {
+  if (std::ranges::adjacent_find(buckets, std::greater_equal{}, &Bucket::end) == buckets.end()) {
+    return;
+  }
+  std::ranges::stable_sort(buckets, [](const Bucket& a, const Bucket& b) {
+    return a.end != b.end ? a.end < b.end : a.count > b.count;
+  });
+  const auto doubled = std::ranges::unique(buckets, {}, &Bucket::end);
+  buckets.erase(doubled.begin(), doubled.end());
 }
 
 void add_columns(BlockBuilder& builder, std::uint32_t number, std::span<const Bucket> buckets,
