@@ -3,9 +3,14 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <map>
+#include <mutex>
 
 #include "monitor/remote_rig.hpp"
+#include "nexus/drivers/docker_events.hpp"
 #include "support/docker_engine.hpp"
+#include "support/recording_proxy.hpp"
 
 using namespace nexus;
 using namespace nexus::monitor;
@@ -28,7 +33,7 @@ void make_containers() {
   static const bool made = [] {
     docker().run("web", "sleep 1000", R"("Labels": {"com.docker.compose.project": "shop"})");
     docker().run("sick", "sleep 1000",
-                 R"("Healthcheck": {"Test": ["CMD", "false"], "Interval": 100000000,
+                 R"("Healthcheck": {"Test": ["CMD", "false"], "Interval": 500000000,
                     "Retries": 1})");
     docker().run("loop", "exit 3", {}, R"("RestartPolicy": {"Name": "always"})");
     docker().run("done", "exit 7");
@@ -39,7 +44,7 @@ void make_containers() {
 
 }  // namespace
 
-TEST_CASE("docker: containers, details, images and events of an engine") {
+TEST_CASE("docker: containers, details and images of an engine") {
   make_containers();
   const auto engine = docker().engine();
   const auto about = engine.engine(docker().soon());
@@ -68,12 +73,6 @@ TEST_CASE("docker: containers, details, images and events of an engine") {
   CHECK(images->count == 1);
   CHECK(images->bytes > 500'000);
   CHECK(images->unused_tags == 0);
-  const auto now = base::to_unix_millis(base::SystemClock().wall()) / 1000;
-  const auto events = engine.events(now - 600, now, docker().soon());
-  REQUIRE(events);
-  CHECK(std::ranges::any_of(*events, [](const auto& event) {
-    return event.type == "container" && event.action == "start" && event.name == "web";
-  }));
   CHECK(engine.inspect("nowhere", docker().soon()).error().code() == Errc::kNotFound);
   CHECK(engine.inspect("nowhere", docker().soon())
             .error()
@@ -155,4 +154,86 @@ TEST_CASE("docker collector: an engine that hangs or is not there") {
   hasty.docker.enabled = false;
   RemoteRig off("docker", hasty);
   CHECK(off.collect().error().code() == Errc::kNotFound);
+}
+
+TEST_CASE("docker collector: no event is lost, however many happen between two runs") {
+  make_containers();
+  RemoteRig rig("docker", connections());
+  const auto& sink = rig.sink;
+  const auto count = [&](std::string_view action) {
+    const auto series =
+        fmt::format("docker_events_total{{action=\"{}\",type=\"container\"}}", action);
+    return rig.collect() && sink.has(series) ? sink.value(series) : 0;
+  };
+  const auto post = [](const std::string& path, const std::string& json) {
+    return docker().engine().request("POST", path, json, docker().soon()).has_value();
+  };
+  const auto rename = [&](const std::string& from, const std::string& to) {
+    return post("/containers/" + from + "/rename?name=" + to, {});
+  };
+  REQUIRE(rig.collect());
+  const auto rename_twice = [&] {
+    REQUIRE(rename("web", "moved"));
+    REQUIRE(rename("moved", "web"));
+  };
+  rename_twice();
+  CHECK(test::eventually([&] { return count("rename") == 2; }));  // the stream is open
+  rename_twice();
+  // More than the 256 events that an engine remembers.
+  for (int i = 0; i < 300; ++i)
+    REQUIRE(post("/containers/web/exec", R"({"Cmd": ["true"], "Env": ["NOTHING=1"]})"));
+  CHECK(test::eventually([&] { return count("rename") == 4 && count("exec_create") >= 300; }));
+  CHECK(sink.value("docker_event_gaps_total") == 0);
+}
+
+TEST_CASE("docker collector: a stream of events that breaks goes on, and says what it may miss") {
+  make_containers();
+  nexus::test::TemporaryDirectory directory;
+  const std::string socket = directory.file("proxy.sock");
+  auto proxy = std::make_unique<test::RecordingProxy>(socket, docker().socket());
+  std::map<std::string, int> seen;
+  std::mutex mutex;
+  drivers::DockerEvents events(socket, base::SystemClock().wall(),
+                               [&](const drivers::DockerEvent& event) {
+                                 const std::lock_guard guard(mutex);
+                                 if (event.name == "web" || event.name == "moved")
+                                   ++seen[event.action];
+                               });
+  const auto count = [&](const std::string& action) {
+    const std::lock_guard guard(mutex);
+    return seen[action];
+  };
+  const auto post = [](const std::string& path, const std::string& json) {
+    return docker().engine().request("POST", path, json, docker().soon()).has_value();
+  };
+  const auto rename_twice = [&] {
+    REQUIRE(post("/containers/web/rename?name=moved", {}));
+    REQUIRE(post("/containers/moved/rename?name=web", {}));
+  };
+  const auto reconnect = [&] {
+    std::filesystem::remove(socket);
+    proxy = std::make_unique<test::RecordingProxy>(socket, docker().socket());
+    events.reopen();
+  };
+  CHECK_FALSE(events.is_open());
+  events.reopen();
+  rename_twice();
+  CHECK(test::eventually([&] { return count("rename") == 2; }));
+  proxy.reset();
+  CHECK(test::eventually([&] { return !events.is_open(); }));
+  CHECK_FALSE(events.error().empty());
+  rename_twice();  // while nobody listens
+  reconnect();
+  // The engine still knows it, unless others did much meanwhile: then that is told.
+  CHECK(test::eventually([&] { return count("rename") == 4 || events.gaps() == 1; }));
+  const auto gaps = events.gaps();
+  proxy.reset();
+  CHECK(test::eventually([&] { return !events.is_open(); }));
+  for (int i = 0; i < 300; ++i) REQUIRE(post("/containers/web/exec", R"({"Cmd": ["true"]})"));
+  reconnect();
+  CHECK(test::eventually([&] { return events.gaps() == gaps + 1; }));
+  CHECK(events.invalid() == 0);
+  const int before = count("rename");
+  rename_twice();
+  CHECK(test::eventually([&] { return count("rename") == before + 2; }));
 }

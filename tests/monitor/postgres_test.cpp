@@ -61,6 +61,7 @@ void make_shop() {
     server().execute("CREATE TABLE orders (id int PRIMARY KEY, note text)");
     server().execute(
         "INSERT INTO orders SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i");
+    server().execute("CREATE INDEX by_note ON orders (lower(note), id) WITH (fillfactor = 70)");
     server().execute("DELETE FROM orders WHERE id % 2 = 0");
     server().execute("ANALYZE orders");
     server().execute("CREATE TABLE \"odd \"\"name\"\"\n\" (id int)");
@@ -121,6 +122,13 @@ TEST_CASE("postgres collector: everything that is asked for, under postgres_expo
   // Half of the rows are gone and none is vacuumed: about half of it is bloat.
   CHECK(of_orders("bloat_ratio") == Approx(0.5).margin(0.05));
   CHECK(of_orders("bloat_bytes") == Approx(of_orders("table_size_bytes") / 2).epsilon(0.1));
+  const auto of_index = [&](std::string_view index) {
+    return sink.value(fmt::format(
+        R"(pg_stat_user_indexes_bloat_ratio{{datname="postgres",indexrelname="{}",relname="orders",schemaname="public"}})",
+        index));
+  };
+  CHECK(of_index("orders_pkey") == Approx(0.5).margin(0.05));
+  CHECK(of_index("by_note") == Approx(0.5).margin(0.1));
   CHECK(sink.text().contains(R"(relname="odd \"name\"\n")"));
   CHECK(sink.text().contains("pg_stat_statements_seconds_total{datname=\"postgres\",queryid="));
   CHECK(sink.text().contains(
