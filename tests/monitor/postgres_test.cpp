@@ -244,6 +244,36 @@ TEST_CASE(
   CHECK(lost.collect().error().code() == Errc::kUnavailable);  // not "this host has no PostgreSQL"
 }
 
+TEST_CASE("postgres collector: what changes its version is asked as it is then") {
+  make_shop();
+  server().execute("CREATE DATABASE old");
+  auto old = connections();
+  old.postgres.database = "old";
+  old.postgres.slow_interval = 1ms;
+  base::SystemClock clock;
+  const auto run = [&](const std::string& sql) {
+    drivers::Postgres postgres(clock, old.postgres);
+    const auto done = postgres.query(sql, clock.steady() + 30s);
+    INFO((done ? "" : done.error().message()));
+    REQUIRE(done);
+  };
+  // Of version 12: its columns have the names of then.
+  run("CREATE EXTENSION pg_stat_statements VERSION '1.7'");
+  RemoteRig rig("postgres", old);
+  const auto works = [&] {
+    const Status status = rig.collect();
+    INFO((status ? "" : status.error().message()));
+    REQUIRE(status);
+    return rig.sink.text().contains("pg_stat_statements_seconds_total{datname=");
+  };
+  CHECK(test::eventually(works));
+  run("ALTER EXTENSION pg_stat_statements UPDATE TO '1.10'");
+  CHECK(test::eventually(works));
+  run("DROP EXTENSION pg_stat_statements");
+  CHECK(test::eventually([&] { return !works(); }));
+  CHECK(rig.sink.value("pg_up") == 1);
+}
+
 TEST_CASE("postgres collector: without a host there is nothing to collect") {
   RemoteRig rig("postgres", {});
   const Status status = rig.collect();
