@@ -168,6 +168,21 @@ constexpr std::array<std::string_view, 16> kIgnored = {
 
 }  // namespace
 
+void each_redis_field(std::string_view text,
+                      const std::function<void(std::string_view section, std::string_view name,
+                                               std::string_view value)>& take) {
+  std::string_view section;
+  while (!text.empty()) {
+    std::string_view line = base::trim(base::take_until(text, '\n'));
+    if (line.starts_with('#')) {
+      section = base::trim(line.substr(1));
+      continue;
+    }
+    const std::string_view name = base::take_until(line, ':');
+    if (!name.empty() && !line.empty()) take(section, name, line);
+  }
+}
+
 const RedisField* find_redis_field(std::string_view field) {
   const auto found = std::ranges::lower_bound(kFields, field, {}, &RedisField::field);
   return found != kFields.end() && found->field == field ? &*found : nullptr;

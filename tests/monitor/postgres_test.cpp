@@ -61,6 +61,7 @@ void make_shop() {
     server().execute("CREATE TABLE orders (id int PRIMARY KEY, note text)");
     server().execute(
         "INSERT INTO orders SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i");
+    server().execute("CREATE INDEX by_note ON orders (lower(note), id) WITH (fillfactor = 70)");
     server().execute("DELETE FROM orders WHERE id % 2 = 0");
     server().execute("ANALYZE orders");
     server().execute("CREATE TABLE \"odd \"\"name\"\"\n\" (id int)");
@@ -121,6 +122,13 @@ TEST_CASE("postgres collector: everything that is asked for, under postgres_expo
   // Half of the rows are gone and none is vacuumed: about half of it is bloat.
   CHECK(of_orders("bloat_ratio") == Approx(0.5).margin(0.05));
   CHECK(of_orders("bloat_bytes") == Approx(of_orders("table_size_bytes") / 2).epsilon(0.1));
+  const auto of_index = [&](std::string_view index) {
+    return sink.value(fmt::format(
+        R"(pg_stat_user_indexes_bloat_ratio{{datname="postgres",indexrelname="{}",relname="orders",schemaname="public"}})",
+        index));
+  };
+  CHECK(of_index("orders_pkey") == Approx(0.5).margin(0.05));
+  CHECK(of_index("by_note") == Approx(0.5).margin(0.1));
   CHECK(sink.text().contains(R"(relname="odd \"name\"\n")"));
   CHECK(sink.text().contains("pg_stat_statements_seconds_total{datname=\"postgres\",queryid="));
   CHECK(sink.text().contains(
@@ -234,6 +242,36 @@ TEST_CASE(
   nowhere.postgres.database = "nowhere";
   RemoteRig lost("postgres", nowhere);
   CHECK(lost.collect().error().code() == Errc::kUnavailable);  // not "this host has no PostgreSQL"
+}
+
+TEST_CASE("postgres collector: what changes its version is asked as it is then") {
+  make_shop();
+  server().execute("CREATE DATABASE old");
+  auto old = connections();
+  old.postgres.database = "old";
+  old.postgres.slow_interval = 1ms;
+  base::SystemClock clock;
+  const auto run = [&](const std::string& sql) {
+    drivers::Postgres postgres(clock, old.postgres);
+    const auto done = postgres.query(sql, clock.steady() + 30s);
+    INFO((done ? "" : done.error().message()));
+    REQUIRE(done);
+  };
+  // Of version 12: its columns have the names of then.
+  run("CREATE EXTENSION pg_stat_statements VERSION '1.7'");
+  RemoteRig rig("postgres", old);
+  const auto works = [&] {
+    const Status status = rig.collect();
+    INFO((status ? "" : status.error().message()));
+    REQUIRE(status);
+    return rig.sink.text().contains("pg_stat_statements_seconds_total{datname=");
+  };
+  CHECK(test::eventually(works));
+  run("ALTER EXTENSION pg_stat_statements UPDATE TO '1.10'");
+  CHECK(test::eventually(works));
+  run("DROP EXTENSION pg_stat_statements");
+  CHECK(test::eventually([&] { return !works(); }));
+  CHECK(rig.sink.value("pg_up") == 1);
 }
 
 TEST_CASE("postgres collector: without a host there is nothing to collect") {

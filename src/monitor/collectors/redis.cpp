@@ -177,27 +177,20 @@ class RedisCollector final : public Collector {
 
   void add_info(Sink& sink, std::string_view text) {
     fields_.clear();
-    std::string_view section;
     std::size_t commands = 0;
-    while (!text.empty()) {
-      std::string_view line = base::trim(base::take_until(text, '\n'));
-      if (line.starts_with('#')) {
-        section = base::trim(line.substr(1));
-        continue;
-      }
-      const std::string_view name = base::take_until(line, ':');
-      if (name.empty() || line.empty()) continue;
-      if (section == "Keyspace") {
-        add_keyspace(sink, name, line);
-      } else if (section == "Commandstats" || section == "Latencystats" ||
-                 section == "Errorstats") {
-        if (++commands <= 3 * kMostCommands) add_statistics(sink, name, line);
-      } else if (section == "Replication" && is_slave(name)) {
-        add_slave(sink, line);
-      } else if (fields_.size() < kMostFields) {
-        fields_.emplace(name, line);
-      }
-    }
+    each_redis_field(text,
+                     [&](std::string_view section, std::string_view name, std::string_view value) {
+                       if (section == "Keyspace") {
+                         add_keyspace(sink, name, value);
+                       } else if (section == "Commandstats" || section == "Latencystats" ||
+                                  section == "Errorstats") {
+                         if (++commands <= 3 * kMostCommands) add_statistics(sink, name, value);
+                       } else if (section == "Replication" && is_slave(name)) {
+                         add_slave(sink, value);
+                       } else if (fields_.size() < kMostFields) {
+                         fields_.emplace(name, value);
+                       }
+                     });
     for (const auto& [name, value] : fields_) add_field(sink, name, value);
     add_replication(sink);
     add_instance(sink);
@@ -210,6 +203,7 @@ class RedisCollector final : public Collector {
     if (!number) return;
     auto known = numbers_.find(name);
     if (known == numbers_.end()) {
+      if (numbers_.size() >= 2 * kMostFields) return;  // a server that invents names
       const RedisField* field = find_redis_field(name);
       const auto metric = fmt::format("redis_{}", field != nullptr ? field->metric : name);
       const auto family =

@@ -171,6 +171,7 @@ Response components(const Rooms& rooms) {
                        {"health", s.health},
                        {"error", s.error},
                        {"last", time(s.last)},
+                       {"age_seconds", age(rooms.clock, s.last)},
                        {"interval_seconds", static_cast<double>(s.interval.count()) / 1000.0},
                        {"duration_seconds", s.duration_seconds},
                        {"samples", s.samples},
