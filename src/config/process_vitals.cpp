@@ -10,7 +10,7 @@ namespace {
 constexpr auto kProcesses = std::to_array<ShippedVital>({
     {.name = "process_group_memory_growth_ratio",
      .expr =
-         R"x((min_over_time(namedprocess_namegroup_memory_bytes{job="",groupname!="(other)",memtype="resident"}[5m]) / max_over_time(namedprocess_namegroup_memory_bytes{groupname!="(other)",memtype="resident"}[5m] offset 1h) - 1) and namedprocess_namegroup_memory_bytes{memtype="resident"} > 67108864)x",
+         R"x((min_over_time(namedprocess_namegroup_memory_bytes{job="",groupname!="(other)",memtype="resident"}[5m]) / max_over_time(namedprocess_namegroup_memory_bytes{job="",groupname!="(other)",memtype="resident"}[5m] offset 1h) - 1) and namedprocess_namegroup_memory_bytes{job="",memtype="resident"} > 67108864)x",
      .unit = "ratio",
      .help = "Leak candidates: by how much the least memory of a group of processes in these "
              "five minutes is above the most of an hour ago",
