@@ -1,6 +1,10 @@
 // The vitals that ship inside the binary: recording rules over node_exporter's names, with unit and
 // thresholds.
 //
+// They are of this host and of what its agent is connected to: each selector of such a metric has
+// {job=""}, for what is scraped carries a `job` and what collectors give does not. (Only `up` and
+// probe_* tell of others, by labels that say of whom.)
+//
 // A percentage of nothing is absent, never NaN. Counts that can only be whole have their thresholds
 // between the whole numbers, so that extrapolation by `increase` does not matter. Throughputs and
 // counts whose normal size depends on the host have thresholds above what a large one does for
