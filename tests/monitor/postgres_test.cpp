@@ -108,6 +108,8 @@ TEST_CASE("postgres collector: everything that is asked for, under postgres_expo
   CHECK(sink.value(R"(pg_database_size_bytes{datname="postgres"})") > 1e6);
   CHECK(sink.value("pg_wal_segments") >= 1);
   CHECK(sink.value("pg_wal_size_bytes") >= 16 << 20);
+  CHECK(sink.text().contains("pg_stat_database_conflicts_confl_lock{datid="));
+  CHECK(sink.text().contains("pg_stat_database_sessions_killed{datid="));
   CHECK(sink.value(R"(pg_database_wraparound_age_datfrozenxid_seconds{datname="postgres"})") > 0);
   const auto of_orders = [&](std::string_view name) {
     return sink.value("pg_stat_user_tables_" + std::string(name) + std::string(kOrders));
@@ -294,6 +296,8 @@ TEST_CASE("postgres queries: each version is asked for what it has") {
   CHECK(sql_of("slot status", v13).contains("wal_status"));
   CHECK_FALSE(sql_of("database", v13).contains("active_time"));
   CHECK(sql_of("database", v14).contains("active_time"));
+  CHECK(sql_of("database", v12).contains("confl_deadlock"));
+  CHECK_FALSE(sql_of("database", v13).contains("sessions"));
   CHECK(sql_of("background writer", v16).contains("checkpoints_timed"));
   CHECK_FALSE(sql_of("background writer", v17).contains("checkpoints_timed"));
   CHECK_FALSE(sql_of("background writer", v17).contains("buffers_backend"));
