@@ -41,7 +41,7 @@ groups:
     expr: load:double < 0
 """
 # What Prometheus 3 answers and 2.42 does not.
-NEW = {"droppedTargetCounts", "keepFiringFor"}
+NEW = {"droppedTargetCounts", "keepFiringFor", "hostname", "serverTime", "GOMEMLIMIT"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 GOOD = [
@@ -59,6 +59,17 @@ GOOD = [
     ("status/buildinfo", {}), ("status/config", {}), ("status/runtimeinfo", {}), ("status/tsdb", {}),
     ("format_query", {"query": "sum( up )by(job)"}), ("format_query", {"query": "rate( x[5m] )*2"}),
     ("query_exemplars", {"query": "up", "start": "1", "end": "2"}),
+    # Of Grafana's data source: the check of its health, editor, variables, annotations, its range in whole seconds.
+    ("query", {"query": "1+1", "time": NOW + ".123"}), ("query", {"query": "node_load1", "stats": "all"}),
+    ("query", {"query": "1", "stats": "true"}), ("query", {"query": '"text"', "stats": "all"}), ("query", {"query": "1", "stats": ""}),
+    ("query_range", {"query": "rate(node_cpu_seconds_total[1m])", "start": str(int(NOW) - 3600), "end": str(int(NOW) + 100), "step": "15",
+                     "timeout": "60s", "stats": "all"}),
+    ("series", {"match[]": "node_load1", "start": str(int(NOW) - 3600), "end": str(int(NOW) + 3600), "limit": "40000"}),
+    ("labels", {"start": str(int(NOW) - 3600), "end": str(int(NOW) + 3600), "match[]": '{__name__="node_load1"}'}),
+    ("label/mode/values", {"start": str(int(NOW) - 3600), "end": str(int(NOW) + 3600), "match[]": "node_cpu_seconds_total"}),
+    ("query_exemplars", {"query": "rate(up[5m])", "start": NOW, "end": str(int(NOW) + 1)}), ("metadata", {"metric": "node_load1", "limit": "1"}),
+    ("rules", {"type": "alert", "rule_group[]": "host"}), ("status/walreplay", {}),
+    ("query_range", {"query": "vector(1)", "start": "1", "end": "11001", "step": "1"}),
 ]
 BAD = [
     ("query", {}), ("query", {"query": "sum("}), ("query", {"query": "up", "time": "x"}), ("query", {"query": "up", "timeout": "x"}),
@@ -145,6 +156,42 @@ def same_mistakes(agent, port):
                     text = re.sub('^invalid parameter "(query|match\\[\\])": ', "", text)
                 return answer.json["status"], answer.json["errorType"], text if ours.status == 400 else ""
             equal(said(ours), said(theirs), what)
+
+
+def of_version_3(agent, port):
+    """What 2.42 does not know: pages of rules, rules by their labels, limits."""
+    def groups(**parameters):
+        answer = ask(agent.port, "GET", "rules", {key.replace("__", "[]"): value for key, value in parameters.items()})
+        equal(answer.status, 200, answer.body)
+        return answer.json["data"]
+
+    everything = groups()["groups"]
+    expect(len(everything) >= 2, f"{[group['name'] for group in everything]}")
+    pages, token = [], ""
+    for _ in everything:
+        page = groups(group_limit="1", **({"group_next_token": token} if token else {}))
+        equal(len(page["groups"]), 1, f"a page: {page}")
+        pages.append(page["groups"][0]["name"])
+        token = page.get("groupNextToken", "")
+    equal((pages, token), ([group["name"] for group in everything], ""), "all pages, the last without a token")
+    host = groups(match__='{severity="info"}', exclude_alerts="true", file__=everything[0]["file"])["groups"]
+    equal([[rule["name"] for rule in group["rules"]] for group in host], [["Always"]], "by a label")
+    equal(host[0]["rules"][0]["alerts"], None, "without alerts")
+    equal(groups(rule_name__="nothing")["groups"], [], "a group of which nothing is wanted")
+    for parameters, words in (({"group_next_token": "x"}, "group_limit needs to be present"), ({"group_limit": "0"}, "greater than 0"),
+                              ({"group_limit": "1", "group_next_token": "x"}, "were rule groups changed?"), ({"match[]": "{"}, "parse error"),
+                              ({"exclude_alerts": "x"}, "exclude_alerts")):
+        answer = ask(agent.port, "GET", "rules", parameters)
+        equal((answer.status, answer.json["errorType"]), (400, "bad_data"), answer.body)
+        expect(words in answer.json["error"], answer.body)
+    tsdb = ask(agent.port, "GET", "status/tsdb", {"limit": "2"}).json["data"]
+    equal({key: len(value) for key, value in tsdb.items() if key != "headStats"},
+          dict.fromkeys(("seriesCountByMetricName", "labelValueCountByLabelName", "memoryInBytesByLabelName",
+                         "seriesCountByLabelValuePair"), 2), "the two greatest")
+    equal(ask(agent.port, "GET", "status/tsdb", {"limit": "0"}).status, 400, "no limit of none")
+    pools = ask(agent.port, "GET", "scrape_pools", {}).json["data"]["scrapePools"]
+    found = ask(agent.port, "GET", "targets", {"scrapePool": pools[0]}).json["data"]["activeTargets"]
+    equal({target["scrapePool"] for target in found}, {pools[0]}, "targets of a pool")
 
 
 def exact(agent, port):
@@ -297,7 +344,7 @@ def main():
             wait_for("both alerts", lambda: len(ask(each, "GET", "alerts", {}).json["data"]["alerts"]) >= 2)
         wait_for("a look at both", lambda: ask(port, "GET", "metadata", {"metric": "node_load1"}).json["data"])
         run_tests([(test.__name__, lambda test=test: test(agent, port))
-                   for test in (alike, same_mistakes, exact, promtool, rules_at_work, formats, bounded, of_its_own, own_alert)])
+                   for test in (alike, same_mistakes, of_version_3, exact, promtool, rules_at_work, formats, bounded, of_its_own, own_alert)])
 
 
 if __name__ == "__main__":

@@ -85,6 +85,76 @@ TEST_CASE("promql: samples touched are limited, and a query can be stopped") {
   CHECK(std::get<Vector>(*parse("count(m)").instant(store, 2'001'000, limits)).empty());
 }
 
+TEST_CASE("promql: what a query looked at, as Prometheus counts it") {
+  MemoryStore store;
+  store.load("m{l=\"a\"} 0+1x100", 1000);
+  store.load("m{l=\"b\"} 0+1x100", 1000);
+  promql::Account account;
+  Limits limits;
+  limits.account = &account;
+  const auto instant = [&](std::string_view text) {
+    REQUIRE(parse(text).instant(store, 50'000, limits));
+    return account.samples;
+  };
+  const auto range = [&](std::string_view text) {
+    REQUIRE(parse(text).range(store, 40'000, 50'000, 5000, limits));
+    return account.samples;
+  };
+  CHECK(instant("m") == 2);
+  CHECK(account.peak > 0);
+  CHECK(instant("m[10s]") == 20);
+  CHECK(instant("rate(m[10s])") == 20);
+  CHECK(instant("sum(rate(m[10s])) + count(m)") == 22);
+  CHECK(instant("max_over_time(m[10s:5s])") == 8);  // two points of each, made and looked at
+  CHECK(instant("\"text\"") == 0);
+  CHECK(range("m") == 6);
+  CHECK(range("rate(m[10s])") == 60);
+  CHECK(range("1") == 0);
+  REQUIRE(parse("rate(m[100s])").instant(store, 100'000, limits));
+  CHECK(account.peak >= 100);
+}
+
+TEST_CASE("promql: notes on results, in Prometheus's words and at their places") {
+  MemoryStore store;
+  store.load("gauge 0+1x100", 1000);
+  store.load("requests_total 0+1x100", 1000);
+  store.load("b_bucket{le=\"1\"} 0+1x100", 1000);
+  store.load("b_bucket{le=\"+Inf\"} 0+1x100", 1000);
+  store.load("b_bucket{le=\"many\"} 0+1x100", 1000);
+  promql::Account account;
+  Limits limits;
+  limits.account = &account;
+  using Notes = std::vector<std::string>;
+  const auto notes = [&](std::string_view text) {
+    REQUIRE(parse(text).range(store, 40'000, 50'000, 5000, limits));
+    Notes out = account.warnings;
+    out.insert(out.end(), account.infos.begin(), account.infos.end());
+    return out;
+  };
+  const std::string not_counter =
+      "PromQL info: metric might not be a counter, name does not end in "
+      "_total/_sum/_count/_bucket: \"gauge\" ";
+  CHECK(notes("rate(gauge[10s]) + increase(gauge[10s])") ==
+        Notes{not_counter + "(1:29)", not_counter + "(1:6)"});
+  CHECK(notes("1 +\n  sum(rate((gauge[10s])))") == Notes{not_counter + "(2:12)"});
+  CHECK(notes("rate(requests_total[10s]) + deriv(gauge[10s])").empty());
+  CHECK(notes("rate(nothing[10s])").empty());
+  const std::string bad_quantile = "PromQL warning: quantile value should be between 0 and 1, got ";
+  CHECK(notes("quantile(1 + 1, gauge)") == Notes{bad_quantile + "2 (1:10)"});
+  CHECK(notes("quantile(NaN, gauge)") == Notes{bad_quantile + "NaN (1:10)"});
+  CHECK(notes("quantile_over_time(-0.5, gauge[10s])") == Notes{bad_quantile + "-0.5 (1:20)"});
+  CHECK(notes("quantile(0.5, gauge)").empty());
+  CHECK(notes("histogram_quantile(1.5, b_bucket)") ==
+        Notes{"PromQL warning: bucket label \"le\" is missing or has a malformed value of \"many\" "
+              "for metric name \"b_bucket\" (1:25)",
+              bad_quantile + "1.5 (1:20)"});
+  std::string many = "rate({__name__=~\"g.*\"}[10s])";
+  for (int i = 0; i < 12; ++i) store.load("g" + std::to_string(i) + " 0+1x100", 1000);
+  const auto told = notes(many);
+  CHECK(told.size() == 11);
+  CHECK(told.back() == "3 more info annotations omitted");
+}
+
 TEST_CASE("promql: a huge tree without samples can be stopped as well") {
   std::string text = "1";
   for (int i = 0; i < 12; ++i) text = "(" + text + "+" + text + ")";

@@ -91,6 +91,23 @@ TEST_CASE("a limit cuts an answer and says so") {
   CHECK(bad(world.get("/api/v1/labels", {{"limit", "x"}})).contains("\"limit\""));
 }
 
+TEST_CASE("stats and notes go with an answer") {
+  World world;
+  fill(world);
+  const auto plain = expect(world.get("/api/v1/query", {{"query", "requests_total"}}));
+  CHECK_FALSE(plain.at("data").as_object().contains("stats"));
+  const auto data =
+      data_of(world.get("/api/v1/query", {{"query", "requests_total"}, {"stats", "all"}}));
+  check_shape(data.at("stats").at("timings"),
+              {"evalTotalTime:n", "resultSortTime:n", "queryPreparationTime:n", "innerEvalTime:n",
+               "execQueueTime:n", "execTotalTime:n"});
+  CHECK(data.at("stats").at("samples").at("totalQueryableSamples").to_number<std::size_t>() ==
+        data.at("result").as_array().size());
+  const auto noted = expect(world.get("/api/v1/query", {{"query", "quantile(2, requests_total)"}}));
+  CHECK(noted.at("warnings") == js::parse(R"(["PromQL warning: quantile value should be )"
+                                          R"(between 0 and 1, got 2 (1:10)"])"));
+}
+
 TEST_CASE("mistakes in the routes for series are bad_data") {
   World world;
   fill(world);
@@ -194,10 +211,10 @@ TEST_CASE("targets and status have Prometheus's shapes") {
               {"version:s", "revision:s", "branch:s", "buildUser:s", "buildDate:s", "goVersion:s"});
   check_shape(data_of(world.get("/api/v1/status/config")), {"yaml:s"});
   CHECK(data_of(world.get("/api/v1/status/flags")).at("query.timeout") == "30s");
-  check_shape(
-      data_of(world.get("/api/v1/status/runtimeinfo")),
-      {"startTime:t", "CWD:s", "reloadConfigSuccess:b", "lastConfigTime:t", "corruptionCount:n",
-       "goroutineCount:n", "GOMAXPROCS:n", "GOGC:s", "GODEBUG:s", "storageRetention:s"});
+  check_shape(data_of(world.get("/api/v1/status/runtimeinfo")),
+              {"startTime:t", "CWD:s", "reloadConfigSuccess:b", "lastConfigTime:t",
+               "corruptionCount:n", "hostname:s", "serverTime:t", "goroutineCount:n",
+               "GOMAXPROCS:n", "GOMEMLIMIT:n", "GOGC:s", "GODEBUG:s", "storageRetention:s"});
   const auto tsdb = data_of(world.get("/api/v1/status/tsdb"));
   check_shape(tsdb, {"headStats:o", "seriesCountByMetricName:a", "labelValueCountByLabelName:a",
                      "memoryInBytesByLabelName:a", "seriesCountByLabelValuePair:a"});

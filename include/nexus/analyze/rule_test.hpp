@@ -17,6 +17,8 @@ struct RuleTestResult {
   std::vector<std::string> failures;  // worded as promtool does; empty: all is well
 };
 
-[[nodiscard]] RuleTestResult run_rule_tests(const std::string& path);
+/// `names`: regular expressions; only tests whose name one of them is found in are run. None: all.
+[[nodiscard]] RuleTestResult run_rule_tests(const std::string& path,
+                                            const std::vector<std::string>& names = {});
 
 }  // namespace nexus::analyze

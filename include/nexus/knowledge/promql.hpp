@@ -53,12 +53,24 @@ struct Scalar {
 using Value = std::variant<Scalar, Vector, Matrix, std::string>;
 [[nodiscard]] ValueType type_of(const Value& value) noexcept;
 
+/// What a query cost, as Prometheus counts it with `stats=`, and what is to be said of its result.
+struct Account {
+  /// Samples that its steps looked at: one that five windows hold counts five times.
+  std::uint64_t samples = 0;
+  /// At most so many samples, values and labels were held at one time.
+  std::uint64_t peak = 0;
+  /// In Prometheus's words and with the place, "PromQL warning: ... (1:10)"; ten of each at most.
+  std::vector<std::string> warnings;
+  std::vector<std::string> infos;
+};
+
 struct Limits {
   std::uint64_t max_samples = 50'000'000;
   std::int64_t lookback_ms = 300'000;
   std::int64_t subquery_step_ms = 60'000;  // of subqueries that name none: [1h:]
   /// Returns true when the evaluation must stop (time limit, client gone); asked now and then.
   std::function<bool()> cancelled;
+  Account* account = nullptr;  // filled by evaluations that succeed; may be null
 };
 
 class Query {
@@ -76,7 +88,7 @@ class Query {
 
   [[nodiscard]] Result<Value> instant(const Queryable& data, std::int64_t time,
                                       const Limits& limits = {}) const;
-  /// `step` in milliseconds, > 0. Scalars become a series without labels. At most 11,000 steps.
+  /// `step` in milliseconds, > 0. Scalars become a series without labels. At most 11,001 steps.
   [[nodiscard]] Result<Matrix> range(const Queryable& data, std::int64_t start, std::int64_t end,
                                      std::int64_t step, const Limits& limits = {}) const;
 

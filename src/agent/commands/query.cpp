@@ -243,8 +243,10 @@ int query_agent(const ClientFlags& flags, const StoppedFlags& stopped, const Que
   const auto answer =
       source.ask({query.expression, query.time, query.start, query.end, query.step});
   if (!answer) return report(answer.error());
-  if (const auto* infos = find_path(*answer, "infos"); infos != nullptr && format != "json") {
-    for (const auto& info : infos->as_array()) fmt::print(stderr, "{}\n", to_cell(info));
+  for (const char* kind : {"warnings", "infos"}) {
+    const auto* notes = find_path(*answer, kind);
+    if (notes == nullptr || format == "json") continue;
+    for (const auto& note : notes->as_array()) fmt::print(stderr, "{}\n", to_cell(note));
   }
   const auto* data = find_path(*answer, "data");
   if (format == "json" || data == nullptr) {

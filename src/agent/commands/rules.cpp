@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <cstdio>
 #include <filesystem>
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr int kBad = 1;
 constexpr int kLintFailed = 3;
+constexpr std::size_t kMaxInput = 64U << 20U;  // of rules from standard input
 
 struct Lint {
   std::string checks = "duplicate-rules";
@@ -45,15 +47,13 @@ std::string describe(const std::vector<analyze::DuplicateRule>& duplicates) {
   return out + "Might cause inconsistency while recording expressions";
 }
 
-/// The exit code for one file.
-int check_rule_file(const std::string& path, const Lint& lint) {
-  say(stdout, "Checking " + path);
-  const auto file = analyze::load_rule_file(path);
+/// The exit code for one file; `where` begins its complaints.
+int judge(const analyze::RuleFile& file, std::string_view where, const Lint& lint) {
   int code = 0;
   if (!file.problems.empty()) {
     say(stderr, "  FAILED:");
     for (const auto& problem : file.problems)
-      say(stderr, fmt::format("{}: {}{}", path, problem.places, problem.message));
+      say(stderr, fmt::format("{}{}{}", where, problem.places, problem.message));
     code = kBad;
   } else {
     const auto duplicates = lint.checks == "none" ? std::vector<analyze::DuplicateRule>()
@@ -71,22 +71,38 @@ int check_rule_file(const std::string& path, const Lint& lint) {
   return code;
 }
 
+int check_standard_input(const Lint& lint) {
+  say(stdout, "Checking standard input");
+  std::string text;
+  std::array<char, 4096> part{};
+  while (const auto got = std::fread(part.data(), 1, part.size(), stdin)) {
+    text.append(part.data(), got);
+    if (text.size() > kMaxInput) {
+      say(stderr, fmt::format("  FAILED:\nmore than {} bytes", kMaxInput));
+      return kBad;
+    }
+  }
+  return judge(analyze::parse_rule_file(text, "standard input"), "", lint);
+}
+
 int check_rules(const std::vector<std::string>& files, const Lint& lint) {
+  if (files.empty()) return check_standard_input(lint);
   if (!all_exist(files)) return kBad;
   int worst = 0;
   for (const auto& file : files) {
-    const int code = check_rule_file(file, lint);
+    say(stdout, "Checking " + file);
+    const int code = judge(analyze::load_rule_file(file), file + ": ", lint);
     if (code != 0 && worst != kBad) worst = code;
   }
   return worst;
 }
 
-int test_rules(const std::vector<std::string>& files) {
+int test_rules(const std::vector<std::string>& files, const std::vector<std::string>& names) {
   if (!all_exist(files)) return kBad;
   int code = 0;
   for (const auto& file : files) {
     say(stdout, "Unit Testing:  " + file);
-    const auto result = analyze::run_rule_tests(file);
+    const auto result = analyze::run_rule_tests(file, names);
     for (const auto& warning : result.warnings) say(stderr, "  WARNING: " + warning);
     if (result.failures.empty()) {
       say(stdout, "  SUCCESS");
@@ -110,7 +126,7 @@ void add_check_rules(CLI::App& check, CommandContext& context) {
       check.add_subcommand("rules", "Check Prometheus rule files, as promtool check rules does");
   auto files = std::make_shared<std::vector<std::string>>();
   auto lint = std::make_shared<Lint>();
-  command->add_option("files", *files, "The rule files")->required();
+  command->add_option("files", *files, "The rule files; standard input when there are none");
   command->add_option("--lint", lint->checks, "What to look for besides mistakes")
       ->check(CLI::IsMember({"all", "duplicate-rules", "none"}))
       ->capture_default_str();
@@ -125,7 +141,10 @@ void add_test(CLI::App& app, CommandContext& context) {
       command->add_subcommand("rules", "Run unit tests of rules, as promtool test rules does");
   auto files = std::make_shared<std::vector<std::string>>();
   rules->add_option("files", *files, "The files of unit tests")->required();
-  rules->callback([files, &context] { context.code = test_rules(*files); });
+  auto names = std::make_shared<std::vector<std::string>>();
+  rules->add_option("--run", *names, "Only tests whose name this regular expression is found in")
+      ->allow_extra_args(false);
+  rules->callback([files, names, &context] { context.code = test_rules(*files, *names); });
 }
 
 }  // namespace nexus::agent

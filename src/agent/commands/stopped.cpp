@@ -109,6 +109,9 @@ Result<json::value> ask_stopped(StoppedHistory& stopped, const StoppedQuery& ask
   if (!query) return std::unexpected(query.error());
   const knowledge::TierWatch watch(stopped.history());
   const knowledge::WithModels data(watch, analyze::standard_models());
+  promql::Account account;
+  promql::Limits limits;
+  limits.account = &account;
   promql::Value value;
   std::int64_t time = 0;
   if (asked.start.empty()) {
@@ -116,7 +119,7 @@ Result<json::value> ask_stopped(StoppedHistory& stopped, const StoppedQuery& ask
         asked.time.empty() ? Result<std::int64_t>(stopped.newest()) : time_of("--time", asked.time);
     if (!at) return std::unexpected(at.error());
     time = *at;
-    auto result = query->instant(data, time);
+    auto result = query->instant(data, time, limits);
     if (!result) return std::unexpected(result.error());
     value = std::move(*result);
   } else {
@@ -128,15 +131,20 @@ Result<json::value> ask_stopped(StoppedHistory& stopped, const StoppedQuery& ask
     const auto step = seconds ? Result<Millis>(Millis(static_cast<std::int64_t>(*seconds * 1000)))
                               : base::parse_duration(asked.step);
     if (!step) return fail(Errc::kInvalidArgument, "--step: {}", step.error().message());
-    auto result = query->range(data, *start, *end, step->count());
+    auto result = query->range(data, *start, *end, step->count(), limits);
     if (!result) return std::unexpected(result.error());
     value = std::move(*result);
   }
   json::object answer = {{"status", "success"}, {"data", to_json(value, time)}};
   if (watch.coarsest() > 0) {
-    answer["infos"] = json::array{
-        fmt::format("served from the tier of {}", base::format_duration(Millis(watch.coarsest())))};
+    account.infos.push_back(
+        fmt::format("served from the tier of {}", base::format_duration(Millis(watch.coarsest()))));
   }
+  const auto add = [&](const char* kind, const std::vector<std::string>& notes) {
+    if (!notes.empty()) answer[kind] = json::array(notes.begin(), notes.end());
+  };
+  add("warnings", account.warnings);
+  add("infos", account.infos);
   return json::value(std::move(answer));
 }
 

@@ -17,12 +17,9 @@ namespace {
 using yaml::Place;
 using yaml::Reader;
 
-bool is_name(std::string_view text, bool colons) {
-  if (text.empty() || (text.front() >= '0' && text.front() <= '9')) return false;
-  return std::ranges::all_of(text, [&](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           (colons && c == ':');
-  });
+/// Prometheus 3: any UTF-8 is a name.
+bool is_name(std::string_view text) {
+  return !text.empty() && base::is_valid_utf8(text);
 }
 
 /// A rule as written, with the places that complaints name.
@@ -135,7 +132,7 @@ class RuleReader {
       complain(place, fmt::format("groupname: \"{}\" is repeated in the same file", group.name));
     }
     for (const auto& [name, value] : group.labels) {
-      if (!is_name(name, false) || name == knowledge::kMetricName)
+      if (!is_name(name) || name == knowledge::kMetricName)
         complain(std::nullopt, fmt::format("invalid label name: {}", name));
     }
   }
@@ -180,21 +177,25 @@ class RuleReader {
     if (rule.pending.count() != 0) say(draft.record_place, "invalid field 'for' in recording rule");
     if (rule.keep_firing_for.count() != 0)
       say(draft.record_place, "invalid field 'keep_firing_for' in recording rule");
-    if (!is_name(draft.record, true))
+    if (!is_name(draft.record)) {
       say(draft.record_place, fmt::format("invalid recording rule name: {}", draft.record));
+    } else if (draft.record.find_first_of("{}") != std::string::npos) {
+      say(draft.record_place,
+          fmt::format("braces present in the recording rule name; should it be in expr?: {}",
+                      draft.record));
+    }
   }
 
   template <typename Say>
   static void check_names(const Rule& rule, const Say& say) {
     for (const auto& [name, value] : rule.labels) {
-      if (!is_name(name, false) || name == knowledge::kMetricName)
+      if (!is_name(name) || name == knowledge::kMetricName)
         say(std::nullopt, fmt::format("invalid label name: {}", name));
       if (!base::is_valid_utf8(value))
         say(std::nullopt, fmt::format("invalid label value: {}", value));
     }
     for (const auto& [name, value] : rule.annotations) {
-      if (!is_name(name, false))
-        say(std::nullopt, fmt::format("invalid annotation name: {}", name));
+      if (!is_name(name)) say(std::nullopt, fmt::format("invalid annotation name: {}", name));
     }
   }
 

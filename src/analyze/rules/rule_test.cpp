@@ -1,9 +1,12 @@
 #include "nexus/analyze/rule_test.hpp"
 
 #include <fmt/format.h>
+#include <re2/re2.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -26,14 +29,17 @@ using knowledge::promql::Vector;
 
 constexpr Millis kDefaultInterval{60'000};
 
-WallTime at(Millis time) {
-  return WallTime(time);
+/// Of numbers that fuzzy_compare takes for equal none lies between.
+bool are_neighbours(double a, double b) {
+  constexpr double kInf = std::numeric_limits<double>::infinity();
+  return std::nextafter(a, kInf) == b || std::nextafter(a, -kInf) == b;
 }
 
 /// One test: its series, the groups over them, and what must come out.
 class Run {
  public:
-  Run(const RuleTest& test, Millis interval) : test_(test), interval_(interval) {
+  Run(const RuleTest& test, Millis interval, bool fuzzy)
+      : test_(test), interval_(interval), fuzzy_(fuzzy) {
     world_.query = [this](const Query& query, WallTime time) { return ask(query, time); };
     world_.append = [this](const Labels& labels, WallTime time, double value) {
       return store_.append(labels, base::to_unix_millis(time), value);
@@ -104,7 +110,8 @@ class Run {
         if (when > time) break;
         const auto& value = input.values[input.fed];
         if (!value) continue;
-        if (const auto done = store_.append(input.labels, when.count(), *value); !done)
+        const auto time_of = test_.start + when;
+        if (const auto done = store_.append(input.labels, time_of.count(), *value); !done)
           failures_.push_back(done.error().message());
       }
     }
@@ -124,6 +131,9 @@ class Run {
     }
     return good;
   }
+
+  /// Times in a test count from its start.
+  [[nodiscard]] WallTime at(Millis time) const { return WallTime(test_.start + time); }
 
   Result<Vector> ask(const Query& query, WallTime time) {
     auto value = query.instant(store_, base::to_unix_millis(time), limits());
@@ -198,6 +208,7 @@ class Run {
     for (const auto& element : *result) got.push_back({element.labels, element.value});
     std::vector<ShownSample> expected;
     for (const auto& sample : one.expected) {
+      if (!sample.histogram.empty()) return complain(" err: native histograms are not supported");
       auto labels = parse_metric(sample.labels);
       if (!labels) {
         return complain(fmt::format(" err: labels {}: {}", base::go_quoted(sample.labels),
@@ -207,8 +218,9 @@ class Run {
     }
     std::ranges::stable_sort(got, {}, &ShownSample::labels);
     std::ranges::stable_sort(expected, {}, &ShownSample::labels);
-    const bool same = std::ranges::equal(got, expected, [](const auto& a, const auto& b) {
-      return a.labels == b.labels && a.value == b.value;
+    const bool same = std::ranges::equal(got, expected, [&](const auto& a, const auto& b) {
+      if (a.labels != b.labels) return false;
+      return a.value == b.value || (fuzzy_ && are_neighbours(a.value, b.value));
     });
     if (!same)
       complain(fmt::format("\n        exp: {}\n        got: {}", shown(expected), shown(got)));
@@ -216,6 +228,7 @@ class Run {
 
   const RuleTest& test_;
   const Millis interval_;
+  const bool fuzzy_;
   MemoryStore store_;
   GroupWorld world_;
   std::vector<Input> input_;
@@ -242,7 +255,7 @@ std::vector<std::string> find_files(const std::string& path, const RuleTestFile&
 
 }  // namespace
 
-RuleTestResult run_rule_tests(const std::string& path) {
+RuleTestResult run_rule_tests(const std::string& path, const std::vector<std::string>& names) {
   RuleTestResult out;
   const auto text = host::read_file(path);
   if (!text) return {{}, {text.error().message()}};
@@ -269,10 +282,16 @@ RuleTestResult run_rule_tests(const std::string& path) {
     const auto place = order.find(group->name);
     return place == order.end() ? std::size_t{0} : place->second;
   });
+  std::string wanted;
+  for (const auto& name : names) wanted += (wanted.empty() ? "" : "|") + name;
+  const re2::RE2 regex(wanted, re2::RE2::Quiet);
+  if (!regex.ok()) return {{}, {fmt::format("--run: {}: {}", wanted, regex.error())}};
   const auto interval =
       file->evaluation_interval.count() == 0 ? kDefaultInterval : file->evaluation_interval;
   for (const auto& test : file->tests) {
-    auto failures = problems.empty() ? Run(test, interval).run(groups) : problems;
+    if (!re2::RE2::PartialMatch(test.name, regex)) continue;
+    auto failures =
+        problems.empty() ? Run(test, interval, file->fuzzy_compare).run(groups) : problems;
     std::ranges::move(failures, std::back_inserter(out.failures));
   }
   return out;

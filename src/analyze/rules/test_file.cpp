@@ -45,8 +45,9 @@ void read_expression_case(Reader& reader, const YAML::Node& node, ExpressionCase
             reader.object(
                 sample, "main.sample",
                 {{"labels", [&](const YAML::Node& text) { reader.text(text, expected.labels); }},
-                 {"value",
-                  [&](const YAML::Node& value) { reader.number(value, expected.value); }}});
+                 {"value", [&](const YAML::Node& value) { reader.number(value, expected.value); }},
+                 {"histogram",
+                  [&](const YAML::Node& text) { reader.text(text, expected.histogram); }}});
           });
         }}});
 }
@@ -77,6 +78,16 @@ void read_test(Reader& reader, const YAML::Node& node, RuleTest& out) {
        {"external_labels",
         [&](const YAML::Node& value) { reader.map(value, out.external_labels); }},
        {"external_url", [&](const YAML::Node& value) { reader.text(value, out.external_url); }},
+       {"start_timestamp",
+        [&](const YAML::Node& value) {
+          std::string text;
+          reader.text(value, text);
+          if (const auto time = base::parse_time(text)) {
+            out.start = Millis(base::to_unix_millis(*time));
+          } else {
+            reader.refuse(value, fmt::format("invalid time format: {}", text));
+          }
+        }},
        {"name", [&](const YAML::Node& value) { reader.text(value, out.name); }}});
 }
 
@@ -86,6 +97,8 @@ void read_test_file(Reader& reader, const YAML::Node& root, RuleTestFile& out) {
       {{"rule_files", [&](const YAML::Node& value) { reader.texts(value, out.rule_files); }},
        {"evaluation_interval",
         [&](const YAML::Node& value) { reader.duration(value, out.evaluation_interval); }},
+       {"fuzzy_compare",
+        [&](const YAML::Node& value) { reader.boolean(value, out.fuzzy_compare); }},
        {"group_eval_order", [&](const YAML::Node& value) { reader.texts(value, out.group_order); }},
        {"tests", [&](const YAML::Node& all) {
           reader.list(all, "main.testGroup", [&](const YAML::Node& one) {

@@ -30,6 +30,7 @@ struct AlertCase {
 struct ExpectedSample {
   std::string labels;
   double value = 0;
+  std::string histogram;  // a native one: refused when it is looked at
 };
 struct ExpressionCase {
   std::string expression;
@@ -45,6 +46,7 @@ struct RuleTest {
   std::vector<ExpressionCase> expressions;
   config::StringMap external_labels;
   std::string external_url;
+  Millis start{0};  // Unix time of its first sample and evaluation
 };
 
 struct RuleTestFile {
@@ -52,6 +54,7 @@ struct RuleTestFile {
   Millis evaluation_interval{0};
   std::vector<std::string> group_order;
   std::vector<RuleTest> tests;
+  bool fuzzy_compare = false;  // numbers next to each other are equal
 };
 
 [[nodiscard]] Result<RuleTestFile> parse_test_file(const std::string& text);

@@ -149,6 +149,18 @@ void Reader::number(const YAML::Node& node, double& out) {
   }
 }
 
+void Reader::boolean(const YAML::Node& node, bool& out) {
+  if (is_null(node)) return;
+  const std::string_view written = node.IsScalar() ? std::string_view(node.Scalar()) : "";
+  if (written == "true" || written == "True" || written == "TRUE") {
+    out = true;
+  } else if (written == "false" || written == "False" || written == "FALSE") {
+    out = false;
+  } else {
+    wrong_type(node, "bool");
+  }
+}
+
 void Reader::duration(const YAML::Node& node, Millis& out) {
   std::string written;
   const auto before = mistakes_.size();

@@ -50,6 +50,9 @@ class Reader {
   void integer(const YAML::Node& node, std::int64_t& out);
   void number(const YAML::Node& node, double& out);
   void duration(const YAML::Node& node, Millis& out);
+  void boolean(const YAML::Node& node, bool& out);
+  /// A value of the right type that means nothing.
+  void refuse(const YAML::Node& node, std::string_view why) { mistake(node, why); }
 
   [[nodiscard]] bool ok() const noexcept { return mistakes_.empty() && fatal_.empty(); }
   /// Of the first mistake; 0 when none has a line.

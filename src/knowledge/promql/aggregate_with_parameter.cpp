@@ -251,7 +251,10 @@ Result<Block> evaluate_aggregate_with_parameter(Evaluator& evaluator, const Aggr
   if (node.op == AggregateOp::kLimitRatio) {
     return choose_share(evaluator, std::move(*input), *parameter);
   }
-  if (node.op == AggregateOp::kQuantile) return quantiles(evaluator, node, *input, *parameter);
+  if (node.op == AggregateOp::kQuantile) {
+    evaluator.check_quantiles(*parameter, *node.parameter);
+    return quantiles(evaluator, node, *input, *parameter);
+  }
   return choose_rows(evaluator, node, *input, *parameter);
 }
 

@@ -143,6 +143,7 @@ struct Node {
   ValueType type = ValueType::kScalar;
   int depth = 1;
   Kind kind;
+  std::uint32_t offset = 0;  // of its first byte in the query
 };
 
 /// `node` without the parentheses around it.

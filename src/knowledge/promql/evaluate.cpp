@@ -1,4 +1,5 @@
 // Dispatch over the tree, unary operators, function calls over numbers, and the limits.
+#include <algorithm>
 #include <array>
 
 #include "knowledge/promql/aggregate.hpp"
@@ -66,6 +67,7 @@ Status Evaluator::charge(std::size_t samples) {
 
 Status Evaluator::charge_read(std::size_t samples) {
   charged_ += samples;
+  widest_ = std::max<std::uint64_t>(widest_, column_.size());
   if (charged_ > limits_.max_samples) {
     return fail(Errc::kExhausted, "query touches more than {} samples", limits_.max_samples);
   }

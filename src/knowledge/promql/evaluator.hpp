@@ -10,7 +10,10 @@
 
 #include <deque>
 #include <memory>
+#include <set>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "knowledge/promql/ast.hpp"
 #include "knowledge/promql/block.hpp"
@@ -23,14 +26,17 @@ namespace nexus::knowledge::promql {
 
 class Evaluator {
  public:
-  /// `resolution` is the step of the query in milliseconds; 0 for an instant query.
-  Evaluator(const Queryable& data, Steps steps, std::int64_t resolution, const Limits& limits)
+  /// `resolution` is the step of the query in milliseconds; 0 for an instant query. `text` is that
+  /// of the query, for the places that notes name.
+  Evaluator(const Queryable& data, Steps steps, std::int64_t resolution, const Limits& limits,
+            std::string_view text)
       : data_(data),
         pinned_(data.pin()),
         query_steps_(steps),
         resolution_(resolution),
         steps_(steps),
-        limits_(limits) {}
+        limits_(limits),
+        text_(text) {}
 
   /// A node of type scalar or instant vector.
   [[nodiscard]] Result<Block> evaluate(const Node& node);
@@ -56,6 +62,12 @@ class Evaluator {
   [[nodiscard]] Status charge(std::size_t samples);
   /// Counts work done on samples already charged: only asks whether to stop.
   [[nodiscard]] Status work(std::size_t samples);
+  /// Notes for people, of what stands at `where`; said once each.
+  void warn(const Node& where, std::string_view what);
+  void inform(const Node& where, std::string_view what);
+  /// Warns of quantiles outside of 0 to 1.
+  void check_quantiles(const Block& quantiles, const Node& where);
+  [[nodiscard]] Account account() const;
 
  private:
   static constexpr std::uint64_t kWorkPerCheck = 1U << 16U;
@@ -80,6 +92,9 @@ class Evaluator {
   };
   static constexpr std::int64_t kSliceMillis = 4LL * 3'600'000;
 
+  [[nodiscard]] std::string note(std::string_view kind, const Node& where,
+                                 std::string_view what) const;
+  void note_range_call(const Call& call, const RangeRun& run);
   [[nodiscard]] Result<Block> evaluate_unary(const Unary& node);
   [[nodiscard]] Result<Block> evaluate_call(const Call& node);
   [[nodiscard]] Result<Block> evaluate_math_function(const Call& node);
@@ -122,11 +137,17 @@ class Evaluator {
   const std::int64_t resolution_;
   Steps steps_;
   const Limits& limits_;
+  const std::string_view text_;
   std::uint64_t charged_ = 0;
   std::uint64_t held_ = 0;
   std::uint64_t worked_ = 0;
-  Column column_;  // reused from series to series
+  std::uint64_t looked_at_ = 0;  // see Account
+  std::uint64_t widest_ = 0;     // the most samples of a series read at once
+  Column column_;                // reused from series to series
   std::deque<Labels> kept_;
+  static constexpr std::size_t kMaxNotes = 1000;  // of which the first are told
+  std::set<std::string> warnings_;
+  std::set<std::string> infos_;
 };
 
 /// Rows without their names from here on.

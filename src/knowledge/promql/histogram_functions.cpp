@@ -5,6 +5,7 @@
 #include "knowledge/promql/number_text.hpp"
 #include "knowledge/promql/quantile.hpp"
 #include "knowledge/promql/signature.hpp"
+#include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::knowledge::promql {
@@ -22,13 +23,21 @@ struct Histogram {
 };
 
 /// The series that differ in nothing but `le` are one histogram; those without a bound are none's.
-std::vector<Histogram> histograms_of(Evaluator& evaluator, const Block& block) {
+std::vector<Histogram> histograms_of(Evaluator& evaluator, const Block& block,
+                                     const Node& argument) {
   const Signature signature({false, {"le"}}, Name::kKept);
   SignatureIndex index(signature);
   std::vector<Histogram> histograms;
   for (std::size_t r = 0; r < block.rows.size(); ++r) {
     const auto bound = base::parse_double(label_of(block.rows[r], "le"));
-    if (!bound) continue;
+    if (!bound) {
+      std::string what = "bucket label \"le\" is missing or has a malformed value of ";
+      what += base::go_quoted(label_of(block.rows[r], "le"));
+      if (const auto metric = label_of(block.rows[r], kMetricName); !metric.empty())
+        what += " for metric name " + base::go_quoted(metric);
+      evaluator.warn(argument, what);
+      continue;
+    }
     const std::uint32_t number = index.add(block.rows[r]);
     if (number == histograms.size()) {
       histograms.push_back({{&evaluator.keep(signature.labels(block.rows[r])), true}, {}});
@@ -45,7 +54,7 @@ Result<Block> of_histograms(Evaluator& evaluator, const Node& argument, ValueOf&
   if (!input) return input;
   Block output(input->steps);
   std::vector<Bucket> buckets;
-  for (const Histogram& histogram : histograms_of(evaluator, *input)) {
+  for (const Histogram& histogram : histograms_of(evaluator, *input, argument)) {
     if (Status status = evaluator.charge(input->steps); !status) {
       return std::unexpected(std::move(status).error());
     }
@@ -72,6 +81,7 @@ Result<Block> of_histograms(Evaluator& evaluator, const Node& argument, ValueOf&
 Result<Block> histogram_quantile(Evaluator& evaluator, const Call& call) {
   const auto q = evaluator.evaluate(*call.arguments[0]);
   if (!q) return q;
+  evaluator.check_quantiles(*q, *call.arguments[0]);
   return of_histograms(evaluator, *call.arguments[1],
                        [&](std::size_t step, std::vector<Bucket>& buckets) {
                          return bucket_quantile(q->cells[step], buckets);
@@ -87,6 +97,7 @@ Result<Block> histogram_quantiles(Evaluator& evaluator, const Call& call) {
   for (std::size_t argument = 2; argument < call.arguments.size(); ++argument) {
     const auto q = evaluator.evaluate(*call.arguments[argument]);
     if (!q) return q;
+    evaluator.check_quantiles(*q, *call.arguments[argument]);
     auto some = of_histograms(evaluator, *call.arguments[0],
                               [&](std::size_t step, std::vector<Bucket>& buckets) {
                                 return bucket_quantile(q->cells[step], buckets);

@@ -105,7 +105,10 @@ NodePtr Parser::binary(NodePtr lhs, BinaryOp op, int precedence) {
     node.matching = {};
   }
   const ValueType type = type_of(node);
-  return make(type, std::move(node), depth, start, problem);
+  const std::uint32_t offset = node.lhs->offset;
+  NodePtr made = make(type, std::move(node), depth, start, problem);
+  if (made) made->offset = offset;  // complaints are of the operator, it begins before
+  return made;
 }
 
 NodePtr Parser::unary() {
@@ -160,7 +163,8 @@ NodePtr Parser::make(ValueType type, Node::Kind kind, int operand_depth, std::si
   if (operand_depth >= kMaxDepth) {
     return fail_at(start, fmt::format("nested deeper than {} levels", kMaxDepth));
   }
-  return std::make_unique<Node>(type, operand_depth + 1, std::move(kind));
+  return std::make_unique<Node>(type, operand_depth + 1, std::move(kind),
+                                static_cast<std::uint32_t>(start));
 }
 
 bool Parser::at_keyword(std::string_view word, std::size_t ahead) const {

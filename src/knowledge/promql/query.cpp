@@ -11,7 +11,8 @@
 namespace nexus::knowledge::promql {
 namespace {
 
-constexpr std::int64_t kMaxSteps = 11'000;
+constexpr std::int64_t kMaxSteps =
+    11'000;  // from one point to the last: one point more, as in Prometheus
 // Far beyond any calendar, and far enough from overflow for every offset, range and step.
 constexpr std::int64_t kMaxTime = std::int64_t{1} << 60;
 
@@ -33,10 +34,10 @@ Status check_span(std::int64_t start, std::int64_t end, std::int64_t step) {
   if (step <= 0)
     return fail(Errc::kInvalidArgument, "step must be greater than 0, got {} ms", step);
   if (end < start) return fail(Errc::kInvalidArgument, "end of the query is before its start");
-  if ((end - start) / step >= kMaxSteps) {
+  if ((end - start) / step > kMaxSteps) {
     return fail(Errc::kInvalidArgument,
                 "{} steps are more than the {} allowed for one series; use a longer step",
-                (end - start) / step + 1, kMaxSteps);
+                (end - start) / step + 1, kMaxSteps + 1);
   }
   return {};
 }
@@ -129,15 +130,20 @@ std::string Query::format() const {
 Result<Value> Query::instant(const Queryable& data, std::int64_t time, const Limits& limits) const {
   if (!is_time(time)) return fail(Errc::kInvalidArgument, "time of the query is out of range");
   const Node& root = without_parens(*root_);
-  if (const auto* literal = std::get_if<StringLiteral>(&root.kind)) return Value(literal->value);
-  Evaluator evaluator(data, {time, 1, 1}, 0, limits);
+  if (const auto* literal = std::get_if<StringLiteral>(&root.kind)) {
+    if (limits.account != nullptr) *limits.account = {};
+    return Value(literal->value);
+  }
+  Evaluator evaluator(data, {time, 1, 1}, 0, limits, text_);
   if (root.type == ValueType::kMatrix) {
     auto matrix = evaluator.samples(root);
     if (!matrix) return propagate(std::move(matrix));
+    if (limits.account != nullptr) *limits.account = evaluator.account();
     return Value(std::move(*matrix));
   }
   auto block = evaluator.evaluate(root);
   if (!block) return propagate(std::move(block));
+  if (limits.account != nullptr) *limits.account = evaluator.account();
   if (root.type == ValueType::kScalar) return Value(Scalar{time, block->cells.front()});
   return Value(to_vector(*block, time));
 }
@@ -150,9 +156,10 @@ Result<Matrix> Query::range(const Queryable& data, std::int64_t start, std::int6
                 describe(type()));
   }
   const Steps steps{start, step, static_cast<std::size_t>((end - start) / step) + 1};
-  Evaluator evaluator(data, steps, step, limits);
+  Evaluator evaluator(data, steps, step, limits, text_);
   auto block = evaluator.evaluate(*root_);
   if (!block) return propagate(std::move(block));
+  if (limits.account != nullptr) *limits.account = evaluator.account();
   return to_matrix(*block, steps);
 }
 

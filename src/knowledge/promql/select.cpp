@@ -9,8 +9,10 @@ namespace nexus::knowledge::promql {
 namespace {
 
 /// For each time the newest sample in (t - lookback, t], unless it is a stale marker.
-void look_back(const Column& column, const Steps& ends, std::int64_t lookback, Evaluator::Read what,
-               std::span<double> out) {
+/// Says for how many there was one.
+std::size_t look_back(const Column& column, const Steps& ends, std::int64_t lookback,
+                      Evaluator::Read what, std::span<double> out) {
+  std::size_t found = 0;
   Edge edge;
   for (std::size_t i = 0; i < ends.count; ++i) {
     const std::int64_t time = ends.at(i);
@@ -20,7 +22,9 @@ void look_back(const Column& column, const Steps& ends, std::int64_t lookback, E
     if (is_stale(value)) continue;
     const bool as_time = what == Evaluator::Read::kTimestamps;
     out[i] = as_time ? static_cast<double>(column.times[next - 1]) / 1000.0 : value;
+    ++found;
   }
+  return found;
 }
 
 }  // namespace
@@ -130,8 +134,8 @@ Result<Block> Evaluator::select(const VectorSelector& selector, Read what) {
       if (Status status = charge_samples(slice); !status) {
         return std::unexpected(std::move(status).error());
       }
-      look_back(column_, slice.ends, lookback, what,
-                block.row(series.row).subspan(slice.first, slice.count));
+      looked_at_ += look_back(column_, slice.ends, lookback, what,
+                              block.row(series.row).subspan(slice.first, slice.count));
     }
   }
   block.drop_empty_rows();

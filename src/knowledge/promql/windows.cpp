@@ -1,6 +1,7 @@
 // Range vectors: the samples of range selectors and the points of subqueries, in windows that slide
 // along the steps of the query, and the functions over them.
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "knowledge/promql/functions.hpp"
 #include "knowledge/promql/lanes.hpp"
 #include "knowledge/promql/signature.hpp"
+#include "nexus/base/go_text.hpp"
 #include "nexus/knowledge/models.hpp"
 
 namespace nexus::knowledge::promql {
@@ -126,6 +128,7 @@ Result<Matrix> Evaluator::samples(const Node& range_vector) {
       if (Status status = charge(column_.size()); !status) {
         return std::unexpected(std::move(status).error());
       }
+      looked_at_ += column_.size();
       const Labels& labels = data_.labels(id);
       if (column_.size() > 0 && !labels.empty()) matrix.push_back({labels, column_});
     }
@@ -142,6 +145,7 @@ Status Evaluator::run_windows(RangeRun& run, std::size_t first_step, std::span<d
     std::size_t last = first;
     const auto is_odd = [&] { return run.cost == 0 && (last - first) % kLanes != 0; };
     while (last < windows.size() && (touched < kWorkPerCheck || is_odd())) {
+      looked_at_ += windows[last].size();
       touched += windows[last++].size() + run.cost;
     }
     const std::size_t count = last - first;
@@ -243,6 +247,31 @@ Status Evaluator::over_points(RangeRun& run, const Subquery& subquery) {
   return {};
 }
 
+/// The name of a counter says that it is one: of others rates mean nothing.
+void Evaluator::note_range_call(const Call& call, const RangeRun& run) {
+  const std::string_view name = call.function->name;
+  if (run.block.rows.empty()) return;
+  if (name == "quantile_over_time") {
+    Block quantiles(steps_.count);
+    quantiles.cells = run.scalars[0];
+    check_quantiles(quantiles, *call.arguments[0]);
+  }
+  if (name != "rate" && name != "increase") return;
+  constexpr std::array<std::string_view, 4> kCounters = {"_total", "_sum", "_count", "_bucket"};
+  std::string_view before;
+  for (const Row& row : run.block.rows) {
+    const std::string_view metric = label_of(row, kMetricName);
+    if (metric.empty() || metric == before) continue;
+    before = metric;
+    const auto ends = [&](std::string_view suffix) { return metric.ends_with(suffix); };
+    if (std::ranges::any_of(kCounters, ends)) continue;
+    std::string what =
+        "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: ";
+    what += base::go_quoted(metric);
+    inform(*call.arguments[0], what);
+  }
+}
+
 Result<Block> Evaluator::over_range(const Call& call, RangeBody body) {
   if (call.function->cost > 0 && models_of(data_) == nullptr) {
     return fail(Errc::kInvalidArgument,
@@ -272,6 +301,7 @@ Result<Block> Evaluator::over_range(const Call& call, RangeBody body) {
   Status status = selector != nullptr ? over_series(run, *selector)
                                       : over_points(run, std::get<Subquery>(source->kind));
   if (!status) return std::unexpected(std::move(status).error());
+  note_range_call(call, run);
   return std::move(run.block);
 }
 

@@ -196,6 +196,22 @@ std::vector<std::string_view> all_params(const Request& request, std::string_vie
   return out;
 }
 
+Result<std::vector<Selector>> selector_params(const Request& request) {
+  std::vector<Selector> out;
+  for (const auto text : all_params(request, "match[]")) {
+    auto matchers = knowledge::promql::parse_selector(text);
+    // The parser refuses a selector of everything; Prometheus has other words for it here.
+    if (!matchers && matchers.error().message().contains("match the empty string")) {
+      return fail(Errc::kInvalidArgument,
+                  "invalid parameter \"match[]\": match[] must contain at least one non-empty "
+                  "matcher");
+    }
+    if (!matchers) return propagate(std::move(matchers), "invalid parameter \"match[]\"");
+    out.push_back(std::move(*matchers));
+  }
+  return out;
+}
+
 Result<Span> span_params(const Request& request) {
   const auto start = time_param(request, "start", -kAllTime);
   if (!start) return std::unexpected(start.error());

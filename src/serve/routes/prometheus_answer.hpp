@@ -45,6 +45,10 @@ void append_names(std::string& out, const std::vector<std::string>& names);
 [[nodiscard]] std::vector<std::string_view> all_params(const Request& request,
                                                        std::string_view name);
 
+/// The match[] parameters; each is the matchers of one selector.
+using Selector = std::vector<knowledge::Matcher>;
+[[nodiscard]] Result<std::vector<Selector>> selector_params(const Request& request);
+
 /// start and end of the routes that look for series; all time when absent.
 struct Span {
   std::int64_t start = 0;

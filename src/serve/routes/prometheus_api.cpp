@@ -1,5 +1,9 @@
 // Prometheus's HTTP API (prometheus.io/docs/prometheus/latest/querying/api), so that Grafana,
 // promtool and habits work: the queries.
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+
 #include "nexus/analyze/models.hpp"
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
@@ -119,8 +123,43 @@ std::vector<std::string> tier_info(const knowledge::TierWatch& watch) {
       base::format_duration(step), base::format_duration(step), base::format_duration(step * 2))};
 }
 
+/// How a query went: the notes on its result, and what `stats=`, whatever its value, asks for.
+class Stats {
+ public:
+  Stats(const Rooms& rooms, const Request& request)
+      : clock_(rooms.clock),
+        wanted_(!request.param("stats").value_or("").empty()),
+        begin_(clock_.steady()),
+        prepared_(begin_) {}
+
+  void watch(promql::Limits& limits) {
+    prepared_ = clock_.steady();
+    limits.account = &account_;
+  }
+  [[nodiscard]] const promql::Account& account() const noexcept { return account_; }
+  /// Results come sorted and no query waits in a queue of the engine: those times are none.
+  void append(std::string& out) const {
+    if (!wanted_) return;
+    const auto end = clock_.steady();
+    const auto seconds = [](auto span) { return std::chrono::duration<double>(span).count(); };
+    out += fmt::format(
+        R"(,"stats":{{"timings":{{"evalTotalTime":{},"resultSortTime":0,"queryPreparationTime":{},)"
+        R"("innerEvalTime":{},"execQueueTime":0,"execTotalTime":{}}},)"
+        R"("samples":{{"totalQueryableSamples":{},"peakSamples":{}}}}})",
+        seconds(end - begin_), seconds(prepared_ - begin_), seconds(end - prepared_),
+        seconds(end - begin_), account_.samples, account_.peak);
+  }
+
+ private:
+  Clock& clock_;
+  bool wanted_;
+  SteadyTime begin_;
+  SteadyTime prepared_;
+  promql::Account account_;
+};
+
 Response answer(promql::Value value, std::int64_t time, std::size_t limit,
-                const knowledge::TierWatch& watch) {
+                const knowledge::TierWatch& watch, const Stats& stats) {
   std::vector<std::string> warnings;
   std::string data =
       fmt::format("{{\"resultType\":\"{}\",\"result\":", to_string(promql::type_of(value)));
@@ -143,8 +182,13 @@ Response answer(promql::Value value, std::int64_t time, std::size_t limit,
     prometheus::append_string(data, std::get<std::string>(value));
     data += ']';
   }
+  stats.append(data);
   data += '}';
-  return prometheus::success(data, warnings, tier_info(watch));
+  const auto& account = stats.account();
+  warnings.insert(warnings.end(), account.warnings.begin(), account.warnings.end());
+  auto infos = account.infos;
+  std::ranges::move(tier_info(watch), std::back_inserter(infos));
+  return prometheus::success(data, warnings, infos);
 }
 
 Result<promql::Query> query_param(const Request& request) {
@@ -154,20 +198,22 @@ Result<promql::Query> query_param(const Request& request) {
 }
 
 Response instant(const Rooms& rooms, const Request& request) {
+  Stats stats(rooms, request);
   const auto limit = prometheus::limit_param(request, "limit");
   if (!limit) return bad_data(limit.error());
   const auto time =
       prometheus::time_param(request, "time", base::to_unix_millis(rooms.clock.wall()));
   if (!time) return bad_data(time.error());
-  const auto limits = limits_of(rooms, request);
+  auto limits = limits_of(rooms, request);
   if (!limits) return bad_data(limits.error());
   const auto query = query_param(request);
   if (!query) return bad_data(query.error());
+  stats.watch(*limits);
   const knowledge::TierWatch watch(rooms.history);
   const knowledge::WithModels data(watch, analyze::standard_models());
   auto value = query->instant(data, *time, *limits);
   if (!value) return evaluation_error(rooms, request, value.error());
-  return answer(std::move(*value), *time, *limit, watch);
+  return answer(std::move(*value), *time, *limit, watch, stats);
 }
 
 struct Range {
@@ -199,11 +245,12 @@ Result<Range> range_params(const Request& request) {
 }
 
 Response range(const Rooms& rooms, const Request& request) {
+  Stats stats(rooms, request);
   const auto limit = prometheus::limit_param(request, "limit");
   if (!limit) return bad_data(limit.error());
   const auto span = range_params(request);
   if (!span) return bad_data(span.error());
-  const auto limits = limits_of(rooms, request);
+  auto limits = limits_of(rooms, request);
   if (!limits) return bad_data(limits.error());
   const auto query = query_param(request);
   if (!query) return bad_data(query.error());
@@ -215,11 +262,12 @@ Response range(const Rooms& rooms, const Request& request) {
                     "must be Scalar or instant Vector",
                     type == promql::ValueType::kMatrix ? "range vector" : "string"));
   }
+  stats.watch(*limits);
   const knowledge::TierWatch watch(rooms.history);
   const knowledge::WithModels data(watch, analyze::standard_models());
   auto matrix = query->range(data, span->start, span->end, span->step, *limits);
   if (!matrix) return evaluation_error(rooms, request, matrix.error());
-  return answer(std::move(*matrix), span->end, *limit, watch);
+  return answer(std::move(*matrix), span->end, *limit, watch, stats);
 }
 
 Response format_query(const Request& request) {

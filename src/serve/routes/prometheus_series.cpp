@@ -15,31 +15,11 @@ namespace nexus::serve {
 namespace {
 
 using knowledge::Labels;
-using knowledge::Matcher;
 using knowledge::SeriesId;
 using prometheus::Failure;
 
 Response bad_data(std::string_view message) {
   return prometheus::failure(Failure::kBadData, message);
-}
-
-using Selector = std::vector<Matcher>;
-
-/// The match[] parameters.
-Result<std::vector<Selector>> selectors(const Request& request) {
-  std::vector<Selector> out;
-  for (const auto text : prometheus::all_params(request, "match[]")) {
-    auto matchers = knowledge::promql::parse_selector(text);
-    // The parser refuses a selector of everything; Prometheus has other words for it here.
-    if (!matchers && matchers.error().message().contains("match the empty string")) {
-      return fail(Errc::kInvalidArgument,
-                  "invalid parameter \"match[]\": match[] must contain at least one non-empty "
-                  "matcher");
-    }
-    if (!matchers) return propagate(std::move(matchers), "invalid parameter \"match[]\"");
-    out.push_back(std::move(*matchers));
-  }
-  return out;
 }
 
 /// Whether a series has a sample from start to end. Most have one now, which is cheap to see.
@@ -51,7 +31,7 @@ bool is_within(const knowledge::History& history, SeriesId id, const prometheus:
 
 /// Every series with a sample in the span that any of the selectors takes; all when there are none.
 std::vector<SeriesId> find(const knowledge::History& history, const prometheus::Span& span,
-                           std::vector<Selector> wanted) {
+                           std::vector<prometheus::Selector> wanted) {
   if (wanted.empty()) wanted.emplace_back();
   std::vector<SeriesId> found;
   for (const auto& selector : wanted)
@@ -79,7 +59,7 @@ Result<Search> search(const Rooms& rooms, const Request& request, Match match) {
   if (!limit) return std::unexpected(limit.error());
   const auto span = prometheus::span_params(request);
   if (!span) return std::unexpected(span.error());
-  auto wanted = selectors(request);
+  auto wanted = prometheus::selector_params(request);
   if (!wanted) return std::unexpected(wanted.error());
   auto pin = rooms.registry.pin();
   return Search{std::move(pin), find(rooms.history, *span, std::move(*wanted)), *limit};

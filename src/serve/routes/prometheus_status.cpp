@@ -3,9 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/json/serialize.hpp>
 #include <filesystem>
+#include <limits>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "nexus/base/go_text.hpp"
@@ -68,18 +71,22 @@ std::string_view state_of(const analyze::RuleReport& rule) {
   return state;
 }
 
-json_ns::object render(const analyze::RuleReport& rule) {
+enum class Alerts { kShown, kLeftOut };
+
+json_ns::object render(const analyze::RuleReport& rule, Alerts shown) {
   json_ns::object out;
   if (rule.alerting) out["state"] = state_of(rule);
   out["name"] = rule.name;
   out["query"] = rule.query;
   if (rule.alerting) {
-    json_ns::array alerts;
-    for (const auto& alert : rule.alerts) alerts.push_back(render(alert));
     out["duration"] = static_cast<double>(rule.pending.count()) / 1000;
     out["keepFiringFor"] = static_cast<double>(rule.keep_firing_for.count()) / 1000;
     out["annotations"] = labels(rule.annotations);
-    out["alerts"] = std::move(alerts);
+    out["alerts"] = nullptr;
+    if (shown == Alerts::kShown) {
+      auto& alerts = out["alerts"].emplace_array();
+      for (const auto& alert : rule.alerts) alerts.push_back(render(alert));
+    }
   }
   if (rule.alerting || !rule.labels.empty()) out["labels"] = labels(rule.labels);
   const bool known = rule.evaluated != WallTime{};
@@ -103,22 +110,89 @@ bool is_wanted(const Request& request, std::string_view parameter, std::string_v
   return wanted.empty() || std::ranges::find(wanted, value) != wanted.end();
 }
 
+/// What the parameters of /rules ask for.
+struct RulesWanted {
+  std::string_view type;
+  std::vector<prometheus::Selector> selectors;
+  Alerts alerts = Alerts::kShown;
+  std::size_t most = 0;  // groups; 0: all
+  std::string_view from;
+
+  [[nodiscard]] bool takes(const Request& request, const analyze::RuleReport& rule) const {
+    if (!type.empty() && (type == "alert") != rule.alerting) return false;
+    if (!is_wanted(request, "rule_name[]", rule.name)) return false;
+    if (selectors.empty()) return true;
+    std::vector<knowledge::Label> all;
+    for (const auto& [name, value] : rule.labels) all.push_back({name, value});
+    const knowledge::Labels labels(std::move(all));  // as written: templates are not expanded
+    return std::ranges::any_of(selectors, [&](const prometheus::Selector& selector) {
+      return std::ranges::all_of(
+          selector, [&](const knowledge::Matcher& matcher) { return matcher.matches(labels); });
+    });
+  }
+};
+
+Result<RulesWanted> rules_wanted(const Request& request) {
+  RulesWanted out;
+  out.type = request.param("type").value_or("");
+  if (!out.type.empty() && out.type != "alert" && out.type != "record")
+    return fail(Errc::kInvalidArgument, "invalid parameter \"type\": not supported value \"{}\"",
+                out.type);
+  auto selectors = prometheus::selector_params(request);
+  if (!selectors) return std::unexpected(selectors.error());
+  out.selectors = std::move(*selectors);
+  const auto exclude = request.param("exclude_alerts").value_or("");
+  if (exclude == "true" || exclude == "1" || exclude == "t" || exclude == "T") {
+    out.alerts = Alerts::kLeftOut;
+  } else if (!exclude.empty() && exclude != "false" && exclude != "0" && exclude != "f") {
+    return fail(Errc::kInvalidArgument,
+                "invalid parameter \"exclude_alerts\": expected true or false, got \"{}\"",
+                exclude);
+  }
+  out.from = request.param("group_next_token").value_or("");
+  const auto most = request.param("group_limit").value_or("");
+  if (most.empty()) {
+    if (out.from.empty()) return out;
+    return fail(Errc::kInvalidArgument,
+                "invalid parameter \"group_limit\": group_limit needs to be present in order to "
+                "paginate over the groups");
+  }
+  const auto number = base::parse_int(most);
+  if (!number || *number <= 0)
+    return fail(Errc::kInvalidArgument,
+                "invalid parameter \"group_limit\": group_limit needs to be greater than 0");
+  out.most = static_cast<std::size_t>(*number);
+  return out;
+}
+
+/// Names the group that the next page begins with.
+std::string token_of(const analyze::GroupReport& group) {
+  std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
+  for (const char c : fmt::format("{};{}", group.file, group.name))
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  return fmt::format("{:016x}", hash);
+}
+
 Response rules(const Rooms& rooms, const Request& request) {
-  const auto type = request.param("type").value_or("");
-  if (!type.empty() && type != "alert" && type != "record")
-    return prometheus::failure(
-        Failure::kBadData,
-        fmt::format("invalid parameter \"type\": not supported value \"{}\"", type));
+  const auto wanted = rules_wanted(request);
+  if (!wanted) return prometheus::failure(Failure::kBadData, wanted.error().message());
   json_ns::array groups;
+  std::string next;
+  bool begun = wanted->from.empty();
   for (const auto& group : rooms.rules.groups()) {
+    begun = begun || token_of(group) == wanted->from;
+    if (!begun) continue;
     if (!is_wanted(request, "rule_group[]", group.name)) continue;
     if (!is_wanted(request, "file[]", group.file)) continue;
     json_ns::array rendered;
     for (const auto& rule : group.rules) {
-      const bool of_type = type.empty() || (type == "alert") == rule.alerting;
-      if (of_type && is_wanted(request, "rule_name[]", rule.name)) rendered.push_back(render(rule));
+      if (wanted->takes(request, rule)) rendered.push_back(render(rule, wanted->alerts));
     }
-    if (rendered.empty() && !prometheus::all_params(request, "rule_name[]").empty()) continue;
+    if (rendered.empty()) continue;  // as in Prometheus: nothing of it was asked for
+    if (wanted->most > 0 && groups.size() == wanted->most) {
+      next = token_of(group);
+      break;
+    }
     groups.push_back({{"name", group.name},
                       {"file", group.file},
                       {"rules", std::move(rendered)},
@@ -127,7 +201,15 @@ Response rules(const Rooms& rooms, const Request& request) {
                       {"evaluationTime", group.duration_seconds},
                       {"lastEvaluation", shown_time(group.evaluated)}});
   }
-  return answer({{"groups", std::move(groups)}});
+  if (!begun)
+    return prometheus::failure(
+        Failure::kBadData,
+        fmt::format("invalid parameter \"group_next_token\": invalid group_next_token '{}'. were "
+                    "rule groups changed?",
+                    wanted->from));
+  json_ns::object data = {{"groups", std::move(groups)}};
+  if (!next.empty()) data["groupNextToken"] = next;
+  return answer(data);
 }
 
 Response alerts(const Rooms& rooms, const Request&) {
@@ -176,16 +258,39 @@ json_ns::object render(const monitor::SourceStatus& source) {
 
 Response targets(const Rooms& rooms, const Request& request) {
   const auto state = request.param("state").value_or("");
+  const auto pool = request.param("scrapePool").value_or("");
+  const auto is_of_pool = [&](std::string_view name) { return pool.empty() || pool == name; };
   json_ns::array active;
   if (state != "dropped") {
-    for (const auto& collector : rooms.collectors()) active.push_back(render(collector));
+    for (const auto& collector : rooms.collectors()) {
+      if (is_of_pool(collector.name)) active.push_back(render(collector));
+    }
     for (const auto& source : rooms.sources.status()) {
+      if (!is_of_pool(source.name)) continue;
       if (source.kind == "scrape" || source.kind == "probe") active.push_back(render(source));
     }
   }
   return answer({{"activeTargets", std::move(active)},
                  {"droppedTargets", json_ns::array()},
                  {"droppedTargetCounts", json_ns::object()}});
+}
+
+Response scrape_pools(const Rooms& rooms, const Request&) {
+  std::set<std::string> names;
+  for (const auto& collector : rooms.collectors()) names.emplace(collector.name);
+  for (const auto& source : rooms.sources.status()) {
+    if (source.kind == "scrape" || source.kind == "probe") names.emplace(source.name);
+  }
+  return answer({{"scrapePools", json_ns::array(names.begin(), names.end())}});
+}
+
+/// A history that is being read at the start answers nothing yet: who gets this sees it done.
+Response wal_replay(const Rooms&, const Request&) {
+  return answer({{"min", 0}, {"max", 0}, {"current", 0}});
+}
+
+Response notifications(const Rooms&, const Request&) {
+  return prometheus::success("[]");
 }
 
 Response alertmanagers(const Rooms&, const Request&) {
@@ -257,32 +362,40 @@ Response runtime_info(const Rooms& rooms, const Request&) {
                           : rooms.info.started;
   const auto threads = std::distance(std::filesystem::directory_iterator("/proc/self/task", ec),
                                      std::filesystem::directory_iterator());
+  std::array<char, 256> host{};
+  if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
   return answer({{"startTime", base::to_rfc3339(rooms.info.started)},
                  {"CWD", std::filesystem::current_path(ec).string()},
+                 {"hostname", host.data()},
+                 {"serverTime", base::to_rfc3339(rooms.clock.wall())},
                  {"reloadConfigSuccess",
                   own_metric(rooms, "nexus_config_last_reload_successful").value_or(1) != 0},
                  {"lastConfigTime", base::to_rfc3339(loaded)},
                  {"corruptionCount", 0},
                  {"goroutineCount", threads},
                  {"GOMAXPROCS", std::thread::hardware_concurrency()},
+                 {"GOMEMLIMIT", std::numeric_limits<std::int64_t>::max()},
                  {"GOGC", ""},
                  {"GODEBUG", ""},
                  {"storageRetention", base::format_duration(config->history.retention)}});
 }
 
-/// The ten greatest, as Prometheus shows them.
-json_ns::array greatest(const std::map<std::string_view, std::uint64_t>& counts) {
-  constexpr std::size_t kShown = 10;
+json_ns::array greatest(const std::map<std::string_view, std::uint64_t>& counts, std::size_t most) {
   std::vector<std::pair<std::string_view, std::uint64_t>> sorted(counts.begin(), counts.end());
   std::ranges::stable_sort(sorted, std::greater(),
                            &std::pair<std::string_view, std::uint64_t>::second);
-  sorted.resize(std::min(sorted.size(), kShown));
+  sorted.resize(std::min(sorted.size(), most));
   json_ns::array out;
   for (const auto& [name, value] : sorted) out.push_back({{"name", name}, {"value", value}});
   return out;
 }
 
-Response tsdb(const Rooms& rooms, const Request&) {
+Response tsdb(const Rooms& rooms, const Request& request) {
+  const auto limit = request.param("limit").value_or("");
+  const auto most = limit.empty() ? std::optional<std::int64_t>(10) : base::parse_int(limit);
+  if (!most || *most < 1)
+    return prometheus::failure(Failure::kBadData, "limit must be a positive number");
+  const auto shown = static_cast<std::size_t>(*most);
   std::map<std::string_view, std::uint64_t> by_metric;
   std::map<std::string_view, std::map<std::string_view, std::uint64_t>> by_label;
   const auto stats = rooms.history.stats();
@@ -309,10 +422,10 @@ Response tsdb(const Rooms& rooms, const Request&) {
                    {"chunkCount", stats.blocks},
                    {"minTime", stats.oldest},
                    {"maxTime", stats.newest}}},
-                 {"seriesCountByMetricName", greatest(by_metric)},
-                 {"labelValueCountByLabelName", greatest(values)},
-                 {"memoryInBytesByLabelName", greatest(bytes)},
-                 {"seriesCountByLabelValuePair", greatest(shown_pairs)}});
+                 {"seriesCountByMetricName", greatest(by_metric, shown)},
+                 {"labelValueCountByLabelName", greatest(values, shown)},
+                 {"memoryInBytesByLabelName", greatest(bytes, shown)},
+                 {"seriesCountByLabelValuePair", greatest(shown_pairs, shown)}});
 }
 
 }  // namespace
@@ -331,6 +444,9 @@ void add_prometheus_status(std::vector<Route>& routes, const SharedRooms& rooms)
   add("status/config", Runs::kSnapshot, configuration, "intervals and rule files");
   add("status/flags", Runs::kSnapshot, flags, "limits of queries and of the history");
   add("status/runtimeinfo", Runs::kBlocking, runtime_info, "the process");
+  add("scrape_pools", Runs::kSnapshot, scrape_pools, "names of collectors, scrapes and probes");
+  add("notifications", Runs::kSnapshot, notifications, "none");
+  add("status/walreplay", Runs::kSnapshot, wal_replay, "that there is nothing to wait for");
   add("status/tsdb", Runs::kBlocking, tsdb, "series, by metric and label");
 }
 
