@@ -140,6 +140,36 @@ class Backtest {
   std::size_t short_ = 0;
 };
 
+/// Groups of processes that grow, below what fills up; nothing when none does.
+void show_leaks(const ClientFlags& flags, const json::value& answer) {
+  const auto* leaks = answer.as_object().if_contains("leaks");
+  if (leaks == nullptr || leaks->as_array().empty()) return;
+  json::array rows;
+  for (const auto& leak : leaks->as_array()) {
+    rows.push_back({{"group", leak.at("group")},
+                    {"resource", leak.at("resource")},
+                    {"now", fmt::format("{:.4g}", number(leak.at("current_value")))},
+                    {"per_day", fmt::format("{:+.3g} +- {:.2g}", number(leak.at("per_day")),
+                                            number(leak.at("per_day_error")))},
+                    {"unit", leak.at("unit")},
+                    {"p", fmt::format("{:.1g}", number(leak.at("p_value")))},
+                    {"hours", leak.at("hours")},
+                    {"restarts", leak.at("restarts")},
+                    {"verdict", leak.at("certain").as_bool() ? "leak" : "perhaps"}});
+  }
+  fmt::print("\n");
+  print_table(flags, json::object{{"leaks", std::move(rows)}}, "leaks",
+              {{"GROUP", "group"},
+               {"OF", "resource"},
+               {"NOW", "now"},
+               {"A DAY", "per_day"},
+               {"UNIT", "unit"},
+               {"P", "p"},
+               {"HOURS", "hours"},
+               {"RESTARTS", "restarts"},
+               {"", "verdict"}});
+}
+
 }  // namespace
 
 int show_capacity(const ClientFlags& flags) {
@@ -185,6 +215,7 @@ int show_capacity(const ClientFlags& flags) {
                {"FOR 30 DAYS", "in30"},
                {"90", "in90"},
                {"180", "in180"}});
+  show_leaks(flags, *answer);
   return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "analyze/cadence.hpp"
+#include "analyze/forecast/leak_watch.hpp"
 #include "analyze/forecast/models.hpp"
 #include "analyze/forecast/outlook.hpp"
 #include "analyze/rules/evaluator.hpp"
@@ -96,7 +97,9 @@ struct Forecaster::Impl {
         relative(
             self.gauge("nexus_forecast_relative_error",
                        "Mean error of the forecasts an hour ahead, of that of the last value")),
-        models(d),
+        models(d, self.counter("nexus_forecast_series_refused_total",
+                               "Series not learnt for forecasts because there are too many")),
+        leaks(d, self),
         metrics(self),
         seconds(self.counter("nexus_forecast_seconds_total", "Time spent in forecasting")) {}
 
@@ -105,6 +108,7 @@ struct Forecaster::Impl {
     std::vector<Track> tracks;
     std::shared_ptr<const std::vector<Prediction>> predictions =
         std::make_shared<const std::vector<Prediction>>();
+    std::shared_ptr<const std::vector<Leak>> leaks = std::make_shared<const std::vector<Leak>>();
   };
 
   void forecast(const VitalsSnapshot& vitals, Result& result);
@@ -126,6 +130,7 @@ struct Forecaster::Impl {
   knowledge::Gauge coverage95;
   knowledge::Gauge relative;
   Models models;
+  LeakWatch leaks;
   knowledge::SelfMetrics& metrics;
   knowledge::Counter seconds;
   Cadence cadence;
@@ -176,6 +181,9 @@ void Forecaster::Impl::forecast(const VitalsSnapshot& vitals, Result& result) {
   warming.set(static_cast<double>(predictions->size()) - count);
   result.predictions = std::move(predictions);
   publish_errors(result);
+  leaks.turn(base::to_unix_millis(vitals.time));
+  for (Observation& leak : leaks.observations()) seen.push_back(std::move(leak));
+  result.leaks = std::make_shared<const std::vector<Leak>>(leaks.leaks());
   if (Status saved = models.save(false); !saved)
     log::warning("forecast", "what was learnt is not saved: {}", saved.error().message());
   book.observe(kSource, seen);
@@ -301,6 +309,11 @@ std::vector<Capacity> Forecaster::capacity() const {
   };
   std::ranges::stable_sort(all, {}, soonest);
   return all;
+}
+
+std::shared_ptr<const std::vector<Leak>> Forecaster::leaks() const {
+  const std::lock_guard guard(impl_->mutex);
+  return impl_->last->leaks;
 }
 
 Status Forecaster::keep(knowledge::StateDb& db) {

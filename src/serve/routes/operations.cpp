@@ -151,8 +151,24 @@ Response capacity(const Rooms& rooms) {
                    {"exhaustion", reach(c.exhaustion)},
                    {"plan", std::move(plan)}});
   }
-  return to_response(
-      {{"capacity", std::move(out)}, {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
+  json_ns::array leaks;
+  for (const auto& leak : *rooms.forecaster.leaks()) {
+    leaks.push_back({{"group", leak.group},
+                     {"resource", leak.resource},
+                     {"unit", leak.unit},
+                     {"current_value", number(leak.current)},
+                     {"per_day", number(leak.per_day)},
+                     {"per_day_error", number(leak.per_day_error)},
+                     {"p_value", number(leak.p_value)},
+                     {"certain", leak.certain},
+                     {"from", time(leak.from)},
+                     {"to", time(leak.to)},
+                     {"hours", leak.hours},
+                     {"restarts", leak.restarts}});
+  }
+  return to_response({{"capacity", std::move(out)},
+                      {"leaks", std::move(leaks)},
+                      {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
 }
 
 }  // namespace
