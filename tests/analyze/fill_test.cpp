@@ -208,5 +208,42 @@ TEST_CASE("backtest: errors against both naive forecasts, coverage, crossings") 
   CHECK(result.crossings >= 5);
   CHECK(result.foretold == result.crossings);
   CHECK(result.warned_seconds > 600);
+  CHECK(result.each.size() == result.crossings);
+  for (const auto& crossing : result.each) {
+    CHECK(crossing.time % 300'000 == 0);
+    CHECK(crossing.foretold_seconds.value_or(0) > 0);
+  }
   CHECK(backtest({}, {}, plan).forecasts == 0);
+}
+
+TEST_CASE("backtest: alarms, which of them were false, and how early") {
+  std::vector<std::int64_t> times;
+  std::vector<double> values;
+  std::mt19937 random(8);
+  std::normal_distribution<double> noise(0, 1);
+  constexpr int kRows = 8 * 1440;
+  for (int i = 0; i < kRows; ++i) {
+    times.push_back((kBegin * 5 + i) * 60'000);
+    double value = 30 + noise(random);
+    // Half an hour of trouble that ends beyond the threshold, and a day later one that does not.
+    if (i >= 6 * 1440 && i < 6 * 1440 + 30) value += 10 + 2.0 * (i - 6 * 1440);
+    if (i >= 7 * 1440 && i < 7 * 1440 + 10) value -= 40;
+    values.push_back(value);
+  }
+  BacktestPlan plan;
+  plan.step = 1min;
+  plan.threshold = 80;
+  auto result = backtest(times, values, plan);
+  judge_alarms(times, values, plan, result);
+  REQUIRE(result.crossings == 1);
+  REQUIRE(result.each[0].alarm_seconds);
+  CHECK(*result.each[0].alarm_seconds >= 300);
+  CHECK(result.alarms >= 2);
+  CHECK(result.false_alarms >= 1);
+  CHECK(result.false_alarms < result.alarms);
+  CHECK(result.alarm_days > 7);
+  CHECK(result.alarm_days < 8);
+  BacktestResult none;
+  judge_alarms({}, {}, plan, none);
+  CHECK(none.alarms == 0);
 }
