@@ -155,6 +155,32 @@ TEST_CASE("fill: what comes down to zero, such as the days of a certificate") {
   CHECK(*f.fill.until(14, false).seconds == Approx(4 * kDaySeconds).epsilon(0.02));
 }
 
+TEST_CASE("fill: a new slope is noticed once, a jump and a daily cycle are none") {
+  std::mt19937 random(6);
+  std::normal_distribution<double> noise(0, 0.05);
+  Filled bends;
+  bends.run(0, 6 * kDay, [&](std::int64_t i) {
+    const auto x = static_cast<double>(i) / kDay;
+    return 20 + 2 * std::min(x, 3.0) + 12 * std::max(x - 3, 0.0) + noise(random);
+  });
+  CHECK(bends.fill.outlook().rate_changes == 1);
+  REQUIRE(bends.fill.outlook().rate_changed_days_ago);
+  CHECK(*bends.fill.outlook().rate_changed_days_ago > 2);
+  CHECK(*bends.fill.outlook().rate_changed_days_ago < 3);
+  CHECK(bends.fill.outlook().per_day == Approx(12).epsilon(0.05));
+  Filled jumps;
+  jumps.run(0, 6 * kDay, [&](std::int64_t i) {
+    return 20 + 2.0 * static_cast<double>(i) / kDay + (i > 4 * kDay ? 15 : 0) + noise(random);
+  });
+  CHECK(jumps.fill.outlook().rate_changes == 0);
+  Filled cycles;
+  cycles.run(0, 6 * kDay, [&](std::int64_t i) { return 50 + 10 * cycle(i) + noise(random); });
+  CHECK(cycles.fill.outlook().rate_changes == 0);
+  Fill loaded;
+  REQUIRE(loaded.load(bends.fill.save()));
+  CHECK(loaded.outlook().rate_changes == 1);
+}
+
 TEST_CASE("fill: hostile values, gaps, saved and damaged states") {
   Fill f;
   CHECK_FALSE(f.ready());

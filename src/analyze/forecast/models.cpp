@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "nexus/base/log.hpp"
+#include "nexus/base/text.hpp"
 
 namespace nexus::analyze {
 namespace {
@@ -76,6 +77,10 @@ std::optional<Capacity> capacity_of(const config::VitalConfig& vital,
   out.per_day_error = outlook.per_day_error;
   out.certain = outlook.certain;
   out.pattern = outlook.pattern;
+  if (constexpr double kNews = 7; outlook.rate_changed_days_ago.value_or(kNews) < kNews) {
+    const auto hours = std::chrono::hours(std::llround(*outlook.rate_changed_days_ago * 24));
+    out.pattern += ", new rate " + base::format_duration(hours) + " ago";
+  }
   out.days_seen = outlook.days_seen;
   out.warning = reach_of(fill, vital.warning, rising);
   out.critical = reach_of(fill, vital.critical, rising);
