@@ -279,6 +279,20 @@ Result<std::vector<Decision>> Planner::decisions(std::size_t limit, std::int64_t
   return impl_->store->decisions(limit, before);
 }
 
+std::vector<Planner::Answer> Planner::answers_to(const analyze::Finding& finding) const {
+  const auto [config, remedies] = impl_->current();
+  std::vector<Answer> out;
+  if (!remedies || !config) return out;
+  for (const Remedy& remedy : remedies->impl->remedies) {
+    if (!remedy.definition.enabled || !remedy.matches(finding)) continue;
+    const auto target = remedy.target_for(finding);
+    if (!target) continue;  // a label is missing: it would be refused
+    out.push_back({remedy.definition.name, remedy.definition.action, *target,
+                   remedy.definition.mode.value_or(config->operations.mode)});
+  }
+  return out;
+}
+
 WallTime Planner::last_check() const {
   const std::lock_guard guard(impl_->mutex);
   return impl_->last_check;

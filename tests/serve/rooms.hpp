@@ -28,6 +28,11 @@ name = "fix-web"
 on = "service_failed"
 action = "run_command"
 parameters = { command = "fix" }
+[[remedy]]
+name = "calm"
+on = "memory_usage_percent_anomaly"
+action = "run_command"
+parameters = { command = "fix" }
 [[alert]]
 name = "Intruder"
 expr = "intruders > 0"

@@ -144,6 +144,15 @@ class Planner {
   [[nodiscard]] Result<std::vector<Decision>> decisions(std::size_t limit, std::int64_t before = 0);
   [[nodiscard]] WallTime last_check() const;
 
+  /// The remedies, switched on, that would answer such a finding, in their order.
+  struct Answer {
+    std::string remedy;
+    std::string action;
+    std::string target;
+    config::Mode mode{};
+  };
+  [[nodiscard]] std::vector<Answer> answers_to(const analyze::Finding& finding) const;
+
   struct Impl;  // src/plan/planner_impl.hpp
 
  private:
