@@ -115,7 +115,7 @@ void fill_from_standard_input(benchmark::State& state) {
   for (auto _ : state) {
     Filler filler(directory);
     OpenMetricsReader reader(
-        [&](const Labels& labels, bool, std::int64_t time, double value) {
+        [&](const Labels& labels, std::uint64_t, std::int64_t time, double value) {
           ++samples;
           return filler.add(labels, time, value);
         },

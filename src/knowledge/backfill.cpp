@@ -27,12 +27,27 @@ std::int64_t Backfill::window_of(std::int64_t time) const noexcept {
   return time - rest - (rest < 0 ? window_millis_ : 0);
 }
 
-Status Backfill::add(const Labels& labels, bool same, std::int64_t time, double value) {
-  if (!same || current_ == nullptr) {
+/// Makes the part of that series the current one.
+Status Backfill::take_up(const Labels& labels, std::uint64_t series) {
+  current_series_ = 0;
+  current_ = nullptr;
+  const auto known = series == 0 ? by_series_.end() : by_series_.find(series);
+  if (known != by_series_.end()) {
+    current_ = known->second;
+  } else {
     const auto id = registry_.intern(labels);
-    current_ = id ? &open_[*id] : nullptr;
     if (!id) return std::unexpected(id.error());
+    current_ = &open_[*id];
     current_->id = *id;
+    if (series != 0) by_series_.emplace(series, current_);
+  }
+  current_series_ = series;
+  return {};
+}
+
+Status Backfill::add(const Labels& labels, std::uint64_t series, std::int64_t time, double value) {
+  if (series == 0 || series != current_series_) {
+    if (Status taken = take_up(labels, series); !taken) return taken;
   }
   Part& part = *current_;
   if (window_millis_ == 0 && !part.times.empty()) {
@@ -91,6 +106,8 @@ void Backfill::close(Part& part) {
 Status Backfill::write() {
   for (auto& [id, part] : open_) close(part);
   open_.clear();
+  by_series_.clear();
+  current_series_ = 0;
   current_ = nullptr;
   Windows windows;
   windows.swap(closed_);

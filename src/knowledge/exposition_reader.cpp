@@ -53,52 +53,94 @@ std::optional<std::string> take_quoted(std::string_view& rest) {
   return std::nullopt;
 }
 
-/// A number of at most 15 digits: units / 10^decimals.
+/// Takes a word off the front, without the blanks before it; as base::take_word().
+std::string_view take_word(std::string_view& rest) {
+  skip_blanks(rest);
+  std::size_t length = 0;
+  while (length < rest.size() && !is_blank(rest[length])) ++length;
+  const auto word = rest.substr(0, length);
+  rest.remove_prefix(length);
+  return word;
+}
+
+/// A number whose digits are an integer that a double holds: units * 10^exponent.
 struct ShortNumber {
   std::int64_t units = 0;
-  unsigned decimals = 0;
+  int exponent = 0;
 };
 
-constexpr std::array<double, 16> kTens = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                          1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+constexpr int kMostTens = 22;  // the largest power of ten that a double holds
+constexpr std::array<double, kMostTens + 1> kTens = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                                     1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                                     1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+/// The digits of "e+09", at most two.
+std::optional<int> parse_exponent(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  if (negative || text.starts_with('+')) text.remove_prefix(1);
+  if (text.empty() || text.size() > 2) return std::nullopt;
+  int value = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    value = value * 10 + (c - '0');
+  }
+  return negative ? -value : value;
+}
 
 /// Most numbers are short; anything else is for base::parse_double().
 std::optional<ShortNumber> parse_short(std::string_view text) {
-  if (text.empty() || text.size() > 17) return std::nullopt;
-  const bool negative = text.front() == '-';
+  constexpr std::int64_t kMostUnits = std::int64_t{1} << 53;
+  constexpr std::size_t kMostDigits = 17;  // so that they fit in units before they are compared
+  const bool negative = text.starts_with('-');
   if (negative) text.remove_prefix(1);
   ShortNumber out;
   std::size_t digits = 0;
+  std::size_t at = 0;
   bool point = false;
-  for (const char c : text) {
-    if (c == '.' && !point && digits > 0) {
+  for (; at < text.size(); ++at) {
+    const char c = text[at];
+    if (c >= '0' && c <= '9') {
+      if (++digits > kMostDigits) return std::nullopt;
+      out.units = out.units * 10 + (c - '0');
+      out.exponent -= point ? 1 : 0;
+    } else if (c == '.' && !point && digits > 0) {
       point = true;
-      continue;
+    } else {
+      break;
     }
-    if (c < '0' || c > '9' || ++digits > 15) return std::nullopt;
-    out.units = out.units * 10 + (c - '0');
-    out.decimals += point ? 1 : 0;
   }
-  if (digits == 0 || text.back() == '.' || (negative && out.units == 0)) return std::nullopt;
+  if (digits == 0 || text[at - 1] == '.' || out.units > kMostUnits) return std::nullopt;
+  if (negative && out.units == 0) return std::nullopt;
+  if (at < text.size()) {
+    if (text[at] != 'e' && text[at] != 'E') return std::nullopt;
+    const auto exponent = parse_exponent(text.substr(at + 1));
+    if (!exponent) return std::nullopt;
+    out.exponent += *exponent;
+  }
   if (negative) out.units = -out.units;
   return out;
 }
 
-/// Both are exact, so the quotient is the double that is nearest to the text.
+/// Both factors are exact, so the result is the double that is nearest to the text.
 std::optional<double> parse_number(std::string_view text) {
-  if (const auto number = parse_short(text)) {
-    return static_cast<double>(number->units) / kTens[number->decimals];
-  }
-  return base::parse_double(text);
+  const auto number = parse_short(text);
+  if (!number || std::abs(number->exponent) > kMostTens) return base::parse_double(text);
+  const auto units = static_cast<double>(number->units);
+  const double tens = kTens[static_cast<std::size_t>(std::abs(number->exponent))];
+  return number->exponent < 0 ? units / tens : units * tens;
 }
 
 constexpr std::int64_t kMostMillis = 9'000'000'000'000'000;
 
 /// Milliseconds of Unix seconds.
 std::optional<std::int64_t> parse_millis(std::string_view text) {
-  if (const auto number = parse_short(text); number && number->decimals <= 3) {
+  constexpr std::int64_t kMostUnits = kMostMillis / 1000;
+  const auto number = parse_short(text);
+  if (number && number->exponent <= 0 && number->exponent >= -3 &&
+      (number->exponent == -3 || std::abs(number->units) <= kMostUnits)) {
     constexpr std::array<std::int64_t, 4> kMillis = {1000, 100, 10, 1};
-    const std::int64_t millis = number->units * kMillis[number->decimals];
+    const std::int64_t millis =
+        number->units * kMillis[static_cast<std::size_t>(-number->exponent)];
     return std::abs(millis) > kMostMillis ? std::nullopt : std::optional(millis);
   }
   const auto seconds = base::parse_double(text);
@@ -128,6 +170,16 @@ std::size_t head_length(std::string_view text) {
     }
   }
   return std::string_view::npos;
+}
+
+/// The same at a fraction of the time: a value and a timestamp have no brace, so the head ends with
+/// the last one of the line. Only an exemplar has braces too, and a # in front of them.
+std::size_t quick_head_length(std::string_view text) {
+  if (text.contains('#')) return head_length(text);
+  const auto brace = text.rfind('}');
+  if (brace != std::string_view::npos) return brace + 1;
+  const auto blank = text.find_first_of(" \t");
+  return text.contains('{') ? std::string_view::npos : blank;
 }
 
 std::unexpected<Error> bad(std::string_view expected) {
@@ -194,29 +246,45 @@ ExpositionFormat exposition_format(std::string_view content_type) noexcept {
                                                                   : ExpositionFormat::kText;
 }
 
-Result<ExpositionSample> parse_exposition_line(std::string_view line, ExpositionFormat format) {
-  const auto length = head_length(line);
-  if (length == std::string_view::npos || length == 0) return bad("a metric and a value");
+namespace {
+
+Result<ExpositionSample> parse_values(std::string_view rest, ExpositionFormat format) {
   ExpositionSample sample;
-  sample.head = line.substr(0, length);
-  auto rest = line.substr(length);
-  const auto value_text = base::take_word(rest);
+  const auto value_text = take_word(rest);
   const auto value = parse_number(value_text);
   if (!value) {
     return fail(Errc::kInvalidArgument, "expected a number as the value, got \"{}\"",
                 base::sanitize_utf8(value_text.substr(0, 40)));
   }
   sample.value = *value;
-  const auto time_text = base::take_word(rest);
+  const auto time_text = take_word(rest);
   const bool exemplars = format == ExpositionFormat::kOpenMetrics;
   if (time_text.empty() || (exemplars && time_text == "#")) return sample;
   const auto time = parse_timestamp(time_text, format);
   if (!time) return std::unexpected(time.error());
   sample.time = *time;
-  const auto more = base::take_word(rest);
+  const auto more = take_word(rest);
   if (!more.empty() && !(exemplars && more == "#"))
     return bad("the end of the line after the timestamp");
   return sample;
+}
+
+}  // namespace
+
+Result<ExpositionSample> parse_exposition_line(std::string_view line, ExpositionFormat format) {
+  const auto length = quick_head_length(line);
+  if (length == std::string_view::npos || length == 0) return bad("a metric and a value");
+  auto sample = parse_values(line.substr(length), format);
+  if (sample) sample->head = line.substr(0, length);
+  return sample;
+}
+
+std::optional<Result<ExpositionSample>> parse_after_head(std::string_view rest,
+                                                         ExpositionFormat format) {
+  if (rest.empty() || !is_blank(rest.front())) return std::nullopt;
+  skip_blanks(rest);
+  if (rest.starts_with('{')) return std::nullopt;
+  return parse_values(rest, format);
 }
 
 Result<std::vector<Label>> parse_exposition_head(std::string_view head) {

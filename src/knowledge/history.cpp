@@ -225,12 +225,6 @@ const Labels& History::labels(SeriesId id) const {
   return state_->registry.labels(id);
 }
 
-/// What is in memory of a series, and how far the disk has to be asked.
-struct History::State::Found {
-  std::vector<Group::View> views;                                // one a group
-  std::int64_t from = std::numeric_limits<std::int64_t>::max();  // of the only group
-};
-
 History::State::Found History::State::find(SeriesId id) const {
   Found found;
   const SeriesRecord* record = records.find(place(id));

@@ -56,8 +56,15 @@ struct History::State {
 
   [[nodiscard]] std::size_t place(SeriesId id) const noexcept { return id & place_mask; }
 
-  struct Found;
+  /// What is in memory of a series, and how far the disk has to be asked.
+  struct Found {
+    std::vector<Group::View> views;                                // one a group
+    std::int64_t from = std::numeric_limits<std::int64_t>::max();  // of the only group
+  };
   [[nodiscard]] Found find(SeriesId id) const;
+  /// The samples as they came, where they are still there, with start < time <= end, ascending.
+  void read_rows(SeriesId id, const Found& found, std::int64_t start, std::int64_t end,
+                 Column& out) const;
   [[nodiscard]] Group& group(std::uint32_t number);
   void note_on_disk(SeriesId id, std::int64_t last);
   [[nodiscard]] std::shared_ptr<const IdSet> set_for(Group& group, std::span<const SeriesId> ids);

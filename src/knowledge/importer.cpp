@@ -76,9 +76,9 @@ ImportResult Importer::import_to_disk(std::string_view text, Millis retention, R
   const auto now = base::to_unix_millis(clock_.wall());
   const std::uint64_t held = backfill_.held();
   OpenMetricsReader reader(
-      [&](const Labels& labels, bool same, std::int64_t time, double value) -> Status {
+      [&](const Labels& labels, std::uint64_t number, std::int64_t time, double value) -> Status {
         if (Status good = check_time(time, now, retention); !good) return good;
-        if (Status added = backfill_.add(labels, same, time, value); !added) return added;
+        if (Status added = backfill_.add(labels, number, time, value); !added) return added;
         ++out.accepted;
         return {};
       },
@@ -101,10 +101,12 @@ ImportResult Importer::import_to_memory(std::string_view text, Millis retention)
   const auto now = base::to_unix_millis(clock_.wall());
   bool full = false;
   Series* at = nullptr;
+  std::uint64_t at_number = 0;
   std::string refusal;  // of the series, the same for each of its lines
   OpenMetricsReader reader(
-      [&](const Labels& labels, bool same, std::int64_t time, double value) -> Status {
-        if (!same) {
+      [&](const Labels& labels, std::uint64_t number, std::int64_t time, double value) -> Status {
+        if (number != at_number) {
+          at_number = number;
           auto found = series(labels);
           at = found ? *found : nullptr;
           refusal = found ? std::string() : found.error().message();

@@ -1,5 +1,8 @@
 #include "nexus/knowledge/open_metrics.hpp"
 
+#include <atomic>
+#include <optional>
+
 #include "nexus/knowledge/exposition_reader.hpp"
 
 namespace nexus::knowledge {
@@ -32,29 +35,50 @@ void OpenMetricsReader::line(std::string_view text) {
   if (const Status done = sample(text); !done) on_mistake_(lines_, done.error().message());
 }
 
-Status OpenMetricsReader::sample(std::string_view text) {
-  const auto parsed = parse_exposition_line(text, ExpositionFormat::kOpenMetrics);
-  if (!parsed) return std::unexpected(parsed.error());
-  if (!parsed->time) return fail(Errc::kInvalidArgument, "expected a timestamp after the value");
-  const bool again = !head_.empty() && parsed->head == head_;
-  if (!again) {
-    head_.clear();
-    if (Status found = find_labels(parsed->head); !found) return found;
-    head_ = parsed->head;
-  }
-  return on_sample_(*labels_, again, *parsed->time, parsed->value);
+bool OpenMetricsReader::begins_with(std::string_view text, const Known* known) noexcept {
+  return known != nullptr && text.starts_with(known->head);
 }
 
-Status OpenMetricsReader::find_labels(std::string_view head) {
-  auto found = heads_.find(head);
-  if (found == heads_.end()) {
-    auto labels = parse_exposition_head(head);
-    if (!labels) return std::unexpected(labels.error());
-    if (heads_.size() >= kMaxHeads) heads_.clear();
-    found = heads_.emplace(head, Labels(std::move(*labels))).first;
+Status OpenMetricsReader::sample(std::string_view text) {
+  constexpr auto kFormat = ExpositionFormat::kOpenMetrics;
+  Known* known = nullptr;
+  std::optional<Result<ExpositionSample>> parsed;
+  if (last_ != nullptr) {
+    known = begins_with(text, last_)         ? last_
+            : begins_with(text, last_->next) ? last_->next
+                                             : nullptr;
   }
-  labels_ = &found->second;
-  return {};
+  if (known != nullptr) parsed = parse_after_head(text.substr(known->head.size()), kFormat);
+  const bool guessed = parsed.has_value();  // else the head only begins in the same way
+  if (!guessed) parsed = parse_exposition_line(text, kFormat);
+  const Result<ExpositionSample>& found = *parsed;
+  if (!found) return std::unexpected(found.error());
+  if (!found->time) return fail(Errc::kInvalidArgument, "expected a timestamp after the value");
+  if (!guessed) {
+    const auto looked_up = find(found->head);
+    if (!looked_up) return std::unexpected(looked_up.error());
+    known = *looked_up;
+  }
+  if (known != last_) {
+    if (last_ != nullptr) last_->next = known;
+    last_ = known;
+  }
+  return on_sample_(known->labels, known->series, *found->time, found->value);
+}
+
+Result<OpenMetricsReader::Known*> OpenMetricsReader::find(std::string_view head) {
+  static std::atomic<std::uint64_t> last_series{0};
+  const auto known = heads_.find(head);
+  if (known != heads_.end()) return &known->second;
+  auto labels = parse_exposition_head(head);
+  if (!labels) return std::unexpected(labels.error());
+  if (heads_.size() >= kMaxHeads) {
+    heads_.clear();
+    last_ = nullptr;
+  }
+  const auto added = heads_.emplace(head, Known{Labels(std::move(*labels)), ++last_series}).first;
+  added->second.head = added->first;
+  return &added->second;
 }
 
 }  // namespace nexus::knowledge

@@ -7,13 +7,14 @@
 
 namespace nexus::fuzz {
 
+void config(std::string_view text);     // agent.toml, with all its checks
+void action(std::string_view text);     // the body of POST /operations/actions
+void target(std::string_view text);     // a request's target; as a form too
+void proc(std::string_view text);       // a letter for the file, then the file's content
+void rules(std::string_view text);      // a rule file, and a file of unit tests of rules
+void templates(std::string_view text);  // a template of a rule's label, expanded
+// text_entries.cpp:
 void promql(std::string_view text);       // an expression: parsed, printed, evaluated
-void config(std::string_view text);       // agent.toml, with all its checks
-void action(std::string_view text);       // the body of POST /operations/actions
-void target(std::string_view text);       // a request's target; as a form too
-void proc(std::string_view text);         // a letter for the file, then the file's content
-void rules(std::string_view text);        // a rule file, and a file of unit tests of rules
-void templates(std::string_view text);    // a template of a rule's label, expanded
 void openmetrics(std::string_view text);  // what import takes, cut up in two ways
 // history_entries.cpp:
 void block(std::string_view text);    // the bytes of a block, read in every way

@@ -1,6 +1,9 @@
 #include "nexus/knowledge/exposition_reader.hpp"
 
+#include <bit>
 #include <catch2/catch.hpp>
+#include <cstdlib>
+#include <random>
 
 #include "nexus/base/text.hpp"
 
@@ -114,6 +117,50 @@ TEST_CASE("heads: labels in all their spellings, and what is wrong with the othe
   CHECK(head("a{1=\"c\"}") == "expected a label name");
   CHECK(head("a{b=c}") == "expected =\" after the label's name");
   CHECK(head("a{b=\"\xff\"}") == "not valid UTF-8");
+}
+
+TEST_CASE("exposition text: a number is the double that is nearest to it, however it is written") {
+  std::mt19937_64 random(11);
+  const auto check = [](const std::string& text) {
+    CAPTURE(text);
+    const auto sample = parse_exposition_line("a " + text, ExpositionFormat::kText);
+    REQUIRE(sample);
+    const double expected = std::strtod(text.c_str(), nullptr);
+    REQUIRE(std::bit_cast<std::uint64_t>(sample->value) == std::bit_cast<std::uint64_t>(expected));
+  };
+  for (int i = 0; i < 100'000; ++i) {
+    const std::uint64_t digits = random() >> (random() % 64);
+    std::string text = std::to_string(digits);
+    if (random() % 2 == 0) text.insert(1 + random() % text.size(), ".");
+    if (text.back() == '.') text += '0';
+    if (random() % 3 == 0) text.insert(0, "-");
+    if (random() % 2 == 0) {
+      text += random() % 2 == 0 ? "e" : "E";
+      const char* const signs[] = {"", "+", "-"};
+      text += signs[random() % 3] + std::to_string(random() % 60);
+    }
+    check(text);
+  }
+  for (const char* text : {"0", "-0", "0.0", "-0e5", "9007199254740993", "9007199254740992", "1e22",
+                           "1e23", "00012.5", "123456789012345678901234567890"}) {
+    check(text);
+  }
+  for (const char* text : {"1e", "1e+", "1e1x", "e5", ".e5", "1.2.3", "--1", "1e1.5", "0x10"}) {
+    CAPTURE(text);
+    CHECK(!parse_exposition_line("a " + std::string(text), ExpositionFormat::kText));
+  }
+}
+
+TEST_CASE("exposition text: what follows a head is the rest of the line, or more of the head") {
+  const auto after = [](std::string_view rest) {
+    return parse_after_head(rest, ExpositionFormat::kOpenMetrics);
+  };
+  CHECK(after(" 1 2")->value().time == 2000);
+  CHECK(after("\t1")->value().value == 1);
+  CHECK(!after(" {x=\"1\"} 1"));
+  CHECK(!after("_total 1"));
+  CHECK(!after(""));
+  CHECK(!after(" x")->has_value());
 }
 
 TEST_CASE("exposition text: a long line is bounded and costs only itself") {

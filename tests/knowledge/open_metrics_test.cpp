@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <map>
+#include <utility>
 
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/importer.hpp"
@@ -18,8 +20,12 @@ struct Read {
 
 Read read(std::string_view text, std::size_t cut) {
   Read out;
+  std::uint64_t before = 0;
+  std::map<std::uint64_t, Labels> by_number;
   OpenMetricsReader reader(
-      [&](const Labels& labels, bool same, std::int64_t time, double value) -> Status {
+      [&](const Labels& labels, std::uint64_t series, std::int64_t time, double value) -> Status {
+        CHECK(by_number.try_emplace(series, labels).first->second == labels);
+        const bool same = std::exchange(before, series) == series;
         if (value == 666) return fail(Errc::kConflict, "no");
         out.samples.push_back(fmt::format("{}{} {} {}", same ? "" : "*", to_string(labels), time,
                                           base::format_double(value)));

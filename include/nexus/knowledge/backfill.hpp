@@ -24,8 +24,9 @@ class Backfill {
   Backfill(SeriesRegistry& registry, History& history, std::size_t most_bytes)
       : registry_(registry), history_(history), most_bytes_(most_bytes) {}
 
-  /// `same` says that the labels are those of the call before.
-  [[nodiscard]] Status add(const Labels& labels, bool same, std::int64_t time, double value);
+  /// `series`: a number that is only ever given with those labels; 0: there is none.
+  [[nodiscard]] Status add(const Labels& labels, std::uint64_t series, std::int64_t time,
+                           double value);
   /// All that was added is on the medium when this returns well.
   [[nodiscard]] Status flush();
 
@@ -43,14 +44,17 @@ class Backfill {
   using Windows = std::map<std::int64_t, std::vector<PastRows>>;
 
   [[nodiscard]] std::int64_t window_of(std::int64_t time) const noexcept;
+  [[nodiscard]] Status take_up(const Labels& labels, std::uint64_t series);
   void close(Part& part);
   [[nodiscard]] Status write();
 
   SeriesRegistry& registry_;
   History& history_;
   const std::size_t most_bytes_;
-  std::int64_t window_millis_ = 0;           // 0: not known yet
-  std::unordered_map<SeriesId, Part> open_;  // addresses of elements are stable
+  std::int64_t window_millis_ = 0;                      // 0: not known yet
+  std::unordered_map<SeriesId, Part> open_;             // addresses of elements are stable
+  std::unordered_map<std::uint64_t, Part*> by_series_;  // of the numbers given since write()
+  std::uint64_t current_series_ = 0;                    // whose part is current_
   Part* current_ = nullptr;
   Windows closed_;
   std::size_t bytes_ = 0;

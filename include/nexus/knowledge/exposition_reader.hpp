@@ -33,9 +33,14 @@ struct ExpositionSample {
   std::optional<std::int64_t> time;  // milliseconds since the epoch
 };
 
-/// A line that is neither empty nor a comment.
+/// A line that is neither empty nor a comment. Whether the head is one, parse_exposition_head()
+/// says.
 [[nodiscard]] Result<ExpositionSample> parse_exposition_line(std::string_view line,
                                                              ExpositionFormat format);
+/// The same of what follows a head that is known; the head of what it gives is empty. nullopt when
+/// the head goes on in there.
+[[nodiscard]] std::optional<Result<ExpositionSample>> parse_after_head(std::string_view rest,
+                                                                       ExpositionFormat format);
 /// The labels of a head in the order of the text, the metric's name first, as __name__. No name
 /// twice; valid UTF-8.
 [[nodiscard]] Result<std::vector<Label>> parse_exposition_head(std::string_view head);

@@ -136,6 +136,8 @@ class History final : public Queryable {
   [[nodiscard]] const Labels& labels(SeriesId id) const override;
   [[nodiscard]] std::shared_ptr<const void> pin() const override;
   void read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const override;
+  void read_buckets(SeriesId id, std::int64_t start, std::int64_t end, BucketValue what,
+                    Column& out) const override;
   /// The samples that read() would give, aggregated: what is constant or runs is not expanded.
   [[nodiscard]] Aggregate aggregate(SeriesId id, std::int64_t start, std::int64_t end) const;
   [[nodiscard]] std::optional<Sample> last(SeriesId id, std::int64_t start,

@@ -77,6 +77,10 @@ class WithModels final : public Queryable, public ModelSource {
   void read(SeriesId id, std::int64_t start, std::int64_t end, Column& out) const override {
     data_.read(id, start, end, out);
   }
+  void read_buckets(SeriesId id, std::int64_t start, std::int64_t end, BucketValue what,
+                    Column& out) const override {
+    data_.read_buckets(id, start, end, what, out);
+  }
   [[nodiscard]] std::optional<Sample> last(SeriesId id, std::int64_t start,
                                            std::int64_t end) const override {
     return data_.last(id, start, end);

@@ -6,8 +6,9 @@
 // follow `# EOF`. A sample needs a timestamp (Unix seconds with a fraction). Bounded: a line may
 // have kMaxLine bytes.
 //
-// Labels are parsed once for each head of a line (the first kMaxHeads of them), whether the lines
-// of a series follow each other or those of a scrape do. Thread safety: one thread.
+// Labels are parsed once for each head of a line (kMaxHeads of them are kept), whether the lines of
+// a series follow each other or those of a scrape do: a line's head is compared with that of the
+// line before and with the one that followed it the last time. Thread safety: one thread.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +28,10 @@ class OpenMetricsReader {
   static constexpr std::size_t kMaxLine = 64UL << 10;
   static constexpr std::size_t kMaxHeads = 20'000;
 
-  /// What is done with a sample; an error is told as the line's. `same` says that the labels are
-  /// those of the call before.
-  using OnSample =
-      std::function<Status(const Labels& labels, bool same, std::int64_t time_ms, double value)>;
+  /// What is done with a sample; an error is told as the line's. `series` is a number for those
+  /// labels, not 0, which no reader of this process uses for others.
+  using OnSample = std::function<Status(const Labels& labels, std::uint64_t series,
+                                        std::int64_t time_ms, double value)>;
   using OnMistake = std::function<void(std::uint64_t line, std::string message)>;
 
   OpenMetricsReader(OnSample on_sample, OnMistake on_mistake)
@@ -44,7 +45,15 @@ class OpenMetricsReader {
  private:
   void line(std::string_view text);
   Status sample(std::string_view text);
-  Status find_labels(std::string_view head);
+  struct Known {
+    Labels labels;
+    std::uint64_t series = 0;
+    std::string_view head;  // the key
+    Known* next = nullptr;  // whose line came after this one's
+  };
+  /// Whether the line begins with that head.
+  [[nodiscard]] static bool begins_with(std::string_view text, const Known* known) noexcept;
+  Result<Known*> find(std::string_view head);
   void too_long();
 
   OnSample on_sample_;
@@ -58,9 +67,8 @@ class OpenMetricsReader {
       return std::hash<std::string_view>()(text);
     }
   };
-  std::unordered_map<std::string, Labels, HashText, std::equal_to<>> heads_;
-  std::string head_;                // of labels_
-  const Labels* labels_ = nullptr;  // of the line before, in heads_
+  std::unordered_map<std::string, Known, HashText, std::equal_to<>> heads_;
+  Known* last_ = nullptr;  // of the line before, in heads_
 };
 
 }  // namespace nexus::knowledge

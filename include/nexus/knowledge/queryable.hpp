@@ -32,6 +32,9 @@ struct Column {
   [[nodiscard]] std::size_t size() const noexcept { return times.size(); }
 };
 
+/// What is known of a bucket of samples besides its last one.
+enum class BucketValue { kMin, kMax, kSum, kCount };
+
 class Queryable {
  public:
   virtual ~Queryable() = default;
@@ -57,6 +60,13 @@ class Queryable {
   /// The distance in milliseconds of the samples that read() gives from `start` on, where it gives
   /// fewer than were taken; 0: those that were.
   [[nodiscard]] virtual std::int64_t step_for(std::int64_t /*start*/) const { return 0; }
+  /// Where step_for(start) is not 0: of all samples that were taken, as far as they are known, that
+  /// value of each bucket of so many milliseconds, at the bucket's end (the newest may be at `end`,
+  /// with what there is so far). Appended to `out`; stale markers are no samples.
+  virtual void read_buckets(SeriesId id, std::int64_t start, std::int64_t end, BucketValue /*what*/,
+                            Column& out) const {
+    read(id, start, end, out);
+  }
 };
 
 /// Prometheus's stale marker: a NaN of its own that says "this series has ended".

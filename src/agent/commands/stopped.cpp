@@ -157,8 +157,9 @@ int import_to_stopped(const StoppedFlags& flags, const std::string& path) {
   std::uint64_t refused = 0;
   Status disk;  // what made it impossible to go on
   knowledge::OpenMetricsReader reader(
-      [&](const knowledge::Labels& labels, bool same, std::int64_t time, double value) -> Status {
-        Status added = backfill.add(labels, same, time, value);
+      [&](const knowledge::Labels& labels, std::uint64_t series, std::int64_t time,
+          double value) -> Status {
+        Status added = backfill.add(labels, series, time, value);
         if (!added && added.error().code() != Errc::kExhausted) disk = added;
         return added;
       },

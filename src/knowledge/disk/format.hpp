@@ -50,6 +50,7 @@ enum class Kind : std::uint8_t {
 inline constexpr std::uint8_t kEncrypted = 1;   // payload: nonce, ciphertext, tag
 inline constexpr std::uint8_t kCompressed = 2;  // payload: u32 size, zstd
 inline constexpr std::uint8_t kMore = 4;        // other columns of the same rows follow
+inline constexpr std::uint8_t kOfGroup = 8;     // series that the group's records have, no others'
 
 struct RecordHeader {
   std::uint32_t magic = kRecordMagic;

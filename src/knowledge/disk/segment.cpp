@@ -167,6 +167,10 @@ Result<Scan> SegmentFile::scan() const {
   const auto size = static_cast<std::uint64_t>(status.st_size);
   Scan scan;
   if (Status checked = check_header(scan); !checked) return propagate(std::move(checked));
+  if (scan.unusable && scan.unusable->code() == Errc::kUnsupported) {  // who knows what is in it
+    scan.end = size;
+    return scan;
+  }
   scan.end = std::min<std::uint64_t>(sizeof(FileHeader), size);
   Walker walker(fd_.get(), size);
   for (std::uint64_t offset = sizeof(FileHeader); offset < size;) {

@@ -72,6 +72,13 @@ class Store {
                               std::int64_t end) const;
   void read_past(std::uint64_t labels_hash, std::int64_t start, std::int64_t end,
                  Column& out) const;
+  /// Appends the buckets with start < end of bucket <= end, from the tier that serves `start` and,
+  /// where it ends, finer ones. Returns the time up to which they reach: what is newer is in rows.
+  [[nodiscard]] std::int64_t read_tiers(std::uint64_t labels_hash, std::int64_t start,
+                                        std::int64_t end, std::vector<Bucket>& out) const;
+  /// The rows of read(), whatever the tiers have; not those of read_past().
+  void read_rows(std::uint64_t labels_hash, std::int64_t start, std::int64_t end,
+                 Column& out) const;
   /// As read(), aggregated; only of the raw rows, and nothing of read_past().
   void aggregate(std::uint64_t labels_hash, std::int64_t start, std::int64_t end,
                  Aggregate& to) const;
@@ -130,7 +137,8 @@ class Store {
   [[nodiscard]] std::uint64_t live_log_bytes() const;
   [[nodiscard]] bool log_is_stale() const;
   [[nodiscard]] Status log_group(std::uint32_t number, GroupState& state);
-  [[nodiscard]] Status define(Stream& stream, std::span<const SeriesId> ids);
+  [[nodiscard]] Status define(Stream& stream, std::span<const SeriesId> ids,
+                              std::uint32_t group = kAnyGroup);
   [[nodiscard]] Status drop_old(std::int64_t now);
   [[nodiscard]] std::uint64_t bytes() const;
   [[nodiscard]] std::int64_t newest_in_data(std::uint32_t group) const;
@@ -152,6 +160,9 @@ class Store {
     std::optional<std::uint32_t> group;
     [[nodiscard]] bool has(const Entry& entry, std::int64_t from, std::int64_t to) const noexcept;
   };
+  /// The end of the first bucket after `from` that has rows; the largest number when there is none.
+  /// So that years without rows (a clock that began in 1970) cost nothing.
+  [[nodiscard]] std::int64_t next_bucket(const Finer& finer, std::int64_t from, std::int64_t step);
   [[nodiscard]] Status write_buckets(std::size_t place, const Finer& finer, std::uint32_t group,
                                      std::int64_t from, std::int64_t to, std::int64_t now);
   [[nodiscard]] std::map<std::uint64_t, Source> sources_of(std::size_t place, const Finer& finer,
@@ -173,10 +184,8 @@ class Store {
   /// The records with that series that have rows with start < time <= end, ascending by time.
   static std::vector<Wanted> find(const Stream& stream, std::uint64_t hash, std::int64_t start,
                                   std::int64_t end);
-  void read_rows(std::uint64_t hash, std::int64_t start, std::int64_t end, Column& out) const;
   void read_rows(std::span<const Wanted> wanted, std::int64_t start, std::int64_t end,
                  Column& out) const;
-  static void settle(std::vector<Bucket>& buckets);
   [[nodiscard]] std::vector<Bucket> buckets_of(const Tier& tier, std::uint64_t hash,
                                                std::int64_t start, std::int64_t end) const;
   void read_tier(const Tier& tier, std::uint64_t hash, std::int64_t start, std::int64_t end,

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <functional>
 #include <limits>
 
 #include "knowledge/disk/store.hpp"
@@ -36,8 +35,9 @@ std::vector<Store::Wanted> Store::find(const Stream& stream, std::uint64_t hash,
     for (const Names::Name& name : segment->names->find(hash)) {
       for (const Entry& entry : segment->entries) {
         const bool rows = entry.kind == Kind::kBlock || entry.kind == Kind::kTier;
-        if (rows && entry.first <= end && entry.last > start && entry.low <= name.number &&
-            name.number <= entry.high) {
+        const bool of_group = name.group == kAnyGroup || name.group == entry.group;
+        if (rows && of_group && entry.first <= end && entry.last > start &&
+            entry.low <= name.number && name.number <= entry.high) {
           found.push_back({segment, entry, name.number});
         }
       }
@@ -81,18 +81,6 @@ void Store::read_rows(std::span<const Wanted> wanted, std::int64_t start, std::i
   merge_samples(all, out);
 }
 
-/// Buckets of the same end, from two groups: the one that has seen more.
-void Store::settle(std::vector<Bucket>& buckets) {
-  if (std::ranges::adjacent_find(buckets, std::greater_equal{}, &Bucket::end) == buckets.end()) {
-    return;
-  }
-  std::ranges::stable_sort(buckets, [](const Bucket& a, const Bucket& b) {
-    return a.end != b.end ? a.end < b.end : a.count > b.count;
-  });
-  const auto doubled = std::ranges::unique(buckets, {}, &Bucket::end);
-  buckets.erase(doubled.begin(), doubled.end());
-}
-
 std::vector<Bucket> Store::buckets_of(const Tier& tier, std::uint64_t hash, std::int64_t start,
                                       std::int64_t end) const {
   std::vector<Bucket> buckets;
@@ -124,6 +112,18 @@ std::size_t Store::serving(std::int64_t start) const {
     reaches = oldest;
   }
   return best;
+}
+
+std::int64_t Store::read_tiers(std::uint64_t labels_hash, std::int64_t start, std::int64_t end,
+                               std::vector<Bucket>& out) const {
+  std::int64_t from = start;
+  for (std::size_t place = serving(start); place > 0 && from < end; --place) {
+    const std::vector<Bucket> some = buckets_of(tiers_[place - 1], labels_hash, from, end);
+    if (some.empty()) continue;
+    out.insert(out.end(), some.begin(), some.end());
+    from = some.back().end;
+  }
+  return from;
 }
 
 void Store::read(std::uint64_t labels_hash, std::int64_t start, std::int64_t end,

@@ -88,6 +88,9 @@ Status Store::downsample_group(std::size_t place, std::uint32_t group, std::int6
   // Whole buckets, but for the last of a group that has ended.
   const std::int64_t to = last == source.second || last <= until ? last : last - tier.step;
   while (from < to && (from < until || to - from >= least * tier.step)) {
+    const std::int64_t next = next_bucket(finer, from, tier.step);
+    if (next > to) break;
+    from = std::max(from, next - tier.step);
     const std::int64_t end = std::min(to, from + kRowsOfRecord * tier.step);
     if (Status written = write_buckets(place, finer, group, from, end, now); !written)
       return written;
@@ -107,9 +110,12 @@ Status Store::coarsen_past(std::int64_t until, std::int64_t now) {
     const std::int64_t last = bucket_end(segment->last, step);
     std::int64_t from = span_of(*tiers_[0].stream, group).second;
     if (from == kNever) from = bucket_end(segment->first, step) - step;
+    const Finer finer{{&segment, 1}, std::nullopt};
     for (; from < last; from += kRowsOfRecord * step) {
+      const std::int64_t next = next_bucket(finer, from, step);
+      if (next > last) break;
+      from = std::max(from, next - step);
       const std::int64_t end = std::min(last, from + kRowsOfRecord * step);
-      const Finer finer{{&segment, 1}, std::nullopt};
       if (Status written = write_buckets(0, finer, group, from, end, now); !written) return written;
     }
   }
@@ -118,6 +124,30 @@ Status Store::coarsen_past(std::int64_t until, std::int64_t now) {
 
 bool Store::Finer::has(const Entry& entry, std::int64_t from, std::int64_t to) const noexcept {
   return has_rows(entry, group.value_or(entry.group)) && entry.first <= to && entry.last > from;
+}
+
+std::int64_t Store::next_bucket(const Finer& finer, std::int64_t from, std::int64_t step) {
+  std::int64_t next = std::numeric_limits<std::int64_t>::max();
+  std::vector<std::int64_t> times;
+  for (const auto& segment : finer.segments) {
+    if (!segment->usable || segment->last <= from) continue;
+    for (const Entry& entry : segment->entries) {
+      if (!finer.has(entry, from, std::numeric_limits<std::int64_t>::max())) continue;
+      std::int64_t first = std::max(entry.first, from + 1);
+      // Mostly there is a row soon; a record of both sides of a long pause is looked at.
+      if (first > entry.first && entry.last - first > kRowsOfRecord * step && first < next) {
+        const auto [is_readable, block] = cache_.get_block(*segment->file, entry);
+        if (!is_readable || !block) continue;
+        times.resize(block->rows());
+        block->times(times);
+        const auto row = std::ranges::upper_bound(times, from);
+        if (row == times.end()) continue;
+        first = *row;
+      }
+      next = std::min(next, first);
+    }
+  }
+  return next == std::numeric_limits<std::int64_t>::max() ? next : bucket_end(next, step);
 }
 
 std::map<std::uint64_t, Store::Source> Store::sources_of(std::size_t place, const Finer& finer,

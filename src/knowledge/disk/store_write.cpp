@@ -146,7 +146,7 @@ Status Store::persist_blocks(std::uint32_t number,
   const auto doubled = std::ranges::unique(ids);
   ids.erase(doubled.begin(), doubled.end());
   if (Status ready = data_->prepare(now); !ready) return ready;
-  if (Status defined = define(*data_, ids); !defined) return defined;
+  if (Status defined = define(*data_, ids, number); !defined) return defined;
   RecordInfo info{
       .group = number, .first = blocks.front()->first_time(), .last = blocks.back()->last_time()};
   for (std::size_t first = 0; first < ids.size(); first += kColumnsOfRecord) {
@@ -161,16 +161,16 @@ Status Store::persist_blocks(std::uint32_t number,
   return {};
 }
 
-Status Store::define(Stream& stream, std::span<const SeriesId> ids) {
+Status Store::define(Stream& stream, std::span<const SeriesId> ids, std::uint32_t group) {
   Definitions definitions;
   for (const SeriesId id : ids) {
-    if (stream.defines(id)) continue;
+    if (stream.defines(id, group)) continue;
     const auto labels = registry_.share(id);
     if (labels == nullptr) continue;  // forgotten meanwhile: nobody can ask for it
     const std::uint32_t family = definitions.add(registry_.family(registry_.family_of(id)));
     definitions.series.push_back({id, family, *labels});
   }
-  return stream.define(definitions);
+  return stream.define(definitions, group);
 }
 
 std::uint64_t Store::live_log_bytes() const {

@@ -10,8 +10,10 @@
 
 namespace nexus::knowledge::disk {
 
-void Names::add(std::span<const SeriesDefinition> series) {
-  for (const SeriesDefinition& one : series) names_.push_back({one.labels.hash(), one.number});
+void Names::add(std::span<const SeriesDefinition> series, std::uint32_t group) {
+  for (const SeriesDefinition& one : series) {
+    names_.push_back({one.labels.hash(), one.number, group});
+  }
   std::ranges::sort(names_);
 }
 
@@ -19,6 +21,14 @@ std::span<const Names::Name> Names::find(std::uint64_t hash) const noexcept {
   const auto found = std::ranges::equal_range(names_, hash, {}, &Name::hash);
   return {found.begin(), found.end()};
 }
+
+namespace {
+
+std::uint32_t group_of_definitions(const Entry& entry) noexcept {
+  return (entry.flags & kOfGroup) != 0 ? entry.group : kAnyGroup;
+}
+
+}  // namespace
 
 void Segment::add(const Entry& entry) {
   bytes = std::max(bytes, entry.end());
@@ -84,7 +94,8 @@ std::optional<Segment> Stream::load_segment(std::uint32_t number, const VisitDef
     log::warning("history", "{}; the file is left out", scan.error().message());
     return std::nullopt;
   }
-  if (scan->torn && ::truncate(path.c_str(), static_cast<off_t>(scan->end)) == 0) {
+  if (scan->torn && !scan->unusable &&
+      ::truncate(path.c_str(), static_cast<off_t>(scan->end)) == 0) {
     log::info("history", "{}: cut at {}, its last record was not written to the end", path,
               scan->end);
   }
@@ -109,7 +120,7 @@ std::optional<Segment> Stream::load_segment(std::uint32_t number, const VisitDef
       ++options_.health->damaged_records;
       continue;
     }
-    in_file.add(definitions->series);
+    in_file.add(definitions->series, group_of_definitions(entry));
     visit(segment, *definitions);
   }
   segment.names = std::make_shared<const Names>(std::move(in_file));
@@ -180,16 +191,21 @@ void Stream::close() noexcept {
   unsynced_ = false;
 }
 
-Status Stream::define(const Definitions& definitions) {
+Status Stream::define(const Definitions& definitions, std::uint32_t group) {
   if (definitions.series.empty()) return {};
   NEXUS_CHECK(writer_ != nullptr);
   const auto numbers = std::ranges::minmax(definitions.series, {}, &SeriesDefinition::number);
-  const RecordInfo info{
-      .kind = Kind::kSeries, .low = numbers.min.number, .high = numbers.max.number};
+  RecordInfo info{.kind = Kind::kSeries, .low = numbers.min.number, .high = numbers.max.number};
+  if (group != kAnyGroup) {
+    info.group = group;
+    info.flags = kOfGroup;
+  }
   Status noted =
       note(writer_->append(info, encode(definitions), SegmentWriter::Packing::kZstd), &definitions);
   if (!noted) return noted;
-  for (const SeriesDefinition& one : definitions.series) defined_.insert(one.number);
+  for (const SeriesDefinition& one : definitions.series) {
+    defined_.insert(std::uint64_t{group} << 32U | one.number);
+  }
   return {};
 }
 
@@ -211,7 +227,7 @@ Status Stream::note(Result<Entry> appended, const Definitions* definitions) {
     active.add(*appended);
     if (definitions != nullptr) {
       Names names = *active.names;
-      names.add(definitions->series);
+      names.add(definitions->series, group_of_definitions(*appended));
       active.names = std::make_shared<const Names>(std::move(names));
     }
     if (appended->kind == Kind::kRewind) {

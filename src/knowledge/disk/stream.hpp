@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -23,6 +24,9 @@
 
 namespace nexus::knowledge::disk {
 
+/// Definitions that are not of one group.
+inline constexpr std::uint32_t kAnyGroup = std::numeric_limits<std::uint32_t>::max();
+
 /// Which number a series has in a segment, by the hash of its labels: that of all bits, which is
 /// seeded anew in every process and never stored.
 class Names {
@@ -30,10 +34,11 @@ class Names {
   struct Name {
     std::uint64_t hash = 0;
     std::uint32_t number = 0;
+    std::uint32_t group = kAnyGroup;  // whose records may have it
     auto operator<=>(const Name&) const = default;
   };
-  void add(std::span<const SeriesDefinition> series);
-  /// Mostly one; more when the series was forgotten and came back.
+  void add(std::span<const SeriesDefinition> series, std::uint32_t group);
+  /// Mostly one; more when the series was forgotten and came back, or is in several groups.
   [[nodiscard]] std::span<const Name> find(std::uint64_t hash) const noexcept;
   [[nodiscard]] std::size_t size() const noexcept { return names_.size(); }
 
@@ -89,13 +94,16 @@ class Stream {
   [[nodiscard]] Status rotate(std::int64_t now);
   /// Ends the active segment, if there is one.
   void close() noexcept;
-  /// Whether the active segment has a definition of that number.
-  [[nodiscard]] bool defines(std::uint32_t number) const { return defined_.contains(number); }
+  /// Whether the active segment has a definition of that number for that group.
+  [[nodiscard]] bool defines(std::uint32_t number, std::uint32_t group = kAnyGroup) const {
+    return defined_.contains(std::uint64_t{group} << 32U | number);
+  }
   /// Names the active segment; 0 when there is none.
   [[nodiscard]] std::uint64_t active() const noexcept;
   [[nodiscard]] std::uint64_t active_bytes() const noexcept;
   [[nodiscard]] const StreamOptions& options() const noexcept { return options_; }
-  [[nodiscard]] Status define(const Definitions& definitions);
+  /// With a group: the series are looked for in its records only, unless they are defined again.
+  [[nodiscard]] Status define(const Definitions& definitions, std::uint32_t group = kAnyGroup);
   /// Kind::kRewind takes effect in the index too.
   [[nodiscard]] Status append(const RecordInfo& info, Bytes payload);
   [[nodiscard]] Status sync();
@@ -127,7 +135,7 @@ class Stream {
   std::unique_ptr<SegmentWriter> writer_;
   std::int64_t created_ = 0;
   std::uint32_t next_number_ = 1;
-  std::unordered_set<std::uint32_t> defined_;  // by the active segment
+  std::unordered_set<std::uint64_t> defined_;  // by the active segment: group and number
   bool unsynced_ = false;
 };
 

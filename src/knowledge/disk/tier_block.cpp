@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 namespace nexus::knowledge::disk {
 namespace {
@@ -156,6 +157,17 @@ std::vector<Bucket> aggregate_buckets(std::span<const Bucket> finer, std::int64_
     if (reset) bucket.peak = counter.peak();  // a gauge has none
   }
   return buckets;
+}
+
+void settle(std::vector<Bucket>& buckets) {
+  if (std::ranges::adjacent_find(buckets, std::greater_equal{}, &Bucket::end) == buckets.end()) {
+    return;
+  }
+  std::ranges::stable_sort(buckets, [](const Bucket& a, const Bucket& b) {
+    return a.end != b.end ? a.end < b.end : a.count > b.count;
+  });
+  const auto doubled = std::ranges::unique(buckets, {}, &Bucket::end);
+  buckets.erase(doubled.begin(), doubled.end());
 }
 
 void add_columns(BlockBuilder& builder, std::uint32_t number, std::span<const Bucket> buckets,

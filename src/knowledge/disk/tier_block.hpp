@@ -48,6 +48,9 @@ enum class Flavour { kGauge, kCounter };
                                                     std::int64_t step,
                                                     std::optional<double> before);
 
+/// Sorts buckets; of those with the same end, from two groups, the one that has seen more stays.
+void settle(std::vector<Bucket>& buckets);
+
 /// Adds the columns of a series to a block of the buckets that end at `ends`.
 void add_columns(BlockBuilder& builder, std::uint32_t number, std::span<const Bucket> buckets,
                  std::span<const std::int64_t> ends);

@@ -101,19 +101,22 @@ class Evaluator {
   [[nodiscard]] Result<Points> evaluate_points(const Subquery& node);
   [[nodiscard]] Status over_series(RangeRun& run, const MatrixSelector& selector);
   [[nodiscard]] Status over_points(RangeRun& run, const Subquery& subquery);
+  /// A row, still empty, for each series that has labels.
+  struct SeriesRow {
+    SeriesId id;
+    std::size_t row;
+  };
   /// Cells of the steps of a slice, from the samples in column_.
   [[nodiscard]] Status fill_row(RangeRun& run, const Slice& slice, std::size_t row);
+  /// The same of a function that over_buckets() knows, where samples are known as buckets.
+  [[nodiscard]] Status fill_row_from_buckets(RangeRun& run, const Slice& slice,
+                                             const SeriesRow& series);
   [[nodiscard]] Status run_windows(RangeRun& run, std::size_t first_step, std::span<double> out);
   /// The steps in slices, in order; `range` is how far each looks back.
   [[nodiscard]] static std::vector<Slice> slices_of(const Steps& ends, std::int64_t range);
   /// Counts the samples in column_ that the slice before has not read; they are not kept.
   [[nodiscard]] Status charge_samples(const Slice& slice);
   [[nodiscard]] Status charge_read(std::size_t samples);
-  /// A row, still empty, for each series that has labels.
-  struct SeriesRow {
-    SeriesId id;
-    std::size_t row;
-  };
   [[nodiscard]] Result<std::vector<SeriesRow>> add_rows(const std::vector<SeriesId>& ids,
                                                         Block& block);
 

@@ -2,7 +2,10 @@
 // along the steps of the query, and the functions over them.
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <utility>
 
+#include "knowledge/promql/bodies.hpp"
 #include "knowledge/promql/evaluator.hpp"
 #include "knowledge/promql/functions.hpp"
 #include "knowledge/promql/lanes.hpp"
@@ -36,6 +39,27 @@ Steps points_of(const Steps& ends, std::int64_t range, std::int64_t step) {
     points.count = static_cast<std::size_t>((ends.last() - first) / step) + 1;
   }
   return points;
+}
+
+/// What a function is over samples that are known as buckets only: `over` of one of their values,
+/// over the sum of another where there is one. Functions that are not here take the last of each.
+struct OverBuckets {
+  RangeBody function;
+  BucketValue value;
+  RangeBody over;
+  std::optional<BucketValue> divisor{};
+};
+constexpr OverBuckets kOverBuckets[] = {
+    {max_over_time, BucketValue::kMax, max_over_time},
+    {min_over_time, BucketValue::kMin, min_over_time},
+    {sum_over_time, BucketValue::kSum, sum_over_time},
+    {count_over_time, BucketValue::kCount, sum_over_time},
+    {avg_over_time, BucketValue::kSum, sum_over_time, BucketValue::kCount},
+};
+
+const OverBuckets* over_buckets(RangeBody function) noexcept {
+  const auto* found = std::ranges::find(kOverBuckets, function, &OverBuckets::function);
+  return found == std::end(kOverBuckets) ? nullptr : found;
 }
 
 }  // namespace
@@ -159,6 +183,29 @@ Status Evaluator::fill_row(RangeRun& run, const Slice& slice, std::size_t row) {
   return {};
 }
 
+Status Evaluator::fill_row_from_buckets(RangeRun& run, const Slice& slice,
+                                        const SeriesRow& series) {
+  const OverBuckets& how = *over_buckets(run.body);
+  const auto fill = [&](BucketValue value) -> Status {
+    column_.clear();
+    data_.read_buckets(series.id, slice.ends.start - run.range, slice.ends.last(), value, column_);
+    if (Status status = charge_samples(slice); !status) return status;
+    const RangeBody function = std::exchange(run.body, how.over);
+    Status filled = fill_row(run, slice, series.row);
+    run.body = function;
+    return filled;
+  };
+  if (!how.divisor) return fill(how.value);
+  if (Status status = fill(*how.divisor); !status) return status;
+  const auto out = run.block.row(series.row).subspan(slice.first, slice.count);
+  const std::vector<double> divisors(out.begin(), out.end());
+  if (Status status = fill(how.value); !status) return status;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (!is_absent(out[i])) out[i] /= divisors[i];
+  }
+  return {};
+}
+
 Status Evaluator::over_series(RangeRun& run, const MatrixSelector& selector) {
   run.ends = moved(selector.vector.time);
   run.range = selector.range;
@@ -167,7 +214,13 @@ Status Evaluator::over_series(RangeRun& run, const MatrixSelector& selector) {
   const auto rows = add_rows(series_of(selector.vector, run.ends, run.range), run.block);
   if (!rows) return std::unexpected(rows.error());
   for (const Slice& slice : slices_of(run.ends, run.range)) {
+    const bool in_buckets =
+        over_buckets(run.body) != nullptr && data_.step_for(slice.ends.start - run.range) > 0;
     for (const SeriesRow& series : *rows) {
+      if (in_buckets) {
+        if (Status status = fill_row_from_buckets(run, slice, series); !status) return status;
+        continue;
+      }
       read_without_stale(series.id, slice.ends, run.range);
       if (Status status = charge_samples(slice); !status) return status;
       if (Status status = fill_row(run, slice, series.row); !status) return status;

@@ -41,10 +41,9 @@ void write_history(const std::string& folder) {
   }
   Backfill backfill(process.registry, process.history, 1 << 20);
   for (int i = 0; i < kSeries; ++i) {
-    bool same = false;
     for (std::int64_t time = kEnd - kHour + 1000; time < kEnd; time += 1000) {
-      must(backfill.add(Labels("s" + std::to_string(i), {}), std::exchange(same, true), time,
-                        value_of(i, time)));
+      must(backfill.add(Labels("s" + std::to_string(i), {}), 1 + static_cast<std::uint64_t>(i),
+                        time, value_of(i, time)));
     }
   }
   must(backfill.flush());

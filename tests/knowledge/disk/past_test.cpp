@@ -61,19 +61,19 @@ TEST_CASE("imported samples join those that a series has; at the same time what 
     Backfill backfill(process.registry, process.history, 1 << 18);
     std::uint64_t held = 0;
     std::uint64_t added = 0;
+    std::uint64_t number = 0;  // the first has none
     for (const std::string name : {"s1", "s2", "s3", "s4", "new"}) {
       const Labels labels(name, {});
-      bool same = false;
       std::vector<int> rows(9000);
       for (int row = 0; row < 9000; ++row) rows[static_cast<std::size_t>(row)] = row;
       if (name == "s4") std::shuffle(rows.begin(), rows.end(), random);  // in any order
       for (const int row : rows) {
         const std::int64_t time = kBegin + row * 1000;
-        must(backfill.add(labels, same, time, row * 0.25));
-        same = true;
+        must(backfill.add(labels, number, time, row * 0.25));
         const bool is_new = expected[name].try_emplace(time, row * 0.25).second;
         (is_new ? added : held) += 1;
       }
+      ++number;
     }
     must(backfill.flush());
     CHECK(backfill.stored() == added);
@@ -95,7 +95,7 @@ TEST_CASE("imported samples join those that a series has; at the same time what 
   // A second import of the same is held, all of it.
   Backfill again(process.registry, process.history, 1 << 20);
   for (const auto& [time, value] : expected["s2"]) {
-    must(again.add(Labels("s2", {}), time != expected["s2"].begin()->first, time, value + 1));
+    must(again.add(Labels("s2", {}), 2, time, value + 1));
   }
   must(again.flush());
   CHECK(again.stored() == 0);
@@ -116,13 +116,14 @@ TEST_CASE(
     for (int row = 0; row < kRows; ++row) {
       times.push_back(kBegin + row * 1000 + static_cast<std::int64_t>(random() % 200));
     }
-    const auto add = [&](int series, int row, bool same) {
-      must(backfill.add(Labels("s" + std::to_string(series), {}), same,
+    const auto add = [&](int series, int row) {
+      must(backfill.add(Labels("s" + std::to_string(series), {}),
+                        by_scrape ? 0 : 1 + static_cast<std::uint64_t>(series),
                         times[static_cast<std::size_t>(row)], row / (series + 1)));
     };
     for (int outer = 0; outer < (by_scrape ? kRows : kSeries); ++outer) {
       for (int inner = 0; inner < (by_scrape ? kSeries : kRows); ++inner) {
-        by_scrape ? add(inner, outer, false) : add(outer, inner, inner > 0);
+        by_scrape ? add(inner, outer) : add(outer, inner);
       }
     }
     must(backfill.flush());
@@ -179,7 +180,7 @@ TEST_CASE("imported rows that are old become buckets like all others") {
   Process process(tiered(folder), now, {.retention = Millis(2 * kHour)});
   Backfill backfill(process.registry, process.history, 1 << 20);
   for (int row = 1; row <= 3 * 3600; ++row) {
-    must(backfill.add(Labels("old_total", {}), row > 1, kBegin + row * 1000, row));
+    must(backfill.add(Labels("old_total", {}), 1, kBegin + row * 1000, row));
   }
   must(backfill.flush());
   process.history.adopt_past();

@@ -1,6 +1,7 @@
 #include "knowledge/disk/stream.hpp"
 
 #include <atomic>
+#include <cstring>
 #include <thread>
 
 #include "knowledge/disk/cache.hpp"
@@ -181,6 +182,61 @@ TEST_CASE("a file of another key or of none of ours is left out, and the others 
   REQUIRE(health->damaged_records == 2);  // the header of the first file, and what follows
   REQUIRE(stream.segments()->size() == 2);
   REQUIRE(!stream.segments()->back()->usable);
+}
+
+TEST_CASE("a file of a later format is not touched") {
+  const Quiet quiet;
+  const test::TemporaryDirectory folder;
+  {
+    Stream stream(options(folder));
+    must(stream.prepare(0));
+    must(stream.append(rows(1, 0, 0), Payload(100, 1)));
+  }
+  const std::string path = folder.file("data-00000001.seg");
+  Payload bytes = read_bytes(path);
+  FileHeader header;
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  header.version = kFileVersion + 1;
+  header.checksum = checksum_of(header);
+  std::memcpy(bytes.data(), &header, sizeof(header));
+  // What follows would be a torn end of ours; the last bytes mean nothing to us at all.
+  for (const std::size_t size : {bytes.size() - 1, bytes.size() - 120, sizeof(FileHeader) + 3}) {
+    write_bytes(path, {bytes.begin(), bytes.begin() + static_cast<long>(size)});
+    StreamOptions later = options(folder);
+    Stream stream(later);
+    must(stream.load(nothing));
+    REQUIRE(later.health->unusable_files == 1);
+    REQUIRE(later.health->damaged_records == 0);
+    REQUIRE(std::filesystem::file_size(path) == size);
+  }
+}
+
+TEST_CASE("a series that was defined for a group is looked for there, in the next process too") {
+  const test::TemporaryDirectory folder;
+  StreamOptions wide = options(folder);
+  wide.segment_bytes = 1 << 20;
+  const Definitions one{{{"m", MetricType::kGauge, ""}}, {series(3, "a")}};
+  const std::uint64_t hash = one.series[0].labels.hash();
+  Stream stream(wide);
+  must(stream.prepare(0));
+  REQUIRE(!stream.defines(3, 5));
+  must(stream.define(one, 5));
+  REQUIRE(stream.defines(3, 5));
+  REQUIRE(!stream.defines(3, 6));
+  REQUIRE(!stream.defines(3));
+  must(stream.define(one, 6));
+  must(stream.define({one.families, {series(4, "b")}}));
+  must(stream.sync());
+  Stream next(wide);
+  must(next.load(nothing));
+  for (const Stream* either : {&stream, &next}) {
+    const auto names = either->segments()->back()->names;
+    REQUIRE(std::ranges::equal(names->find(hash),
+                               std::vector<Names::Name>{{hash, 3, 5}, {hash, 3, 6}}));
+    const std::uint64_t other = series(4, "b").labels.hash();
+    REQUIRE(
+        std::ranges::equal(names->find(other), std::vector<Names::Name>{{other, 4, kAnyGroup}}));
+  }
 }
 
 TEST_CASE("a stream goes on in a new segment when the disk can be written again") {

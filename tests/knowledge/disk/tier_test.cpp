@@ -3,6 +3,7 @@
 
 #include "knowledge/disk/history_fixture.hpp"
 #include "knowledge/disk/tier_block.hpp"
+#include "nexus/knowledge/promql.hpp"
 
 namespace nexus::knowledge::disk {
 namespace {
@@ -167,6 +168,101 @@ TEST_CASE("what is older than the rows is read from the finest tier that has it"
   REQUIRE(increase(day_of_counter, end) - increase(day_of_counter, day + kMinute) ==
           increase(counter, end) - increase(counter, day + kMinute));
   REQUIRE(process->history.stats().disk_damaged == 0);
+}
+
+TEST_CASE("functions of windows see all samples of a bucket, not only its last") {
+  const test::TemporaryDirectory folder;
+  HistoryDisk disk{.directory = folder.file("history"), .retention = Millis(2 * kHour)};
+  disk.tiers = {{Millis(kMinute), Millis(12 * kHour)}, {Millis(kHour), Millis(365 * 24 * kHour)}};
+  Process process(disk, kBegin, HistoryLimits{.retention = disk.retention, .bytes = 1 << 20});
+  must(process.opened);
+  // Whole numbers, so that sums do not depend on their order. The last of a minute is always 0.
+  constexpr int kRows = 30 * 3600 + 30;
+  const auto value_at = [](std::int64_t row) {
+    return row % 60 == 0 ? 0.0 : static_cast<double>(row * 7919 % 1013 - 500);
+  };
+  const SeriesId id = process.series("gauge");
+  for (int row = 1; row <= kRows; ++row) {
+    const std::int64_t time = kBegin + row * 1000;
+    process.append(1, time, {id}, {row % 7000 == 0 ? stale_marker() : value_at(row)});
+    if (row % 600 != 0) continue;
+    process.history.maintain(time);
+    must(process.history.checkpoint());
+  }
+  const std::int64_t end = kBegin + kRows * 1000;
+  const auto expected = [&](std::int64_t from, std::int64_t to) {
+    Aggregate all;
+    for (std::int64_t row = (from - kBegin) / 1000 + 1; row <= (to - kBegin) / 1000; ++row) {
+      if (row % 7000 != 0) all.add(value_at(row));
+    }
+    return all;
+  };
+  const auto ask = [&](const std::string& expression, std::int64_t at) {
+    const auto value = must(must(promql::Query::parse(expression)).instant(process.history, at));
+    const auto& vector = std::get<promql::Vector>(value);
+    REQUIRE(vector.size() == 1);
+    return vector[0].value;
+  };
+  struct Case {
+    std::int64_t at, range, step;
+  };
+  // Minutes and hours that are there; a window that begins in minutes and ends in rows; all hours.
+  for (const Case& one :
+       {Case{kBegin + 22 * kHour, kHour, kMinute}, Case{kBegin + 10 * kHour, 3 * kHour, kHour},
+        Case{end / kMinute * kMinute, 9 * kHour, kMinute},
+        Case{kBegin + 30 * kHour, 30 * kHour, kHour}}) {
+    CAPTURE(one.at - kBegin, one.range);
+    REQUIRE(process.history.step_for(one.at - one.range) == one.step);
+    const Aggregate all = expected(one.at - one.range, one.at);
+    const std::string window = "_over_time(gauge[" + std::to_string(one.range / 1000) + "s])";
+    REQUIRE(ask("max" + window, one.at) == all.max());
+    REQUIRE(ask("min" + window, one.at) == all.min());
+    REQUIRE(ask("sum" + window, one.at) == all.sum());
+    REQUIRE(ask("count" + window, one.at) == static_cast<double>(all.count()));
+    REQUIRE(ask("avg" + window, one.at) == all.sum() / static_cast<double>(all.count()));
+    REQUIRE(ask("last" + window, one.at) == 0);
+  }
+  // Steps of a range query that begin, as the last one ends, within a bucket.
+  const promql::Matrix matrix =
+      must(must(promql::Query::parse("sum_over_time(gauge[1h])"))
+               .range(process.history, end - 7 * kHour, end, kMinute * 10));
+  REQUIRE(matrix.size() == 1);
+  REQUIRE(matrix[0].samples.size() == 43);
+  for (std::size_t i = 0; i < matrix[0].samples.size(); ++i) {
+    const std::int64_t until = matrix[0].samples.times[i];
+    const auto whole = [&](std::int64_t time) { return bucket_end(time - kMinute + 1, kMinute); };
+    const bool newest = until == end;
+    CAPTURE(until - kBegin);
+    REQUIRE(matrix[0].samples.values[i] ==
+            expected(whole(until - kHour), newest ? end : whole(until)).sum());
+  }
+}
+
+TEST_CASE("years without rows cost nothing when rows become buckets") {
+  const test::TemporaryDirectory folder;
+  HistoryDisk disk{.directory = folder.file("history"), .retention = Millis(2 * kHour)};
+  disk.tiers = {{Millis(kMinute), Millis(std::numeric_limits<std::int64_t>::max() / 4)}};
+  constexpr std::int64_t kLongAgo = -9'000'000'000'000'000;  // what import takes at most
+  {
+    Process process(disk);
+    must(process.opened);
+    const SeriesId id = process.series("old");
+    must(process.history.store_past(
+        {{kLongAgo, kLongAgo + 1000, kStart - 3 * kHour}, {{id, {1, 2, 3}}}}));
+    must(process.history.finish_past());
+    process.append(1, 1000, {process.series("booted_in_1970")}, {1});
+    process.append(1, kStart, {process.series("booted_in_1970")}, {2});
+    process.append(1, kStart + 5 * kHour, {process.series("booted_in_1970")}, {3});
+    process.history.maintain(kStart + 5 * kHour);
+    must(process.history.checkpoint());
+  }
+  Process process(disk, kStart + 6 * kHour);
+  must(process.opened);
+  must(process.history.checkpoint());
+  const Column old = process.read("old", std::numeric_limits<std::int64_t>::min() / 4);
+  REQUIRE(old.times == std::vector<std::int64_t>{bucket_end(kLongAgo, kMinute),
+                                                 bucket_end(kLongAgo + 1000, kMinute),
+                                                 bucket_end(kStart - 3 * kHour, kMinute)});
 }
 
 }  // namespace
