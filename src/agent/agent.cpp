@@ -30,9 +30,7 @@ Status Agent::Impl::start() {
   const std::lock_guard guard(reload_mutex);  // a reload over HTTP waits until all stands
   // What has just happened is told before anything new may happen.
   executor->on_finished([this](const plan::Action& action) { planner->on_finished(action); });
-  executor->set_permission([this] {
-    return planner->running() && current()->operations.mode != config::Mode::kObserve;
-  });
+  executor->set_permission([this](const plan::Action& action) { return planner->refusal(action); });
   configure();
   for (const auto& unused : config::unused_variables(options)) log::warning("agent", "{}", unused);
   if (auto recovered = executor->recover(); !recovered)
@@ -108,6 +106,8 @@ void Agent::Impl::stop() {
   });
   abandoned += shutdown.left_behind();
   if (book) book->tick();
+  if (!services) return;
+  if (auto saved = services->save(); !saved) log::error("agent", "{}", saved.error().message());
 }
 
 Status Agent::Impl::reload() {

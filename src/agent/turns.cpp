@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "agent/agent_impl.hpp"
+#include "nexus/base/log.hpp"
 
 namespace nexus::agent {
 
@@ -53,6 +54,7 @@ void Agent::Impl::look_closer(const analyze::VitalsSnapshot& vitals, double cpu_
 
 SteadyTime Agent::Impl::plan_turn() {
   book->tick();
+  if (auto saved = services->save(); !saved) log::error("agent", "{}", saved.error().message());
   planner->tick();
   executor->tick();
   connectivity->look();

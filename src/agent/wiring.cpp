@@ -13,7 +13,7 @@ namespace {
 
 knowledge::ServiceEvent to_event(const drivers::UnitEvent& event) {
   knowledge::ServiceEvent out;
-  out.service = event.status.name;
+  out.service = event.watched;
   out.kind = "systemd";
   out.state = event.status.active_state;
   out.detail = event.status.sub_state + "/" + event.status.result;
@@ -66,7 +66,9 @@ Status Agent::Impl::open() {
   if (auto kept = forecaster->keep(*db); !kept) return propagate(std::move(kept), "forecasts");
   anomalies = std::make_unique<analyze::AnomalyDetector>(
       clock, history, *book, self, analyze::AnomalyDetector::kMostBytes, db.get());
-  services = std::make_unique<analyze::Services>(*book);
+  auto made_services = analyze::Services::open(*book, *db);
+  if (!made_services) return propagate(std::move(made_services), "watched services");
+  services = std::move(*made_services);
   auto made_journal = execute::Journal::open(clock, *db);
   if (!made_journal) return propagate(std::move(made_journal), "journal");
   journal = std::move(*made_journal);

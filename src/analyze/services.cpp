@@ -2,15 +2,20 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <map>
 #include <mutex>
 #include <set>
+#include <utility>
 
 namespace nexus::analyze {
 namespace {
 
 using knowledge::ServiceEvent;
 
+constexpr std::array<std::string_view, 1> kMigrations = {
+    "CREATE TABLE services_stopped (service TEXT PRIMARY KEY, instance TEXT NOT NULL) WITHOUT "
+    "ROWID"};
 constexpr std::string_view kSource = "service:";
 constexpr Millis kUnstableFor{5 * 60'000};  // one restart by itself is told for so long
 
@@ -76,7 +81,7 @@ Observation observe(const ServiceEvent& event, bool failed) {
 }  // namespace
 
 struct Services::Impl {
-  explicit Impl(Book& b) : book(b) {}
+  Impl(Book& b, knowledge::StateDb& d) : book(b), db(d) {}
 
   void clear(const ServiceEvent& event, std::string_view name) {
     book.clear(source_of(event.service),
@@ -88,24 +93,69 @@ struct Services::Impl {
   bool note(const ServiceEvent& event) {
     const std::lock_guard guard(mutex);
     last.insert_or_assign(event.service, event);
-    if (event.state == "deactivating") {
-      if (event.job) asked_to_stop.insert(event.service);
-    } else if (event.state != "failed" && event.state != "inactive") {
-      asked_to_stop.erase(event.service);
+    const auto known = asked_to_stop.find(event.service);
+    const bool down = event.state == "failed" || event.state == "inactive";
+    if (event.state == "deactivating" && event.job) {
+      if (known != asked_to_stop.end() && known->second == event.instance) return true;
+      asked_to_stop.insert_or_assign(event.service, event.instance);
+      changed = true;
+      return true;
     }
-    return asked_to_stop.contains(event.service);
+    if (known == asked_to_stop.end()) return false;
+    // Another invocation is another story: it was started while nobody looked, and then it failed.
+    const bool other = down && known->second != event.instance && !event.instance.empty();
+    if (other || (!down && event.state != "deactivating")) {
+      asked_to_stop.erase(known);
+      changed = true;
+      return false;
+    }
+    return true;
   }
   static std::string source_of(std::string_view service) {
     return fmt::format("{}{}", kSource, service);
   }
 
   Book& book;
+  knowledge::StateDb& db;
   mutable std::mutex mutex;
-  std::map<std::string, ServiceEvent, std::less<>> last;  // guarded by mutex
-  std::set<std::string, std::less<>> asked_to_stop;       // guarded by mutex
+  std::map<std::string, ServiceEvent, std::less<>> last;          // guarded by mutex
+  std::map<std::string, std::string, std::less<>> asked_to_stop;  // and the invocation; guarded
+  bool changed = false;  // asked_to_stop, since it was written down; guarded by mutex
 };
 
-Services::Services(Book& book) : impl_(std::make_unique<Impl>(book)) {}
+Services::Services(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Result<std::unique_ptr<Services>> Services::open(Book& book, knowledge::StateDb& db) {
+  if (auto made = db.migrate("services", kMigrations); !made)
+    return propagate(std::move(made), "services");
+  auto rows = db.query("SELECT service, instance FROM services_stopped");
+  if (!rows) return propagate(std::move(rows), "services");
+  auto impl = std::make_unique<Impl>(book, db);
+  for (const auto& row : *rows) impl->asked_to_stop.emplace(row.text(0), row.text(1));
+  return std::unique_ptr<Services>(new Services(std::move(impl)));
+}
+
+Status Services::save() {
+  std::map<std::string, std::string, std::less<>> stopped;
+  {
+    const std::lock_guard guard(impl_->mutex);
+    if (!std::exchange(impl_->changed, false)) return {};
+    stopped = impl_->asked_to_stop;
+  }
+  Status done = impl_->db.transaction([&]() -> Status {
+    if (auto ok = impl_->db.execute("DELETE FROM services_stopped"); !ok) return ok;
+    for (const auto& [service, instance] : stopped) {
+      const std::array<knowledge::SqlValue, 2> values = {service, instance};
+      if (auto ok = impl_->db.execute("INSERT INTO services_stopped VALUES (?,?)", values); !ok)
+        return ok;
+    }
+    return {};
+  });
+  if (done) return {};
+  const std::lock_guard guard(impl_->mutex);
+  impl_->changed = true;
+  return std::unexpected(done.error().with_context("write down which services were stopped"));
+}
 
 Services::~Services() = default;
 
@@ -136,6 +186,9 @@ void Services::set_watched(const std::vector<std::string>& services) {
   {
     const std::lock_guard guard(impl_->mutex);
     std::erase_if(impl_->last, [&](const auto& known) { return !watched.contains(known.first); });
+    const auto gone = std::erase_if(
+        impl_->asked_to_stop, [&](const auto& known) { return !watched.contains(known.first); });
+    impl_->changed |= gone > 0;
   }
   // Also what a restart brought back of services that are not watched any more.
   impl_->book.retire([&](std::string_view source) {

@@ -85,6 +85,14 @@ void Section::expect(std::string_view key, const Node& node, std::string_view ex
               fmt::format("{}: expected {}, got {}", name_of(key), expected, got(node)));
 }
 
+void Section::misplaced(std::string_view key, const Node& node, std::string_view expected,
+                        Disclosure disclosure) {
+  // What stands there was perhaps meant for a key of the table, and that may be a secret.
+  const bool shown = disclosure_ == Disclosure::kValues && disclosure == Disclosure::kValues;
+  report_.add(node.where, fmt::format("{}: expected {}, got {}", name_of(key), expected,
+                                      shown ? describe(node) : std::string(describe_type(node))));
+}
+
 void Section::complain(std::string_view key, std::string_view message) {
   report_.add(place_of({key}), fmt::format("{}: {}", name_of(key), message));
 }
@@ -299,7 +307,7 @@ void Section::table(std::string_view key, const std::function<void(Section&)>& r
   if (node == nullptr) return;
   const auto* table = node->as<Table>();
   if (table == nullptr) {
-    expect(key, *node, fmt::format("a table, [{}]", name_of(key)));
+    misplaced(key, *node, fmt::format("a table, [{}]", name_of(key)), disclosure);
     return;
   }
   Section section(report_, *table, node->where, name_of(key), damaged_, disclosure);
@@ -314,13 +322,13 @@ void Section::tables(std::string_view key, const std::function<void(Section&)>& 
   const auto expected = fmt::format("an array of tables, [[{}]]", name_of(key));
   const auto* array = node->as<Array>();
   if (array == nullptr) {
-    expect(key, *node, expected);
+    misplaced(key, *node, expected, disclosure);
     return;
   }
   for (const auto& item : *array) {
     const auto* table = item.as<Table>();
     if (table == nullptr) {
-      expect(key, item, expected);
+      misplaced(key, item, expected, disclosure);
       continue;
     }
     Section section(report_, *table, item.where, name_of(key), damaged_, disclosure);

@@ -140,6 +140,8 @@ class Section {
   bool parameter(const Entry& entry, Parameters& out, Places& places);
   [[nodiscard]] bool is_known(std::string_view key) const;
   [[nodiscard]] std::string got(const Node& node) const;
+  void misplaced(std::string_view key, const Node& node, std::string_view expected,
+                 Disclosure disclosure);
 
   Report& report_;
   const Table& table_;

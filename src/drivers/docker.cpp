@@ -13,40 +13,6 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t kMostEvents = 4U << 20;  // bytes
-constexpr std::size_t kShownBody = 200;
-
-Errc classify(unsigned status) {
-  switch (status) {
-    case 400:
-      return Errc::kInvalidArgument;
-    case 401:
-    case 403:
-      return Errc::kPermissionDenied;
-    case 404:
-      return Errc::kNotFound;
-    case 409:
-      return Errc::kConflict;
-    case 429:
-      return Errc::kExhausted;
-    case 501:
-      return Errc::kUnsupported;
-    case 503:
-      return Errc::kUnavailable;
-    default:
-      return status >= 500 ? Errc::kInternal : Errc::kInvalidArgument;
-  }
-}
-
-std::string message_of(const std::string& body) {
-  if (const auto value = parse_json(body)) {
-    for (const auto* name : {"message", "cause"}) {
-      if (auto text = text_of(member(&*value, name)); !text.empty()) return text;
-    }
-  }
-  return base::sanitize_utf8(std::string_view(body).substr(0, kShownBody));
-}
-
 /// The zero of Docker is the year 1.
 std::optional<double> time_of(const json::value* value) {
   const std::string text = text_of(value);
@@ -79,19 +45,6 @@ DockerContainer to_container(const json::value& value) {
   return out;
 }
 
-DockerEvent to_event(const json::value& value) {
-  DockerEvent out;
-  out.time = whole_of<std::int64_t>(member(&value, "timeNano"));
-  out.type = text_of(member(&value, "Type"));
-  const std::string action = text_of(member(&value, "Action"));
-  std::string_view rest = action;  // "exec_start: sh -c ...": what follows is other people's
-  out.action = base::trim(base::take_until(rest, ':'));
-  const auto* actor = member(&value, "Actor");
-  out.id = text_of(member(actor, "ID"));
-  out.name = text_of(member(member(actor, "Attributes"), "name"));
-  return out;
-}
-
 }  // namespace
 
 Result<DockerAnswer> Docker::request(std::string_view method, std::string_view path,
@@ -111,8 +64,9 @@ Result<DockerAnswer> Docker::request(std::string_view method, std::string_view p
   auto response = http_request(request);
   if (!response) return propagate(std::move(response), "container engine at {}", socket_);
   if (response->status >= 400 || response->status < 200)
-    return fail(classify(response->status), "container engine at {}: {} {}: {} (status {})",
-                socket_, method, path, message_of(response->body), response->status);
+    return fail(errc_of_status(response->status), "container engine at {}: {} {}: {} (status {})",
+                socket_, method, path, message_of(response->body, {"message", "cause"}),
+                response->status);
   return DockerAnswer{response->status, std::move(response->body)};
 }
 
@@ -203,26 +157,6 @@ Result<DockerImages> Docker::images(SteadyTime deadline) const {
                        });
     if (!named) ++out.unused_tags;
   }
-  return out;
-}
-
-Result<std::vector<DockerEvent>> Docker::events(std::int64_t since, std::int64_t until,
-                                                SteadyTime deadline) const {
-  // Docker ends by itself at `until`; Podman needs to be told not to stream.
-  auto answer = request("GET", fmt::format("/events?since={}&until={}&stream=false", since, until),
-                        {}, deadline, kMostEvents);
-  if (!answer) return propagate(std::move(answer));
-  std::vector<DockerEvent> out;
-  for (std::string_view rest = answer->body; !rest.empty();) {
-    const auto line = base::trim(base::take_until(rest, '\n'));
-    if (line.empty()) continue;
-    const auto value = parse_json(line);
-    if (!value || !value->is_object())
-      return fail(Errc::kCorrupt, "container engine at {}: a line of /events is no JSON object",
-                  socket_);
-    out.push_back(to_event(*value));
-  }
-  std::ranges::stable_sort(out, {}, &DockerEvent::time);
   return out;
 }
 

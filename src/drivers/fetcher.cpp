@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <list>
+#include <memory>
 
 #include "drivers/tls_facts.hpp"
 #include "nexus/base/text.hpp"
@@ -23,6 +24,7 @@ struct Transfer {
   CURL* handle = nullptr;
   curl_slist* headers = nullptr;
   curl_slist* resolve = nullptr;
+  curl_slist* connect_to = nullptr;
   char message[CURL_ERROR_SIZE] = {};
   bool headed = false;  // on_head was called
   bool enough = false;  // on_data said so
@@ -31,6 +33,7 @@ struct Transfer {
     if (handle != nullptr) curl_easy_cleanup(handle);
     curl_slist_free_all(headers);
     curl_slist_free_all(resolve);
+    curl_slist_free_all(connect_to);
   }
 };
 
@@ -140,6 +143,35 @@ void set_tls(CURL* handle, const TlsOptions& tls) {
   if (!tls.key_file.empty()) curl_easy_setopt(handle, CURLOPT_SSLKEY, tls.key_file.c_str());
 }
 
+/// The certificate is to be for another name than the URL's host: that name is asked for (SNI too),
+/// at the URL's address, and the URL's host stays the Host header.
+void set_server_name(Transfer& transfer) {
+  const auto& name = transfer.request.tls.server_name;
+  if (name.empty()) return;
+  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> url(curl_url(), curl_url_cleanup);
+  const auto get = [&](CURLUPart part, unsigned flags) {
+    char* text = nullptr;
+    std::string out;
+    if (curl_url_get(url.get(), part, &text, flags) == CURLUE_OK) out = text;
+    curl_free(text);
+    return out;
+  };
+  if (!url ||
+      curl_url_set(url.get(), CURLUPART_URL, transfer.request.url.c_str(), 0) != CURLUE_OK ||
+      get(CURLUPART_SCHEME, 0) != "https")
+    return;
+  const auto host = get(CURLUPART_HOST, 0);
+  const auto port = get(CURLUPART_PORT, CURLU_DEFAULT_PORT);
+  const auto shown = get(CURLUPART_PORT, CURLU_NO_DEFAULT_PORT);
+  if (curl_url_set(url.get(), CURLUPART_HOST, name.c_str(), 0) != CURLUE_OK) return;
+  transfer.connect_to =
+      curl_slist_append(nullptr, fmt::format("{}:{}:{}:{}", name, port, host, port).c_str());
+  const auto host_header = fmt::format("Host: {}{}{}", host, shown.empty() ? "" : ":", shown);
+  transfer.headers = curl_slist_append(transfer.headers, host_header.c_str());
+  curl_easy_setopt(transfer.handle, CURLOPT_CONNECT_TO, transfer.connect_to);
+  curl_easy_setopt(transfer.handle, CURLOPT_URL, get(CURLUPART_URL, 0).c_str());
+}
+
 void set_headers(Transfer& transfer) {
   const auto& request = transfer.request;
   const auto add = [&](const std::string& line) {
@@ -172,6 +204,8 @@ void prepare(Transfer& transfer) {
   curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(handle, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+  if (!request.unix_socket.empty())
+    curl_easy_setopt(handle, CURLOPT_UNIX_SOCKET_PATH, request.unix_socket.c_str());
   curl_easy_setopt(handle, CURLOPT_PROXY, "");  // an agent asks its targets itself
   curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
   curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, request.max_redirects > 0 ? 1L : 0L);
@@ -188,6 +222,7 @@ void prepare(Transfer& transfer) {
     curl_easy_setopt(handle, CURLOPT_RESOLVE, transfer.resolve);
   }
   set_tls(handle, request.tls);
+  set_server_name(transfer);
   set_headers(transfer);
   set_body(handle, request);
   curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, on_header);

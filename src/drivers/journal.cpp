@@ -21,6 +21,12 @@ struct JournalReader::Impl {
   std::string cursor;
   ~Impl() { sd_journal_close(journal); }
 
+  /// Of the entry that it stands on.
+  void note_cursor() {
+    char* text = nullptr;
+    if (sd_journal_get_cursor(journal, &text) >= 0) cursor = text;
+    std::free(text);
+  }
   Status select(const std::vector<std::string>& units) {
     for (const auto& unit : units) {
       const auto match = "_SYSTEMD_UNIT=" + unit;
@@ -33,18 +39,25 @@ struct JournalReader::Impl {
   Status seek(JournalFrom from) {
     if (!cursor.empty() && sd_journal_seek_cursor(journal, cursor.c_str()) >= 0 &&
         sd_journal_next(journal) > 0) {
-      // On the entry itself: it was given. On a neighbour, as that one is gone: it was not.
-      if (sd_journal_test_cursor(journal, cursor.c_str()) <= 0) sd_journal_previous(journal);
+      // On the entry itself: it was given. On a neighbour, as that one is gone: it was not, and is
+      // the first after the seek.
+      if (sd_journal_test_cursor(journal, cursor.c_str()) <= 0)
+        sd_journal_seek_cursor(journal, cursor.c_str());
       return {};
     }
     int code = 0;
     if (!cursor.empty() || from == JournalFrom::kEnd) {
       code = sd_journal_seek_tail(journal);
-      // Only a step makes the place real; entries that come later are behind it.
+      // Only a step makes the place real; entries that come later are behind it. Where there is no
+      // entry yet, the tail is the head: at the tail itself next() would stay for ever.
       if (code >= 0) code = sd_journal_previous(journal);
-    } else {
-      code = sd_journal_seek_head(journal);
+      if (code < 0) return failed("seek", code);
+      if (code > 0) {
+        note_cursor();
+        return {};
+      }
     }
+    code = sd_journal_seek_head(journal);
     if (code < 0) return failed("seek", code);
     return {};
   }
@@ -63,6 +76,8 @@ Result<std::unique_ptr<JournalReader>> JournalReader::open(const std::vector<std
                        ? sd_journal_open(&impl->journal, SD_JOURNAL_LOCAL_ONLY)
                        : sd_journal_open_directory(&impl->journal, directory.c_str(), 0);
   if (code < 0) return failed("open", code);
+  // Without it sd_journal_process() does nothing, and files that a rotation makes are never seen.
+  if (const int fd = sd_journal_get_fd(impl->journal); fd < 0) return failed("watch", fd);
   if (Status selected = impl->select(units); !selected) return std::unexpected(selected.error());
   if (Status there = impl->seek(from); !there) return std::unexpected(there.error());
   return std::unique_ptr<JournalReader>(new JournalReader(std::move(impl)));
@@ -72,7 +87,7 @@ Result<std::size_t> JournalReader::read(std::size_t limit, std::size_t longest,
                                         const std::function<void(std::string_view)>& take) {
   sd_journal* journal = impl_->journal;
   sd_journal_set_data_threshold(journal, longest + kField.size());
-  // Files that were rotated are taken in; 0: what changed is looked up by next() anyway.
+  // Files that a rotation made are taken in, and those that are gone let go.
   if (const int code = sd_journal_process(journal); code < 0) return failed("process", code);
   std::size_t given = 0;
   while (given < limit) {
@@ -87,11 +102,7 @@ Result<std::size_t> JournalReader::read(std::size_t limit, std::size_t longest,
       take(text.substr(kField.size(), longest));
     }
   }
-  if (given > 0) {
-    char* cursor = nullptr;
-    if (sd_journal_get_cursor(journal, &cursor) >= 0) impl_->cursor = cursor;
-    std::free(cursor);
-  }
+  if (given > 0) impl_->note_cursor();
   return given;
 }
 

@@ -1,6 +1,40 @@
 #include "drivers/json.hpp"
 
+#include "nexus/base/text.hpp"
+
 namespace nexus::drivers {
+
+Errc errc_of_status(unsigned status) noexcept {
+  switch (status) {
+    case 401:
+    case 403:
+      return Errc::kPermissionDenied;
+    case 404:
+      return Errc::kNotFound;
+    case 409:
+      return Errc::kConflict;
+    case 429:
+      return Errc::kExhausted;
+    case 501:
+      return Errc::kUnsupported;
+    case 502:
+    case 503:
+    case 504:
+      return Errc::kUnavailable;
+    default:
+      return status >= 500 ? Errc::kInternal : Errc::kInvalidArgument;
+  }
+}
+
+std::string message_of(const std::string& body, std::initializer_list<std::string_view> members) {
+  constexpr std::size_t kShown = 200;
+  if (const auto value = parse_json(body)) {
+    for (const auto name : members) {
+      if (auto text = text_of(member(&*value, name)); !text.empty()) return text;
+    }
+  }
+  return base::sanitize_utf8(std::string_view(body).substr(0, kShown));
+}
 
 Result<boost::json::value> parse_json(std::string_view text) {
   boost::system::error_code ec;

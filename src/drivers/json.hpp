@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,13 @@ namespace nexus::drivers {
 
 /// kCorrupt when it is not JSON, or nested too deep.
 [[nodiscard]] Result<boost::json::value> parse_json(std::string_view text);
+
+/// Of an answer of an HTTP API whose status is no success.
+[[nodiscard]] Errc errc_of_status(unsigned status) noexcept;
+/// Its message: the first of `members` (of a JSON object) that has text; else, as when something in
+/// between has answered, the beginning of the body.
+[[nodiscard]] std::string message_of(const std::string& body,
+                                     std::initializer_list<std::string_view> members);
 
 /// The member; null when `value` is no object or has none of that name.
 [[nodiscard]] const boost::json::value* member(const boost::json::value* value,

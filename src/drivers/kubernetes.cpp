@@ -14,34 +14,6 @@ namespace {
 
 constexpr std::size_t kPage = 250;               // objects
 constexpr std::size_t kLargestPage = 16U << 20;  // bytes
-constexpr std::size_t kShownBody = 200;
-
-Errc classify(unsigned status) {
-  switch (status) {
-    case 401:
-    case 403:
-      return Errc::kPermissionDenied;
-    case 404:
-      return Errc::kNotFound;
-    case 409:
-      return Errc::kConflict;
-    case 429:
-      return Errc::kExhausted;
-    case 503:
-    case 504:
-      return Errc::kUnavailable;
-    default:
-      return status >= 500 ? Errc::kInternal : Errc::kInvalidArgument;
-  }
-}
-
-/// The API answers with a Status object; something in between (a proxy) with anything.
-std::string message_of(const std::string& body) {
-  if (const auto value = parse_json(body)) {
-    if (auto text = text_of(member(&*value, "message")); !text.empty()) return text;
-  }
-  return base::sanitize_utf8(std::string_view(body).substr(0, kShownBody));
-}
 
 struct Page {
   std::uint64_t remaining = 0;
@@ -158,8 +130,8 @@ Result<KubernetesAnswer> Kubernetes::request(std::string_view method, std::strin
   auto response = http_request(request);
   if (!response) return propagate(std::move(response), "Kubernetes API");
   if (response->status >= 400 || response->status < 200)
-    return fail(classify(response->status), "Kubernetes API: {} {}: {} (status {})", method,
-                request.url, message_of(response->body), response->status);
+    return fail(errc_of_status(response->status), "Kubernetes API: {} {}: {} (status {})", method,
+                request.url, message_of(response->body, {"message"}), response->status);
   return KubernetesAnswer{response->status, std::move(response->body)};
 }
 

@@ -4,35 +4,53 @@
 #include <netdb.h>
 #include <netinet/in.h>
 
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
 #include <cstring>
 #include <memory>
 #include <mutex>
-#include <vector>
+#include <system_error>
+#include <thread>
 
+#include "nexus/base/abandon.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::drivers {
 namespace {
 
-/// What the C library reads and writes while it looks a name up; it must stay until that is over.
+/// One look-up on a thread of its own, which owns it together with who waits for it.
 struct Lookup {
-  std::string host;
-  addrinfo hints{};
-  gaicb control{};
+  explicit Lookup(std::string name) : host(std::move(name)) {}
+  Lookup(const Lookup&) = delete;
   ~Lookup() {
-    if (control.ar_result != nullptr) freeaddrinfo(control.ar_result);
+    if (list != nullptr) freeaddrinfo(list);
   }
+
+  std::string host;
+  std::mutex mutex;
+  std::condition_variable changed;
+  // Guarded by mutex.
+  bool done = false;
+  bool left = false;  // who waited has gone
+  int code = 0;
+  addrinfo* list = nullptr;
 };
 
-std::mutex hanging_mutex;
-std::vector<std::unique_ptr<Lookup>> hanging;  // guarded by hanging_mutex
+std::atomic<std::size_t> hanging{0};
 
-/// Gives back what has come to an end; how many have not.
-std::size_t sweep() {
-  const std::lock_guard guard(hanging_mutex);
-  std::erase_if(hanging,
-                [](const auto& one) { return gai_error(&one->control) != EAI_INPROGRESS; });
-  return hanging.size();
+/// Not getaddrinfo_a(3): its helper threads are unknown to the thread sanitizer, and dead under it.
+void look_up(const std::shared_ptr<Lookup>& lookup) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* list = nullptr;
+  const int code = getaddrinfo(lookup->host.c_str(), nullptr, &hints, &list);
+  const std::lock_guard guard(lookup->mutex);
+  lookup->code = code;
+  lookup->list = code == 0 ? list : nullptr;
+  lookup->done = true;
+  if (lookup->left) --hanging;
+  lookup->changed.notify_all();
 }
 
 Address to_address(const addrinfo& info) {
@@ -76,40 +94,40 @@ void Address::set_port(std::uint16_t port) noexcept {
 }
 
 Result<Address> resolve(const std::string& host, Prefer prefer, OtherFamily other, Millis limit) {
-  auto lookup = std::make_unique<Lookup>();
-  lookup->host = host;
-  lookup->hints.ai_socktype = SOCK_STREAM;
-  lookup->hints.ai_flags = AI_NUMERICHOST;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICHOST;
   addrinfo* literal = nullptr;
-  if (getaddrinfo(host.c_str(), nullptr, &lookup->hints, &literal) == 0) {
+  if (getaddrinfo(host.c_str(), nullptr, &hints, &literal) == 0) {
     const Address address = to_address(*literal);
     freeaddrinfo(literal);
     return address;
   }
-  if (sweep() >= kMostHanging)
+  if (hanging >= kMostHanging)
     return fail(Errc::kExhausted, "{}: the resolver hangs with {} names", host, kMostHanging);
-  lookup->hints.ai_flags = 0;
-  lookup->control.ar_name = lookup->host.c_str();
-  lookup->control.ar_request = &lookup->hints;
-  gaicb* list[] = {&lookup->control};
-  if (const int code = getaddrinfo_a(GAI_NOWAIT, list, 1, nullptr); code != 0)
-    return fail(Errc::kExhausted, "{}: {}", host, gai_strerror(code));
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(std::max(limit, Millis(1)));
-  const timespec wait{seconds.count(),
-                      std::chrono::nanoseconds(std::max(limit, Millis(1)) - seconds).count()};
-  const gaicb* const waited[] = {&lookup->control};
-  while (gai_suspend(waited, 1, &wait) == EAI_INTR) {
+  const auto lookup = std::make_shared<Lookup>(host);
+  std::thread thread;
+  try {
+    thread = std::thread(look_up, lookup);
+  } catch (const std::system_error& error) {
+    return fail(Errc::kExhausted, "{}: no thread to resolve it: {}", host, error.what());
   }
-  const int code = gai_error(&lookup->control);
-  if (code == EAI_INPROGRESS) {
-    gai_cancel(&lookup->control);
-    const std::lock_guard guard(hanging_mutex);
-    hanging.push_back(std::move(lookup));
+  base::SystemClock clock;
+  std::unique_lock lock(lookup->mutex);
+  clock.wait_until(lock, lookup->changed, clock.steady() + std::max(limit, Millis(1)),
+                   [&] { return lookup->done; });
+  if (!lookup->done) {
+    lookup->left = true;
+    ++hanging;
+    lock.unlock();
+    base::abandon(std::move(thread));
     return fail(Errc::kTimeout, "{}: the name was not resolved within {}", host,
                 base::format_duration(limit));
   }
-  if (code != 0) return fail(Errc::kNotFound, "{}: {}", host, gai_strerror(code));
-  return choose(host, lookup->control.ar_result, prefer, other);
+  lock.unlock();
+  thread.join();
+  if (lookup->code != 0) return fail(Errc::kNotFound, "{}: {}", host, gai_strerror(lookup->code));
+  return choose(host, lookup->list, prefer, other);
 }
 
 Result<HostPort> split_host_port(std::string_view text, std::uint16_t otherwise) {

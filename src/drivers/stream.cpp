@@ -161,19 +161,23 @@ Result<Stream> Stream::connect_unix(Clock& clock, const std::string& path, Stead
 
 Result<TlsFacts> Stream::start_tls(const TlsOptions& options, const std::string& name,
                                    SteadyTime deadline) {
+  if (name.empty() && !options.insecure_skip_verify)
+    return fail(Errc::kInvalidArgument, "TLS: server_name is not given: whose certificate is it?");
   auto context = make_context(options);
   if (!context) return std::unexpected(context.error());
   impl_->context = std::move(*context);
   impl_->tls.reset(SSL_new(impl_->context.get()));
   SSL* tls = impl_->tls.get();
   if (tls == nullptr) return fail(Errc::kExhausted, "TLS: {}", ssl_error());
-  if (!options.insecure_skip_verify) {
-    X509_VERIFY_PARAM* verify = SSL_get0_param(tls);
-    if (X509_VERIFY_PARAM_set1_ip_asc(verify, name.c_str()) != 1)
-      X509_VERIFY_PARAM_set1_host(verify, name.c_str(), name.size());
-    ERR_clear_error();
+  // What came in clear text is not part of what is said in secret: anybody may have put it there.
+  impl_->received.clear();
+  X509_VERIFY_PARAM* verify = SSL_get0_param(tls);
+  const bool is_address = X509_VERIFY_PARAM_set1_ip_asc(verify, name.c_str()) == 1;
+  ERR_clear_error();
+  if (!is_address) {
+    X509_VERIFY_PARAM_set1_host(verify, name.c_str(), name.size());
+    SSL_set_tlsext_host_name(tls, name.c_str());  // RFC 6066: addresses are no server names
   }
-  SSL_set_tlsext_host_name(tls, name.c_str());
   SSL_set_fd(tls, impl_->fd.get());
   while (true) {
     const int code = SSL_connect(tls);

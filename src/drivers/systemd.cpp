@@ -12,6 +12,8 @@ namespace nexus::drivers {
 namespace {
 
 constexpr std::size_t kMaxIdle = 4;  // connections that are kept for the next query
+// Requests on their way: the bus takes 128 of a connection by default, and refuses more.
+constexpr std::size_t kMaxInFlight = 64;
 
 using Types = std::map<std::string, std::string, std::less<>>;
 
@@ -62,6 +64,104 @@ Result<std::vector<UnitSummary>> read_units(sd_bus* bus) {
   return units;
 }
 
+/// A variant with a number of any width; negative errno when it is none.
+int read_number(sd_bus_message* m, std::uint64_t& out) {
+  char type = 0;
+  const char* contents = nullptr;
+  if (const int r = sd_bus_message_peek_type(m, &type, &contents); r <= 0)
+    return r < 0 ? r : -ENXIO;
+  if (type != SD_BUS_TYPE_VARIANT || contents == nullptr) return -ENXIO;
+  const std::string_view held = contents;
+  if (held == "t") return sd_bus_message_read(m, "v", "t", &out);
+  if (held == "u") {
+    std::uint32_t narrow = 0;
+    const int r = sd_bus_message_read(m, "v", "u", &narrow);
+    out = narrow;
+    return r;
+  }
+  return -ENXIO;
+}
+
+/// Property requests of which many are on their way at once: a round trip through the bus each,
+/// one after the other, would take most of a second on a host with many units.
+class NumberBatch {
+ public:
+  NumberBatch(sd_bus* bus, std::span<const UnitProperty> properties)
+      : bus_(bus), properties_(properties), answers_(properties.size()) {}
+
+  [[nodiscard]] Status run(Clock& clock) {
+    const SteadyTime deadline = clock.steady() + kCallLimit;
+    while (next_ < properties_.size() || in_flight_ > 0) {
+      while (next_ < properties_.size() && in_flight_ < kMaxInFlight) {
+        if (Status sent = send(); !sent) return sent;
+      }
+      const int r = sd_bus_process(bus_, nullptr);
+      if (r < 0) return std::unexpected(bus_error(r, "properties of units"));
+      if (r > 0) continue;
+      const SteadyTime now = clock.steady();
+      if (now >= deadline) return fail(Errc::kTimeout, "properties of units: no answer");
+      const auto left = std::chrono::duration_cast<std::chrono::microseconds>(deadline - now);
+      const int waited = sd_bus_wait(bus_, static_cast<std::uint64_t>(left.count()));
+      if (waited < 0 && waited != -EINTR)
+        return std::unexpected(bus_error(waited, "properties of units"));
+    }
+    return {};
+  }
+
+  [[nodiscard]] std::vector<std::optional<std::uint64_t>> take() {
+    std::vector<std::optional<std::uint64_t>> out;
+    out.reserve(answers_.size());
+    for (const Answer& answer : answers_) out.push_back(answer.value);
+    return out;
+  }
+
+ private:
+  struct Answer {
+    NumberBatch* batch = nullptr;
+    std::optional<std::uint64_t> value;
+    Slot slot;  // as long as the reply is awaited; with it goes the callback
+  };
+
+  [[nodiscard]] Status send() {
+    const UnitProperty& property = properties_[next_];
+    Answer& answer = answers_[next_];
+    auto message = request(bus_, unit_path(property.unit), kProperties, "Get");
+    if (!message) return propagate(std::move(message));
+    const std::string interface = "org.freedesktop.systemd1." + property.interface;
+    sd_bus_message_append(message->get(), "ss", interface.c_str(), property.name.c_str());
+    answer.batch = this;
+    sd_bus_slot* slot = nullptr;
+    const int r = sd_bus_call_async(bus_, &slot, message->get(), on_reply, &answer, 0);
+    if (r < 0) return std::unexpected(bus_error(r, "properties of units"));
+    answer.slot.reset(slot);
+    ++next_;
+    ++in_flight_;
+    return {};
+  }
+
+  static int on_reply(sd_bus_message* reply, void* data, sd_bus_error* /*error*/) {
+    auto& answer = *static_cast<Answer*>(data);
+    --answer.batch->in_flight_;
+    std::uint64_t value = 0;
+    if (sd_bus_message_is_method_error(reply, nullptr) == 0 && read_number(reply, value) >= 0)
+      answer.value = value;
+    return 0;
+  }
+
+  sd_bus* const bus_;
+  const std::span<const UnitProperty> properties_;
+  std::vector<Answer> answers_;  // never grows: callbacks point into it
+  std::size_t next_ = 0;
+  std::size_t in_flight_ = 0;
+};
+
+/// The interface that tells the Type= of such a unit; null when it has none.
+const char* typed_interface(std::string_view unit) {
+  if (unit.ends_with(".service")) return "org.freedesktop.systemd1.Service";
+  if (unit.ends_with(".mount")) return "org.freedesktop.systemd1.Mount";
+  return nullptr;
+}
+
 }  // namespace
 
 struct Systemd::Impl {
@@ -69,7 +169,7 @@ struct Systemd::Impl {
   const std::string address;
   std::mutex mutex;
   std::vector<Bus> idle;       // guarded by mutex
-  Types types;                 // Type= by service, guarded by mutex
+  Types types;                 // Type= by unit, guarded by mutex
   std::uint64_t types_of = 0;  // units_loaded_at() that `types` belongs to, guarded by mutex
 
   Bus take_idle() {
@@ -120,14 +220,13 @@ struct Systemd::Impl {
     }
     Types present;
     for (UnitSummary& unit : units) {
-      if (!unit.name.ends_with(".service") || unit.load_state != "loaded") continue;
+      const char* const interface = typed_interface(unit.name);
+      if (interface == nullptr || unit.load_state != "loaded") continue;
       const auto found = known.find(unit.name);
       if (found != known.end()) {
         unit.type = found->second;
       } else {
-        unit.type =
-            get_string(bus, unit_path(unit.name), "org.freedesktop.systemd1.Service", "Type")
-                .value_or("");
+        unit.type = get_string(bus, unit_path(unit.name), interface, "Type").value_or("");
       }
       present.emplace(unit.name, unit.type);
     }
@@ -157,6 +256,15 @@ Result<std::vector<UnitSummary>> Systemd::list_units() {
     auto units = read_units(bus);
     if (units) impl_->add_types(bus, *units);
     return units;
+  });
+}
+
+Result<std::vector<std::optional<std::uint64_t>>> Systemd::unit_numbers(
+    std::span<const UnitProperty> properties) {
+  return impl_->with_bus([&](sd_bus* bus) -> Result<std::vector<std::optional<std::uint64_t>>> {
+    NumberBatch batch(bus, properties);
+    if (Status done = batch.run(impl_->clock); !done) return propagate(std::move(done));
+    return batch.take();
   });
 }
 
@@ -194,6 +302,11 @@ Result<std::string> Systemd::version() {
 Result<std::string> Systemd::system_state() {
   return impl_->with_bus(
       [](sd_bus* bus) { return get_string(bus, kManagerPath, kManager, "SystemState"); });
+}
+
+Result<std::string> Systemd::virtualization() {
+  return impl_->with_bus(
+      [](sd_bus* bus) { return get_string(bus, kManagerPath, kManager, "Virtualization"); });
 }
 
 }  // namespace nexus::drivers

@@ -275,7 +275,6 @@ Status WatchSession::take_status(Unit& unit, sd_bus_message* reply) {
     return {};
   }
   unit.status = std::move(now);
-  unit.status.name = unit.name;
   unit.known = true;
   settle(unit);
   return {};
@@ -303,7 +302,7 @@ Status WatchSession::update(Unit& unit, sd_bus_message* signal) {
   if (r >= 0) r = sd_bus_message_read(signal, "s", &interface);
   if (r >= 0) r = read_properties(signal, unit.status);
   if (r < 0) return std::unexpected(bus_error(r, "a change of " + unit.name));
-  unit.status.name = unit.name;
+  if (unit.status.name.empty()) unit.status.name = unit.id;
   if (std::string_view(interface) == kUnitInterface) settle(unit);
   return {};
 }
@@ -311,7 +310,7 @@ Status WatchSession::update(Unit& unit, sd_bus_message* signal) {
 void WatchSession::settle(Unit& unit) {
   if (unit.reported && !differs(*unit.reported, unit.status)) return;
   unit.reported = unit.status;
-  callback_({unit.status, clock_.steady()});
+  callback_({unit.status, clock_.steady(), unit.name});
 }
 
 // The connection is given up; the watcher makes a new one.

@@ -43,9 +43,9 @@ void Executor::on_finished(Finished callback) {
   impl_->finished_callback = std::make_shared<const Finished>(std::move(callback));
 }
 
-void Executor::set_permission(std::function<bool()> may_start) {
+void Executor::set_permission(Permission refusal) {
   const std::lock_guard guard(impl_->mutex);
-  impl_->may_start = std::make_shared<const std::function<bool()>>(std::move(may_start));
+  impl_->refusal = std::make_shared<const Permission>(std::move(refusal));
 }
 
 void Executor::start() {

@@ -53,7 +53,7 @@ struct Executor::Impl {
   std::condition_variable changed;
   std::shared_ptr<const config::Config> config;
   std::shared_ptr<const Finished> finished_callback;
-  std::shared_ptr<const std::function<bool()>> may_start;
+  std::shared_ptr<const Permission> refusal;
   std::map<std::string, EntryPtr, std::less<>> entries;     // everything that is not final, by id
   std::map<std::pair<int, std::uint64_t>, EntryPtr> queue;  // by priority and arrival
   std::map<std::string, TargetLoad, std::less<>> targets;
@@ -76,7 +76,7 @@ struct Executor::Impl {
   [[nodiscard]] std::shared_ptr<const config::Config> settings() const;
   [[nodiscard]] StepContext context() const;
   [[nodiscard]] Step* step_of(const plan::Action& action) const;
-  [[nodiscard]] bool permitted() const;
+  [[nodiscard]] std::optional<std::string> refused(const plan::Action& action) const;
   void count_state(const plan::Action& action, int by);  // lock held
   void add(EntryPtr entry);                              // lock held
   void publish(Entry& entry, plan::Action action);       // lock held: replaces the action

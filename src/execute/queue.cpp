@@ -22,13 +22,13 @@ Step* Executor::Impl::step_of(const Action& action) const {
   return it == steps.end() ? nullptr : it->second.get();
 }
 
-bool Executor::Impl::permitted() const {
-  std::shared_ptr<const std::function<bool()>> ask;
+std::optional<std::string> Executor::Impl::refused(const Action& action) const {
+  std::shared_ptr<const Permission> ask;
   {
     const std::lock_guard guard(mutex);
-    ask = may_start;
+    ask = refusal;
   }
-  return ask == nullptr || !*ask || (*ask)();
+  return ask == nullptr || !*ask ? std::nullopt : (*ask)(action);
 }
 
 void Executor::Impl::count_state(const Action& action, int by) {

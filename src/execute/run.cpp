@@ -59,8 +59,8 @@ void Executor::Impl::run_one(Entry& entry) {
     return finish(std::move(action), ActionState::kFailed);
   }
   if (action.dry_run) return run_dry(entry, *step, std::move(action));
-  if (!permitted()) {
-    action.outcome.result = "cancelled: operations were stopped before it started";
+  if (const auto why = refused(action)) {
+    action.outcome.result = "cancelled before it started: " + *why;
     return finish(std::move(action), ActionState::kCancelled);
   }
   if (auto begun = begin(entry, *step, action); !begun) {
@@ -68,9 +68,9 @@ void Executor::Impl::run_one(Entry& entry) {
     return finish(std::move(action), ActionState::kFailed);
   }
   // Taking evidence and writing the journal took their time: the kill switch is asked once more.
-  if (!permitted()) {
+  if (const auto why = refused(action)) {
     action.started.reset();
-    action.outcome.result = "cancelled: operations were stopped before it started";
+    action.outcome.result = "cancelled before it started: " + *why;
     return finish(std::move(action), ActionState::kCancelled);
   }
   perform(entry, *step, std::move(action));

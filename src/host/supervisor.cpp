@@ -34,6 +34,14 @@ std::int64_t monotonic_millis() noexcept {
   return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
 }
 
+/// The agent is spared when memory runs out (OOMScoreAdjust= of its unit); what it runs is not.
+void face_the_oom_killer() noexcept {
+  const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (file < 0) return;
+  [[maybe_unused]] const ssize_t ignored = write(file, "0", 1);
+  close(file);
+}
+
 class Supervisor {
  public:
   explicit Supervisor(const Launch& launch) noexcept : launch_(launch) {}
@@ -42,6 +50,7 @@ class Supervisor {
     close_others();
     prctl(PR_SET_NAME, "nexus-command");
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    face_the_oom_killer();
     std::signal(SIGCHLD, SIG_DFL);
     sigset_t children{};
     sigemptyset(&children);

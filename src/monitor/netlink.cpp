@@ -50,13 +50,13 @@ Result<Netlink> Netlink::open(int protocol) {
   return Netlink(std::move(socket));
 }
 
-Status Netlink::ask(NetlinkRequest& request, const std::function<void(unsigned, Bytes)>& visit) {
+Status Netlink::ask(NetlinkRequest& request, MessageVisitor visit) {
   const Bytes bytes = request.finish();
-  std::vector<std::byte> numbered(bytes.begin(), bytes.end());
+  sent_.assign(bytes.begin(), bytes.end());
   ++sequence_;
-  std::memcpy(numbered.data() + offsetof(nlmsghdr, nlmsg_seq), &sequence_, sizeof sequence_);
+  std::memcpy(sent_.data() + offsetof(nlmsghdr, nlmsg_seq), &sequence_, sizeof sequence_);
   const bool dump = (read_as<nlmsghdr>(bytes)->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
-  if (::send(socket_.get(), numbered.data(), numbered.size(), 0) < 0)
+  if (::send(socket_.get(), sent_.data(), sent_.size(), 0) < 0)
     return std::unexpected(Error::from_errno("netlink: send"));
   for (;;) {
     const ssize_t size = ::recv(socket_.get(), buffer_.data(), buffer_.size(), MSG_TRUNC);
@@ -70,8 +70,7 @@ Status Netlink::ask(NetlinkRequest& request, const std::function<void(unsigned, 
   }
 }
 
-Result<bool> Netlink::take(Bytes datagram, const std::function<void(unsigned, Bytes)>& visit,
-                           bool dump) {
+Result<bool> Netlink::take(Bytes datagram, MessageVisitor visit, bool dump) {
   bool complete = false;
   while (const auto head = read_as<nlmsghdr>(datagram)) {
     if (head->nlmsg_len < sizeof(nlmsghdr) || head->nlmsg_len > datagram.size())

@@ -10,13 +10,13 @@
 
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "nexus/base/clock.hpp"
+#include "nexus/base/function_ref.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/host/fd.hpp"
 
@@ -73,6 +73,8 @@ class NetlinkRequest {
   std::vector<std::byte> bytes_;
 };
 
+using MessageVisitor = base::FunctionRef<void(unsigned type, Bytes payload)>;
+
 class Netlink {
  public:
   static constexpr Millis kLimit{2000};
@@ -80,9 +82,9 @@ class Netlink {
   /// kUnsupported or kPermissionDenied where this kernel or these rights do not allow it.
   [[nodiscard]] static Result<Netlink> open(int protocol);
 
-  /// Sends `request` and calls `visit(type, payload)` for every message of the answer.
-  [[nodiscard]] Status ask(NetlinkRequest& request,
-                           const std::function<void(unsigned type, Bytes payload)>& visit);
+  /// Sends `request`, which may be sent again later, and calls `visit` for every message of the
+  /// answer. The steady state allocates nothing.
+  [[nodiscard]] Status ask(NetlinkRequest& request, MessageVisitor visit);
   /// The number that a family of generic netlink has here; kNotFound when there is none.
   [[nodiscard]] Result<std::uint16_t> family(std::string_view name);
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
@@ -90,11 +92,11 @@ class Netlink {
  private:
   explicit Netlink(host::Fd socket);
   /// Whether the answer is complete.
-  [[nodiscard]] Result<bool> take(Bytes datagram, const std::function<void(unsigned, Bytes)>& visit,
-                                  bool dump);
+  [[nodiscard]] Result<bool> take(Bytes datagram, MessageVisitor visit, bool dump);
 
   host::Fd socket_;
   std::uint32_t sequence_ = 0;
+  std::vector<std::byte> sent_;
   std::vector<std::byte> buffer_;
 };
 

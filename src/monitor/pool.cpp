@@ -10,6 +10,11 @@
 namespace nexus::monitor {
 namespace {
 
+// What is due at one moment mostly takes less than this, altogether: one thread runs it, and a run
+// that takes longer holds up the others by this much. Waking a thread for each costs more than many
+// a collector.
+constexpr Millis kPatience{5};
+
 /// A collector that throws is broken, but costs only its own run.
 Status collect_guarded(Collector& collector, Sink& sink) {
   try {
@@ -53,6 +58,7 @@ void Pool::work(const std::shared_ptr<Pool>& pool, const std::shared_ptr<Worker>
     pool->publish(*run.job, status, base::thread_cpu_time() - before);
   }
   const std::lock_guard guard(pool->mutex_);
+  if (pool->serving_ == me.get()) pool->serving_ = nullptr;
   me->exited = true;
   pool->exited_.notify_all();
 }
@@ -62,13 +68,17 @@ Pool::Run Pool::next(const std::shared_ptr<Worker>& me) {
   while (!stopping_) {
     if (alive_threads() > wanted_threads()) return {};  // a remote run has ended
     const SteadyTime now = clock_.steady();
-    SteadyTime earliest = base::kForever;
-    if (Job* job = pick(now, earliest)) {
+    const bool is_served = serving_ != nullptr && serving_ != me.get() && now < served_until_;
+    if (Job* job = is_served ? nullptr : pick(now)) {
       begin(*job, me, now);
+      serving_ = job->remote ? nullptr : me.get();  // which waits for others, and not for so short
+      served_until_ = now + kPatience;
       if (job->remote) spawn_missing();
       if (!has_leader_) follow_.notify_one();
       return {job, job->sink};
     }
+    if (serving_ == me.get()) serving_ = nullptr;
+    const SteadyTime earliest = is_served ? std::max(served_until_, next_due()) : next_due();
     if (has_leader_) {
       clock_.wait_until(lock, follow_, base::kForever,
                         [this] { return stopping_ || !has_leader_; });
@@ -82,9 +92,14 @@ Pool::Run Pool::next(const std::shared_ptr<Worker>& me) {
   return {};
 }
 
-/// The idle job that has been due longest. What is due but still running is skipped. `earliest`:
-/// when to look again.
-Job* Pool::pick(SteadyTime now, SteadyTime& earliest) {
+SteadyTime Pool::next_due() const {
+  SteadyTime earliest = base::kForever;
+  for (const auto& job : jobs_) earliest = std::min(earliest, job->due);
+  return earliest;
+}
+
+/// The idle job that has been due longest. What is due but still running is skipped.
+Job* Pool::pick(SteadyTime now) {
   Job* chosen = nullptr;
   for (const auto& job : jobs_) {
     if (job->due <= now && job->phase != Phase::kIdle) {
@@ -92,7 +107,6 @@ Job* Pool::pick(SteadyTime now, SteadyTime& earliest) {
       job->plan(clock_.wall(), now);
     }
     if (job->due <= now && (chosen == nullptr || job->due < chosen->due)) chosen = job.get();
-    earliest = std::min(earliest, job->due);
   }
   return chosen;
 }

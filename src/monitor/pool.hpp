@@ -76,7 +76,8 @@ class Pool : public std::enable_shared_from_this<Pool> {
 
   static void work(const std::shared_ptr<Pool>& pool, const std::shared_ptr<Worker>& me);
   [[nodiscard]] Run next(const std::shared_ptr<Worker>& me);
-  [[nodiscard]] Job* pick(SteadyTime now, SteadyTime& earliest);
+  [[nodiscard]] Job* pick(SteadyTime now);
+  [[nodiscard]] SteadyTime next_due() const;
   void begin(Job& job, const std::shared_ptr<Worker>& me, SteadyTime now);
   [[nodiscard]] bool claim(Job& job, const Worker& me);
   void publish(Job& job, const Status& status, Nanos cpu);
@@ -115,8 +116,10 @@ class Pool : public std::enable_shared_from_this<Pool> {
   std::condition_variable due_;     // the worker that waits for time to pass
   std::condition_variable follow_;  // the workers that wait for that one to leave
   std::condition_variable exited_;
-  bool has_leader_ = false;  // guarded by mutex_, as all below
-  bool replanned_ = false;   // a job may be due earlier than the leader believes
+  bool has_leader_ = false;          // guarded by mutex_, as all below
+  const Worker* serving_ = nullptr;  // runs what is due now, one job after the other
+  SteadyTime served_until_{};        // later than that others help it
+  bool replanned_ = false;           // a job may be due earlier than the leader believes
   bool stopping_ = false;
   std::size_t threads_made_ = 0;
   std::vector<std::shared_ptr<Worker>> workers_;

@@ -143,15 +143,43 @@ constexpr std::array kDatabase = {
     PostgresMetric{
         "sessions",
         {"pg_stat_database_sessions", kCounter, "Sessions established to this database"}},
+    PostgresMetric{"sessions_abandoned",
+                   {"pg_stat_database_sessions_abandoned", kCounter,
+                    "Sessions of this database that ended because the connection was lost"}},
+    PostgresMetric{"sessions_fatal",
+                   {"pg_stat_database_sessions_fatal", kCounter,
+                    "Sessions of this database that ended by a fatal error"}},
+    PostgresMetric{"sessions_killed",
+                   {"pg_stat_database_sessions_killed", kCounter,
+                    "Sessions of this database that an operator ended"}},
+    PostgresMetric{"confl_tablespace",
+                   {"pg_stat_database_conflicts_confl_tablespace", kCounter,
+                    "Queries canceled due to dropped tablespaces"}},
+    PostgresMetric{"confl_lock",
+                   {"pg_stat_database_conflicts_confl_lock", kCounter,
+                    "Queries canceled due to lock timeouts"}},
+    PostgresMetric{"confl_snapshot",
+                   {"pg_stat_database_conflicts_confl_snapshot", kCounter,
+                    "Queries canceled due to old snapshots"}},
+    PostgresMetric{"confl_bufferpin",
+                   {"pg_stat_database_conflicts_confl_bufferpin", kCounter,
+                    "Queries canceled due to pinned buffers"}},
+    PostgresMetric{"confl_deadlock",
+                   {"pg_stat_database_conflicts_confl_deadlock", kCounter,
+                    "Queries canceled due to deadlocks with recovery"}},
 };
 std::string database(const Facts& facts) {
   return fmt::format(
-      R"(SELECT datid, datname, numbackends, xact_commit, xact_rollback, blks_read,
+      R"(SELECT d.datid, d.datname, numbackends, xact_commit, xact_rollback, blks_read,
   blks_hit, tup_returned, tup_fetched, tup_inserted, tup_updated, tup_deleted, conflicts,
   temp_files, temp_bytes, deadlocks, blk_read_time, blk_write_time,
-  coalesce(extract(epoch FROM stats_reset), 0) AS stats_reset, checksum_failures{}
-FROM pg_stat_database WHERE datname IS NOT NULL ORDER BY datid)",
-      facts.version >= kV14 ? ",\n  active_time / 1000.0 AS active_time, sessions" : "");
+  coalesce(extract(epoch FROM stats_reset), 0) AS stats_reset, checksum_failures,
+  confl_tablespace, confl_lock, confl_snapshot, confl_bufferpin, confl_deadlock{}
+FROM pg_stat_database d LEFT JOIN pg_stat_database_conflicts c ON c.datid = d.datid
+WHERE d.datname IS NOT NULL ORDER BY d.datid)",
+      facts.version >= kV14 ? ",\n  active_time / 1000.0 AS active_time, sessions, "
+                              "sessions_abandoned, sessions_fatal, sessions_killed"
+                            : "");
 }
 
 constexpr std::array kLocks = {

@@ -106,10 +106,10 @@ Status ProcessScan::run(ProcessVisitor& visitor, Complaints& complaints) {
   for (ProcessRecord& process : records_) {
     if (is_due(process)) {
       look_at(process, visitor);
-    } else if (process.has_count) {
+    } else if (process.has_count || process.spared) {
       process.cpu = process.io = 0;  // it did not run
     }
-    process.has_count = false;
+    process.has_count = process.spared = false;
   }
   std::erase_if(records_, [](const ProcessRecord& process) { return process.gone; });
   if (workloads_.size() > kMaxWorkloads || pass_ % kRefresh == 0)
@@ -171,14 +171,21 @@ void ProcessScan::ask_counts() {
   asked_.clear();
   asked_pids_.clear();
   for (std::size_t i = 0; i < records_.size(); ++i) {
-    if (records_[i].kernel) continue;
+    ProcessRecord& process = records_[i];
+    if (process.kernel) continue;
+    // An answer costs more than a third of a read; kRefresh is even, so its turn is never spared.
+    process.spared = process.idle_asks >= kIdleAsks &&
+                     (pass_ + static_cast<std::uint32_t>(process.pid)) % 2 != 0;
+    if (process.spared) continue;
     asked_.push_back(static_cast<std::uint32_t>(i));
-    asked_pids_.push_back(records_[i].pid);
+    asked_pids_.push_back(process.pid);
   }
   const Status asked = counts_->ask(asked_pids_, [&](std::size_t at, const TaskCount& count) {
     if (at >= asked_.size()) return;
     ProcessRecord& process = records_[asked_[at]];
-    process.ran = process.ran || process.count.mark != count.mark;
+    const bool is_idle = process.count.mark == count.mark;
+    process.idle_asks = is_idle ? std::min<std::uint8_t>(process.idle_asks, 254) + 1 : 0;
+    process.ran = process.ran || !is_idle;
     process.count = count;
     process.has_count = true;
   });
@@ -192,6 +199,7 @@ bool ProcessScan::is_turn(const ProcessRecord& process) const noexcept {
 bool ProcessScan::is_due(const ProcessRecord& process) const noexcept {
   if (!is_live_ || process.start == 0 || is_turn(process)) return true;
   if (process.state == 'R') return true;
+  if (process.spared) return false;
   if (process.has_count) {
     // Its memory may have changed without it.
     return process.ran || (pass_ + static_cast<std::uint32_t>(process.pid)) % (kRefresh / 8) == 0;

@@ -2,10 +2,11 @@
 //
 // Few files a process, opened relative to /proc, into one buffer. Most processes of a host sleep:
 // where taskstats may be asked (task_counts.hpp) only those that ran since the last pass are read
-// again; elsewhere one that was found idle again and again is read every second and later every
-// fourth pass only, so that nothing is lost but comes a little later. What changes without the
-// process running (swapped or reclaimed memory, its control group) is read again every kRefresh
-// passes. On a recorded tree everything is read in every pass.
+// again, and of those that did not run in kIdleAsks passes half is asked in every pass; elsewhere
+// one that was found idle again and again is read every second and later every fourth pass only, so
+// that nothing is lost but comes a little later. What changes without the process running (swapped
+// or reclaimed memory, its control group) is read again every kRefresh passes. On a recorded tree
+// everything is read in every pass.
 //
 // A process found by the first pass has used nothing yet; one born later has used all that it
 // counts. Counters that go back count as no use. A process that vanishes in the middle is left out.
@@ -60,6 +61,8 @@ struct ProcessRecord {
   bool counts_threads = false;  // the switches in `total` are those of all its threads
   bool has_count = false;       // `count` is of this pass
   bool ran = false;             // by `count`, since it was looked at last
+  bool spared = false;          // not asked in this pass, for it has been idle for long
+  std::uint8_t idle_asks = 0;   // answers in a row by which it had not run
   std::uint8_t idle_reads = 0;  // how often it was read without having run
   std::uint32_t uid = 0;
   std::uint32_t threads = 0;
@@ -94,7 +97,8 @@ class ProcessScan {
   struct Options {
     bool proportional = false;  // also smaps_rollup, in turn
   };
-  static constexpr std::uint32_t kRefresh = 128;        // passes
+  static constexpr std::uint32_t kRefresh = 128;  // passes
+  static constexpr std::uint8_t kIdleAsks = 8;
   static constexpr std::size_t kMaxProcesses = 65'536;  // the rest is counted as left out
 
   ProcessScan(const CollectorContext& context, Options options);

@@ -52,6 +52,7 @@ constexpr std::array kFields = {
     RedisField{"client_recent_max_output_buffer", "client_recent_max_output_buffer_bytes", kGauge},
     RedisField{"clients_in_timeout_table", "clients_in_timeout_table", kGauge},
     RedisField{"cluster_connections", "cluster_connections", kGauge},
+    RedisField{"cluster_enabled", "cluster_enabled", kGauge},
     RedisField{"cluster_stats_messages_received", "cluster_messages_received_total", kGauge},
     RedisField{"cluster_stats_messages_sent", "cluster_messages_sent_total", kGauge},
     RedisField{"connected_clients", "connected_clients", kGauge},
@@ -73,7 +74,7 @@ constexpr std::array kFields = {
     RedisField{"io_threads_active", "io_threads_active", kGauge},
     RedisField{"keyspace_hits", "keyspace_hits_total", kCounter},
     RedisField{"keyspace_misses", "keyspace_misses_total", kCounter},
-    RedisField{"latest_fork_usec", "latest_fork_usec", kGauge},
+    RedisField{"latest_fork_usec", "latest_fork_seconds", kGauge},
     RedisField{"lazyfree_pending_objects", "lazyfree_pending_objects", kGauge},
     RedisField{"lazyfreed_objects", "lazyfreed_objects", kGauge},
     RedisField{"loading", "loading_dump_file", kGauge},
@@ -95,6 +96,7 @@ constexpr std::array kFields = {
     RedisField{"number_of_cached_scripts", "number_of_cached_scripts", kGauge},
     RedisField{"number_of_functions", "number_of_functions", kGauge},
     RedisField{"number_of_libraries", "number_of_libraries", kGauge},
+    RedisField{"process_id", "process_id", kGauge},
     RedisField{"pubsub_channels", "pubsub_channels", kGauge},
     RedisField{"pubsub_clients", "pubsub_clients", kGauge},
     RedisField{"pubsub_patterns", "pubsub_patterns", kGauge},
@@ -135,6 +137,9 @@ constexpr std::array kFields = {
     RedisField{"total_watched_keys", "total_watched_keys", kGauge},
     RedisField{"total_writes_processed", "total_writes_processed", kCounter},
     RedisField{"tracking_clients", "tracking_clients", kGauge},
+    RedisField{"tracking_total_items", "tracking_total_items", kGauge},
+    RedisField{"tracking_total_keys", "tracking_total_keys", kGauge},
+    RedisField{"tracking_total_prefixes", "tracking_total_prefixes", kGauge},
     RedisField{"unexpected_error_replies", "unexpected_error_replies", kCounter},
     RedisField{"uptime_in_seconds", "uptime_in_seconds", kGauge},
     RedisField{"used_cpu_sys", "cpu_sys_seconds_total", kCounter},
@@ -160,13 +165,27 @@ constexpr std::array kFields = {
 };
 static_assert(std::ranges::is_sorted(kFields, {}, &RedisField::field));
 
-constexpr std::array<std::string_view, 16> kIgnored = {
-    "arch_bits",        "configured_hz",   "executable",      "gcc_version",
-    "lru_clock",        "master_port",     "monotonic_clock", "process_id",
-    "redis_build_id",   "redis_git_dirty", "redis_git_sha1",  "run_id",
-    "server_time_usec", "tcp_port",        "uptime_in_days",  "redis_version"};
+constexpr std::array<std::string_view, 15> kIgnored = {
+    "arch_bits",   "configured_hz",    "executable",     "gcc_version",     "lru_clock",
+    "master_port", "monotonic_clock",  "redis_build_id", "redis_git_dirty", "redis_git_sha1",
+    "run_id",      "server_time_usec", "tcp_port",       "uptime_in_days",  "redis_version"};
 
 }  // namespace
+
+void each_redis_field(std::string_view text,
+                      const std::function<void(std::string_view section, std::string_view name,
+                                               std::string_view value)>& take) {
+  std::string_view section;
+  while (!text.empty()) {
+    std::string_view line = base::trim(base::take_until(text, '\n'));
+    if (line.starts_with('#')) {
+      section = base::trim(line.substr(1));
+      continue;
+    }
+    const std::string_view name = base::take_until(line, ':');
+    if (!name.empty() && !line.empty()) take(section, name, line);
+  }
+}
 
 const RedisField* find_redis_field(std::string_view field) {
   const auto found = std::ranges::lower_bound(kFields, field, {}, &RedisField::field);

@@ -2,6 +2,7 @@
 // Thread safety: pure functions.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,12 @@ struct RedisField {
   std::string_view metric;  // without "redis_"
   MetricType type;
 };
+
+/// Fields of INFO's text, in order: the section that its last comment named, name and value, none
+/// of the latter empty.
+void each_redis_field(std::string_view text,
+                      const std::function<void(std::string_view section, std::string_view name,
+                                               std::string_view value)>& take);
 
 /// Null when redis_exporter does not know the field.
 [[nodiscard]] const RedisField* find_redis_field(std::string_view field);

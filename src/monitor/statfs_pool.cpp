@@ -1,5 +1,6 @@
 #include "monitor/statfs_pool.hpp"
 
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
@@ -44,6 +45,7 @@ int system_statfs(const std::string& path, FilesystemUsage& usage) {
   usage.available = static_cast<double>(raw.f_bavail) * block;
   usage.files = static_cast<double>(raw.f_files);
   usage.files_free = static_cast<double>(raw.f_ffree);
+  usage.readonly = (raw.f_flags & ST_RDONLY) != 0;
   return 0;
 }
 

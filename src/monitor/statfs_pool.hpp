@@ -27,6 +27,7 @@ struct FilesystemUsage {
   double available = 0;
   double files = 0;
   double files_free = 0;
+  bool readonly = false;  // also when an error made it so, which no mount option tells
 };
 
 /// Fills `usage` and returns 0, or returns an errno.

@@ -61,7 +61,7 @@ Result<TaskCounts> TaskCounts::open(const std::string& procfs) {
 }
 
 Status TaskCounts::ask(std::span<const std::int32_t> pids,
-                       const std::function<void(std::size_t, const TaskCount&)>& visit) {
+                       base::FunctionRef<void(std::size_t, const TaskCount&)> visit) {
   for (std::size_t at = 0; at < pids.size(); at += kBatch) {
     const auto some = pids.subspan(at, std::min(kBatch, pids.size() - at));
     if (Status asked = ask_some(some, at, visit); !asked) return asked;
@@ -70,7 +70,7 @@ Status TaskCounts::ask(std::span<const std::int32_t> pids,
 }
 
 Status TaskCounts::ask_some(std::span<const std::int32_t> pids, std::size_t offset,
-                            const std::function<void(std::size_t, const TaskCount&)>& visit) {
+                            base::FunctionRef<void(std::size_t, const TaskCount&)> visit) {
   out_.resize(pids.size() * sizeof(Request));
   for (std::size_t i = 0; i < pids.size(); ++i) {
     const Request request{
@@ -96,7 +96,7 @@ Status TaskCounts::ask_some(std::span<const std::int32_t> pids, std::size_t offs
 }
 
 void TaskCounts::take(Bytes datagram, std::size_t offset, std::size_t& answers,
-                      const std::function<void(std::size_t, const TaskCount&)>& visit) const {
+                      base::FunctionRef<void(std::size_t, const TaskCount&)> visit) const {
   while (const auto head = read_as<nlmsghdr>(datagram)) {
     if (head->nlmsg_len < sizeof(nlmsghdr) || head->nlmsg_len > datagram.size()) return;
     const Bytes payload = datagram.subspan(sizeof(nlmsghdr), head->nlmsg_len - sizeof(nlmsghdr));

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 
 #include "monitor/netlink.hpp"
@@ -27,15 +26,15 @@ class TaskCounts {
 
   /// Calls `visit(index, count)` for those of `pids` that are alive.
   [[nodiscard]] Status ask(std::span<const std::int32_t> pids,
-                           const std::function<void(std::size_t, const TaskCount&)>& visit);
+                           base::FunctionRef<void(std::size_t, const TaskCount&)> visit);
 
  private:
   TaskCounts(Netlink netlink, std::uint16_t family)
       : netlink_(std::move(netlink)), family_(family), out_(), in_(kAnswer) {}
   [[nodiscard]] Status ask_some(std::span<const std::int32_t> pids, std::size_t offset,
-                                const std::function<void(std::size_t, const TaskCount&)>& visit);
+                                base::FunctionRef<void(std::size_t, const TaskCount&)> visit);
   void take(Bytes datagram, std::size_t offset, std::size_t& answers,
-            const std::function<void(std::size_t, const TaskCount&)>& visit) const;
+            base::FunctionRef<void(std::size_t, const TaskCount&)> visit) const;
 
   static constexpr std::size_t kAnswer = 16U << 10;
 

@@ -75,7 +75,7 @@ bool is_live(const host::Roots& roots) {
 }
 
 Status for_each_tcp_socket(Netlink& netlink, std::uint32_t states, bool info,
-                           const std::function<void(const TcpSocket&)>& visit) {
+                           base::FunctionRef<void(const TcpSocket&)> visit) {
   for (const auto family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
     NetlinkRequest request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP);
     request.put(inet_diag_req_v2{

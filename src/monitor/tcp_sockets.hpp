@@ -6,7 +6,6 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -54,6 +53,6 @@ struct TcpSocket {
 
 /// All TCP sockets over IPv4 and IPv6. `states`: a bit for each (1 << state).
 [[nodiscard]] Status for_each_tcp_socket(Netlink& netlink, std::uint32_t states, bool info,
-                                         const std::function<void(const TcpSocket&)>& visit);
+                                         base::FunctionRef<void(const TcpSocket&)> visit);
 
 }  // namespace nexus::monitor

@@ -72,6 +72,30 @@ Status Planner::Impl::approve(const Action& action, const Settings& now, std::st
   return {};
 }
 
+std::optional<std::string> Planner::refusal(const Action& action) const {
+  const auto now = impl_->current();
+  if (now.config == nullptr) return "the planner has no configuration yet";
+  if (auto stop = impl_->stopped()) return stop;
+  auto mode = now.config->operations.mode;
+  if (!action.remedy.empty()) {
+    const auto* remedy = now.remedies->impl->find(action.remedy);
+    if (remedy == nullptr || !remedy->definition.enabled)
+      return fmt::format("there is no remedy {} any more, or it is switched off", action.remedy);
+    mode = std::min(mode, remedy->definition.mode.value_or(mode));
+  }
+  if (mode == config::Mode::kObserve) return "mode is observe, findings only";
+  const bool asked_for = action.remedy.empty() || action.approved.has_value();
+  if (mode == config::Mode::kPropose && !asked_for)
+    return "mode is propose, and nobody has approved it";
+  if (auto why =
+          protected_reason(action.type, action.target, now.config->guardrails.protected_units)) {
+    return why;
+  }
+  if (const auto down = impl_->dependency_down(*now.config, action))
+    return fmt::format("{} depends on {}, which is down", action.target, *down);
+  return std::nullopt;
+}
+
 Status Planner::Impl::refuse(const Action& action, std::string_view code, std::string_view why) {
   record_skip(action, code, fmt::format("skipped: {}", why));
   sink.refuse(action.id, why);

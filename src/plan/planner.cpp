@@ -244,14 +244,26 @@ Result<Action> Planner::Impl::try_out(Action action, const Settings& now) {
 }
 
 Status Planner::set_running(bool running, std::string_view who) {
-  StoredSwitch wanted{running, std::string(who), impl_->clock.wall()};
-  const auto apply = [&] {
+  const StoredSwitch wanted{running, std::string(who), impl_->clock.wall()};
+  std::uint64_t stops = 0;
+  {
     const std::lock_guard guard(impl_->mutex);
-    impl_->kill_switch = wanted;
-  };
-  if (!running) apply();
+    stops = running ? impl_->stops : ++impl_->stops;
+    if (!running) impl_->kill_switch = wanted;
+  }
   if (auto ok = impl_->store->save(wanted); !ok) return ok;
-  if (running) apply();
+  if (running) {
+    std::unique_lock lock(impl_->mutex);
+    if (stops != impl_->stops) {
+      // It was stopped while this was being written down; the stop holds, in the database too.
+      const StoredSwitch held = impl_->kill_switch;
+      lock.unlock();
+      if (auto ok = impl_->store->save(held); !ok) return ok;
+      return fail(Errc::kConflict, "operations were stopped by {} meanwhile; they stay stopped",
+                  held.who);
+    }
+    impl_->kill_switch = wanted;
+  }
   log::warning("planner", "operations were {} by {}", running ? "started" : "stopped", who);
   impl_->self.gauge("nexus_operations_running", "1 while the agent may act, 0 while it is stopped.")
       .set(this->running() ? 1 : 0);
@@ -265,6 +277,20 @@ bool Planner::running() const {
 
 Result<std::vector<Decision>> Planner::decisions(std::size_t limit, std::int64_t before) {
   return impl_->store->decisions(limit, before);
+}
+
+std::vector<Planner::Answer> Planner::answers_to(const analyze::Finding& finding) const {
+  const auto [config, remedies] = impl_->current();
+  std::vector<Answer> out;
+  if (!remedies || !config) return out;
+  for (const Remedy& remedy : remedies->impl->remedies) {
+    if (!remedy.definition.enabled || !remedy.matches(finding)) continue;
+    const auto target = remedy.target_for(finding);
+    if (!target) continue;  // a label is missing: it would be refused
+    out.push_back({remedy.definition.name, remedy.definition.action, *target,
+                   remedy.definition.mode.value_or(config->operations.mode)});
+  }
+  return out;
 }
 
 WallTime Planner::last_check() const {

@@ -58,6 +58,7 @@ struct Planner::Impl {
   mutable std::mutex mutex;
   Settings settings;
   StoredSwitch kill_switch;
+  std::uint64_t stops = 0;  // how often set_running(false) was asked for
   std::map<PairKey, PairEntry> pairs;
   std::uint64_t version = 0;        // of the newest change of any pair
   std::deque<RecentAction> recent;  // oldest first

@@ -84,7 +84,7 @@ class AcceptLoop final : public Listener,
       });
       return;
     }
-    if (state_->connections >= state_->settings()->http.max_connections) {
+    if (taken() >= state_->settings()->http.max_connections) {
       state_->metrics.count_refused("too_many_connections");
       boost::system::error_code ignored;
       socket.close(ignored);
@@ -92,6 +92,13 @@ class AcceptLoop final : public Listener,
       serve(std::move(socket));
     }
     accept();
+  }
+
+  /// Those over unix sockets count for themselves: whoever takes every connection over TCP, which
+  /// anybody on the host may, does not keep administrators from the kill switch.
+  [[nodiscard]] std::size_t taken() const {
+    const std::size_t local = state_->local_connections;
+    return std::is_same_v<Protocol, tcp> ? state_->connections - local : local;
   }
 
   void serve(typename Protocol::socket socket) {

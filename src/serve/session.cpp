@@ -71,11 +71,13 @@ Session<Stream>::Session(std::shared_ptr<ServerState> state, typename Stream::so
       stream_(std::move(socket)),
       read_deadline_(state_->io),
       peer_(std::move(peer)) {
+  if constexpr (!std::is_same_v<Stream, boost::beast::tcp_stream>) ++state_->local_connections;
   state_->metrics.connections.set(static_cast<double>(++state_->connections));
 }
 
 template <class Stream>
 Session<Stream>::~Session() {
+  if constexpr (!std::is_same_v<Stream, boost::beast::tcp_stream>) --state_->local_connections;
   state_->metrics.connections.set(static_cast<double>(--state_->connections));
 }
 

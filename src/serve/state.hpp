@@ -75,6 +75,7 @@ struct ServerState {
   std::atomic<bool> stopping{false};
   std::vector<std::weak_ptr<Connection>> sessions;  // io thread only
   std::atomic<std::size_t> connections{0};
+  std::atomic<std::size_t> local_connections{0};  // of them over unix sockets
 
   [[nodiscard]] std::shared_ptr<const Settings> settings() const {
     const std::lock_guard guard(mutex_);

@@ -201,7 +201,7 @@ def reload(agent, where):
     agent.file.write_text(good + "[operations]\nmode = \"act\"\nunknown_key = 1\n")
     agent.signal(signal.SIGHUP)
     wait_for("the refused reload", lambda: agent.metric("nexus_config_last_reload_successful") == 0.0)
-    expect("unknown_key" in agent.log, "the log does not name the bad key")
+    wait_for("the bad key in the log", lambda: "unknown_key" in agent.log)
 
     def audited():
         results = [record["result"] for record in agent.command_json("audit")["records"] if record["who"] == "signal"]
@@ -235,7 +235,7 @@ def moved(where):
             answer = agent.command_json("reload")
             expect(len(answer["needs_restart"]) == 1 and "data_dir" in answer["needs_restart"][0], f"{turn}: {answer}")
             expect("data_dir" in agent.get("/health").json["needs_restart"][0], f"/health after the {turn} reload")
-        equal(sum("agent.data_dir" in line for line in agent.lines), 2, "warnings in the log")
+        wait_for("two warnings in the log", lambda: sum("agent.data_dir" in line for line in agent.lines) == 2)
         agent.stop()
         expect(not old.exists(), "addresses of an agent that has ended")
         equal((new / "addresses").read_text(), "not ours", "addresses in the other directory")

@@ -26,7 +26,7 @@ ON_TREES = ("arp bcache bonding btrfs buddyinfo cgroups conntrack cpu cpufreq di
 # node_exporter fails as a whole where one of these finds something that it does not expect.
 LIVE = ON_TREES + ["filesystem", "os", "selinux", "time", "timex", "uname"]
 NEWER = re.compile(
-    r"node_(cpu_online|network_receive_nohandler_total|cpu_scaling_governor|softnet_backlog_len|pressure_irq_|nvme_namespace_|md_raid_disks|md_degraded|"
+    r"node_(arp_states|network_altnames_info|cpu_online|network_receive_nohandler_total|cpu_scaling_governor|softnet_backlog_len|pressure_irq_|nvme_namespace_|md_raid_disks|md_degraded|"
     r"infiniband_(?!info|state|phys|rate|legacy|link|multi|uni|port|excess|local_link|symbol|vl15)|btrfs_.*commit|"
     r"netstat_TcpExt_TCP(OFOQueue|RcvQDrop)|softnet_(cpu_collision|flow_limit_count|received_rps)_total|zfs_arc_memory_|"
     r"zfs_zpool_state|filesystem_mount_info|os_support_end|network_carrier_(up|down)_changes|scrape_|hwmon_.*_alarm$)")

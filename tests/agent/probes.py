@@ -12,8 +12,8 @@ import threading
 import urllib.parse
 import urllib.request
 
-from counterparts import agent_with, answers, program, running, value
-from harness import directory, equal, expect, free_port, run_tests, wait_for
+from counterparts import BINARY, agent_with, answers, program, running, value
+from harness import Agent, directory, equal, expect, free_port, run_tests, wait_for
 
 
 NGINX = """
@@ -35,38 +35,53 @@ http {{
   }}
   server {{
     listen 127.0.0.1:{tls_port} ssl;
-    ssl_certificate {where}/cert.pem; ssl_certificate_key {where}/key.pem;
+    ssl_certificate {where}/cert.pem; ssl_certificate_key {where}/cert-key.pem;
     location = /metrics {{ default_type text/plain; return 200 "tls_says 43\n"; }}
     location / {{ return 200 "welcome, safely\n"; }}
+  }}
+  server {{
+    listen 127.0.0.1:{strict_port} ssl;
+    ssl_certificate {where}/other.pem; ssl_certificate_key {where}/other-key.pem;
+    ssl_client_certificate {where}/client.pem; ssl_verify_client on;
+    location = /metrics {{ default_type text/plain; return 200 'asked{{host="$http_host",who="$ssl_client_s_dn"}} 44\n'; }}
   }}
 }}
 """
 
 
+def certificate(where, name, subject, alternative):
+    """A certificate that is its own authority: NAME.pem and NAME-key.pem."""
+    subprocess.run([program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", f"/CN={subject}",
+                    "-addext", f"subjectAltName={alternative}", "-keyout", where / f"{name}-key.pem", "-out", where / f"{name}.pem"],
+                   check=True, capture_output=True)
+
+
 @contextlib.contextmanager
 def nginx():
-    """(where, port, TLS port): a real nginx; its certificate is its own authority."""
+    """(where, port, TLS port, port of who wants a client's certificate): a real nginx; its certificates are their own authorities."""
     with directory() as where:
         where.chmod(0o755)
-        port, tls_port = free_port(), free_port()
-        subprocess.run([program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost",
-                        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", where / "key.pem", "-out",
-                        where / "cert.pem"], check=True, capture_output=True)
+        port, tls_port, strict_port = free_port(), free_port(), free_port()
+        certificate(where, "cert", "localhost", "DNS:localhost,IP:127.0.0.1")
+        certificate(where, "other", "other.example", "DNS:other.example")
+        certificate(where, "client", "nexus", "DNS:nexus.example")
         hashed = subprocess.run([program("openssl"), "passwd", "-apr1", "pass-of-sixteen-x"], check=True, capture_output=True,
                                 text=True).stdout.strip()
         (where / "users").write_text(f"nexus:{hashed}\n")
         (where / "users").chmod(0o644)
         (where / "private.txt").write_text("secret_says 1\n")
         (where / "private.txt").chmod(0o644)
-        (where / "nginx.conf").write_text(NGINX.format(where=where, port=port, tls_port=tls_port))
+        (where / "nginx.conf").write_text(NGINX.format(where=where, port=port, tls_port=tls_port, strict_port=strict_port))
         with running(program("nginx"), "-c", where / "nginx.conf", "-p", where):
             wait_for("nginx", answers(f"http://127.0.0.1:{port}/"))
-            yield where, port, tls_port
+            yield where, port, tls_port, strict_port
 
 
 def scrapes_over_tls():
-    """nginx as a scrape target: gzip, TLS with and without its authority, basic authentication."""
-    with nginx() as (where, port, tls_port):
+    """nginx as a scrape target: gzip, TLS with and without its authority, by another name, with a client's certificate, passwords."""
+    with nginx() as (where, port, tls_port, strict_port):
+        strict = f'targets = ["https://127.0.0.1:{strict_port}/metrics"]\ntls = {{ ca_file = "{where}/other.pem", '
+        mine = f'cert_file = "{where}/client.pem", key_file = "{where}/client-key.pem"'
         (where / "password").write_text("pass-of-sixteen-x\n")
 
         def target(name, extra):
@@ -77,15 +92,22 @@ def scrapes_over_tls():
                         + target("careless", f'targets = ["https://localhost:{tls_port}/metrics"]\ntls = {{ insecure_skip_verify = true }}')
                         + target("private", f'targets = ["http://127.0.0.1:{port}/private"]\nusername = "nexus"\n'
                                             f'password_file = "{where}/password"')
+                        + target("strict", strict + f'server_name = "other.example", {mine} }}')
+                        + target("misnamed", strict + mine + " }")
+                        + target("nobody", strict + 'server_name = "other.example" }')
                         + target("refused", f'targets = ["http://127.0.0.1:{port}/private"]')) as agent:
-            wait_for("all scraped", lambda: len(agent.query("up")) == 6)
+            wait_for("all scraped", lambda: len(agent.query("up")) == 9)
             wait_for("what is up", lambda: {row["metric"]["job"] for row in agent.query("up == 1")}
-                     == {"plain", "tls", "careless", "private"})
+                     == {"plain", "tls", "careless", "private", "strict"})
+            asked = agent.query("asked")[0]["metric"]
+            equal((asked["host"], asked["who"]), (f"127.0.0.1:{strict_port}", "CN=nexus"), "who asked whom")
             equal(value(agent, 'nginx_says{job="plain"}'), 42.0, "over HTTP")
             equal(value(agent, 'tls_says{job="tls"}'), 43.0, "over TLS")
             equal(value(agent, "secret_says"), 1.0, "with a password")
             errors = {t["scrapePool"]: t["lastError"] for t in agent.get("/api/v1/targets").json["data"]["activeTargets"]}
             expect("certificate" in errors["unknown"], errors["unknown"])
+            expect("127.0.0.1" in errors["misnamed"], errors["misnamed"])
+            expect("400" in errors["nobody"], errors["nobody"])
             expect("401" in errors["refused"], errors["refused"])
             expect("pass-of-sixteen" not in agent.log + json.dumps(errors), "a secret was printed")
 
@@ -97,12 +119,78 @@ modules:
   https: {{prober: http, timeout: 5s, http: {{preferred_ip_protocol: ip4, tls_config: {{ca_file: {where}/cert.pem}}}}}}
   icmp: {{prober: icmp, timeout: 5s, icmp: {{preferred_ip_protocol: ip4}}}}
   tcp: {{prober: tcp, timeout: 5s, tcp: {{preferred_ip_protocol: ip4}}}}
+  starttls: {{prober: tcp, timeout: 5s, tcp: {{preferred_ip_protocol: ip4, tls_config: {{ca_file: {where}/cert.pem, server_name: localhost}},
+    query_response: [{{expect: "^220"}}, {{send: "EHLO prober"}}, {{expect: "^250[ -]STARTTLS"}}, {{send: STARTTLS}}, {{expect: "^220"}},
+                     {{starttls: true}}, {{send: "EHLO prober"}}, {{expect: "^250[ -]"}}, {{send: QUIT}}]}}}}
+  dns_udp: {{prober: dns, timeout: 5s, dns: {{preferred_ip_protocol: ip4, query_name: example.org, query_type: A}}}}
+  dns_tcp: {{prober: dns, timeout: 5s, dns: {{preferred_ip_protocol: ip4, transport_protocol: tcp, query_name: example.org, query_type: TXT}}}}
+  nothing_http: {{prober: http, timeout: 5s, http: {{preferred_ip_protocol: ip4}}}}
+  nothing_dns: {{prober: dns, timeout: 1s, dns: {{preferred_ip_protocol: ip4, transport_protocol: tcp, query_name: example.org, query_type: A}}}}
+  nothing_tcp: {{prober: tcp, timeout: 5s, tcp: {{preferred_ip_protocol: ip4}}}}
 """
+
+STEPS = """
+[[probe.step]]
+expect = "^220"
+[[probe.step]]
+send = "EHLO prober"
+[[probe.step]]
+expect = "^250[ -]STARTTLS"
+[[probe.step]]
+send = "STARTTLS"
+[[probe.step]]
+expect = "^220"
+[[probe.step]]
+starttls = true
+[[probe.step]]
+send = "EHLO prober"
+[[probe.step]]
+expect = "^250[ -]"
+[[probe.step]]
+send = "QUIT"
+"""
+SMTP_SERVER = """
+import ssl, sys
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2], sys.argv[3])
+Controller(Sink(), hostname="127.0.0.1", port=int(sys.argv[1]), tls_context=context).start()
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def smtp_server(where):
+    """aiosmtpd with STARTTLS; its port."""
+    port = free_port()
+    with running("/usr/bin/python3", "-c", SMTP_SERVER, port, where / "cert.pem", where / "cert-key.pem", stdin=subprocess.PIPE):
+        wait_for("the SMTP server", lambda: listens(port))
+        yield port
+
+
+@contextlib.contextmanager
+def dns_server(where):
+    """dnsmasq with a few records of its own; its port."""
+    port = free_port()
+    with running(program("dnsmasq"), "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root",
+                 f"--pid-file={where}/dnsmasq.pid", f"--port={port}", "--listen-address=127.0.0.1", "--bind-interfaces",
+                 "--host-record=example.org,192.0.2.1,2001:db8::1", "--host-record=example.org,192.0.2.2",
+                 "--txt-record=example.org,some text,more", "--mx-host=example.org,mail.example.org,10", "--local=/org/"):
+        wait_for("dnsmasq", lambda: listens(port))
+        yield port
+
+
+def listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=10):
+        return True
+    return False
 
 
 def probes():
     """nginx and others, probed by blackbox_exporter and by the agent: the same metrics, and the same values where they stay."""
-    with nginx() as (where, port, tls_port), directory() as other:
+    with nginx() as (where, port, tls_port, _), directory() as other, smtp_server(where) as smtp_port, dns_server(other) as dns_port:
+        nothing_port = free_port()
         blackbox_port = free_port()
         (other / "blackbox.yml").write_text(BLACKBOX.format(where=where))
         sock = socket.socket(socket.AF_UNIX)
@@ -124,7 +212,10 @@ def probes():
                     f'ip_protocol = "ip4"\n{extra}\n')
         ca = f'tls = {{ ca_file = "{where}/cert.pem" }}'
         targets = {"http": f"http://127.0.0.1:{port}/moved", "https": f"https://localhost:{tls_port}/", "tls": f"localhost:{tls_port}",
-                   "icmp": "127.0.0.1", "tcp": f"127.0.0.1:{port}"}
+                   "icmp": "127.0.0.1", "tcp": f"127.0.0.1:{port}", "starttls": f"127.0.0.1:{smtp_port}",
+                   "dns_udp": f"127.0.0.1:{dns_port}", "dns_tcp": f"127.0.0.1:{dns_port}",
+                   "nothing_http": f"http://127.0.0.1:{nothing_port}/", "nothing_dns": f"127.0.0.1:{nothing_port}",
+                   "nothing_tcp": f"127.0.0.1:{nothing_port}"}
         config = (probe("http", "http", targets["http"], 'fail_if_body_not_matches = ["welcome"]')
                   + probe("https", "http", targets["https"], ca) + probe("tls", "tls", targets["tls"], ca)
                   + probe("icmp", "icmp", targets["icmp"]) + probe("tcp", "tcp", targets["tcp"])
@@ -133,13 +224,25 @@ def probes():
                   + probe("closed", "tcp", f"127.0.0.1:{free_port()}") + probe("untrusted", "tls", targets["tls"])
                   + probe("greeter", "unix", other / "greeter.sock",
                           '[[probe.step]]\nexpect = "^220 (\\\\w+)"\n[[probe.step]]\nsend = "HELO \\\\1"\n[[probe.step]]\nexpect = "^250"')
-                  + probe("nobody", "unix", other / "nobody.sock"))
+                  + probe("nobody", "unix", other / "nobody.sock")
+                  + probe("starttls", "tcp", targets["starttls"],
+                          f'tls = {{ ca_file = "{where}/cert.pem", server_name = "localhost" }}\n{STEPS}')
+                  + probe("starttls_misnamed", "tcp", targets["starttls"],
+                          f'tls = {{ ca_file = "{where}/cert.pem", server_name = "other.example" }}\n{STEPS}')
+                  + probe("dns_udp", "dns", targets["dns_udp"], 'query_name = "example.org"')
+                  + probe("dns_tcp", "dns", targets["dns_tcp"], 'query_name = "example.org"\nquery_type = "TXT"\ntransport = "tcp"\n'
+                          "fail_if_answer_not_matches = ['\\tTXT\\t\"some text\" \"more\"$']")
+                  + probe("nothing_http", "http", targets["nothing_http"])
+                  + probe("nothing_dns", "dns", targets["nothing_dns"], 'query_name = "example.org"\ntransport = "tcp"')
+                  + probe("nothing_tcp", "tcp", targets["nothing_tcp"])
+                  + probe("nowhere", "http", "http://nowhere.invalid/"))
         with running(program("prometheus-blackbox-exporter"), f"--config.file={other}/blackbox.yml",
                      f"--web.listen-address=127.0.0.1:{blackbox_port}"), agent_with(config) as agent:
             wait_for("blackbox_exporter", answers(f"http://127.0.0.1:{blackbox_port}/metrics"))
-            wait_for("all probed", lambda: len(agent.query("probe_success")) == 11)
+            wait_for("all probed", lambda: len(agent.query("probe_success")) == 19)
             equal({row["metric"]["job"] for row in agent.query("probe_success == 1")},
-                  {"http", "https", "tls", "icmp", "tcp", "greeter"}, "what succeeds")
+                  {"http", "https", "tls", "icmp", "tcp", "greeter", "starttls", "dns_udp", "dns_tcp"}, "what succeeds")
+            equal(value(agent, 'probe_http_status_code{job="nowhere"}'), 0.0, "the status of who cannot be found")
             equal({row["metric"]["job"] for row in agent.query("probe_failed_due_to_regex == 1")}, {"regex"}, "failed by a pattern")
             for module, target in targets.items():
                 url = f"http://127.0.0.1:{blackbox_port}/probe?module={module}&target=" + urllib.parse.quote(target, safe="")
@@ -149,7 +252,7 @@ def probes():
                         match = re.match(r"(probe_\w+)(\{.*\})? (\S+)$", line)
                         if match and match[1] != "probe_icmp_duration_seconds":
                             theirs[match[1], re.sub(r'(cipher|version|fingerprint_sha256|subject|issuer|serialnumber|subjectalternative)="[^"]*"', "", match[2] or "")] = float(match[3])
-                equal(theirs["probe_success", ""], 1.0, f"blackbox_exporter on {target}")
+                equal(theirs["probe_success", ""], 0.0 if module.startswith("nothing") else 1.0, f"blackbox_exporter on {target}")
                 ours = {}
                 for row in agent.query(f'{{job="{module}",__name__=~"probe_.*"}}'):
                     phase = row["metric"].get("phase")
@@ -160,11 +263,12 @@ def probes():
                     if key[0] in ("probe_http_status_code", "probe_http_redirects", "probe_http_ssl", "probe_ip_protocol",
                                   "probe_http_uncompressed_body_length", "probe_ssl_earliest_cert_expiry",
                                   "probe_ssl_last_chain_expiry_timestamp_seconds", "probe_http_last_modified_timestamp_seconds",
-                                  "probe_failed_due_to_regex", "probe_http_version"):
+                                  "probe_failed_due_to_regex", "probe_http_version", "probe_dns_answer_rrs", "probe_dns_authority_rrs",
+                                  "probe_dns_additional_rrs", "probe_dns_query_succeeded", "probe_dns_serial"):
                         equal(ours[key], theirs[key], f"{module} {key}")
             wait_for("days left", lambda: 28 < (value(agent, "tls_certificate_days_left") or 0) < 31)
             wait_for("availability", lambda: value(agent, 'probe_availability_percent{job="tcp"}') == 100)
-            for name, said in (("regex", "wel"), ("status", "status 401"), ("closed", "refused"), ("untrusted", "self-signed"),
+            for name, said in (("regex", "wel"), ("status", "status 401"), ("closed", "refused"), ("untrusted", "self-signed"), ("starttls_misnamed", "mismatch"),
                                ("nobody", "No such file")):
                 def tells(name=name, said=said):
                     targets = agent.get("/api/v1/targets").json["data"]["activeTargets"]
@@ -208,7 +312,24 @@ def dns_probes():
     server.close()
 
 
-TESTS = [("scrapes over TLS", scrapes_over_tls), ("the same probes as blackbox_exporter", probes), ("DNS probes", dns_probes)]
+def raw_icmp():
+    """Where nobody may ping (a network namespace of its own allows no ping socket), root does it over a raw one."""
+    with directory() as where:
+        wrapper = where / "agent-in-namespace"
+        wrapper.write_text('#!/bin/sh\nexec unshare --net sh -c \'ip link set lo up && test "$(cat /proc/sys/net/ipv4/ping_group_range)" = '
+                           f'"1\t0" && exec "$0" "$@"\' {BINARY} "$@"\n')
+        wrapper.chmod(0o755)
+        agent = Agent(wrapper, where, '[[probe]]\nname = "ping"\nkind = "icmp"\ntargets = ["127.0.0.1", "::1"]\ninterval = "1s"\n'
+                                      'timeout = "900ms"\npayload_size = 1000\n')
+        try:
+            agent.start()
+            wait_for("both answering", lambda: len(agent.query("probe_success == 1")) == 2)
+            equal({row["value"][1] for row in agent.query("probe_icmp_reply_hop_limit")}, {"64"}, "the hop limit")
+        finally:
+            agent.close()
+
+
+TESTS = [("raw ICMP", raw_icmp), ("scrapes over TLS", scrapes_over_tls), ("the same probes as blackbox_exporter", probes), ("DNS probes", dns_probes)]
 
 if __name__ == "__main__":
     chosen = sys.argv[2:]

@@ -21,8 +21,8 @@ COLLECTORS = ("arp", "bcache", "bonding", "btrfs", "conntrack", "cpu", "cpufreq"
               "schedstat", "selinux", "sockstat", "softnet", "stat", "tapestats", "textfile", "thermal_zone", "time", "timex",
               "udp_queues", "uname", "vmstat", "xfs", "zfs")
 # Of node_exporter 1.6 to 1.12; the one that Debian has is 1.5.
-NEWER = re.compile("node_(cpu_online|filesystem_mount_info|kernel_hung_|network_carrier_(up|down)_|os_support_end|"
-                   "netstat_TcpExt_TCP(OFOQueue|RcvQDrop)|pressure_irq_|softnet_(backlog_len|cpu_collision|flow_limit|"
+NEWER = re.compile("node_(arp_states|cpu_online|filesystem_mount_info|kernel_hung_|network_(altnames_|carrier_(up|down)_)|"
+                   "os_support_end|netstat_TcpExt_TCP(OFOQueue|RcvQDrop)|pressure_irq_|softnet_(backlog_len|cpu_collision|flow_limit|"
                    "received_rps)|watchdog_)")
 # Entropy is in bits, there and here; then the names that node_exporter has since 1.11, cAdvisor and process-exporter.
 NAMED_SO = ("entropy_available_bits", "node_kernel_hung_task_detect_count", "container_memory_failcnt",

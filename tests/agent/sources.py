@@ -8,11 +8,19 @@ import re
 import signal
 import sys
 import time
+import zlib
 
 from counterparts import agent_with, answers, ask_prometheus, program, running, send, served, value, values
 from harness import directory, equal, expect, free_port, run_tests, wait_for
 
 
+def gzip_bomb():
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    block = b"0" * (1 << 20)
+    return b"".join([packer.compress(block) for _ in range(1024)] + [packer.flush()])
+
+
+BOMB = gzip_bomb()
 RELABEL_YAML = """
       - {source_labels: [__name__], regex: "node_(cpu|filesystem|network)_.*|go_.*", action: drop}
       - {source_labels: [__name__], regex: "node_(.*)", target_label: subsystem, replacement: "${1}"}
@@ -108,6 +116,95 @@ labels = {{ env = "test" }}
         expect("# TYPE node_memory_MemTotal_bytes gauge" in agent.get("/metrics").body, "types in /metrics")
 
 
+ODD_TEXT = """# TYPE t_plain gauge
+t_plain{a="One",b="one",c="x"} 1
+t_plain{a="Two",b="Two",c="y;z"} 2
+t_none{instance="",job="own"} 3
+t_own{instance="mine",exported_instance="theirs"} 4
+t_text{a="gr\u00f6\u00dfe",b="a\\"b\\\\c\\nd"} 5
+# TYPE t_hist histogram
+t_hist_bucket{le="1"} 1
+t_hist_bucket{le="+Inf"} 2
+t_hist_sum 3
+t_hist_count 2
+t_nan NaN
+t_inf -Inf
+t_tiny 5e-324
+"""
+# Jobs by name: relabelling steps as (key, value) pairs, in Prometheus's names; how many relabel the target is told by its prefix.
+STEPS = {
+    "replace": [{"source_labels": ["a", "c"], "separator": "/", "regex": "(?P<first>[^/]*)/(.);?(z)?", "target_label": "d_${3}x",
+                 "replacement": "$2-${first}-$$-$9"}, {"source_labels": ["b"], "regex": "Two", "target_label": "b", "replacement": ""}],
+    "keep": [{"source_labels": ["__name__", "a"], "regex": "t_plain;.*|t_hist.*", "action": "keep"}],
+    "drop": [{"source_labels": ["c"], "regex": "y;z", "action": "drop"}],
+    "keepequal": [{"source_labels": ["a"], "target_label": "b", "action": "keepequal"}],
+    "dropequal": [{"source_labels": ["a"], "target_label": "b", "action": "dropequal"}],
+    "hashmod": [{"source_labels": ["a", "b"], "target_label": "shard", "modulus": 1000003, "action": "hashmod"}],
+    "labelmap": [{"regex": "([ab])", "replacement": "mapped_$1", "action": "labelmap"}],
+    "labeldrop": [{"regex": "a|le|instance", "action": "labeldrop"}, {"source_labels": ["c"], "regex": "x", "action": "keep"}],
+    "labelkeep": [{"regex": "__name__|job|a", "action": "labelkeep"}, {"source_labels": ["__name__"], "regex": "t_plain", "action": "keep"}],
+    "cases": [{"source_labels": ["a"], "target_label": "a", "action": "lowercase"}, {"source_labels": ["b"], "target_label": "up", "action": "uppercase"}],
+    "target_path": [{"source_labels": ["__address__"], "regex": "wrong:(.*)", "target_label": "__address__", "replacement": "127.0.0.1:$1"},
+                    {"target_label": "__metrics_path__", "replacement": "/odd"}, {"target_label": "__param_x", "replacement": "a b&c"},
+                    {"source_labels": ["__param_x"], "target_label": "asked"}, {"target_label": "instance", "replacement": "me"}],
+    "target_dropped": [{"source_labels": ["job"], "regex": "target_dropped", "action": "drop"}],
+}
+
+
+def odd_targets_as_prometheus():
+    """One endpoint, scraped by a Prometheus and by the agent with every action of relabelling, honour_labels and limits: the same."""
+    state = {"text": ODD_TEXT, "extra": "t_gone 1\n", "asked": set()}
+
+    def respond(handler):
+        state["asked"].add(handler.path)
+        send(handler, state["text"] + (state["extra"] if handler.path.startswith("/metrics") else "") +
+             f't_time 6 {int(time.time() * 1000) - 3000}\n')
+
+    def toml(value):
+        return json.dumps(value, ensure_ascii=False)
+
+    with served(respond) as port, directory() as where, contextlib.ExitStack() as stack:
+        jobs = [(name, {"metric_relabel" if not name.startswith("target") else "relabel": steps}) for name, steps in STEPS.items()]
+        jobs += [("honest", {"honor_labels": True}), ("without_times", {"honor_timestamps": False}), ("few", {"sample_limit": 5}),
+                 ("few_labels", {"label_limit": 4}), ("short", {"label_value_length_limit": 12}), ("fine", {})]
+        yaml, config = [], []
+        for name, settings in jobs:
+            target = f"wrong:{port}" if name == "target_path" else f"127.0.0.1:{port}"
+            relabels = {"relabel": "relabel_configs", "metric_relabel": "metric_relabel_configs"}
+            yaml.append(json.dumps({"job_name": name, "static_configs": [{"targets": [target], "labels": {"env": "test"}}],
+                                    **{relabels.get(key, key): value for key, value in settings.items()}}))
+            config.append(f'[[scrape]]\nname = "{name}"\ntargets = ["{target}"]\ninterval = "1s"\nlabels = {{ env = "test" }}\n'
+                          + "".join(f"{key} = {toml(value)}\n" for key, value in settings.items() if not isinstance(value, list))
+                          + "".join(f"[[scrape.{key}]]\n" + "".join(f"{k} = {toml(v)}\n" for k, v in step.items())
+                                    for key, steps in settings.items() if isinstance(steps, list) for step in steps))
+        prometheus_port = free_port()
+        (where / "prometheus.yml").write_text("global: {scrape_interval: 1s}\nscrape_configs:\n" + "".join(f"- {one}\n" for one in yaml))
+        stack.enter_context(running(program("prometheus"), f"--config.file={where}/prometheus.yml",
+                                    f"--storage.tsdb.path={where}/tsdb", f"--web.listen-address=127.0.0.1:{prometheus_port}"))
+        agent = stack.enter_context(agent_with("\n".join(config)))
+
+        def rows(answer):
+            return {json.dumps(row["metric"], sort_keys=True): row["value"][1] for row in answer}
+
+        def same(expression, enough):
+            def probe():
+                ours, theirs = rows(agent.query(expression)), rows(ask_prometheus(prometheus_port, expression))
+                probe.differences = {key: (ours.get(key), theirs.get(key)) for key in {*ours, *theirs} if ours.get(key) != theirs.get(key)}
+                return len(theirs) >= enough and not probe.differences
+            try:
+                wait_for(f"the same answers to {expression}", probe)
+            finally:
+                expect(not getattr(probe, "differences", None), f"{expression}: (agent, Prometheus): {getattr(probe, 'differences', None)}")
+        wait_for("Prometheus", answers(f"http://127.0.0.1:{prometheus_port}/-/ready"))
+        same('{__name__=~"t_.+"}', 120)
+        same('up{env="test"}', len(jobs) - 1)
+        same('{__name__=~"scrape_samples_.+",env="test"}', 2 * (len(jobs) - 1))
+        equal({row["metric"]["job"] for row in agent.query('up{env="test"} == 0')}, {"few", "few_labels", "short"}, "over a limit")
+        state["extra"] = ""  # a series vanishes: it ends in both at once
+        same('count(t_gone) or vector(0)', 1)
+        expect({"/odd?x=a+b%26c", "/odd?x=a%20b%26c"} <= state["asked"], f"what both asked for: {state['asked']}")
+
+
 def hostile_targets():
     """Endpoints that lie, flood, hang and break: each costs only itself, and is counted."""
     text = "good 1\n" + "x" * 70000 + "\nbad line here\n" + 'label{v="new\\nline \\"quoted\\""} 2\nbroken{v="' \
@@ -126,6 +223,8 @@ def hostile_targets():
                 while state["huge_sent"] < 1 << 30:
                     handler.wfile.write(block)
                     state["huge_sent"] += len(block)
+        elif path == "/bomb":  # a gigabyte in a megabyte
+            send(handler, BOMB, headers=[("Content-Encoding", "gzip")])
         elif path == "/hang":
             time.sleep(4)
         elif path == "/html":
@@ -147,11 +246,11 @@ def hostile_targets():
         token.chmod(0o600)
         config = (target("odd", port, "/metrics") + target("huge", port, "/huge", 'timeout = "900ms"\nbody_size_limit = "4MiB"')
                   + target("hang", port, "/hang", 'timeout = "300ms"') + target("html", port, "/html")
-                  + target("cut", port, "/cut") + target("error", port, "/error")
+                  + target("bomb", port, "/bomb") + target("cut", port, "/cut") + target("error", port, "/error")
                   + target("limited", port, "/metrics", "sample_limit = 3") + target("closed", free_port(), "/metrics")
                   + target("asked", port, "/asked", f'token_file = "{token}"\nparams = {{ collect = "a b" }}'))
         with agent_with(config) as agent:
-            wait_for("all targets asked", lambda: len(agent.query('up{job!=""}')) >= 9)
+            wait_for("all targets asked", lambda: len(agent.query('up{job!=""}')) >= 10)
             wait_for("one of them up", lambda: value(agent, 'up{job="odd"}') == 1)
             ups = {row["metric"]["job"]: row["value"][1] for row in agent.query("up")}
             equal({job for job, up in ups.items() if up == "1"}, {"odd", "asked"}, "what is up")
@@ -162,7 +261,7 @@ def hostile_targets():
             equal(agent.query("asked")[0]["metric"]["path"], "/asked?collect=a%20b", "the parameters")
             for counter in ("invalid_lines", "doubled_samples", "untimely_samples"):
                 wait_for(counter, lambda: (agent.metric(f"nexus_scrape_{counter}_total") or 0) > 0)
-            for name, said in (("huge", "body_size_limit|timed out|Timeout"), ("hang", "(?i)time"), ("html", "no line is a sample"),
+            for name, said in (("huge", "body_size_limit|timed out|Timeout"), ("hang", "(?i)time"), ("bomb", "body_size_limit"), ("html", "no line is a sample"),
                                ("cut", "truncated"), ("error", "status 500"), ("limited", "sample_limit"),
                                ("closed", "(?i)connect"), ("odd", "lines were not taken; line 2: longer than")):
                 def tells(name=name, said=said):
@@ -170,6 +269,11 @@ def hostile_targets():
                     return any(t["scrapePool"] == name and re.search(said, t["lastError"]) for t in targets)
                 wait_for(f"{name} failing because of {said}", tells)
             expect(state["huge_sent"] < 1 << 28, "the flood was cut off")
+            listed = {row["name"]: row for row in agent.command_json("list", "sources")["sources"]}
+            equal((listed["odd"]["health"], listed["closed"]["health"]), ("up", "down"), "`list sources`")
+            expect(listed["odd"]["series"] >= 5 and listed["odd"]["age_seconds"] < 60 and "connect" in listed["closed"]["error"].lower(),
+                   f"what `list sources` says: {listed}")
+            expect("scrape_samples_scraped" in agent.command("describe", "scrape")[0], "`describe scrape`")
             health = {part["name"]: part for part in agent.get("/health/components").json["components"]}
             equal(health["sources"]["status"], "degraded", "the sources' health")
             # What is not configured any more ends.
@@ -193,7 +297,8 @@ def pushes():
         wait_for("its end", lambda: not agent.query("shop_orders_open"))
 
 
-TESTS = [("the same series as a Prometheus", as_prometheus_scrapes), ("hostile targets", hostile_targets), ("pushes", pushes)]
+TESTS = [("the same series as a Prometheus", as_prometheus_scrapes),
+         ("odd targets, as a Prometheus has them", odd_targets_as_prometheus), ("hostile targets", hostile_targets), ("pushes", pushes)]
 
 if __name__ == "__main__":
     chosen = sys.argv[2:]

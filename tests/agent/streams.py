@@ -178,7 +178,39 @@ value = "depth"
             agent.close()
 
 
-TESTS = [("statsd", statsd), ("followed logs", followed_logs)]
+def log_bombs():
+    """A line of 64 MiB and a million short ones at once: all counted, in bounded memory, and another log beside it goes on."""
+    with directory() as where:
+        bomb, quiet = where / "bomb.log", where / "quiet.log"
+
+        def followed(name):
+            return (f'[[log]]\nname = "{name}"\nfiles = ["{where}/{name}.log"]\nfrom = "begin"\n'
+                    f'[[log.pattern]]\nmetric = "{name}_errors_total"\nregex = "error"\n')
+        agent = Agent(BINARY, where, followed("bomb") + followed("quiet")).start()
+        try:
+            def resident():
+                return int(next(line for line in open(f"/proc/{agent.process.pid}/status") if line.startswith("VmRSS")).split()[1]) << 10
+            quiet.write_text("an error\n")
+            wait_for("the quiet log", lambda: value(agent, "quiet_errors_total") == 1)
+            before = resident()
+            with bomb.open("wb") as out:
+                for _ in range(64):
+                    out.write(b"x" * (1 << 20))
+                out.write(b" error behind what is looked at\n")
+                for _ in range(1000):
+                    out.write(b"error \xff\x00 of a thousand thousand\n" * 1000)
+            with quiet.open("a") as out:
+                out.write("an error\n")
+            wait_for("the quiet log, beside the bomb", lambda: value(agent, "quiet_errors_total") == 2)
+            wait_for("all of the bomb", lambda: value(agent, "bomb_errors_total") == 1_000_000)
+            equal(value(agent, 'nexus_log_long_lines_total{log="bomb"}'), 1.0, "long lines")
+            expect(resident() - before < 48 << 20, f"{(resident() - before) >> 20} MiB more resident")
+            equal(agent.get("/-/healthy").status, 200, "the agent's health")
+        finally:
+            agent.close()
+
+
+TESTS = [("statsd", statsd), ("followed logs", followed_logs), ("log bombs", log_bombs)]
 
 if __name__ == "__main__":
     chosen = sys.argv[2:]

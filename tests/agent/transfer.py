@@ -113,7 +113,9 @@ def directories(giver, where):
 
     _, said = run("query", "node_load1", "--data-dir", giver.data, code=1)
     expect("an agent runs on this directory" in said, said)
+    # Not what is still on its way into the history.
     end = int(time.time()) - 1
+    wait_for("samples after the end", lambda: giver.query(f"timestamp(node_load1) > {end}"))
     running = json.loads(giver.command("query", f"node_load1[30s] @ {end}", "--output", "json")[0])
     giver.stop()
     out, _ = run("query", f"node_load1[30s] @ {end}", "--data-dir", giver.data, "--format", "json")

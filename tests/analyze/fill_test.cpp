@@ -155,6 +155,32 @@ TEST_CASE("fill: what comes down to zero, such as the days of a certificate") {
   CHECK(*f.fill.until(14, false).seconds == Approx(4 * kDaySeconds).epsilon(0.02));
 }
 
+TEST_CASE("fill: a new slope is noticed once, a jump and a daily cycle are none") {
+  std::mt19937 random(6);
+  std::normal_distribution<double> noise(0, 0.05);
+  Filled bends;
+  bends.run(0, 6 * kDay, [&](std::int64_t i) {
+    const auto x = static_cast<double>(i) / kDay;
+    return 20 + 2 * std::min(x, 3.0) + 12 * std::max(x - 3, 0.0) + noise(random);
+  });
+  CHECK(bends.fill.outlook().rate_changes == 1);
+  REQUIRE(bends.fill.outlook().rate_changed_days_ago);
+  CHECK(*bends.fill.outlook().rate_changed_days_ago > 2);
+  CHECK(*bends.fill.outlook().rate_changed_days_ago < 3);
+  CHECK(bends.fill.outlook().per_day == Approx(12).epsilon(0.05));
+  Filled jumps;
+  jumps.run(0, 6 * kDay, [&](std::int64_t i) {
+    return 20 + 2.0 * static_cast<double>(i) / kDay + (i > 4 * kDay ? 15 : 0) + noise(random);
+  });
+  CHECK(jumps.fill.outlook().rate_changes == 0);
+  Filled cycles;
+  cycles.run(0, 6 * kDay, [&](std::int64_t i) { return 50 + 10 * cycle(i) + noise(random); });
+  CHECK(cycles.fill.outlook().rate_changes == 0);
+  Fill loaded;
+  REQUIRE(loaded.load(bends.fill.save()));
+  CHECK(loaded.outlook().rate_changes == 1);
+}
+
 TEST_CASE("fill: hostile values, gaps, saved and damaged states") {
   Fill f;
   CHECK_FALSE(f.ready());
@@ -208,5 +234,42 @@ TEST_CASE("backtest: errors against both naive forecasts, coverage, crossings") 
   CHECK(result.crossings >= 5);
   CHECK(result.foretold == result.crossings);
   CHECK(result.warned_seconds > 600);
+  CHECK(result.each.size() == result.crossings);
+  for (const auto& crossing : result.each) {
+    CHECK(crossing.time % 300'000 == 0);
+    CHECK(crossing.foretold_seconds.value_or(0) > 0);
+  }
   CHECK(backtest({}, {}, plan).forecasts == 0);
+}
+
+TEST_CASE("backtest: alarms, which of them were false, and how early") {
+  std::vector<std::int64_t> times;
+  std::vector<double> values;
+  std::mt19937 random(8);
+  std::normal_distribution<double> noise(0, 1);
+  constexpr int kRows = 8 * 1440;
+  for (int i = 0; i < kRows; ++i) {
+    times.push_back((kBegin * 5 + i) * 60'000);
+    double value = 30 + noise(random);
+    // Half an hour of trouble that ends beyond the threshold, and a day later one that does not.
+    if (i >= 6 * 1440 && i < 6 * 1440 + 30) value += 10 + 2.0 * (i - 6 * 1440);
+    if (i >= 7 * 1440 && i < 7 * 1440 + 10) value -= 40;
+    values.push_back(value);
+  }
+  BacktestPlan plan;
+  plan.step = 1min;
+  plan.threshold = 80;
+  auto result = backtest(times, values, plan);
+  judge_alarms(times, values, plan, result);
+  REQUIRE(result.crossings == 1);
+  REQUIRE(result.each[0].alarm_seconds);
+  CHECK(*result.each[0].alarm_seconds >= 300);
+  CHECK(result.alarms >= 2);
+  CHECK(result.false_alarms >= 1);
+  CHECK(result.false_alarms < result.alarms);
+  CHECK(result.alarm_days > 7);
+  CHECK(result.alarm_days < 8);
+  BacktestResult none;
+  judge_alarms({}, {}, plan, none);
+  CHECK(none.alarms == 0);
 }

@@ -106,6 +106,79 @@ TEST_CASE("the shipped vitals all compile") {
   CHECK(rules->vitals.size() >= 25);
 }
 
+TEST_CASE("the shipped vitals are this host's: a scraped node_exporter makes none of them") {
+  RulesWorld world;
+  world.set(config::default_vitals());
+  const auto both = [&](const char* name, std::initializer_list<knowledge::LabelView> labels,
+                        double here, double there) {
+    const Labels own(name, labels);
+    world.sample(own, here);
+    world.sample(own.with("instance", "other:9100").with("job", "node"), there);
+  };
+  for (int i = 0; i < 3; ++i) {
+    both("node_load1", {}, 1, 1000);
+    both("node_memory_MemTotal_bytes", {}, 1000, 1000);
+    both("node_memory_MemAvailable_bytes", {}, 900, 1);
+    both("node_filesystem_size_bytes", {{"mountpoint", "/"}, {"fstype", "ext4"}}, 1000, 1000);
+    both("node_filesystem_avail_bytes", {{"mountpoint", "/"}, {"fstype", "ext4"}}, 900, 1);
+    both("node_filesystem_free_bytes", {{"mountpoint", "/"}, {"fstype", "ext4"}}, 900, 1);
+    world.second({});
+  }
+  std::map<std::string, std::vector<double>> values;
+  for (const VitalValue& value : world.rules.vitals()->values)
+    values[std::string(value.labels.metric())].push_back(value.value);
+  CHECK(values["cpu_load_average"] == std::vector<double>{1});
+  CHECK(values["memory_available_bytes"] == std::vector<double>{900});
+  REQUIRE(values["memory_usage_percent"].size() == 1);
+  CHECK(values["memory_usage_percent"][0] == Approx(10));
+  REQUIRE(values["disk_usage_percent"].size() == 1);
+  CHECK(values["disk_usage_percent"][0] == Approx(10));
+  for (const VitalValue& value : world.rules.vitals()->values) {
+    INFO(to_string(value.labels));
+    CHECK_FALSE(value.labels.get("job") == "node");
+  }
+}
+
+TEST_CASE("leak candidates: steady growth of a group over six hours, not a step or a cycle") {
+  RulesWorld world;
+  std::vector<config::VitalConfig> leaks;
+  for (const config::VitalConfig& vital : config::default_vitals()) {
+    if (vital.name.contains("leak")) leaks.push_back(vital);
+  }
+  REQUIRE(leaks.size() == 2);
+  world.set(leaks);
+  const auto group = [&](const char* name, double memory, double files) {
+    world.sample(Labels("namedprocess_namegroup_memory_bytes",
+                        {{"groupname", name}, {"memtype", "resident"}}),
+                 memory);
+    world.sample(Labels("namedprocess_namegroup_open_filedesc", {{"groupname", name}}), files);
+  };
+  constexpr double kMega = 1e6;
+  const int minutes = 7 * 60;
+  for (int minute = 0; minute <= minutes; ++minute) {
+    world.clock.advance(1min);
+    const double hours = minute / 60.0;
+    group("leaky", 500 * kMega * (1 + 0.05 * hours), 1000 + 100 * hours);
+    group("stepped", hours < 3 ? 500 * kMega : 900 * kMega, hours < 3 ? 1000 : 2000);
+    group("cyclic", (500 + 200 * ((minute / 60) % 2)) * kMega, 1000 + 500 * ((minute / 60) % 2));
+    group("steady", 500 * kMega, 1000);
+    group("small", 5 * kMega * (1 + hours), 20 * (1 + hours));
+    group("(other)", 500 * kMega * (1 + hours), 1000 * (1 + hours));
+    world.ingest();
+  }
+  world.rules.tick_vitals();
+  std::map<std::string, double> seen;
+  for (const VitalValue& value : world.rules.vitals()->values)
+    seen[to_string(value.labels)] = value.value;
+  for (const auto& [series, value] : seen) UNSCOPED_INFO(series << " " << value);
+  REQUIRE(seen.size() == 2);
+  // From 1.05 of an hour after the begin to 1.35 of seven hours after it, with five minutes' slack.
+  CHECK(seen.at(R"x(process_group_memory_leak_ratio{groupname="leaky",memtype="resident"})x") ==
+        Approx(0.28).margin(0.02));
+  CHECK(seen.at(R"(process_group_open_files_leak_ratio{groupname="leaky"})") ==
+        Approx(0.54).margin(0.02));
+}
+
 TEST_CASE("thresholds: reaching counts, the higher one first, both directions") {
   const config::VitalConfig above = vital("a", "1", 80, 95);
   CHECK_FALSE(severity_of(above, 79.9));

@@ -23,7 +23,8 @@ knowledge::ServiceEvent event(std::string service, std::string state, std::strin
 
 TEST_CASE("a service that fails is a finding at once, before anything is written") {
   World world;
-  Services services(*world.book);
+  const auto opened = Services::open(*world.book, *world.db).value();
+  Services& services = *opened;
   services.on_event(event("web.service", "active", "running/success"));
   CHECK(world.heard.empty());
   world.clock.advance(1s);
@@ -54,14 +55,16 @@ TEST_CASE("a service that fails is a finding at once, before anything is written
 
 TEST_CASE("the first event of a service that has failed already is a finding") {
   World world;
-  Services services(*world.book);
+  const auto opened = Services::open(*world.book, *world.db).value();
+  Services& services = *opened;
   services.on_event(event("db.service", "failed", "failed/exit-code"));
   CHECK(world.find("service_failed", "db.service") != nullptr);
 }
 
 TEST_CASE("stopped on purpose is no finding; down with a bad result is one") {
   World world;
-  Services services(*world.book);
+  const auto opened = Services::open(*world.book, *world.db).value();
+  Services& services = *opened;
   services.on_event(event("a.service", "deactivating", "stop-sigterm/success"));
   services.on_event(event("a.service", "inactive", "dead/success"));
   services.on_event(event("b.service", "inactive", "dead"));
@@ -77,7 +80,8 @@ TEST_CASE("stopped on purpose is no finding; down with a bad result is one") {
 
 TEST_CASE("a service that restarts by itself is unstable for five minutes") {
   World world;
-  Services services(*world.book);
+  const auto opened = Services::open(*world.book, *world.db).value();
+  Services& services = *opened;
   for (int i = 0; i < 3; ++i) {
     services.on_event(event("web.service", "activating", "auto-restart/exit-code"));
     services.on_event(event("web.service", "active", "running/success"));
@@ -94,7 +98,8 @@ TEST_CASE("a service that restarts by itself is unstable for five minutes") {
 
 TEST_CASE("a service that ends badly when it is told to stop was stopped, not failed") {
   World world;
-  Services services(*world.book);
+  const auto opened = Services::open(*world.book, *world.db).value();
+  Services& services = *opened;
   services.on_event(event("java.service", "active", "running/success"));
   auto stopping = event("java.service", "deactivating", "stop-sigterm/success");
   stopping.job = true;
@@ -108,7 +113,8 @@ TEST_CASE("a service that ends badly when it is told to stop was stopped, not fa
 
 TEST_CASE("a service that its manager restarts has failed only when the manager gives up") {
   World world;
-  Services services(*world.book);
+  const auto opened = Services::open(*world.book, *world.db).value();
+  Services& services = *opened;
   auto failed = event("web.service", "failed", "failed/signal");
   failed.restarts_itself = true;
   auto again = event("web.service", "activating", "auto-restart/signal");
@@ -129,16 +135,49 @@ TEST_CASE("a service that its manager restarts has failed only when the manager 
 TEST_CASE("services that are not watched any more, known or from before a restart, are cleared") {
   World world;
   {
-    Services services(*world.book);
+    const auto opened = Services::open(*world.book, *world.db).value();
+    Services& services = *opened;
     services.on_event(event("web.service", "failed", "failed/signal"));
     services.on_event(event("db.service", "failed", "failed/signal"));
   }
   world.open_book();
-  Services services(*world.book);
+  const auto opened = Services::open(*world.book, *world.db).value();
+  Services& services = *opened;
   services.on_event(event("cache.service", "failed", "failed/signal"));
   services.set_watched({"db.service"});
   CHECK(world.find("service_failed", "web.service")->state == FindingState::kResolved);
   CHECK(world.find("service_failed", "cache.service")->state == FindingState::kResolved);
   CHECK(world.find("service_failed", "db.service")->state == FindingState::kFiring);
   CHECK(services.states().empty());
+}
+
+TEST_CASE("who was stopped by somebody stays so over a restart of the agent, until it runs anew") {
+  World world;
+  auto stopping = event("java.service", "deactivating", "stop-sigterm/success");
+  stopping.job = true;
+  stopping.instance = "first";
+  auto failed = event("java.service", "failed", "failed/exit-code");
+  failed.instance = "first";
+  {
+    const auto services = Services::open(*world.book, *world.db).value();
+    services->set_watched({"java.service"});
+    services->on_event(stopping);
+    services->on_event(failed);
+    REQUIRE(services->save());
+    CHECK(world.heard.empty());
+  }
+  {
+    const auto services = Services::open(*world.book, *world.db).value();
+    services->set_watched({"java.service"});
+    services->on_event(failed);
+    CHECK(world.heard.empty());
+  }
+  // It was started while nobody looked, and failed by itself.
+  const auto services = Services::open(*world.book, *world.db).value();
+  services->set_watched({"java.service"});
+  failed.instance = "second";
+  services->on_event(failed);
+  CHECK(world.heard == std::vector<std::string>{"service_failed firing"});
+  REQUIRE(services->save());
+  CHECK(world.db->query("SELECT * FROM services_stopped")->empty());
 }

@@ -70,6 +70,31 @@ TEST_CASE("the vitals that people are promised are shipped, with unit and both t
   }
 }
 
+TEST_CASE("every selector of what the agent measures itself leaves out what is scraped") {
+  // Names of what collectors give; up and probe_*, which tell of targets, are meant to be others'.
+  const std::vector<std::string_view> own = {"node_", "namedprocess_", "container_", "nexus_",
+                                             "pg_",   "redis_",        "docker_",    "engine_",
+                                             "kube_", "kubernetes_"};
+  const auto is_word = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == ':';
+  };
+  std::size_t selectors = 0;
+  for (const VitalConfig& vital : default_vitals()) {
+    INFO(vital.name << ": " << vital.expr.text);
+    std::string_view rest = vital.expr.text;
+    while (!rest.empty()) {
+      const auto end = std::ranges::find_if_not(rest, is_word) - rest.begin();
+      const std::string_view word = rest.substr(0, static_cast<std::size_t>(end));
+      rest.remove_prefix(std::max<std::size_t>(word.size(), 1));
+      const auto begins = [&](std::string_view prefix) { return word.starts_with(prefix); };
+      if (std::ranges::none_of(own, begins)) continue;
+      ++selectors;
+      CHECK(rest.starts_with("{job=\"\""));
+    }
+  }
+  CHECK(selectors > 100);
+}
+
 TEST_CASE("the thresholds of use are the promised ones") {
   const auto thresholds = [](std::string_view name) {
     const auto vital = std::ranges::find(default_vitals(), name, &VitalConfig::name);

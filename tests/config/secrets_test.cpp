@@ -102,6 +102,18 @@ TEST_CASE("a secret in the wrong place is not repeated") {
     CHECK_FALSE(problems.empty());
     for (const auto& problem : problems) CHECK_FALSE(problem.contains("hunter"));
   }
+  // A secret where a table belongs, and beside it.
+  for (const char* text :
+       {"auth = 'hunter2hunter2hunter2'", "[auth]\ntoken = 'hunter2hunter2hunter2'",
+        "[auth]\ntoken = ['hunter2hunter2hunter2']", "[auth]\nanonymous_role = 'hunter2hunter2'",
+        "postgres = 'postgres://u:hunter2@h'", "redis = 'redis://:hunter2@h'",
+        "postgres = ['hunter2']", "scrape = 'http://u:hunter2@h'", "scrape = ['hunter2']",
+        "probe = 'http://u:hunter2@h'"}) {
+    CAPTURE(text);
+    const auto problems = shown(load_text(text, "a.toml").problems);
+    CHECK(problems.size() == 1);
+    for (const auto& problem : problems) CHECK_FALSE(problem.contains("hunter"));
+  }
   const auto problems =
       shown(load_text("[[auth.token]]\nname = 'hunter 2'\nrole = 'hunter2'\ntoken_env = 'X'", "a")
                 .problems);

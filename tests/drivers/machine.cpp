@@ -30,10 +30,15 @@ Result<host::Exit> run_systemctl(std::vector<std::string> arguments) {
 
 void systemctl(std::vector<std::string> arguments) {
   require_testbed();
-  const auto exit = run_systemctl(std::move(arguments));
-  if (!exit) FAIL(exit.error().message());
-  INFO(exit->output);
-  REQUIRE(exit->status == 0);
+  const Status done = try_systemctl(std::move(arguments));
+  if (!done) FAIL(done.error().message());
+}
+
+Status try_systemctl(std::vector<std::string> arguments) {
+  auto exit = run_systemctl(std::move(arguments));
+  if (!exit) return propagate(std::move(exit));
+  if (exit->status != 0) return fail(Errc::kInternal, "systemctl: {}", exit->output);
+  return {};
 }
 
 TestUnit::TestUnit(std::string name, const std::string& text) : name_(std::move(name)) {

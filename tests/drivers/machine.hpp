@@ -18,6 +18,8 @@ inline constexpr Millis kLong{60'000};
 
 /// Runs systemctl with these arguments; fails the test when it fails.
 void systemctl(std::vector<std::string> arguments);
+/// The same for a thread beside the test's, which may not check anything.
+[[nodiscard]] Status try_systemctl(std::vector<std::string> arguments);
 
 /// A unit below /run/systemd/system, loaded; stopped and removed at the end.
 class TestUnit {

@@ -180,18 +180,20 @@ class BusySystemd {
     std::filesystem::create_directories(folder);
     std::ofstream(generator) << "#!/bin/sh\ntouch " << begun_.string() << "\nexec sleep 7\n";
     std::filesystem::permissions(generator, std::filesystem::perms::owner_all);
-    reload_ = std::thread([] { systemctl({"daemon-reload"}); });
+    reload_ = std::thread([this] { reloaded_ = try_systemctl({"daemon-reload"}); });
     while (!std::filesystem::exists(begun_)) std::this_thread::yield();
     std::filesystem::remove(generator);
   }
   ~BusySystemd() {
     reload_.join();
     std::filesystem::remove(begun_);
+    CHECK(reloaded_);
   }
   BusySystemd(const BusySystemd&) = delete;
 
  private:
   const std::filesystem::path begun_ = "/run/nexus-test-reload";
+  Status reloaded_;
   std::thread reload_;
 };
 
@@ -323,6 +325,43 @@ TEST_CASE("the list of units has states and service types, also after a change",
   CHECK(find().type == "simple");
   unit.rewrite("[Service]\nType=exec\nExecStart=/usr/bin/sleep infinity\n");
   CHECK(find().type == "exec");
+}
+
+TEST_CASE("numbers of many units come in one batch", "[.systemd]") {
+  Machine m;
+  const TestUnit socket("nexus-test-numbers.socket",
+                        "[Socket]\nListenStream=/run/nexus-test-numbers.sock\nAccept=yes\n");
+  const TestUnit instance("nexus-test-numbers@.service",
+                          "[Service]\nExecStart=/bin/cat\nStandardInput=socket\n");
+  const TestUnit service("nexus-test-numbers-web.service", kSleeper);
+  REQUIRE(m.job(UnitJob::kStart, socket.name()));
+  REQUIRE(m.job(UnitJob::kStart, service.name()));
+  std::vector<UnitProperty> wanted = {{socket.name(), "Socket", "NAccepted"},
+                                      {socket.name(), "Socket", "NConnections"},
+                                      {socket.name(), "Socket", "NRefused"},
+                                      {service.name(), "Service", "NRestarts"},
+                                      {service.name(), "Service", "TasksCurrent"},
+                                      {service.name(), "Unit", "ActiveEnterTimestamp"},
+                                      {service.name(), "Service", "NoSuchThing"},
+                                      {service.name(), "Service", "Type"},
+                                      {"nexus-test-none.socket", "Socket", "NAccepted"}};
+  for (int i = 0; i < 500; ++i) wanted.push_back({service.name(), "Service", "NRestarts"});
+  const auto numbers = m.systemd.unit_numbers(wanted);
+  REQUIRE(numbers);
+  REQUIRE(numbers->size() == wanted.size());
+  CHECK((*numbers)[0] == 0U);
+  CHECK((*numbers)[1] == 0U);
+  CHECK((*numbers)[2] == 0U);
+  CHECK((*numbers)[3] == 0U);
+  const std::uint64_t tasks = (*numbers)[4].value();
+  CHECK((tasks == 1 || tasks == ~0ULL));  // systemd's word for: no pids controller here
+  const auto entered = m.status(service.name()).active_enter.time_since_epoch();
+  CHECK((*numbers)[5].value() / 1000 == static_cast<std::uint64_t>(entered.count()));
+  CHECK_FALSE((*numbers)[6].has_value());
+  CHECK_FALSE((*numbers)[7].has_value());  // a word
+  for (std::size_t i = 9; i < wanted.size(); ++i) CHECK((*numbers)[i] == 0U);
+  CHECK(m.systemd.unit_numbers({})->empty());
+  CHECK(m.systemd.virtualization().has_value());
 }
 
 TEST_CASE("the manager tells its version and state", "[.systemd]") {

@@ -135,17 +135,19 @@ TEST_CASE("permission is asked again right before an action starts") {
   const auto mark = directory.file("mark");
   bench.config.commands.push_back(Bench::command("touch", {"/bin/touch", mark}));
   bench.configure();
-  bench.executor->set_permission([] { return false; });
+  bench.executor->set_permission(
+      [](const Action&) { return std::optional<std::string>("mode is observe"); });
   bench.executor->start();
   const auto refused = bench.run(bench.action("touch"));
   CHECK(refused.state == ActionState::kCancelled);
+  CHECK(refused.outcome.result == "cancelled before it started: mode is observe");
   CHECK_FALSE(refused.started);
   CHECK_FALSE(std::filesystem::exists(mark));
   auto dry = bench.action("touch");
   dry.dry_run = true;
   CHECK(bench.run(dry).state == ActionState::kSucceeded);
   CHECK_FALSE(std::filesystem::exists(mark));
-  bench.executor->set_permission([] { return true; });
+  bench.executor->set_permission([](const Action&) { return std::optional<std::string>(); });
   CHECK(bench.run(bench.action("touch")).state == ActionState::kSucceeded);
   CHECK(std::filesystem::exists(mark));
 }
@@ -267,7 +269,9 @@ TEST_CASE("stopped while its start was being journaled, an action has not starte
   base::SystemClock clock;
   Bench bench(clock);
   std::atomic<int> asked{0};
-  bench.executor->set_permission([&] { return ++asked < 2; });
+  bench.executor->set_permission([&](const Action&) {
+    return ++asked < 2 ? std::nullopt : std::optional<std::string>("stopped");
+  });
   bench.executor->start();
   const auto ended = bench.run(bench.action("echo"));
   CHECK(ended.state == ActionState::kCancelled);

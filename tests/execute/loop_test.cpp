@@ -24,7 +24,8 @@ struct Loop {
     planner->configure(config, plan::RemedySet::compile(*config, problems));
     book->subscribe([this](const analyze::Finding& finding) { planner->on_finding(finding); });
     bench.executor->configure(config);
-    bench.executor->set_permission([this] { return planner->running(); });
+    bench.executor->set_permission(
+        [this](const Action& action) { return planner->refusal(action); });
     bench.executor->on_finished([this](const Action& action) {
       planner->on_finished(action);
       const std::lock_guard guard(bench.mutex);

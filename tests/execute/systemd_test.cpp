@@ -124,7 +124,7 @@ TEST_CASE("a restart that is given up while it stops the service starts it again
   m.bench.executor->start();
   auto action = m.action("restart_service", unit);
   SECTION("by its time limit") {
-    action.timeout = 300ms;
+    action.timeout = 5s;  // long enough for a busy systemd to have begun
     REQUIRE(m.bench.executor->submit(action));
     const auto ended = m.bench.wait(1).front();
     CHECK(ended.state == ActionState::kFailed);
@@ -153,7 +153,7 @@ TEST_CASE("a start or a stop that is given up says what state it left", "[.syste
   SECTION("start") {
     const TestUnit unit("nexus-test-slow.service", slow_start(gate));
     auto action = m.action("start_service", unit);
-    action.timeout = 300ms;
+    action.timeout = 5s;  // long enough for a busy systemd to have begun
     const auto ended = m.bench.run(action);
     CHECK(ended.state == ActionState::kFailed);
     CHECK_THAT(ended.outcome.result,
@@ -164,7 +164,7 @@ TEST_CASE("a start or a stop that is given up says what state it left", "[.syste
     const TestUnit unit("nexus-test-slow.service", slow_stop(gate));
     m.start(unit);
     auto action = m.action("stop_service", unit);
-    action.timeout = 300ms;
+    action.timeout = 5s;  // long enough for a busy systemd to have begun
     const auto ended = m.bench.run(action);
     CHECK(ended.state == ActionState::kFailed);
     CHECK_THAT(ended.outcome.result,

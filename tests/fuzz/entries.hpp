@@ -20,12 +20,19 @@ void openmetrics(std::string_view text);  // what import takes, cut up in two wa
 void block(std::string_view text);    // the bytes of a block, read in every way
 void segment(std::string_view text);  // a file of the history, opened as rows, log and minutes
 void codec(std::string_view text);    // columns that are made of it, encoded and decoded
+// source_entries.cpp:
+void exposition(std::string_view text);  // a letter for the format, then what a target answers
+void statsd(std::string_view text);      // a datagram
+void dns(std::string_view text);         // the answer of a DNS server
+void redis_info(std::string_view text);  // the answer to INFO
+void kubeconfig(std::string_view text);  // a kubeconfig
+void log_line(std::string_view text);    // lines of a log
 
 struct Entry {
   std::string_view name;  // of the target and of the directory below corpus/
   void (*run)(std::string_view);
 };
-inline constexpr std::array<Entry, 11> kEntries = {{{"promql", promql},
+inline constexpr std::array<Entry, 17> kEntries = {{{"promql", promql},
                                                     {"config", config},
                                                     {"action", action},
                                                     {"target", target},
@@ -35,6 +42,12 @@ inline constexpr std::array<Entry, 11> kEntries = {{{"promql", promql},
                                                     {"openmetrics", openmetrics},
                                                     {"block", block},
                                                     {"segment", segment},
-                                                    {"codec", codec}}};
+                                                    {"codec", codec},
+                                                    {"exposition", exposition},
+                                                    {"statsd", statsd},
+                                                    {"dns", dns},
+                                                    {"redis_info", redis_info},
+                                                    {"kubeconfig", kubeconfig},
+                                                    {"log_line", log_line}}};
 
 }  // namespace nexus::fuzz

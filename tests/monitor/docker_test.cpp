@@ -3,9 +3,14 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <filesystem>
+#include <map>
+#include <mutex>
 
 #include "monitor/remote_rig.hpp"
+#include "nexus/drivers/docker_events.hpp"
 #include "support/docker_engine.hpp"
+#include "support/recording_proxy.hpp"
 
 using namespace nexus;
 using namespace nexus::monitor;
@@ -39,7 +44,7 @@ void make_containers() {
 
 }  // namespace
 
-TEST_CASE("docker: containers, details, images and events of an engine") {
+TEST_CASE("docker: containers, details and images of an engine") {
   make_containers();
   const auto engine = docker().engine();
   const auto about = engine.engine(docker().soon());
@@ -68,23 +73,6 @@ TEST_CASE("docker: containers, details, images and events of an engine") {
   CHECK(images->count == 1);
   CHECK(images->bytes > 500'000);
   CHECK(images->unused_tags == 0);
-  // The engine remembers its last 256 events only, and health checks make three each: ask for one
-  // that has just happened. (With an end in the future it answers when that has come.)
-  CHECK(test::eventually([&] {
-    const auto renamed = [&](const std::string& from, const std::string& to) {
-      return engine.request("POST", "/containers/" + from + "/rename?name=" + to, {},
-                            docker().soon());
-    };
-    REQUIRE(renamed("web", "moved"));
-    REQUIRE(renamed("moved", "web"));
-    const auto now = base::to_unix_millis(base::SystemClock().wall()) / 1000;
-    const auto events = engine.events(now - 600, now + 1, docker().soon());
-    REQUIRE(events);
-    return std::ranges::any_of(*events, [&](const auto& event) {
-      return event.type == "container" && event.action == "rename" && event.name == "web" &&
-             event.id == web->id && event.time > 0;
-    });
-  }));
   CHECK(engine.inspect("nowhere", docker().soon()).error().code() == Errc::kNotFound);
   CHECK(engine.inspect("nowhere", docker().soon())
             .error()
@@ -166,4 +154,86 @@ TEST_CASE("docker collector: an engine that hangs or is not there") {
   hasty.docker.enabled = false;
   RemoteRig off("docker", hasty);
   CHECK(off.collect().error().code() == Errc::kNotFound);
+}
+
+TEST_CASE("docker collector: no event is lost, however many happen between two runs") {
+  make_containers();
+  RemoteRig rig("docker", connections());
+  const auto& sink = rig.sink;
+  const auto count = [&](std::string_view action) {
+    const auto series =
+        fmt::format("docker_events_total{{action=\"{}\",type=\"container\"}}", action);
+    return rig.collect() && sink.has(series) ? sink.value(series) : 0;
+  };
+  const auto post = [](const std::string& path, const std::string& json) {
+    return docker().engine().request("POST", path, json, docker().soon()).has_value();
+  };
+  const auto rename = [&](const std::string& from, const std::string& to) {
+    return post("/containers/" + from + "/rename?name=" + to, {});
+  };
+  REQUIRE(rig.collect());
+  const auto rename_twice = [&] {
+    REQUIRE(rename("web", "moved"));
+    REQUIRE(rename("moved", "web"));
+  };
+  rename_twice();
+  CHECK(test::eventually([&] { return count("rename") == 2; }));  // the stream is open
+  rename_twice();
+  // More than the 256 events that an engine remembers.
+  for (int i = 0; i < 300; ++i)
+    REQUIRE(post("/containers/web/exec", R"({"Cmd": ["true"], "Env": ["NOTHING=1"]})"));
+  CHECK(test::eventually([&] { return count("rename") == 4 && count("exec_create") >= 300; }));
+  CHECK(sink.value("docker_event_gaps_total") == 0);
+}
+
+TEST_CASE("docker collector: a stream of events that breaks goes on, and says what it may miss") {
+  make_containers();
+  nexus::test::TemporaryDirectory directory;
+  const std::string socket = directory.file("proxy.sock");
+  auto proxy = std::make_unique<test::RecordingProxy>(socket, docker().socket());
+  std::map<std::string, int> seen;
+  std::mutex mutex;
+  drivers::DockerEvents events(socket, base::SystemClock().wall(),
+                               [&](const drivers::DockerEvent& event) {
+                                 const std::lock_guard guard(mutex);
+                                 if (event.name == "web" || event.name == "moved")
+                                   ++seen[event.action];
+                               });
+  const auto count = [&](const std::string& action) {
+    const std::lock_guard guard(mutex);
+    return seen[action];
+  };
+  const auto post = [](const std::string& path, const std::string& json) {
+    return docker().engine().request("POST", path, json, docker().soon()).has_value();
+  };
+  const auto rename_twice = [&] {
+    REQUIRE(post("/containers/web/rename?name=moved", {}));
+    REQUIRE(post("/containers/moved/rename?name=web", {}));
+  };
+  const auto reconnect = [&] {
+    std::filesystem::remove(socket);
+    proxy = std::make_unique<test::RecordingProxy>(socket, docker().socket());
+    events.reopen();
+  };
+  CHECK_FALSE(events.is_open());
+  events.reopen();
+  rename_twice();
+  CHECK(test::eventually([&] { return count("rename") == 2; }));
+  proxy.reset();
+  CHECK(test::eventually([&] { return !events.is_open(); }));
+  CHECK_FALSE(events.error().empty());
+  rename_twice();  // while nobody listens
+  reconnect();
+  // The engine still knows it, unless others did much meanwhile: then that is told.
+  CHECK(test::eventually([&] { return count("rename") == 4 || events.gaps() == 1; }));
+  const auto gaps = events.gaps();
+  proxy.reset();
+  CHECK(test::eventually([&] { return !events.is_open(); }));
+  for (int i = 0; i < 300; ++i) REQUIRE(post("/containers/web/exec", R"({"Cmd": ["true"]})"));
+  reconnect();
+  CHECK(test::eventually([&] { return events.gaps() == gaps + 1; }));
+  CHECK(events.invalid() == 0);
+  const int before = count("rename");
+  rename_twice();
+  CHECK(test::eventually([&] { return count("rename") == before + 2; }));
 }

@@ -1,13 +1,19 @@
 #include "monitor/collectors/filesystem.hpp"
 
+#include <malloc.h>
+#include <sched.h>
+#include <sys/mount.h>
+
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cerrno>
 #include <condition_variable>
+#include <filesystem>
 #include <future>
 #include <map>
 #include <mutex>
 #include <set>
+#include <thread>
 
 #include "monitor/collectors.hpp"
 #include "monitor/host_tree.hpp"
@@ -29,6 +35,7 @@ struct FakeDisks {
   std::condition_variable changed;
   std::set<std::string> hanging;
   std::map<std::string, int> errors;
+  bool readonly = false;
   std::map<std::string, int> calls;
 
   int ask(const std::string& path, FilesystemUsage& usage) {
@@ -36,7 +43,12 @@ struct FakeDisks {
     ++calls[path];
     changed.notify_all();
     changed.wait(lock, [&] { return !hanging.contains(path); });
-    usage = {.size = 1000, .free = 500, .available = 400, .files = 100, .files_free = 50};
+    usage = {.size = 1000,
+             .free = 500,
+             .available = 400,
+             .files = 100,
+             .files_free = 50,
+             .readonly = readonly};
     return errors[path];
   }
   void release_all() {
@@ -214,6 +226,104 @@ TEST_CASE("filesystem: more dead mounts than helpers, and the number of threads 
   rig.disks->release_all();
   for (int i = 0; i < 10'000 && rig.error_of("/dead39") == 1; ++i) REQUIRE(rig.run());
   CHECK(rig.error_of("/dead39") == 0);
+}
+
+TEST_CASE("filesystem: 10,000 cycles beside dead mounts, and nothing grows") {
+  const TemporaryTree tree;
+  std::string mounts = mount(100, "/a") + mount(101, "/b");
+  for (int i = 0; i < 5; ++i) mounts += mount(i, fmt::format("/dead{}", i));
+  Rig rig(tree_with(tree, mounts));
+  for (int i = 0; i < 5; ++i) rig.disks->hanging.insert(fmt::format("/dead{}", i));
+  const auto entries = [](const char* path) { return host::list_directory(path)->size(); };
+  const auto cycles = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      // The dead ones are known: nothing waits for the clock, which stands still meanwhile.
+      rig.sink.clear();
+      REQUIRE(rig.collector->collect(rig.sink));
+      rig.clock.advance(1s);
+    }
+  };
+  REQUIRE(rig.run());
+  cycles(100);
+  const std::size_t threads = entries("/proc/self/task");
+  const std::size_t descriptors = entries("/proc/self/fd");
+  const std::size_t bytes = ::mallinfo2().uordblks;
+  cycles(10'000);
+  CHECK(entries("/proc/self/task") == threads);
+  CHECK(entries("/proc/self/fd") == descriptors);
+  CHECK(::mallinfo2().uordblks <= bytes + (64U << 10));
+  for (int i = 0; i < 5; ++i) {
+    CHECK(rig.error_of(fmt::format("/dead{}", i)) == 1);
+    CHECK(rig.disks->count(fmt::format("/dead{}", i)) == 1);
+  }
+  CHECK(rig.has_size("/a"));
+  CHECK(rig.disks->count("/a") == 10'101);
+}
+
+TEST_CASE("filesystem: an errno without words is a number, not the end of the agent") {
+  const TemporaryTree tree;
+  Rig rig(tree_with(tree, mount(1, "/a") + mount(2, "/odd", "rw - fuse.odd odd rw")));
+  rig.disks->errors["/odd"] = 200;  // what a FUSE server may answer; the C library does not know it
+  REQUIRE(rig.run());
+  CHECK(rig.sink.has(R"(node_filesystem_device_error{device="odd",device_error="errno 200",)"
+                     R"(fstype="fuse.odd",mountpoint="/odd"})"));
+  CHECK(rig.has_size("/a"));
+}
+
+TEST_CASE("filesystem: one that an error made read-only is, whatever its options say") {
+  const TemporaryTree tree;
+  Rig rig(tree_with(tree, mount(1, "/a")));
+  const std::string readonly =
+      R"(node_filesystem_readonly{device="/dev/x",fstype="ext4",mountpoint="/a"})";
+  REQUIRE(rig.run());
+  CHECK(rig.sink.value(readonly) == 0);
+  rig.disks->readonly = true;
+  REQUIRE(rig.run());
+  CHECK(rig.sink.value(readonly) == 1);
+}
+
+TEST_CASE("filesystem: a mount of the running machine is seen in the next run") {
+  host::Roots roots;
+  config::Parameters options{{"mount_points_include", std::string(".*nexus-mount.*")}};
+  base::ManualClock clock;
+  knowledge::SeriesRegistry registry(1000);
+  RecordingSink sink(registry, RecordingSink::Keep::kLines);
+  // A mount name space of this thread's own, so that the machine sees nothing of it.
+  std::exception_ptr failed;
+  std::thread alone([&] {
+    try {
+      REQUIRE(::unshare(CLONE_NEWNS) == 0);
+      REQUIRE(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+      const TemporaryTree tree;
+      // Process 1's mounts are not these: below another procfs there is only this thread's.
+      std::filesystem::create_directories(tree.path() + "/proc");
+      std::filesystem::create_symlink("/proc/thread-self", tree.path() + "/proc/self");
+      roots.procfs = tree.path() + "/proc";
+      auto collector =
+          find_collector("filesystem")
+              ->make({.roots = roots, .clock = clock, .registry = registry, .options = options});
+      REQUIRE(collector);
+      REQUIRE((*collector)->collect(sink));
+      CHECK(sink.count() == 0);
+      const std::string point = tree.path() + "/nexus-mount";
+      std::filesystem::create_directories(point);
+      REQUIRE(::mount("nexus", point.c_str(), "tmpfs", 0, "size=1m") == 0);
+      REQUIRE((*collector)->collect(sink));
+      CHECK(sink.text().contains("nexus-mount"));
+      CHECK(sink.count() == 8);
+      sink.clear();
+      REQUIRE((*collector)->collect(sink));
+      CHECK(sink.count() == 8);
+      REQUIRE(::umount(point.c_str()) == 0);
+      sink.clear();
+      REQUIRE((*collector)->collect(sink));
+      CHECK(sink.count() == 0);
+    } catch (...) {
+      failed = std::current_exception();
+    }
+  });
+  alone.join();
+  if (failed) std::rethrow_exception(failed);
 }
 
 TEST_CASE("filesystem: a statfs that fails is a device error, the others are read") {

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "monitor/collectors/systemd.hpp"
 #include "monitor/host_tree.hpp"
@@ -163,7 +164,12 @@ struct SystemdRig {
   explicit SystemdRig(config::Parameters given = {}) : options(std::move(given)) {
     UnitSource source{.units = [this] { return units; },
                       .version = [this] { return version; },
-                      .state = [this] { return state; }};
+                      .state = [this] { return state; },
+                      .virtualization = [] { return Result<std::string>("kvm"); },
+                      .numbers =
+                          [this](std::span<const drivers::UnitProperty> properties) {
+                            return answer(properties);
+                          }};
     collector =
         make_systemd({.roots = roots, .clock = clock, .registry = registry, .options = options},
                      std::move(source))
@@ -182,6 +188,22 @@ struct SystemdRig {
     return collector->collect(sink);
   }
 
+  /// What `numbers` holds under "unit/interface/name".
+  Result<std::vector<std::optional<std::uint64_t>>> answer(
+      std::span<const drivers::UnitProperty> properties) {
+    std::vector<std::optional<std::uint64_t>> out;
+    for (const auto& [unit, interface, name] : properties) {
+      const auto found = numbers.find(unit + "/" + interface + "/" + name);
+      out.push_back(found == numbers.end() ? std::nullopt : std::optional(found->second));
+      ++asked;
+    }
+    if (away) return fail(Errc::kTimeout, "properties of units: no answer");
+    return out;
+  }
+
+  std::map<std::string, std::uint64_t> numbers;
+  std::size_t asked = 0;
+  bool away = false;
   Result<std::vector<drivers::UnitSummary>> units;
   Result<std::string> version = "252.39-1~deb12u1";
   Result<std::string> state = "degraded";
@@ -211,7 +233,9 @@ TEST_CASE(
   CHECK(rig.sink.value(
             R"(node_systemd_unit_state{name="db.service",state="failed",type="notify"})") == 1);
   CHECK(rig.sink.value(R"(node_systemd_unit_state{name="x.service",state="active"})") == 0);
-  CHECK(rig.sink.count() == 3 * 5 + 5 + 2);
+  CHECK(rig.sink.count() == 3 * 5 + 5 + 3);
+  CHECK(rig.sink.value(R"(node_systemd_virtualization_info{virtualization_type="kvm"})") == 1);
+  CHECK(rig.asked == 0);
   CHECK(rig.sink.value(R"(node_systemd_units{state="active"})") == 2);
   CHECK(rig.sink.value(R"(node_systemd_units{state="failed"})") == 1);
   CHECK(rig.sink.value(R"(node_systemd_units{state="inactive"})") == 1);
@@ -220,6 +244,59 @@ TEST_CASE(
   rig.state = "running";
   REQUIRE(rig.run());
   CHECK(rig.sink.value("node_systemd_system_running") == 1);
+}
+
+TEST_CASE("systemd: sockets, timers, restarts, tasks and start times, as node_exporter has them") {
+  SystemdRig rig({{"enable_task_metrics", true},
+                  {"enable_restarts_metrics", true},
+                  {"enable_start_time_metrics", true}});
+  rig.units = std::vector{
+      SystemdRig::unit("web.service", "active"), SystemdRig::unit("old.service", "inactive"),
+      SystemdRig::unit("web.socket", "active"), SystemdRig::unit("daily.timer", "active"),
+      SystemdRig::unit("gone.socket", "inactive", "not-found")};
+  rig.numbers = {{"web.service/Service/NRestarts", 3},
+                 {"web.service/Service/TasksCurrent", 17},
+                 {"web.service/Service/TasksMax", ~0ULL},
+                 {"web.service/Unit/ActiveEnterTimestamp", 1'700'000'000'500'000},
+                 {"old.service/Service/NRestarts", 0},
+                 {"old.service/Service/TasksCurrent", ~0ULL},
+                 {"old.service/Service/TasksMax", 4915},
+                 {"web.socket/Socket/NAccepted", 12},
+                 {"web.socket/Socket/NConnections", 2},
+                 {"web.socket/Socket/NRefused", 1},
+                 {"daily.timer/Timer/LastTriggerUSec", 1'600'000'000'000'000}};
+  REQUIRE(rig.run());
+  const auto value = [&](std::string_view metric, std::string_view unit) {
+    return rig.sink.value(fmt::format(R"(node_systemd_{}{{name="{}"}})", metric, unit));
+  };
+  CHECK(value("service_restart_total", "web.service") == 3);
+  CHECK(value("service_restart_total", "old.service") == 0);
+  CHECK(value("unit_tasks_current", "web.service") == 17);
+  CHECK(value("unit_tasks_max", "old.service") == 4915);
+  CHECK_FALSE(rig.sink.has(R"(node_systemd_unit_tasks_max{name="web.service"})"));
+  CHECK_FALSE(rig.sink.has(R"(node_systemd_unit_tasks_current{name="old.service"})"));
+  CHECK(value("unit_start_time_seconds", "web.service") == 1'700'000'000.5);
+  CHECK(value("unit_start_time_seconds", "old.service") == 0);
+  CHECK(value("socket_accepted_connections_total", "web.socket") == 12);
+  CHECK(value("socket_current_connections", "web.socket") == 2);
+  CHECK(value("socket_refused_connections_total", "web.socket") == 1);
+  CHECK(value("timer_last_trigger_seconds", "daily.timer") == 1'600'000'000);
+  CHECK_FALSE(rig.sink.has(R"(node_systemd_socket_current_connections{name="gone.socket"})"));
+  rig.away = true;
+  CHECK(rig.run().error().code() == Errc::kTimeout);
+  CHECK(rig.sink.has("node_systemd_system_running"));
+}
+
+TEST_CASE("systemd: requests for details are bounded, and what is left out is said") {
+  SystemdRig rig;
+  std::vector<drivers::UnitSummary> many;
+  for (int i = 0; i < 1500; ++i)
+    many.push_back(SystemdRig::unit(fmt::format("s{}.socket", i), "active"));
+  rig.units = many;
+  const Status done = rig.run();
+  REQUIRE_FALSE(done);
+  CHECK(done.error().code() == Errc::kExhausted);
+  CHECK(rig.asked == 4096);
 }
 
 TEST_CASE("systemd: patterns match a whole name") {

@@ -130,6 +130,8 @@ TEST_CASE("intake: labels of the target against labels of the text") {
   Rig honored({.target = {{"job", "j"}, {"instance", "i"}}, .honor_labels = true});
   REQUIRE(honored.scrape("a{job=\"x\"} 1\n"));
   CHECK(honored.newest() == Values{{"a{instance=\"i\",job=\"x\"}", "1"}});
+  REQUIRE(honored.scrape("b{instance=\"\"} 1\n"));  // a Pushgateway's: no instance at all
+  CHECK(honored.newest().at("b{job=\"j\"}") == "1");
 }
 
 TEST_CASE("intake: relabelling, with doubles that it makes") {
@@ -165,6 +167,31 @@ TEST_CASE("intake: samples that bring their own time") {
   Rig ignoring({.honor_timestamps = false});
   REQUIRE(ignoring.scrape("a 1 5\n"));
   CHECK(ignoring.newest() == Values{{"a{job=\"j\"}", "1"}});
+}
+
+TEST_CASE("intake: nothing of a scrape that counts as none is in the history") {
+  Rig rig({.sample_limit = 2});
+  const auto now = std::to_string(rig.now() + 9'000);
+  REQUIRE_FALSE(rig.scrape("a 1 " + now + "\nb 2 " + now + "\nc 3\nd 4\n"));
+  CHECK(rig.newest().empty());
+  CHECK(rig.intake->counts().scraped == 4);  // though they are counted
+  CHECK(rig.intake->counts().kept == 4);
+  REQUIRE_FALSE(rig.scrape("a 1 " + now + "\n", "application/openmetrics-text"));
+  CHECK(rig.newest().empty());
+  REQUIRE(rig.scrape("a 1 " + now + "\n"));
+  CHECK(rig.newest() == Values{{"a{job=\"j\"}", "1"}});
+}
+
+TEST_CASE("intake: series that come again are new again, unless only a scrape failed") {
+  Rig rig;
+  REQUIRE(rig.scrape("a 1\nb 1\n"));
+  REQUIRE(rig.scrape("a 1\n"));
+  CHECK(rig.intake->counts().added == 0);
+  REQUIRE(rig.scrape("a 1\nb 1\n"));
+  CHECK(rig.intake->counts().added == 1);
+  REQUIRE_FALSE(rig.scrape("a 1\n", "application/openmetrics-text"));
+  REQUIRE(rig.scrape("a 1\nb 1\n"));
+  CHECK(rig.intake->counts().added == 0);
 }
 
 TEST_CASE("intake: a budget of series, and the registry's own limit") {

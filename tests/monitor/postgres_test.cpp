@@ -61,6 +61,7 @@ void make_shop() {
     server().execute("CREATE TABLE orders (id int PRIMARY KEY, note text)");
     server().execute(
         "INSERT INTO orders SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i");
+    server().execute("CREATE INDEX by_note ON orders (lower(note), id) WITH (fillfactor = 70)");
     server().execute("DELETE FROM orders WHERE id % 2 = 0");
     server().execute("ANALYZE orders");
     server().execute("CREATE TABLE \"odd \"\"name\"\"\n\" (id int)");
@@ -107,6 +108,8 @@ TEST_CASE("postgres collector: everything that is asked for, under postgres_expo
   CHECK(sink.value(R"(pg_database_size_bytes{datname="postgres"})") > 1e6);
   CHECK(sink.value("pg_wal_segments") >= 1);
   CHECK(sink.value("pg_wal_size_bytes") >= 16 << 20);
+  CHECK(sink.text().contains("pg_stat_database_conflicts_confl_lock{datid="));
+  CHECK(sink.text().contains("pg_stat_database_sessions_killed{datid="));
   CHECK(sink.value(R"(pg_database_wraparound_age_datfrozenxid_seconds{datname="postgres"})") > 0);
   const auto of_orders = [&](std::string_view name) {
     return sink.value("pg_stat_user_tables_" + std::string(name) + std::string(kOrders));
@@ -121,6 +124,13 @@ TEST_CASE("postgres collector: everything that is asked for, under postgres_expo
   // Half of the rows are gone and none is vacuumed: about half of it is bloat.
   CHECK(of_orders("bloat_ratio") == Approx(0.5).margin(0.05));
   CHECK(of_orders("bloat_bytes") == Approx(of_orders("table_size_bytes") / 2).epsilon(0.1));
+  const auto of_index = [&](std::string_view index) {
+    return sink.value(fmt::format(
+        R"(pg_stat_user_indexes_bloat_ratio{{datname="postgres",indexrelname="{}",relname="orders",schemaname="public"}})",
+        index));
+  };
+  CHECK(of_index("orders_pkey") == Approx(0.5).margin(0.05));
+  CHECK(of_index("by_note") == Approx(0.5).margin(0.1));
   CHECK(sink.text().contains(R"(relname="odd \"name\"\n")"));
   CHECK(sink.text().contains("pg_stat_statements_seconds_total{datname=\"postgres\",queryid="));
   CHECK(sink.text().contains(
@@ -236,6 +246,36 @@ TEST_CASE(
   CHECK(lost.collect().error().code() == Errc::kUnavailable);  // not "this host has no PostgreSQL"
 }
 
+TEST_CASE("postgres collector: what changes its version is asked as it is then") {
+  make_shop();
+  server().execute("CREATE DATABASE old");
+  auto old = connections();
+  old.postgres.database = "old";
+  old.postgres.slow_interval = 1ms;
+  base::SystemClock clock;
+  const auto run = [&](const std::string& sql) {
+    drivers::Postgres postgres(clock, old.postgres);
+    const auto done = postgres.query(sql, clock.steady() + 30s);
+    INFO((done ? "" : done.error().message()));
+    REQUIRE(done);
+  };
+  // Of version 12: its columns have the names of then.
+  run("CREATE EXTENSION pg_stat_statements VERSION '1.7'");
+  RemoteRig rig("postgres", old);
+  const auto works = [&] {
+    const Status status = rig.collect();
+    INFO((status ? "" : status.error().message()));
+    REQUIRE(status);
+    return rig.sink.text().contains("pg_stat_statements_seconds_total{datname=");
+  };
+  CHECK(test::eventually(works));
+  run("ALTER EXTENSION pg_stat_statements UPDATE TO '1.10'");
+  CHECK(test::eventually(works));
+  run("DROP EXTENSION pg_stat_statements");
+  CHECK(test::eventually([&] { return !works(); }));
+  CHECK(rig.sink.value("pg_up") == 1);
+}
+
 TEST_CASE("postgres collector: without a host there is nothing to collect") {
   RemoteRig rig("postgres", {});
   const Status status = rig.collect();
@@ -256,6 +296,8 @@ TEST_CASE("postgres queries: each version is asked for what it has") {
   CHECK(sql_of("slot status", v13).contains("wal_status"));
   CHECK_FALSE(sql_of("database", v13).contains("active_time"));
   CHECK(sql_of("database", v14).contains("active_time"));
+  CHECK(sql_of("database", v12).contains("confl_deadlock"));
+  CHECK_FALSE(sql_of("database", v13).contains("sessions"));
   CHECK(sql_of("background writer", v16).contains("checkpoints_timed"));
   CHECK_FALSE(sql_of("background writer", v17).contains("checkpoints_timed"));
   CHECK_FALSE(sql_of("background writer", v17).contains("buffers_backend"));

@@ -69,6 +69,10 @@ TEST_CASE("redis collector: INFO in full, slowlog and latency, under redis_expor
   CHECK(sink.value("redis_commands_failed_calls_total{cmd=\"get\"}") == 0);
   CHECK(sink.has("redis_latency_percentiles_usec{cmd=\"get\",quantile=\"0.99\"}"));
   CHECK(sink.has("redis_latency_percentiles_usec{cmd=\"get\",quantile=\"0.999\"}"));
+  CHECK(sink.has("redis_config_maxclients"));
+  CHECK(sink.has("redis_expired_stale_percentage"));
+  CHECK(sink.has("redis_latest_fork_seconds"));
+  CHECK(sink.value("redis_process_id") > 1);
   CHECK(sink.text().contains("redis_instance_info{maxmemory_policy=\"noeviction\","));
   CHECK(sink.value("redis_start_time_seconds") > 1.6e9);
   CHECK(sink.value("redis_slowlog_length") >= 5);

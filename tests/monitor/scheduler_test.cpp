@@ -1,3 +1,4 @@
+#include "host_tree.hpp"
 #include "scheduler_rig.hpp"
 
 using namespace nexus;
@@ -194,6 +195,48 @@ TEST_CASE("samples over the budget and batches that the ring refuses are counted
   CHECK(
       rig.self.counter("nexus_collector_dropped_samples_total", "", {{"collector", "a"}}).value() ==
       2);
+}
+
+TEST_CASE("a host of too many disks fills a collector's budget, and not the registry") {
+  constexpr std::size_t kBudget = 500;
+  constexpr int kDisks = 2000;
+  const testing::TemporaryTree tree;
+  std::string disks;
+  for (int i = 0; i < kDisks; ++i)
+    disks += fmt::format("{} {} dm-{} 1 2 3 4 5 6 7 8 9 10 11\n", 253, i, i);
+  tree.write("proc/diskstats", disks);
+  config::CollectSection collect;
+  collect.max_series_per_collector = kBudget;
+  const std::array<const CollectorDescriptor*, 1> table = {find_collector("diskstats")};
+  const host::Roots roots = tree.roots();
+  base::ManualClock clock{base::from_unix_millis(1'700'000'000'000)};
+  knowledge::SeriesRegistry registry{100'000};
+  knowledge::Rings rings(1 << 16);
+  knowledge::SelfMetrics self;
+  auto scheduler = Scheduler::make({roots, clock, registry, rings, self}, collect, table).value();
+  scheduler->start();
+  const auto run = [&](std::uint64_t number) {
+    std::mutex mutex;
+    std::condition_variable never;
+    for (int i = 0; i < 60'000 && scheduler->status()[0].runs < number; ++i) {
+      std::unique_lock lock(mutex);
+      never.wait_for(lock, 1ms, [] { return false; });
+    }
+    return scheduler->status()[0];
+  };
+  const CollectorStatus first = run(1);
+  REQUIRE(first.runs == 1);
+  CHECK(first.samples == kBudget);
+  const std::uint64_t dropped = first.dropped;
+  CHECK(dropped + kBudget >= 11U * kDisks);
+  const std::size_t series = registry.size();
+  CHECK(series <= kBudget + 4);  // and the scheduler's own about it
+  clock.advance(1s);
+  REQUIRE(run(2).runs == 2);
+  CHECK(registry.size() == series);
+  CHECK(self.counter("nexus_collector_dropped_samples_total", "", {{"collector", "diskstats"}})
+            .value() == 2 * static_cast<double>(dropped));
+  scheduler->stop();
 }
 
 TEST_CASE("a wall clock that is set moves the runs with it") {

@@ -144,6 +144,29 @@ TEST_CASE("/health/predictions for a series that was constant: no R squared, no 
   CHECK(p.at("confidence").to_number<double>() == 0);
 }
 
+TEST_CASE("/health/predictions/{vital}/chart.png draws a vital") {
+  World world;
+  for (int i = 0; i < 300; ++i) {
+    world.memory = 20 + i * 0.1;
+    world.tick();
+  }
+  world.forecaster->tick(*world.rules->vitals());
+  const auto picture = world.get("/health/predictions/memory_usage_percent/chart.png",
+                                 {{"hours", "1"}, {"horizon", "30"}, {"width", "500"}});
+  CHECK(picture.status == 200);
+  CHECK(picture.content_type == "image/png");
+  REQUIRE(picture.body->size() > 200);
+  CHECK(picture.body->substr(0, 8) == "\x89PNG\r\n\x1a\n");
+  CHECK(picture.body->substr(16, 4) == std::string("\x00\x00\x01\xf4", 4));
+  CHECK(picture.body->substr(picture.body->size() - 8, 4) == "IEND");
+  const auto path = "/health/predictions/memory_usage_percent/chart.png";
+  CHECK(message_of(world.get(path, {{"width", "1"}}), 400).starts_with("width: "));
+  CHECK(message_of(world.get(path, {{"hours", "x"}}), 400).starts_with("hours: "));
+  CHECK(world.get("/health/predictions/none/chart.png").status == 404);
+  // Series that are not there are an empty picture, not an error.
+  CHECK(world.get(path, {{"labels", "{a=\"b\"}"}}).status == 200);
+}
+
 TEST_CASE("/health/anomalies for a value that never was") {
   World world;
   for (int i = 0; i < 400; ++i) {
@@ -162,10 +185,14 @@ TEST_CASE("/health/anomalies for a value that never was") {
   }
   const auto after = expect(world.get("/health/anomalies"));
   const auto& anomaly = element(after.at("anomalies"), "metric_name", "memory_usage_percent");
-  check_shape(anomaly,
-              {"id:n", "probability:n0", "metric_name:s", "labels:o", "timestamp:t", "value:n",
-               "anomaly_score:n", "severity:s", "description:s", "recommended_actions:a"});
+  check_shape(anomaly, {"id:n", "probability:n0", "metric_name:s", "labels:o", "timestamp:t",
+                        "value:n", "anomaly_score:n", "severity:s", "description:s",
+                        "recommended_actions:a", "contributors:a", "processes:a"});
   CHECK(anomaly.at("anomaly_score").to_number<double>() < 0);
+  const auto& actions = anomaly.at("recommended_actions").as_array();
+  REQUIRE(actions.size() >= 2);  // the remedy that matches, then what to look at
+  CHECK(actions.at(0).as_string() == "Remedy calm: run_command host (mode propose)");
+  CHECK(actions.at(1).as_string() == "See which processes grew");
 
   const auto path = "/health/anomalies/" +
                     std::to_string(anomaly.at("id").to_number<std::uint64_t>()) + "/verdict";

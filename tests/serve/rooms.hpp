@@ -28,6 +28,11 @@ name = "fix-web"
 on = "service_failed"
 action = "run_command"
 parameters = { command = "fix" }
+[[remedy]]
+name = "calm"
+on = "memory_usage_percent_anomaly"
+action = "run_command"
+parameters = { command = "fix" }
 [[alert]]
 name = "Intruder"
 expr = "intruders > 0"
@@ -47,7 +52,7 @@ struct World {
     rules = std::make_unique<analyze::Rules>(clock, history, registry, ring, *book, self);
     forecaster = std::make_unique<analyze::Forecaster>(clock, history, *book, self);
     anomalies = std::make_unique<analyze::AnomalyDetector>(clock, history, *book, self);
-    services = std::make_unique<analyze::Services>(*book);
+    services = analyze::Services::open(*book, *db).value();
     services->set_watched({"web.service"});
     journal = *execute::Journal::open(clock, *db);
     executor = std::make_unique<execute::Executor>(clock, *journal, history, self, &systemd);

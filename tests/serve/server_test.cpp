@@ -153,9 +153,9 @@ TEST_CASE("a connection ends after its last request, when asked to, and after HT
 
 TEST_CASE("whoever is slow or silent is let go") {
   Bench bench;
-  bench.http.idle_timeout = 150ms;
-  bench.http.read_timeout = 150ms;
-  bench.http.write_timeout = 150ms;
+  bench.http.idle_timeout = 1s;
+  bench.http.read_timeout = 1s;
+  bench.http.write_timeout = 1s;
   bench.http.max_body_bytes = 1ULL << 30;
   bench.start();
   Client silent(bench.tcp);
@@ -284,12 +284,22 @@ TEST_CASE("connections above the cap are closed and counted; the others go on") 
   bench.http.max_connections = 2;
   bench.start();
   auto first = std::make_unique<Client>(bench.tcp);
-  Client second(bench.local);
+  Client second(bench.tcp);
   CHECK(first->ask(request("GET", "/hello")).status == 200);
   CHECK(second.ask(request("GET", "/hello")).status == 200);
   Client third(bench.tcp);
   CHECK(third.ends());
   CHECK(bench.refused("too_many_connections") == 1);
+  {
+    // They do not take the unix socket's, over which administrators come.
+    Client local(bench.local);
+    CHECK(local.ask(request("GET", "/hello")).status == 200);
+    Client another(bench.local);
+    CHECK(another.ask(request("GET", "/hello")).status == 200);
+    Client more(bench.local);
+    CHECK(more.ends());
+    CHECK(bench.refused("too_many_connections") == 2);
+  }
   CHECK(second.ask(request("GET", "/hello")).status == 200);
   first.reset();
   until([&] { return bench.server->connections() == 1; });

@@ -7,7 +7,8 @@ BUILD_PACKAGES=(g++ cmake ninja-build ccache mold pkg-config git ca-certificates
   catch2 libbenchmark-dev)
 TEST_PACKAGES=(clang-format-19 python3 debootstrap systemd-container dbus iproute2 util-linux prometheus
   prometheus-node-exporter prometheus-blackbox-exporter nginx-light logrotate openssl dpkg-dev fakeroot file jq procps
-  postgresql-15 redis-server docker.io busybox-static)
+  postgresql-15 redis-server docker.io busybox-static
+  dnsmasq-base python3-aiosmtpd podman runc)
 
 # Installs what is missing of the named packages; no package call when nothing is.
 need_packages() {

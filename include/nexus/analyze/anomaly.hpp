@@ -130,6 +130,26 @@ class IsolationForest {
   double lowest_score_ = 0;
 };
 
+/// A group of processes that changed together with what was strange.
+struct ProcessPart {
+  std::string group;
+  std::string resource;  // cpu, memory, io
+  std::string unit;      // processors, bytes, bytes_per_second
+  double share = 0;      // of all groups' change of that resource
+  double usual = 0;      // over the hour before
+  double present = 0;
+  std::optional<double> started_seconds_ago;  // its oldest process, when that is news
+};
+
+/// A vital that made a row of the host strange.
+struct VitalPart {
+  std::string metric_name;
+  knowledge::Labels labels;  // without __name__
+  double share = 0;
+  double usual = 0;
+  double present = 0;
+};
+
 struct Anomaly {
   std::uint64_t id = 0;  // for a verdict
   std::string metric_name;
@@ -139,8 +159,11 @@ struct Anomaly {
   double anomaly_score = 0;           // decision function
   std::optional<double> probability;  // of such a minute, by the past; of an alarm by the minute
   Severity severity = Severity::kInfo;
+  std::string subject;  // what it is about, as its finding says
   std::string description;
   std::vector<std::string> recommended_actions;
+  std::vector<VitalPart> contributors;  // of the host's anomalies; most first
+  std::vector<ProcessPart> processes;   // most first
 };
 
 struct ModelStatus {

@@ -35,6 +35,8 @@ struct FillOutlook {
   bool certain = false;      // the interval of the rate does not hold zero
   std::string pattern;       // "line", "day", "every 3h20m"
   double days_seen = 0;
+  std::uint32_t rate_changes = 0;               // new slopes that were noticed
+  std::optional<double> rate_changed_days_ago;  // the last of them
 };
 
 struct FillTime {
@@ -87,6 +89,7 @@ class Fill {
   [[nodiscard]] bool only_grows() const;
   [[nodiscard]] bool one_step() const;
   void judge();
+  void watch_rate(double growth, double foretold);
   void note_drop(double value);
   void solve();
   [[nodiscard]] double path_at(std::size_t rows, double rate) const;
@@ -106,6 +109,11 @@ class Fill {
   std::vector<float> values_;
   std::vector<float> judged_;  // kJudged x (candidates, chosen, hour's mean, pattern)
   std::uint64_t judgements_ = 0;
+  double surprise_ = 0;          // mean error of the growth of six hours as it was foretold
+  std::uint32_t surprises_ = 0;  // hours in a row that it was far more, on one side
+  std::int32_t surprise_side_ = 0;
+  std::uint32_t rate_changes_ = 0;
+  std::int64_t rate_changed_ = 0;                 // slot
   std::array<float, kCandidates> error_short_{};  // of growth over 6 hours, fading mean
   std::array<float, kCandidates> error_long_{};   // over 24
   std::array<float, kCandidates> count_short_{};

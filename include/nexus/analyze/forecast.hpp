@@ -48,6 +48,8 @@
 #include <vector>
 
 #include "nexus/analyze/book.hpp"
+#include "nexus/analyze/knee.hpp"
+#include "nexus/analyze/leak.hpp"
 #include "nexus/analyze/rules.hpp"
 #include "nexus/knowledge/state.hpp"
 
@@ -152,6 +154,10 @@ class Forecaster {
   [[nodiscard]] std::shared_ptr<const std::vector<Prediction>> predictions() const;
   /// Of every series whose vital has a threshold or a natural end, soonest first.
   [[nodiscard]] std::vector<Capacity> capacity() const;
+  /// What grows steadily in groups of processes: claims first, then what is merely significant.
+  [[nodiscard]] std::shared_ptr<const std::vector<Leak>> leaks() const;
+  /// Every response that has a load beside it, with its knee where one is known.
+  [[nodiscard]] std::shared_ptr<const std::vector<Performance>> performance() const;
   /// For another horizon, from the fits of the last tick.
   [[nodiscard]] std::vector<Prediction> predictions(Millis horizon) const;
 

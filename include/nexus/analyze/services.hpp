@@ -12,10 +12,13 @@
 // A service that ends badly while a job to stop it is under way was stopped by somebody: no
 // finding.
 //
+// Who was stopped by somebody is remembered by its invocation, and over a restart of the agent once
+// save() has written it down.
+//
 // Each service is a source of its own in the book: "service:NAME".
 //
 // Thread safety: on_event() from any thread (events of one service from one at a time); it does not
-// block.
+// block. save() from one thread.
 #pragma once
 
 #include <memory>
@@ -24,21 +27,25 @@
 
 #include "nexus/analyze/book.hpp"
 #include "nexus/knowledge/event.hpp"
+#include "nexus/knowledge/state.hpp"
 
 namespace nexus::analyze {
 
 class Services {
  public:
-  explicit Services(Book& book);
+  [[nodiscard]] static Result<std::unique_ptr<Services>> open(Book& book, knowledge::StateDb& db);
   ~Services();
   void on_event(const knowledge::ServiceEvent& event);
   /// Forgets services that are not watched any more and clears their findings.
   void set_watched(const std::vector<std::string>& services);
+  /// Writes down who was stopped by somebody, when that has changed.
+  [[nodiscard]] Status save();
   /// The last event of every service.
   [[nodiscard]] std::vector<knowledge::ServiceEvent> states() const;
 
  private:
   struct Impl;
+  explicit Services(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

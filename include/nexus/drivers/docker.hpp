@@ -1,6 +1,6 @@
 // Docker: a client of a container engine's API over its unix socket: Docker, and Podman's service
 // that speaks the same. Each request is one connection; paths carry no version, so that the engine
-// answers as its own.
+// answers as its own. What happens in it: docker_events.hpp.
 //
 // Errors name the socket: kUnavailable (no engine), kTimeout, kNotFound, kConflict (in use, a name
 // that is taken), kPermissionDenied, kExhausted (a limit, too large an answer), kCorrupt (no JSON
@@ -66,14 +66,6 @@ struct DockerImages {
   double bytes = 0;             // sum of the sizes; shared layers count more than once
 };
 
-struct DockerEvent {
-  std::int64_t time = 0;  // nanoseconds since the epoch
-  std::string type;       // container, image, network, volume, ...
-  std::string action;     // start, die, oom, health_status, ...: without its detail
-  std::string id;         // of the thing
-  std::string name;
-};
-
 struct DockerAnswer {
   unsigned status = 0;
   std::string body;  // JSON, mostly
@@ -95,9 +87,6 @@ class Docker {
                                                                 std::size_t limit) const;
   [[nodiscard]] Result<DockerDetails> inspect(std::string_view id, SteadyTime deadline) const;
   [[nodiscard]] Result<DockerImages> images(SteadyTime deadline) const;
-  /// Of the whole seconds from `since` to `until`, both included, in order of time.
-  [[nodiscard]] Result<std::vector<DockerEvent>> events(std::int64_t since, std::int64_t until,
-                                                        SteadyTime deadline) const;
 
   [[nodiscard]] const std::string& socket() const noexcept { return socket_; }
 

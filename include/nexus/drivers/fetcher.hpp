@@ -47,12 +47,13 @@ struct TlsFacts {
 struct FetchRequest {
   std::string method = "GET";
   std::string url;
+  std::string unix_socket;  // path; empty for TCP
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
   std::string username;  // with password: basic authentication; secrets are never in a message
   std::string password;
-  std::string token;  // bearer
-  Millis timeout{10'000};
+  std::string token;       // bearer
+  Millis timeout{10'000};  // of all of it; 0: none, for a stream that stays open
   TlsOptions tls;
   long max_redirects = 10;  // 0: a redirect is the answer
   bool compressed = true;   // gzip and deflate are accepted

@@ -27,7 +27,8 @@ class JournalReader {
   /// Gives at most `limit` messages, of which at most `longest` bytes each; how many there were.
   [[nodiscard]] Result<std::size_t> read(std::size_t limit, std::size_t longest,
                                          const std::function<void(std::string_view message)>& take);
-  /// Of the last message that was given.
+  /// Of the last message that was given, or of the last one that was there before; empty when there
+  /// was none yet.
   [[nodiscard]] const std::string& cursor() const noexcept;
 
  private:

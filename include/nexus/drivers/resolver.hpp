@@ -1,8 +1,8 @@
 // Names to addresses with a time limit, over the system's resolver (nsswitch.conf, hosts, DNS).
 //
-// A look-up that does not come back in time is left to the C library's helper thread; at most
-// kMostHanging of them, after that names are refused. Errors: kNotFound, kTimeout, kExhausted.
-// Thread safety: any thread.
+// Each look-up has a thread of its own. One that does not come back in time is left behind; at most
+// kMostHanging of them, after that names are refused until some have come back. Errors: kNotFound,
+// kTimeout, kExhausted. Thread safety: any thread.
 #pragma once
 
 #include <sys/socket.h>

@@ -15,9 +15,11 @@
 // org.freedesktop.systemd1(5), systemd.unit(5).
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,7 +53,14 @@ struct UnitSummary {
   std::string load_state;
   std::string active_state;
   std::string sub_state;
-  std::string type;  // Type= of a loaded service, else empty
+  std::string type;  // Type= of a loaded service or mount, else empty
+};
+
+/// A property of a unit that is a number: {"web.service", "Service", "NRestarts"}.
+struct UnitProperty {
+  std::string unit;
+  std::string interface;  // without org.freedesktop.systemd1.
+  std::string name;
 };
 
 enum class UnitJob { kStart, kStop, kRestart, kReload };
@@ -80,6 +89,10 @@ class Systemd {
 
   [[nodiscard]] Result<UnitStatus> status(std::string_view unit);
   [[nodiscard]] Result<std::vector<UnitSummary>> list_units();
+  /// All of them on one connection, a few dozen in flight at a time, within the time of one call.
+  /// Nothing in the place of what this systemd or this unit does not have.
+  [[nodiscard]] Result<std::vector<std::optional<std::uint64_t>>> unit_numbers(
+      std::span<const UnitProperty> properties);
   /// Queues the job (mode "replace") and waits for its end, also when systemd is slow to accept it.
   /// On kTimeout and kCancelled the job itself is cancelled, which takes nothing back: a unit may
   /// stay "activating" or go on stopping; whoever wants it otherwise says so. kConflict quotes the
@@ -96,6 +109,8 @@ class Systemd {
   /// Version and state of the manager ("running", "degraded", ...).
   [[nodiscard]] Result<std::string> version();
   [[nodiscard]] Result<std::string> system_state();
+  /// "kvm", "docker", ...; empty on bare metal.
+  [[nodiscard]] Result<std::string> virtualization();
 
  private:
   struct Impl;
@@ -103,8 +118,9 @@ class Systemd {
 };
 
 struct UnitEvent {
-  UnitStatus status;      // after the change
+  UnitStatus status;      // after the change; its name is the unit's Id, whatever alias is watched
   SteadyTime received{};  // when the signal was read
+  std::string watched;    // the name that it is watched by
 };
 
 class UnitWatcher {

@@ -55,9 +55,11 @@ class Executor final : public plan::ActionSink {
 
   void configure(std::shared_ptr<const config::Config> config);
   void on_finished(Finished callback);
-  /// Called when the kill switch or the mode forbids: asked again just before a queued action
-  /// starts.
-  void set_permission(std::function<bool()> may_start);
+  /// Asked just before a queued action starts, since the world may have changed while it waited
+  /// (the kill switch, a reload, a dependency): the reason why it may not. Called without a lock
+  /// held.
+  using Permission = std::function<std::optional<std::string>(const plan::Action&)>;
+  void set_permission(Permission refusal);
 
   /// Settles what the last run left unfinished: after configure() and on_finished(), before
   /// start().

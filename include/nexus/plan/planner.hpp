@@ -128,6 +128,10 @@ class Planner {
   /// audit. A stop that cannot be persisted stops all the same, and is an error; a start that
   /// cannot be persisted does not start.
   [[nodiscard]] Status set_running(bool running, std::string_view who);
+  /// Why a queued action may not start any more, in words: stopped, a mode (its own remedy's too)
+  /// that does not allow it, its remedy is gone or switched off, a thing that is protected now,
+  /// something it depends on that is down. Attempts and rates were counted when it was decided on.
+  [[nodiscard]] std::optional<std::string> refusal(const Action& action) const;
   /// False while stopped by set_running() or by the stop file.
   [[nodiscard]] bool running() const;
 
@@ -139,6 +143,15 @@ class Planner {
   /// Newest first, ids below `before` (0: from the newest).
   [[nodiscard]] Result<std::vector<Decision>> decisions(std::size_t limit, std::int64_t before = 0);
   [[nodiscard]] WallTime last_check() const;
+
+  /// The remedies, switched on, that would answer such a finding, in their order.
+  struct Answer {
+    std::string remedy;
+    std::string action;
+    std::string target;
+    config::Mode mode{};
+  };
+  [[nodiscard]] std::vector<Answer> answers_to(const analyze::Finding& finding) const;
 
   struct Impl;  // src/plan/planner_impl.hpp
 

@@ -9,6 +9,7 @@
 #include "nexus/base/version.hpp"
 #include "nexus/execute/step.hpp"
 #include "nexus/monitor/collector.hpp"
+#include "nexus/monitor/source_kinds.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -27,15 +28,6 @@ std::string roff(std::string_view text) {
   }
   return out.starts_with('.') || out.starts_with('\'') ? "\\&" + out : out;
 }
-
-/// Tables of agent.toml that bring series in; etc/agent.toml shows their keys.
-constexpr std::pair<std::string_view, std::string_view> kSources[] = {
-    {"[[scrape]]", "Prometheus and OpenMetrics endpoints, as Prometheus scrapes"},
-    {"[[probe]]", "http, tcp, tls, dns, icmp and unix sockets, with blackbox_exporter's metrics"},
-    {"[statsd]", "Datagrams of statsd and DogStatsD"},
-    {"[push]", "Exposition text sent to POST /api/v1/push?job=NAME"},
-    {"[[log]]", "Files and the systemd journal: what matching lines count"},
-};
 
 bool is_hidden(const CLI::App& app) {
   return app.get_group().empty();
@@ -84,8 +76,8 @@ void print_manual(CLI::App& app) {
                collector->enabled_by_default ? "on" : "off");
   }
   fmt::print(".SH SOURCES\n");
-  for (const auto& [table, help] : kSources)
-    fmt::print(".TP\n.B {}\n{}\n", roff(table), roff(help));
+  for (const auto& kind : monitor::source_kinds())
+    fmt::print(".TP\n.B {}\n{}\n", roff(kind.table), roff(kind.help));
   fmt::print(".SH ACTIONS\n");
   for (const auto* action : execute::actions())
     fmt::print(".TP\n.B {}\n{}\n", roff(action->name), roff(action->help));
@@ -126,7 +118,7 @@ _nexus_agent() {{
     [[ $word == -* ]] || path+=${{path:+ }}$word
   done
   case $path in
-    'describe') words="$(nexus-agent list collectors; nexus-agent list actions)" && words=$(awk '{{print $1}}' <<<"$words") ;;
+    'describe') words="$(nexus-agent list collectors; nexus-agent list actions) scrape probe statsd push log" && words=$(awk '{{print $1}}' <<<"$words") ;;
 {}    *) COMPREPLY=($(compgen -f -- "$current")); return ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))

@@ -3,12 +3,16 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 
 #include "agent/commands.hpp"
 #include "agent/commands/graph.hpp"
+#include "agent/commands/picture.hpp"
 #include "nexus/analyze/csv.hpp"
+#include "nexus/analyze/fill.hpp"
 #include "nexus/analyze/rolling.hpp"
 #include "nexus/base/text.hpp"
 
@@ -25,6 +29,9 @@ struct Flags {
   std::string horizon = "60m";
   std::string step;
   std::size_t rolling = 0;
+  std::optional<double> limit;
+  bool below = false;
+  std::string png;
   std::vector<std::string> columns;
   std::string time_column;
   std::string output = "csv";
@@ -105,6 +112,7 @@ class Printer {
 
   Status column(std::size_t c) {
     const std::size_t rows = table_.rows();
+    if (flags_.limit) return until_limit(c);
     analyze::RollingPlan plan;
     plan.step = times_.step;
     plan.leads = times_.leads;
@@ -129,6 +137,8 @@ class Printer {
         rolling(path, c);
       } else if (flags_.output == "json") {
         as_json(path, c, rolled.model);
+      } else if (!flags_.png.empty()) {
+        if (Status drawn = picture(path, c); !drawn) return drawn;
       } else if (flags_.output == "graph") {
         graph(path, c);
       } else {
@@ -139,6 +149,34 @@ class Printer {
   }
 
  private:
+  /// Of every row: when the limit is reached, by what was known then.
+  Status until_limit(std::size_t c) {
+    analyze::Fill fill(times_.step);
+    const auto cell_of = [](const std::optional<double>& seconds) {
+      return seconds ? fmt::format("{:.0f}", *seconds) : std::string();
+    };
+    const std::int64_t step = times_.step.count();
+    std::size_t late = 0;
+    for (std::size_t i = 0; i < table_.rows(); ++i) {
+      const double value = table_.columns[c][i];
+      // As rolling forecasts place their rows: from the first one's own place.
+      const std::int64_t slot =
+          table_.times[0] / step +
+          std::llround(static_cast<double>(table_.times[i] - table_.times[0]) /
+                       static_cast<double>(step));
+      late += fill.add(slot, value) ? 0 : 1;
+      const auto eta = fill.until(*flags_.limit, !flags_.below);
+      fmt::print("{},{},{},{},{},{}\n", cell(series(c)),
+                 time_text(table_, table_.times[i], static_cast<std::int64_t>(i)),
+                 std::isfinite(value) ? base::format_double(value) : std::string(),
+                 cell_of(eta.seconds), cell_of(eta.earliest), cell_of(eta.latest));
+    }
+    if (late > 0)
+      fmt::print(stderr, "{}: {}: {} rows are not later than the row before and are left out\n",
+                 file_, table_.names[c], late);
+    return {};
+  }
+
   [[nodiscard]] std::string series(std::size_t c) const {
     const auto name = names_of(file_).second;
     return table_.names.size() == 1 ? name : name + "_" + table_.names[c];
@@ -188,6 +226,33 @@ class Printer {
     }
     fmt::print("{}", draw(drawn, drawn[0].points.front().first, drawn[1].points.back().first,
                           terminal_size()));
+  }
+
+  /// The same as a PNG file, with both bands.
+  Status picture(const analyze::ForecastPath& path, std::size_t c) const {
+    serve::Chart chart;
+    chart.title = fmt::format("{}, {} ahead", series(c),
+                              base::format_duration(times_.step * static_cast<int>(times_.leads)));
+    serve::ChartLine history{"history", serve::ChartColour::kBlue, false, {}};
+    serve::ChartLine mean{"forecast", serve::ChartColour::kOrange, false, {}};
+    serve::ChartBand wide{serve::ChartColour::kWideBand, {}};
+    serve::ChartBand narrow{serve::ChartColour::kNarrowBand, {}};
+    const std::size_t rows = table_.rows();
+    for (std::size_t i = rows - std::min(rows, std::size_t{3} * times_.leads + 1); i < rows; ++i)
+      history.points.emplace_back(static_cast<double>(table_.times[i]) / 1000,
+                                  table_.columns[c][i]);
+    for (std::size_t k = 0; k < path.points.size(); ++k) {
+      const auto& p = path.points[k];
+      const double at =
+          static_cast<double>(path.time + static_cast<std::int64_t>(k + 1) * times_.step.count()) /
+          1000;
+      mean.points.emplace_back(at, p.mean);
+      wide.points.push_back({at, p.lo95, p.hi95});
+      narrow.points.push_back({at, p.lo80, p.hi80});
+    }
+    chart.lines = {std::move(history), std::move(mean)};
+    chart.bands = {std::move(wide), std::move(narrow)};
+    return write_png(flags_.png, chart);
   }
 
   void as_json(const analyze::ForecastPath& path, std::size_t c,
@@ -244,6 +309,11 @@ int forecast_file(const Flags& flags, const std::string& file) {
   tell(file, *table);
   const auto times = times_of(flags, *table);
   if (!times) return complain(times.error());
+  if (!flags.png.empty() && table->names.size() != 1) {
+    return complain(Error(Errc::kInvalidArgument,
+                          fmt::format("--png: {} has {} series, choose one with --column", file,
+                                      table->names.size())));
+  }
   Printer printer(flags, file, *table, *times);
   int code = table->problem_count == 0 ? 0 : 1;
   for (std::size_t c = 0; c < table->names.size(); ++c) {
@@ -257,9 +327,21 @@ int forecast(const Flags& flags) {
     return complain(Error(Errc::kInvalidArgument, fmt::format("--rolling {}: expected at most {}",
                                                               flags.rolling, kMostOrigins)));
   }
-  if (flags.rolling > 0) {
+  if (!flags.png.empty() && (flags.rolling > 0 || flags.limit || flags.files.size() > 1)) {
+    return complain(Error(Errc::kInvalidArgument,
+                          "--png: a picture has one series: neither --rolling nor --limit nor "
+                          "several files go with it"));
+  }
+  if (flags.limit && (flags.rolling > 0 || flags.output != "csv")) {
+    return complain(Error(Errc::kInvalidArgument,
+                          "--limit: its answer has a row a row, in CSV: neither --rolling nor "
+                          "another --output goes with it"));
+  }
+  if (flags.limit) {
+    fmt::print("series,time,value,eta,earliest,latest\n");
+  } else if (flags.rolling > 0) {
     fmt::print("set,series,origin,step,mean,lo80,hi80,lo95,hi95\n");
-  } else if (flags.output == "csv") {
+  } else if (flags.output == "csv" && flags.png.empty()) {
     fmt::print("series,time,lead,mean,lo80,hi80,lo95,hi95\n");
   }
   int code = 0;
@@ -281,6 +363,12 @@ void add_forecast(CLI::App& app, CommandContext& context) {
   command->add_option("--rolling", flags->rolling,
                       "N origins from the middle of the series to its end, each with its forecast "
                       "(set,series,origin,step,...)");
+  command->add_option("--png", flags->png,
+                      "Draw history and forecast of one series into this file instead");
+  command->add_option("--limit", flags->limit,
+                      "Instead, for every row: seconds until this value is reached, by what was "
+                      "known then (empty: no date), with the interval's ends");
+  command->add_flag("--below", flags->below, "The limit is a least one: the series falls to it");
   command->add_option("--column", flags->columns, "Only these columns (default: all of numbers)");
   command->add_option("--time", flags->time_column, "The column of times (default: found)");
   command->add_option("--output", flags->output, "csv, json or graph")

@@ -16,7 +16,8 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::int64_t kStep = 300;  // seconds: the scale that live forecasts up to an hour have
+constexpr std::int64_t kMinute = 60;  // seconds: what anomaly detection sees live
+constexpr std::int64_t kStep = 300;   // seconds: the scale that live forecasts up to an hour have
 constexpr std::uint32_t kMostLeads = 2016;
 
 double number(const json::value& value) {
@@ -72,15 +73,38 @@ class Backtest {
       : flags_(flags), wanted_(wanted), leads_(leads), end_(end) {}
 
   Status vital(const std::string& name, const Vital& vital) {
+    const auto series = history(name, kStep);
+    if (!series) return std::unexpected(series.error());
+    const auto minutes = history(name, kMinute);
+    if (!minutes) return std::unexpected(minutes.error());
+    for (const auto& [labels, columns] : *series) {
+      const auto finer = minutes->find(labels);
+      one(name, labels, vital, columns, finer == minutes->end() ? columns : finer->second);
+    }
+    return {};
+  }
+
+  [[nodiscard]] json::array rows() && { return std::move(rows_); }
+  [[nodiscard]] std::size_t short_ones() const { return short_; }
+
+ private:
+  struct Columns {
+    std::vector<std::int64_t> times;
+    std::vector<double> values;
+  };
+  using Series = std::map<std::string, Columns>;  // by labels
+
+  /// Means of so many seconds.
+  Result<Series> history(const std::string& name, std::int64_t step) const {
     // The server gives at most 11,000 points a series: a few days a question.
     constexpr std::int64_t kChunk = 7 * 86'400;
-    std::map<std::string, std::pair<std::vector<std::int64_t>, std::vector<double>>> series;
+    Series series;
     const std::int64_t begin = end_ - static_cast<std::int64_t>(wanted_.days) * 86'400;
     for (std::int64_t from = begin; from < end_; from += kChunk) {
       const auto path =
           fmt::format("/api/v1/query_range?query={}&start={}&end={}&step={}",
-                      drivers::url_encode(fmt::format("avg_over_time({}[{}s])", name, kStep)), from,
-                      std::min(from + kChunk - kStep, end_), kStep);
+                      drivers::url_encode(fmt::format("avg_over_time({}[{}s])", name, step)), from,
+                      std::min(from + kChunk - step, end_), step);
       const auto answer = call(flags_, "GET", path);
       if (!answer) return std::unexpected(answer.error());
       for (const auto& one : answer->at("data").at("result").as_array()) {
@@ -92,27 +116,36 @@ class Backtest {
         }
       }
     }
-    for (const auto& [labels, columns] : series)
-      one(name, labels, vital, columns.first, columns.second);
-    return {};
+    return series;
   }
 
-  [[nodiscard]] json::array rows() && { return std::move(rows_); }
-  [[nodiscard]] std::size_t short_ones() const { return short_; }
-
- private:
   void one(const std::string& name, const std::string& labels, const Vital& vital,
-           const std::vector<std::int64_t>& times, const std::vector<double>& values) {
+           const Columns& columns, const Columns& minutes) {
     analyze::BacktestPlan plan;
     plan.step = std::chrono::seconds(kStep);
     plan.leads = leads_;
     plan.threshold = vital.warning;
     plan.above = vital.above;
-    const auto result = analyze::backtest(times, values, plan);
+    auto result = analyze::backtest(columns.times, columns.values, plan);
     if (result.forecasts == 0) {
       ++short_;
       return;
     }
+    analyze::judge_alarms(minutes.times, minutes.values, plan, result);
+    json::array each;
+    for (const auto& crossing : result.each) {
+      const auto early = [](const std::optional<double>& seconds) {
+        return seconds ? json::value(*seconds) : json::value(nullptr);
+      };
+      each.push_back({{"time", base::to_rfc3339(base::from_unix_millis(crossing.time))},
+                      {"foretold_seconds", early(crossing.foretold_seconds)},
+                      {"alarm_seconds", early(crossing.alarm_seconds)}});
+    }
+    const auto a_day = [&](std::size_t alarms) {
+      return result.alarm_days > 0
+                 ? json::value(static_cast<double>(alarms) / std::max(result.alarm_days, 1.0))
+                 : json::value(nullptr);
+    };
     const auto ratio = [&](double other) {
       return other > 0 ? json::value(result.error / other) : json::value(nullptr);
     };
@@ -129,7 +162,12 @@ class Backtest {
          {"crossings", result.crossings},
          {"foretold", result.foretold},
          {"warned_seconds",
-          result.foretold > 0 ? json::value(result.warned_seconds) : json::value(nullptr)}});
+          result.foretold > 0 ? json::value(result.warned_seconds) : json::value(nullptr)},
+         {"each_crossing", std::move(each)},
+         {"alarms", result.alarms},
+         {"alarms_per_day", a_day(result.alarms)},
+         {"false_alarms_per_day", a_day(result.false_alarms)},
+         {"alarm_days", result.alarm_days}});
   }
 
   const ClientFlags& flags_;
@@ -139,6 +177,36 @@ class Backtest {
   json::array rows_;
   std::size_t short_ = 0;
 };
+
+/// Groups of processes that grow, below what fills up; nothing when none does.
+void show_leaks(const ClientFlags& flags, const json::value& answer) {
+  const auto* leaks = answer.as_object().if_contains("leaks");
+  if (leaks == nullptr || leaks->as_array().empty()) return;
+  json::array rows;
+  for (const auto& leak : leaks->as_array()) {
+    rows.push_back({{"group", leak.at("group")},
+                    {"resource", leak.at("resource")},
+                    {"now", fmt::format("{:.4g}", number(leak.at("current_value")))},
+                    {"per_day", fmt::format("{:+.3g} +- {:.2g}", number(leak.at("per_day")),
+                                            number(leak.at("per_day_error")))},
+                    {"unit", leak.at("unit")},
+                    {"p", fmt::format("{:.1g}", number(leak.at("p_value")))},
+                    {"hours", leak.at("hours")},
+                    {"restarts", leak.at("restarts")},
+                    {"verdict", leak.at("certain").as_bool() ? "leak" : "perhaps"}});
+  }
+  fmt::print("\n");
+  print_table(flags, json::object{{"leaks", std::move(rows)}}, "leaks",
+              {{"GROUP", "group"},
+               {"OF", "resource"},
+               {"NOW", "now"},
+               {"A DAY", "per_day"},
+               {"UNIT", "unit"},
+               {"P", "p"},
+               {"HOURS", "hours"},
+               {"RESTARTS", "restarts"},
+               {"", "verdict"}});
+}
 
 }  // namespace
 
@@ -185,6 +253,7 @@ int show_capacity(const ClientFlags& flags) {
                {"FOR 30 DAYS", "in30"},
                {"90", "in90"},
                {"180", "in180"}});
+  show_leaks(flags, *answer);
   return 0;
 }
 
@@ -226,7 +295,9 @@ int backtest_agent(const ClientFlags& flags, const BacktestFlags& wanted) {
                {"IN 95 %", "coverage95"},
                {"CROSSINGS", "crossings"},
                {"FORETOLD", "foretold"},
-               {"EARLY BY (s)", "warned_seconds"}});
+               {"EARLY BY (s)", "warned_seconds"},
+               {"ALARMS A DAY", "alarms_per_day"},
+               {"FALSE", "false_alarms_per_day"}});
   if (too_short > 0) fmt::print(stderr, "{} series are too short for a backtest yet\n", too_short);
   return 0;
 }

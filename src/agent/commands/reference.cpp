@@ -8,6 +8,7 @@
 #include "agent/commands.hpp"
 #include "nexus/execute/step.hpp"
 #include "nexus/monitor/collector.hpp"
+#include "nexus/monitor/source_kinds.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -93,9 +94,36 @@ int list_collector_status(const ClientFlags& flags) {
   return 0;
 }
 
+/// What /health/components says of scrapes, probes, statsd, pushes and logs.
+int list_sources(const ClientFlags& flags) {
+  const auto answer = call(flags, "GET", "/health/components");
+  if (!answer) return report(answer.error());
+  print_table(flags, *answer, "sources",
+              {{"KIND", "kind"},
+               {"NAME", "name"},
+               {"INSTANCE", "instance"},
+               {"HEALTH", "health"},
+               {"AGE (s)", "age_seconds"},
+               {"EVERY (s)", "interval_seconds"},
+               {"TOOK (s)", "duration_seconds"},
+               {"SAMPLES", "samples"},
+               {"SERIES", "series"},
+               {"DROPPED", "dropped"},
+               {"ERROR", "error"}});
+  return 0;
+}
+
 void list_actions() {
   for (const auto* descriptor : execute::actions())
     fmt::print("{:<18} {}\n", descriptor->name, descriptor->help);
+}
+
+void print_metrics(std::span<const monitor::MetricDescriptor> metrics) {
+  fmt::print("\nmetrics\n");
+  for (const auto& metric : metrics) {
+    fmt::print("  {} ({})\n      {}\n", metric.name, knowledge::to_string(metric.type),
+               metric.help);
+  }
 }
 
 void describe_collector(const monitor::CollectorDescriptor& descriptor) {
@@ -106,11 +134,7 @@ void describe_collector(const monitor::CollectorDescriptor& descriptor) {
     fmt::print("  {} ({}, default {})\n      {}\n", option.name, type_name(option.type),
                option.default_value.empty() ? "none" : option.default_value, option.help);
   }
-  fmt::print("\nmetrics\n");
-  for (const auto& metric : descriptor.metrics) {
-    fmt::print("  {} ({})\n      {}\n", metric.name, knowledge::to_string(metric.type),
-               metric.help);
-  }
+  print_metrics(descriptor.metrics);
 }
 
 void describe_action(const execute::ActionDescriptor& descriptor) {
@@ -131,13 +155,21 @@ int describe(const std::string& name) {
     describe_collector(*collector);
     return 0;
   }
+  if (const auto* kind = monitor::find_source_kind(name)) {
+    fmt::print(
+        "source {}: {}\nconfigured under {}; `nexus-agent list sources` shows how those of "
+        "the running agent do\n",
+        kind->name, kind->help, kind->table);
+    print_metrics(kind->metrics);
+    return 0;
+  }
   if (const auto* action = execute::find_action(name)) {
     describe_action(*action);
     return 0;
   }
   fmt::print(stderr,
-             "{}: no collector or action of that name; see `nexus-agent list collectors` and `list "
-             "actions`\n",
+             "{}: no collector, source or action of that name; see `nexus-agent list collectors`, "
+             "`list sources` and `list actions`\n",
              name);
   return 1;
 }
@@ -158,9 +190,13 @@ void add_reference(CLI::App& app, CommandContext& context) {
       list_collectors();
     }
   });
+  list->add_subcommand("sources",
+                       "How scrapes, probes, statsd, pushes and logs of the running agent do")
+      ->callback([&app, &context] { context.code = list_sources(client_flags(app)); });
   list->add_subcommand("actions", "Actions and what they do")->callback(list_actions);
   auto* command = app.add_subcommand(
-      "describe", "Describe a collector or an action: options, parameters, metrics");
+      "describe",
+      "Describe a collector, a kind of source or an action: options, parameters, metrics");
   auto name = std::make_shared<std::string>();
   command->add_option("name", *name, "Its name")->required();
   command->callback([name, &context] { context.code = describe(*name); });

@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <boost/json.hpp>
 #include <cmath>
 #include <cstdio>
 
 #include "agent/commands.hpp"
+#include "agent/commands/picture.hpp"
 #include "nexus/analyze/replay.hpp"
 
 namespace nexus::agent {
@@ -21,6 +23,7 @@ struct ReplayFlags {
   std::vector<std::string> columns;
   std::string time_column;
   bool multivariate = false;
+  std::string png;
   double alarms_a_day = 1;
 };
 
@@ -144,6 +147,31 @@ bool load_rules(const std::vector<std::string>& files, analyze::ReplayOptions& o
   return good;
 }
 
+/// The columns, the first few where they are many, and the rows that were flagged on the first.
+serve::Chart picture_of(const ReplayFlags& flags, const analyze::CsvTable& table,
+                        const std::vector<std::size_t>& flagged) {
+  constexpr std::array kColours = {serve::ChartColour::kBlue, serve::ChartColour::kGreen,
+                                   serve::ChartColour::kPurple, serve::ChartColour::kOrange,
+                                   serve::ChartColour::kInk};
+  serve::Chart chart;
+  chart.title = flags.file;
+  const auto seconds = [&](std::size_t row) {
+    return static_cast<double>(table.times[row]) / 1000;
+  };
+  for (std::size_t c = 0; c < std::min(table.names.size(), kColours.size()); ++c) {
+    serve::ChartLine line{table.names[c], kColours[c], false, {}};
+    for (std::size_t row = 0; row < table.rows(); ++row)
+      line.points.emplace_back(seconds(row), table.columns[c][row]);
+    chart.lines.push_back(std::move(line));
+  }
+  if (table.names.size() > kColours.size()) chart.title += ", the first columns";
+  serve::ChartLine marks{"flagged", serve::ChartColour::kRed, true, {}};
+  for (const std::size_t row : flagged)
+    marks.points.emplace_back(seconds(row), table.columns[0][row]);
+  if (!flagged.empty()) chart.lines.push_back(std::move(marks));
+  return chart;
+}
+
 int replay(const ReplayFlags& flags) {
   analyze::CsvOptions csv;
   csv.columns = flags.columns;
@@ -164,8 +192,11 @@ int replay(const ReplayFlags& flags) {
   if (!load_rules(flags.rules, options)) return kBad;
   const Printer printer(*table, flags);
   printer.begin();
-  const auto summary =
-      analyze::replay(*table, options, [&](const analyze::ReplayRow& row) { printer.row(row); });
+  std::vector<std::size_t> flagged;  // for the picture
+  const auto summary = analyze::replay(*table, options, [&](const analyze::ReplayRow& row) {
+    printer.row(row);
+    if (!flags.png.empty() && row.score && row.score->flag) flagged.push_back(row.row);
+  });
   printer.end();
   if (!summary) {
     fmt::print(stderr, "{}: {}\n", flags.file, summary.error().message());
@@ -174,6 +205,11 @@ int replay(const ReplayFlags& flags) {
   for (const auto& error : summary->rule_errors) fmt::print(stderr, "{}\n", error);
   fmt::print(stderr, "{} rows, {} scored, {} flagged, {} strange but known, {} left out\n",
              summary->rows, summary->scored, summary->flagged, summary->known, summary->left_out);
+  if (flags.png.empty()) return 0;
+  if (Status drawn = write_png(flags.png, picture_of(flags, *table, flagged)); !drawn) {
+    fmt::print(stderr, "nexus-agent: {}\n", drawn.error().message());
+    return kBad;
+  }
   return 0;
 }
 
@@ -189,6 +225,8 @@ void add_replay(CLI::App& app, CommandContext& context) {
       ->capture_default_str();
   command->add_flag("--multivariate", flags->multivariate,
                     "Score all columns together: one score a row, and the columns that made it");
+  command->add_option("--png", flags->png,
+                      "Also draw the columns and what was flagged into this file");
   command->add_option("--rules", flags->rules,
                       "Prometheus rule files to evaluate at every row, over the columns' names");
   command->add_option("--column", flags->columns, "Only this column (may be repeated)");

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -31,6 +33,15 @@ Result<int> open_signals() {
   const int fd = signalfd(-1, &mask, SFD_CLOEXEC);
   if (fd < 0) return std::unexpected(Error::from_errno("signalfd"));
   return fd;
+}
+
+/// Connections, scrapes and files of the history may need more than the usual soft limit of 1024.
+void raise_file_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    log::warning("agent", "{}", Error::from_errno("raise the limit of open files").message());
 }
 
 /// systemd wants to hear that a reload begins and ends (sd_notify(3), Type=notify with ExecReload).
@@ -88,6 +99,10 @@ int run(const ConfigFlags& flags) {
     fmt::print(stderr, "{}\n", signals.error().message());
     return 1;
   }
+  raise_file_limit();
+  // The C library would give nearly every thread a heap of its own, each with its own holes: four
+  // MiB after ten minutes. Few threads here allocate much at the same time.
+  ::mallopt(M_ARENA_MAX, 2);
   // The C library reads the time zone's names at the first need; threads that ask later only read
   // them.
   ::tzset();

@@ -94,6 +94,8 @@ struct AnomalyDetector::Impl {
   void close_minute(WallTime time);
   void tell_host(const HostWatch::Alarm& alarm, WallTime time);
   [[nodiscard]] std::string near_in_time(WallTime time) const;
+  /// Adds to the description what else is known: processes that changed, findings near in time.
+  void explain(Anomaly& anomaly, std::string_view metric);
   void share_budget();
   /// Whether the forest may begin an episode.
   bool afford(SteadyTime now);
@@ -150,6 +152,9 @@ struct AnomalyDetector::Impl {
   std::optional<ModelStore> store;
   HostWatch host;
   std::map<std::string, std::pair<std::uint64_t, SteadyTime>> host_episodes;  // by scope: id, seen
+  // Processes by what they were asked for, of this minute: looking them up takes a while.
+  std::map<std::string, std::vector<ProcessPart>, std::less<>> explained;
+  std::int64_t explained_minute = 0;
   std::int64_t closed = 0;  // the last minute that the host's detectors have seen
   double unusual = 0;       // smoothed share of unusual vitals
   double tokens = 10;       // episodes that the forest may begin

@@ -8,6 +8,7 @@
 
 #include "analyze/anomaly/advice.hpp"
 #include "analyze/anomaly/detector_impl.hpp"
+#include "analyze/anomaly/processes.hpp"
 #include "analyze/rules/evaluator.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
@@ -110,10 +111,11 @@ void AnomalyDetector::Impl::tell_minute(const VitalValue& value, const config::V
   anomaly.anomaly_score = -watched.last.raw;
   anomaly.probability = watched.last.probability;
   anomaly.description = fmt::format(
-      "{}{} was {:.6g} {} for a minute, usually {:.6g} give or take {:.3g}: expected {}{}",
+      "{}{} was {:.6g} {} for a minute, usually {:.6g} give or take {:.3g}: expected {}",
       vital.name, to_string(watched.labels), row.value, vital.unit, usual, distance,
-      how_often(watched.last.probability), near_in_time(value.time));
+      how_often(watched.last.probability));
   anomaly.recommended_actions = advice_for(vital.name);
+  explain(anomaly, vital.name);
   Observation observation;
   observation.kind = FindingKind::kAnomaly;
   observation.name = vital.name + "_anomaly";
@@ -179,9 +181,14 @@ void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime ti
   anomaly.probability = alarm.score.probability;
   anomaly.description = fmt::format(
       "{} vitals of {} together are as strange as {:.2g} % of the minutes so far: {}; {:.0f} % of "
-      "all vitals are unusual{}",
+      "all vitals are unusual",
       alarm.columns, alarm.scope == "host" ? "the host" : alarm.scope,
-      100 * alarm.score.probability, parts, 100 * unusual, near_in_time(time));
+      100 * alarm.score.probability, parts, 100 * unusual);
+  for (const auto& part : alarm.parts)
+    anomaly.contributors.push_back(
+        {part.metric, part.labels, part.share, part.usual, part.present});
+  // Of the vital that counts most: "the host" says nothing of what to look for.
+  explain(anomaly, alarm.parts.empty() ? alarm.scope : alarm.parts.front().metric);
   std::set<std::string> told;
   for (std::size_t i = 0; i < std::min<std::size_t>(alarm.parts.size(), 2); ++i) {
     for (auto& text : advice_for(alarm.parts[i].metric)) {
@@ -206,6 +213,18 @@ void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime ti
     host_episodes[alarm.scope] = {episodes.begin(std::move(anomaly), now), now};
     found.add();
   }
+}
+
+void AnomalyDetector::Impl::explain(Anomaly& anomaly, std::string_view metric) {
+  anomaly.subject = anomaly.metric_name == "host_anomaly" ? "host" : subject_of(anomaly.labels);
+  const std::int64_t now = base::to_unix_millis(anomaly.time);
+  if (explained_minute != now / 60'000) explained.clear();
+  explained_minute = now / 60'000;
+  auto known_already = explained.find(metric);
+  if (known_already == explained.end())
+    known_already = explained.emplace(std::string(metric), processes_near(data, now, metric)).first;
+  anomaly.processes = known_already->second;
+  anomaly.description += to_sentence(anomaly.processes) + near_in_time(anomaly.time);
 }
 
 /// What else happened within a quarter of an hour, as the end of a sentence.

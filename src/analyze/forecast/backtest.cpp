@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "nexus/analyze/detect.hpp"
 #include "nexus/analyze/rolling.hpp"
 
 namespace nexus::analyze {
@@ -81,11 +82,16 @@ BacktestResult backtest(std::span<const std::int64_t> times, std::span<const dou
     const bool crossed = std::isfinite(grid[i]) && beyond(grid[i]);
     if (i >= grid.size() / 2 && crossed && good >= hour) {
       ++out.crossings;
+      Crossing crossing;
+      crossing.time = (first + static_cast<std::int64_t>(i)) * step;
       if (warned[i] > 0) {
         ++out.foretold;
         out.warned_seconds +=
             static_cast<double>((static_cast<std::int64_t>(i - warned[i]) + 1) * step) / 1000;
+        crossing.foretold_seconds =
+            static_cast<double>((static_cast<std::int64_t>(i - warned[i]) + 1) * step) / 1000;
       }
+      out.each.push_back(crossing);
     }
     good = crossed ? 0 : good + 1;
     if (!model.ready() || i + 1 < grid.size() / 2 || !std::isfinite(grid[i])) continue;
@@ -109,6 +115,39 @@ BacktestResult backtest(std::span<const std::int64_t> times, std::span<const dou
   out.coverage95 = sums.in95 / sums.n;
   if (out.foretold > 0) out.warned_seconds /= static_cast<double>(out.foretold);
   return out;
+}
+
+void judge_alarms(std::span<const std::int64_t> times, std::span<const double> values,
+                  const BacktestPlan& plan, BacktestResult& result) {
+  constexpr std::int64_t kOneAlarm = 300'000;
+  constexpr std::int64_t kHour = 3'600'000;
+  if (times.size() != values.size()) return;
+  VitalDetector detector(plan.alarms_a_day);
+  std::vector<std::int64_t> alarms;
+  std::int64_t last = 0;
+  std::optional<std::int64_t> ready;
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    const auto score = detector.push(times[i], values[i]);
+    if (!score || !score->ready) continue;
+    if (!ready) ready = times[i];
+    if (!score->flag) continue;
+    if (alarms.empty() || times[i] - last > kOneAlarm) alarms.push_back(times[i]);
+    last = times[i];
+  }
+  if (ready) result.alarm_days = static_cast<double>(times.back() - *ready) / (24.0 * kHour);
+  result.alarms = alarms.size();
+  for (const std::int64_t alarm : alarms) {
+    bool right = false;
+    for (auto i = static_cast<std::size_t>(std::ranges::lower_bound(times, alarm) - times.begin());
+         plan.threshold && !right && i < times.size() && times[i] <= alarm + kHour; ++i)
+      right = plan.above ? values[i] >= *plan.threshold : values[i] <= *plan.threshold;
+    result.false_alarms += right ? 0 : 1;
+  }
+  for (Crossing& crossing : result.each) {
+    const auto earliest = std::ranges::lower_bound(alarms, crossing.time - kHour);
+    if (earliest != alarms.end() && *earliest <= crossing.time)
+      crossing.alarm_seconds = static_cast<double>(crossing.time - *earliest) / 1000;
+  }
 }
 
 }  // namespace nexus::analyze

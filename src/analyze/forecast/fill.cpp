@@ -13,20 +13,23 @@
 namespace nexus::analyze {
 namespace {
 
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::array<double, 8> kWindowHours{3, 6, 12, 24, 48, 72, 120, 168};
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kFarthestDays = 366;
-constexpr std::int64_t kLongestFill = 576;  // rows; after a longer gap all starts anew
-constexpr float kJudgeMemory = 12;          // hours
-constexpr double kErrors = 2;               // mean errors of the rate that make the interval
-constexpr double kDropChanges = 8;          // mean changes that a clean-up is at least
-constexpr double kDropOfRise = 0.3;         // and of the rise since the last one
-constexpr double kFallsOfRises = 0.05;      // of what only grows
-constexpr int kRisingHours = 8;             // one jump is no growth
-constexpr double kOneStep = 0.5;            // of all growth, within two hours
-constexpr double kOnlyGrows = 0.4;          // the error of its rate, at most
-constexpr double kExplains = 0.5;           // of the line's variance, for the day to be the pattern
+constexpr std::int64_t kLongestFill = 576;   // rows; after a longer gap all starts anew
+constexpr float kJudgeMemory = 12;           // hours
+constexpr double kFarOff = 6;                // mean errors of six hours' growth
+constexpr std::uint32_t kSurpriseHours = 8;  // longer than a jump is seen
+constexpr std::uint64_t kSurpriseFrom = 18;  // hours judged before
+constexpr double kErrors = 2;                // mean errors of the rate that make the interval
+constexpr double kDropChanges = 8;           // mean changes that a clean-up is at least
+constexpr double kDropOfRise = 0.3;          // and of the rise since the last one
+constexpr double kFallsOfRises = 0.05;       // of what only grows
+constexpr int kRisingHours = 8;              // one jump is no growth
+constexpr double kOneStep = 0.5;             // of all growth, within two hours
+constexpr double kOnlyGrows = 0.4;           // the error of its rate, at most
+constexpr double kExplains = 0.5;  // of the line's variance, for the day to be the pattern
 
 }  // namespace
 
@@ -199,6 +202,9 @@ void Fill::judge() {
         toward(error_long_[c], count_long_[c], error);
       }
     }
+    if (hours == 6 && !std::isnan(then[kCandidates]) &&
+        then[kCandidates + 2] == static_cast<float>(path_.pattern))
+      watch_rate(growth, static_cast<double>(then[kCandidates]) * rows);
     if (hours == 24 && !std::isnan(then[kCandidates]) &&
         then[kCandidates + 2] == static_cast<float>(path_.pattern)) {
       toward(chosen_error_, chosen_count_,
@@ -212,6 +218,24 @@ void Fill::judge() {
   now_at[kCandidates] = static_cast<float>(path_.rate);
   now_at[kCandidates + 1] = static_cast<float>(now);
   now_at[kCandidates + 2] = static_cast<float>(path_.pattern);
+}
+
+/// Growth far from what was foretold, on one side for hours, is a new slope (a single jump leaves
+/// six hours wrong as well, and so does a pattern's flank: both are over by then). What was learnt
+/// of candidates under the old one counts little from then on.
+void Fill::watch_rate(double growth, double foretold) {
+  const double off = growth - foretold;
+  const bool out =
+      judgements_ > kSurpriseFrom && std::abs(off) > kFarOff * surprise_ && surprise_ > 0;
+  const std::int32_t side = off > 0 ? 1 : -1;
+  surprises_ = !out ? 0 : (surprise_side_ == side ? surprises_ + 1 : 1);
+  surprise_side_ = side;
+  if (!out || surprises_ > kSurpriseHours) surprise_ += (std::abs(off) - surprise_) / 12;
+  if (surprises_ != kSurpriseHours) return;
+  ++rate_changes_;
+  rate_changed_ = slot_;
+  for (float& count : count_short_) count = std::min(count, 1.0F);
+  for (float& count : count_long_) count = std::min(count, 1.0F);
 }
 
 /// The days that a candidate rate looks over.
@@ -389,6 +413,10 @@ FillOutlook Fill::outlook() const {
   FillOutlook out;
   out.level = seen_ == 0 ? 0 : anchor_ + (ready() ? path_.level : back(0));
   out.days_seen = static_cast<double>(seen_) / static_cast<double>(day_);
+  out.rate_changes = rate_changes_;
+  if (rate_changes_ > 0)
+    out.rate_changed_days_ago =
+        static_cast<double>(slot_ - rate_changed_) / static_cast<double>(day_);
   if (!ready()) return out;
   out.per_day = path_.rate * static_cast<double>(day_);
   out.per_day_error = path_.error * static_cast<double>(day_);
@@ -440,6 +468,11 @@ void Fill::archive(Archive& a) {
   a.value(chosen_count_);
   a.value(drops_);
   a.value(drop_count_);
+  a.value(surprise_);
+  a.value(surprises_);
+  a.value(surprise_side_);
+  a.value(rate_changes_);
+  a.value(rate_changed_);
 }
 
 std::string Fill::save() const {

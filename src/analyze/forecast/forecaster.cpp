@@ -6,6 +6,8 @@
 #include <mutex>
 
 #include "analyze/cadence.hpp"
+#include "analyze/forecast/knee_watch.hpp"
+#include "analyze/forecast/leak_watch.hpp"
 #include "analyze/forecast/models.hpp"
 #include "analyze/forecast/outlook.hpp"
 #include "analyze/rules/evaluator.hpp"
@@ -96,7 +98,10 @@ struct Forecaster::Impl {
         relative(
             self.gauge("nexus_forecast_relative_error",
                        "Mean error of the forecasts an hour ahead, of that of the last value")),
-        models(d),
+        models(d, self.counter("nexus_forecast_series_refused_total",
+                               "Series not learnt for forecasts because there are too many")),
+        leaks(d, self),
+        knees(d),
         metrics(self),
         seconds(self.counter("nexus_forecast_seconds_total", "Time spent in forecasting")) {}
 
@@ -105,6 +110,9 @@ struct Forecaster::Impl {
     std::vector<Track> tracks;
     std::shared_ptr<const std::vector<Prediction>> predictions =
         std::make_shared<const std::vector<Prediction>>();
+    std::shared_ptr<const std::vector<Leak>> leaks = std::make_shared<const std::vector<Leak>>();
+    std::shared_ptr<const std::vector<Performance>> performance =
+        std::make_shared<const std::vector<Performance>>();
   };
 
   void forecast(const VitalsSnapshot& vitals, Result& result);
@@ -126,6 +134,8 @@ struct Forecaster::Impl {
   knowledge::Gauge coverage95;
   knowledge::Gauge relative;
   Models models;
+  LeakWatch leaks;
+  KneeWatch knees;
   knowledge::SelfMetrics& metrics;
   knowledge::Counter seconds;
   Cadence cadence;
@@ -176,6 +186,13 @@ void Forecaster::Impl::forecast(const VitalsSnapshot& vitals, Result& result) {
   warming.set(static_cast<double>(predictions->size()) - count);
   result.predictions = std::move(predictions);
   publish_errors(result);
+  leaks.turn(base::to_unix_millis(vitals.time));
+  for (Observation& leak : leaks.observations()) seen.push_back(std::move(leak));
+  knees.turn(vitals, result.tracks);
+  for (Observation& knee : knees.observations(result.section.horizon))
+    seen.push_back(std::move(knee));
+  result.performance = std::make_shared<const std::vector<Performance>>(knees.all());
+  result.leaks = std::make_shared<const std::vector<Leak>>(leaks.leaks());
   if (Status saved = models.save(false); !saved)
     log::warning("forecast", "what was learnt is not saved: {}", saved.error().message());
   book.observe(kSource, seen);
@@ -301,6 +318,16 @@ std::vector<Capacity> Forecaster::capacity() const {
   };
   std::ranges::stable_sort(all, {}, soonest);
   return all;
+}
+
+std::shared_ptr<const std::vector<Leak>> Forecaster::leaks() const {
+  const std::lock_guard guard(impl_->mutex);
+  return impl_->last->leaks;
+}
+
+std::shared_ptr<const std::vector<Performance>> Forecaster::performance() const {
+  const std::lock_guard guard(impl_->mutex);
+  return impl_->last->performance;
 }
 
 Status Forecaster::keep(knowledge::StateDb& db) {

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "nexus/base/log.hpp"
+#include "nexus/base/text.hpp"
 
 namespace nexus::analyze {
 namespace {
@@ -76,6 +77,10 @@ std::optional<Capacity> capacity_of(const config::VitalConfig& vital,
   out.per_day_error = outlook.per_day_error;
   out.certain = outlook.certain;
   out.pattern = outlook.pattern;
+  if (constexpr double kNews = 7; outlook.rate_changed_days_ago.value_or(kNews) < kNews) {
+    const auto hours = std::chrono::hours(std::llround(*outlook.rate_changed_days_ago * 24));
+    out.pattern += ", new rate " + base::format_duration(hours) + " ago";
+  }
   out.days_seen = outlook.days_seen;
   out.warning = reach_of(fill, vital.warning, rising);
   out.critical = reach_of(fill, vital.critical, rising);
@@ -110,7 +115,11 @@ void Models::begin(std::int64_t now) {
 Models::Model* Models::find(const config::VitalConfig& vital, const knowledge::Labels& labels) {
   const std::string key = vital.name + to_string(labels);
   if (const auto known = models_.find(key); known != models_.end()) return &known->second;
-  if (learnt_ >= kLearntPerTick || models_.size() >= kMostModels) return nullptr;
+  if (models_.size() >= kMostModels) {
+    if (refused_) refused_->add();
+    return nullptr;
+  }
+  if (learnt_ >= kLearntPerTick) return nullptr;
   ++learnt_;
   Model& model = models_.try_emplace(key, vital).first->second;
   model.fed = now_ - kLearnt;
@@ -184,8 +193,10 @@ std::shared_ptr<const ModelView> Models::feed(const config::VitalConfig& vital,
 }
 
 Status Models::write(const std::string& key, Model& model) {
-  // What is in the buckets is read again after a start.
-  const std::int64_t whole = std::min(model.near_bucket.slot * 300'000, model.fed);
+  // What is in the buckets is read again after a start: from the hour's begin, since the hour's
+  // mean is of all its values. The smaller scales refuse what they know already.
+  const std::int64_t whole =
+      std::min({model.near_bucket.slot * 300'000, model.far_bucket.slot * 3'600'000, model.fed});
   const std::array<knowledge::SqlValue, 5> values{key, whole, model.near.save(), model.far.save(),
                                                   model.fill.save()};
   if (Status done =

@@ -8,6 +8,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "nexus/analyze/forecast.hpp"
 #include "nexus/config/analyze.hpp"
 #include "nexus/knowledge/queryable.hpp"
+#include "nexus/knowledge/self_metrics.hpp"
 #include "nexus/knowledge/state.hpp"
 
 namespace nexus::analyze {
@@ -40,7 +42,9 @@ class Models {
   static constexpr std::size_t kMostModels = 2000;
   static constexpr std::size_t kLearntPerTick = 8;
 
-  explicit Models(const knowledge::Queryable& data) : data_(data) {}
+  explicit Models(const knowledge::Queryable& data,
+                  std::optional<knowledge::Counter> refused = std::nullopt)
+      : data_(data), refused_(refused) {}
 
   [[nodiscard]] Status keep(knowledge::StateDb& db);
   /// Once a tick, before the series of it.
@@ -80,6 +84,7 @@ class Models {
   void load(const std::string& key, Model& model);
 
   const knowledge::Queryable& data_;
+  std::optional<knowledge::Counter> refused_;  // series that there was no room for, a tick each
   knowledge::StateDb* db_ = nullptr;
   std::map<std::string, Model, std::less<>> models_;
   knowledge::Column column_;

@@ -81,12 +81,15 @@ void read_token(Section& section, Reading& reading) {
 }  // namespace
 
 void read_auth(Section& root, Reading& reading) {
-  root.table("auth", [&](Section& auth) {
-    auth.choice("anonymous_role", reading.config.auth.anonymous_role,
-                {Role::kNone, Role::kViewer, Role::kOperator, Role::kAdministrator});
-    auth.tables(
-        "token", [&](Section& token) { read_token(token, reading); }, Disclosure::kTypesOnly);
-  });
+  root.table(
+      "auth",
+      [&](Section& auth) {
+        auth.choice("anonymous_role", reading.config.auth.anonymous_role,
+                    {Role::kNone, Role::kViewer, Role::kOperator, Role::kAdministrator});
+        auth.tables(
+            "token", [&](Section& token) { read_token(token, reading); }, Disclosure::kTypesOnly);
+      },
+      Disclosure::kTypesOnly);
 }
 
 }  // namespace nexus::config

@@ -1,6 +1,7 @@
 #include "knowledge/disk/tier_block.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 
@@ -48,11 +49,38 @@ class Counter {
   bool reset_ = false;
 };
 
+/// Sums of numbers with few decimals have as few, but for the rounding of each addend; without
+/// that they take half the bytes, and are nearer to the sum of what was written. The sum itself
+/// where the samples are no such numbers, which shows when the nearest one is farther away than
+/// rounding explains.
+double without_rounding(const Aggregate& of) noexcept {
+  constexpr std::array<double, 10> kTens = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+  constexpr double kMostUnits = 0x1p45;  // of a sample; beyond, everything looks like an integer
+  constexpr double kMostOfSum = 0x1p53;
+  constexpr double kUlp = 0x1p-52;
+  const double largest = std::max(std::fabs(of.min()), std::fabs(of.max()));
+  for (const double tens : kTens) {
+    const double most = largest * tens;
+    if (!(most < kMostUnits)) break;  // NaN and infinities too
+    const auto fits = [&](double value) {
+      const double units = value * tens;
+      return std::fabs(units - std::nearbyint(units)) <= std::fabs(units) * kUlp;
+    };
+    if (!fits(of.min()) || !fits(of.max()) || !fits(of.last())) continue;
+    const double units = std::nearbyint(of.sum() * tens);
+    if (!(std::fabs(units) < kMostOfSum)) break;
+    const double rounded = units / tens;
+    const double explained = largest * kUlp * static_cast<double>(of.count());
+    if (std::fabs(rounded - of.sum()) <= explained) return rounded;
+  }
+  return of.sum();
+}
+
 void put(Bucket& bucket, const Aggregate& of) {
   bucket.last = of.last();
   bucket.min = of.min();
   bucket.max = of.max();
-  bucket.sum = of.sum();
+  bucket.sum = without_rounding(of);
   bucket.count = static_cast<double>(of.count());
 }
 

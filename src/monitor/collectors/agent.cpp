@@ -14,6 +14,7 @@
 #include "monitor/parse.hpp"
 #include "nexus/base/version.hpp"
 #include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -147,7 +148,7 @@ class AgentCollector final : public Collector {
   const std::array<FamilyId, kOwnMetrics.size()> families_;
   const double page_;
   const std::optional<double> start_time_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
 };
 
 }  // namespace

@@ -11,7 +11,7 @@
 #include "monitor/families.hpp"
 #include "monitor/name_filter.hpp"
 #include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -234,7 +234,7 @@ class CpuCollector final : public Collector {
   const std::optional<NameFilter> flags_;
   const std::optional<NameFilter> bugs_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   std::uint64_t run_ = 1;
   std::vector<Ticks> cpus_;  // by number
   CpuFacts facts_;

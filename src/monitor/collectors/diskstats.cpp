@@ -11,7 +11,7 @@
 #include "monitor/disk_identity.hpp"
 #include "monitor/families.hpp"
 #include "monitor/named_lines.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -208,7 +208,7 @@ class DiskstatsCollector final : public Collector {
   SteadyTime now_{};
   const NameFilter filter_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   NameTable<Device> devices_{kMaxDevices};
   Complaints complaints_;
 };

@@ -3,13 +3,15 @@
 // What a container uses is measured by its control group (cAdvisor's container_*); this is what
 // only the engine knows: names, health, restarts. Restart counts and health need a request for each
 // container: those that are new or that an event named are asked for in the run, the others in
-// turn. Events are counted from the start of the agent on.
+// turn. Events are counted from the first run on, as the engine tells them on a stream.
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <map>
+#include <mutex>
+#include <optional>
 #include <set>
 
 #include "monitor/collectors.hpp"
@@ -17,6 +19,7 @@
 #include "nexus/base/text.hpp"
 #include "nexus/config/connections.hpp"
 #include "nexus/drivers/docker.hpp"
+#include "nexus/drivers/docker_events.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -27,7 +30,8 @@ using drivers::DockerContainer;
 using drivers::DockerDetails;
 
 constexpr std::size_t kInTurn = 50;  // containers asked for in a run although nothing happened
-constexpr std::size_t kMostActions = 300;  // pairs of type and action
+constexpr std::size_t kMostActions = 300;      // pairs of type and action
+constexpr std::size_t kMostHappened = 10'000;  // containers between two runs
 constexpr Millis kImagesInterval = 1min;
 // Of the run's time, what is left for the counts after the details.
 constexpr Millis kReserve = 300ms;
@@ -68,6 +72,8 @@ constexpr std::array kMetrics = {
     MetricDescriptor{"docker_containers_left_out", kGauge, "Containers beyond max_containers"},
     MetricDescriptor{"docker_events_total", kCounter,
                      "Events of the engine since the agent was started"},
+    MetricDescriptor{"docker_event_gaps_total", kCounter,
+                     "How often the stream of events was broken and events may be missing"},
 };
 enum Metric : std::size_t {
   kUp,
@@ -89,6 +95,7 @@ enum Metric : std::size_t {
   kImageBytes,
   kLeftOut,
   kEvents,
+  kGaps,
   kMetricCount
 };
 static_assert(kMetricCount == kMetrics.size());
@@ -109,9 +116,7 @@ class DockerCollector final : public Collector {
         own_socket_(context.roots.root("/run/docker.sock")),
         own_pid_(context.roots.root("/run/docker.pid")),
         engine_(context.clock, section.socket.empty() ? own_socket_ : section.socket),
-        families_(families_of(context.registry, kMetrics)),
-        seen_(to_seconds(context.clock.wall())),
-        newest_event_(base::to_unix_millis(context.clock.wall()) * 1'000'000) {}
+        families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
     // A socket without a daemon belongs to systemd, and asking there would start the engine.
@@ -127,17 +132,18 @@ class DockerCollector final : public Collector {
   }
 
  private:
-  static std::int64_t to_seconds(WallTime time) { return base::to_unix_millis(time) / 1000; }
-
   Status collect_from(Sink& sink, SteadyTime deadline) {
     auto engine = engine_.engine(deadline);
     if (!engine) return propagate(std::move(engine));
     auto containers = engine_.containers(deadline, section_.max_containers);
     if (!containers) return propagate(std::move(containers));
     std::ranges::sort(*containers, {}, &DockerContainer::name);
-    Status status = count_events(deadline);
-    if (Status looked = look_closer(*containers, deadline); !looked && status)
-      status = std::move(looked);
+    // Now that the engine is known to be there. A stream that has ended goes on where it was.
+    if (!stream_)
+      stream_.emplace(engine_.socket(), clock_.wall(),
+                      [this](const drivers::DockerEvent& event) { count(event); });
+    stream_->reopen();
+    Status status = look_closer(*containers, deadline);
     if (Status counted = count_images(deadline); !counted && status) status = std::move(counted);
 
     add_engine(sink, *engine);
@@ -148,48 +154,53 @@ class DockerCollector final : public Collector {
                  ? static_cast<double>(all - containers->size())
                  : 0);
     for (const auto& container : *containers) add_container(sink, container);
-    for (const auto& [what, count] : events_)
+    for (const auto& [what, count] : counted())
       sink.add(families_[kEvents], {{"type", what.first}, {"action", what.second}}, count);
+    sink.add(families_[kGaps], static_cast<double>(stream_->gaps()));
     return status;
   }
 
-  Status count_events(SteadyTime deadline) {
-    const std::int64_t now = to_seconds(clock_.wall());
-    const std::int64_t since = std::min(seen_, now);
-    auto events = engine_.events(since, now, deadline);
-    seen_ = now;
-    if (!events) return propagate(std::move(events));
-    // The second of the last look is looked at twice, for it was not over.
-    for (const auto& event : *events) {
-      if (event.time <= newest_event_) continue;
-      newest_event_ = event.time;
-      if (event.type == "container") happened_.insert(event.id);
-      const std::pair what(base::sanitize_utf8(event.type), base::sanitize_utf8(event.action));
-      const auto known = events_.find(what);
-      if (known != events_.end()) {
-        ++known->second;
-      } else if (events_.size() < kMostActions) {
-        events_.emplace(what, 1);
-      }
+  using Counts = std::map<std::pair<std::string, std::string>, double>;
+
+  /// By the stream's thread.
+  void count(const drivers::DockerEvent& event) {
+    std::pair what(base::sanitize_utf8(event.type), base::sanitize_utf8(event.action));
+    const std::lock_guard guard(mutex_);
+    // A health check changes nothing; what it finds is an event of its own.
+    const bool changes = event.type == "container" && !event.action.starts_with("exec_");
+    if (changes && happened_.size() < kMostHappened) happened_.insert(event.id);
+    const auto known = events_.find(what);
+    if (known != events_.end()) {
+      ++known->second;
+    } else if (events_.size() < kMostActions) {
+      events_.emplace(std::move(what), 1);
     }
-    return {};
+  }
+
+  [[nodiscard]] Counts counted() const {
+    const std::lock_guard guard(mutex_);
+    return events_;
   }
 
   /// Asks for details: of containers that are new or to which something happened, then of others in
   /// turn, as long as there is time.
   Status look_closer(const std::vector<DockerContainer>& containers, SteadyTime deadline) {
+    std::set<std::string, std::less<>> happened;
+    {
+      const std::lock_guard guard(mutex_);
+      happened.swap(happened_);
+    }
     std::map<std::string, DockerDetails, std::less<>> kept;
     std::vector<const DockerContainer*> urgent;
     std::vector<const DockerContainer*> others;
     for (const auto& container : containers) {
       const auto known = details_.find(container.id);
-      const bool changed = known == details_.end() || happened_.contains(container.id) ||
+      const bool changed = known == details_.end() || happened.contains(container.id) ||
                            known->second.state != container.state;
       (changed ? urgent : others).push_back(&container);
       if (known != details_.end()) kept.insert(details_.extract(known));
     }
     details_ = std::move(kept);
-    happened_.clear();
     if (!others.empty()) {
       turn_ %= others.size();
       std::ranges::rotate(others, others.begin() + static_cast<std::ptrdiff_t>(turn_));
@@ -277,13 +288,13 @@ class DockerCollector final : public Collector {
   const Docker engine_;
   const std::array<FamilyId, kMetrics.size()> families_;
   std::map<std::string, DockerDetails, std::less<>> details_;  // by id, of containers there are
-  std::set<std::string, std::less<>> happened_;                // ids that events named
-  std::map<std::pair<std::string, std::string>, double> events_;
-  std::int64_t seen_;          // seconds: events up to here were asked for
-  std::int64_t newest_event_;  // nanoseconds: counted up to here
   std::size_t turn_ = 0;
   SteadyTime next_images_{};
   drivers::DockerImages images_;
+  mutable std::mutex mutex_;
+  std::set<std::string, std::less<>> happened_;  // ids that events named; guarded by mutex_
+  Counts events_;                                // guarded by mutex_
+  std::optional<drivers::DockerEvents> stream_;  // last: its thread uses the rest
 };
 
 class NoDocker final : public Collector {

@@ -4,7 +4,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -43,7 +43,7 @@ class FilefdCollector final : public Collector {
 
   const std::string path_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   Complaints complaints_;
 };
 

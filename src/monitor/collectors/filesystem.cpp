@@ -4,6 +4,8 @@
 // until it does (statfs_pool.hpp); the others are not affected.
 #include "monitor/collectors/filesystem.hpp"
 
+#include <poll.h>
+
 #include <array>
 #include <cstring>
 #include <set>
@@ -14,7 +16,7 @@
 #include "monitor/mountinfo.hpp"
 #include "monitor/name_filter.hpp"
 #include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -61,6 +63,16 @@ constexpr std::array kMetrics = {
 
 // Mounts that hang at the same time and still leave a helper for the healthy ones.
 constexpr std::size_t kMaxHelpers = 16;
+constexpr Millis kRenewal{60'000};  // of the list of mounts, whether the kernel tells of a change
+
+/// node_exporter's words. An errno that the C library has no words for is its number: a FUSE server
+/// may answer with any.
+std::string_view describe(const StatfsAnswer& answer, std::array<char, 24>& scratch) {
+  if (answer.kind == StatfsAnswer::Kind::kPending) return "mountpoint timeout";
+  if (const char* words = ::strerrordesc_np(answer.error)) return words;
+  const auto end = fmt::format_to_n(scratch.data(), scratch.size(), "errno {}", answer.error).out;
+  return {scratch.data(), static_cast<std::size_t>(end - scratch.data())};
+}
 
 class FilesystemCollector final : public Collector {
  public:
@@ -72,7 +84,10 @@ class FilesystemCollector final : public Collector {
         types_(std::move(types)),
         timeout_(option_duration(context, kFilesystemCollector, "mount_timeout")),
         families_(families_of(context.registry, kMetrics)),
-        pool_(context.clock, std::move(statfs), kMaxHelpers) {}
+        pool_(context.clock, std::move(statfs), kMaxHelpers),
+        // The mounts of the host rather than those of the agent's unit, where they may be read.
+        first_(roots_.proc("1/mountinfo")),
+        self_(roots_.proc("self/mountinfo")) {}
 
   Status collect(Sink& sink) override {
     if (Status read = read_mounts(); !read) return read;
@@ -83,17 +98,29 @@ class FilesystemCollector final : public Collector {
 
  private:
   Status read_mounts() {
-    std::string path = roots_.proc("1/mountinfo");
-    auto text = buffer_.read(path);
+    const SteadyTime now = clock_.steady();
+    if (file_.is_open() && now - read_ < kRenewal && !has_changed(file_.fd())) return {};
+    // Opened anew, so that process 1's is found as soon as it may be read.
+    host::KeptFile file;
+    const std::string* path = &first_;
+    auto text = file.read(first_, bytes_);
     if (!text) {
-      path = roots_.proc("self/mountinfo");
-      text = buffer_.read(path);
+      path = &self_;
+      text = file.read(self_, bytes_);
     }
     if (!text) return propagate(std::move(text));
+    file_ = std::move(file);
+    read_ = now;
     if (*text == text_) return {};
     text_ = *text;
-    parse(path);
+    parse(*path);
     return {};
+  }
+
+  /// proc(5): mountinfo tells of changes since it was last asked.
+  static bool has_changed(int fd) noexcept {
+    pollfd asked{.fd = fd, .events = POLLPRI, .revents = 0};
+    return ::poll(&asked, 1, 0) != 0;
   }
 
   void parse(const std::string& path) {
@@ -135,14 +162,9 @@ class FilesystemCollector final : public Collector {
     if (is_ok) {
       sink.add(families_[0], labels, 0);
     } else {
-      const bool is_pending = answer.kind == StatfsAnswer::Kind::kPending;
-      sink.add(
-          families_[0],
-          {labels[0],
-           labels[1],
-           labels[2],
-           {"device_error", is_pending ? "mountpoint timeout" : ::strerrordesc_np(answer.error)}},
-          1);
+      std::array<char, 24> scratch;
+      sink.add(families_[0],
+               {labels[0], labels[1], labels[2], {"device_error", describe(answer, scratch)}}, 1);
     }
     sink.add(families_[7],
              {{"device", mount.device},
@@ -151,9 +173,10 @@ class FilesystemCollector final : public Collector {
               {"mountpoint", mount.mountpoint}},
              1);
     if (!is_ok) return;
-    const std::array values = {answer.usage.size,       answer.usage.free,
-                               answer.usage.available,  answer.usage.files,
-                               answer.usage.files_free, mount.readonly ? 1.0 : 0.0};
+    const std::array values = {
+        answer.usage.size,       answer.usage.free,
+        answer.usage.available,  answer.usage.files,
+        answer.usage.files_free, mount.readonly || answer.usage.readonly ? 1.0 : 0.0};
     for (std::size_t i = 0; i < values.size(); ++i) sink.add(families_[i + 1], labels, values[i]);
   }
 
@@ -164,7 +187,11 @@ class FilesystemCollector final : public Collector {
   const Millis timeout_;
   const std::array<FamilyId, kMetrics.size()> families_;
   StatfsPool pool_;
-  host::FileBuffer buffer_;
+  const std::string first_;
+  const std::string self_;
+  host::KeptFile file_;
+  std::vector<char> bytes_;
+  SteadyTime read_{};
   std::string text_;  // that mounts_, paths_ and complaint_ were made from
   std::vector<Mount> mounts_;
   std::vector<std::string> paths_;

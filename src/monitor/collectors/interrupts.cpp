@@ -6,7 +6,7 @@
 #include "monitor/families.hpp"
 #include "monitor/name_filter.hpp"
 #include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -101,7 +101,7 @@ class InterruptsCollector final : public Collector {
   const bool wants_zeros_;
   const NameFilter filter_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   std::vector<std::string_view> cpus_;  // into buffer_
   std::vector<double> values_;
   std::string info_;

@@ -9,7 +9,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -178,7 +178,7 @@ class IpvsCollector final : public Collector {
   const std::string backends_path_;
   const std::array<bool, kLabels.size()> chosen_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   std::map<Key, Backend> backends_;
   Complaints complaints_;
 };

@@ -4,7 +4,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -73,7 +73,7 @@ class KsmdCollector final : public Collector {
  private:
   const std::array<FamilyId, kMetrics.size()> families_;
   std::array<std::string, kFiles.size()> paths_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   Complaints complaints_;
 };
 

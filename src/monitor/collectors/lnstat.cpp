@@ -5,6 +5,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/parse.hpp"
 #include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -94,7 +95,7 @@ class LnstatCollector final : public Collector {
   const std::string directory_;
   knowledge::SeriesRegistry& registry_;
   std::vector<File> files_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   Complaints complaints_;
 };
 

@@ -6,7 +6,7 @@
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
 #include "monitor/small_files.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -173,7 +173,7 @@ class MdadmCollector final : public Collector {
   const std::string path_;
   const std::string block_path_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   std::string directory_;
   Complaints complaints_;
   SmallFiles files_{complaints_};

@@ -4,6 +4,7 @@
 
 #include "monitor/collectors.hpp"
 #include "monitor/named_lines.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -64,7 +65,7 @@ class MeminfoCollector final : public Collector {
 
   const std::string path_;
   knowledge::SeriesRegistry& registry_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   NameTable<Field> fields_{kMaxFields};
   Complaints complaints_;
 };

@@ -1,10 +1,22 @@
-// netclass: link, speed, MTU and addresses of every network device, from /sys/class/net.
+// netclass: link, speed, MTU and addresses of every network device.
+//
+// On a running machine one request of rtnetlink tells nearly everything of all devices. What it
+// does not (speed, duplex, the device's number, how name and address were assigned) is read from
+// /sys/class/net when a device appears, when its link or address changes, and once a minute: asking
+// for the speed asks the driver. On a recorded tree, and where /sys shows another network name
+// space than the agent's own (a container with the host's /sys), all of it is read from
+// /sys/class/net.
+#include <linux/magic.h>
 #include <net/if.h>
+#include <sys/vfs.h>
 
+#include <algorithm>
 #include <array>
+#include <optional>
 
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
+#include "monitor/link_table.hpp"
 #include "monitor/name_filter.hpp"
 #include "monitor/small_files.hpp"
 
@@ -43,40 +55,90 @@ constexpr std::array kMetrics = {
     NEXUS_NETCLASS("net_dev_group"),
     NEXUS_NETCLASS("transmit_queue_length"),
     NEXUS_NETCLASS("protocol_type"),
+    MetricDescriptor{"node_network_altnames_info", MetricType::kGauge,
+                     "Non-numeric data of <iface> altname, value is always 1."},
 };
 #undef NEXUS_NETCLASS
 #undef NEXUS_NETCLASS_COUNTER
-enum Metric { kUp, kInfo, kFlags, kSpeed };
+enum Metric {
+  kUp,
+  kInfo,
+  kFlags,
+  kSpeed,
+  kAddressAssignType,
+  kCarrier,
+  kCarrierChanges,
+  kCarrierUps,
+  kCarrierDowns,
+  kDeviceId,
+  kDormant,
+  kIndex,
+  kPeer,
+  kLinkMode,
+  kMtu,
+  kNameAssignType,
+  kGroup,
+  kQueueLength,
+  kProtocolType,
+  kAltnames,
+};
 
 constexpr std::array kFiles = {
-    NumberFile{"addr_assign_type", 4},
-    NumberFile{"carrier", 5},
-    NumberFile{"carrier_changes", 6},
-    NumberFile{"carrier_up_count", 7},
-    NumberFile{"carrier_down_count", 8},
-    NumberFile{"dev_id", 9},
-    NumberFile{"dormant", 10},
-    NumberFile{"ifindex", 11},
-    NumberFile{"iflink", 12},
-    NumberFile{"link_mode", 13},
-    NumberFile{"mtu", 14},
-    NumberFile{"name_assign_type", 15},
-    NumberFile{"netdev_group", 16},
-    NumberFile{"tx_queue_len", 17},
-    NumberFile{"type", 18},
+    NumberFile{"addr_assign_type", kAddressAssignType},
+    NumberFile{"carrier", kCarrier},
+    NumberFile{"carrier_changes", kCarrierChanges},
+    NumberFile{"carrier_up_count", kCarrierUps},
+    NumberFile{"carrier_down_count", kCarrierDowns},
+    NumberFile{"dev_id", kDeviceId},
+    NumberFile{"dormant", kDormant},
+    NumberFile{"ifindex", kIndex},
+    NumberFile{"iflink", kPeer},
+    NumberFile{"link_mode", kLinkMode},
+    NumberFile{"mtu", kMtu},
+    NumberFile{"name_assign_type", kNameAssignType},
+    NumberFile{"netdev_group", kGroup},
+    NumberFile{"tx_queue_len", kQueueLength},
+    NumberFile{"type", kProtocolType},
 };
 
 constexpr double kMegabit = 1000.0 * 1000 / 8;  // bytes
+constexpr Millis kRenewal{60'000};              // of what is read from sysfs beside rtnetlink
+constexpr std::size_t kMaxDevices = 65'536;
+
+/// What rtnetlink does not tell, as it was when it was read, and what it goes with.
+struct Settings {
+  std::optional<SteadyTime> read;
+  std::uint32_t flags = 0;
+  std::uint8_t state = 0;
+  std::optional<std::uint32_t> changes;
+  std::string address;
+  std::optional<double> speed;
+  std::optional<double> address_assign_type;
+  std::optional<double> name_assign_type;
+  std::optional<double> device_id;
+  std::string duplex;
+};
+
+bool is_sysfs(const std::string& path) {
+  struct statfs kind{};
+  return ::statfs(path.c_str(), &kind) == 0 && kind.f_type == SYSFS_MAGIC;
+}
 
 class NetclassCollector final : public Collector {
  public:
   NetclassCollector(const CollectorContext& context, NameFilter ignored)
-      : path_(context.roots.sys("class/net")),
+      : clock_(context.clock),
+        path_(context.roots.sys("class/net")),
+        is_live_(is_sysfs(path_)),
         ignores_invalid_speed_(option_bool(context, kNetclassCollector, "ignore_invalid_speed")),
         ignored_(std::move(ignored)),
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
+    if (is_live_ && read_links()) {
+      add_links(sink);
+      return complaints_.take();
+    }
     const auto root = SmallDir::open(path_);
     if (!root || !names_.read(*root)) return fail(Errc::kNotFound, "{}: not there", path_);
     for (const char* name : names_.names()) {
@@ -88,6 +150,111 @@ class NetclassCollector final : public Collector {
   }
 
  private:
+  /// Whether links_ holds the devices that /sys/class/net shows.
+  bool read_links() {
+    if (!netlink_) {
+      auto opened = Netlink::open(NETLINK_ROUTE);
+      if (!opened) return false;
+      netlink_.emplace(std::move(*opened));
+    }
+    if (!links_.read(*netlink_)) {
+      netlink_.reset();  // late answers must not meet the next question
+      return false;
+    }
+    const SteadyTime now = clock_.steady();
+    if (links_.fingerprint() == compared_ && now - compared_at_ < kRenewal) return true;
+    if (!is_own_sysfs()) return false;
+    compared_ = links_.fingerprint();
+    compared_at_ = now;
+    return true;
+  }
+
+  bool is_own_sysfs() {
+    const auto root = SmallDir::open(path_);
+    if (!root || !names_.read(*root)) return false;
+    const auto shown = names_.names();
+    const std::size_t others = std::ranges::count_if(
+        shown, [](const char* name) { return std::string_view(name) == "bonding_masters"; });
+    if (links_.links().size() != shown.size() - others) return false;
+    return std::ranges::all_of(links_.links(), [&](const Link& link) {
+      const auto device = root->child(link.name.c_str());
+      return device && files_.number(*device, "ifindex") == static_cast<double>(link.index);
+    });
+  }
+
+  void add_links(Sink& sink) {
+    settings_.start_run();
+    for (const Link& link : links_.links()) {
+      if (!ignored_.accepts(link.name)) continue;
+      Settings* settings = settings_.next(link.name, [](std::string_view) { return Settings{}; });
+      if (settings == nullptr) continue;
+      if (is_stale(*settings, link)) read_settings(*settings, link);
+      add_link(sink, link, *settings);
+    }
+    settings_.forget_absent();
+  }
+
+  [[nodiscard]] bool is_stale(const Settings& settings, const Link& link) const {
+    return !settings.read || clock_.steady() - *settings.read >= kRenewal ||
+           settings.flags != link.flags || settings.state != link.state ||
+           settings.changes != link.carrier_changes || settings.address != link.address;
+  }
+
+  void read_settings(Settings& settings, const Link& link) {
+    directory_.assign(path_).append(1, '/').append(link.name);
+    const auto device = SmallDir::open(directory_);
+    if (!device) return;  // it has just gone
+    settings.read = clock_.steady();
+    settings.flags = link.flags;
+    settings.state = link.state;
+    settings.changes = link.carrier_changes;
+    settings.address = link.address;
+    settings.speed = files_.number(*device, "speed");
+    settings.address_assign_type = files_.number(*device, "addr_assign_type");
+    settings.name_assign_type = files_.number(*device, "name_assign_type");
+    settings.device_id = files_.number(*device, "dev_id");
+    settings.duplex = files_.text(*device, "duplex").value_or(std::string_view());
+  }
+
+  void add_link(Sink& sink, const Link& link, const Settings& settings) const {
+    const auto add = [&](Metric metric, double value) {
+      sink.add(families_[metric], {{"device", link.name}}, value);
+    };
+    const auto add_known = [&](Metric metric, const auto& value) {
+      if (value) add(metric, static_cast<double>(*value));
+    };
+    add(kUp, link.state_name() == "up" ? 1 : 0);
+    sink.add(families_[kInfo],
+             {{"device", link.name},
+              {"address", link.address},
+              {"broadcast", link.broadcast},
+              {"duplex", settings.duplex},
+              {"operstate", link.state_name()},
+              {"adminstate", link.is_up ? "up" : "down"},
+              {"ifalias", link.alias}},
+             1);
+    for (const std::string& other : link.other_names)
+      sink.add(families_[kAltnames], {{"altname", other}, {"device", link.name}}, 1);
+    add(kFlags, link.flags);
+    add_known(kAddressAssignType, settings.address_assign_type);
+    if (link.is_up) add_known(kCarrier, link.carrier);
+    add_known(kCarrierChanges, link.carrier_changes);
+    add_known(kCarrierUps, link.carrier_ups);
+    add_known(kCarrierDowns, link.carrier_downs);
+    add_known(kDeviceId, settings.device_id);
+    if (link.is_up) add(kDormant, link.is_dormant ? 1 : 0);
+    add(kIndex, link.index);
+    add(kPeer, link.peer);
+    add(kLinkMode, link.mode);
+    add(kMtu, link.mtu);
+    add_known(kNameAssignType, settings.name_assign_type);
+    add(kGroup, link.group);
+    add(kQueueLength, link.queue_length);
+    add(kProtocolType, link.type);
+    if (settings.speed && (*settings.speed >= 0 || !ignores_invalid_speed_))
+      add(kSpeed, *settings.speed * kMegabit);
+  }
+
   void add(Sink& sink, const SmallDir& device, std::string_view name) {
     const LabelView label{"device", name};
     const auto labels = std::span(&label, 1);
@@ -121,10 +288,18 @@ class NetclassCollector final : public Collector {
              1);
   }
 
+  Clock& clock_;
   const std::string path_;
+  const bool is_live_;
   const bool ignores_invalid_speed_;
   const NameFilter ignored_;
   const std::array<FamilyId, kMetrics.size()> families_;
+  std::optional<Netlink> netlink_;
+  LinkTable links_;
+  std::uint64_t compared_ = 0;  // the fingerprint of links that /sys/class/net had, too
+  SteadyTime compared_at_{};
+  NameTable<Settings> settings_{kMaxDevices};
+  std::string directory_;
   NameList names_;
   std::array<std::string, 5> texts_;
   Complaints complaints_;
@@ -143,7 +318,7 @@ Result<std::unique_ptr<Collector>> make(const CollectorContext& context) {
 const CollectorDescriptor kNetclassCollector = {
     .name = "netclass",
     .help = "Link, speed, MTU and addresses of every network device.",
-    // Twenty files a device, a few of which ask its driver.
+    // Twenty files a device where rtnetlink cannot be asked, a few of which ask its driver.
     .default_interval = Millis(5'000),
     .options = kOptions,
     .metrics = kMetrics,

@@ -16,6 +16,7 @@
 #include "monitor/named_lines.hpp"
 #include "monitor/small_files.hpp"
 #include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -116,6 +117,7 @@ struct Device {
   bool wanted = false;
   std::string nohandler;  // path of the file; empty when there is none (before Linux 4.6) or it is
                           // not wanted
+  host::KeptFile file;    // that of nohandler
 };
 
 class NetdevCollector final : public Collector {
@@ -217,7 +219,7 @@ class NetdevCollector final : public Collector {
   }
 
   void add_nohandler(Sink& sink, std::string_view name, Device& device) {
-    const auto text = small_buffer_.read(device.nohandler);
+    const auto text = device.file.read(device.nohandler, small_bytes_);
     if (!text) return device.nohandler.clear();  // no such file, or the device has just gone
     if (const auto count = base::parse_uint(base::trim(*text))) {
       sink.add(families_[kColumns], {{"device", name}}, static_cast<double>(*count));
@@ -227,7 +229,7 @@ class NetdevCollector final : public Collector {
   }
 
   Device make_device(std::string_view name) {
-    Device device{.wanted = filter_.accepts(name), .nohandler = {}};
+    Device device{.wanted = filter_.accepts(name), .nohandler = {}, .file = {}};
     // The kernel forbids these names (dev_valid_name()); a recorded tree might not.
     const bool is_path = name.find('/') != std::string_view::npos || name.starts_with('.');
     if (device.wanted && wants_nohandler_ && !is_path) {
@@ -243,8 +245,8 @@ class NetdevCollector final : public Collector {
   const bool wants_addresses_;
   const NameFilter filter_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  host::FileBuffer buffer_;
-  host::FileBuffer small_buffer_;
+  host::KeptFiles buffer_;
+  std::vector<char> small_bytes_;
   NameTable<Device> devices_{kMaxDevices};
   std::string directory_;
   Complaints complaints_;

@@ -4,7 +4,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/name_filter.hpp"
 #include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -121,7 +121,7 @@ class NetstatCollector final : public Collector {
   const std::string snmp6_path_;
   knowledge::SeriesRegistry& registry_;
   const NameFilter filter_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   std::string key_;
   NameTable<Field> fields_{kMaxFields};
   Complaints complaints_;

@@ -2,8 +2,10 @@
 //
 // no_data where it is not permitted (perf_event_paranoid, no CAP_PERFMON); an event that this
 // processor does not have, as in most virtual machines, is left out. Counts are scaled up when the
-// kernel had to share a hardware counter.
+// kernel had to share a hardware counter. A counter is a descriptor for every CPU, so their number
+// is bounded.
 #include <linux/perf_event.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -95,105 +97,249 @@ constexpr std::array kEvents = {
 };
 
 constexpr auto kMetrics = [] {
-  std::array<MetricDescriptor, kEvents.size()> all{};
+  std::array<MetricDescriptor, kEvents.size() + 1> all{};
   for (std::size_t i = 0; i < kEvents.size(); ++i) all[i] = kEvents[i].metric;
+  all.back() = {"node_perf_*", MetricType::kCounter, "Perf tracepoint SUBSYSTEM:EVENT"};
   return all;
 }();
 
-constexpr int kMaxCpus = 1024;
+constexpr std::array kOptions = {
+    OptionDescriptor{
+        "cpus", OptionType::kString, "''",
+        "CPUs that are counted, as \"0-3,8-62:2\"; every one that is online when empty."},
+    OptionDescriptor{"tracepoint", OptionType::kStrings, "[]",
+                     "Tracepoints of the kernel that are counted too, each SUBSYSTEM:EVENT."},
+    OptionDescriptor{"disable_hardware_profilers", OptionType::kBool, "false",
+                     "Leave out cycles, instructions, branches and the like."},
+    OptionDescriptor{"disable_software_profilers", OptionType::kBool, "false",
+                     "Leave out page faults, context switches and migrations."},
+    OptionDescriptor{"disable_cache_profilers", OptionType::kBool, "false",
+                     "Leave out the events of caches."},
+};
+
+constexpr std::uint64_t kMaxCpus = 1024;
+constexpr std::size_t kMaxTracepoints = 64;
+// A counter is a descriptor; the rest of the agent needs some, too.
+constexpr std::size_t kMaxCounters = 4096;
+constexpr rlim_t kShare = 4;  // of the limit of open files
+
+struct Counter {
+  std::uint32_t type = 0;
+  std::uint64_t config = 0;
+  FamilyId family;
+};
+
+struct Reading {
+  std::uint64_t count = 0;
+  std::uint64_t enabled = 0;  // nanoseconds
+  std::uint64_t running = 0;
+};
 
 struct Open {
-  std::size_t event = 0;
+  FamilyId family;
   std::string cpu;
   host::Fd fd;
+  Reading last;
+  double total = 0;
 };
+
+struct Tracepoint {
+  std::string subsystem;
+  std::string event;
+};
+
+struct PerfOptions {
+  std::vector<int> cpus;
+  std::vector<Tracepoint> tracepoints;
+};
+
+/// "0-3,6,8-62:2"
+Result<std::vector<int>> parse_cpus(std::string_view text) {
+  std::vector<int> cpus;
+  const std::string_view all = text;
+  while (!text.empty()) {
+    std::string_view stride = base::trim(base::take_until(text, ','));
+    std::string_view range = base::take_until(stride, ':');
+    const auto step = stride.empty() ? std::optional<std::uint64_t>(1) : base::parse_uint(stride);
+    const auto first = base::parse_uint(base::take_until(range, '-'));
+    const auto last = range.empty() ? first : base::parse_uint(range);
+    if (!first || !last || !step || *step == 0 || *last < *first || *last >= kMaxCpus)
+      return fail(Errc::kInvalidArgument, "\"{}\": expected ranges of CPUs below {}", all,
+                  kMaxCpus);
+    for (std::uint64_t cpu = *first; cpu <= *last; cpu += *step)
+      cpus.push_back(static_cast<int>(cpu));
+  }
+  return cpus;
+}
 
 class PerfCollector final : public Collector {
  public:
-  explicit PerfCollector(const CollectorContext& context)
+  PerfCollector(const CollectorContext& context, PerfOptions options)
       : is_live_(is_live(context.roots)),
         online_(context.roots.sys("devices/system/cpu/online")),
-        families_(families_of(context.registry, kMetrics)) {}
+        events_{context.roots.sys("kernel/tracing/events/"),
+                context.roots.sys("kernel/debug/tracing/events/")},
+        options_(std::move(options)) {
+    const auto is_left_out = [&](std::uint32_t type) {
+      const std::string_view name = type == PERF_TYPE_HARDWARE   ? "disable_hardware_profilers"
+                                    : type == PERF_TYPE_SOFTWARE ? "disable_software_profilers"
+                                                                 : "disable_cache_profilers";
+      return option_bool(context, kPerfCollector, name);
+    };
+    for (const Event& event : kEvents) {
+      if (is_left_out(event.type)) continue;
+      counters_.push_back(
+          {event.type, event.config,
+           context.registry.family(event.metric.name, event.metric.type, event.metric.help)});
+    }
+    for (const auto& [subsystem, event] : options_.tracepoints) {
+      tracepoints_.push_back(context.registry.family(
+          fmt::format("node_perf_{}_{}", subsystem, event), MetricType::kCounter,
+          fmt::format("Perf tracepoint {}:{}", subsystem, event)));
+    }
+  }
 
   Status collect(Sink& sink) override {
     if (!is_live_) return fail(Errc::kNotFound, "this is not the processor of this host");
     if (open_.empty()) {
       if (Status opened = open_all(); !opened) return opened;
     }
-    for (const Open& counter : open_) {
-      std::array<std::uint64_t, 3> values{};  // count, time enabled, time running
-      if (::read(counter.fd.get(), values.data(), sizeof values) !=
-          static_cast<ssize_t>(sizeof values))
-        continue;  // its CPU went offline
-      double count = static_cast<double>(values[0]);
-      if (values[2] > 0 && values[2] < values[1])
-        count *= static_cast<double>(values[1]) / static_cast<double>(values[2]);
-      sink.add(families_[counter.event], {{"cpu", counter.cpu}}, count);
+    for (Open& counter : open_) {
+      if (read(counter)) sink.add(counter.family, {{"cpu", counter.cpu}}, counter.total);
     }
-    return {};
+    return complaint_;
   }
 
  private:
+  /// False when its CPU went offline.
+  static bool read(Open& counter) {
+    Reading now;
+    if (::read(counter.fd.get(), &now, sizeof now) != static_cast<ssize_t>(sizeof now))
+      return false;
+    // Scaled up by the part of this interval in which the counter ran: a total that is scaled as a
+    // whole would go back when the part changes.
+    const std::uint64_t enabled = now.enabled - counter.last.enabled;
+    const std::uint64_t running = now.running - counter.last.running;
+    const double scale = running > 0 && running < enabled
+                             ? static_cast<double>(enabled) / static_cast<double>(running)
+                             : 1;
+    if (now.count > counter.last.count)
+      counter.total += static_cast<double>(now.count - counter.last.count) * scale;
+    counter.last = now;
+    return true;
+  }
+
   Status open_all() {
-    auto cpus = online_cpus();
+    complaint_ = {};
+    auto cpus = options_.cpus.empty() ? online_cpus() : Result<std::vector<int>>(options_.cpus);
     if (!cpus) return propagate(std::move(cpus));
+    std::vector<Counter> counters = counters_;
+    for (std::size_t i = 0; i < tracepoints_.size(); ++i) {
+      const auto number = number_of(options_.tracepoints[i]);
+      if (number) {
+        counters.push_back({PERF_TYPE_TRACEPOINT, *number, tracepoints_[i]});
+      } else {
+        complaint_ = std::unexpected(number.error());
+      }
+    }
+    rlimit files{};
+    const bool is_known = ::getrlimit(RLIMIT_NOFILE, &files) == 0;
+    const std::size_t most =
+        is_known ? std::min<std::size_t>(kMaxCounters, files.rlim_cur / kShare) : kMaxCounters;
     int denied = 0;
+    std::size_t left_out = 0;
     for (const int cpu : *cpus) {
-      for (std::size_t i = 0; i < kEvents.size(); ++i) {
-        perf_event_attr attributes{};
-        attributes.size = sizeof attributes;
-        attributes.type = kEvents[i].type;
-        attributes.config = kEvents[i].config;
-        attributes.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING;
-        host::Fd fd(static_cast<int>(
-            ::syscall(SYS_perf_event_open, &attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)));
-        if (fd) {
-          open_.push_back({i, std::to_string(cpu), std::move(fd)});
-        } else if (errno == EACCES || errno == EPERM) {
-          denied = errno;
+      for (const Counter& counter : counters) {
+        if (open_.size() >= most) {
+          ++left_out;
+        } else if (const int error = open_one(counter, cpu); error == EACCES || error == EPERM) {
+          denied = error;
         }
       }
     }
+    if (left_out > 0)
+      complaint_ = fail(Errc::kExhausted,
+                        "{} counters are left out, {} are open: choose `cpus`, or disable some",
+                        left_out, most);
     if (!open_.empty()) return {};
+    if (!complaint_) return complaint_;
     if (denied != 0)
       return fail(Errc::kNotFound, "perf_event_open: not permitted; CAP_PERFMON is needed");
     return fail(Errc::kNotFound, "perf_event_open: no event is supported here");
   }
 
-  /// "0-3,6"
+  /// 0, or an errno.
+  int open_one(const Counter& counter, int cpu) {
+    perf_event_attr attributes{};
+    attributes.size = sizeof attributes;
+    attributes.type = counter.type;
+    attributes.config = counter.config;
+    attributes.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING;
+    host::Fd fd(static_cast<int>(
+        ::syscall(SYS_perf_event_open, &attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)));
+    if (!fd) return errno;
+    open_.push_back({counter.family, std::to_string(cpu), std::move(fd), {}, 0});
+    return 0;
+  }
+
+  /// Of a tracepoint, in tracefs.
+  Result<std::uint64_t> number_of(const Tracepoint& tracepoint) {
+    for (const std::string& events : events_) {
+      const auto text =
+          buffer_.read(fmt::format("{}{}/{}/id", events, tracepoint.subsystem, tracepoint.event));
+      const auto number = text ? base::parse_uint(base::trim(*text)) : std::nullopt;
+      if (number) return *number;
+    }
+    return fail(Errc::kUnsupported, "tracepoint {}:{}: not in {} (is tracefs mounted there?)",
+                tracepoint.subsystem, tracepoint.event, events_.front());
+  }
+
   Result<std::vector<int>> online_cpus() {
     auto text = buffer_.read(online_);
     if (!text) return propagate(std::move(text));
-    std::vector<int> cpus;
-    std::string_view rest = base::trim(*text);
-    while (!rest.empty()) {
-      std::string_view range = base::take_until(rest, ',');
-      const auto first = base::parse_uint(base::take_until(range, '-'));
-      const auto last = range.empty() ? first : base::parse_uint(range);
-      if (!first || !last || *last < *first || *last >= kMaxCpus)
-        return fail(Errc::kCorrupt, "{}: expected ranges of CPUs below {}", online_, kMaxCpus);
-      for (std::uint64_t cpu = *first; cpu <= *last; ++cpu) cpus.push_back(static_cast<int>(cpu));
-    }
+    auto cpus = parse_cpus(base::trim(*text));
+    if (!cpus) return propagate(std::move(cpus), "{}", online_);
     return cpus;
   }
 
   const bool is_live_;
   const std::string online_;
-  const std::array<FamilyId, kMetrics.size()> families_;
+  const std::array<std::string, 2> events_;
+  const PerfOptions options_;
+  std::vector<Counter> counters_;
+  std::vector<FamilyId> tracepoints_;
   host::FileBuffer buffer_;
   std::vector<Open> open_;
+  Status complaint_;
 };
+
+Result<std::unique_ptr<Collector>> make(const CollectorContext& context) {
+  PerfOptions options;
+  auto cpus = parse_cpus(option_string(context, kPerfCollector, "cpus"));
+  if (!cpus) return propagate(std::move(cpus), "cpus");
+  options.cpus = std::move(*cpus);
+  for (const std::string& text : option_strings(context, kPerfCollector, "tracepoint")) {
+    std::string_view event = text;
+    const std::string_view subsystem = base::take_until(event, ':');
+    // Both become parts of a path and of a name.
+    if (!is_name_part(subsystem) || !is_name_part(event))
+      return fail(Errc::kInvalidArgument, "tracepoint: expected SUBSYSTEM:EVENT, not \"{}\"", text);
+    if (options.tracepoints.size() >= kMaxTracepoints)
+      return fail(Errc::kInvalidArgument, "tracepoint: expected at most {}", kMaxTracepoints);
+    options.tracepoints.push_back({std::string(subsystem), std::string(event)});
+  }
+  return std::make_unique<PerfCollector>(context, std::move(options));
+}
 
 }  // namespace
 
 const CollectorDescriptor kPerfCollector = {
     .name = "perf",
-    .help = "Hardware, software and cache events of every CPU.",
+    .help = "Hardware, software and cache events and tracepoints of every CPU.",
     .enabled_by_default = false,
+    .options = kOptions,
     .metrics = kMetrics,
-    .make = [](const CollectorContext& context) -> Result<std::unique_ptr<Collector>> {
-      return std::make_unique<PerfCollector>(context);
-    },
+    .make = make,
 };
 
 }  // namespace nexus::monitor

@@ -8,7 +8,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -116,7 +116,7 @@ class PressureCollector final : public Collector {
   }
 
   std::array<Resource, 4> resources_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   Complaints complaints_;
 };
 

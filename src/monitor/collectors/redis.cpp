@@ -52,8 +52,8 @@ constexpr std::array kMetrics = {
                      "Total number of errors within command execution per command"},
     MetricDescriptor{"redis_commands_failed_calls_total", kCounter,
                      "Total number of errors prior command execution per command"},
-    MetricDescriptor{"redis_latency_percentiles_usec", kGauge,
-                     "Latency of a command by quantile, in microseconds"},
+    MetricDescriptor{"redis_latency_percentiles_usec", MetricType::kSummary,
+                     "A summary of latency percentile distribution per command"},
     MetricDescriptor{"redis_errors_total", kCounter, "Total number of errors per error type"},
     MetricDescriptor{"redis_connected_slave_offset_bytes", kGauge, "Offset of connected slave"},
     MetricDescriptor{"redis_connected_slave_lag_seconds", kGauge, "Lag of connected slave"},
@@ -70,6 +70,8 @@ constexpr std::array kMetrics = {
                      "Entries of a command among the last ones of the slowlog"},
     MetricDescriptor{"redis_slowlog_longest_seconds", kGauge,
                      "Longest execution of a command among the last entries of the slowlog"},
+    MetricDescriptor{"redis_config_maxclients", kGauge, "maxclients of the configuration"},
+    MetricDescriptor{"redis_config_maxmemory", kGauge, "maxmemory of the configuration, in bytes"},
     MetricDescriptor{"redis_latency_spike_last", kGauge, "When the latency spike last occurred"},
     MetricDescriptor{"redis_latency_spike_duration_seconds", kGauge,
                      "Length of the last latency spike in seconds"},
@@ -102,6 +104,8 @@ enum Metric : std::size_t {
   kSlowDuration,
   kSlowEntries,
   kSlowLongest,
+  kConfigClients,
+  kConfigMemory,
   kSpikeLast,
   kSpikeDuration,
   kNamedMetrics
@@ -177,27 +181,21 @@ class RedisCollector final : public Collector {
 
   void add_info(Sink& sink, std::string_view text) {
     fields_.clear();
-    std::string_view section;
+    calls_.clear();
     std::size_t commands = 0;
-    while (!text.empty()) {
-      std::string_view line = base::trim(base::take_until(text, '\n'));
-      if (line.starts_with('#')) {
-        section = base::trim(line.substr(1));
-        continue;
-      }
-      const std::string_view name = base::take_until(line, ':');
-      if (name.empty() || line.empty()) continue;
-      if (section == "Keyspace") {
-        add_keyspace(sink, name, line);
-      } else if (section == "Commandstats" || section == "Latencystats" ||
-                 section == "Errorstats") {
-        if (++commands <= 3 * kMostCommands) add_statistics(sink, name, line);
-      } else if (section == "Replication" && is_slave(name)) {
-        add_slave(sink, line);
-      } else if (fields_.size() < kMostFields) {
-        fields_.emplace(name, line);
-      }
-    }
+    each_redis_field(text,
+                     [&](std::string_view section, std::string_view name, std::string_view value) {
+                       if (section == "Keyspace") {
+                         add_keyspace(sink, name, value);
+                       } else if (section == "Commandstats" || section == "Latencystats" ||
+                                  section == "Errorstats") {
+                         if (++commands <= 3 * kMostCommands) add_statistics(sink, name, value);
+                       } else if (section == "Replication" && is_slave(name)) {
+                         add_slave(sink, value);
+                       } else if (fields_.size() < kMostFields) {
+                         fields_.emplace(name, value);
+                       }
+                     });
     for (const auto& [name, value] : fields_) add_field(sink, name, value);
     add_replication(sink);
     add_instance(sink);
@@ -205,19 +203,23 @@ class RedisCollector final : public Collector {
 
   void add_field(Sink& sink, std::string_view name, std::string_view value) {
     if (name.starts_with("master_") && name != "master_repl_offset") return;  // with their labels
-    if (name == "slave_repl_offset" || is_ignored_redis_field(name) || !is_plain(name)) return;
+    const RedisField* const field = find_redis_field(name);
+    const bool ignored = field == nullptr && is_ignored_redis_field(name);
+    if (name == "slave_repl_offset" || ignored || !is_plain(name)) return;
     const auto number = parse_redis_value(value);
     if (!number) return;
     auto known = numbers_.find(name);
     if (known == numbers_.end()) {
-      const RedisField* field = find_redis_field(name);
+      if (numbers_.size() >= 2 * kMostFields) return;  // a server that invents names
       const auto metric = fmt::format("redis_{}", field != nullptr ? field->metric : name);
       const auto family =
           registry_.family(metric, field != nullptr ? field->type : MetricType::kUntyped,
                            fmt::format("{} of INFO", name));
       known = numbers_.emplace(std::string(name), family).first;
     }
-    sink.add(known->second, *number);
+    const bool in_seconds =
+        field != nullptr && name.ends_with("_usec") && field->metric.ends_with("_seconds");
+    sink.add(known->second, in_seconds ? *number * kMicro : *number);
   }
 
   void add_keyspace(Sink& sink, std::string_view db, std::string_view parts) const {
@@ -230,7 +232,7 @@ class RedisCollector final : public Collector {
       sink.add(families_[kTtl], {{"db", db}}, *ttl * kMilli);
   }
 
-  void add_statistics(Sink& sink, std::string_view name, std::string_view parts) const {
+  void add_statistics(Sink& sink, std::string_view name, std::string_view parts) {
     constexpr std::string_view kCommand = "cmdstat_";
     constexpr std::string_view kLatency = "latency_percentiles_usec_";
     constexpr std::string_view kError = "errorstat_";
@@ -244,12 +246,22 @@ class RedisCollector final : public Collector {
     if (name.starts_with(kCommand)) {
       const auto command = base::sanitize_utf8(name.substr(kCommand.size()));
       add(kCommands, "cmd", command, number("calls"));
+      calls_.insert_or_assign(command,
+                              std::pair(number("calls").value_or(0), number("usec").value_or(0)));
       if (const auto micros = number("usec"))
         add(kCommandSeconds, "cmd", command, *micros * kMicro);
       add(kRejected, "cmd", command, number("rejected_calls"));
       add(kFailed, "cmd", command, number("failed_calls"));
     } else if (name.starts_with(kLatency)) {
       const auto command = base::sanitize_utf8(name.substr(kLatency.size()));
+      // INFO has the sum and the count with the statistics of commands, which come before.
+      if (const auto calls = calls_.find(command); calls != calls_.end()) {
+        const LabelView labels[] = {{"cmd", command}};
+        sink.add_named(families_[kPercentiles], "redis_latency_percentiles_usec_sum", labels,
+                       calls->second.second);
+        sink.add_named(families_[kPercentiles], "redis_latency_percentiles_usec_count", labels,
+                       calls->second.first);
+      }
       while (!parts.empty()) {
         std::string_view part = base::take_until(parts, ',');
         const auto percentile = base::take_until(part, '=');
@@ -316,6 +328,10 @@ class RedisCollector final : public Collector {
       labels[i] = {kLabels[i], values[i]};
     }
     sink.add(families_[kInstance], labels, 1);
+    if (const auto clients = base::parse_double(get(fields_, "maxclients")))
+      sink.add(families_[kConfigClients], *clients);
+    if (const auto memory = base::parse_double(get(fields_, "maxmemory")))
+      sink.add(families_[kConfigMemory], *memory);
     if (const auto uptime = base::parse_double(get(fields_, "uptime_in_seconds"))) {
       // In whole seconds, and the same one run after run unless it was started again.
       const auto now = static_cast<double>(base::to_unix_millis(clock_.wall()) / 1000);
@@ -354,6 +370,10 @@ class RedisCollector final : public Collector {
       ++slow.entries;
       slow.longest = std::max(slow.longest, seconds);
     }
+    if (newest) {  // there is none: 0, as redis_exporter has it
+      sink.add(families_[kSlowLast], 0);
+      sink.add(families_[kSlowDuration], 0);
+    }
     for (const auto& [command, slow] : by_command) {
       sink.add(families_[kSlowEntries], {{"cmd", command}}, static_cast<double>(slow.entries));
       sink.add(families_[kSlowLongest], {{"cmd", command}}, slow.longest);
@@ -383,8 +403,9 @@ class RedisCollector final : public Collector {
   std::map<std::string, FamilyId, std::less<>> numbers_;  // by field of INFO
   std::array<Extra, 2> extras_ = {Extra{&RedisCollector::add_slowlog, {}},
                                   Extra{&RedisCollector::add_latency, {}}};
-  Fields fields_;             // views into the reply of the present run
-  mutable double start_ = 0;  // of the server
+  Fields fields_;  // views into the reply of the present run
+  std::map<std::string, std::pair<double, double>, std::less<>> calls_;  // and their microseconds
+  mutable double start_ = 0;                                             // of the server
 };
 
 class NoRedis final : public Collector {

@@ -5,6 +5,7 @@
 #include "monitor/families.hpp"
 #include "monitor/name_filter.hpp"
 #include "monitor/named_lines.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -74,7 +75,7 @@ class SlabinfoCollector final : public Collector {
   const std::string path_;
   const NameFilter filter_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   NameTable<Slab> slabs_{kMaxSlabs};
   Complaints complaints_;
 };

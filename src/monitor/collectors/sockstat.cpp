@@ -10,7 +10,7 @@
 
 #include "monitor/collectors.hpp"
 #include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -103,7 +103,7 @@ class SockstatCollector final : public Collector {
   const std::array<std::string, 2> paths_;
   knowledge::SeriesRegistry& registry_;
   const double page_size_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   std::string key_;
   NameTable<Field> fields_{kMaxFields};
   Complaints complaints_;

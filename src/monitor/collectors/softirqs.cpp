@@ -4,6 +4,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/named_lines.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -64,7 +65,7 @@ class SoftirqsCollector final : public Collector {
 
   const std::string path_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   std::string header_;
   std::vector<std::string> cpus_;
   NameTable<std::string> types_{kMaxTypes};

@@ -5,7 +5,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -69,7 +69,7 @@ class SoftnetCollector final : public Collector {
 
   const std::string path_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   Complaints complaints_;
 };
 

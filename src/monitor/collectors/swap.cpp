@@ -4,6 +4,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/named_lines.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -51,7 +52,7 @@ class SwapCollector final : public Collector {
 
   const std::string path_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   NameTable<std::string> devices_{kMaxDevices};
   Complaints complaints_;
 };

@@ -8,6 +8,7 @@
 #include "monitor/collectors.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -87,7 +88,7 @@ class TimeCollector final : public Collector {
   const std::string directory_;
   std::array<FamilyId, kMetrics.size()> families_{};
   std::vector<Device> devices_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
 };
 
 }  // namespace

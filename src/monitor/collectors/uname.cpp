@@ -7,7 +7,7 @@
 
 #include "monitor/collectors.hpp"
 #include "nexus/base/text.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -55,7 +55,7 @@ class UnameCollector final : public Collector {
 
   const std::string directory_;
   const FamilyId info_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/name_filter.hpp"
 #include "monitor/named_lines.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -67,7 +68,7 @@ class VmstatCollector final : public Collector {
   const std::string path_;
   knowledge::SeriesRegistry& registry_;
   const NameFilter filter_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   NameTable<Field> fields_{kMaxFields};
   Complaints complaints_;
 };

@@ -6,6 +6,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/named_lines.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -127,7 +128,7 @@ class XfrmCollector final : public Collector {
 
   const std::string path_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   NameTable<std::size_t> names_{kMaxLines};
   Complaints complaints_;
 };

@@ -6,7 +6,7 @@
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
-#include "nexus/host/file.hpp"
+#include "nexus/host/kept_files.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -204,7 +204,7 @@ class ZoneinfoCollector final : public Collector {
   std::size_t zones_ = 0;
   std::string node_;
   std::string zone_;
-  host::FileBuffer buffer_;
+  host::KeptFiles buffer_;
   Complaints complaints_;
 };
 

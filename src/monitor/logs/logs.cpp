@@ -4,33 +4,63 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "nexus/base/log.hpp"
 
 namespace nexus::monitor {
 namespace {
 
-constexpr std::size_t kMostFiles = 256;       // that one [[log]] follows
-constexpr std::size_t kMostEntries = 20'000;  // of a journal in one turn
+constexpr std::size_t kMostFiles = 256;        // that one [[log]] follows
+constexpr std::size_t kMostEntries = 20'000;   // of a journal in one turn
+constexpr std::string_view kNothingYet = "-";  // as a cursor: all that comes is new
 constexpr Millis kFindFiles{1000};
 constexpr Millis kIdleAfterRename{10'000};  // then nobody writes into a renamed file any more
 constexpr Millis kReopen{5000};
+constexpr Millis kCopiesAppear{60'000};       // after a truncation, or the start
+constexpr Millis kTruncationFollows{10'000};  // upon a copy that is made for it
 
-constexpr std::array<std::string_view, 1> kMigrations = {
+constexpr std::size_t kMostGone = 64;       // places of files that are gone, to know copies by
+constexpr std::size_t kMostFound = 10'000;  // files that a pattern may name
+
+constexpr std::array<std::string_view, 2> kMigrations = {
     "CREATE TABLE logs(name TEXT PRIMARY KEY, cursor TEXT NOT NULL, counts TEXT NOT NULL) "
     "WITHOUT ROWID;"
     "CREATE TABLE log_files(log TEXT NOT NULL, path TEXT NOT NULL, device INTEGER NOT NULL,"
     " inode INTEGER NOT NULL, place INTEGER NOT NULL, head_length INTEGER NOT NULL,"
-    " head INTEGER NOT NULL, PRIMARY KEY(log, device, inode)) WITHOUT ROWID"};
+    " head INTEGER NOT NULL, PRIMARY KEY(log, device, inode)) WITHOUT ROWID",
+    "ALTER TABLE log_files ADD COLUMN tail INTEGER NOT NULL DEFAULT 0"};
 
-std::vector<std::string> expand(const std::string& pattern) {
-  std::vector<std::string> out;
-  glob_t found{};
-  if (::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found) == 0) {
-    for (std::size_t i = 0; i < found.gl_pathc && out.size() < kMostFiles; ++i)
-      out.emplace_back(found.gl_pathv[i]);
+/// What a rotation made of an older file: no lines that anybody has to read.
+bool is_compressed(std::string_view path) {
+  constexpr std::array<std::string_view, 7> kEndings = {".gz",  ".bz2", ".xz", ".zst",
+                                                        ".lz4", ".zip", ".Z"};
+  return std::ranges::any_of(kEndings, [&](std::string_view one) { return path.ends_with(one); });
+}
+
+struct FoundFile {
+  std::string path;
+  struct stat info{};
+};
+
+/// Regular files that the patterns name, the newest first.
+std::vector<FoundFile> expand(const std::vector<std::string>& patterns) {
+  std::vector<FoundFile> out;
+  for (const auto& pattern : patterns) {
+    glob_t found{};
+    if (::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found) == 0) {
+      for (std::size_t i = 0; i < found.gl_pathc && out.size() < kMostFound; ++i) {
+        FoundFile file{.path = found.gl_pathv[i]};
+        if (!is_compressed(file.path) && ::stat(file.path.c_str(), &file.info) == 0 &&
+            S_ISREG(file.info.st_mode))
+          out.push_back(std::move(file));
+      }
+    }
+    ::globfree(&found);
   }
-  ::globfree(&found);
+  std::ranges::stable_sort(out, [](const FoundFile& a, const FoundFile& b) {
+    return a.info.st_mtime > b.info.st_mtime;
+  });
   return out;
 }
 
@@ -44,6 +74,12 @@ std::uint64_t loaded(std::int64_t value) {
 }  // namespace
 
 struct Logs::Log {
+  /// Of a file that was truncated, or was not there any more: what a copy is known by.
+  struct Gone {
+    FilePlace place;
+    SteadyTime until;
+  };
+
   Log(const config::LogConfig& the_config, std::unique_ptr<LogMatcher> the_matcher,
       knowledge::SeriesRegistry& registry)
       : config(the_config),
@@ -61,6 +97,10 @@ struct Logs::Log {
   RunSink sink;
   Follower::Takers takers;
   std::vector<Follower> files;
+  std::vector<Gone> gone;
+  std::map<std::uint64_t, SteadyTime> waiting;  // by inode: it has what another file has too
+  bool any_found = false;                       // files that are named, empty ones too
+  std::size_t left_out = 0;                     // files over kMostFiles
   std::unique_ptr<drivers::JournalReader> journal;
   std::string cursor;
   bool known = false;  // it was followed before: what is new begins at its begin
@@ -190,7 +230,7 @@ void Logs::load(Log& log) {
   log.matcher->restore(row->front().text(1));
   log.saved = log.matcher->counts();
   const auto files = context_.state->query(
-      "SELECT path, device, inode, place, head_length, head FROM log_files WHERE log = ?",
+      "SELECT path, device, inode, place, head_length, head, tail FROM log_files WHERE log = ?",
       std::span(&name, 1));
   if (!files) return;
   for (const auto& file : *files) {
@@ -199,8 +239,13 @@ void Logs::load(Log& log) {
                           loaded(file.integer(2)),
                           loaded(file.integer(3)),
                           loaded(file.integer(4)),
-                          loaded(file.integer(5))};
-    if (auto follower = Follower::resume(place)) log.files.push_back(std::move(*follower));
+                          loaded(file.integer(5)),
+                          loaded(file.integer(6))};
+    if (auto follower = Follower::resume(place)) {
+      log.files.push_back(std::move(*follower));
+    } else {
+      note_gone(log, place);
+    }
   }
 }
 
@@ -222,12 +267,12 @@ void Logs::save(Log& log) {
         !done)
       return done;
     for (const auto& place : places) {
-      const std::array<knowledge::SqlValue, 7> values = {
+      const std::array<knowledge::SqlValue, 8> values = {
           log.config.name,     place.path,           stored(place.device),
           stored(place.inode), stored(place.offset), stored(place.head_length),
-          stored(place.head)};
+          stored(place.head),  stored(place.tail)};
       if (auto done = context_.state->execute(
-              "INSERT OR REPLACE INTO log_files VALUES(?, ?, ?, ?, ?, ?, ?)", values);
+              "INSERT OR REPLACE INTO log_files VALUES(?, ?, ?, ?, ?, ?, ?, ?)", values);
           !done)
         return done;
     }
@@ -240,31 +285,71 @@ void Logs::save(Log& log) {
   log.saved_cursor = log.cursor;
 }
 
-/// Files that are new, and files whose name leads elsewhere by now.
+/// A copy may turn up: copytruncate's.
+void Logs::note_gone(Log& log, const FilePlace& place) {
+  if (log.gone.size() >= kMostGone) log.gone.erase(log.gone.begin());
+  log.gone.push_back({place, context_.clock.steady() + kCopiesAppear});
+}
+
+/// A file that is not followed yet: from where on. Nothing: later, or not at all.
+void Logs::begin_file(Log& log, const std::string& path, std::uint64_t offset) {
+  auto opened = Follower::open(path, offset);
+  if (!opened) return fail_with(log, opened.error());
+  if (offset == 0) {
+    // A copy has what was read already, and what came before the original was truncated.
+    for (auto one = log.gone.begin(); one != log.gone.end(); ++one) {
+      if (!opened->go_on_from(one->place)) continue;
+      log.gone.erase(one);
+      log.files.push_back(std::move(*opened));
+      return;
+    }
+    // As long as the original has all of it too, the truncation may still come.
+    const auto now = context_.clock.steady();
+    const auto inode = opened->place().inode;
+    if (const auto known = log.waiting.find(inode); known != log.waiting.end()) {
+      if (now < known->second) return;
+      log.waiting.erase(known);
+    } else if (std::ranges::any_of(
+                   log.files, [&](const Follower& file) { return opened->is_copy_of(file); })) {
+      if (log.waiting.size() >= kMostFound) log.waiting.clear();
+      log.waiting.emplace(inode, now + kTruncationFollows);
+      return;
+    }
+  }
+  log.files.push_back(std::move(*opened));
+}
+
+/// Files that are new or have another name, and files that no name leads to any more.
 void Logs::find_files(Log& log, SteadyTime now) {
   if (now < log.next_find) return;
   const bool first = log.next_find == SteadyTime{};
   log.next_find = now + kFindFiles;
-  for (const auto& pattern : log.config.files) {
-    for (const auto& path : expand(pattern)) {
-      struct stat info{};
-      if (::stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
-      const bool there =
-          std::ranges::any_of(log.files, [&](const Follower& file) { return file.is_at(info); });
-      if (there || log.files.size() >= kMostFiles) continue;
-      const bool at_end = first && !log.known && log.config.from == "end";
-      auto opened = Follower::open(path, at_end ? static_cast<std::uint64_t>(info.st_size) : 0);
-      if (opened) {
-        log.files.push_back(std::move(*opened));
-      } else {
-        fail_with(log, opened.error());
-      }
+  log.left_out = 0;
+  log.any_found = false;
+  std::erase_if(log.gone, [&](const Log::Gone& one) { return one.until < now; });
+  const auto leads_to = [](const std::string& path, const Follower& file) {
+    struct stat info{};
+    return ::stat(path.c_str(), &info) == 0 && file.is_at(info);
+  };
+  for (const auto& [path, info] : expand(log.config.files)) {
+    log.any_found = true;
+    const auto known =
+        std::ranges::find_if(log.files, [&](const Follower& file) { return file.is_at(info); });
+    if (known != log.files.end()) {
+      // Renamed, and still one of those to be followed.
+      if (known->path() != path && !leads_to(known->path(), *known)) known->set_path(path);
+      continue;
     }
+    if (info.st_size == 0) continue;  // it has nothing to read, and may become a copy
+    if (log.files.size() >= kMostFiles) {
+      ++log.left_out;
+      continue;
+    }
+    const bool at_end = first && !log.known && log.config.from == "end";
+    begin_file(log, path, at_end ? static_cast<std::uint64_t>(info.st_size) : 0);
   }
   std::erase_if(log.files, [&](Follower& file) {
-    struct stat info{};
-    const bool at_its_path = ::stat(file.path().c_str(), &info) == 0 && file.is_at(info);
-    if (at_its_path) {
+    if (leads_to(file.path(), file)) {
       file.away_since.reset();
       return false;
     }
@@ -278,18 +363,23 @@ void Logs::find_files(Log& log, SteadyTime now) {
 }
 
 bool Logs::read_files(Log& log, SteadyTime now) {
-  find_files(log, now);
   bool more = false;
+  // First what is known, so that a truncation is seen before the copy that was made for it.
+  const bool known = log.next_find != SteadyTime{};
+  if (!known) find_files(log, now);
   for (auto& file : log.files) {
-    const auto before = file.truncations();
     const auto read = file.read(log.takers, now);
-    if (file.truncations() != before) truncations_.add();
+    if (const auto place = file.take_truncated()) {
+      truncations_.add();
+      note_gone(log, *place);
+    }
     if (!read) {
       fail_with(log, read.error());
       continue;
     }
     more = more || *read;
   }
+  if (known) find_files(log, now);
   return more;
 }
 
@@ -298,17 +388,23 @@ bool Logs::read_journal(Log& log) {
   if (log.journal == nullptr) {
     if (now < log.next_open) return false;
     log.next_open = now + kReopen;
+    const bool from_begin = log.config.from == "begin" || log.cursor == kNothingYet;
     auto opened = drivers::JournalReader::open(
-        log.config.units, log.cursor,
-        log.config.from == "end" ? drivers::JournalFrom::kEnd : drivers::JournalFrom::kBegin);
+        log.config.units, log.cursor == kNothingYet ? std::string() : log.cursor,
+        from_begin ? drivers::JournalFrom::kBegin : drivers::JournalFrom::kEnd);
     if (!opened) {
       fail_with(log, opened.error());
       return false;
     }
     log.journal = std::move(*opened);
   }
-  const auto read = log.journal->read(kMostEntries, LogMatcher::kLongestLine, log.takers.line);
-  log.cursor = log.journal->cursor();
+  // One byte more than is looked at, to tell what was cut.
+  const auto read =
+      log.journal->read(kMostEntries, LogMatcher::kLongestLine + 1, [&](std::string_view message) {
+        if (message.size() <= LogMatcher::kLongestLine) return log.takers.line(message);
+        log.takers.long_line(message.substr(0, LogMatcher::kLongestLine));
+      });
+  log.cursor = log.journal->cursor().empty() ? kNothingYet : log.journal->cursor();
   if (!read) {
     fail_with(log, read.error());
     log.journal.reset();
@@ -325,8 +421,15 @@ void Logs::emit(Log& log) {
   if (outbox_.push({log.group, log.stamp, log.sink.ids(), log.sink.values()})) log.sink.accepted();
   const std::lock_guard guard(mutex_);
   log.status.last = context_.clock.wall();
-  const bool reads = log.config.journal ? log.journal != nullptr : !log.files.empty();
-  if (reads) log.status.error.clear();
+  const bool reads = log.config.journal ? log.journal != nullptr : log.any_found;
+  if (reads)
+    log.status.error =
+        log.left_out == 0
+            ? std::string()
+            : fmt::format(
+                  "{} files are left out: {} are followed, the newest of those that were "
+                  "there first",
+                  log.left_out, kMostFiles);
   log.status.health = reads ? "up" : "down";
   if (!reads && log.status.error.empty()) log.status.error = "there is no such file yet";
   log.status.samples = log.sink.live().size();

@@ -38,6 +38,8 @@ class Logs {
   [[nodiscard]] SteadyTime turn();
   void load(Log& log);
   void save(Log& log);
+  void note_gone(Log& log, const FilePlace& place);
+  void begin_file(Log& log, const std::string& path, std::uint64_t offset);
   void find_files(Log& log, SteadyTime now);
   [[nodiscard]] bool read_files(Log& log, SteadyTime now);
   [[nodiscard]] bool read_journal(Log& log);

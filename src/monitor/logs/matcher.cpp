@@ -203,15 +203,16 @@ void LogMatcher::add_to(Sink& sink, knowledge::SeriesRegistry& registry) const {
     } else if (pattern.type == "gauge") {
       if (series.seen) put(pattern.metric, MetricType::kGauge, pattern.help, series.value);
     } else {
-      put(pattern.metric + "_sum", MetricType::kUntyped, pattern.help, series.value);
-      put(pattern.metric + "_count", MetricType::kUntyped, pattern.help, series.count);
+      const auto family = registry.family(pattern.metric, MetricType::kHistogram, pattern.help);
+      sink.add_named(family, pattern.metric + "_sum", labels, series.value);
+      sink.add_named(family, pattern.metric + "_count", labels, series.count);
       double below = 0;
       for (std::size_t i = 0; i < series.buckets.size(); ++i) {
         below += series.buckets[i];
         const auto bound =
             i < pattern.buckets.size() ? base::format_double(pattern.buckets[i]) : "+Inf";
         labels.push_back({"le", bound});
-        put(pattern.metric + "_bucket", MetricType::kUntyped, pattern.help, below);
+        sink.add_named(family, pattern.metric + "_bucket", labels, below);
         labels.pop_back();
       }
     }
@@ -246,14 +247,17 @@ std::string LogMatcher::save() const {
 }
 
 void LogMatcher::restore(std::string_view saved) {
+  // Whatever the database has become: a count is one, and a value a number.
   const auto number = [](std::string_view& rest) {
-    return base::parse_double(base::take_word(rest)).value_or(0);
+    const double value = base::parse_double(base::take_word(rest)).value_or(0);
+    return std::isfinite(value) ? value : 0;
   };
+  const auto whole = [&](std::string_view& rest) { return std::clamp(number(rest), 0.0, 1e18); };
   auto first = base::take_until(saved, '\n');
   (void)base::take_word(first);
   for (auto member : {&LogCounts::lines, &LogCounts::matched, &LogCounts::long_lines,
                       &LogCounts::dropped, &LogCounts::no_number})
-    counts_.*member = static_cast<std::uint64_t>(number(first));
+    counts_.*member = static_cast<std::uint64_t>(whole(first));
   while (!saved.empty()) {
     auto line = base::take_until(saved, '\n');
     const auto metric = unquoted(base::take_word(line));
@@ -264,17 +268,18 @@ void LogMatcher::restore(std::string_view saved) {
              pattern.config.type == type;
     });
     if (found == patterns_.end()) continue;
-    const double count = number(line);
+    const double count = whole(line);
     const double value = number(line);
     std::vector<double> buckets;
     auto word = base::take_word(line);
     for (; !word.empty() && word != "|"; word = base::take_word(line))
-      buckets.push_back(base::parse_double(word).value_or(0));
+      buckets.push_back(whole(word));
     std::vector<std::string> labels;
     for (word = base::take_word(line); !word.empty(); word = base::take_word(line))
       labels.push_back(unquoted(word));
     const auto index = static_cast<std::size_t>(found - patterns_.begin());
-    if (labels.size() != found->labels.size() || series_.size() >= config_.max_series) continue;
+    const bool fits = found->plain != SIZE_MAX || series_.size() < config_.max_series;
+    if (labels.size() != found->labels.size() || !fits) continue;
     Series& series =
         series_[found->plain != SIZE_MAX ? found->plain : make_series(index, std::move(labels))];
     if (series.buckets.size() != buckets.size()) continue;  // other bounds: from the begin

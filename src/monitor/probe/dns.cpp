@@ -28,13 +28,18 @@ Result<DnsAnswer> ask_udp(const ProbeRun& run, const drivers::Address& server, s
       ::send(fd.get(), query.data(), query.size(), 0) < 0)
     return std::unexpected(Error::from_errno("send the query"));
   std::array<char, 65536> buffer{};
+  // What is no answer to this question (late, damaged or forged) does not keep the answer away.
+  std::optional<Error> other;
   while (true) {
     if (Status ready = drivers::wait_for(run.clock, fd.get(), POLLIN, run.deadline); !ready)
-      return std::unexpected(ready.error());
+      return std::unexpected(other.value_or(ready.error()));
     const ssize_t count = ::recv(fd.get(), buffer.data(), buffer.size(), 0);
     if (count < 0 && errno == EAGAIN) continue;
     if (count < 0) return std::unexpected(Error::from_errno("receive the answer"));
-    return read_for({buffer.data(), static_cast<std::size_t>(count)}, id);
+    auto answer = read_for({buffer.data(), static_cast<std::size_t>(count)}, id);
+    if (answer) return answer;
+    other = std::move(answer).error();
+    if (run.clock.steady() >= run.deadline) return std::unexpected(*other);
   }
 }
 
@@ -74,36 +79,47 @@ Status judge(const ProbeRun& run, const DnsAnswer& answer) {
   return {};
 }
 
-}  // namespace
+struct Times {
+  double resolve = 0;
+  double connect = 0;
+  double request = 0;
+};
 
-Status probe_dns(const ProbeRun& run) {
+Result<DnsAnswer> ask(const ProbeRun& run, Times& times) {
   const auto& config = run.plan.config;
   auto parts = drivers::split_host_port(run.target, 53);
   if (!parts) return std::unexpected(parts.error());
   const auto type = dns_type(config.query_type);
   if (!type) return fail(Errc::kUnsupported, "query_type {}: not known", config.query_type);
-  double resolve_seconds = 0;
-  auto address = run.resolve(parts->host, &resolve_seconds);
+  auto address = run.resolve(parts->host, &times.resolve);
   if (!address) return std::unexpected(address.error());
   address->set_port(parts->port);
   const auto id = static_cast<std::uint16_t>(base::parse_uint(base::random_hex(2), 16).value_or(1));
   const auto query = dns_query(id, config.query_name, *type);
   if (!query) return std::unexpected(query.error());
   const auto begin = run.clock.steady();
-  Result<DnsAnswer> answer = DnsAnswer{};
-  double connect_seconds = 0;
-  if (config.transport == "tcp") {
-    auto stream = drivers::Stream::connect(run.clock, *address, run.deadline);
-    if (!stream) return std::unexpected(stream.error());
-    connect_seconds = run.seconds_since(begin);
-    answer = ask_tcp(run, *stream, id, *query);
-  } else {
-    answer = ask_udp(run, *address, id, *query);
+  if (config.transport != "tcp") {
+    auto answer = ask_udp(run, *address, id, *query);
+    times.request = run.seconds_since(begin);
+    return answer;
   }
+  auto stream = drivers::Stream::connect(run.clock, *address, run.deadline);
+  if (!stream) return std::unexpected(stream.error());
+  times.connect = run.seconds_since(begin);
+  auto answer = ask_tcp(run, *stream, id, *query);
+  times.request = run.seconds_since(begin) - times.connect;
+  return answer;
+}
+
+}  // namespace
+
+Status probe_dns(const ProbeRun& run) {
+  Times times;
+  auto answer = ask(run, times);
   constexpr std::string_view kPhases = "probe_dns_duration_seconds";
-  run.sink.phase(kPhases, "resolve", resolve_seconds);
-  run.sink.phase(kPhases, "connect", connect_seconds);
-  run.sink.phase(kPhases, "request", run.seconds_since(begin) - connect_seconds);
+  run.sink.phase(kPhases, "resolve", times.resolve);
+  run.sink.phase(kPhases, "connect", times.connect);
+  run.sink.phase(kPhases, "request", times.request);
   const auto add = [&](std::string_view name, std::string_view help, double value) {
     run.sink.add(name, help, value);
   };
@@ -120,7 +136,7 @@ Status probe_dns(const ProbeRun& run) {
   if (got.serial)
     add("probe_dns_serial", "Returns the serial number of the zone",
         static_cast<double>(*got.serial));
-  if (!answer) return propagate(std::move(answer), "{}", config.query_name);
+  if (!answer) return propagate(std::move(answer), "{}", run.plan.config.query_name);
   return judge(run, got);
 }
 

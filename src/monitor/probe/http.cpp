@@ -119,7 +119,7 @@ void report(const ProbeRun& run, const drivers::FetchResult& result, double reso
   sink.add("probe_http_status_code", "Response HTTP status code",
            static_cast<double>(result.http_status));
   sink.add("probe_http_content_length", "Length of http content response",
-           static_cast<double>(result.content_length));
+           result.http_status == 0 ? 0 : static_cast<double>(result.content_length));
   sink.add("probe_http_uncompressed_body_length", "Length of uncompressed response body",
            static_cast<double>(result.body_bytes));
   sink.add("probe_http_redirects", "The number of redirects",
@@ -161,9 +161,14 @@ Status probe_http(const ProbeRun& run) {
   if (!url) return std::unexpected(url.error());
   double resolve_seconds = 0;
   const auto address = run.resolve(url->host, &resolve_seconds);
-  if (!address) return std::unexpected(address.error());
+  // What was not measured is 0, as blackbox_exporter has it: rules on the status must see that.
+  const auto nothing = [&](const Error& error) -> Status {
+    report(run, {}, resolve_seconds, false);
+    return std::unexpected(error);
+  };
+  if (!address) return nothing(address.error());
   auto request = request_for(run, *url, *address);
-  if (!request) return std::unexpected(request.error());
+  if (!request) return nothing(request.error());
   const bool wants_body = !run.plan.body_matches.empty() || !run.plan.body_not_matches.empty();
   std::string body;
   bool too_large = false;

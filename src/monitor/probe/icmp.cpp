@@ -71,7 +71,8 @@ struct Reply {
   int hops = -1;
 };
 
-std::optional<Reply> receive(const Socket& socket, bool v4) {
+/// Nothing: what is there is no reply. An error of the socket (an unreachable host) is one.
+Result<std::optional<Reply>> receive(const Socket& socket, bool v4) {
   std::array<char, 2048> buffer{};
   std::array<char, 256> control{};
   iovec part{buffer.data(), buffer.size()};
@@ -81,7 +82,8 @@ std::optional<Reply> receive(const Socket& socket, bool v4) {
   message.msg_control = control.data();
   message.msg_controllen = control.size();
   const ssize_t count = ::recvmsg(socket.fd.get(), &message, 0);
-  if (count < 0) return std::nullopt;
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return std::nullopt;
+  if (count < 0) return std::unexpected(Error::from_errno("receive an echo reply"));
   Reply reply{std::string(buffer.data(), static_cast<std::size_t>(count)), -1};
   if (v4 && socket.raw && !reply.bytes.empty()) {
     const std::size_t header = (static_cast<unsigned char>(reply.bytes[0]) & 0x0fU) * 4;
@@ -95,15 +97,16 @@ std::optional<Reply> receive(const Socket& socket, bool v4) {
   return reply;
 }
 
-}  // namespace
+struct Times {
+  double resolve = 0;
+  double setup = 0;
+  double rtt = 0;
+};
 
-Status probe_icmp(const ProbeRun& run) {
+Status ping(const ProbeRun& run, Times& times) {
   static std::atomic<std::uint16_t> next_sequence{1};
-  double resolve_seconds = 0;
-  const auto address = run.resolve(run.target, &resolve_seconds);
+  const auto address = run.resolve(run.target, &times.resolve);
   if (!address) return std::unexpected(address.error());
-  constexpr std::string_view kPhases = "probe_icmp_duration_seconds";
-  run.sink.phase(kPhases, "resolve", resolve_seconds);
   const auto begin = run.clock.steady();
   const bool v4 = address->family() == AF_INET;
   auto socket = open_socket(v4);
@@ -120,7 +123,7 @@ Status probe_icmp(const ProbeRun& run) {
   std::string payload = base::random_hex(8);
   payload.resize(std::max<std::size_t>(run.plan.config.payload_size, 16), '.');
   const auto request = echo_request(v4, id, sequence, payload);
-  run.sink.phase(kPhases, "setup", run.seconds_since(begin));
+  times.setup = run.seconds_since(begin);
   const auto sent = run.clock.steady();
   if (::sendto(socket->fd.get(), request.data(), request.size(), 0,
                reinterpret_cast<const sockaddr*>(&address->storage), address->size) < 0)
@@ -129,16 +132,30 @@ Status probe_icmp(const ProbeRun& run) {
   while (true) {
     if (Status ready = drivers::wait_for(run.clock, socket->fd.get(), POLLIN, run.deadline); !ready)
       return propagate(std::move(ready), "echo reply");
-    const auto reply = receive(*socket, v4);
+    const auto received = receive(*socket, v4);
+    if (!received) return std::unexpected(received.error());
+    const auto& reply = *received;
     if (!reply || reply->bytes.size() < kHeader || reply->bytes[0] != wanted ||
         reply->bytes.substr(kHeader) != payload)
       continue;
-    run.sink.phase(kPhases, "rtt", run.seconds_since(sent));
+    times.rtt = run.seconds_since(sent);
     if (reply->hops >= 0)
       run.sink.add("probe_icmp_reply_hop_limit", "Replied packet hop limit (TTL for ipv4)",
                    reply->hops);
     return {};
   }
+}
+
+}  // namespace
+
+Status probe_icmp(const ProbeRun& run) {
+  Times times;
+  Status outcome = ping(run, times);
+  constexpr std::string_view kPhases = "probe_icmp_duration_seconds";
+  run.sink.phase(kPhases, "resolve", times.resolve);
+  run.sink.phase(kPhases, "setup", times.setup);
+  run.sink.phase(kPhases, "rtt", times.rtt);
+  return outcome;
 }
 
 }  // namespace nexus::monitor

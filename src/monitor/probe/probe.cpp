@@ -84,14 +84,14 @@ Result<drivers::Address> ProbeRun::resolve(const std::string& host, double* seco
   if (seconds != nullptr) *seconds = took;
   sink.add("probe_dns_lookup_time_seconds",
            "Returns the time taken for probe dns lookup in seconds", took);
-  if (!address) return propagate(std::move(address), "resolve");
-  const auto text = address->text();
-  sink.add("probe_ip_protocol", "Specifies whether probe ip protocol is IP4 or IP6",
-           address->family() == AF_INET ? 4 : 6);
+  const double protocol = !address ? 0 : address->family() == AF_INET ? 4 : 6;
+  sink.add("probe_ip_protocol", "Specifies whether probe ip protocol is IP4 or IP6", protocol);
   // 32 bits of the address's hash: it only says whether the address has changed.
+  const auto hash = address ? base::fnv1a(address->text()) & 0xffffffffU : 0;
   sink.add("probe_ip_addr_hash",
            "Specifies the hash of IP address. It's useful to detect if the IP address changes.",
-           static_cast<double>(base::fnv1a(text) & 0xffffffffU));
+           static_cast<double>(hash));
+  if (!address) return propagate(std::move(address), "resolve");
   return address;
 }
 

@@ -35,17 +35,10 @@ std::string filled_in(const Regex& regex, const std::string& line, const std::st
   return re2::RE2::Extract(line, *regex, text, &out) ? out : text;
 }
 
-}  // namespace
-
-Status probe_stream(const ProbeRun& run) {
-  std::string host;
-  auto stream = connect(run, host);
-  if (!stream) return std::unexpected(stream.error());
+/// The steps, one after the other; whether a pattern was what failed.
+Status converse(const ProbeRun& run, drivers::Stream& stream, const std::string& host,
+                bool& regex_failed) {
   const auto& config = run.plan.config;
-  if (config.kind == "tls") {
-    if (Status started = start_tls(run, *stream, host); !started) return started;
-  }
-  bool regex_failed = false;
   Status outcome;
   Regex last;
   std::string matched;
@@ -54,7 +47,7 @@ Status probe_stream(const ProbeRun& run) {
     if (const auto& regex = run.plan.expects[i]; regex != nullptr) {
       bool found = false;
       for (int lines = 0; lines < kMaxLines && !found && outcome; ++lines) {
-        auto line = stream->read_line(kMaxLine, run.deadline);
+        auto line = stream.read_line(kMaxLine, run.deadline);
         if (!line) {
           outcome = propagate(std::move(line), "{}", "waiting for " + regex->pattern());
           break;
@@ -68,9 +61,21 @@ Status probe_stream(const ProbeRun& run) {
       last = regex;
     }
     if (outcome && !step.send.empty())
-      outcome = stream->send(filled_in(last, matched, step.send) + "\n", run.deadline);
-    if (outcome && step.starttls) outcome = start_tls(run, *stream, host);
+      outcome = stream.send(filled_in(last, matched, step.send) + "\n", run.deadline);
+    if (outcome && step.starttls) outcome = start_tls(run, stream, host);
   }
+  return outcome;
+}
+
+}  // namespace
+
+Status probe_stream(const ProbeRun& run) {
+  std::string host;
+  auto stream = connect(run, host);
+  bool regex_failed = false;
+  Status outcome = stream ? Status() : std::unexpected(stream.error());
+  if (outcome && run.plan.config.kind == "tls") outcome = start_tls(run, *stream, host);
+  if (outcome) outcome = converse(run, *stream, host, regex_failed);
   run.sink.add("probe_failed_due_to_regex", "Indicates if probe failed due to regex",
                regex_failed ? 1 : 0);
   return outcome;

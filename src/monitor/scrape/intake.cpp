@@ -13,6 +13,7 @@ namespace {
 constexpr std::uint32_t kNone = UINT32_MAX;
 constexpr std::int64_t kMostAhead = 10 * 60'000;  // ms: Prometheus's bound too
 constexpr std::size_t kFewDead = 1024;
+constexpr std::size_t kFewTimed = 10'000;
 
 /// The family of a metric: x_bucket belongs to the histogram x.
 bool belongs_to(std::string_view metric, std::string_view family, knowledge::MetricType type) {
@@ -48,6 +49,8 @@ void Intake::begin(knowledge::ExpositionFormat format, std::int64_t now) {
   seen_ = 0;
   counts_ = {};
   failure_.clear();
+  only_counts_ = false;
+  timed_samples_.clear();
   family_.clear();
   helped_.clear();
   format_ = format;
@@ -58,8 +61,9 @@ void Intake::begin(knowledge::ExpositionFormat format, std::int64_t now) {
 }
 
 bool Intake::feed(std::string_view bytes) {
-  if (failure_.empty()) reader_->feed(bytes);
-  return failure_.empty();
+  if (!failure_.empty() && !only_counts_) return false;
+  reader_->feed(bytes);
+  return failure_.empty() || only_counts_;
 }
 
 Status Intake::finish() {
@@ -89,6 +93,7 @@ void Intake::on_mistake(std::uint64_t line, const std::string& message) {
 }
 
 Status Intake::on_sample(const knowledge::ExpositionSample& sample) {
+  if (only_counts_) return count(sample.head);
   if (!failure_.empty()) return {};
   const auto key = knowledge::key_of(sample.head);
   std::uint32_t at = find(key);
@@ -109,6 +114,7 @@ Status Intake::on_sample(const knowledge::ExpositionSample& sample) {
   ++counts_.kept;
   if (rules_.sample_limit > 0 && counts_.kept > rules_.sample_limit) {
     failure_ = fmt::format("more than sample_limit = {} samples", rules_.sample_limit);
+    only_counts_ = true;
     return {};
   }
   if (entry->kind == Kind::kOver) {
@@ -124,9 +130,19 @@ Status Intake::on_sample(const knowledge::ExpositionSample& sample) {
     ++counts_.dropped;
     return {};
   }
-  if (first) ++seen_;
+  if (first) {
+    ++seen_;
+    if (entry->seen == 0 || entry->seen < committed_) ++counts_.added;
+  }
   if (sample.time && rules_.honor_timestamps) {
-    take_timed(*entry, *sample.time, sample.value);
+    entry->seen = round_;
+    entry->timed = true;
+    if (!rules_.replaces) times_[at] = now_;
+    if (timed_samples_.size() < kFewTimed + rules_.budget * 4) {
+      timed_samples_.push_back({entry->id, *sample.time, sample.value});
+    } else {
+      ++counts_.dropped;
+    }
     return {};
   }
   if (!first) {
@@ -138,6 +154,15 @@ Status Intake::on_sample(const knowledge::ExpositionSample& sample) {
   values_[at] = sample.value;
   if (!rules_.replaces) times_[at] = now_;
   ++counts_.taken;
+  return {};
+}
+
+/// Once sample_limit is exceeded: how many it would have been, as Prometheus reports it.
+Status Intake::count(std::string_view head) {
+  const auto labels = labels_for(head);
+  if (!labels) return {};
+  ++counts_.scraped;
+  if (!labels->empty()) ++counts_.kept;
   return {};
 }
 
@@ -191,10 +216,7 @@ Result<std::uint32_t> Intake::add(std::string_view head, const knowledge::HeadKe
     entry.kind = fresh ? Kind::kSeries : Kind::kAlias;
     entry.id = *id;
     entry.other = owner->second;
-    if (fresh) {
-      ++series_;
-      ++counts_.added;
-    }
+    if (fresh) ++series_;
   }
   const auto at = static_cast<std::uint32_t>(entries_.size());
   entries_.push_back(entry);
@@ -208,10 +230,13 @@ Result<std::uint32_t> Intake::add(std::string_view head, const knowledge::HeadKe
 Result<LabelList> Intake::labels_for(std::string_view head) {
   auto labels = knowledge::parse_exposition_head(head);
   if (!labels) return labels;
-  std::erase_if(*labels, [](const auto& label) { return label.value.empty(); });
   for (const auto& label : rules_.target) {
+    // An empty label is none, but it keeps the target's away: that is how a Pushgateway says that
+    // its metrics have no instance.
+    const bool given =
+        std::ranges::find(*labels, label.name, &knowledge::Label::name) != labels->end();
+    if (given && rules_.honor_labels) continue;
     const auto mine = label_of(*labels, label.name);
-    if (!mine.empty() && rules_.honor_labels) continue;
     if (!mine.empty()) {
       std::string name = "exported_" + label.name;
       while (!label_of(*labels, name).empty()) name = "exported_" + name;
@@ -219,6 +244,7 @@ Result<LabelList> Intake::labels_for(std::string_view head) {
     }
     set_label(*labels, label.name, label.value);
   }
+  std::erase_if(*labels, [](const auto& label) { return label.value.empty(); });
   if (rules_.relabel != nullptr && !rules_.relabel->apply(*labels)) return LabelList{};
   if (label_of(*labels, knowledge::kMetricName).empty())
     return fail(Errc::kInvalidArgument, "the metric has no name after relabelling");
@@ -229,6 +255,7 @@ Result<LabelList> Intake::labels_for(std::string_view head) {
 /// A limit that is exceeded fails the scrape, a mistake costs its line.
 Status Intake::refuse(Error error) {
   if (error.code() != Errc::kExhausted) return std::unexpected(std::move(error));
+  ++counts_.scraped;  // it is a sample
   failure_ = error.message();
   return {};
 }
@@ -275,32 +302,37 @@ Result<knowledge::SeriesId> Intake::intern(const LabelList& labels) {
   return registry_.intern(family_for(metric), views, metric);
 }
 
-void Intake::take_timed(Entry& entry, std::int64_t time, double value) {
-  const auto [last, fresh] = timed_.try_emplace(entry.id, INT64_MIN);
-  if (fresh) {
-    if (const auto newest = history_.latest(entry.id)) last->second = newest->time;
+/// Into the history, in the order of the text; what is not newer than the last is not.
+void Intake::push_timed() {
+  for (const auto& sample : timed_samples_) {
+    const auto [last, fresh] = timed_.try_emplace(sample.id, INT64_MIN);
+    if (fresh) {
+      if (const auto newest = history_.latest(sample.id)) last->second = newest->time;
+    }
+    if (sample.time == last->second) continue;
+    if (sample.time > now_ + kMostAhead || sample.time < now_ - rules_.retention.count() ||
+        sample.time < last->second) {
+      ++counts_.untimely;
+      continue;
+    }
+    last->second = sample.time;
+    ++counts_.taken;
+    const auto group =
+        GroupNumbers::kTimed + static_cast<std::uint32_t>(registry_.place(sample.id));
+    outbox_.push({group, sample.time, {&sample.id, 1}, {&sample.value, 1}});
   }
-  const bool repeated = time == last->second;
-  entry.seen = round_;
-  entry.timed = true;
-  if (!rules_.replaces) times_[static_cast<std::size_t>(&entry - entries_.data())] = now_;
-  if (repeated) return;
-  if (time > now_ + kMostAhead || time < now_ - rules_.retention.count() || time < last->second) {
-    ++counts_.untimely;
-    return;
-  }
-  last->second = time;
-  ++counts_.taken;
-  const auto group = GroupNumbers::kTimed + static_cast<std::uint32_t>(registry_.place(entry.id));
-  outbox_.push({group, time, {&entry.id, 1}, {&value, 1}});
+  timed_samples_ = {};
 }
 
 void Intake::commit() {
+  committed_ = round_;
+  push_timed();
   push_chunks(now_, false);
   compact();
 }
 
 void Intake::end(std::int64_t now) {
+  timed_samples_ = {};
   ++round_;  // nothing was seen
   now_ = now;
   push_chunks(now, false);

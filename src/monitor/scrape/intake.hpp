@@ -47,7 +47,7 @@ struct IntakeRules {
 struct IntakeCounts {
   std::uint64_t scraped = 0;   // samples in the text
   std::uint64_t kept = 0;      // after relabelling
-  std::uint64_t added = 0;     // series that are new
+  std::uint64_t added = 0;     // series that were not in the last scrape that counted
   std::uint64_t taken = 0;     // samples for the history
   std::uint64_t invalid = 0;   // lines
   std::uint64_t doubled = 0;   // samples of a series that was there already
@@ -67,7 +67,7 @@ class Intake final : private knowledge::ExpositionHandler {
   Intake& operator=(const Intake&) = delete;
 
   void begin(knowledge::ExpositionFormat format, std::int64_t now);
-  /// False: a limit is exceeded, more need not come.
+  /// False: a limit is exceeded, more need not come. What exceeds sample_limit is counted on.
   bool feed(std::string_view bytes);
   /// An error when the scrape counts as none: a limit, truncated text, or nothing but mistakes.
   [[nodiscard]] Status finish();
@@ -92,6 +92,11 @@ class Intake final : private knowledge::ExpositionHandler {
     bool live = false;   // the history has a sample of it that is no stale marker
     bool timed = false;  // this round's sample brought its time
   };
+  struct TimedSample {
+    knowledge::SeriesId id;
+    std::int64_t time;
+    double value;
+  };
 
   Status on_sample(const knowledge::ExpositionSample& sample) override;
   void on_type(std::string_view family, knowledge::MetricType type) override;
@@ -106,7 +111,8 @@ class Intake final : private knowledge::ExpositionHandler {
   [[nodiscard]] knowledge::FamilyId family_for(std::string_view metric);
   [[nodiscard]] Result<knowledge::SeriesId> intern(const LabelList& labels);
   [[nodiscard]] bool over_budget() const noexcept;
-  void take_timed(Entry& entry, std::int64_t time, double value);
+  [[nodiscard]] Status count(std::string_view head);
+  void push_timed();
   void push_chunks(std::int64_t now, bool repeat);
   void compact();
   void forget_gone();
@@ -123,20 +129,23 @@ class Intake final : private knowledge::ExpositionHandler {
   std::vector<std::uint32_t> slots_;  // open addressing: entry + 1 by key
   std::unordered_map<knowledge::SeriesId, std::uint32_t> owners_;  // entry of a series
   std::unordered_map<knowledge::SeriesId, std::int64_t> timed_;    // last time of its samples
+  std::vector<TimedSample> timed_samples_;                         // of this round
   std::vector<std::uint32_t> groups_;                              // of chunks
   std::size_t series_ = 0;                                         // entries that are kSeries
   std::size_t seen_ = 0;                                           // of them, in this round
   std::size_t live_ = 0;
   std::uint32_t round_ = 0;
-  std::uint32_t next_ = 0;  // the entry that is expected next
+  std::uint32_t committed_ = 0;  // the last round that counted
+  std::uint32_t next_ = 0;       // the entry that is expected next
   std::uint64_t forgotten_ = 0;
   std::int64_t now_ = 0;
 
   std::optional<knowledge::ExpositionReader> reader_;
   knowledge::ExpositionFormat format_ = knowledge::ExpositionFormat::kText;
   IntakeCounts counts_;
-  std::string failure_;  // a limit that was exceeded
-  std::string family_;   // of the last # TYPE
+  std::string failure_;       // a limit that was exceeded
+  bool only_counts_ = false;  // after that limit, which is about the number of samples
+  std::string family_;        // of the last # TYPE
   knowledge::MetricType type_ = knowledge::MetricType::kUntyped;
   std::string helped_;  // of the last # HELP
   std::string help_;

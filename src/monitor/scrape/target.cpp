@@ -187,7 +187,7 @@ void ScrapeTarget::start(drivers::Fetcher& fetcher) {
   plan();
   auto prepared = request();
   if (!prepared) {
-    settle(std::unexpected(prepared.error()));
+    settle(std::unexpected(prepared.error()), false);
     return;
   }
   running_ = true;
@@ -212,21 +212,24 @@ bool ScrapeTarget::on_data(std::string_view part) {
 void ScrapeTarget::on_done(drivers::FetchResult&& result) {
   running_ = false;
   if (!accepted_ && result.http_status != 0) {
-    settle(fail(Errc::kUnavailable, "the server answered with status {}", result.http_status));
+    settle(fail(Errc::kUnavailable, "the server answered with status {}", result.http_status),
+           false);
   } else if (accepted_ && received_ > config_.body_size_limit) {
-    settle(fail(Errc::kExhausted, "more than body_size_limit = {} bytes", config_.body_size_limit));
+    settle(fail(Errc::kExhausted, "more than body_size_limit = {} bytes", config_.body_size_limit),
+           false);
   } else if (result.status || (accepted_ && result.status.error().code() == Errc::kExhausted)) {
-    settle(intake_.finish());
+    settle(intake_.finish(), true);
   } else {
-    settle(result.status);
+    settle(result.status, false);
   }
 }
 
-void ScrapeTarget::settle(const Status& outcome) {
+/// `read`: the whole answer was read, though it may count as none.
+void ScrapeTarget::settle(const Status& outcome, bool read) {
   const double seconds = std::chrono::duration<double>(context_.clock.steady() - began_).count();
   counters_.scrapes.add();
   const IntakeCounts none;
-  const IntakeCounts& counts = outcome ? intake_.counts() : none;
+  const IntakeCounts& counts = read ? intake_.counts() : none;
   if (outcome) {
     intake_.commit();
     counters_.samples.add(static_cast<double>(counts.taken));
@@ -238,9 +241,9 @@ void ScrapeTarget::settle(const Status& outcome) {
     intake_.end(stamp_);
     counters_.failures.add();
   }
-  report(outcome.has_value(), seconds);
+  report(outcome.has_value(), seconds, counts);
   std::string error = outcome ? "" : outcome.error().message();
-  if (counts.invalid > 0)
+  if (outcome && counts.invalid > 0)
     error = fmt::format("{} lines were not taken; {}", counts.invalid, counts.first_mistake);
   const std::lock_guard guard(mutex_);
   const std::string_view health = outcome ? "up" : "down";
@@ -258,7 +261,7 @@ void ScrapeTarget::settle(const Status& outcome) {
 }
 
 /// up and scrape_*: of every scrape, however it went.
-void ScrapeTarget::report(bool up, double seconds) {
+void ScrapeTarget::report(bool up, double seconds, const IntakeCounts& counts) {
   const auto forgotten = context_.registry.forgotten();
   if (reports_.size() != kReports.size() || forgotten != forgotten_) {
     forgotten_ = forgotten;
@@ -273,8 +276,6 @@ void ScrapeTarget::report(bool up, double seconds) {
       reports_.push_back(*id);
     }
   }
-  const IntakeCounts none;
-  const IntakeCounts& counts = up ? intake_.counts() : none;
   const std::array<double, kReports.size()> values = {
       up ? 1.0 : 0.0, seconds, static_cast<double>(counts.scraped),
       static_cast<double>(counts.kept), static_cast<double>(counts.added)};

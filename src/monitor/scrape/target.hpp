@@ -58,8 +58,8 @@ class ScrapeTarget {
   void on_head(const drivers::FetchResult& result);
   [[nodiscard]] bool on_data(std::string_view part);
   void on_done(drivers::FetchResult&& result);
-  void settle(const Status& outcome);
-  void report(bool up, double seconds);
+  void settle(const Status& outcome, bool read);
+  void report(bool up, double seconds, const IntakeCounts& counts);
 
   const SourcesContext& context_;
   Outbox& outbox_;

@@ -6,6 +6,7 @@ namespace nexus::monitor {
 namespace {
 
 constexpr std::size_t kLongestName = 512;
+constexpr std::size_t kLongestLine = 4096;
 
 std::unexpected<Error> bad(std::string_view expected) {
   return fail(Errc::kInvalidArgument, "expected {}", expected);
@@ -26,6 +27,7 @@ std::optional<StatsdType> type_of(std::string_view word) {
 Result<StatsdMessage> read_statsd(std::string_view line) {
   if (line.starts_with("_e{") || line.starts_with("_sc|"))
     return fail(Errc::kUnsupported, "events and service checks are not taken");
+  if (line.size() > kLongestLine) return bad("a line of at most 4096 bytes");
   StatsdMessage out;
   const auto bar = line.find('|');
   if (bar == std::string_view::npos) return bad("name:value|type");

@@ -166,9 +166,10 @@ void Statsd::run() {
     }
     if (now >= window_) {
       window_ = now + kWindow;
-      allowance_ = kMostDatagrams * static_cast<std::uint64_t>(kWindow.count()) / 1000;
+      constexpr std::int64_t kInWindow = kMostLines * kWindow.count() / 1000;
+      allowance_ = std::min(allowance_ + kInWindow, kInWindow);
     }
-    const bool paused = allowance_ == 0;
+    const bool paused = allowance_ <= 0;
     if (paused) throttled_.add();
     polled.clear();
     polled.push_back({.fd = wake_.get(), .events = POLLIN, .revents = 0});
@@ -200,7 +201,6 @@ void Statsd::read(Socket& socket, SteadyTime now) {
   const int count = ::recvmmsg(socket.fd.get(), messages.data(), kAtOnce, MSG_DONTWAIT, nullptr);
   if (count <= 0) return;
   datagrams_.add(count);
-  allowance_ -= std::min<std::uint64_t>(allowance_, static_cast<std::uint64_t>(count));
   for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
     msghdr& header = messages.at(i).msg_hdr;
     for (cmsghdr* one = CMSG_FIRSTHDR(&header); one != nullptr; one = CMSG_NXTHDR(&header, one)) {
@@ -210,7 +210,8 @@ void Statsd::read(Socket& socket, SteadyTime now) {
       if (lost != socket.lost) lost_.add(static_cast<double>(lost - socket.lost));
       socket.lost = lost;
     }
-    table_->take({buffer_.data() + i * kLargest, messages.at(i).msg_len}, now);
+    const auto cost = table_->take({buffer_.data() + i * kLargest, messages.at(i).msg_len}, now);
+    allowance_ -= static_cast<std::int64_t>(cost);
   }
 }
 
@@ -230,11 +231,12 @@ void Statsd::flush(SteadyTime now) {
   report(unsupported_, &StatsdCounts::unsupported);
   report(conflicts_, &StatsdCounts::conflicts);
   report(dropped_, &StatsdCounts::dropped);
+  auto mistake = table_->take_mistake();
   const std::lock_guard guard(mutex_);
   status_->samples = counts.messages - reported_.messages;
   status_->series = table_->series();
   status_->dropped = counts.dropped + sink_->dropped();
-  if (status_->health == "up") status_->error = counts.first_mistake;
+  if (status_->health == "up") status_->error = std::move(mistake);
   status_->last = context_.clock.wall();
   reported_ = counts;
 }

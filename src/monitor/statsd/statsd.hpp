@@ -1,8 +1,8 @@
 // Statsd: the sockets of [statsd] and the thread that reads them.
 //
-// A flood is bounded: at most kMostDatagrams a second are read, the kernel drops what its buffer
-// cannot hold, and both are counted. Thread safety: all members, any thread; configure() and stop()
-// by one at a time.
+// A flood is bounded: at most kMostLines a second are read, and a tenth of that of messages never
+// seen before; the kernel drops what its buffer cannot hold, and both are counted. Thread safety:
+// all members, any thread; configure() and stop() by one at a time.
 #pragma once
 
 #include <atomic>
@@ -20,7 +20,7 @@ namespace nexus::monitor {
 
 class Statsd {
  public:
-  static constexpr std::uint64_t kMostDatagrams = 250'000;
+  static constexpr std::int64_t kMostLines = 500'000;
 
   Statsd(const SourcesContext& context, Outbox& outbox);
   ~Statsd();
@@ -59,7 +59,7 @@ class Statsd {
   std::uint32_t group_ = 0;
   std::int64_t stamp_ = 0;
   StatsdCounts reported_;
-  std::uint64_t allowance_ = 0;  // datagrams that may be read before `window_` ends
+  std::int64_t allowance_ = 0;  // lines that may be read before `window_` ends; below 0: owed
   SteadyTime window_{};
   std::vector<char> buffer_;
   std::atomic<bool> stopping_{false};

@@ -30,12 +30,14 @@ StatsdTable::StatsdTable(const config::StatsdSection& section, StatsdMapper mapp
                          knowledge::SeriesRegistry& registry)
     : section_(section), mapper_(std::move(mapper)), registry_(registry) {}
 
-void StatsdTable::take(std::string_view datagram, SteadyTime now) {
+std::uint64_t StatsdTable::take(std::string_view datagram, SteadyTime now) {
+  std::uint64_t cost = 1;
   while (!datagram.empty()) {
     auto line = base::take_until(datagram, '\n');
     if (line.ends_with('\r')) line.remove_suffix(1);
-    if (!line.empty()) take_line(line, now);
+    if (!line.empty()) cost += take_line(line, now);
   }
+  return cost;
 }
 
 void StatsdTable::mistake(std::string_view line, const Error& error) {
@@ -44,68 +46,93 @@ void StatsdTable::mistake(std::string_view line, const Error& error) {
     return;
   }
   ++counts_.invalid;
-  if (counts_.first_mistake.empty())
-    counts_.first_mistake =
+  if (first_mistake_.empty())
+    first_mistake_ =
         fmt::format("\"{}\": {}", base::sanitize_utf8(line.substr(0, 80)), error.message());
 }
 
-void StatsdTable::take_line(std::string_view line, SteadyTime now) {
+std::uint64_t StatsdTable::take_line(std::string_view line, SteadyTime now) {
   ++counts_.messages;
   auto message = read_statsd(line);
-  if (!message) return mistake(line, message.error());
-  Series* series = series_of(*message);
-  if (series == nullptr) return;
+  if (!message) {
+    mistake(line, message.error());
+    return 1;
+  }
+  const Fate fate = fate_of(*message);
+  const std::uint64_t cost = was_new_ ? kNewCost : 1;
+  if (fate.series == nullptr) {
+    ++(counts_.*fate.counted);
+    return cost;
+  }
+  Series* series = fate.series;
   series->seen = now;
   auto rest = message->values;
   if (series->shape == Shape::kSet) {
     apply(*series, *message, rest);  // a member may have colons
-    return;
+    return cost;
   }
   while (!rest.empty()) {
     const auto value = base::take_until(rest, ':');
     apply(*series, *message, value);
   }
+  return cost;
 }
 
-StatsdTable::Series* StatsdTable::series_of(const StatsdMessage& message) {
+void StatsdTable::forget_messages() {
+  known_.clear();
+  remembered_ = 0;
+}
+
+StatsdTable::Fate StatsdTable::fate_of(const StatsdMessage& message) {
   key_.assign(message.before);
   key_ += '|';
   key_ += message.behind;
   const auto found = known_.find(std::string_view(key_));
-  if (found != known_.end() && found->second != nullptr) return found->second;
-  Series* series = make(message);
-  if (series == nullptr) return nullptr;
+  was_new_ = found == known_.end();
+  if (!was_new_) return found->second;
   // Rates and the order of tags make one series look different: they are forgotten in good time.
-  if (known_.size() > section_.max_series * 4UL) known_.clear();
-  known_.insert_or_assign(key_, series);
-  return series;
+  if (known_.size() > section_.max_series * 4UL || remembered_ > kMostRemembered) forget_messages();
+  const Fate fate = make(message);
+  known_.emplace(key_, fate);
+  remembered_ += key_.size();
+  return fate;
 }
 
-StatsdTable::Series* StatsdTable::make(const StatsdMessage& message) {
-  const auto mapped = mapper_.map(message.name, message.type);
-  if (mapped.dropped) {
-    ++counts_.mapped_away;
-    return nullptr;
-  }
+StatsdTable::Shape StatsdTable::shape_of(StatsdType type, const MappedName& mapped) const {
+  if (type == StatsdType::kCounter) return Shape::kCounter;
+  if (type == StatsdType::kGauge) return Shape::kGauge;
+  if (type == StatsdType::kSet) return Shape::kSet;
+  const bool own = mapped.mapping != nullptr && !mapped.mapping->timer_type.empty();
+  const auto& wanted = own ? mapped.mapping->timer_type : section_.timer_type;
+  return wanted == "histogram" ? Shape::kHistogram : Shape::kSummary;
+}
+
+/// Tags, and the labels of the mapping, which win; of two tags of one name the later.
+std::vector<knowledge::Label> StatsdTable::labels_of(const StatsdMessage& message,
+                                                     const MappedName& mapped, Shape shape) {
   std::vector<knowledge::Label> labels;
+  const std::string_view own = shape == Shape::kHistogram ? "le"
+                               : shape == Shape::kSummary ? "quantile"
+                                                          : "";
+  const auto put = [&](std::string name, std::string value) {
+    set_label(labels, name == own ? "exported_" + name : name, std::move(value));
+  };
   auto rest = message.tags;
-  while (!rest.empty() && labels.size() < kMostTags) {
+  for (std::size_t count = 0; !rest.empty() && count < kMostTags; ++count) {
     const auto tag = base::take_until(rest, ',');
     const auto colon = tag.find(':');
     if (colon == 0 || tag.empty() || colon == std::string_view::npos) continue;
-    labels.push_back({label_name(tag.substr(0, colon)), std::string(tag.substr(colon + 1))});
+    put(label_name(tag.substr(0, colon)), std::string(tag.substr(colon + 1)));
   }
-  for (const auto& [name, value] : mapped.labels) labels.push_back({name, value});
-  const bool timer = message.type == StatsdType::kTimer;
-  Shape shape = Shape::kCounter;
-  if (message.type == StatsdType::kGauge) shape = Shape::kGauge;
-  if (message.type == StatsdType::kSet) shape = Shape::kSet;
-  if (timer || message.type == StatsdType::kHistogram ||
-      message.type == StatsdType::kDistribution) {
-    const bool own = mapped.mapping != nullptr && !mapped.mapping->timer_type.empty();
-    const auto& type = own ? mapped.mapping->timer_type : section_.timer_type;
-    shape = type == "histogram" ? Shape::kHistogram : Shape::kSummary;
-  }
+  for (const auto& [name, value] : mapped.labels) put(name, value);
+  return labels;
+}
+
+StatsdTable::Fate StatsdTable::make(const StatsdMessage& message) {
+  const auto mapped = mapper_.map(message.name, message.type);
+  if (mapped.dropped) return {nullptr, &StatsdCounts::mapped_away};
+  const Shape shape = shape_of(message.type, mapped);
+  auto labels = labels_of(message, mapped, shape);
   const knowledge::Labels full(mapped.name, [&] {
     std::vector<LabelView> views;
     for (const auto& label : labels) views.push_back({label.name, label.value});
@@ -113,37 +140,31 @@ StatsdTable::Series* StatsdTable::make(const StatsdMessage& message) {
   }());
   auto key = knowledge::to_string(full);
   if (const auto there = series_.find(key); there != series_.end()) {
-    if (there->second->shape == shape) return there->second.get();
-    ++counts_.conflicts;
-    return nullptr;
+    if (there->second->shape == shape) return {there->second.get(), nullptr};
+    return {nullptr, &StatsdCounts::conflicts};
   }
   const auto known = shapes_.find(mapped.name);
-  if (known != shapes_.end() && known->second.first != shape) {
-    ++counts_.conflicts;
-    return nullptr;
-  }
-  if (series_.size() >= section_.max_series) {
-    ++counts_.dropped;
-    return nullptr;
-  }
+  if (known != shapes_.end() && known->second.first != shape)
+    return {nullptr, &StatsdCounts::conflicts};
+  if (series_.size() >= section_.max_series) return {nullptr, &StatsdCounts::dropped};
   auto series = std::make_unique<Series>();
   series->name = mapped.name;
   series->labels = std::move(labels);
   series->shape = shape;
-  series->scale = timer ? 0.001 : 1;
+  series->scale = message.type == StatsdType::kTimer ? 0.001 : 1;
   if (shape == Shape::kHistogram) {
     const bool own = mapped.mapping != nullptr && !mapped.mapping->buckets.empty();
     series->buckets = own ? mapped.mapping->buckets : section_.buckets;
     series->counts.resize(series->buckets.size() + 1);
   }
   ++shapes_.try_emplace(mapped.name, shape, 0).first->second.second;
-  return series_.emplace(std::move(key), std::move(series)).first->second.get();
+  return {series_.emplace(std::move(key), std::move(series)).first->second.get(), nullptr};
 }
 
 void StatsdTable::apply(Series& series, const StatsdMessage& message, std::string_view value) {
   if (series.shape == Shape::kSet) {
-    if (series.members.size() < kMostMembers) {
-      series.members.insert(knowledge::key_of(value).first);
+    if (members_ < kMostMembers) {
+      members_ += series.members.insert(knowledge::key_of(value).first).second ? 1 : 0;
     } else {
       ++counts_.dropped;
     }
@@ -204,6 +225,7 @@ void StatsdTable::add_to(Sink& sink, SteadyTime now) {
     if (now - series.seen > section_.expire_after) {
       const auto shape = shapes_.find(series.name);
       if (shape != shapes_.end() && --shape->second.second == 0) shapes_.erase(shape);
+      members_ -= series.members.size();
       it = series_.erase(it);
       forgotten = true;
       continue;
@@ -211,32 +233,38 @@ void StatsdTable::add_to(Sink& sink, SteadyTime now) {
     add(sink, series);
     ++it;
   }
-  if (forgotten) known_.clear();  // it leads to series that are gone
+  if (forgotten) forget_messages();  // it leads to series that are gone
 }
 
 void StatsdTable::add(Sink& sink, Series& series) {
   std::vector<LabelView> labels;
   for (const auto& label : series.labels) labels.push_back({label.name, label.value});
-  const auto put = [&](const std::string& name, MetricType type, double value) {
-    sink.add(registry_.family(name, type, "From statsd."), labels, value);
+  const auto family = [&](MetricType type) {
+    return registry_.family(series.name, type, "From statsd.");
   };
-  if (series.shape == Shape::kCounter) return put(series.name, MetricType::kCounter, series.value);
-  if (series.shape == Shape::kGauge) return put(series.name, MetricType::kGauge, series.value);
+  if (series.shape == Shape::kCounter)
+    return sink.add(family(MetricType::kCounter), labels, series.value);
+  if (series.shape == Shape::kGauge)
+    return sink.add(family(MetricType::kGauge), labels, series.value);
   if (series.shape == Shape::kSet) {
-    put(series.name, MetricType::kGauge, static_cast<double>(series.members.size()));
-    series.members.clear();
+    sink.add(family(MetricType::kGauge), labels, static_cast<double>(series.members.size()));
+    members_ -= series.members.size();
+    series.members = {};
     return;
   }
-  put(series.name + "_sum", MetricType::kUntyped, series.value);
-  put(series.name + "_count", MetricType::kUntyped, series.count);
-  if (series.shape == Shape::kHistogram) {
+  const bool histogram = series.shape == Shape::kHistogram;
+  const auto own = family(histogram ? MetricType::kHistogram : MetricType::kSummary);
+  sink.add_named(own, series.name + "_sum", labels, series.value);
+  sink.add_named(own, series.name + "_count", labels, series.count);
+  if (histogram) {
+    const auto name = series.name + "_bucket";
     double below = 0;
     for (std::size_t i = 0; i < series.counts.size(); ++i) {
       below += series.counts[i];
       const auto bound =
           i < series.buckets.size() ? base::format_double(series.buckets[i]) : "+Inf";
       labels.push_back({"le", bound});
-      put(series.name + "_bucket", MetricType::kUntyped, below);
+      sink.add_named(own, name, labels, below);
       labels.pop_back();
     }
     return;
@@ -249,13 +277,13 @@ void StatsdTable::add(Sink& sink, Series& series) {
       const auto at = static_cast<std::size_t>(std::max(rank, 1.0)) - 1;
       series.quantiles.push_back(series.recent[at]);
     }
-    series.recent.clear();
+    series.recent = {};
     series.observed = 0;
   }
   for (std::size_t i = 0; i < series.quantiles.size(); ++i) {
     const auto q = base::format_double(section_.quantiles[i]);
     labels.push_back({"quantile", q});
-    put(series.name, MetricType::kUntyped, series.quantiles[i]);
+    sink.add(own, labels, series.quantiles[i]);
     labels.pop_back();
   }
 }

@@ -11,6 +11,7 @@ using SharedRooms = std::shared_ptr<const Rooms>;
 
 void add_management(std::vector<Route>& routes, const SharedRooms& rooms);  // /-/..., /metrics, /
 void add_health(std::vector<Route>& routes, const SharedRooms& rooms);      // /health...
+void add_charts(std::vector<Route>& routes, const SharedRooms& rooms);      // .../chart.png
 void add_observed(std::vector<Route>& routes,
                   const SharedRooms& rooms);  // /health/processes, /health/connections
 void add_actions(std::vector<Route>& routes, const SharedRooms& rooms);  // /operations/actions...

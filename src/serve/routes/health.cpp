@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <boost/json/parse.hpp>
 #include <charconv>
@@ -171,6 +173,7 @@ Response components(const Rooms& rooms) {
                        {"health", s.health},
                        {"error", s.error},
                        {"last", time(s.last)},
+                       {"age_seconds", age(rooms.clock, s.last)},
                        {"interval_seconds", static_cast<double>(s.interval.count()) / 1000.0},
                        {"duration_seconds", s.duration_seconds},
                        {"samples", s.samples},
@@ -234,11 +237,55 @@ Response predictions(const Rooms& rooms, const Request& request) {
       {{"predictions", std::move(out)}, {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
 }
 
+/// What the loop would do: the remedies of the anomaly's own finding, and those of the vital's
+/// threshold, should it get there.
+json_ns::array recommended(const Rooms& rooms, const analyze::Anomaly& a) {
+  json_ns::array out;
+  const auto add = [&](std::string name, analyze::FindingKind kind, std::string_view when) {
+    analyze::Finding finding;
+    finding.kind = kind;
+    finding.name = std::move(name);
+    for (const auto& label : a.labels) finding.labels[label.name] = label.value;
+    finding.subject = a.subject;
+    finding.severity =
+        kind == analyze::FindingKind::kVital ? config::Severity::kCritical : a.severity;
+    for (const auto& answer : rooms.planner.answers_to(finding)) {
+      out.push_back(json_ns::value(fmt::format("Remedy {}{}: {} {} (mode {})", answer.remedy, when,
+                                               answer.action, answer.target,
+                                               config::to_string(answer.mode))));
+    }
+  };
+  const bool host = a.metric_name == "host_anomaly";
+  add(host ? a.metric_name : a.metric_name + "_anomaly", analyze::FindingKind::kAnomaly, "");
+  if (!host) {
+    add(a.metric_name, analyze::FindingKind::kVital, ", when it is beyond its threshold");
+    add(a.metric_name + "_forecast", analyze::FindingKind::kForecast, ", when that is foreseen");
+  }
+  for (const auto& text : a.recommended_actions) out.push_back(json_ns::value(text));
+  return out;
+}
+
 Response anomalies(const Rooms& rooms) {
   json_ns::array out;
   for (const auto& a : *rooms.anomalies.anomalies()) {
-    json_ns::array recommended;
-    for (const auto& text : a.recommended_actions) recommended.push_back(json_ns::value(text));
+    json_ns::array contributors;
+    for (const auto& part : a.contributors) {
+      contributors.push_back({{"metric_name", part.metric_name},
+                              {"labels", labels(part.labels)},
+                              {"share", number(part.share)},
+                              {"usual", number(part.usual)},
+                              {"present", number(part.present)}});
+    }
+    json_ns::array processes;
+    for (const auto& part : a.processes) {
+      processes.push_back({{"group", part.group},
+                           {"resource", part.resource},
+                           {"unit", part.unit},
+                           {"share", number(part.share)},
+                           {"usual", number(part.usual)},
+                           {"present", number(part.present)},
+                           {"started_seconds_ago", number(part.started_seconds_ago)}});
+    }
     out.push_back({{"id", a.id},
                    {"metric_name", a.metric_name},
                    {"labels", labels(a.labels)},
@@ -248,7 +295,9 @@ Response anomalies(const Rooms& rooms) {
                    {"probability", number(a.probability)},
                    {"severity", config::to_string(a.severity)},
                    {"description", a.description},
-                   {"recommended_actions", std::move(recommended)}});
+                   {"contributors", std::move(contributors)},
+                   {"processes", std::move(processes)},
+                   {"recommended_actions", recommended(rooms, a)}});
   }
   json_ns::array models;
   const auto known = rooms.anomalies.models();

@@ -151,8 +151,46 @@ Response capacity(const Rooms& rooms) {
                    {"exhaustion", reach(c.exhaustion)},
                    {"plan", std::move(plan)}});
   }
-  return to_response(
-      {{"capacity", std::move(out)}, {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
+  json_ns::array performance;
+  for (const auto& p : *rooms.forecaster.performance()) {
+    json_ns::value knee = nullptr;
+    if (p.knee) {
+      knee = {{"load", number(p.knee->load)},
+              {"response_below", number(p.knee->flat)},
+              {"slope_above", number(p.knee->slope)},
+              {"p_value", number(p.knee->p_value)},
+              {"highest_load", number(p.knee->highest)}};
+    }
+    performance.push_back({{"metric_name", p.metric_name},
+                           {"load_name", p.load_name},
+                           {"labels", labels(p.labels)},
+                           {"unit", p.unit},
+                           {"load", number(p.load)},
+                           {"response", number(p.response)},
+                           {"minutes", p.minutes},
+                           {"knee", std::move(knee)},
+                           {"seconds_to_knee", number(p.seconds)},
+                           {"earliest_seconds_to_knee", number(p.earliest)}});
+  }
+  json_ns::array leaks;
+  for (const auto& leak : *rooms.forecaster.leaks()) {
+    leaks.push_back({{"group", leak.group},
+                     {"resource", leak.resource},
+                     {"unit", leak.unit},
+                     {"current_value", number(leak.current)},
+                     {"per_day", number(leak.per_day)},
+                     {"per_day_error", number(leak.per_day_error)},
+                     {"p_value", number(leak.p_value)},
+                     {"certain", leak.certain},
+                     {"from", time(leak.from)},
+                     {"to", time(leak.to)},
+                     {"hours", leak.hours},
+                     {"restarts", leak.restarts}});
+  }
+  return to_response({{"capacity", std::move(out)},
+                      {"leaks", std::move(leaks)},
+                      {"performance", std::move(performance)},
+                      {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
 }
 
 }  // namespace

@@ -281,5 +281,96 @@ TEST_CASE("readers see everything while rows are written, moved to disk and drop
   REQUIRE(process.history.stats().bytes < 1 << 20);
 }
 
+TEST_CASE("imports beside checkpoints, readers beside retention: all of it at once") {
+  const test::TemporaryDirectory folder;
+  constexpr std::int64_t kHour = 3'600'000;
+  HistoryDisk disk = disk_in(folder);
+  disk.retention = Millis(2 * kHour);
+  disk.tiers = {{Millis(60'000), Millis(24 * kHour)}};
+  Process process(disk, kStart, {.retention = disk.retention, .bytes = 200 << 10});
+  History& history = process.history;
+  std::vector<SeriesId> ids;
+  for (int i = 0; i < 20; ++i) ids.push_back(process.series("s" + std::to_string(i)));
+  const SeriesId imported = process.series("imported");
+  const auto value_at = [](std::int64_t time, std::size_t i) {
+    return static_cast<double>((time - kStart) / 1000 % 1000) * static_cast<double>(i);
+  };
+  std::atomic<std::int64_t> now{kStart};  // of the newest row
+  std::atomic<std::uint64_t> wrong{0};
+  std::atomic<std::uint64_t> rounds{0};
+  std::atomic<bool> done{false};
+  std::atomic<std::int64_t> brought{0};  // rows of the imported series
+  std::vector<std::thread> threads;
+  threads.emplace_back([&] {
+    while (!done.load()) {
+      if (!history.checkpoint()) ++wrong;
+    }
+  });
+  threads.emplace_back([&] {
+    std::int64_t last = kStart;
+    while (!done.load()) {
+      const std::int64_t from = std::max(last + 1000, now.load() - kHour / 2);
+      PastRows rows{{}, {{imported, {}}}};
+      for (std::int64_t time = from; time < from + 100'000; time += 1000) {
+        rows.times.push_back(last = time + 500);
+        rows.series[0].values.push_back(static_cast<double>(time - kStart));
+      }
+      if (!history.store_past(rows) || !history.finish_past()) ++wrong;
+      brought += 100;
+    }
+  });
+  for (std::size_t r = 0; r < 2; ++r) {
+    threads.emplace_back([&, r] {
+      Column column;
+      for (std::size_t i = r; !done.load(); i = (i + 1) % ids.size()) {
+        const std::int64_t until = now.load();
+        const std::int64_t from = std::max(kStart, until - kHour / 2);
+        column.clear();
+        history.read(ids[i], from, until, column);
+        if (column.size() != static_cast<std::size_t>((until - from) / 1000)) ++wrong;
+        column.clear();
+        history.read(ids[i], 0, until, column);  // from the tier, once there is one
+        for (std::size_t k = 0; k < column.size(); ++k) {
+          if (k > 0 && column.times[k] <= column.times[k - 1]) ++wrong;
+          if (column.values[k] != value_at(column.times[k], i)) ++wrong;
+        }
+        column.clear();
+        if (history.step_for(0) > 0) {
+          history.read_buckets(ids[i], 0, until, BucketValue::kMax, column);
+        }
+        if (!std::ranges::is_sorted(column.times, std::less_equal{})) ++wrong;
+        column.clear();
+        history.read(imported, from, until, column);
+        for (std::size_t k = 0; k < column.size(); ++k) {
+          if (column.values[k] != static_cast<double>(column.times[k] - 500 - kStart)) ++wrong;
+        }
+        if (history.aggregate(ids[i], from, until).count() !=
+            static_cast<std::size_t>((until - from) / 1000)) {
+          ++wrong;
+        }
+        ++rounds;
+      }
+    });
+  }
+  std::vector<double> values(ids.size());
+  std::int64_t time = kStart;
+  const auto enough = [&] {
+    return rounds > 50 && brought > 500 && history.stats().disk_dropped > 0;
+  };
+  for (int row = 1; row <= 20'000 || !enough(); ++row) {
+    time += 1000;
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = value_at(time, i);
+    process.append(1, time, ids, values);
+    now = time;
+    if (row % 250 != 0) continue;
+    history.maintain(time);
+    if (row % 1000 == 0) must(history.checkpoint());
+  }
+  done = true;
+  for (std::thread& thread : threads) thread.join();
+  REQUIRE(wrong == 0);
+  REQUIRE(history.stats().disk_damaged == 0);
+}
+
 }  // namespace
 }  // namespace nexus::knowledge::disk

@@ -1,4 +1,6 @@
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include "knowledge/disk/history_fixture.hpp"
@@ -51,6 +53,48 @@ TEST_CASE("a bucket has what its samples had") {
   REQUIRE((buckets[0].count == 2 && buckets[0].last == 9 && !buckets[0].peak));
   REQUIRE((buckets[1].min == -1 && buckets[1].count == 2 && buckets[1].last == 4));
   REQUIRE(bucket_end(-1, kMinute) == 0);
+}
+
+TEST_CASE("the sum of decimals is the decimal, and any other sum is as it was") {
+  const auto sum_of = [](const std::vector<double>& values) {
+    Column samples;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      samples.times.push_back(kBegin + static_cast<std::int64_t>(i) + 1);
+      samples.values.push_back(values[i]);
+    }
+    const auto buckets = aggregate_samples(samples, kMinute, {}, Flavour::kGauge);
+    return buckets.empty() ? 0 : buckets.front().sum;
+  };
+  REQUIRE(0.1 + 0.2 != 0.3);
+  REQUIRE(sum_of({0.1, 0.2}) == 0.3);
+  REQUIRE(sum_of(std::vector<double>(60, 0.000000001)) == 0.00000006);
+  REQUIRE(sum_of({3 * 0.001, 7 * 0.001}) == 0.01);  // as node_exporter multiplies
+  std::mt19937_64 random(5);
+  for (int round = 0; round < 20'000; ++round) {
+    std::vector<double> values;
+    std::vector<double> rough;
+    std::int64_t units = 0;
+    const double tens = std::pow(10, static_cast<double>(random() % 10));
+    for (std::size_t left = 1 + random() % 100; left > 0; --left) {
+      const auto one = static_cast<std::int64_t>(random() >> (20 + random() % 40)) - 1000;
+      units += one;
+      values.push_back(static_cast<double>(one) / tens);
+      rough.push_back(std::bit_cast<double>(random()));
+    }
+    REQUIRE(sum_of(values) == static_cast<double>(units) / tens);
+    Aggregate plain;
+    double largest = 0;
+    for (double& value : rough) {
+      if (!std::isfinite(value) || std::fabs(value) > 1e30) value = std::ldexp(value, -600);
+      if (!std::isfinite(value)) value = 1.0 / 3;
+      plain.add(value);
+      largest = std::max(largest, std::fabs(value));
+    }
+    const double error = std::fabs(sum_of(rough) - plain.sum());
+    REQUIRE(error <= largest * 0x1p-52 * static_cast<double>(rough.size()));
+  }
+  REQUIRE(std::isnan(sum_of({1, std::numeric_limits<double>::quiet_NaN()})));
+  REQUIRE(std::isinf(sum_of({1, std::numeric_limits<double>::infinity()})));
 }
 
 TEST_CASE("counters keep their increase through resets, in minutes and in hours of minutes") {

@@ -20,7 +20,7 @@ Tuning kTuning;
 
 namespace {
 
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kLargest = 1e30;         // |z|: squares fit a double with room to spare
 constexpr double kOutOfProportion = 1e6;  // mean changes, for a single value
@@ -32,7 +32,7 @@ constexpr std::array<const char*, kFirstSeasonal> kExpertNames{
     "last",     "mean0.4", "mean0.2", "mean0.05", "mean0.02", "median12",
     "median48", "damped",  "theta",   "line",     "ridge"};
 constexpr std::array<const char*, kSeasonExperts> kSeasonNames{
-    "ago", "ago+slow", "ago+fast", "profile+slow", "profile+quick", "profile+last"};
+    "ago", "ago+slow", "ago+fast", "profile+slow", "profile+quick", "profile+last", "profile*last"};
 
 std::string name_of(std::size_t expert) {
   if (expert < kFirstSeasonal) return kExpertNames[expert];
@@ -148,20 +148,17 @@ void Combination::State::store(float z) {
     if (seasons.profiled(s) && (slot + 1) % seasons.length[s] == 0) finish_season(s);
 }
 
-/// A whole season stands in the ring: the profile moves toward it, smoothed over neighbours where
-/// slots are many.
+/// A whole season stands in the ring: the profile moves toward it, the mean of all seasons at
+/// first.
 void Combination::State::finish_season(std::size_t s) {
   const std::size_t m = seasons.length[s];
   if (rows < m) return;
-  const std::size_t reach = m > 48 ? 2 : 0;
-  const float speed = std::max(0.3F, 1.0F / static_cast<float>(profile_seasons[s] + 1));
+  const float speed = std::max(static_cast<float>(kTuning.profile_speed),
+                               1.0F / static_cast<float>(profile_seasons[s] + 1));
   for (std::size_t i = 0; i < m; ++i) {
-    float sum = 0;
-    for (std::size_t d = 0; d <= 2 * reach; ++d)
-      sum += value_at(m - 1 - std::clamp<std::size_t>(i + d, reach, m - 1 + reach) + reach);
-    sum /= static_cast<float>(2 * reach + 1);
+    const float value = value_at(m - 1 - i);
     float& usual = profiles[profile_at[s] + i];
-    usual = profile_seasons[s] == 0 ? sum : usual + speed * (sum - usual);
+    usual = profile_seasons[s] == 0 ? value : usual + speed * (value - usual);
   }
   ++profile_seasons[s];
 }

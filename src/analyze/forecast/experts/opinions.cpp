@@ -70,8 +70,20 @@ Opinions Combination::State::opinions(std::size_t row_back, std::uint32_t lead,
     mine[kProfileSlow] = usual + r[known_of(s, kRestSlow)];
     mine[kProfileQuick] = usual + r[known_of(s, kRestQuick)];
     mine[kProfileLast] = usual + r[known_of(s, kRestNow)];
+    mine[kProfileRatio] = scaled(usual, r[known_of(s, kProfileNow)], r[kZ]);
   }
   return out;
+}
+
+/// What is usual then, times how the present value stands to what is usual now: for what is never
+/// negative. Far from the profile, or near zero, a ratio says nothing.
+float Combination::State::scaled(float usual_then, float usual_now, float now) const {
+  constexpr double kLargestRatio = 5;
+  if (static_cast<double>(lowest) + anchor < 0) return kNaN;
+  const double here = static_cast<double>(usual_now) + anchor;
+  const double ratio = (static_cast<double>(now) + anchor) / here;
+  if (!(here > 0) || !(ratio <= kLargestRatio) || !(ratio >= 1 / kLargestRatio)) return kNaN;
+  return static_cast<float>((static_cast<double>(usual_then) + anchor) * ratio - anchor);
 }
 
 void Combination::State::features(std::size_t row_back, std::uint32_t lead, std::size_t ahead,

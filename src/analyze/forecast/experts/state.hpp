@@ -34,6 +34,7 @@ enum SeasonExpert : std::size_t {
   kProfileSlow,
   kProfileQuick,
   kProfileLast,
+  kProfileRatio,
   kSeasonExperts,
 };
 inline constexpr std::size_t kSeasonRidge = kFirstSeasonal + kSeasonExperts * Seasons::kCount;
@@ -92,6 +93,7 @@ struct Combination::State {
   [[nodiscard]] const RowState& row_at(std::size_t ago) const;
   [[nodiscard]] float naive(std::size_t season, std::uint32_t lead, std::size_t ahead) const;
   [[nodiscard]] float profile(std::size_t season, std::int64_t slot) const;
+  [[nodiscard]] float scaled(float usual_then, float usual_now, float now) const;
   [[nodiscard]] std::uint32_t last_lead() const { return shape.leads.back(); }
 
   template <typename Archive>

@@ -13,18 +13,19 @@ struct Tuning {
   double ridge = 0.01;
   double conformal_leads =
       12;  // rows ahead from which the rank's correction at 95 % grows, up to twice
-  double ridge_memory = 3000;  // rows
-  double ridge_clip = 8;       // scales: features and changes beyond are cut there
-  double score_memory = 1500;  // rows: the histograms of scores
-  double size_memory = 600;    // rows: the mean error that scores are relative to
-  double burst = 0.7;          // how far the present size of errors counts: 0 not, 1 fully
-  double hours_shrink = 3;     // days that an hour of the day must outweigh
-  double hours_memory = 60;    // of them
-  double hours_gain = 0.01;    // by which an hour's size must have made errors less surprising
-  int reach = 1;               // neighbouring leads that share histograms
-  double adapt = 0.005;        // step of the adaptive levels
-  double change_scales = 5;    // how far out a new level must be
-  int change_rows = 24;        // and for how long
+  double ridge_memory = 3000;   // rows
+  double ridge_clip = 8;        // scales: features and changes beyond are cut there
+  double score_memory = 1500;   // rows: the histograms of scores
+  double size_memory = 600;     // rows: the mean error that scores are relative to
+  double burst = 0.7;           // how far the present size of errors counts: 0 not, 1 fully
+  double hours_shrink = 3;      // days that an hour of the day must outweigh
+  double hours_memory = 60;     // of them
+  double hours_gain = 0.01;     // by which an hour's size must have made errors less surprising
+  int reach = 1;                // neighbouring leads that share histograms
+  double adapt = 0.005;         // step of the adaptive levels
+  double profile_speed = 0.07;  // a season's profile moves toward the last one by
+  double change_scales = 5;     // how far out a new level must be
+  int change_rows = 24;         // and for how long
 };
 
 #ifdef NEXUS_TUNE

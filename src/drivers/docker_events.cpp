@@ -1,0 +1,153 @@
+#include "nexus/drivers/docker_events.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "drivers/json.hpp"
+#include "nexus/base/line_cutter.hpp"
+#include "nexus/base/loop_thread.hpp"
+#include "nexus/base/text.hpp"
+#include "nexus/drivers/fetcher.hpp"
+
+namespace nexus::drivers {
+namespace {
+
+constexpr std::size_t kLongestLine = 1U << 20;
+constexpr std::size_t kRemembered = 1024;  // events: more than an engine gives again
+
+std::optional<DockerEvent> to_event(std::string_view line) {
+  const auto value = parse_json(line);
+  if (!value || !value->is_object()) return std::nullopt;
+  DockerEvent out;
+  out.time = whole_of<std::int64_t>(member(&*value, "timeNano"));
+  out.type = text_of(member(&*value, "Type"));
+  const std::string action = text_of(member(&*value, "Action"));
+  std::string_view rest = action;  // "exec_start: sh -c ...": what follows is other people's
+  out.action = base::trim(base::take_until(rest, ':'));
+  const auto* actor = member(&*value, "Actor");
+  out.id = text_of(member(actor, "ID"));
+  out.name = text_of(member(member(actor, "Attributes"), "name"));
+  return out;
+}
+
+}  // namespace
+
+struct DockerEvents::Impl {
+  const std::string socket;
+  const Callback callback;
+  const std::int64_t from;  // nanoseconds
+  std::thread thread{};
+  Fetcher fetcher{};  // the thread's, but for wake()
+  std::atomic<bool> open{false};
+  std::atomic<bool> stopping{false};
+  std::atomic<std::uint64_t> gaps{0};
+  std::atomic<std::uint64_t> invalid{0};
+
+  // The thread's, one after the other.
+  std::int64_t newest = from;
+  std::deque<std::uint64_t> remembered;  // hashes of lines
+  bool again = false;                    // it was open before, and has not met what it knew yet
+
+  mutable std::mutex mutex{};
+  std::string error{};  // guarded by mutex
+
+  void run() {
+    base::name_this_thread("docker-events");
+    FetchRequest request;
+    request.url = fmt::format("http://engine/events?since={}", newest / 1'000'000'000);
+    request.unix_socket = socket;
+    request.timeout = Millis(0);
+    base::LineCutter lines(kLongestLine);
+    bool accepted = false;
+    std::optional<FetchResult> result;
+    const auto take = [&](std::string_view part) {
+      if (!accepted) return false;
+      lines.feed(
+          part, [this](std::string_view text) { line(text); },
+          [this](std::string_view) { ++invalid; });
+      return true;
+    };
+    fetcher.start(std::move(request),
+                  {.on_head = [&](const FetchResult& head) { accepted = head.http_status == 200; },
+                   .on_data = take,
+                   .on_done = [&](FetchResult&& done) { result = std::move(done); }});
+    while (!result && !stopping) fetcher.run(Millis(1000));
+    const std::lock_guard guard(mutex);
+    if (result && !accepted && result->http_status != 0) {
+      error =
+          fmt::format("container engine at {}: /events: status {}", socket, result->http_status);
+    } else if (result) {
+      error = result->status ? "the engine closed the stream of events"
+                             : result->status.error().message();
+    }
+    open = false;
+  }
+
+  void line(std::string_view text) {
+    text = base::trim(text);
+    if (text.empty()) return;
+    const auto hash = base::fnv1a(text);
+    if (std::ranges::find(remembered, hash) != remembered.end()) {
+      again = false;
+      return;
+    }
+    auto event = to_event(text);
+    if (!event) {
+      ++invalid;
+      return;
+    }
+    if (event->time < from) return;  // the engine is asked for whole seconds
+    // The newest of before is not among what the engine still knows: neither is what came next.
+    if (std::exchange(again, false)) ++gaps;
+    remembered.push_back(hash);
+    if (remembered.size() > kRemembered) remembered.pop_front();
+    newest = std::max(newest, event->time);
+    callback(*event);
+  }
+};
+
+DockerEvents::DockerEvents(std::string socket, WallTime from, Callback callback)
+    : impl_(new Impl{.socket = std::move(socket),
+                     .callback = std::move(callback),
+                     .from = base::to_unix_millis(from) * 1'000'000,
+                     .remembered = {}}) {}
+
+DockerEvents::~DockerEvents() {
+  impl_->stopping = true;
+  impl_->fetcher.wake();
+  if (impl_->thread.joinable()) impl_->thread.join();
+}
+
+void DockerEvents::reopen() {
+  if (impl_->open) return;
+  if (impl_->thread.joinable()) impl_->thread.join();
+  impl_->again = !impl_->remembered.empty();
+  {
+    const std::lock_guard guard(impl_->mutex);
+    impl_->error.clear();
+  }
+  impl_->open = true;
+  impl_->thread = std::thread([this] { impl_->run(); });
+}
+
+bool DockerEvents::is_open() const noexcept {
+  return impl_->open;
+}
+std::uint64_t DockerEvents::gaps() const noexcept {
+  return impl_->gaps;
+}
+std::uint64_t DockerEvents::invalid() const noexcept {
+  return impl_->invalid;
+}
+std::string DockerEvents::error() const {
+  const std::lock_guard guard(impl_->mutex);
+  return impl_->error;
+}
+
+}  // namespace nexus::drivers

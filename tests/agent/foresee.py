@@ -1,0 +1,128 @@
+"""`nexus-agent forecast`, `replay`, `capacity` and `backtest`, and the pictures, as a person uses them.
+
+    foresee.py NEXUS_AGENT
+"""
+import csv
+import http.client
+import io
+import math
+import random
+import socket
+import struct
+import subprocess
+import sys
+import zlib
+
+from harness import PATIENCE, Agent, directory, equal, expect, run_tests, wait_for
+
+BINARY = sys.argv[1]
+
+
+def run(*words, code=0):
+    done = subprocess.run([BINARY, *map(str, words)], capture_output=True, text=True, timeout=PATIENCE)
+    equal(done.returncode, code, f"{words}: {done.stderr}")
+    return done.stdout, done.stderr
+
+
+def size_of(png):
+    """Width and height of a PNG that is whole: signature, every chunk's checksum, one row of pixels after the other."""
+    equal(png[:8], b"\x89PNG\r\n\x1a\n", "signature")
+    at, packed, size = 8, b"", None
+    while at < len(png):
+        length, = struct.unpack(">I", png[at:at + 4])
+        kind, data = png[at + 4:at + 8], png[at + 8:at + 8 + length]
+        equal(struct.unpack(">I", png[at + 8 + length:at + 12 + length])[0], zlib.crc32(kind + data), f"checksum of {kind}")
+        if kind == b"IHDR":
+            size = struct.unpack(">II", data[:8])
+        if kind == b"IDAT":
+            packed += data
+        at += 12 + length
+    equal(kind, b"IEND", "the last chunk")
+    equal(len(zlib.decompress(packed)), (size[0] + 1) * size[1], "pixels")
+    return size
+
+
+def write_series(path, value, days=3):
+    with open(path, "w") as out:
+        out.write("timestamp,value\n")
+        for i in range(days * 288):
+            out.write(f"{1_577_836_800 + 300 * i},{value(i)}\n")
+    return path
+
+
+def forecasts(where):
+    noise = random.Random(1)
+    path = write_series(where / "day.csv", lambda i: 50 + 20 * math.sin(i * 2 * math.pi / 288) + noise.gauss(0, 0.5))
+    rows = list(csv.DictReader(io.StringIO(run("forecast", path, "--horizon", "60m")[0])))
+    equal([row["lead"] for row in rows], [str(k) for k in range(1, 13)], "leads")
+    for k, row in enumerate(rows):
+        truth = 50 + 20 * math.sin((3 * 288 + k) * 2 * math.pi / 288)
+        expect(abs(float(row["mean"]) - truth) < 3, f"{row} is far from {truth}")
+        expect(float(row["lo95"]) <= float(row["lo80"]) <= float(row["hi80"]) <= float(row["hi95"]), f"ends of {row}")
+    expect("\u28ff" > max(run("forecast", path, "--output", "graph")[0]) > "\u2800", "braille dots")
+    picture = where / "day.png"
+    equal(run("forecast", path, "--png", picture)[0], "", "nothing beside the picture")
+    equal(size_of(picture.read_bytes()), (900, 360), "size")
+    _, complaint = run("forecast", path, "--png", where / "no" / "day.png", code=1)
+    expect("day.png: No such file or directory" in complaint, complaint)
+    _, complaint = run("forecast", path, path, "--png", picture, code=1)
+    expect("--png: a picture has one series" in complaint, complaint)
+
+
+def limits(where):
+    path = write_series(where / "disk.csv", lambda i: 20 + 8 * i / 288)
+    rows = list(csv.DictReader(io.StringIO(run("forecast", path, "--limit", "100")[0])))
+    equal(len(rows), 3 * 288, "a row a row")
+    equal(rows[0]["eta"], "", "nothing is known at the first")
+    last = float(rows[-1]["eta"])
+    truth = (100 - float(rows[-1]["value"])) / 8 * 86400
+    expect(abs(last / truth - 1) < 0.05, f"{last} s, truly {truth}")
+    expect(float(rows[-1]["earliest"]) <= last <= float(rows[-1]["latest"]), f"ends of {rows[-1]}")
+    equal({row["eta"] for row in csv.DictReader(io.StringIO(run("forecast", path, "--limit", "5", "--below")[0]))}, {""},
+          "it never falls")
+    _, complaint = run("forecast", path, "--limit", "100", "--rolling", "3", code=1)
+    expect("--limit:" in complaint, complaint)
+
+
+def replayed(where):
+    noise = random.Random(2)
+    path = write_series(where / "spike.csv", lambda i: (900 if i in (700, 701) else 50) + noise.gauss(0, 1))
+    picture = where / "spike.png"
+    out, _ = run("replay", path, "--png", picture)
+    flagged = [i for i, row in enumerate(csv.DictReader(io.StringIO(out))) if row["flag"] == "1"]
+    expect(700 in flagged, f"flagged: {flagged}")
+    equal(size_of(picture.read_bytes()), (900, 360), "size")
+
+
+def live(agent):
+    plan = agent.get("/operations/capacity").json
+    equal(sorted(plan), ["capacity", "leaks", "performance", "timestamp"], "members of the plan")
+    agent.command("capacity")
+    connection = http.client.HTTPConnection("localhost", timeout=PATIENCE)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(PATIENCE)
+    connection.sock.connect(str(agent.socket))
+    connection.request("GET", "/health/predictions/memory_usage_percent/chart.png?hours=1&width=640&height=200")
+    answer = connection.getresponse()
+    equal((answer.status, answer.headers["Content-Type"]), (200, "image/png"), "the picture")
+    equal(size_of(answer.read()), (640, 200), "size")
+    connection.close()
+    equal(agent.get("/health/predictions/nothing/chart.png").status, 404, "no such vital")
+    _, complaint = agent.command("backtest", "--vital", "memory_usage_percent")
+    expect("too short for a backtest yet" in complaint, complaint)
+
+
+def main():
+    with directory() as where:
+        agent = Agent(BINARY, where)
+        try:
+            agent.start()
+            wait_for("a vital", lambda: agent.query("memory_usage_percent"))
+            run_tests([(test.__name__, lambda test=test: test(where)) for test in (forecasts, limits, replayed)] +
+                      [("live", lambda: live(agent))])
+        finally:
+            agent.close()
+
+
+if __name__ == "__main__":
+    main()
