@@ -7,8 +7,10 @@
 #include <deque>
 #include <exception>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <variant>
+#include <vector>
 
 #include "nexus/base/log.hpp"
 #include "nexus/base/result.hpp"
@@ -50,7 +52,8 @@ struct SelfMetrics::Impl {
   prometheus::Registry registry;
   std::map<std::string, FamilyRef, std::less<>> families;
   std::map<std::string, const Metric*, std::less<>> by_series;
-  std::deque<Metric> metrics;  // never removed
+  std::deque<Metric> metrics;                                 // never removed
+  std::shared_ptr<const std::vector<const Metric*>> ordered;  // by_series, as it was at a visit
 };
 
 template <typename T>
@@ -125,13 +128,18 @@ Gauge SelfMetrics::gauge(std::string_view name, std::string_view help,
 }
 
 void SelfMetrics::visit(const std::function<void(const Reading&)>& visitor) const {
-  std::vector<const Metric*> all;
+  std::shared_ptr<const std::vector<const Metric*>> all;
   {
     const std::lock_guard guard(impl_->mutex);
-    all.reserve(impl_->metrics.size());
-    for (const auto& [series, metric] : impl_->by_series) all.push_back(metric);
+    if (impl_->ordered == nullptr || impl_->ordered->size() != impl_->by_series.size()) {
+      auto fresh = std::make_shared<std::vector<const Metric*>>();
+      fresh->reserve(impl_->by_series.size());
+      for (const auto& [series, metric] : impl_->by_series) fresh->push_back(metric);
+      impl_->ordered = std::move(fresh);
+    }
+    all = impl_->ordered;
   }
-  for (const Metric* metric : all) {
+  for (const Metric* metric : *all) {
     visitor({metric->name, metric->type(), metric->help, metric->views, metric->value()});
   }
 }

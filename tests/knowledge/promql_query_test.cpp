@@ -148,8 +148,11 @@ TEST_CASE("promql: notes on results, in Prometheus's words and at their places")
         Notes{"PromQL warning: bucket label \"le\" is missing or has a malformed value of \"many\" "
               "for metric name \"b_bucket\" (1:25)",
               bad_quantile + "1.5 (1:20)"});
-  std::string many = "rate({__name__=~\"g.*\"}[10s])";
-  for (int i = 0; i < 12; ++i) store.load("g" + std::to_string(i) + " 0+1x100", 1000);
+  const std::string many = "rate({__name__=~\"g.*\"}[10s])";
+  for (int i = 0; i < 12; ++i) {
+    const auto number = std::to_string(i);
+    store.load("g" + number + "{i=\"" + number + "\"} 0+1x100", 1000);
+  }
   const auto told = notes(many);
   CHECK(told.size() == 11);
   CHECK(told.back() == "3 more info annotations omitted");

@@ -105,7 +105,7 @@ TEST_CASE("stats and notes go with an answer") {
         data.at("result").as_array().size());
   const auto noted = expect(world.get("/api/v1/query", {{"query", "quantile(2, requests_total)"}}));
   CHECK(noted.at("warnings") == js::parse(R"(["PromQL warning: quantile value should be )"
-                                          R"(between 0 and 1, got 2 (1:10)"])"));
+                                          R"x(between 0 and 1, got 2 (1:10)"])x"));
 }
 
 TEST_CASE("mistakes in the routes for series are bad_data") {

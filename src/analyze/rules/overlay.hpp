@@ -69,6 +69,16 @@ class Overlay final : public knowledge::Queryable, public knowledge::ModelSource
     out.times.push_back(time_);
     out.values.push_back(counted ? 1 : found->second.value);
   }
+  void read_buckets(knowledge::SeriesId id, std::int64_t start, std::int64_t end,
+                    knowledge::BucketValue what, knowledge::Column& out) const override {
+    below_.read_buckets(id, start, end, what, out);
+    const auto found = fresh_.find(id);
+    if (found == fresh_.end() || time_ <= start || time_ > end) return;
+    const double value = found->second.value;
+    if (knowledge::is_stale_marker(value)) return;
+    out.times.push_back(time_);
+    out.values.push_back(what == knowledge::BucketValue::kCount ? 1 : value);
+  }
   [[nodiscard]] std::optional<knowledge::Sample> last(knowledge::SeriesId id, std::int64_t start,
                                                       std::int64_t end) const override {
     const auto found = fresh_.find(id);

@@ -101,6 +101,7 @@ class Evaluator {
   [[nodiscard]] Result<Points> evaluate_points(const Subquery& node);
   [[nodiscard]] Status over_series(RangeRun& run, const MatrixSelector& selector);
   [[nodiscard]] Status over_points(RangeRun& run, const Subquery& subquery);
+  /// A row, still empty, for each series that has labels.
   struct SeriesRow {
     SeriesId id;
     std::size_t row;
@@ -116,7 +117,6 @@ class Evaluator {
   /// Counts the samples in column_ that the slice before has not read; they are not kept.
   [[nodiscard]] Status charge_samples(const Slice& slice);
   [[nodiscard]] Status charge_read(std::size_t samples);
-  /// A row, still empty, for each series that has labels.
   [[nodiscard]] Result<std::vector<SeriesRow>> add_rows(const std::vector<SeriesId>& ids,
                                                         Block& block);
 

@@ -126,6 +126,7 @@ NodePtr Parser::unary() {
   if (!operand) return nullptr;
   if (auto* number = std::get_if<NumberLiteral>(&operand->kind)) {
     if (negative) number->value = -number->value;
+    operand->offset = static_cast<std::uint32_t>(sign.offset);
     return operand;
   }
   const ValueType type = operand->type;

@@ -137,10 +137,19 @@ class AgentCollector final : public Collector {
   }
 
   void add_self(Sink& sink) {
+    std::size_t place = 0;
     self_->visit([&](const knowledge::SelfMetrics::Reading& reading) {
-      sink.add(registry_.family(reading.name, reading.type, reading.help), reading.labels,
-               reading.value);
+      sink.add(family_of(reading, place++), reading.labels, reading.value);
     });
+  }
+
+  /// They come in the same order every time, but for new ones among them.
+  FamilyId family_of(const knowledge::SelfMetrics::Reading& reading, std::size_t place) {
+    if (place >= known_.size()) known_.resize(place + 1);
+    Known& known = known_[place];
+    if (known.name != reading.name.data())
+      known = {reading.name.data(), registry_.family(reading.name, reading.type, reading.help)};
+    return known.family;
   }
 
   knowledge::SeriesRegistry& registry_;
@@ -148,6 +157,11 @@ class AgentCollector final : public Collector {
   const std::array<FamilyId, kOwnMetrics.size()> families_;
   const double page_;
   const std::optional<double> start_time_;
+  struct Known {
+    const char* name = nullptr;  // of a metric, which is never removed
+    FamilyId family{};
+  };
+  std::vector<Known> known_;
   host::KeptFiles buffer_;
 };
 

@@ -366,7 +366,7 @@ Response runtime_info(const Rooms& rooms, const Request&) {
   if (::gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
   return answer({{"startTime", base::to_rfc3339(rooms.info.started)},
                  {"CWD", std::filesystem::current_path(ec).string()},
-                 {"hostname", host.data()},
+                 {"hostname", std::string_view(host.data())},
                  {"serverTime", base::to_rfc3339(rooms.clock.wall())},
                  {"reloadConfigSuccess",
                   own_metric(rooms, "nexus_config_last_reload_successful").value_or(1) != 0},
