@@ -65,15 +65,6 @@ class Overlay final : public knowledge::Queryable, public knowledge::ModelSource
     below_.read_buckets(id, start, end, what, out);
     const auto found = fresh_.find(id);
     if (found == fresh_.end() || time_ <= start || time_ > end) return;
-    const bool counted = what == knowledge::BucketValue::kCount;
-    out.times.push_back(time_);
-    out.values.push_back(counted ? 1 : found->second.value);
-  }
-  void read_buckets(knowledge::SeriesId id, std::int64_t start, std::int64_t end,
-                    knowledge::BucketValue what, knowledge::Column& out) const override {
-    below_.read_buckets(id, start, end, what, out);
-    const auto found = fresh_.find(id);
-    if (found == fresh_.end() || time_ <= start || time_ > end) return;
     const double value = found->second.value;
     if (knowledge::is_stale_marker(value)) return;
     out.times.push_back(time_);
