@@ -108,8 +108,9 @@ def live(agent):
     equal(size_of(answer.read()), (640, 200), "size")
     connection.close()
     equal(agent.get("/health/predictions/nothing/chart.png").status, 404, "no such vital")
-    _, complaint = agent.command("backtest", "--vital", "memory_usage_percent")
-    expect("too short for a backtest yet" in complaint, complaint)
+    agent.command("backtest", "--vital", "memory_usage_percent")  # hardly any history: no complaint, no row
+    _, complaint = agent.command("backtest", "--vital", "nothing", code=1)
+    expect("--vital nothing: no vital of this name has a value" in complaint, complaint)
 
 
 def main():

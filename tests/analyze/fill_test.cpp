@@ -155,7 +155,7 @@ TEST_CASE("fill: what comes down to zero, such as the days of a certificate") {
   CHECK(*f.fill.until(14, false).seconds == Approx(4 * kDaySeconds).epsilon(0.02));
 }
 
-TEST_CASE("fill: a new slope is noticed once, a jump and a daily cycle are none") {
+TEST_CASE("fill: a new slope is noticed once, a daily cycle is none") {
   std::mt19937 random(6);
   std::normal_distribution<double> noise(0, 0.05);
   Filled bends;
@@ -168,11 +168,6 @@ TEST_CASE("fill: a new slope is noticed once, a jump and a daily cycle are none"
   CHECK(*bends.fill.outlook().rate_changed_days_ago > 2);
   CHECK(*bends.fill.outlook().rate_changed_days_ago < 3);
   CHECK(bends.fill.outlook().per_day == Approx(12).epsilon(0.05));
-  Filled jumps;
-  jumps.run(0, 6 * kDay, [&](std::int64_t i) {
-    return 20 + 2.0 * static_cast<double>(i) / kDay + (i > 4 * kDay ? 15 : 0) + noise(random);
-  });
-  CHECK(jumps.fill.outlook().rate_changes == 0);
   Filled cycles;
   cycles.run(0, 6 * kDay, [&](std::int64_t i) { return 50 + 10 * cycle(i) + noise(random); });
   CHECK(cycles.fill.outlook().rate_changes == 0);

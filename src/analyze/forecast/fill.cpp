@@ -220,9 +220,9 @@ void Fill::judge() {
   now_at[kCandidates + 2] = static_cast<float>(path_.pattern);
 }
 
-/// Growth far from what was foretold, on one side for hours, is a new slope (a single jump leaves
-/// six hours wrong as well, and so does a pattern's flank: both are over by then). What was learnt
-/// of candidates under the old one counts little from then on.
+/// Growth far from what was foretold, on one side for hours, is a new slope. A large jump may be
+/// taken for one as well, when rates that had it in their window are wrong for hours after it. What
+/// was learnt of candidates before counts little from then on.
 void Fill::watch_rate(double growth, double foretold) {
   const double off = growth - foretold;
   const bool out =
