@@ -342,6 +342,8 @@ def main():
         wait_for("Prometheus's answer", answers(port, "/-/ready"))
         for each in (agent.port, port):
             wait_for("both alerts", lambda: len(ask(each, "GET", "alerts", {}).json["data"]["alerts"]) >= 2)
+            wait_for("two samples of a counter",
+                     lambda: ask(each, "GET", "query", {"query": "rate(node_cpu_seconds_total[1m])"}).json["data"]["result"])
         wait_for("a look at both", lambda: ask(port, "GET", "metadata", {"metric": "node_load1"}).json["data"])
         run_tests([(test.__name__, lambda test=test: test(agent, port))
                    for test in (alike, same_mistakes, of_version_3, exact, promtool, rules_at_work, formats, bounded, of_its_own, own_alert)])

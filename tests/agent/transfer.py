@@ -146,7 +146,7 @@ def directories(giver, where):
     run("import", where / "old.om", "--data-dir", giver.data)
     giver.start()
     hour = f"count_over_time(ancient_total[1h] @ {begin + 7200})"
-    wait_for("minutes of the old samples", lambda: [one["value"][1] for one in giver.query(hour)] == ["60"])
+    wait_for("minutes of the old samples", lambda: [one["value"][1] for one in giver.query(hour)] == ["360"])  # of samples
     answer = giver.get(f"/api/v1/query?query=ancient_total&time={begin + 5000}").json
     equal(answer["data"]["result"][0]["value"][1], str((begin + 5000) // 60 * 6 - begin // 60 * 6), "the last of its minute")
     expect(answer["infos"][0].startswith("served from the tier of 1m"), f"{answer}")
