@@ -55,8 +55,8 @@ void Agent::Impl::look_closer(const analyze::VitalsSnapshot& vitals, double cpu_
 SteadyTime Agent::Impl::plan_turn() {
   book->tick();
   if (auto saved = services->save(); !saved) log::error("agent", "{}", saved.error().message());
+  executor->tick();  // first: it learns the names of units that the planner waits for
   planner->tick();
-  executor->tick();
   connectivity->look();
   return clock.steady() + current()->operations.check_interval;
 }

@@ -152,6 +152,10 @@ std::string Executor::resolve(std::string_view action_type, std::string_view tar
   return plan::is_unit_action(action_type) ? impl_->names.resolve(target) : std::string(target);
 }
 
+bool Executor::name_known(std::string_view action_type, std::string_view target) const {
+  return !plan::is_unit_action(action_type) || impl_->names.is_known(target);
+}
+
 void Executor::learn_names(const std::string& unit, const std::vector<std::string>& names) {
   impl_->names.learn(unit, names);
 }

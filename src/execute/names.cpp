@@ -17,6 +17,13 @@ std::string UnitNames::resolve(std::string_view name) {
   return known == known_.end() ? *std::move(unit) : known->second.unit;
 }
 
+bool UnitNames::is_known(std::string_view name) const {
+  const auto unit = drivers::normalize_unit_name(name);
+  if (!unit) return true;
+  const std::lock_guard guard(mutex_);
+  return known_.contains(*unit);
+}
+
 bool UnitNames::stands_for(std::string_view name, std::string_view unit) const {
   const std::lock_guard guard(mutex_);
   const auto known = known_.find(name);

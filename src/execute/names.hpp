@@ -34,6 +34,9 @@ class UnitNames {
   /// The unit of this name; the name normalized when that is not known (yet), and as it is when it
   /// cannot be a unit's.
   [[nodiscard]] std::string resolve(std::string_view name);
+  /// Whether resolve() answers with what was learned. True of what cannot be a unit's name: there
+  /// is nothing to learn about it.
+  [[nodiscard]] bool is_known(std::string_view name) const;
   /// Whether this name, in full, is known to be the unit's.
   [[nodiscard]] bool stands_for(std::string_view name, std::string_view unit) const;
   void learn(const std::string& unit, const std::vector<std::string>& names);

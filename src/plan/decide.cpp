@@ -148,6 +148,9 @@ Ruling Planner::Impl::judge_case(const Case& c) {
   const auto& extra = config.guardrails.protected_units;
   s.protected_reason = protected_reason(action.type, action.target, extra);
   if (!s.protected_reason) s.protected_reason = protected_reason(action.type, c.named, extra);
+  // An alias would be a target of its own: without attempts, and past an open breaker. What cannot
+  // be asked about its units cannot restart them either, so that waiting loses nothing.
+  if (c.asker == Asker::kRemedy && !sink.name_known(action.type, c.named)) s.name_unknown = c.named;
   s.dependency_down = dependency_down(config, action);
   // A proposal is itself in flight until it is approved.
   s.in_flight = c.asker != Asker::kApproval && sink.in_flight(action.target);

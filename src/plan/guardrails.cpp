@@ -25,6 +25,11 @@ std::optional<Ruling> hard_stops(const Situation& s) {
     return skip("observe", "mode is observe, findings only");
   }
   if (s.protected_reason) return skip("protected", *s.protected_reason);
+  if (s.name_unknown) {
+    return skip(
+        "name_unknown",
+        fmt::format("it is not known yet which unit {} is; systemd is asked", *s.name_unknown));
+  }
   if (s.dependency_down) {
     return skip("dependency",
                 fmt::format("{} depends on {}, which is down", s.target, *s.dependency_down));

@@ -54,6 +54,7 @@ struct Situation {
   std::optional<std::string> stopped;      // why nothing may be done
   config::Mode mode = config::Mode::kAct;  // the more careful of the agent's and the remedy's
   std::optional<std::string> protected_reason;
+  std::optional<std::string> name_unknown;     // by which name the target is counted
   std::optional<std::string> dependency_down;  // what the target depends on and is down
   bool in_flight = false;                      // an action for the target
   std::string_view remedy;

@@ -54,8 +54,11 @@ TEST_CASE("a name that is not known is the name, and is asked about at the next 
   };
   CHECK(names.resolve("www") == "www.service");
   CHECK(names.resolve("not a unit") == "not a unit");
+  CHECK_FALSE(names.is_known("www"));
+  CHECK(names.is_known("not a unit"));
   CHECK(asked.empty());
   names.refresh(ask);
+  CHECK(names.is_known("www"));
   CHECK(asked == std::vector<std::string>{"www.service"});
   CHECK(names.resolve("www") == "web.service");
   CHECK(names.stands_for("www.service", "web.service"));

@@ -186,7 +186,9 @@ TEST_CASE("an alias hides no protected unit, and is resolved to its unit", "[.sy
   m.bench.executor->start();
   CHECK(m.bench.executor->resolve("restart_service", "nexus-test-alias.service") ==
         "nexus-test-alias.service");
+  CHECK_FALSE(m.bench.executor->name_known("restart_service", "nexus-test-alias.service"));
   m.bench.executor->tick();
+  CHECK(m.bench.executor->name_known("restart_service", "nexus-test-alias.service"));
   CHECK(m.bench.executor->resolve("restart_service", "nexus-test-alias.service") == unit.name());
   CHECK(m.bench.executor->resolve("restart_service", unit.name()) == unit.name());
   const auto ended = m.bench.run(m.action("restart_service", unit));

@@ -43,6 +43,7 @@ class LockedSink final : public ActionSink {
   std::string resolve(std::string_view, std::string_view target) override {
     return std::string(target);
   }
+  bool name_known(std::string_view, std::string_view) const override { return true; }
   Result<Action> find(std::string_view id) const override {
     const std::lock_guard guard(mutex);
     return inner.find(id);

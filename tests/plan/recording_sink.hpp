@@ -55,6 +55,9 @@ class RecordingSink final : public ActionSink {
     const auto known = aliases.find(std::string(target));
     return known == aliases.end() ? std::string(target) : known->second;
   }
+  bool name_known(std::string_view, std::string_view target) const override {
+    return !unknown.contains(target);
+  }
   Result<Action> find(std::string_view id) const override {
     for (const auto* list : {&open, &submitted}) {
       const auto it = std::ranges::find(*list, id, &Action::id);
@@ -92,6 +95,7 @@ class RecordingSink final : public ActionSink {
 
   bool full = false;
   std::map<std::string, std::string> aliases;
+  std::set<std::string, std::less<>> unknown;  // names that nobody can tell the unit of
   std::vector<Action> submitted;
   std::vector<Action> open;
   std::function<void(const Action&)> finished;

@@ -154,6 +154,12 @@ class Runner {
   void alias() {
     const auto name = word();
     sink_.aliases[name] = word();
+    sink_.unknown.erase(name);
+  }
+  void unname() {
+    const auto name = word();
+    sink_.aliases.erase(name);
+    sink_.unknown.insert(name);
   }
   void reconfigure() {
     auto loaded = config::load_text(base_ + rest() + "\n", "scenario");
@@ -267,6 +273,7 @@ const std::map<std::string, Runner::Verb> Runner::kVerbs{
     {"finish", &Runner::finish},
     {"approve", &Runner::approve},
     {"alias", &Runner::alias},
+    {"unname", &Runner::unname},
     {"reconfigure", &Runner::reconfigure},
     {"stop", &Runner::stop},
     {"start", &Runner::start},

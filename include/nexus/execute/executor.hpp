@@ -78,6 +78,8 @@ class Executor final : public plan::ActionSink {
   void withdraw(std::string_view fingerprint, std::string_view why) override;
 
   [[nodiscard]] std::string resolve(std::string_view action_type, std::string_view target) override;
+  [[nodiscard]] bool name_known(std::string_view action_type,
+                                std::string_view target) const override;
   /// What a unit is called, from whoever has just heard it of systemd. Never waits.
   void learn_names(const std::string& unit, const std::vector<std::string>& names);
   [[nodiscard]] Result<plan::Action> find(std::string_view id) const override;

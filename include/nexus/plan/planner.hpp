@@ -60,6 +60,9 @@ class ActionSink {
   /// Never waits: a decision must not hang on whoever knows names.
   [[nodiscard]] virtual std::string resolve(std::string_view action_type,
                                             std::string_view target) = 0;
+  /// Whether resolve() tells this target's one name, rather than the given one for want of better.
+  [[nodiscard]] virtual bool name_known(std::string_view action_type,
+                                        std::string_view target) const = 0;
   /// An action as the journal has it. kNotFound: there is none of this id.
   [[nodiscard]] virtual Result<Action> find(std::string_view id) const = 0;
   /// Queues a proposed action. kConflict: it is not proposed (any more).
