@@ -106,8 +106,7 @@ void Agent::Impl::stop() {
   });
   abandoned += shutdown.left_behind();
   if (book) book->tick();
-  if (!services) return;
-  if (auto saved = services->save(); !saved) log::error("agent", "{}", saved.error().message());
+  if (services) save_services();
 }
 
 Status Agent::Impl::reload() {

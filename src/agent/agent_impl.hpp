@@ -69,6 +69,7 @@ struct Agent::Impl {
   Status reload_by_signal();
   Status apply(Checked checked);
   void watch_services();
+  void save_services();
   SteadyTime analyze_turn();
   /// Has the collectors look more closely that a firing finding concerns.
   void look_closer(const analyze::VitalsSnapshot& vitals, double cpu_budget_percent);

@@ -54,7 +54,7 @@ void Agent::Impl::look_closer(const analyze::VitalsSnapshot& vitals, double cpu_
 
 SteadyTime Agent::Impl::plan_turn() {
   book->tick();
-  if (auto saved = services->save(); !saved) log::error("agent", "{}", saved.error().message());
+  save_services();   // what could not be written when it happened
   executor->tick();  // first: it learns the names of units that the planner waits for
   planner->tick();
   connectivity->look();

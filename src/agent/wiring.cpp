@@ -76,6 +76,12 @@ Status Agent::Impl::open() {
   auto made_planner = plan::Planner::open(clock, *db, self, *book, *executor, data_dir + "/stop");
   if (!made_planner) return propagate(std::move(made_planner), "planner");
   planner = std::move(*made_planner);
+  // What people had stopped, which breakers were open and what was tried is gone: it is for them to
+  // say that acting may go on.
+  if (db->quarantined()) {
+    if (auto ok = planner->set_running(false, "the agent (its state database was damaged)"); !ok)
+      return propagate(std::move(ok), "planner");
+  }
   auto made_collectors = make_collectors(*current());
   if (!made_collectors) return propagate(std::move(made_collectors));
   scheduler = std::move(*made_collectors);
@@ -228,24 +234,29 @@ std::vector<serve::Component> Agent::Impl::components() const {
   return out;
 }
 
+void Agent::Impl::save_services() {
+  if (auto saved = services->save(); !saved) log::error("agent", "{}", saved.error().message());
+}
+
 void Agent::Impl::watch_services() {
   std::vector<std::string> units;
   const auto configuration = current();
   for (const auto& service : configuration->services) {
     if (service.kind == "systemd") units.push_back(service.name);
   }
-  services->set_watched(units);
   std::unique_ptr<drivers::UnitWatcher> fresh;
   {
     const std::lock_guard guard(watcher_mutex);
     fresh.swap(watcher);  // the old one ends outside the lock
   }
   fresh.reset();
+  services->set_watched(units);  // nobody reports of the others any more
   if (units.empty()) return;
   fresh =
       std::make_unique<drivers::UnitWatcher>(clock, units, [this](const drivers::UnitEvent& event) {
         executor->learn_names(event.status.name, event.status.names);
         services->on_event(to_event(event));
+        save_services();  // somebody's will, before anything else can happen
       });
   const std::lock_guard guard(watcher_mutex);
   watcher = std::move(fresh);

@@ -123,6 +123,11 @@ void Book::clear(std::string_view source, std::string_view fingerprint) {
   impl_->deliver();
 }
 
+void Book::doubt(std::string_view source) {
+  const std::lock_guard guard(impl_->mutex);
+  impl_->ledger.doubt(source);
+}
+
 void Book::retire(const std::function<bool(std::string_view source)>& is_gone) {
   std::vector<std::string> sources;
   {
@@ -156,6 +161,11 @@ void Book::subscribe(Listener listener) {
 std::shared_ptr<const Findings> Book::snapshot() const {
   const std::lock_guard guard(impl_->mutex);
   return impl_->ledger.snapshot();
+}
+
+std::optional<Finding> Book::find(std::string_view fingerprint) const {
+  const std::lock_guard guard(impl_->mutex);
+  return impl_->ledger.find(fingerprint);
 }
 
 }  // namespace nexus::analyze

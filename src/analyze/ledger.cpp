@@ -1,6 +1,7 @@
 #include "analyze/ledger.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace nexus::analyze {
 namespace {
@@ -70,6 +71,7 @@ void Ledger::restore(BookStore::Loaded loaded) {
     entry->restored_until = now + kRestoreGrace;
     entry->transition = ++transitions_;
     entry->finding = std::move(finding);
+    entry->finding.seen_now = false;
     if (entry->finding.state == FindingState::kResolved) {
       resolved_order_.emplace_back(entry->finding.fingerprint, entry->transition);
     }
@@ -145,6 +147,7 @@ void Ledger::refresh(Entry& entry, const Observation& seen) {
   finding.annotations = seen.annotations;
   finding.evidence = seen.evidence;
   finding.last_seen = clock_.wall();
+  finding.seen_now = true;
   entry.pending = seen.pending;
   entry.keep_firing_for = seen.keep_firing_for;
   entry.missing_since.reset();
@@ -173,10 +176,15 @@ void Ledger::see(std::string_view source, const Observation& seen) {
 /// Not seen any more.
 void Ledger::unsee(Entry& entry) {
   if (entry.finding.state == FindingState::kResolved) return;
+  lose_sight(entry);
   if (entry.restored_until && clock_.steady() < *entry.restored_until) return;
   entry.restored_until.reset();
   if (!entry.missing_since) entry.missing_since = clock_.steady();
   settle(entry);
+}
+
+void Ledger::lose_sight(Entry& entry) {
+  changed_ |= std::exchange(entry.finding.seen_now, false);
 }
 
 /// Moves one entry on as far as its timers allow. May erase it.
@@ -273,6 +281,12 @@ void Ledger::clear(std::string_view source, std::string_view fingerprint) {
   unsee(*found->second);
 }
 
+void Ledger::doubt(std::string_view source) {
+  const auto found = sources_.find(std::string(source));
+  if (found == sources_.end()) return;
+  for (Entry* entry : found->second) lose_sight(*entry);
+}
+
 void Ledger::retire(const std::string& source) {
   const auto found = sources_.find(source);
   if (found == sources_.end()) return;
@@ -345,6 +359,12 @@ std::shared_ptr<const Findings> Ledger::snapshot() {
   snapshot_ = std::move(findings);
   changed_ = false;
   return snapshot_;
+}
+
+std::optional<Finding> Ledger::find(std::string_view fingerprint) const {
+  const auto found = entries_.find(std::string(fingerprint));
+  if (found == entries_.end()) return std::nullopt;
+  return found->second->finding;
 }
 
 }  // namespace nexus::analyze

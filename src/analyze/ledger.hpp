@@ -37,6 +37,7 @@ class Ledger {
   void observe(std::string_view source, const std::vector<Observation>& seen);
   void report(std::string_view source, const Observation& seen);
   void clear(std::string_view source, std::string_view fingerprint);
+  void doubt(std::string_view source);
   void retire(const std::string& source);
   void tick();
 
@@ -47,6 +48,7 @@ class Ledger {
   /// Changes that could not be written.
   void put_back(const Changes& changes);
   [[nodiscard]] std::shared_ptr<const Findings> snapshot();
+  [[nodiscard]] std::optional<Finding> find(std::string_view fingerprint) const;
 
  private:
   struct Entry {
@@ -67,6 +69,7 @@ class Ledger {
   void begin_episode(Entry& entry, const Observation& seen);
   void refresh(Entry& entry, const Observation& seen);
   void unsee(Entry& entry);
+  void lose_sight(Entry& entry);
   void settle(Entry& entry);
   void change(Entry& entry, FindingState state);
   void fire(Entry& entry);

@@ -61,7 +61,9 @@ void UnitNames::refresh(const Ask& ask) {
       for (const auto& left : names) want(left);
       return;
     }
-    keep(name, unit.value_or(name));
+    // Only that there is no such unit tells that the name is no other's; anything else tells
+    // nothing.
+    if (unit || unit.error().code() == Errc::kNotFound) keep(name, unit.value_or(name));
     names.erase(names.begin());
   }
 }

@@ -99,6 +99,11 @@ class ServiceStep final : public Step {
                          const StepRun& run) override {
     auto status = look(action, context);
     if (!status) return propagate(std::move(status));
+    // The rails were asked about a unit, not about whatever has its name now.
+    if (!action.remedy.empty() && status->name != action.target) {
+      return fail(Errc::kConflict, "{} is {} now, about which nothing was decided", action.target,
+                  status->name);
+    }
     bool reset = false;
     if (starts_something(job_) && status->result == "start-limit-hit") {
       if (auto ok = context.systemd->reset_failed(status->name); !ok)

@@ -91,6 +91,14 @@ std::optional<std::string> Planner::refusal(const Action& action) const {
           protected_reason(action.type, action.target, now.config->guardrails.protected_units)) {
     return why;
   }
+  if (!action.remedy.empty()) {
+    const auto finding = impl_->book.find(action.cause.fingerprint);
+    const bool firing = finding && finding->state == analyze::FindingState::kFiring;
+    if (!firing) return fmt::format("{} does not fire any more", action.cause.finding);
+    // Who approved it may have looked for himself.
+    if (!asked_for && !finding->seen_now)
+      return fmt::format("{} is not seen any more", action.cause.finding);
+  }
   if (const auto down = impl_->dependency_down(*now.config, action))
     return fmt::format("{} depends on {}, which is down", action.target, *down);
   return std::nullopt;

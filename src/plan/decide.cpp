@@ -86,6 +86,14 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
   }
   const std::string named = drafted->target;
   drafted->target = sink.resolve(drafted->type, named);
+  if (!finding.seen_now) {
+    note_skip(
+        *drafted, "not_seen",
+        fmt::format("skipped: {} is not seen now: its condition has ended and is kept firing, "
+                    "or nobody has looked since the agent started",
+                    finding.name));
+    return;
+  }
   // Another thread that decides about this target right now is as good as us; the next tick looks
   // again.
   const Reservation reservation(*this, drafted->target);
@@ -130,8 +138,11 @@ std::optional<std::string> Planner::Impl::dependency_down(const config::Config& 
     if (finding.name != "service_failed" || finding.state != analyze::FindingState::kFiring) {
       continue;
     }
-    if (std::ranges::find(service->depends_on, finding.subject) != service->depends_on.end())
-      return finding.subject;
+    const auto subject = unit_of(action.type, finding.subject);
+    const bool needed = std::ranges::any_of(service->depends_on, [&](const auto& name) {
+      return name == finding.subject || unit_of(action.type, name) == subject;
+    });
+    if (needed) return finding.subject;
   }
   return std::nullopt;
 }
@@ -158,10 +169,12 @@ Ruling Planner::Impl::judge_case(const Case& c) {
   s.target = action.target;
   s.fired = c.fired;
   const auto rails = rails_of(*c.settings, action.remedy);
-  const std::size_t others = sink.targets_in_flight();
+  // Reserved ones first: one that is handed on in between is then counted twice, rather than not.
+  std::size_t others = reserved_targets() - 1;
+  others += sink.targets_in_flight();
   {
     const std::lock_guard guard(mutex);
-    s.other_targets = others + reserved.size() - 1;
+    s.other_targets = others;
     if (c.asker == Asker::kRemedy) s.pair = look({action.remedy, action.target}, s.now);
     if (c.asker == Asker::kApproval) {
       const auto known = pairs.find({action.remedy, action.target});
@@ -176,6 +189,11 @@ Ruling Planner::Impl::judge_case(const Case& c) {
     }
   }
   return judge(s, rails);
+}
+
+std::size_t Planner::Impl::reserved_targets() const {
+  const std::lock_guard guard(mutex);
+  return reserved.size();
 }
 
 Decision Planner::Impl::decision_of(const Action& action, std::string_view verdict,

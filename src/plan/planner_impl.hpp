@@ -80,6 +80,7 @@ struct Planner::Impl {
   [[nodiscard]] Settings current() const;
   /// Why nothing may be done now; looks at the stop file.
   [[nodiscard]] std::optional<std::string> stopped() const;
+  [[nodiscard]] std::size_t reserved_targets() const;
   void reconsider();
   void forget_resolved(const std::set<std::string>& firing);
   void prune(WallTime now);

@@ -107,6 +107,33 @@ TEST_CASE("`keep_firing_for` bridges gaps and counts from when it was last seen"
   CHECK(world.find("hot")->episodes == 1);
 }
 
+TEST_CASE("what fires and is not seen says so: kept firing, doubted, restored") {
+  World world;
+  Observation seen = observation("hot");
+  seen.keep_firing_for = 60s;
+  world.book->observe("rule", {seen});
+  CHECK(world.find("hot")->seen_now);
+  world.book->observe("rule", {});
+  CHECK(world.find("hot")->state == FindingState::kFiring);
+  CHECK_FALSE(world.find("hot")->seen_now);
+  world.book->observe("rule", {seen});
+  CHECK(world.find("hot")->seen_now);
+  world.book->doubt("another rule");
+  CHECK(world.find("hot")->seen_now);
+  world.book->doubt("rule");
+  CHECK_FALSE(world.find("hot")->seen_now);
+  world.book->observe("rule", {seen});
+  const std::string print = world.find("hot")->fingerprint;
+  CHECK(world.book->find(print)->seen_now);
+  world.book->tick();
+  world.open_book();
+  CHECK(world.book->find(print)->state == FindingState::kFiring);
+  CHECK_FALSE(world.book->find(print)->seen_now);
+  world.book->observe("rule", {seen});
+  CHECK(world.book->find(print)->seen_now);
+  CHECK_FALSE(world.book->find("0123456789abcdef").has_value());
+}
+
 TEST_CASE("a finding that comes back is a new episode of the same finding") {
   World world;
   world.book->observe("rule", {observation("hot")});

@@ -44,6 +44,22 @@ class HungBus {
 
 }  // namespace
 
+TEST_CASE("only a unit that is not there makes a name its own; another error tells nothing") {
+  base::ManualClock clock;
+  UnitNames names(clock);
+  Errc answer = Errc::kPermissionDenied;
+  const auto ask = [&](const std::string& unit) -> Result<std::string> {
+    return fail(answer, "no answer about {}", unit);
+  };
+  CHECK(names.resolve("www") == "www.service");
+  names.refresh(ask);
+  CHECK_FALSE(names.is_known("www"));
+  answer = Errc::kNotFound;
+  CHECK(names.resolve("www") == "www.service");
+  names.refresh(ask);
+  CHECK(names.is_known("www"));
+}
+
 TEST_CASE("a name that is not known is the name, and is asked about at the next refresh") {
   base::ManualClock clock;
   UnitNames names(clock);

@@ -362,6 +362,11 @@ TEST_CASE("what was queued may not start once a reload, a stop or a dependency f
   CHECK(world.planner->refusal(queued) == std::nullopt);
   world.fire("db.service");
   CHECK(world.planner->refusal(queued) == "web.service depends on db.service, which is down");
+  world.book->doubt("test");
+  CHECK(world.planner->refusal(queued) == "service_failed is not seen any more");
+  world.book->retire([](std::string_view) { return true; });
+  CHECK(world.planner->refusal(queued) == "service_failed does not fire any more");
+  CHECK(world.planner->refusal(approved) == "service_failed does not fire any more");
   REQUIRE(world.planner->set_running(false, "alice"));
   CHECK(world.planner->refusal(by_person).value_or("").starts_with(
       "operations were stopped by alice"));

@@ -60,8 +60,7 @@ class Runner {
     auto loaded = config::load_text(base_, "scenario");
     for (const auto& problem : loaded.problems) FAIL(config::to_string(problem));
     db_ = *knowledge::StateDb::open(":memory:");
-    book_ = *analyze::Book::open(clock_, *db_, self_);
-    book_->subscribe([this](const analyze::Finding& f) { planner_->on_finding(f); });
+    open_book();
     sink_.finished = [this](const Action& action) { planner_->on_finished(action); };
     stop_file_ =
         std::filesystem::temp_directory_path() / ("nexus-scenario-" + std::to_string(::getpid()));
@@ -93,6 +92,11 @@ class Runner {
   }
   Millis duration() { return base::parse_duration(word()).value(); }
 
+  void open_book() {
+    book_.reset();
+    book_ = *analyze::Book::open(clock_, *db_, self_);
+    book_->subscribe([this](const analyze::Finding& f) { planner_->on_finding(f); });
+  }
   void configure(config::Config config) {
     config_ = std::make_shared<const config::Config>(std::move(config));
     std::vector<config::Problem> problems;
@@ -111,6 +115,10 @@ class Runner {
         .kind = analyze::FindingKind::kAlert, .name = word(), .subject = word()};
     for (auto label = word(); !label.empty(); label = word()) {
       const auto equals = label.find('=');
+      if (label.starts_with("keep=")) {
+        seen.keep_firing_for = base::parse_duration(label.substr(equals + 1)).value();
+        continue;
+      }
       seen.labels[label.substr(0, equals)] = label.substr(equals + 1);
     }
     if (seen.labels.empty()) seen.labels["subject_id"] = seen.subject;
@@ -121,6 +129,12 @@ class Runner {
   void resolve() {
     const auto seen = observation();
     book_->clear("scenario", analyze::fingerprint(seen.kind, seen.name, seen.labels));
+  }
+  void doubt() { book_->doubt("scenario"); }
+  void restart_all() {
+    planner_.reset();
+    open_book();
+    restart();
   }
   void advance() {
     for (auto left = duration(); left > Millis(0); left -= Millis(1000)) {
@@ -267,6 +281,8 @@ class Runner {
 const std::map<std::string, Runner::Verb> Runner::kVerbs{
     {"fire", &Runner::fire},
     {"resolve", &Runner::resolve},
+    {"doubt", &Runner::doubt},
+    {"restart_all", &Runner::restart_all},
     {"advance", &Runner::advance},
     {"clock_back", &Runner::clock_back},
     {"begin", &Runner::start_action},

@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -51,6 +52,8 @@ class Book {
   void report(std::string_view source, const Observation& seen);
   /// One thing an event-driven source does not see any more.
   void clear(std::string_view source, std::string_view fingerprint);
+  /// `source` could not look: what it saw stays, but is not seen now.
+  void doubt(std::string_view source);
   /// Sources whose rule is gone after a reload: their findings are resolved.
   void retire(const std::function<bool(std::string_view source)>& is_gone);
   /// Moves timers on (pending to firing, keep_firing_for, forgetting) and writes what has changed.
@@ -62,6 +65,8 @@ class Book {
 
   /// All findings, newest transition first; an immutable snapshot.
   [[nodiscard]] std::shared_ptr<const Findings> snapshot() const;
+  /// One of them, as it is now. Absent: never seen, or forgotten.
+  [[nodiscard]] std::optional<Finding> find(std::string_view fingerprint) const;
 
  private:
   struct Impl;

@@ -61,6 +61,10 @@ struct Finding {
   WallTime last_seen{};
   std::optional<WallTime> resolved;
   std::uint64_t episodes = 0;  // how often it has fired since it is known
+  /// Whether it is so as far as was looked: not while keep_firing_for holds it, nor after a start
+  /// until somebody has seen it again, nor when its rule could not be evaluated. What is not seen
+  /// is told, and not acted upon.
+  bool seen_now = true;
   /// When the agent learned of this episode; with a `for`, when it fired. Unset after a restart.
   SteadyTime received{};
 };

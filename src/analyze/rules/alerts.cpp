@@ -63,7 +63,10 @@ void Alerts::tick() {
 
 void Alerts::evaluate(const RuleSet::CompiledAlert& alert, WallTime now, RuleStatus& status) {
   auto result = evaluator_.run(alert.query, now, status);
-  if (!result) return;  // what fires goes on firing: an error says nothing about the host
+  if (!result) {  // what fires goes on firing: an error says nothing about the host
+    book_.doubt("alert:" + alert.definition.name);
+    return;
+  }
   if (alert.query.type() == knowledge::promql::ValueType::kScalar && result->front().value == 0) {
     result->clear();
   }

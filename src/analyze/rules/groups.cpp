@@ -182,7 +182,11 @@ void Groups::observe(const Live& live) {
   const auto& definition = live.group.definition();
   for (std::size_t i = 0; i < definition.rules.size(); ++i) {
     const Rule& rule = definition.rules[i];
-    if (rule.kind != Rule::Kind::kAlerting || !live.group.error(i).empty()) continue;
+    if (rule.kind != Rule::Kind::kAlerting) continue;
+    if (!live.group.error(i).empty()) {
+      book_.doubt(source_of(definition, i));
+      continue;
+    }
     std::vector<Observation> seen;
     for (const auto& alert : live.group.alerts(i)) {
       if (alert.seen) seen.push_back(to_observation(rule, alert));
