@@ -82,13 +82,13 @@ TcpSockets::TcpSockets(std::uint32_t states, bool info) {
                           .idiag_states = states,
                           .idiag_dbs = 0});
   for (std::size_t i = 0; i < single_.size(); ++i) {
-    single_[i].put(inet_diag_req_v2{
-        .sdiag_family = static_cast<std::uint8_t>(i == 0 ? AF_INET : AF_INET6),
-        .sdiag_protocol = IPPROTO_TCP,
-        .idiag_ext = extensions,
-        .pad = 0,
-        .idiag_states = states,
-        .id = {}});
+    single_[i].put(
+        inet_diag_req_v2{.sdiag_family = static_cast<std::uint8_t>(i == 0 ? AF_INET : AF_INET6),
+                         .sdiag_protocol = IPPROTO_TCP,
+                         .idiag_ext = extensions,
+                         .pad = 0,
+                         .idiag_states = states,
+                         .id = {}});
   }
 }
 
@@ -111,9 +111,9 @@ Status TcpSockets::ask(base::FunctionRef<void(const TcpSocket&)> visit) {
   if (asks_both_) {
     Status asked = netlink_->ask(both_, take);
     const bool is_unknown =
-        !asked && (asked.error().code() == Errc::kNotFound ||
-                   asked.error().code() == Errc::kUnsupported ||
-                   asked.error().code() == Errc::kInvalidArgument);  // before any answer
+        !asked &&
+        (asked.error().code() == Errc::kNotFound || asked.error().code() == Errc::kUnsupported ||
+         asked.error().code() == Errc::kInvalidArgument);  // before any answer
     if (asked) return asked;
     if (!is_unknown) return std::unexpected(asked.error().with_context("inet_diag"));
     asks_both_ = false;
