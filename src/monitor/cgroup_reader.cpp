@@ -26,6 +26,7 @@ constexpr double kNanos = 1e9;
 using Figure = CgroupStats::Figure;
 
 constexpr std::string_view kV2 = "v2";
+constexpr std::uint64_t kFindAgain = 16;  // passes: what is mounted changes when a host boots
 
 /// Controllers of version 1, and the names of their directories.
 struct Controller {
@@ -78,9 +79,11 @@ void CgroupReader::find_hierarchies() {
 Status CgroupReader::run(const std::function<bool(const std::string&)>& accepts,
                          Complaints& complaints) {
   complaints_ = &complaints;
-  find_hierarchies();
-  if (hierarchies_.empty())
+  if (std::exchange(is_lost_, false) || pass_ % kFindAgain == 0) find_hierarchies();
+  if (hierarchies_.empty()) {
+    is_lost_ = true;
     return fail(Errc::kNotFound, "{}: no control groups are mounted there", root_);
+  }
   ++pass_;
   left_out_ = 0;
   for (const Hierarchy& hierarchy : hierarchies_) walk(hierarchy, accepts);
@@ -96,41 +99,66 @@ Status CgroupReader::run(const std::function<bool(const std::string&)>& accepts,
 void CgroupReader::walk(const Hierarchy& hierarchy,
                         const std::function<bool(const std::string&)>& accepts) {
   hierarchy_ = &hierarchy;
-  places_.clear();
+  place_count_ = 0;
   const host::Fd root(::open(hierarchy.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!root) return complaints_->add(Error::from_errno("open " + hierarchy.path));
+  if (!root) {
+    complaints_->add(Error::from_errno("open " + hierarchy.path));
+    is_lost_ = true;
+    return;
+  }
   struct statfs kind{};
   is_real_ = ::fstatfs(root.get(), &kind) == 0 &&
              (kind.f_type == CGROUP_SUPER_MAGIC || kind.f_type == CGROUP2_SUPER_MAGIC);
-  places_.push_back({"/", 0});
+  Place& top = next_place();
+  top.path = "/";
+  top.depth = 0;
   // A list that grows at its end while it is walked: breadth first.
   const std::size_t most = std::max<std::size_t>(4 * max_groups_, 64);
-  for (std::size_t i = 0; i < places_.size(); ++i) {
-    const Place place = places_[i];
-    const std::string relative = "." + place.path;
-    const auto listing = Directory::open_at(root.get(), relative.c_str());
-    if (!listing) continue;  // it was removed
-    if (accepts(place.path)) {
-      if (CgroupStats* stats = group_at(place.path)) read(hierarchy, listing->fd(), *stats);
+  for (std::size_t i = 0; i < place_count_; ++i) {
+    relative_.assign(".").append(places_[i].path);
+    const host::Fd directory(
+        ::openat(root.get(), relative_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory) continue;  // it was removed
+    if (accepts(places_[i].path)) {
+      if (CgroupStats* stats = group_at(places_[i].path)) read(hierarchy, directory.get(), *stats);
     }
-    if (place.depth < kMaxDepth) list_children(*listing, place, most);
+    if (places_[i].depth < kMaxDepth && may_have_children(directory.get()))
+      list_children(directory.get(), i, most);
   }
 }
 
-void CgroupReader::list_children(const Directory& listing, const Place& place, std::size_t most) {
-  names_.clear();
-  const Status listed = listing.for_each([&](const char* name, unsigned char type) {
+/// The kernel counts the directories in one by its links: two and one for each.
+bool CgroupReader::may_have_children(int directory) const {
+  struct stat status{};
+  return !is_real_ || ::fstat(directory, &status) != 0 || status.st_nlink != 2;
+}
+
+CgroupReader::Place& CgroupReader::next_place() {
+  if (place_count_ == places_.size()) places_.emplace_back();
+  return places_[place_count_++];
+}
+
+void CgroupReader::list_children(int directory, std::size_t parent, std::size_t most) {
+  const auto listing = Directory::open_at(directory, ".");
+  if (!listing) return;
+  name_count_ = 0;
+  const Status listed = listing->for_each([&](const char* name, unsigned char type) {
     if (name[0] == '.' || (type != DT_DIR && type != DT_UNKNOWN)) return;
-    names_.emplace_back(name);
+    if (name_count_ == names_.size()) names_.emplace_back();
+    names_[name_count_++] = name;
   });
   if (!listed) return;
-  std::ranges::sort(names_);
-  for (const std::string& name : names_) {
-    if (places_.size() >= most) {
+  const std::span names(names_.data(), name_count_);
+  std::ranges::sort(names);
+  for (const std::string& name : names) {
+    if (place_count_ >= most) {
       ++left_out_;
       continue;
     }
-    places_.push_back({place.path == "/" ? "/" + name : place.path + "/" + name, place.depth + 1});
+    Place& child = next_place();
+    const Place& above = places_[parent];  // which may have moved
+    child.path.assign(above.path == "/" ? "" : above.path).append("/").append(name);
+    child.depth = above.depth + 1;
   }
 }
 

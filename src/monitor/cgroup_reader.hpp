@@ -20,7 +20,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "monitor/directory.hpp"
 #include "monitor/parse.hpp"
 #include "nexus/host/fd.hpp"
 #include "nexus/host/roots.hpp"
@@ -114,8 +113,12 @@ class CgroupReader {
   };
 
   void find_hierarchies();
+  /// In places_, at its end.
+  [[nodiscard]] Place& next_place();
   void walk(const Hierarchy& hierarchy, const std::function<bool(const std::string&)>& accepts);
-  void list_children(const Directory& listing, const Place& place, std::size_t most);
+  /// `parent`: its place in places_.
+  void list_children(int directory, std::size_t parent, std::size_t most);
+  [[nodiscard]] bool may_have_children(int directory) const;
   [[nodiscard]] CgroupStats* group_at(const std::string& path);
   void read(const Hierarchy& hierarchy, int directory, CgroupStats& stats);
   void read_v2(int directory, CgroupStats& stats);
@@ -146,9 +149,13 @@ class CgroupReader {
   std::vector<Hierarchy> hierarchies_;
   std::vector<CgroupStats> groups_;
   std::unordered_map<std::string, std::size_t> index_;
-  std::vector<Place> places_;  // scratch
+  std::vector<Place> places_;  // of one walk, the first place_count_; strings are used again
+  std::size_t place_count_ = 0;
   std::vector<std::string> names_;
+  std::size_t name_count_ = 0;
+  std::string relative_;
   std::vector<char> bytes_;
+  bool is_lost_ = true;  // a hierarchy is not where it was: they are looked for again
   std::uint64_t pass_ = 0;
   std::uint64_t left_out_ = 0;
   Complaints* complaints_ = nullptr;

@@ -9,9 +9,6 @@ namespace {
 
 constexpr auto kCounter = MetricType::kCounter;
 constexpr auto kGauge = MetricType::kGauge;
-constexpr int kV13 = 130000;
-constexpr int kV14 = 140000;
-constexpr int kV17 = 170000;
 
 using Facts = PostgresFacts;
 
@@ -137,6 +134,16 @@ constexpr std::array kDatabase = {
     PostgresMetric{"checksum_failures",
                    {"pg_stat_database_checksum_failures", kCounter,
                     "Data page checksum failures detected in this database"}},
+    PostgresMetric{"checksum_last_failure",
+                   {"pg_stat_database_checksum_last_failure", kGauge,
+                    "Time at which the last data page checksum failure was detected in this "
+                    "database, or on a shared object; 0: none"}},
+    PostgresMetric{"session_time",
+                   {"pg_stat_database_session_time_seconds_total", kCounter,
+                    "Time spent by database sessions in this database, in seconds"}},
+    PostgresMetric{"idle_in_transaction_time",
+                   {"pg_stat_database_idle_in_transaction_time_seconds_total", kCounter,
+                    "Time spent idling while in a transaction in this database, in seconds"}},
     PostgresMetric{"active_time",
                    {"pg_stat_database_active_time_seconds_total", kCounter,
                     "Time spent executing SQL statements in this database, in seconds"}},
@@ -167,6 +174,10 @@ constexpr std::array kDatabase = {
     PostgresMetric{"confl_deadlock",
                    {"pg_stat_database_conflicts_confl_deadlock", kCounter,
                     "Queries canceled due to deadlocks with recovery"}},
+    PostgresMetric{"confl_active_logicalslot",
+                   {"pg_stat_database_conflicts_confl_active_logicalslot", kCounter,
+                    "Uses of logical slots canceled due to old snapshots or too low a wal_level on "
+                    "the primary"}},
 };
 std::string database(const Facts& facts) {
   return fmt::format(
@@ -174,12 +185,17 @@ std::string database(const Facts& facts) {
   blks_hit, tup_returned, tup_fetched, tup_inserted, tup_updated, tup_deleted, conflicts,
   temp_files, temp_bytes, deadlocks, blk_read_time, blk_write_time,
   coalesce(extract(epoch FROM stats_reset), 0) AS stats_reset, checksum_failures,
-  confl_tablespace, confl_lock, confl_snapshot, confl_bufferpin, confl_deadlock{}
+  CASE WHEN checksum_failures IS NOT NULL
+    THEN coalesce(extract(epoch FROM checksum_last_failure), 0) END AS checksum_last_failure,
+  confl_tablespace, confl_lock, confl_snapshot, confl_bufferpin, confl_deadlock{}{}
 FROM pg_stat_database d LEFT JOIN pg_stat_database_conflicts c ON c.datid = d.datid
 WHERE d.datname IS NOT NULL ORDER BY d.datid)",
-      facts.version >= kV14 ? ",\n  active_time / 1000.0 AS active_time, sessions, "
-                              "sessions_abandoned, sessions_fatal, sessions_killed"
-                            : "");
+      facts.version >= postgres_since::kSessionTimes
+          ? ",\n  session_time / 1000.0 AS session_time, active_time / 1000.0 AS active_time,\n"
+            "  idle_in_transaction_time / 1000.0 AS idle_in_transaction_time, sessions, "
+            "sessions_abandoned, sessions_fatal, sessions_killed"
+          : "",
+      facts.version >= postgres_since::kLogicalSlotConflicts ? ", confl_active_logicalslot" : "");
 }
 
 constexpr std::array kLocks = {
@@ -241,13 +257,14 @@ constexpr std::array kSlots = {
                     "danger of getting in state lost"}},
 };
 std::string slots(const Facts& facts) {
-  return fmt::format(R"(SELECT slot_name, slot_type, here - '0/0'::pg_lsn AS current_lsn,
+  return fmt::format(
+      R"(SELECT slot_name, slot_type, here - '0/0'::pg_lsn AS current_lsn,
   CASE WHEN active THEN coalesce(confirmed_flush_lsn, '0/0') - '0/0'::pg_lsn END AS confirmed_lsn,
   active, here - restart_lsn AS retained{}
 FROM pg_replication_slots, (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()
   ELSE pg_current_wal_lsn() END AS here) AS position
 ORDER BY slot_name)",
-                     facts.version >= kV13 ? ", safe_wal_size AS safe_size" : "");
+      facts.version >= postgres_since::kSlotStatus ? ", safe_wal_size AS safe_size" : "");
 }
 
 constexpr std::array kSlotStatus = {
@@ -256,7 +273,7 @@ constexpr std::array kSlotStatus = {
                     "availability of WAL files claimed by this slot"}},
 };
 std::string slot_status(const Facts& facts) {
-  if (facts.version < kV13) return {};
+  if (facts.version < postgres_since::kSlotStatus) return {};
   return R"(SELECT slot_name, slot_type, wal_status, 1 AS one FROM pg_replication_slots
 WHERE wal_status IS NOT NULL ORDER BY slot_name)";
 }
@@ -300,7 +317,7 @@ constexpr std::array kBackgroundWriter = {
 std::string background_writer(const Facts& facts) {
   return fmt::format(R"(SELECT {}buffers_clean, maxwritten_clean, buffers_alloc,
   coalesce(extract(epoch FROM stats_reset), 0) AS stats_reset FROM pg_stat_bgwriter)",
-                     facts.version >= kV17
+                     facts.version >= postgres_since::kCheckpointer
                          ? ""
                          : "checkpoints_timed, checkpoints_req, checkpoint_write_time, "
                            "checkpoint_sync_time,\n  buffers_checkpoint, buffers_backend, "
@@ -337,7 +354,7 @@ constexpr std::array kCheckpointer = {
                     "Time at which these statistics were last reset"}},
 };
 std::string checkpointer(const Facts& facts) {
-  if (facts.version < kV17) return {};
+  if (facts.version < postgres_since::kCheckpointer) return {};
   return R"(SELECT num_timed, num_requested, restartpoints_timed, restartpoints_req,
   restartpoints_done, write_time, sync_time, buffers_written,
   coalesce(extract(epoch FROM stats_reset), 0) AS stats_reset FROM pg_stat_checkpointer)";

@@ -18,9 +18,25 @@ namespace nexus::monitor {
 
 inline constexpr int kOldestPostgres = 120000;
 
+/// What the queries use that not every version has: the first version with it. Compared with the
+/// documentation of 12, 13, 14, 15, 16 and 17 (chapters "The Cumulative Statistics System" and
+/// "System Views"); everything else that is asked for is in all of them.
+namespace postgres_since {
+inline constexpr int kSlotStatus = 130000;    // pg_replication_slots.wal_status, safe_wal_size
+inline constexpr int kSessionTimes = 140000;  // pg_stat_database.session_time, sessions, ...
+inline constexpr int kLogicalSlotConflicts = 160000;  // ..._conflicts.confl_active_logicalslot
+inline constexpr int kCheckpointer =
+    170000;  // pg_stat_checkpointer, which took from pg_stat_bgwriter
+// Of the extension pg_stat_statements, as statements_version counts:
+inline constexpr int kExecutionTimes = 108;    // total_exec_time rather than total_time
+inline constexpr int kSharedBlockTimes = 111;  // shared_blk_read_time rather than blk_read_time
+}  // namespace postgres_since
+
 enum class PostgresPace { kEveryRun, kSlow };
 enum class PostgresBound { kNone, kTables, kStatements };
 
+/// A metric whose name ends in * stands for many: the query then has the columns `name` (what
+/// stands for the asterisk), `help` and this one, and no labels.
 struct PostgresMetric {
   std::string_view column;
   MetricDescriptor metric;

@@ -40,60 +40,32 @@ std::string wraparound(const Facts& /*facts*/) {
 FROM pg_database WHERE datallowconn ORDER BY datname)";
 }
 
+// All that are numbers or switches, as postgres_exporter has them: converted to seconds and bytes,
+// which the name then ends in; -1 has a meaning of its own and stays.
 constexpr std::array kSettings = {
-    PostgresMetric{"max_connections",
-                   {"pg_settings_max_connections", kGauge, "Server Parameter: max_connections"}},
-    PostgresMetric{"superuser_reserved_connections",
-                   {"pg_settings_superuser_reserved_connections", kGauge,
-                    "Server Parameter: superuser_reserved_connections"}},
-    PostgresMetric{
-        "shared_buffers",
-        {"pg_settings_shared_buffers_bytes", kGauge, "Server Parameter: shared_buffers"}},
-    PostgresMetric{"effective_cache_size",
-                   {"pg_settings_effective_cache_size_bytes", kGauge,
-                    "Server Parameter: effective_cache_size"}},
-    PostgresMetric{"work_mem",
-                   {"pg_settings_work_mem_bytes", kGauge, "Server Parameter: work_mem"}},
-    PostgresMetric{"maintenance_work_mem",
-                   {"pg_settings_maintenance_work_mem_bytes", kGauge,
-                    "Server Parameter: maintenance_work_mem"}},
-    PostgresMetric{"max_wal_size",
-                   {"pg_settings_max_wal_size_bytes", kGauge, "Server Parameter: max_wal_size"}},
-    PostgresMetric{"random_page_cost",
-                   {"pg_settings_random_page_cost", kGauge, "Server Parameter: random_page_cost"}},
-    PostgresMetric{
-        "checkpoint_timeout",
-        {"pg_settings_checkpoint_timeout_seconds", kGauge, "Server Parameter: checkpoint_timeout"}},
-    PostgresMetric{"autovacuum",
-                   {"pg_settings_autovacuum", kGauge, "Server Parameter: autovacuum"}},
-    PostgresMetric{
-        "autovacuum_max_workers",
-        {"pg_settings_autovacuum_max_workers", kGauge, "Server Parameter: autovacuum_max_workers"}},
-    PostgresMetric{"autovacuum_freeze_max_age",
-                   {"pg_settings_autovacuum_freeze_max_age", kGauge,
-                    "Server Parameter: autovacuum_freeze_max_age"}},
-    PostgresMetric{"max_locks_per_transaction",
-                   {"pg_settings_max_locks_per_transaction", kGauge,
-                    "Server Parameter: max_locks_per_transaction"}},
+    PostgresMetric{"value",
+                   {"pg_settings_*", kGauge,
+                    "Server parameter *, in seconds or bytes where it has such a unit"}},
 };
 std::string settings(const Facts& /*facts*/) {
-  // pg_size_bytes() reads what current_setting() writes ("128MB", "8kB").
-  std::string sql = "SELECT ";
-  for (const auto& one : kSettings) {
-    const bool bytes = one.metric.name.ends_with("_bytes");
-    const bool seconds = one.metric.name.ends_with("_seconds");
-    const bool boolean = one.column == "autovacuum";
-    if (sql.size() > 7) sql += ",\n  ";
-    if (bytes) {
-      sql += fmt::format("pg_size_bytes(current_setting('{0}')) AS {0}", one.column);
-    } else if (seconds) {
-      sql += fmt::format("extract(epoch FROM current_setting('{0}')::interval) AS {0}", one.column);
-    } else {
-      sql += fmt::format("current_setting('{0}')::{1} AS {0}", one.column,
-                         boolean ? "boolean" : "double precision");
-    }
-  }
-  return sql;
+  return R"(SELECT replace(s.name, '.', '_') || CASE k.kind WHEN 'none' THEN '' ELSE '_' || k.kind END
+    AS name,
+  s.short_desc || CASE k.kind WHEN 'none' THEN '' ELSE ' [Units converted to ' || k.kind || '.]' END
+    AS help,
+  CASE WHEN s.vartype = 'bool' THEN CASE WHEN s.setting = 'on' THEN 1 ELSE 0 END
+    WHEN s.setting::float8 = -1 THEN -1
+    ELSE s.setting::float8 * CASE k.kind
+      WHEN 'seconds' THEN CASE s.unit WHEN 'us' THEN 0.000001 WHEN 'ms' THEN 0.001 WHEN 's' THEN 1
+        WHEN 'min' THEN 60 WHEN 'h' THEN 3600 ELSE 86400 END
+      WHEN 'bytes' THEN coalesce(substring(s.unit FROM '^[0-9]+')::float8, 1)
+        * CASE ltrim(s.unit, '0123456789') WHEN 'kB' THEN 1024 WHEN 'MB' THEN 1048576
+          WHEN 'GB' THEN 1073741824 WHEN 'TB' THEN 1099511627776 ELSE 1 END
+      ELSE 1 END
+  END AS value
+FROM pg_settings s, LATERAL (SELECT CASE WHEN s.unit IN ('us', 'ms', 's', 'min', 'h', 'd')
+    THEN 'seconds' WHEN s.unit ~ '^[0-9]*(B|kB|MB|GB|TB)$' THEN 'bytes' ELSE 'none' END AS kind) AS k
+WHERE s.vartype IN ('bool', 'integer', 'real') AND s.name ~ '^[A-Za-z_][A-Za-z0-9_.]*$'
+ORDER BY s.name LIMIT 1000)";
 }
 
 constexpr std::array kSizes = {
@@ -282,12 +254,13 @@ constexpr std::array kStatements = {
                     "Total time the statement spent writing blocks, in seconds"}},
 };
 std::string_view total_time(const Facts& facts) {
-  return facts.statements_version >= 108 ? "total_exec_time" : "total_time";
+  return facts.statements_version >= postgres_since::kExecutionTimes ? "total_exec_time"
+                                                                     : "total_time";
 }
 // The extension's version decides, not the server's: an upgraded server keeps the old one.
 std::string statements(const Facts& facts) {
   if (facts.statements_version == 0) return {};
-  const bool shared = facts.statements_version >= 111;
+  const bool shared = facts.statements_version >= postgres_since::kSharedBlockTimes;
   return fmt::format(R"(SELECT pg_get_userbyid(s.userid) AS "user", d.datname, s.queryid,
   sum(s.calls) AS calls, sum(s.{0}) / 1000.0 AS seconds, sum(s.rows) AS rows,
   sum(s.{1}blk_read_time) / 1000.0 AS read_seconds,

@@ -30,9 +30,7 @@ void SocketOwners::want(std::uint32_t inode, bool urgent) {
 
 void SocketOwners::find(SteadyTime now, const ProcessTable* table) {
   forget_absent();
-  described_.clear();
-  const std::vector<std::int32_t> holders(holders_.begin(), holders_.end());
-  for (const std::int32_t pid : holders) {
+  for (const std::int32_t pid : holders_) {
     if (missing_.empty()) break;
     look_into(pid);
   }
@@ -43,15 +41,19 @@ void SocketOwners::find(SteadyTime now, const ProcessTable* table) {
     ever_full_ = true;
     for (const std::int32_t pid : all_pids()) {
       if (missing_.empty() || links_ >= kMaxLinks) break;
-      if (!std::ranges::binary_search(holders, pid)) look_into(pid);
+      if (!std::ranges::binary_search(holders_, pid)) look_into(pid);
     }
     // What nobody holds is not looked for again.
     for (const auto& [inode, was_urgent] : missing_) known_.emplace(inode, Known{0, run_});
   }
   for (const auto& [inode, entry] : known_) {
-    if (entry.pid != 0 && !described_.contains(entry.pid))
-      described_.emplace(entry.pid, describe(entry.pid, table));
+    if (entry.pid == 0) continue;
+    Description& description = described_[entry.pid];
+    if (std::exchange(description.run, run_) == run_) continue;
+    description.owner.pid = entry.pid;
+    describe(description.owner, table);
   }
+  std::erase_if(described_, [this](const auto& entry) { return entry.second.run != run_; });
 }
 
 const SocketOwner& SocketOwners::owner(std::uint32_t inode) const {
@@ -59,15 +61,18 @@ const SocketOwner& SocketOwners::owner(std::uint32_t inode) const {
   const auto entry = known_.find(inode);
   if (entry == known_.end() || entry->second.pid == 0) return kNobody;
   const auto found = described_.find(entry->second.pid);
-  return found == described_.end() ? kNobody : found->second;
+  return found == described_.end() ? kNobody : found->second.owner;
 }
 
 void SocketOwners::forget_absent() {
   std::erase_if(known_, [this](const auto& entry) { return entry.second.run != run_; });
   holders_.clear();
   for (const auto& [inode, entry] : known_) {
-    if (entry.pid != 0) holders_.insert(entry.pid);
+    if (entry.pid != 0) holders_.push_back(entry.pid);
   }
+  std::ranges::sort(holders_);
+  const auto doubled = std::ranges::unique(holders_);
+  holders_.erase(doubled.begin(), doubled.end());
 }
 
 void SocketOwners::look_into(std::int32_t pid) {
@@ -87,7 +92,6 @@ void SocketOwners::look_into(std::int32_t pid) {
     const auto wanted = missing_.find(static_cast<std::uint32_t>(*inode));
     if (wanted == missing_.end()) return;
     known_[wanted->first] = {pid, run_};
-    holders_.insert(pid);
     missing_.erase(wanted);
   }));
 }
@@ -103,25 +107,27 @@ std::vector<std::int32_t> SocketOwners::all_pids() const {
   return pids;
 }
 
-SocketOwner SocketOwners::describe(std::int32_t pid, const ProcessTable* table) const {
-  SocketOwner out{.pid = pid, .name = {}, .unit = {}, .container = {}};
-  const ObservedProcess* const process = table != nullptr ? table->find(pid) : nullptr;
+/// Fills in all but the pid; strings that are there are written over.
+void SocketOwners::describe(SocketOwner& owner, const ProcessTable* table) const {
+  owner.name.clear();
+  owner.unit.clear();
+  owner.container.clear();
+  const ObservedProcess* const process = table != nullptr ? table->find(owner.pid) : nullptr;
   if (process != nullptr) {
-    out.name = base::sanitize_utf8(process->name());
+    owner.name = base::sanitize_utf8(process->name());
     if (process->workload) {
-      out.unit = process->workload->unit;
-      out.container = process->workload->container;
+      owner.unit = process->workload->unit;
+      owner.container = process->workload->container;
     }
-    return out;
+    return;
   }
-  if (const auto comm = host::read_file(fmt::format("{}/{}/comm", procfs_, pid)))
-    out.name = base::sanitize_utf8(base::trim(*comm));
-  if (const auto text = host::read_file(fmt::format("{}/{}/cgroup", procfs_, pid))) {
-    const Workload workload = workload_of(best_cgroup(*text));
-    out.unit = workload.unit;
-    out.container = workload.container;
+  if (const auto comm = host::read_file(fmt::format("{}/{}/comm", procfs_, owner.pid)))
+    owner.name = base::sanitize_utf8(base::trim(*comm));
+  if (const auto text = host::read_file(fmt::format("{}/{}/cgroup", procfs_, owner.pid))) {
+    Workload workload = workload_of(best_cgroup(*text));
+    owner.unit = std::move(workload.unit);
+    owner.container = std::move(workload.container);
   }
-  return out;
 }
 
 }  // namespace nexus::monitor

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -41,14 +40,18 @@ class SocketOwners {
   void forget_absent();
   void look_into(std::int32_t pid);
   [[nodiscard]] std::vector<std::int32_t> all_pids() const;
-  [[nodiscard]] SocketOwner describe(std::int32_t pid, const ProcessTable* table) const;
+  void describe(SocketOwner& owner, const ProcessTable* table) const;
 
   const std::string procfs_;
   std::uint64_t run_ = 0;
   std::unordered_map<std::uint32_t, Known> known_;
   std::unordered_map<std::uint32_t, bool> missing_;  // those looked for now, and whether urgent
-  std::set<std::int32_t> holders_;                   // processes that hold sockets
-  std::unordered_map<std::int32_t, SocketOwner> described_;
+  std::vector<std::int32_t> holders_;                // processes that hold sockets, sorted
+  struct Description {
+    SocketOwner owner;
+    std::uint64_t run = 0;
+  };
+  std::unordered_map<std::int32_t, Description> described_;
   SteadyTime last_full_{};
   bool ever_full_ = false;
   std::size_t links_ = 0;  // looked at in this run

@@ -1,9 +1,7 @@
 #include "monitor/tcp_sockets.hpp"
 
 #include <arpa/inet.h>
-#include <linux/inet_diag.h>
 #include <linux/magic.h>
-#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <sys/vfs.h>
 
@@ -74,24 +72,57 @@ bool is_live(const host::Roots& roots) {
   return ::statfs(roots.procfs.c_str(), &kind) == 0 && kind.f_type == PROC_SUPER_MAGIC;
 }
 
-Status for_each_tcp_socket(Netlink& netlink, std::uint32_t states, bool info,
-                           base::FunctionRef<void(const TcpSocket&)> visit) {
-  for (const auto family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
-    NetlinkRequest request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP);
-    request.put(inet_diag_req_v2{
-        .sdiag_family = family,
-        .sdiag_protocol = IPPROTO_TCP,
-        .idiag_ext = static_cast<std::uint8_t>(info ? 1U << (INET_DIAG_INFO - 1) : 0U),
-        .pad = 0,
-        .idiag_states = states,
-        .id = {}});
-    const Status asked = netlink.ask(request, [&](unsigned, Bytes payload) {
-      const auto message = read_as<inet_diag_msg>(payload);
-      if (message) visit(socket_of(*message, payload.subspan(sizeof(inet_diag_msg))));
-    });
+TcpSockets::TcpSockets(std::uint32_t states, bool info) {
+  const auto extensions = static_cast<std::uint8_t>(info ? 1U << (INET_DIAG_INFO - 1) : 0U);
+  both_.put(inet_diag_req{.idiag_family = AF_INET,
+                          .idiag_src_len = 0,
+                          .idiag_dst_len = 0,
+                          .idiag_ext = extensions,
+                          .id = {},
+                          .idiag_states = states,
+                          .idiag_dbs = 0});
+  for (std::size_t i = 0; i < single_.size(); ++i) {
+    single_[i].put(
+        inet_diag_req_v2{.sdiag_family = static_cast<std::uint8_t>(i == 0 ? AF_INET : AF_INET6),
+                         .sdiag_protocol = IPPROTO_TCP,
+                         .idiag_ext = extensions,
+                         .pad = 0,
+                         .idiag_states = states,
+                         .id = {}});
+  }
+}
+
+Status TcpSockets::for_each(base::FunctionRef<void(const TcpSocket&)> visit) {
+  if (!netlink_) {
+    auto opened = Netlink::open(NETLINK_SOCK_DIAG);
+    if (!opened) return propagate(std::move(opened));
+    netlink_.emplace(std::move(*opened));
+  }
+  Status asked = ask(visit);
+  if (!asked) netlink_.reset();  // late answers must not meet the next question
+  return asked;
+}
+
+Status TcpSockets::ask(base::FunctionRef<void(const TcpSocket&)> visit) {
+  const auto take = [&](unsigned, Bytes payload) {
+    const auto message = read_as<inet_diag_msg>(payload);
+    if (message) visit(socket_of(*message, payload.subspan(sizeof(inet_diag_msg))));
+  };
+  if (asks_both_) {
+    Status asked = netlink_->ask(both_, take);
+    const bool is_unknown =
+        !asked &&
+        (asked.error().code() == Errc::kNotFound || asked.error().code() == Errc::kUnsupported ||
+         asked.error().code() == Errc::kInvalidArgument);  // before any answer
+    if (asked) return asked;
+    if (!is_unknown) return std::unexpected(asked.error().with_context("inet_diag"));
+    asks_both_ = false;
+  }
+  for (std::size_t i = 0; i < single_.size(); ++i) {
+    const Status asked = netlink_->ask(single_[i], take);
     // A kernel without IPv6 does not know the family.
     const bool absent =
-        !asked && family == AF_INET6 &&
+        !asked && i > 0 &&
         (asked.error().code() == Errc::kNotFound || asked.error().code() == Errc::kUnsupported);
     if (!asked && !absent) return std::unexpected(asked.error().with_context("inet_diag"));
   }

@@ -4,6 +4,9 @@
 // Thread safety: one thread at a time.
 #pragma once
 
+#include <linux/inet_diag.h>
+#include <linux/sock_diag.h>
+
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -51,8 +54,23 @@ struct TcpSocket {
 /// Whether this process's own kernel is behind these roots, and not a recorded tree.
 [[nodiscard]] bool is_live(const host::Roots& roots);
 
-/// All TCP sockets over IPv4 and IPv6. `states`: a bit for each (1 << state).
-[[nodiscard]] Status for_each_tcp_socket(Netlink& netlink, std::uint32_t states, bool info,
-                                         base::FunctionRef<void(const TcpSocket&)> visit);
+/// All TCP sockets over IPv4 and IPv6, by one request for both: the kernel looks through all of its
+/// table for each. (That request is the older one, TCPDIAG_GETSOCK; a kernel that does not know it
+/// any more is asked for one family after the other.)
+class TcpSockets {
+ public:
+  /// `states`: a bit for each (1 << state). `info`: also what tcp_info tells.
+  TcpSockets(std::uint32_t states, bool info);
+  [[nodiscard]] Status for_each(base::FunctionRef<void(const TcpSocket&)> visit);
+
+ private:
+  [[nodiscard]] Status ask(base::FunctionRef<void(const TcpSocket&)> visit);
+
+  NetlinkRequest both_{TCPDIAG_GETSOCK, NLM_F_DUMP};
+  std::array<NetlinkRequest, 2> single_{NetlinkRequest{SOCK_DIAG_BY_FAMILY, NLM_F_DUMP},
+                                        NetlinkRequest{SOCK_DIAG_BY_FAMILY, NLM_F_DUMP}};
+  bool asks_both_ = true;
+  std::optional<Netlink> netlink_;
+};
 
 }  // namespace nexus::monitor

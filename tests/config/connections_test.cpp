@@ -68,6 +68,16 @@ TEST_CASE("a password in the file is refused without being shown") {
   CHECK(loaded.config.connections.postgres.password.reveal() == "hunter2");
 }
 
+TEST_CASE("Redis over TLS is refused with what can be done instead") {
+  const auto problems = problems_of("[redis]\nhost = 'a'\ntls = true\nca_file = '/hunter2'");
+  REQUIRE(problems.size() == 2);
+  CHECK(problems[0].starts_with("a.toml:3:"));
+  for (const auto& problem : problems) {
+    CHECK(problem.contains("Redis over TLS is not possible"));
+    CHECK_FALSE(problem.contains("hunter2"));
+  }
+}
+
 TEST_CASE("impossible values of connections are refused, and never shown") {
   for (const auto* text :
        {"[postgres]\nhost = 'hunter2 hunter2'", "[postgres]\nport = 0",

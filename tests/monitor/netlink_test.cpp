@@ -1,14 +1,22 @@
 // What rtnetlink tells of the devices of this machine and of a network name space of the test's own
 // is what sysfs tells.
+#include <arpa/inet.h>
+#include <linux/nl80211.h>
+#include <netinet/in.h>
 #include <sched.h>
+#include <sys/socket.h>
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #include "monitor/host_tree.hpp"
 #include "monitor/link_table.hpp"
+#include "monitor/nl80211.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/host/fd.hpp"
 #include "nexus/host/file.hpp"
 #include "nexus/host/subprocess.hpp"
 
@@ -34,15 +42,45 @@ void in_own_network(Test&& test) {
   if (failed) std::rethrow_exception(failed);
 }
 
-void ip(std::vector<std::string> arguments) {
+void run_command(std::vector<std::string> arguments) {
   base::SystemClock clock;
-  arguments.insert(arguments.begin(), "ip");
   arguments.insert(arguments.begin(), "/usr/bin/env");
   const auto exit =
       host::run({.argv = std::move(arguments)}, clock, clock.steady() + Millis(60'000));
   if (!exit) FAIL(exit.error().message());
   INFO(exit->output);
   REQUIRE(exit->status == 0);
+}
+
+void ip(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "ip");
+  run_command(std::move(arguments));
+}
+
+/// Sends `count` datagrams to itself over loopback, each from a port of its own.
+void send_flows(int count) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(9);
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  for (int i = 0; i < count; ++i) {
+    const host::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::sendto(socket.get(), "x", 1, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) ==
+            1);
+  }
+}
+
+/// A TCP segment that begins and ends a connection at once, which no connection tracking takes.
+void send_invalid_segment() {
+  std::array<std::uint8_t, 20> segment{0x03, 0xe8, 0, 9};  // ports
+  segment[12] = 0x50;                                      // five words
+  segment[13] = 0x03;                                      // FIN and SYN
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const host::Fd socket(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP));
+  REQUIRE(::sendto(socket.get(), segment.data(), segment.size(), 0,
+                   reinterpret_cast<const sockaddr*>(&to), sizeof to) == 20);
 }
 
 const Link* link_named(const LinkTable& table, std::string_view name) {
@@ -207,4 +245,139 @@ TEST_CASE("arp: entries and states of a device's neighbours, by rtnetlink") {
     REQUIRE(files.run());
     CHECK_FALSE(files.sink.text().contains("node_arp_states"));
   });
+}
+
+TEST_CASE("conntrack: flows, limit and statistics of a network of the test's own, by nfnetlink") {
+  in_own_network([] {
+    ip({"link", "set", "lo", "up"});
+    // Flows must not end while the test waits for a processor.
+    std::ofstream("/proc/sys/net/netfilter/nf_conntrack_udp_timeout") << 3600;
+    // A rule that asks for the state of connections is what makes the kernel track them.
+    run_command({"nft",
+                 "table inet nexus { chain output { type filter hook output priority 0; "
+                 "ct state new counter; }; }"});
+    send_flows(3);
+    CollectorRig rig("conntrack", host::Roots{});
+    REQUIRE(rig.run());
+    CHECK(rig.sink.count() == 10);
+    const double before = rig.sink.value("node_nf_conntrack_entries");
+    CHECK(before >= 3);
+    send_flows(5);
+    REQUIRE(rig.run());
+    CHECK(rig.sink.value("node_nf_conntrack_entries") == before + 5);
+    CHECK(rig.sink.value("node_nf_conntrack_stat_invalid") == 0);
+    send_invalid_segment();
+    REQUIRE(rig.run());
+    CHECK(rig.sink.value("node_nf_conntrack_stat_invalid") >= 1);
+    // Of the files only these are of the thread's own network: /proc/net is the process's.
+    CollectorRig files("conntrack", host::Roots{}, {{"netlink", false}});
+    REQUIRE(files.run());
+    for (const char* name : {"node_nf_conntrack_entries", "node_nf_conntrack_entries_limit"})
+      CHECK(rig.sink.value(name) == files.sink.value(name));
+  });
+}
+
+namespace {
+
+/// Attributes as the kernel lays them out (linux/netlink.h).
+class Attributes {
+ public:
+  Attributes& put(std::uint16_t type, const void* value, std::size_t size) {
+    const nlattr head{.nla_len = static_cast<std::uint16_t>(sizeof(nlattr) + size),
+                      .nla_type = type};
+    const auto* const first = reinterpret_cast<const std::byte*>(&head);
+    bytes_.insert(bytes_.end(), first, first + sizeof head);
+    const auto* const data = static_cast<const std::byte*>(value);
+    bytes_.insert(bytes_.end(), data, data + size);
+    bytes_.resize(NLA_ALIGN(bytes_.size()));
+    return *this;
+  }
+  template <typename T>
+  Attributes& number(std::uint16_t type, T value) {
+    return put(type, &value, sizeof value);
+  }
+  Attributes& text(std::uint16_t type, std::string_view value) {
+    return put(type, value.data(), value.size());
+  }
+  Attributes& nest(std::uint16_t type, const Attributes& inside) {
+    return put(type | NLA_F_NESTED, inside.bytes_.data(), inside.bytes_.size());
+  }
+  [[nodiscard]] Bytes bytes() const { return bytes_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+}  // namespace
+
+// No machine here has a radio: messages as nl80211.h documents them, made by hand.
+TEST_CASE("nl80211: interfaces, networks and stations of its messages") {
+  const std::string_view address("\x02\x00\x5e\x10\x00\xff", 6);
+  const auto interface =
+      wifi_interface(Attributes()
+                         .number(NL80211_ATTR_IFINDEX, std::uint32_t{3})
+                         .text(NL80211_ATTR_IFNAME, std::string_view("wlan0\0", 6))
+                         .text(NL80211_ATTR_MAC, address)
+                         .number(NL80211_ATTR_WIPHY_FREQ, std::uint32_t{5180})
+                         .bytes());
+  CHECK(interface == WifiInterface{.index = 3, .name = "wlan0", .megahertz = 5180});
+
+  const auto network_in = [&](std::optional<std::uint32_t> status, std::string_view elements) {
+    Attributes bss;
+    bss.text(NL80211_BSS_BSSID, address).text(NL80211_BSS_INFORMATION_ELEMENTS, elements);
+    if (status) bss.number(NL80211_BSS_STATUS, *status);
+    return wifi_network(Attributes().nest(NL80211_ATTR_BSS, bss).bytes());
+  };
+  const std::string_view elements("\x01\x02\x82\x84\x00\x04home\x03\x01\x24", 13);
+  CHECK(network_in(NL80211_BSS_STATUS_ASSOCIATED, elements) ==
+        WifiNetwork{.bssid = "02:00:5e:10:00:ff", .ssid = "home", .mode = "client"});
+  CHECK(network_in(NL80211_BSS_STATUS_IBSS_JOINED, elements)->mode == "ad-hoc");
+  CHECK_FALSE(network_in(std::nullopt, elements));  // only seen
+  // A name that says that it is longer than there are bytes, and one that is no UTF-8.
+  CHECK(network_in(NL80211_BSS_STATUS_ASSOCIATED, std::string_view("\x00\x09home", 6))->ssid == "");
+  CHECK(network_in(NL80211_BSS_STATUS_ASSOCIATED, std::string_view("\x00\x02\xff!", 4))->ssid ==
+        "\xef\xbf\xbd!");
+
+  const auto rate = [](std::uint16_t narrow, std::optional<std::uint32_t> wide) {
+    Attributes out;
+    out.number(NL80211_RATE_INFO_BITRATE, narrow);
+    if (wide) out.number(NL80211_RATE_INFO_BITRATE32, *wide);
+    return out;
+  };
+  Attributes info;
+  info.number(NL80211_STA_INFO_INACTIVE_TIME, std::uint32_t{1500})
+      .number(NL80211_STA_INFO_RX_BYTES, std::uint32_t{7})
+      .number(NL80211_STA_INFO_RX_BYTES64, (std::uint64_t{1} << 32) + 7)
+      .number(NL80211_STA_INFO_TX_BYTES, std::uint32_t{9})
+      .number(NL80211_STA_INFO_SIGNAL, std::int8_t{-52})
+      .nest(NL80211_STA_INFO_TX_BITRATE, rate(0xffff, 86'670))
+      .nest(NL80211_STA_INFO_RX_BITRATE, rate(540, std::nullopt))
+      .number(NL80211_STA_INFO_RX_PACKETS, std::uint32_t{11})
+      .number(NL80211_STA_INFO_TX_PACKETS, std::uint32_t{12})
+      .number(NL80211_STA_INFO_TX_RETRIES, std::uint32_t{13})
+      .number(NL80211_STA_INFO_TX_FAILED, std::uint32_t{14})
+      .number(NL80211_STA_INFO_CONNECTED_TIME, std::uint32_t{600})
+      .number(NL80211_STA_INFO_BEACON_LOSS, std::uint32_t{15});
+  Attributes message;
+  message.text(NL80211_ATTR_MAC, address).nest(NL80211_ATTR_STA_INFO, info);
+  const WifiStation expected{.address = "02:00:5e:10:00:ff",
+                             .connected = 600,
+                             .inactive = 1.5,
+                             .receive_rate = 54e6,
+                             .transmit_rate = 8667e6,
+                             .receive_bytes = 4294967303.0,
+                             .transmit_bytes = 9,
+                             .signal = -52,
+                             .retries = 13,
+                             .failed = 14,
+                             .beacon_losses = 15,
+                             .received_packets = 11,
+                             .transmitted_packets = 12};
+  CHECK(wifi_station(message.bytes()) == expected);
+  // Cut off anywhere: what is whole is taken, and nothing behind the end is read.
+  for (std::size_t size = 0; size < message.bytes().size(); ++size) {
+    const std::vector<std::byte> part(message.bytes().begin(),
+                                      message.bytes().begin() + static_cast<std::ptrdiff_t>(size));
+    CHECK(wifi_station(part) != expected);
+  }
 }

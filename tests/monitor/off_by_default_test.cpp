@@ -162,6 +162,27 @@ TEST_CASE("meminfo_numa, pcidevice, nvmesubsystem and drm on the recorded NUMA h
   CHECK(pci.sink.value("node_pcidevice_power_state" + at + R"(,state="D0"})") == 1);
   CHECK(pci.sink.value("node_pcidevice_sriov_numvfs" + at + "}") == 0);
 
+  const TemporaryTree ids;
+  ids.write("pci.ids",
+            "# a comment\nc0a9  Micron/Crucial Technology\n\t540a  P2 NVMe \xff SSD\n"
+            "\t\tc0a9 5021  P2 [NVMe PCIe SSD M.2]\n\t\tc0a9 9999  another\n8086  Intel\n"
+            "\t540a  of another vendor\nC 01  Mass storage controller\n"
+            "\t08  Non-Volatile memory controller\n\t\t02  NVM Express\n\t06  SATA controller\n"
+            "\t\t02  of another subclass\nnothing of this form\n");
+  CollectorRig named("pcidevice", roots, {{"names", true}, {"ids_file", ids.path() + "/pci.ids"}});
+  REQUIRE(named.run());
+  CHECK_THAT(named.sink.text(), Contains(R"(class_name="NVM Express")") &&
+                                    Contains(R"(device_name="P2 NVMe)") &&
+                                    Contains(R"(subsystem_device_name="P2 [NVMe PCIe SSD M.2]")") &&
+                                    Contains(R"(vendor_name="Micron/Crucial Technology")"));
+  CollectorRig absent("pcidevice", roots,
+                      {{"names", true}, {"ids_file", std::string("/nowhere/pci.ids")}});
+  const Status complained = absent.run();
+  REQUIRE_FALSE(complained);
+  CHECK_THAT(complained.error().message(), Contains("/nowhere/pci.ids"));
+  CHECK_THAT(absent.sink.text(), Contains(R"(vendor_name="c0a9")"));
+  CHECK(absent.run());  // said once
+
   CollectorRig nvme("nvmesubsystem", roots);
   REQUIRE(nvme.run());
   CHECK(nvme.sink.value(R"(node_nvmesubsystem_paths{subsystem="nvme-subsys0"})") == 2);

@@ -92,12 +92,24 @@ TEST_CASE("postgres collector: everything that is asked for, under postgres_expo
   CHECK(sink.value("pg_settings_shared_buffers_bytes") == 128 << 20);
   CHECK(sink.value("pg_settings_checkpoint_timeout_seconds") == 300);
   CHECK(sink.value("pg_settings_autovacuum") == 0);
+  // As postgres_exporter converts them: kB and 8kB, ms, min; -1 stays, a real, a number of an
+  // extension.
+  CHECK(sink.value("pg_settings_work_mem_bytes") == 4 << 20);
+  CHECK(sink.value("pg_settings_track_activity_query_size_bytes") == 1024);
+  CHECK(sink.value("pg_settings_deadlock_timeout_seconds") == 1);
+  CHECK(sink.value("pg_settings_log_rotation_age_seconds") == 86'400);
+  CHECK(sink.value("pg_settings_autovacuum_work_mem_bytes") == -1);
+  CHECK(sink.value("pg_settings_random_page_cost") == 4);
+  CHECK(sink.value("pg_settings_pg_stat_statements_max") == 5000);
+  CHECK_FALSE(sink.has("pg_settings_data_directory"));
   CHECK(sink.value(R"(pg_stat_activity_count{datname="postgres",state="idle in transaction"})") ==
         0);
   CHECK(sink.has("pg_long_running_transactions"));
   CHECK(sink.value("pg_stat_activity_waiting_on_locks") == 0);
-  for (const auto* name : {"numbackends", "xact_commit", "xact_rollback", "blks_read", "blks_hit",
-                           "deadlocks", "temp_bytes", "active_time_seconds_total", "sessions"}) {
+  for (const auto* name :
+       {"numbackends", "xact_commit", "xact_rollback", "blks_read", "blks_hit", "deadlocks",
+        "temp_bytes", "active_time_seconds_total", "sessions", "session_time_seconds_total",
+        "idle_in_transaction_time_seconds_total"}) {
     CAPTURE(name);
     CHECK(sink.text().contains(std::string("\npg_stat_database_") + name + "{datid="));
   }
@@ -188,7 +200,7 @@ TEST_CASE("postgres collector: tables and statements are as many as the configur
   RemoteRig none("postgres", few);
   REQUIRE(none.collect());
   CHECK_FALSE(none.sink.text().contains("pg_stat_user_tables"));
-  CHECK_FALSE(none.sink.text().contains("pg_stat_statements"));
+  CHECK_FALSE(none.sink.text().contains("\npg_stat_statements"));
 }
 
 TEST_CASE("postgres collector: a role that may not see everything gets the rest") {
@@ -296,6 +308,9 @@ TEST_CASE("postgres queries: each version is asked for what it has") {
   CHECK(sql_of("slot status", v13).contains("wal_status"));
   CHECK_FALSE(sql_of("database", v13).contains("active_time"));
   CHECK(sql_of("database", v14).contains("active_time"));
+  CHECK_FALSE(sql_of("database", v13).contains("session_time"));
+  CHECK_FALSE(sql_of("database", v14).contains("confl_active_logicalslot"));
+  CHECK(sql_of("database", v16).contains("confl_active_logicalslot"));
   CHECK(sql_of("database", v12).contains("confl_deadlock"));
   CHECK_FALSE(sql_of("database", v13).contains("sessions"));
   CHECK(sql_of("background writer", v16).contains("checkpoints_timed"));

@@ -5,7 +5,7 @@ BUILD_PACKAGES=(g++ cmake ninja-build ccache mold pkg-config git ca-certificates
   prometheus-cpp-dev libsystemd-dev libsqlite3-dev libssl-dev libre2-dev libyaml-cpp-dev libcurl4-openssl-dev zlib1g-dev libzstd-dev libisal-dev
   libpq-dev libhiredis-dev dpkg-dev fakeroot file
   catch2 libbenchmark-dev)
-TEST_PACKAGES=(clang-format-19 python3 debootstrap systemd-container dbus iproute2 util-linux prometheus
+TEST_PACKAGES=(clang-format-19 python3 debootstrap systemd-container dbus iproute2 nftables util-linux prometheus
   prometheus-node-exporter prometheus-blackbox-exporter nginx-light logrotate openssl jq procps
   postgresql-15 redis-server docker.io busybox-static
   dnsmasq-base python3-aiosmtpd podman runc)

@@ -27,6 +27,13 @@ const Shape kServerOrSocket{is_peer,
                             "a host name, an address, or the absolute path of a unix socket"};
 const Shape kOptionalPath{is_path_or_nothing, "an absolute path, or \"\" for none"};
 
+// hiredis of Debian 12 (0.14) has no libhiredis_ssl; to talk in clear text to who wants TLS, or
+// silently without, would be worse than to refuse.
+constexpr std::array<std::string_view, 4> kRedisTls = {"tls", "ca_file", "cert_file", "key_file"};
+constexpr std::string_view kNoRedisTls =
+    "Redis over TLS is not possible: expected its unix socket, its plain port on loopback, or that "
+    "of a local stunnel";
+
 constexpr std::array<std::string_view, 3> kSources = {"_file", "_env", "_credential"};
 
 /// At most one of NAME_file, NAME_env and NAME_credential; several, NAME itself and what cannot be
@@ -92,6 +99,9 @@ void read_redis(Section& root, Reading& reading) {
       "redis",
       [&](Section& redis) {
         redis.text("host", out.host, kServerOrSocket);
+        for (const auto key : kRedisTls) {
+          if (redis.has(key) && redis.take(key) != nullptr) redis.complain(key, kNoRedisTls);
+        }
         redis.integer("port", out.port, 1, 65535);
         redis.text("user", out.user, kAnyText);
         read_secret(redis, reading, "password", out.password);

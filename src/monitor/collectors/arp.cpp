@@ -3,19 +3,24 @@
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
 #include <optional>
 
-#include "monitor/collectors.hpp"
 #include "monitor/device_filter.hpp"
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
 #include "monitor/tcp_sockets.hpp"
 #include "nexus/host/file.hpp"
+#include "nexus/monitor/collector.hpp"
 
 namespace nexus::monitor {
+
+extern const CollectorDescriptor kArpCollector;  // of table.cpp
+
 namespace {
 
 constexpr std::array kOptions = {
@@ -114,9 +119,11 @@ class ArpCollector final : public Collector {
   Device* device_at(int index) {
     const auto known = std::ranges::find(places_, index, &std::pair<int, std::size_t>::first);
     if (known != places_.end()) return &devices_[known->second].second;
-    std::array<char, IF_NAMESIZE> name{};
-    if (::if_indextoname(static_cast<unsigned>(index), name.data()) == nullptr) return nullptr;
-    Device* const device = device_named(name.data());
+    if (!control_) control_ = host::Fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq request{};
+    request.ifr_ifindex = index;
+    if (::ioctl(control_.get(), SIOCGIFNAME, &request) != 0) return nullptr;
+    Device* const device = device_named(text_of(std::as_bytes(std::span(request.ifr_name))));
     const auto is_it = [&](const auto& one) { return &one.second == device; };
     if (device != nullptr)
       places_.emplace_back(index, std::ranges::find_if(devices_, is_it) - devices_.begin());
@@ -156,6 +163,7 @@ class ArpCollector final : public Collector {
   const std::array<FamilyId, kMetrics.size()> families_;
   NetlinkRequest request_{RTM_GETNEIGH, NLM_F_DUMP};
   std::optional<Netlink> netlink_;
+  host::Fd control_;  // any socket: names of devices are asked for through it
   host::FileBuffer buffer_;
   std::vector<std::pair<std::string, Device>> devices_;  // few: a host has few with neighbours
   std::vector<std::pair<int, std::size_t>> places_;      // in devices_, by index; of this run

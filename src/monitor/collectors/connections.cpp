@@ -7,15 +7,19 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <memory_resource>
 #include <tuple>
 
-#include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
 #include "monitor/socket_owners.hpp"
 #include "monitor/tcp_sockets.hpp"
+#include "nexus/monitor/collector.hpp"
 
 namespace nexus::monitor {
+
+extern const CollectorDescriptor kConnectionsCollector;  // of table.cpp
+
 namespace {
 
 constexpr std::array kOptions = {
@@ -81,6 +85,7 @@ class ConnectionsCollector final : public Collector {
   Status collect(Sink& sink) override {
     if (!is_live_) return fail(Errc::kNotFound, "these are not the connections of this host");
     if (Status dumped = dump(); !dumped) return dumped;
+    start_run();
     const auto table = observed_ != nullptr ? observed_->processes() : nullptr;
     owners_.find(clock_.steady(), table.get());
     auto map = std::make_shared<ConnectionMap>();
@@ -100,29 +105,30 @@ class ConnectionsCollector final : public Collector {
     return static_cast<std::size_t>(std::clamp<std::int64_t>(value, 0, 1'000'000));
   }
 
+  /// What a run needs only while it lasts is in one block of memory, used again by the next.
+  void start_run() {
+    ports_.clear();
+    conversations_.clear();
+    peers_.clear();
+    ends_.clear();
+    scratch_.release();
+  }
+
   Status dump() {
-    if (!netlink_) {
-      auto opened = Netlink::open(NETLINK_SOCK_DIAG);
-      if (!opened) return propagate(std::move(opened));
-      netlink_.emplace(std::move(*opened));
-    }
     states_.fill(0);
     sockets_.clear();
     overflow_ = 0;
     owners_.start_run();
-    Status asked = for_each_tcp_socket(*netlink_, kAllStates, true, [this](const TcpSocket& s) {
+    return source_.for_each([this](const TcpSocket& s) {
       ++states_[s.state];
       if (s.state != kTcpEstablished && s.state != kTcpListen) return;
       if (sockets_.size() >= max_sockets_) return static_cast<void>(++overflow_);
       owners_.want(s.inode, s.state == kTcpListen);
       sockets_.push_back(s);
     });
-    if (!asked) netlink_.reset();
-    return asked;
   }
 
   void take_listeners(ConnectionMap& map) {
-    ports_.clear();
     for (const TcpSocket& socket : sockets_) {
       if (socket.state != kTcpListen) continue;
       ports_.try_emplace(socket.local_port, 0);
@@ -149,8 +155,6 @@ class ConnectionsCollector final : public Collector {
   }
 
   void take_conversations(ConnectionMap& map) {
-    conversations_.clear();
-    peers_.clear();
     round_trips_.fill({});
     index_local_ends();
     for (const TcpSocket& socket : sockets_) {
@@ -158,16 +162,17 @@ class ConnectionsCollector final : public Collector {
     }
     ++run_;
     std::erase_if(retransmits_, [this](const auto& e) { return e.second.run + 1 != run_; });
+    map.conversations.reserve(conversations_.size());
     for (auto& [key, edge] : conversations_) {
       edge.round_trip /= std::max(1U, edge.connections);
       map.conversations.push_back(std::move(edge));
     }
+    // Equal ones stay in the order of their keys.
     std::ranges::stable_sort(map.conversations, std::greater<>(), &Conversation::connections);
   }
 
   /// The other end of a connection that stays on the host is a socket, too.
   void index_local_ends() {
-    ends_.clear();
     for (const TcpSocket& socket : sockets_) {
       if (socket.state != kTcpEstablished) continue;
       if (socket.local == socket.remote || socket.remote.is_loopback())
@@ -289,13 +294,16 @@ class ConnectionsCollector final : public Collector {
   const std::size_t max_sockets_;
   const std::array<FamilyId, kMetrics.size()> families_;
   SocketOwners owners_;
-  std::optional<Netlink> netlink_;
+  TcpSockets source_{kAllStates, true};
   std::array<std::uint64_t, kTcpStates.size()> states_{};
   std::vector<TcpSocket> sockets_;
-  std::map<std::uint16_t, std::uint32_t> ports_;  // listened on, and connections through them
-  std::map<Key, Conversation> conversations_;
-  std::map<SocketAddress, std::uint64_t> peers_;
-  std::map<End, std::uint32_t> ends_;
+  std::array<std::byte, 64U << 10> block_;  // more is allocated as it is needed
+  std::pmr::monotonic_buffer_resource scratch_{block_.data(), block_.size()};
+  // Of one run:
+  std::pmr::map<std::uint16_t, std::uint32_t> ports_{&scratch_};  // and connections through them
+  std::pmr::map<Key, Conversation> conversations_{&scratch_};
+  std::pmr::map<SocketAddress, std::uint64_t> peers_{&scratch_};
+  std::pmr::map<End, std::uint32_t> ends_{&scratch_};
   std::unordered_map<std::uint64_t, Sent> retransmits_;  // by cookie; of established sockets only
   std::array<RoundTrip, 2> round_trips_{};
   std::vector<std::pair<std::uint64_t, SocketAddress>> order_;

@@ -1,14 +1,32 @@
-// conntrack: flows that the firewall tracks, the limit, and what its table did, from
-// /proc/sys/net/netfilter and /proc/net/stat/nf_conntrack (a line for every CPU, hexadecimal).
-#include <array>
+// conntrack: flows that the firewall tracks, the limit, and what its table did, by nfnetlink
+// (ctnetlink), which needs CAP_NET_ADMIN. Without it, and on a recorded tree, from
+// /proc/sys/net/netfilter and /proc/net/stat/nf_conntrack (a line for every CPU, hexadecimal),
+// which a kernel need not have. A host that tracks nothing is not asked: asking would load the
+// module.
+#include <arpa/inet.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <unistd.h>
 
-#include "monitor/collectors.hpp"
+#include <array>
+#include <optional>
+
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
+#include "monitor/tcp_sockets.hpp"
 #include "nexus/host/kept_files.hpp"
+#include "nexus/monitor/collector.hpp"
 
 namespace nexus::monitor {
+
+extern const CollectorDescriptor kConntrackCollector;  // of table.cpp
+
 namespace {
+
+constexpr std::array kOptions = {
+    OptionDescriptor{"netlink", OptionType::kBool, "true",
+                     "Ask the kernel by nfnetlink where that is allowed, rather than read files."},
+};
 
 constexpr std::array kMetrics = {
     MetricDescriptor{"node_nf_conntrack_entries", MetricType::kGauge,
@@ -35,10 +53,36 @@ constexpr std::array kMetrics = {
                      "resizes."},
 };
 constexpr std::size_t kStat = 2;
-// Headings of the columns that the metrics from kStat on are the sums of.
-constexpr std::array<std::string_view, kMetrics.size() - kStat> kColumns = {
-    "found",         "invalid", "ignore",     "insert",
-    "insert_failed", "drop",    "early_drop", "search_restart"};
+// What the metrics from kStat on are the sums of: the heading of a column, a number of ctnetlink.
+struct Column {
+  std::string_view heading;
+  unsigned attribute;
+};
+constexpr std::array<Column, kMetrics.size() - kStat> kColumns = {
+    Column{"found", CTA_STATS_FOUND},
+    Column{"invalid", CTA_STATS_INVALID},
+    Column{"ignore", CTA_STATS_IGNORE},
+    Column{"insert", CTA_STATS_INSERT},
+    Column{"insert_failed", CTA_STATS_INSERT_FAILED},
+    Column{"drop", CTA_STATS_DROP},
+    Column{"early_drop", CTA_STATS_EARLY_DROP},
+    Column{"search_restart", CTA_STATS_SEARCH_RESTART}};
+constexpr std::uint32_t kRefusedFor = 60;  // runs until it is tried again
+
+NetlinkRequest request_for(std::uint16_t message, std::uint16_t flags) {
+  NetlinkRequest request(static_cast<std::uint16_t>(NFNL_SUBSYS_CTNETLINK << 8U) | message, flags);
+  request.put(nfgenmsg{.nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = 0});
+  return request;
+}
+
+/// Calls `visit(type, number)` for the attributes of a message of ctnetlink that are numbers.
+template <typename Visit>
+void for_each_number(Bytes payload, Visit&& visit) {
+  if (payload.size() < sizeof(nfgenmsg)) return;
+  for_each_attribute(payload.subspan(sizeof(nfgenmsg)), [&](unsigned type, Bytes value) {
+    if (const auto number = read_as<std::uint32_t>(value)) visit(type, ntohl(*number));
+  });
+}
 
 class ConntrackCollector final : public Collector {
  public:
@@ -46,9 +90,19 @@ class ConntrackCollector final : public Collector {
       : count_path_(context.roots.proc("sys/net/netfilter/nf_conntrack_count")),
         limit_path_(context.roots.proc("sys/net/netfilter/nf_conntrack_max")),
         stat_path_(context.roots.proc("net/stat/nf_conntrack")),
+        asks_kernel_(is_live(context.roots) &&
+                     option_bool(context, kConntrackCollector, "netlink")),
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
+    if (asks_kernel_ && refused_for_ > 0) --refused_for_;
+    if (asks_kernel_ && refused_for_ == 0) {
+      if (::access(count_path_.c_str(), F_OK) != 0)
+        return fail(Errc::kNotFound, "{}: not there: nothing is tracked", count_path_);
+      if (const Status asked = ask(); asked) return emit(sink);
+      netlink_.reset();  // late answers must not meet the next question
+      refused_for_ = kRefusedFor;
+    }
     if (Status added = add_number(sink, count_path_, families_[0]); !added) return added;
     if (Status added = add_number(sink, limit_path_, families_[1]); !added) return added;
     add_statistics(sink);
@@ -56,6 +110,42 @@ class ConntrackCollector final : public Collector {
   }
 
  private:
+  Status ask() {
+    if (!netlink_) {
+      auto opened = Netlink::open(NETLINK_NETFILTER);
+      if (!opened) return propagate(std::move(opened));
+      netlink_.emplace(std::move(*opened));
+    }
+    entries_ = limit_ = std::nullopt;
+    sums_ = {};
+    Status asked = netlink_->ask(totals_, [this](unsigned, Bytes payload) {
+      for_each_number(payload, [this](unsigned type, std::uint32_t number) {
+        if (type == CTA_STATS_GLOBAL_ENTRIES) entries_ = number;
+        if (type == CTA_STATS_GLOBAL_MAX_ENTRIES) limit_ = number;
+      });
+    });
+    if (!asked) return asked;
+    if (!entries_) return fail(Errc::kUnsupported, "nfnetlink: no number of flows");
+    return netlink_->ask(statistics_, [this](unsigned, Bytes payload) {  // one for every CPU
+      for_each_number(payload, [this](unsigned type, std::uint32_t number) {
+        for (std::size_t i = 0; i < kColumns.size(); ++i) {
+          if (type == kColumns[i].attribute) sums_[i] += number;
+        }
+      });
+    });
+  }
+
+  Status emit(Sink& sink) {
+    sink.add(families_[0], *entries_);
+    if (limit_) {
+      sink.add(families_[1], *limit_);
+    } else if (Status added = add_number(sink, limit_path_, families_[1]); !added) {
+      return added;  // a kernel before 5.0
+    }
+    for (std::size_t i = 0; i < sums_.size(); ++i) sink.add(families_[kStat + i], sums_[i]);
+    return complaints_.take();
+  }
+
   Status add_number(Sink& sink, const std::string& path, FamilyId family) {
     auto text = buffer_.read(path);
     if (!text) return propagate(std::move(text));
@@ -73,27 +163,35 @@ class ConntrackCollector final : public Collector {
     Lines lines(*text);
     std::string_view heading;
     if (!lines.next(heading)) return complaints_.add(stat_path_, "empty, expected a heading");
-    std::array<double, kColumns.size()> sums{};
+    sums_ = {};
     for (std::string_view line; lines.next(line);) {
       std::string_view names = heading;
       std::string_view values = line;
       for (auto name = next_word(names); !name.empty(); name = next_word(names)) {
         const std::string_view word = next_word(values);
         for (std::size_t i = 0; i < kColumns.size(); ++i) {
-          if (name != kColumns[i]) continue;
+          if (name != kColumns[i].heading) continue;
           const auto value = base::parse_uint(word, 16);
           if (!value) complaints_.add(stat_path_, lines.number(), "hexadecimal numbers", word);
-          sums[i] += static_cast<double>(value.value_or(0));
+          sums_[i] += static_cast<double>(value.value_or(0));
         }
       }
     }
-    for (std::size_t i = 0; i < kColumns.size(); ++i) sink.add(families_[kStat + i], sums[i]);
+    for (std::size_t i = 0; i < kColumns.size(); ++i) sink.add(families_[kStat + i], sums_[i]);
   }
 
   const std::string count_path_;
   const std::string limit_path_;
   const std::string stat_path_;
+  const bool asks_kernel_;
   const std::array<FamilyId, kMetrics.size()> families_;
+  NetlinkRequest totals_ = request_for(IPCTNL_MSG_CT_GET_STATS, 0);
+  NetlinkRequest statistics_ = request_for(IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_DUMP);
+  std::optional<Netlink> netlink_;
+  std::uint32_t refused_for_ = 0;  // runs
+  std::optional<std::uint32_t> entries_;
+  std::optional<std::uint32_t> limit_;
+  std::array<double, kColumns.size()> sums_{};
   host::KeptFiles buffer_;
   Complaints complaints_;
 };
@@ -103,6 +201,7 @@ class ConntrackCollector final : public Collector {
 const CollectorDescriptor kConntrackCollector = {
     .name = "conntrack",
     .help = "Flows that the firewall tracks, their limit, and drops.",
+    .options = kOptions,
     .metrics = kMetrics,
     .make = [](const CollectorContext& context) -> Result<std::unique_ptr<Collector>> {
       return std::make_unique<ConntrackCollector>(context);

@@ -2,19 +2,24 @@
 // /sys/bus/pci/devices.
 //
 // As node_exporter: what a device does not have is -1 for its link, 0 otherwise; names of vendors
-// and devices are not looked up.
+// and devices are looked up in a pci.ids file where `names` says so, once a device.
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
 
-#include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
+#include "monitor/pci_names.hpp"
 #include "nexus/host/file.hpp"
+#include "nexus/monitor/collector.hpp"
 
 namespace nexus::monitor {
+
+extern const CollectorDescriptor kPcideviceCollector;  // of table.cpp
+
 namespace {
 
 enum Metric : std::size_t {
@@ -62,6 +67,17 @@ constexpr std::array kMetrics = {
 constexpr std::array<std::string_view, 7> kPowerStates = {"D0",     "D1",      "D2",   "D3hot",
                                                           "D3cold", "unknown", "error"};
 
+constexpr std::array kOptions = {
+    OptionDescriptor{"names", OptionType::kBool, "false",
+                     "Also names of vendor, device, subsystem and class, as labels of "
+                     "node_pcidevice_info."},
+    OptionDescriptor{"ids_file", OptionType::kString, "''",
+                     "The pci.ids file with the names; empty: where Debian's and others' packages "
+                     "have it."},
+};
+constexpr std::array<std::string_view, 2> kIdsFiles = {"usr/share/misc/pci.ids",
+                                                       "usr/share/hwdata/pci.ids"};
+
 struct Location {
   std::string segment, bus, device, function;
 };
@@ -84,11 +100,14 @@ class PcideviceCollector final : public Collector {
  public:
   explicit PcideviceCollector(const CollectorContext& context)
       : directory_(context.roots.sys("bus/pci/devices")),
+        wants_names_(option_bool(context, kPcideviceCollector, "names")),
+        ids_files_(ids_files(context)),
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
     const auto names = host::list_directory(directory_);
     if (!names) return std::unexpected(names.error());
+    if (wants_names_) learn_names(*names);
     for (const std::string& name : *names) {
       const auto location = parse_location(name);
       if (location) {
@@ -125,26 +144,36 @@ class PcideviceCollector final : public Collector {
 
   void add_info(Sink& sink, const std::string& name, const std::array<LabelView, 4>& labels) {
     const Location parent = parent_of(name);
-    const std::string ids[] = {id("class", 6),
-                               id("vendor", 4),
-                               id("device", 4),
-                               id("subsystem_vendor", 4),
-                               id("subsystem_device", 4),
-                               id("revision", 2)};
-    const std::array<LabelView, 14> all = {labels[0],
-                                           LabelView{"class_id", ids[0]},
-                                           labels[1],
-                                           LabelView{"device_id", ids[2]},
-                                           labels[2],
-                                           LabelView{"parent_bus", parent.bus},
-                                           LabelView{"parent_device", parent.device},
-                                           LabelView{"parent_function", parent.function},
-                                           LabelView{"parent_segment", parent.segment},
-                                           LabelView{"revision", ids[5]},
-                                           labels[3],
-                                           LabelView{"subsystem_device_id", ids[4]},
-                                           LabelView{"subsystem_vendor_id", ids[3]},
-                                           LabelView{"vendor_id", ids[1]}};
+    const PciIds numbers = read_ids();
+    const std::string ids[] = {fmt::format("0x{:06x}", numbers.class_id),
+                               fmt::format("0x{:04x}", numbers.vendor),
+                               fmt::format("0x{:04x}", numbers.device),
+                               fmt::format("0x{:04x}", numbers.subsystem_vendor),
+                               fmt::format("0x{:04x}", numbers.subsystem_device),
+                               fmt::format("0x{:02x}", id("revision"))};
+    static const PciNames kNone;  // an empty label is none
+    const auto known = names_.find(numbers);
+    const PciNames& words = known != names_.end() ? known->second : kNone;
+    const std::array<LabelView, 19> all = {
+        labels[0],
+        LabelView{"class_id", ids[0]},
+        labels[1],
+        LabelView{"device_id", ids[2]},
+        labels[2],
+        LabelView{"parent_bus", parent.bus},
+        LabelView{"parent_device", parent.device},
+        LabelView{"parent_function", parent.function},
+        LabelView{"parent_segment", parent.segment},
+        LabelView{"revision", ids[5]},
+        labels[3],
+        LabelView{"subsystem_device_id", ids[4]},
+        LabelView{"subsystem_vendor_id", ids[3]},
+        LabelView{"vendor_id", ids[1]},
+        LabelView{"vendor_name", words.vendor},
+        LabelView{"device_name", words.device},
+        LabelView{"subsystem_vendor_name", words.subsystem_vendor},
+        LabelView{"subsystem_device_name", words.subsystem_device},
+        LabelView{"class_name", words.class_name}};
     sink.add(families_[kInfo], all, 1);
   }
 
@@ -189,7 +218,50 @@ class PcideviceCollector final : public Collector {
     return value && rest.find("GT/s") != std::string_view::npos ? *value * 1e9 : -1;
   }
 
-  std::string id(std::string_view file, int digits) {
+  static std::vector<std::string> ids_files(const CollectorContext& context) {
+    const std::string chosen = option_string(context, kPcideviceCollector, "ids_file");
+    if (!chosen.empty()) return {chosen};
+    std::vector<std::string> all;
+    for (const std::string_view path : kIdsFiles) all.push_back(context.roots.root(path));
+    return all;
+  }
+
+  /// Of device_.
+  PciIds read_ids() {
+    return {.class_id = static_cast<std::uint32_t>(id("class")) & 0xff'ffffU,
+            .vendor = static_cast<std::uint16_t>(id("vendor")),
+            .device = static_cast<std::uint16_t>(id("device")),
+            .subsystem_vendor = static_cast<std::uint16_t>(id("subsystem_vendor")),
+            .subsystem_device = static_cast<std::uint16_t>(id("subsystem_device"))};
+  }
+
+  /// Reads the file of names only when a device is there that was not there before.
+  void learn_names(const std::vector<std::string>& devices) {
+    std::vector<PciIds> present;
+    bool is_new = false;
+    for (const std::string& name : devices) {
+      device_ = directory_ + "/" + name + "/";
+      present.push_back(read_ids());
+      is_new = is_new || !names_.contains(present.back());
+    }
+    if (!is_new) return;
+    std::string text;
+    for (const std::string& path : ids_files_) {
+      auto read = host::read_file(path);
+      if (read) {
+        text = *std::move(read);
+        break;
+      }
+      if (&path == &ids_files_.back()) complaints_.add(read.error());
+    }
+    // Without the file they are their numbers; the complaint is of the first run only.
+    auto found = find_pci_names(text, present);
+    names_.clear();
+    for (std::size_t i = 0; i < present.size(); ++i) names_[present[i]] = std::move(found[i]);
+  }
+
+  /// 0 when there is none.
+  std::uint64_t id(std::string_view file) {
     const std::string path = device_ + std::string(file);
     const auto content = buffer_.read(path);
     std::uint64_t value = 0;
@@ -200,11 +272,14 @@ class PcideviceCollector final : public Collector {
       if (!parsed) complaints_.add(path, 1, "a hexadecimal number", text);
       value = parsed.value_or(0);
     }
-    return fmt::format("0x{:0{}x}", value, digits);
+    return value;
   }
 
   const std::string directory_;
+  const bool wants_names_;
+  const std::vector<std::string> ids_files_;
   const std::array<FamilyId, kMetrics.size()> families_;
+  std::map<PciIds, PciNames> names_;  // of the devices that are there
   std::string device_;
   host::FileBuffer buffer_;
   Complaints complaints_;
@@ -216,6 +291,7 @@ const CollectorDescriptor kPcideviceCollector = {
     .name = "pcidevice",
     .help = "PCI devices, their links, power states and virtual functions.",
     .enabled_by_default = false,
+    .options = kOptions,
     .metrics = kMetrics,
     .make = [](const CollectorContext& context) -> Result<std::unique_ptr<Collector>> {
       return std::make_unique<PcideviceCollector>(context);

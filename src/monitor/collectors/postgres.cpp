@@ -8,16 +8,20 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_map>
 #include <vector>
 
-#include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/postgres_queries.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/config/connections.hpp"
 #include "nexus/drivers/postgres.hpp"
+#include "nexus/monitor/collector.hpp"
 
 namespace nexus::monitor {
+
+extern const CollectorDescriptor kPostgresCollector;  // of table.cpp
+
 namespace {
 
 using namespace std::chrono_literals;
@@ -71,6 +75,7 @@ class PostgresCollector final : public Collector {
  public:
   PostgresCollector(const CollectorContext& context, const config::PostgresSection& section)
       : clock_(context.clock),
+        registry_(context.registry),
         section_(section),
         server_(context.clock, section, session_settings(section)),
         up_(context.registry.family(kOwn[0].name, kOwn[0].type, kOwn[0].help)) {
@@ -115,11 +120,20 @@ class PostgresCollector final : public Collector {
     PostgresResult result;
     std::vector<std::optional<std::size_t>> values;  // columns of the metrics
     std::vector<std::size_t> labels;                 // columns of the labels
+    // Where one metric stands for many: those of the rows, by name, and where name and help are.
+    std::optional<std::size_t> name;
+    std::optional<std::size_t> help;
+    std::unordered_map<std::string, FamilyId> named;
   };
+
+  static bool names_rows(const PostgresQuery& query) {
+    return query.metrics.front().metric.name.ends_with('*');
+  }
 
   void add_query(const CollectorContext& context, const PostgresQuery& query) {
     Asked& asked = asked_.emplace_back();
     asked.query = &query;
+    if (names_rows(query)) return;
     for (const auto& one : query.metrics) {
       asked.families.push_back(
           context.registry.family(one.metric.name, one.metric.type, one.metric.help));
@@ -194,6 +208,8 @@ class PostgresCollector final : public Collector {
   static void place_columns(Asked& asked) {
     asked.values.clear();
     asked.labels.clear();
+    asked.name = asked.result.column("name");
+    asked.help = asked.result.column("help");
     for (const auto& one : asked.query->metrics)
       asked.values.push_back(asked.result.column(one.column));
     for (std::size_t i = 0; i < asked.result.columns().size(); ++i) {
@@ -202,7 +218,30 @@ class PostgresCollector final : public Collector {
     }
   }
 
-  void add(Sink& sink, const Asked& asked) {
+  /// One metric a row.
+  void add_named(Sink& sink, Asked& asked) {
+    const PostgresResult& result = asked.result;
+    if (!asked.name || !asked.values.front()) return;
+    const MetricDescriptor& all = asked.query->metrics.front().metric;
+    for (std::size_t row = 0; row < result.rows(); ++row) {
+      const auto& text = result.at(row, *asked.values.front());
+      const auto number = text ? base::parse_double(*text) : std::nullopt;
+      if (!number) continue;
+      std::string& name = texts_.empty() ? texts_.emplace_back() : texts_.front();
+      name.assign(all.name, 0, all.name.size() - 1)
+          .append(result.at(row, *asked.name).value_or(""));
+      auto found = asked.named.find(name);
+      if (found == asked.named.end()) {
+        const std::string help =
+            asked.help ? base::sanitize_utf8(result.at(row, *asked.help).value_or("")) : "";
+        found = asked.named.emplace(name, registry_.family(name, all.type, help)).first;
+      }
+      sink.add(found->second, *number);
+    }
+  }
+
+  void add(Sink& sink, Asked& asked) {
+    if (names_rows(*asked.query)) return add_named(sink, asked);
     const PostgresResult& result = asked.result;
     for (std::size_t row = 0; row < result.rows(); ++row) {
       texts_.clear();
@@ -224,6 +263,7 @@ class PostgresCollector final : public Collector {
   }
 
   Clock& clock_;
+  knowledge::SeriesRegistry& registry_;
   const config::PostgresSection section_;
   Postgres server_;
   const FamilyId up_;

@@ -1,11 +1,14 @@
 // tcpstat: TCP sockets by state, and bytes that wait in their queues, by inet_diag.
 #include <array>
 
-#include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/tcp_sockets.hpp"
+#include "nexus/monitor/collector.hpp"
 
 namespace nexus::monitor {
+
+extern const CollectorDescriptor kTcpstatCollector;  // of table.cpp
+
 namespace {
 
 constexpr std::array kMetrics = {
@@ -22,23 +25,15 @@ class TcpstatCollector final : public Collector {
 
   Status collect(Sink& sink) override {
     if (!is_live_) return fail(Errc::kNotFound, "these are not the connections of this host");
-    if (!netlink_) {
-      auto opened = Netlink::open(NETLINK_SOCK_DIAG);
-      if (!opened) return propagate(std::move(opened));
-      netlink_.emplace(std::move(*opened));
-    }
     std::array<double, kTcpStates.size()> counts{};
     double received = 0;
     double sent = 0;
-    Status asked = for_each_tcp_socket(*netlink_, kAllStates, false, [&](const TcpSocket& socket) {
+    const Status asked = sockets_.for_each([&](const TcpSocket& socket) {
       ++counts[socket.state];
       received += socket.receive_queue;
       sent += socket.send_queue;
     });
-    if (!asked) {
-      netlink_.reset();  // late answers must not meet the next question
-      return asked;
-    }
+    if (!asked) return asked;
     for (std::size_t state = 1; state + 1 < kTcpStates.size(); ++state)
       sink.add(families_[0], {{"state", kTcpStates[state]}}, counts[state]);
     sink.add(families_[0], {{"state", "rx_queued_bytes"}}, received);
@@ -49,7 +44,7 @@ class TcpstatCollector final : public Collector {
  private:
   const bool is_live_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  std::optional<Netlink> netlink_;
+  TcpSockets sockets_{kAllStates, false};
 };
 
 }  // namespace
