@@ -8,6 +8,7 @@
 #include <map>
 
 #include "nexus/analyze/backtest.hpp"
+#include "nexus/analyze/combination.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/drivers/http_client.hpp"
 
@@ -88,13 +89,12 @@ class Backtest {
   [[nodiscard]] std::size_t short_ones() const { return short_; }
   /// What the series without a row lack, for people.
   [[nodiscard]] std::string missing() const {
-    constexpr std::int64_t kNeeded = kStep * 2 * analyze::Combination::kFewestRows;
+    constexpr std::int64_t kNeeded = analyze::Combination::kFewestRows + 1;
     return fmt::format(
-        "{} series are too short for a backtest yet: it learns from the first half of the last {} "
-        "days and needs means of {} of about {} at least; the longest of these has {}\n",
-        short_, wanted_.days, base::format_duration(std::chrono::seconds(kStep)),
-        base::format_duration(std::chrono::seconds(kNeeded)),
-        base::format_duration(std::chrono::seconds(longest_short_ * kStep)));
+        "{} series are too short for a backtest yet: it needs {} means of {} at least ({}), better "
+        "days; the longest of these has {} in the last {} days\n",
+        short_, kNeeded, base::format_duration(std::chrono::seconds(kStep)),
+        base::format_duration(std::chrono::seconds(kNeeded * kStep)), longest_short_, wanted_.days);
   }
 
  private:
