@@ -7,6 +7,9 @@
 namespace nexus::config {
 namespace {
 
+// The four about growth say within hours that something grows fast, by comparing with one and six
+// hours ago. Slow leaks below a daily pattern are for the finder of leaks (analyze/forecast/leak),
+// which needs days; analyze/README.md says why both are there.
 constexpr auto kProcesses = std::to_array<ShippedVital>({
     {.name = "process_group_memory_growth_ratio",
      .expr =
