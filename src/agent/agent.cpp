@@ -179,6 +179,9 @@ Status Agent::Impl::apply(Checked checked) {
   std::string changed;
   for (const auto& section : config::changed_sections(*before, after))
     changed += (changed.empty() ? "" : ", ") + section;
+  book->note({clock.wall(), "configuration", "nexus-agent",
+              fmt::format("the agent's configuration was applied again; changed: {}",
+                          changed.empty() ? "nothing" : changed)});
   log::info("agent", "configuration reloaded; changed: {}", changed.empty() ? "nothing" : changed);
   return {};
 }

@@ -14,6 +14,7 @@
 #include "agent/incident.hpp"
 #include "nexus/agent/agent.hpp"
 #include "nexus/analyze/anomaly.hpp"
+#include "nexus/analyze/change_watch.hpp"
 #include "nexus/analyze/forecast.hpp"
 #include "nexus/analyze/models.hpp"
 #include "nexus/analyze/services.hpp"
@@ -124,6 +125,7 @@ struct Agent::Impl {
   std::unique_ptr<analyze::Forecaster> forecaster;
   std::unique_ptr<analyze::AnomalyDetector> anomalies;
   std::unique_ptr<analyze::Services> services;
+  std::unique_ptr<analyze::ChangeWatch> changes;
   std::unique_ptr<execute::Journal> journal;
   std::unique_ptr<execute::Executor> executor;
   std::unique_ptr<plan::Planner> planner;

@@ -53,6 +53,7 @@ void Agent::Impl::look_closer(const analyze::VitalsSnapshot& vitals, double cpu_
 }
 
 SteadyTime Agent::Impl::plan_turn() {
+  if (auto looked = changes->tick(); !looked) log::error("agent", "{}", looked.error().message());
   book->tick();
   save_services();   // what could not be written when it happened
   executor->tick();  // first: it learns the names of units that the planner waits for

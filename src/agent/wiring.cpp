@@ -69,6 +69,11 @@ Status Agent::Impl::open() {
   auto made_services = analyze::Services::open(*book, *db);
   if (!made_services) return propagate(std::move(made_services), "watched services");
   services = std::move(*made_services);
+  auto made_changes = analyze::ChangeWatch::open(clock, history, *book, *db, roots);
+  if (!made_changes) return propagate(std::move(made_changes), "changes of the host");
+  changes = std::move(*made_changes);
+  book->note({clock.wall(), "agent", "nexus-agent",
+              fmt::format("nexus-agent {} was started", base::version())});
   auto made_journal = execute::Journal::open(clock, *db);
   if (!made_journal) return propagate(std::move(made_journal), "journal");
   journal = std::move(*made_journal);
@@ -255,8 +260,10 @@ void Agent::Impl::watch_services() {
   fresh =
       std::make_unique<drivers::UnitWatcher>(clock, units, [this](const drivers::UnitEvent& event) {
         executor->learn_names(event.status.name, event.status.names);
-        services->on_event(to_event(event));
-        save_services();  // somebody's will, before anything else can happen
+        const auto told = to_event(event);
+        changes->on_event(told);
+        services->on_event(told);
+        save_services();  // somebody\'s will, before anything else can happen
       });
   const std::lock_guard guard(watcher_mutex);
   watcher = std::move(fresh);

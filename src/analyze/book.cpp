@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "analyze/book_store.hpp"
+#include "analyze/change_log.hpp"
 #include "analyze/ledger.hpp"
 #include "nexus/base/log.hpp"
 
@@ -15,26 +16,35 @@ constexpr Millis kAliveEvery{60'000};
 }  // namespace
 
 struct Book::Impl {
-  Impl(Clock& c, BookStore s, knowledge::SelfMetrics& self, std::size_t max_findings)
+  Impl(Clock& c, knowledge::StateDb& d, BookStore s, ChangeLog log,
+       knowledge::SelfMetrics& the_self, std::size_t max_findings)
       : clock(c),
+        db(d),
         store(s),
+        self(the_self),
+        happened(std::move(log)),
         ledger(c, self, max_findings),
         write_errors(self.counter("nexus_findings_write_errors_total",
                                   "Failed writes of findings to the state database")) {}
 
   void deliver();
   void flush();
+  void flush_changes();
 
   Clock& clock;
+  knowledge::StateDb& db;
   BookStore store;
+  knowledge::SelfMetrics& self;
 
   std::mutex mutex;  // guards all below but the counter
+  ChangeLog happened;
   Ledger ledger;
   std::shared_ptr<const std::vector<Listener>> listeners =
       std::make_shared<const std::vector<Listener>>();
   bool delivering = false;
   bool writing = false;
   bool write_failed = false;
+  bool changes_failed = false;
   SteadyTime next_alive{};
 
   knowledge::Counter write_errors;
@@ -79,10 +89,30 @@ void Book::Impl::flush() {
   if (complain) log::error("analyze", "findings are not saved: {}", written.error().message());
 }
 
+void Book::Impl::flush_changes() {
+  Changes fresh;
+  {
+    const std::lock_guard guard(mutex);
+    fresh = happened.take_pending();
+  }
+  if (fresh.empty()) return;
+  const Status written = ChangeLog::write(db, fresh);
+  bool complain = false;
+  {
+    const std::lock_guard guard(mutex);
+    complain = !written && !changes_failed;
+    changes_failed = !written;
+    if (!written) happened.put_back(std::move(fresh));
+  }
+  if (!written) write_errors.add();
+  if (complain) log::error("analyze", "changes are not saved: {}", written.error().message());
+}
+
 Book::Book(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Book::~Book() {
   impl_->flush();
+  impl_->flush_changes();
 }
 
 Result<std::unique_ptr<Book>> Book::open(Clock& clock, knowledge::StateDb& db,
@@ -94,7 +124,9 @@ Result<std::unique_ptr<Book>> Book::open(Clock& clock, knowledge::StateDb& db,
   if (loaded->damaged > 0) {
     log::warning("analyze", "{} saved findings were unreadable", loaded->damaged);
   }
-  auto impl = std::make_unique<Impl>(clock, *store, self, max_findings);
+  auto changes = ChangeLog::open(db);
+  if (!changes) return propagate(std::move(changes));
+  auto impl = std::make_unique<Impl>(clock, db, *store, std::move(*changes), self, max_findings);
   impl->ledger.restore(std::move(*loaded));
   return std::unique_ptr<Book>(new Book(std::move(impl)));
 }
@@ -149,6 +181,23 @@ void Book::tick() {
   }
   impl_->deliver();
   impl_->flush();
+  impl_->flush_changes();
+}
+
+void Book::note(Change change) {
+  const std::string kind = change.kind;
+  {
+    const std::lock_guard guard(impl_->mutex);
+    if (!impl_->happened.note(std::move(change))) return;
+  }
+  impl_->self
+      .counter("nexus_changes_total", "Changes of the host that were noticed", {{"kind", kind}})
+      .add();
+}
+
+std::shared_ptr<const Changes> Book::changes() const {
+  const std::lock_guard guard(impl_->mutex);
+  return impl_->happened.snapshot();
 }
 
 void Book::subscribe(Listener listener) {

@@ -52,6 +52,9 @@ const std::array<std::string, 4>& leak_expressions() {
   return all;
 }
 
+// The four about growth say within hours that something grows fast, by comparing with one and six
+// hours ago. Slow leaks below a daily pattern are for the finder of leaks (analyze/forecast/leak),
+// which needs days; analyze/README.md says why both are there.
 const auto& shipped() {
   static const auto all = std::to_array<ShippedVital>({
       {.name = "process_group_memory_growth_ratio",

@@ -11,6 +11,9 @@
 // by the following tick() in one transaction. A finding is seen again after a crash anyway, and
 // waiting for a synchronous commit would cost an event-driven finding tens of milliseconds.
 //
+// Beside the findings stand the last changes of the host (at most 500, kept in the database too):
+// what was done to it, to explain what is seen.
+//
 // Firing findings and `for` timers survive a restart. What the database brought back is not missed
 // for the first minute, since rules need samples before they can see it again; `for` timers are
 // dropped when the agent was away for more than an hour. Timers run on the steady clock.
@@ -26,6 +29,7 @@
 #include <string_view>
 #include <vector>
 
+#include "nexus/analyze/change.hpp"
 #include "nexus/analyze/finding.hpp"
 #include "nexus/knowledge/self_metrics.hpp"
 #include "nexus/knowledge/state.hpp"
@@ -59,6 +63,12 @@ class Book {
   /// Moves timers on (pending to firing, keep_firing_for, forgetting) and writes what has changed.
   /// Called every check interval.
   void tick();
+
+  /// Something changed on the host; what is known already is passed over. Written by the next
+  /// tick().
+  void note(Change change);
+  /// The last changes, newest first; an immutable snapshot.
+  [[nodiscard]] std::shared_ptr<const Changes> changes() const;
 
   /// Called on every transition to firing or resolved.
   void subscribe(Listener listener);

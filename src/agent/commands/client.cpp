@@ -176,6 +176,12 @@ void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) 
                               {"SEVERITY", "severity"},
                               {"WHAT", "description"}});
       });
+  app.add_subcommand("events", "What changed on the host: boots, units, packages, clock, agent")
+      ->callback([&context, shared] {
+        context.code =
+            table(shared->flags, "/health/events", "events",
+                  {{"TIME", "time"}, {"KIND", "kind"}, {"SUBJECT", "subject"}, {"WHAT", "text"}});
+      });
   app.add_subcommand("decisions", "What the planner decided, and why not")
       ->callback([&context, shared] {
         context.code = table(shared->flags, "/operations/decisions", "decisions",

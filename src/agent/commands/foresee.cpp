@@ -8,6 +8,7 @@
 #include <map>
 
 #include "nexus/analyze/backtest.hpp"
+#include "nexus/analyze/combination.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/drivers/http_client.hpp"
 
@@ -86,6 +87,15 @@ class Backtest {
 
   [[nodiscard]] json::array rows() && { return std::move(rows_); }
   [[nodiscard]] std::size_t short_ones() const { return short_; }
+  /// What the series without a row lack, for people.
+  [[nodiscard]] std::string missing() const {
+    constexpr std::int64_t kNeeded = analyze::Combination::kFewestRows + 1;
+    return fmt::format(
+        "{} series are too short for a backtest yet: it needs {} means of {} at least ({}), better "
+        "days; the longest of these has {} in the last {} days\n",
+        short_, kNeeded, base::format_duration(std::chrono::seconds(kStep)),
+        base::format_duration(std::chrono::seconds(kNeeded * kStep)), longest_short_, wanted_.days);
+  }
 
  private:
   struct Columns {
@@ -129,6 +139,7 @@ class Backtest {
     auto result = analyze::backtest(columns.times, columns.values, plan);
     if (result.forecasts == 0) {
       ++short_;
+      longest_short_ = std::max(longest_short_, static_cast<std::int64_t>(columns.times.size()));
       return;
     }
     analyze::judge_alarms(minutes.times, minutes.values, plan, result);
@@ -176,6 +187,7 @@ class Backtest {
   std::int64_t end_;
   json::array rows_;
   std::size_t short_ = 0;
+  std::int64_t longest_short_ = 0;  // rows
 };
 
 /// Groups of processes that grow, below what fills up; nothing when none does.
@@ -283,6 +295,7 @@ int backtest_agent(const ClientFlags& flags, const BacktestFlags& wanted) {
     if (const Status done = test.vital(name, vital); !done) return report(done.error());
   }
   const std::size_t too_short = test.short_ones();
+  const std::string missing = test.missing();
   print_table(flags, json::object{{"backtest", std::move(test).rows()}}, "backtest",
               {{"METRIC", "metric_name"},
                {"LABELS", "labels"},
@@ -298,7 +311,7 @@ int backtest_agent(const ClientFlags& flags, const BacktestFlags& wanted) {
                {"EARLY BY (s)", "warned_seconds"},
                {"ALARMS A DAY", "alarms_per_day"},
                {"FALSE", "false_alarms_per_day"}});
-  if (too_short > 0) fmt::print(stderr, "{} series are too short for a backtest yet\n", too_short);
+  if (too_short > 0) fmt::print(stderr, "{}", missing);
   return 0;
 }
 

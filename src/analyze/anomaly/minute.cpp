@@ -227,7 +227,8 @@ void AnomalyDetector::Impl::explain(Anomaly& anomaly, std::string_view metric) {
   anomaly.description += to_sentence(anomaly.processes) + near_in_time(anomaly.time);
 }
 
-/// What else happened within a quarter of an hour, as the end of a sentence.
+/// What else happened within a quarter of an hour, and what changed on the host, as the end of a
+/// sentence.
 std::string AnomalyDetector::Impl::near_in_time(WallTime time) const {
   std::string out;
   std::size_t count = 0;
@@ -238,6 +239,15 @@ std::string AnomalyDetector::Impl::near_in_time(WallTime time) const {
     if (++count > kMostNear) break;
     out += fmt::format("{}{} of {} ({})", count == 1 ? "; near in time: " : ", ", finding.name,
                        finding.subject, to_string(finding.state));
+  }
+  count = 0;
+  const auto changes = book.changes();
+  for (const Change& change : *changes) {
+    if (change.time > time + kNear || change.time + kNear < time) continue;
+    if (++count > kMostNear) break;
+    const Millis ago = std::max(time - change.time, Millis(0));
+    out += fmt::format("{}{} ({} before)", count == 1 ? "; changed near in time: " : ", ",
+                       change.text, base::format_duration(ago));
   }
   return out;
 }

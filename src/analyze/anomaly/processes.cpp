@@ -75,7 +75,7 @@ std::optional<knowledge::Sample> at(const knowledge::Queryable& data, knowledge:
   return sample;
 }
 
-struct Change {
+struct Shift {
   double usual = 0;
   double present = 0;
 };
@@ -86,8 +86,8 @@ std::optional<double> rate(const std::optional<knowledge::Sample>& from,
   return (to->value - from->value) * 1000 / static_cast<double>(to->time - from->time);
 }
 
-std::optional<Change> change_of(const knowledge::Queryable& data, knowledge::SeriesId id,
-                                bool counter, std::int64_t now) {
+std::optional<Shift> change_of(const knowledge::Queryable& data, knowledge::SeriesId id,
+                               bool counter, std::int64_t now) {
   const auto newest = at(data, id, now, kFresh);
   const auto before = at(data, id, now - 10 * kMinute, kFresh);
   if (!newest) return std::nullopt;
@@ -97,7 +97,7 @@ std::optional<Change> change_of(const knowledge::Queryable& data, knowledge::Ser
     std::optional<double> usual;
     for (int part = 6; part >= 2 && !usual; --part)
       usual = rate(at(data, id, now - 10 * kMinute * part, kFresh), before);
-    return Change{usual.value_or(0), *present};
+    return Shift{usual.value_or(0), *present};
   }
   double sum = 0;
   double n = 0;
@@ -107,7 +107,7 @@ std::optional<Change> change_of(const knowledge::Queryable& data, knowledge::Ser
       n += 1;
     }
   }
-  return Change{n > 0 ? sum / n : 0, newest->value};
+  return Shift{n > 0 ? sum / n : 0, newest->value};
 }
 
 std::string amount(double value, std::string_view unit) {
@@ -139,14 +139,14 @@ std::vector<ProcessPart> processes_near(const knowledge::Queryable& data, std::i
   for (std::size_t r = 0; r < kResources.size(); ++r) {
     if (!wanted[r]) continue;
     const Resource& resource = kResources[r];
-    std::map<std::string, Change> changes;
+    std::map<std::string, Shift> changes;
     bool compared = false;
     for (const std::string_view name : resource.metrics) {
       if (name.empty()) continue;
       for (const auto id : series_of(data, name, now)) {
         const auto change = change_of(data, id, resource.counter, now);
         if (!change) continue;
-        Change& sum = changes[std::string(data.labels(id).get("groupname"))];
+        Shift& sum = changes[std::string(data.labels(id).get("groupname"))];
         sum.usual += change->usual;
         sum.present += change->present;
         compared = compared || change->usual != 0;

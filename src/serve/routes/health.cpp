@@ -265,8 +265,43 @@ json_ns::array recommended(const Rooms& rooms, const analyze::Anomaly& a) {
   return out;
 }
 
+json_ns::object event(const analyze::Change& change) {
+  return {{"time", time(change.time)},
+          {"kind", change.kind},
+          {"subject", change.subject},
+          {"text", change.text}};
+}
+
+/// What changed on the host, newest first.
+Response events(const Rooms& rooms, const Request& request) {
+  constexpr std::int64_t kMostHours = 24 * 366;
+  const auto hours = integer_param(request, "hours", kMostHours, 1, kMostHours);
+  if (!hours) return error(hours.error());
+  const auto kind = request.param("kind");
+  const WallTime now = rooms.clock.wall();
+  json_ns::array out;
+  const auto changes = rooms.book.changes();
+  for (const auto& change : *changes) {
+    if (kind && *kind != change.kind) continue;
+    if (change.time + std::chrono::hours(*hours) < now) continue;
+    out.push_back(event(change));
+  }
+  return to_response({{"events", std::move(out)}, {"timestamp", base::to_rfc3339(now)}});
+}
+
+/// Changes within a quarter of an hour.
+json_ns::array changes_near(const analyze::Changes& changes, WallTime at) {
+  constexpr Millis kNear{15 * 60'000};
+  json_ns::array out;
+  for (const auto& change : changes) {
+    if (change.time <= at + kNear && at <= change.time + kNear) out.push_back(event(change));
+  }
+  return out;
+}
+
 Response anomalies(const Rooms& rooms) {
   json_ns::array out;
+  const auto changes = rooms.book.changes();
   for (const auto& a : *rooms.anomalies.anomalies()) {
     json_ns::array contributors;
     for (const auto& part : a.contributors) {
@@ -297,6 +332,7 @@ Response anomalies(const Rooms& rooms) {
                    {"description", a.description},
                    {"contributors", std::move(contributors)},
                    {"processes", std::move(processes)},
+                   {"changes", changes_near(*changes, a.time)},
                    {"recommended_actions", recommended(rooms, a)}});
   }
   json_ns::array models;
@@ -422,6 +458,9 @@ void add_health(std::vector<Route>& routes, const SharedRooms& rooms) {
   add(
       "/health/anomalies", Runs::kSnapshot, [rooms](const Request&) { return anomalies(*rooms); },
       "What was unusual");
+  add(
+      "/health/events", Runs::kSnapshot, [rooms](const Request& r) { return events(*rooms, r); },
+      "What changed on the host");
   routes.push_back({Method::kPost, "/health/anomalies/{id}/verdict", config::Role::kOperator,
                     Runs::kBlocking, [rooms](const Request& r) { return verdict(*rooms, r); },
                     "Say whether an anomaly was real or noise"});

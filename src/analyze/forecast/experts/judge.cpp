@@ -99,9 +99,18 @@ void Combination::State::score(std::size_t j, const Waiting& was, float z) {
                        3.0F);
   }
   const std::array<bool, 4> missed{z<was.lo80, z> was.hi80, z<was.lo95, z> was.hi95};
+  follow_misses(j, missed);
+}
+
+/// Whether a forecast held is known only as many rows later as it looked ahead, and until then all
+/// that follow miss alike: so the step is smaller by as much, or levels of long leads would swing
+/// past their goal. Misses of intervals that did not come from errors yet say nothing of them.
+void Combination::State::follow_misses(std::size_t j, const std::array<bool, 4>& missed) {
+  const float lead = static_cast<float>(shape.leads[j]);
+  if (record[j].count < static_cast<float>(kTuning.adapt_after) * lead) return;
   for (std::size_t i = 0; i < 4; ++i) {
     float& level = levels[j][i];
-    level += static_cast<float>(kTuning.adapt) * (kTails[i] - (missed[i] ? 1.0F : 0.0F));
+    level += static_cast<float>(kTuning.adapt) / lead * (kTails[i] - (missed[i] ? 1.0F : 0.0F));
     level = std::clamp(level, kLeastTail, kMostTail);
   }
 }
@@ -144,7 +153,9 @@ float Combination::State::size(std::size_t j) const {
                : sizes[i] * std::sqrt(static_cast<float>(shape.leads[j]) /
                                       static_cast<float>(shape.leads[i]));
   }
-  return base * burst;
+  // What the next row does says less of those far ahead.
+  const double ahead = static_cast<double>(shape.leads[j]) - 1;
+  return base * std::pow(burst, static_cast<float>(std::exp(-ahead / kTuning.burst_lasts)));
 }
 
 /// Errors relative to the last value's over the same rows, neighbouring leads together.
@@ -214,11 +225,11 @@ void Combination::State::refresh_quantiles(std::size_t j) {
   }
   std::array<double, 4> p{};
   for (std::size_t i = 0; i < 4; ++i) {
-    // The conformal rank is (n + 1)(1 - a) of n: a little farther out than the plain quantile.
+    // The conformal rank is (n + 1)(1 - a) of n: a little farther out than the plain quantile. Far
+    // out the neighbouring leads, whose errors are pooled, are counted too.
     const auto a = static_cast<double>(levels[j][i]);
-    const double long_lead =
-        i < 2 ? 1 : std::clamp(shape.leads[j] / kTuning.conformal_leads, 1.0, 2.0);
-    const double tail = std::max(a - long_lead * (1 - a) / (independent + 1), 0.0);
+    const double n = independent * (i < 2 ? 1 : kTuning.far_rank);
+    const double tail = std::max(a - (1 - a) / (n + 1), 0.0);
     p[i] = i % 2 == 0 ? tail : 1 - tail;
   }
   quantiles[j] = histograms.quantiles(j, static_cast<std::size_t>(kTuning.reach), p);

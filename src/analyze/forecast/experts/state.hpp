@@ -64,6 +64,7 @@ struct Combination::State {
   void verify_lead(std::size_t j, float z);
   void judge(std::size_t j, const Opinions& opinions, float z);
   void score(std::size_t j, const Waiting& was, float z);
+  void follow_misses(std::size_t j, const std::array<bool, 4>& missed);
   void issue();
   void refresh(std::size_t j);
   void watch_level(float z);

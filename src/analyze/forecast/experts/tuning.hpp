@@ -11,8 +11,7 @@ struct Tuning {
   int pool = 3;               // neighbouring leads that share their errors for the weights
   double admit = 0.98;        // what a season's error must be of the best error without it
   double ridge = 0.01;
-  double conformal_leads =
-      12;  // rows ahead from which the rank's correction at 95 % grows, up to twice
+  double far_rank = 2;          // how many errors an independent one counts for at 95 %
   double ridge_memory = 3000;   // rows
   double ridge_clip = 8;        // scales: features and changes beyond are cut there
   double score_memory = 1500;   // rows: the histograms of scores
@@ -22,7 +21,9 @@ struct Tuning {
   double hours_memory = 60;     // of them
   double hours_gain = 0.01;     // by which an hour's size must have made errors less surprising
   int reach = 1;                // neighbouring leads that share histograms
-  double adapt = 0.005;         // step of the adaptive levels
+  double adapt = 0.01;          // step of the adaptive levels, by rows ahead
+  double adapt_after = 3;       // leads verified before they move
+  double burst_lasts = 24;      // rows ahead after which a third of a burst counts
   double profile_speed = 0.07;  // a season's profile moves toward the last one by
   double change_scales = 5;     // how far out a new level must be
   int change_rows = 24;         // and for how long

@@ -1,0 +1,87 @@
+#include "analyze/change_log.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "nexus/base/text.hpp"
+
+namespace nexus::analyze {
+namespace {
+
+constexpr std::array<std::string_view, 1> kMigrations = {
+    R"(CREATE TABLE changes (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind TEXT NOT NULL,
+  subject TEXT NOT NULL, text TEXT NOT NULL))"};
+
+/// Where a text may be cut without cutting a character.
+void shorten(std::string& text, std::size_t longest) {
+  if (text.size() <= longest) return;
+  while (longest > 0 && (static_cast<unsigned char>(text[longest]) & 0xC0U) == 0x80U) --longest;
+  text.resize(longest);
+  text += "...";
+}
+
+}  // namespace
+
+Result<ChangeLog> ChangeLog::open(knowledge::StateDb& db) {
+  if (auto made = db.migrate("changes", kMigrations); !made)
+    return propagate(std::move(made), "changes");
+  const std::array<knowledge::SqlValue, 1> most = {static_cast<std::int64_t>(kMost)};
+  auto rows = db.query(
+      "SELECT time, kind, subject, text FROM changes ORDER BY time DESC, id DESC LIMIT ?", most);
+  if (!rows) return propagate(std::move(rows), "read changes");
+  Changes all;
+  for (const auto& row : *rows)
+    all.push_back({base::from_unix_millis(row.integer(0)), row.text(1), row.text(2), row.text(3)});
+  ChangeLog log;
+  log.all_ = std::make_shared<const Changes>(std::move(all));
+  return log;
+}
+
+bool ChangeLog::note(Change change) {
+  const auto same = [&](const Change& known) {
+    return known.kind == change.kind && known.subject == change.subject &&
+           known.time <= change.time + kSame && change.time <= known.time + kSame;
+  };
+  // Packages and configurations are told once each, and each says something else.
+  const bool once = change.kind == "packages" || change.kind == "configuration";
+  if (!once && std::ranges::any_of(*all_, same)) return false;
+  shorten(change.subject, kLongest);
+  shorten(change.text, kLongest);
+  auto all = std::make_shared<Changes>(*all_);
+  const auto place =
+      std::ranges::find_if(*all, [&](const Change& known) { return known.time <= change.time; });
+  all->insert(place, change);
+  if (all->size() > kMost) all->resize(kMost);
+  all_ = std::move(all);
+  pending_.push_back(std::move(change));
+  if (pending_.size() > kMost) pending_.erase(pending_.begin());
+  return true;
+}
+
+void ChangeLog::put_back(Changes changes) {
+  changes.insert(changes.end(), std::make_move_iterator(pending_.begin()),
+                 std::make_move_iterator(pending_.end()));
+  if (changes.size() > kMost)
+    changes.erase(changes.begin(), changes.end() - static_cast<std::ptrdiff_t>(kMost));
+  pending_ = std::move(changes);
+}
+
+Status ChangeLog::write(knowledge::StateDb& db, const Changes& changes) {
+  return db.transaction([&]() -> Status {
+    for (const Change& change : changes) {
+      const std::array<knowledge::SqlValue, 4> values = {base::to_unix_millis(change.time),
+                                                         change.kind, change.subject, change.text};
+      if (auto done = db.execute("INSERT INTO changes (time, kind, subject, text) VALUES (?,?,?,?)",
+                                 values);
+          !done)
+        return done;
+    }
+    const std::array<knowledge::SqlValue, 1> most = {static_cast<std::int64_t>(kMost)};
+    return db.execute(
+        "DELETE FROM changes WHERE id NOT IN (SELECT id FROM changes ORDER BY time DESC, id DESC "
+        "LIMIT ?)",
+        most);
+  });
+}
+
+}  // namespace nexus::analyze

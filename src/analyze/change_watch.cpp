@@ -1,0 +1,250 @@
+#include "nexus/analyze/change_watch.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "analyze/dpkg_log.hpp"
+#include "nexus/base/text.hpp"
+#include "nexus/host/fd.hpp"
+#include "nexus/host/file.hpp"
+
+namespace nexus::analyze {
+namespace {
+
+constexpr std::array<std::string_view, 1> kMigrations = {
+    "CREATE TABLE change_marks (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"};
+constexpr std::int64_t kFresh = 120'000;        // milliseconds: a newer start time, or none
+constexpr std::size_t kMostOfLog = 256U << 10;  // bytes a look
+constexpr std::array<std::string_view, 3> kRpm = {
+    "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/Packages"};
+
+Millis mtime_of(const struct stat& file) {
+  return Millis(static_cast<std::int64_t>(file.st_mtim.tv_sec) * 1000 +
+                file.st_mtim.tv_nsec / 1'000'000);
+}
+
+}  // namespace
+
+struct ChangeWatch::Impl {
+  Impl(Clock& c, const knowledge::Queryable& q, Book& b, knowledge::StateDb& d, host::Roots r)
+      : clock(c), data(q), book(b), db(d), roots(std::move(r)) {}
+
+  void note(WallTime time, std::string_view kind, std::string subject, std::string text) {
+    book.note({time, std::string(kind), std::move(subject), std::move(text)});
+  }
+  void look_at_clock();
+  void look_at_boot();
+  void look_at_dpkg();
+  void look_at_rpm();
+  void look_at_units();
+  void mark(const std::string& name, std::string value) {
+    auto& known = marks[name];
+    if (known == value) return;
+    known = std::move(value);
+    marks_changed = true;
+  }
+  [[nodiscard]] Status save_marks();
+
+  Clock& clock;
+  const knowledge::Queryable& data;
+  Book& book;
+  knowledge::StateDb& db;
+  const host::Roots roots;
+
+  SteadyTime next{};
+  std::optional<Nanos> offset;  // of the wall clock from the steady one
+  std::map<std::string, std::string> marks;
+  bool marks_changed = false;
+  std::map<std::string, double, std::less<>> started;  // unit: seconds since the epoch
+  bool units_seen = false;
+
+  std::mutex mutex;
+  struct Known {
+    std::string instance;
+    bool reloading = false;
+  };
+  std::map<std::string, Known, std::less<>> services;  // guarded by mutex
+};
+
+void ChangeWatch::Impl::look_at_clock() {
+  const Nanos now = clock.wall().time_since_epoch() - clock.steady().time_since_epoch();
+  const Nanos moved = offset ? now - *offset : Nanos(0);
+  offset = now;
+  if (std::chrono::abs(moved) <= kClockStep) return;
+  note(clock.wall(), "clock", "host",
+       fmt::format("the clock moved by {:+.1f} s: it was set, or the machine slept",
+                   std::chrono::duration<double>(moved).count()));
+}
+
+void ChangeWatch::Impl::look_at_boot() {
+  const auto id = host::read_file(roots.proc("sys/kernel/random/boot_id"));
+  if (!id) return;
+  const std::string boot(base::trim(*id));
+  const auto known = marks.find("boot");
+  if (known != marks.end() && known->second != boot) {
+    WallTime at = clock.wall();
+    if (const auto stat = host::read_file(roots.proc("stat"))) {
+      const std::size_t place = stat->find("\nbtime ");
+      if (place != std::string::npos) {
+        const std::string_view rest = std::string_view(*stat).substr(place + 7);
+        if (const auto seconds = base::parse_int(rest.substr(0, rest.find('\n'))))
+          at = base::from_unix_millis(*seconds * 1000);
+      }
+    }
+    note(at, "boot", "host", "the host was started");
+  }
+  mark("boot", boot);
+}
+
+void ChangeWatch::Impl::look_at_dpkg() {
+  const std::string path = roots.root("/var/log/dpkg.log");
+  const host::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat now{};
+  if (!file || ::fstat(file.get(), &now) != 0 || !S_ISREG(now.st_mode)) return;
+  const auto size = static_cast<std::int64_t>(now.st_size);
+  const auto known = marks.find("dpkg");
+  std::int64_t from = size;  // the first look: what is there is no news
+  if (known != marks.end()) {
+    const auto colon = known->second.find(':');
+    const auto inode = base::parse_int(std::string_view(known->second).substr(0, colon));
+    const auto place =
+        base::parse_int(std::string_view(known->second)
+                            .substr(colon == std::string::npos ? known->second.size() : colon + 1));
+    const bool same = inode && place && *inode == static_cast<std::int64_t>(now.st_ino);
+    from = same && *place <= size ? *place : 0;  // rotated or cut: from its beginning
+  }
+  // Of very much the newest is read.
+  from = std::max(from, size - static_cast<std::int64_t>(kMostOfLog));
+  std::string text(static_cast<std::size_t>(size - from), '\0');
+  const auto got = text.empty() ? 0 : ::pread(file.get(), text.data(), text.size(), from);
+  if (got < 0) return;
+  text.resize(static_cast<std::size_t>(got));
+  // A line that is being written is for the next time.
+  const std::size_t end = text.rfind('\n');
+  text.resize(end == std::string::npos ? 0 : end + 1);
+  if (const std::string told = packages_changed(text); !told.empty())
+    note(WallTime(mtime_of(now)), "packages", "host", told);
+  mark("dpkg", fmt::format("{}:{}", now.st_ino, from + static_cast<std::int64_t>(text.size())));
+}
+
+void ChangeWatch::Impl::look_at_rpm() {
+  for (const auto path : kRpm) {
+    struct stat now{};
+    if (::stat(roots.root(path).c_str(), &now) != 0) continue;
+    const std::string time = std::to_string(mtime_of(now).count());
+    const auto known = marks.find("rpm");
+    if (known != marks.end() && known->second != time)
+      note(WallTime(mtime_of(now)), "packages", "host", "packages were changed by RPM");
+    mark("rpm", time);
+    return;
+  }
+}
+
+/// Start times of all units, where they are collected.
+void ChangeWatch::Impl::look_at_units() {
+  auto wanted =
+      knowledge::Matcher::make(std::string(knowledge::kMetricName), knowledge::MatchOp::kEqual,
+                               "node_systemd_unit_start_time_seconds");
+  auto here = knowledge::Matcher::make("instance", knowledge::MatchOp::kEqual, "");
+  if (!wanted || !here) return;
+  const std::array<knowledge::Matcher, 2> matchers = {std::move(*wanted), std::move(*here)};
+  const auto pinned = data.pin();
+  const std::int64_t now = base::to_unix_millis(clock.wall());
+  std::vector<Change> seen;
+  bool any = false;
+  for (const auto id : data.select(matchers, now - kFresh, now)) {
+    const auto sample = data.last(id, now - kFresh, now);
+    if (!sample || !std::isfinite(sample->value)) continue;
+    any = true;
+    const std::string_view unit = data.labels(id).get("name");
+    const auto known = started.find(unit);
+    const double before = known == started.end() ? 0 : known->second;
+    if (known == started.end() && started.size() >= kMostUnits) continue;
+    started.insert_or_assign(std::string(unit), sample->value);
+    // At the first look, and when it goes down, there is nothing to tell.
+    if (!units_seen || !(sample->value > 0) || sample->value == before) continue;
+    seen.push_back({base::from_unix_millis(std::llround(sample->value * 1000)), "unit",
+                    std::string(unit),
+                    fmt::format("{} was {}", unit, before > 0 ? "started again" : "started")});
+  }
+  units_seen = units_seen || any;
+  for (std::size_t i = 0; i < std::min(seen.size(), kMostAtOnce); ++i) book.note(seen[i]);
+  if (seen.size() > kMostAtOnce)
+    note(clock.wall(), "unit", "systemd",
+         fmt::format("{} more units were started", seen.size() - kMostAtOnce));
+}
+
+Status ChangeWatch::Impl::save_marks() {
+  if (!std::exchange(marks_changed, false)) return {};
+  Status done = db.transaction([&]() -> Status {
+    for (const auto& [name, value] : marks) {
+      const std::array<knowledge::SqlValue, 2> values = {name, value};
+      if (auto ok = db.execute("INSERT OR REPLACE INTO change_marks VALUES (?,?)", values); !ok)
+        return ok;
+    }
+    return {};
+  });
+  marks_changed = !done;
+  return done;
+}
+
+ChangeWatch::ChangeWatch(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ChangeWatch::~ChangeWatch() = default;
+
+Result<std::unique_ptr<ChangeWatch>> ChangeWatch::open(Clock& clock,
+                                                       const knowledge::Queryable& data, Book& book,
+                                                       knowledge::StateDb& db, host::Roots roots) {
+  if (auto made = db.migrate("change_marks", kMigrations); !made)
+    return propagate(std::move(made), "changes");
+  auto rows = db.query("SELECT name, value FROM change_marks");
+  if (!rows) return propagate(std::move(rows), "changes");
+  auto impl = std::make_unique<Impl>(clock, data, book, db, std::move(roots));
+  for (const auto& row : *rows) impl->marks.emplace(row.text(0), row.text(1));
+  return std::unique_ptr<ChangeWatch>(new ChangeWatch(std::move(impl)));
+}
+
+void ChangeWatch::on_event(const knowledge::ServiceEvent& event) {
+  std::string what;
+  {
+    const std::lock_guard guard(impl_->mutex);
+    const auto known = impl_->services.find(event.service);
+    const bool reloading = event.state == "reloading";
+    if (known == impl_->services.end()) {
+      if (impl_->services.size() < kMostUnits)
+        impl_->services.emplace(event.service, Impl::Known{event.instance, reloading});
+      return;
+    }
+    if (reloading && !known->second.reloading) what = "was reloaded";
+    known->second.reloading = reloading;
+    if (event.state == "active" && !event.instance.empty() &&
+        known->second.instance != event.instance) {
+      what = "was started again";
+      known->second.instance = event.instance;
+    }
+  }
+  if (what.empty()) return;
+  impl_->note(event.time == WallTime{} ? impl_->clock.wall() : event.time, "unit", event.service,
+              fmt::format("{} {}", event.service, what));
+}
+
+Status ChangeWatch::tick() {
+  if (impl_->clock.steady() < impl_->next) return {};
+  impl_->next = impl_->clock.steady() + kEvery;
+  impl_->look_at_clock();
+  impl_->look_at_boot();
+  impl_->look_at_dpkg();
+  impl_->look_at_rpm();
+  impl_->look_at_units();
+  return impl_->save_marks();
+}
+
+}  // namespace nexus::analyze

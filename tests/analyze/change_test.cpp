@@ -1,0 +1,220 @@
+// What changed on the host: kept, told once, and found in real files.
+#include <sys/stat.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "analyze/change_log.hpp"
+#include "analyze/dpkg_log.hpp"
+#include "analyze/world.hpp"
+#include "nexus/analyze/change_watch.hpp"
+#include "nexus/base/text.hpp"
+#include "support/temporary_directory.hpp"
+
+using namespace nexus;
+using namespace nexus::analyze;
+using namespace nexus::analyze::test;
+
+namespace {
+
+/// A host's files that a test writes.
+struct Host {
+  Host() {
+    std::filesystem::create_directories(dir.path() + "/proc/sys/kernel/random");
+    std::filesystem::create_directories(dir.path() + "/root/var/log");
+    boot("11111111-aaaa");
+  }
+  void boot(std::string_view id, std::string_view btime = "1700000000") const {
+    std::ofstream(dir.path() + "/proc/sys/kernel/random/boot_id") << id << '\n';
+    std::ofstream(dir.path() + "/proc/stat") << "cpu  1 2 3\nbtime " << btime << "\nprocesses 9\n";
+  }
+  void dpkg(std::string_view lines, bool fresh = false) const {
+    const auto mode = fresh ? std::ios::trunc : std::ios::app;
+    std::ofstream(dir.path() + "/root/var/log/dpkg.log", mode) << lines;
+  }
+  [[nodiscard]] host::Roots roots() const {
+    return {dir.path() + "/proc", dir.path() + "/sys", dir.path() + "/root"};
+  }
+  nexus::test::TemporaryDirectory dir;
+};
+
+std::unique_ptr<ChangeWatch> watch_of(World& world, const Host& host) {
+  auto made = ChangeWatch::open(world.clock, world.history, *world.book, *world.db, host.roots());
+  REQUIRE(made);
+  return std::move(*made);
+}
+
+void look(World& world, ChangeWatch& watch) {
+  world.clock.advance(ChangeWatch::kEvery);
+  REQUIRE(watch.tick());
+}
+
+std::vector<std::string> told(const World& world, std::string_view kind = {}) {
+  std::vector<std::string> out;
+  const auto changes = world.book->changes();
+  for (const Change& change : *changes)
+    if (kind.empty() || change.kind == kind) out.push_back(change.text);
+  return out;
+}
+
+using Texts = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("lines of dpkg's log become a sentence") {
+  CHECK(packages_changed("").empty());
+  CHECK(packages_changed("2026-11-26 01:02:03 startup archives unpack\n"
+                         "2026-11-26 01:02:03 status installed nginx:amd64 1.22.1-9\n"
+                         "2026-11-26 01:02:03 trigproc man-db:amd64 2.11.2-2 <none>\n")
+            .empty());
+  CHECK(packages_changed("2026-11-26 01:02:03 install hello:amd64 <none> 2.10-3\n"
+                         "2026-11-26 01:02:03 upgrade nginx:amd64 1.22.1-9 1.22.1-10\n"
+                         "2026-11-26 01:02:04 remove sl:amd64 5.02-1 <none>\n"
+                         "2026-11-26 01:02:04 purge sl:amd64 5.02-1 <none>\n") ==
+        "install hello 2.10-3, upgrade nginx 1.22.1-9 to 1.22.1-10, remove sl 5.02-1, purge sl "
+        "5.02-1");
+  std::string many;
+  for (int i = 0; i < 9; ++i)
+    many += "2026-11-26 01:02:03 install p" + std::to_string(i) + ":all <none> 1\n";
+  CHECK(packages_changed(many) ==
+        "install p0 1, install p1 1, install p2 1, install p3 1, install p4 1, and 4 more");
+  // Cut lines and other text are passed over.
+  CHECK(
+      packages_changed("install\n\n\n2026-11-26 01:02:03 install\n2026-11-26 x upgrade a").empty());
+}
+
+TEST_CASE("changes are kept over a restart, newest first, and the oldest make room") {
+  World world;
+  const WallTime start = world.clock.wall();
+  for (std::size_t i = 0; i < ChangeLog::kMost + 20; ++i)
+    world.book->note(
+        {start + std::chrono::minutes(i), "configuration", "agent", "change " + std::to_string(i)});
+  CHECK(world.book->changes()->size() == ChangeLog::kMost);
+  CHECK(world.book->changes()->front().text == "change 519");
+  CHECK(world.book->changes()->back().text == "change 20");
+  CHECK(metric(world.self, "nexus_changes_total", "configuration") == 520);
+  world.book->tick();
+  world.book->note({start + std::chrono::minutes(600), "clock", "host", std::string(2000, 'x')});
+  world.open_book();  // what was not ticked is written at the end
+  const auto kept = world.book->changes();
+  REQUIRE(kept->size() == ChangeLog::kMost);
+  CHECK(kept->front().text == std::string(ChangeLog::kLongest, 'x') + "...");
+  CHECK(kept->front().kind == "clock");
+  CHECK((*kept)[1].text == "change 519");
+  CHECK((*kept)[1].time == start + std::chrono::minutes(519));
+  const auto rows = world.db->query("SELECT COUNT(*) FROM changes");
+  REQUIRE(rows);
+  CHECK(rows->front().integer(0) == static_cast<std::int64_t>(ChangeLog::kMost));
+}
+
+TEST_CASE("a unit that is told twice is one change") {
+  World world;
+  const WallTime now = world.clock.wall();
+  world.book->note({now, "unit", "web.service", "web.service was started again"});
+  world.book->note({now + 1s, "unit", "web.service", "web.service was started"});
+  world.book->note({now + 1s, "unit", "db.service", "db.service was started"});
+  world.book->note({now + 5min, "unit", "web.service", "web.service was started again"});
+  CHECK(world.book->changes()->size() == 3);
+}
+
+TEST_CASE("a boot is told once, at its time, and the first look tells nothing") {
+  World world;
+  const Host host;
+  {
+    auto watch = watch_of(world, host);
+    look(world, *watch);
+    look(world, *watch);
+    CHECK(told(world).empty());
+  }
+  host.boot("22222222-bbbb", "1700000123");
+  auto watch = watch_of(world, host);
+  look(world, *watch);
+  look(world, *watch);
+  CHECK(told(world) == Texts{"the host was started"});
+  CHECK(world.book->changes()->front().time == base::from_unix_millis(1'700'000'123'000));
+}
+
+TEST_CASE("packages that dpkg changes are told, also those changed while nobody looked") {
+  World world;
+  const Host host;
+  host.dpkg("2026-11-25 01:02:03 install old:all <none> 1\n");
+  {
+    auto watch = watch_of(world, host);
+    look(world, *watch);
+    CHECK(told(world).empty());
+    host.dpkg("2026-11-26 01:02:03 install hello:amd64 <none> 2.10-3\n2026-11-26 01:02:03 upg");
+    look(world, *watch);
+    CHECK(told(world) == Texts{"install hello 2.10-3"});
+    host.dpkg("rade nginx:amd64 1 2\n");  // the rest of the line
+    look(world, *watch);
+    look(world, *watch);
+  }
+  host.dpkg("2026-11-26 02:02:03 remove hello:amd64 2.10-3 <none>\n");
+  auto watch = watch_of(world, host);
+  look(world, *watch);
+  const auto all = told(world, "packages");
+  CHECK(all.size() == 3);
+  CHECK(std::ranges::count(all, "upgrade nginx 1 to 2") == 1);
+  CHECK(std::ranges::count(all, "remove hello 2.10-3") == 1);
+  // Rotated: another file, read from its beginning.
+  std::filesystem::rename(host.dir.path() + "/root/var/log/dpkg.log",
+                          host.dir.path() + "/root/var/log/dpkg.log.1");
+  host.dpkg("2026-12-01 00:00:03 install new:all <none> 1\n", true);
+  look(world, *watch);
+  CHECK(std::ranges::count(told(world), "install new 1") == 1);
+}
+
+TEST_CASE("a clock that was set is told, one that goes is not") {
+  World world;
+  const Host host;
+  auto watch = watch_of(world, host);
+  for (int i = 0; i < 5; ++i) look(world, *watch);
+  CHECK(told(world).empty());
+  world.clock.step_wall(1s);  // the size of what NTP corrects
+  look(world, *watch);
+  CHECK(told(world).empty());
+  world.clock.step_wall(-1h);
+  look(world, *watch);
+  look(world, *watch);
+  CHECK(told(world) == Texts{"the clock moved by -3600.0 s: it was set, or the machine slept"});
+}
+
+TEST_CASE("units that start again are told, by start time and by event") {
+  World world;
+  const Host host;
+  auto watch = watch_of(world, host);
+  const auto start_time = [&](const std::string& unit, double seconds) {
+    world.sample(knowledge::Labels("node_systemd_unit_start_time_seconds", {{"name", unit}}),
+                 seconds);
+  };
+  start_time("a.service", 1'699'999'000);
+  start_time("b.service", 0);
+  world.ingest();
+  look(world, *watch);
+  CHECK(told(world).empty());
+  start_time("a.service", 1'700'000'015);
+  start_time("b.service", 1'700'000'016);
+  start_time("c.service", 1'700'000'017);
+  world.ingest();
+  look(world, *watch);
+  CHECK(told(world, "unit") ==
+        Texts{"c.service was started", "b.service was started", "a.service was started again"});
+
+  knowledge::ServiceEvent event;
+  event.service = "web.service";
+  event.state = "active";
+  event.instance = "i1";
+  watch->on_event(event);
+  CHECK(told(world, "unit").size() == 3);
+  event.state = "reloading";
+  watch->on_event(event);
+  watch->on_event(event);
+  CHECK(told(world, "unit").front() == "web.service was reloaded");
+  world.clock.advance(5min);
+  event.state = "active";
+  event.instance = "i2";
+  watch->on_event(event);
+  CHECK(told(world, "unit").front() == "web.service was started again");
+  CHECK(told(world, "unit").size() == 5);
+}
