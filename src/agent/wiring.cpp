@@ -263,7 +263,7 @@ void Agent::Impl::watch_services() {
         const auto told = to_event(event);
         changes->on_event(told);
         services->on_event(told);
-        save_services();  // somebody\'s will, before anything else can happen
+        save_services();  // somebody's will, before anything else can happen
       });
   const std::lock_guard guard(watcher_mutex);
   watcher = std::move(fresh);

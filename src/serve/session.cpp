@@ -24,6 +24,7 @@ constexpr Millis kCancelAgain{10};  // a read that was hidden from its cancellat
 constexpr auto kLinger = std::chrono::seconds(1);
 constexpr std::size_t kLingerBytes = 1U << 20;
 constexpr std::size_t kLingerChunk = 8U << 10;
+constexpr std::uint64_t kMostOfStrangers = 16U << 10;  // bytes of a body, of who is no operator
 constexpr std::size_t kReadChunk = 2U
                                    << 10;  // most requests fit in; an idle connection holds no more
 
@@ -51,7 +52,9 @@ std::string text(beast::string_view value) {
 /// What to answer when a request could not be read; nothing when the peer is gone.
 std::optional<Refusal> refusal_for(beast::error_code ec) {
   if (ec == http::error::body_limit)
-    return Refusal{413, "body_too_large", "the body is larger than [http] max_body_bytes"};
+    return Refusal{413, "body_too_large",
+                   "the body is larger than [http] max_body_bytes, or, of who is no operator, "
+                   "than 16 KiB"};
   if (ec == http::error::header_limit || ec == http::error::buffer_overflow) {
     return Refusal{431, "header_too_large", "the header is larger than [http] max_header_bytes"};
   }
@@ -167,7 +170,16 @@ void Session<Stream>::on_head(beast::error_code ec) {
     state_->metrics.count_refused(refusal->reason);
     return write(error(refusal->status, refusal->reason, refusal->message), false);
   }
+  const auto authorization = parser_->get()[http::field::authorization];
+  caller_ = settings_->authenticator->identify(peer_, {authorization.data(), authorization.size()});
   if (parser_->is_done()) return handle();
+  // Anybody may ask, with as long a body as a question has: thousands of connections with more
+  // would fill the agent's memory before it knows who they are.
+  if (!caller_ || caller_->role < config::Role::kOperator) {
+    if (parser_->content_length_remaining().value_or(0) > kMostOfStrangers)
+      return refuse_read(http::error::body_limit);
+    parser_->body_limit(std::min(settings_->http.max_body_bytes, kMostOfStrangers));
+  }
   await_rest();
   http::async_read(stream_, buffer_, *parser_,
                    [self = this->shared_from_this()](beast::error_code read_ec, std::size_t) {
@@ -226,17 +238,14 @@ void Session<Stream>::handle() {
     state_->metrics.count_refused(refusal.reason);
     return write(error(refusal.status, refusal.reason, refusal.message), false);
   }
-  const auto authorization = parser_->get()[http::field::authorization];
-  auto caller =
-      settings_->authenticator->identify(peer_, {authorization.data(), authorization.size()});
-  if (!caller) {
+  if (!caller_) {
     state_->metrics.count_refused("bad_token");
     auto response = error(401, "unauthorized", "the token is not known");
     response.headers.emplace_back("WWW-Authenticate",
                                   "Bearer realm=\"nexus-agent\", error=\"invalid_token\"");
     return write(std::move(response), keep);
   }
-  request->caller = std::move(*caller);
+  request->caller = *std::move(caller_);
   // While a handler runs no operation is pending; the deadline is set anew before the write.
   stream_.expires_never();
   gone_ = std::make_shared<std::atomic<bool>>(false);

@@ -72,6 +72,7 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
   bool reading_ = false;         // the deadline is running
   bool too_slow_ = false;        // it has passed
   const Peer peer_;
+  std::optional<Caller> caller_;  // of the present request; nothing: an unknown token
   boost::beast::flat_buffer buffer_;
   std::shared_ptr<const Settings> settings_;
   std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;

@@ -235,7 +235,7 @@ def moved(where):
             answer = agent.command_json("reload")
             expect(len(answer["needs_restart"]) == 1 and "data_dir" in answer["needs_restart"][0], f"{turn}: {answer}")
             expect("data_dir" in agent.get("/health").json["needs_restart"][0], f"/health after the {turn} reload")
-        wait_for("two warnings in the log", lambda: sum("agent.data_dir" in line for line in agent.lines) == 2)
+        wait_for("two warnings in the log", lambda: sum("agent.data" in line for line in agent.lines) == 2)
         agent.stop()
         expect(not old.exists(), "addresses of an agent that has ended")
         equal((new / "addresses").read_text(), "not ours", "addresses in the other directory")
@@ -347,6 +347,28 @@ def stop_and_crash(where):
                 os.kill(pid, signal.SIGKILL)
 
 
+def damaged_state(where):
+    """What people had stopped is gone with the database: the agent does not act until somebody says so."""
+    agent = Agent(BINARY, where, configuration(where), name="damaged")
+    try:
+        agent.start()
+        agent.command("operations", "stop")
+        agent.stop()
+        state = agent.data / "state.db"
+        for beside in ("state.db-wal", "state.db-shm"):
+            (agent.data / beside).unlink(missing_ok=True)
+        state.write_bytes(b"no database" * 1000)
+        agent.start()
+        expect("damaged" in agent.log, "the log does not say that the database was damaged")
+        equal(agent.get("/operations/status").json["operations_running"], False, "operations_running")
+        agent.command("operations", "start")
+        agent.stop()
+        agent.start()
+        equal(agent.get("/operations/status").json["operations_running"], True, "operations_running")
+    finally:
+        agent.close()
+
+
 def json_log(where):
     """Every line is an object, from the first on, and nothing that others wrote breaks it."""
     agent = Agent(BINARY, where, name="json")
@@ -411,6 +433,7 @@ def main():
                 ("its socket", lambda: finds_its_socket(where)),
                 ("JSON log", lambda: json_log(where)),
                 ("journal log", lambda: journal_log(where)),
+                ("damaged state", lambda: damaged_state(where)),
                 ("crash", lambda: stop_and_crash(where)),
             ])
         finally:

@@ -169,6 +169,28 @@ TEST_CASE("a body above the limit is refused, whether announced or not all sent"
   CHECK(bench.refused("body_too_large") == 2);
 }
 
+TEST_CASE("a long body is for operators: who is none is refused before it is read") {
+  Bench bench;
+  bench.start();
+  const std::string question(16U << 10, 'x');
+  const std::string longer(20'000, 'x');
+  const std::string viewer = "Authorization: Bearer viewer-token-0123456789\r\n";
+  const std::string ops = "Authorization: Bearer operator-token-0123456789\r\n";
+  const std::string nobody = "Authorization: Bearer of-nobody-0123456789\r\n";
+  CHECK(Client(bench.tcp).ask(request("POST", "/echo", viewer, question)).body == question);
+  CHECK(Client(bench.tcp).ask(request("POST", "/echo", ops, longer)).body == longer);
+  for (const auto& who : {viewer, nobody, std::string()}) {
+    INFO(who);
+    CHECK(Client(bench.tcp).ask(request("POST", "/echo", who, longer)).status == 413);
+    // What comes in pieces says nothing of its length.
+    const auto pieces = "POST /echo HTTP/1.1\r\nHost: localhost\r\n" + who +
+                        "Transfer-Encoding: chunked\r\n\r\n4e20\r\n" + longer + "\r\n0\r\n\r\n";
+    CHECK(Client(bench.tcp).ask(pieces).status == 413);
+  }
+  CHECK(Client(bench.tcp).ask(request("POST", "/echo", nobody, "short")).status == 401);
+  CHECK(bench.refused("body_too_large") == 6);
+}
+
 TEST_CASE("limits smaller than a read are no trouble") {
   Bench bench;
   bench.http.max_body_bytes = 10;
