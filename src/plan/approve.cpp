@@ -91,6 +91,12 @@ std::optional<std::string> Planner::refusal(const Action& action) const {
           protected_reason(action.type, action.target, now.config->guardrails.protected_units)) {
     return why;
   }
+  if (!asked_for) {
+    if (auto window =
+            maintenance_for(now.remedies->impl->windows, action.target, impl_->clock.wall()))
+      return window;
+    if (auto suspect = impl_->too_many_unhealthy(*now.config, action)) return suspect;
+  }
   if (const auto down = impl_->dependency_down(*now.config, action))
     return fmt::format("{} depends on {}, which is down", action.target, *down);
   return std::nullopt;
