@@ -207,3 +207,18 @@ TEST_CASE("a listed request is sent as it is written, and its status is judged")
   unlisted.type = "http_request";
   CHECK_THAT(room.invalid(unlisted), Catch::Contains("is not listed as a [[request]]"));
 }
+
+TEST_CASE("drop_caches says what it would drop, and takes the host for a target only") {
+  Room room;
+  auto action = room.bench.action("host");
+  action.type = "drop_caches";
+  action.parameters = {{"what", std::int64_t{3}}};
+  action.dry_run = true;
+  const auto would = room.bench.run(action).outcome.would_do;
+  CHECK_THAT(would, Catch::StartsWith("would write 3 to /proc/sys/vm/drop_caches: files take "));
+  action.parameters = {{"what", std::int64_t{4}}};
+  CHECK_THAT(room.invalid(action), Catch::Contains("expected 1, 2 or 3, got 4"));
+  action.parameters.clear();
+  action.target = "web.service";
+  CHECK_THAT(room.invalid(action), Catch::Contains("expected \"host\""));
+}
