@@ -45,11 +45,12 @@ constexpr std::array<std::string_view, 9> kRotated{"*.gz",
                                                    "*-20[0-9][0-9][01][0-9][0-3][0-9].log"};
 constexpr std::array<std::string_view, 1> kCore{"core.*"};
 
+// Of packages an hour: an installation that is under way has read or written them since.
 constexpr std::array<Kind, 10> kKinds{{
-    {10, "packages", "/var/cache/apt/archives", kDeb, 0s, 1},
-    {10, "packages", "/var/cache/dnf", kRpm, 0s, 4},
-    {10, "packages", "/var/cache/zypp/packages", kRpm, 0s, 4},
-    {10, "packages", "/var/cache/pacman/pkg", kPacman, 0s, 0},
+    {10, "packages", "/var/cache/apt/archives", kDeb, 1h, 1},
+    {10, "packages", "/var/cache/dnf", kRpm, 1h, 4},
+    {10, "packages", "/var/cache/zypp/packages", kRpm, 1h, 4},
+    {10, "packages", "/var/cache/pacman/pkg", kPacman, 1h, 0},
     {20, "journal", "/var/log/journal", kJournal, 24h, 1},
     {30, "rotated_logs", "/var/log", kRotated, 24h, 6},
     {40, "temporary", "/tmp", {}, 10 * 24h, 8},
