@@ -115,7 +115,7 @@ int list_sources(const ClientFlags& flags) {
 
 void list_actions() {
   for (const auto* descriptor : execute::actions())
-    fmt::print("{:<18} {}\n", descriptor->name, descriptor->help);
+    fmt::print("{:<21} {}\n", descriptor->name, descriptor->help);
 }
 
 void print_metrics(std::span<const monitor::MetricDescriptor> metrics) {
