@@ -21,7 +21,7 @@ bool connection_differs(const Config& before, const Config& after) {
   return !(before.connections.*Member == after.connections.*Member);
 }
 
-constexpr std::array<SectionDifference, 20> kSections = {{
+constexpr std::array<SectionDifference, 25> kSections = {{
     {"agent", differs<&Config::agent>},
     {"http", differs<&Config::http>},
     {"auth", differs<&Config::auth>},
@@ -36,6 +36,11 @@ constexpr std::array<SectionDifference, 20> kSections = {{
     {"command", differs<&Config::commands>},
     {"remedy", differs<&Config::remedies>},
     {"guardrails", differs<&Config::guardrails>},
+    {"allow", differs<&Config::allow>},
+    {"cleanup", differs<&Config::cleanups>},
+    {"sysctl", differs<&Config::sysctls>},
+    {"request", differs<&Config::requests>},
+    {"maintenance", differs<&Config::maintenance>},
     {"services", differs<&Config::services>},
     {"rule_files", differs<&Config::rule_files>},
     {"postgres", connection_differs<&Connections::postgres>},

@@ -15,13 +15,15 @@ namespace {
 constexpr std::size_t kLargestFile = 4 << 20;
 
 constexpr void (*kReaders[])(Section&, Reading&) = {
-    read_agent,      read_http,     read_auth,       read_collect,    read_history,  read_vitals,
-    read_forecast,   read_anomaly,  read_alerts,     read_operations, read_commands, read_remedies,
-    read_guardrails, read_services, read_rule_files, read_postgres,   read_redis,    read_docker,
-    read_kubernetes, read_scrapes,  read_push,       read_probes,     read_statsd,   read_logs,
+    read_agent,    read_http,     read_auth,       read_collect,     read_history,
+    read_vitals,   read_forecast, read_anomaly,    read_alerts,      read_operations,
+    read_commands, read_remedies, read_guardrails, read_services,    read_rule_files,
+    read_postgres, read_redis,    read_docker,     read_kubernetes,  read_scrapes,
+    read_push,     read_probes,   read_statsd,     read_logs,        read_allow,
+    read_cleanups, read_sysctls,  read_requests,   read_maintenance,
 };
 constexpr void (*kChecks[])(Reading&) = {check_http, check_guardrails, check_services,
-                                         place_rule_files};
+                                         check_cleanups, place_rule_files};
 
 }  // namespace
 

@@ -5,8 +5,17 @@
 
 namespace nexus::execute {
 
+extern const ActionDescriptor kAdjustMemory;
+extern const ActionDescriptor kCleanupDisk;
+extern const ActionDescriptor kDropCaches;
+extern const ActionDescriptor kHttpRequest;
+extern const ActionDescriptor kKillProcess;
+extern const ActionDescriptor kNetworkOptimization;
+extern const ActionDescriptor kPerformanceTuning;
 extern const ActionDescriptor kReloadService;
+extern const ActionDescriptor kReniceProcess;
 extern const ActionDescriptor kRestartService;
+extern const ActionDescriptor kRotateLogs;
 extern const ActionDescriptor kRunCommand;
 extern const ActionDescriptor kStartService;
 extern const ActionDescriptor kStopService;

@@ -16,6 +16,7 @@
 #include "execute/names.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/execute/executor.hpp"
+#include "nexus/host/privileged.hpp"
 
 namespace nexus::execute {
 
@@ -46,6 +47,7 @@ struct Executor::Impl {
   const knowledge::Queryable& data;
   knowledge::SelfMetrics& self;
   drivers::Systemd* const systemd;
+  mutable host::LocalPrivileged privileged;  // has no state; the steps may use it at once
   std::map<std::string, std::unique_ptr<Step>, std::less<>> steps;  // constant after construction
   UnitNames names;  // has a lock of its own, which may be taken under `mutex`
 
@@ -110,6 +112,8 @@ struct Executor::Impl {
   [[nodiscard]] Verification verify(const Entry& entry, Step& step, const plan::Action& action,
                                     std::string& detail);
   void conclude(Entry& entry, Step& step, plan::Action action);
+  /// Takes back what did not help, where that can be.
+  void undo(Step& step, plan::Action& action);
   [[nodiscard]] std::string show_verify_value(const plan::Action& action) const;
 
   // recover.cpp

@@ -40,11 +40,9 @@ json::value verify_to_json(const std::optional<config::VerifyConfig>& verify) {
 }
 
 json::value outcome_to_json(const plan::Outcome& outcome) {
-  json::object out{{"result", outcome.result},
-                   {"output", base::sanitize_utf8(outcome.output)},
-                   {"would_do", outcome.would_do},
-                   {"before", outcome.before},
-                   {"after", outcome.after}};
+  json::object out{{"result", outcome.result},     {"output", base::sanitize_utf8(outcome.output)},
+                   {"would_do", outcome.would_do}, {"before", outcome.before},
+                   {"after", outcome.after},       {"undone", outcome.undone}};
   if (outcome.verified) out.emplace("verified", *outcome.verified);
   return out;
 }
@@ -73,6 +71,7 @@ void read_outcome(const json::object& object, plan::Outcome& outcome) {
   outcome.would_do = text_at(object, "would_do");
   outcome.before = text_at(object, "before");
   outcome.after = text_at(object, "after");
+  outcome.undone = text_at(object, "undone");
   const auto* verified = object.if_contains("verified");
   if (verified != nullptr && verified->is_bool()) outcome.verified = verified->get_bool();
 }

@@ -14,7 +14,7 @@ std::shared_ptr<const config::Config> Executor::Impl::settings() const {
 }
 
 StepContext Executor::Impl::context() const {
-  return {.clock = clock, .systemd = systemd, .config = settings()};
+  return {.clock = clock, .systemd = systemd, .config = settings(), .privileged = privileged};
 }
 
 Step* Executor::Impl::step_of(const Action& action) const {

@@ -9,8 +9,10 @@
 namespace nexus::execute {
 namespace {
 
-constexpr std::array<const ActionDescriptor*, 5> kActions{
-    &kReloadService, &kRestartService, &kRunCommand, &kStartService, &kStopService,
+constexpr std::array<const ActionDescriptor*, 14> kActions{
+    &kAdjustMemory,        &kCleanupDisk,       &kDropCaches,    &kHttpRequest,   &kKillProcess,
+    &kNetworkOptimization, &kPerformanceTuning, &kReloadService, &kReniceProcess, &kRestartService,
+    &kRotateLogs,          &kRunCommand,        &kStartService,  &kStopService,
 };
 
 std::string names() {

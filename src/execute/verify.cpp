@@ -104,6 +104,18 @@ Executor::Impl::Verification Executor::Impl::verify(const Entry& entry, Step& st
   }
 }
 
+void Executor::Impl::undo(Step& step, Action& action) {
+  const auto* descriptor = find_action(action.type);
+  if (descriptor == nullptr || descriptor->undo_help.empty()) return;
+  auto with = context();
+  auto undone = step.undo(action, with);
+  action.outcome.undone = undone ? *std::move(undone) : "not undone: " + undone.error().message();
+  action.outcome.result += "; " + action.outcome.undone;
+  self.counter("nexus_actions_undone_total", "Actions that did not help and were taken back.",
+               {{"type", descriptor->name}, {"undone", undone ? "yes" : "no"}})
+      .add();
+}
+
 void Executor::Impl::conclude(Entry& entry, Step& step, Action action) {
   action.state = ActionState::kVerifying;
   if (auto written = journal.write(action); !written)
@@ -132,6 +144,7 @@ void Executor::Impl::conclude(Entry& entry, Step& step, Action action) {
                                       action.verify->expr.text,
                                       base::format_duration(action.verify->within), detail)
                         : std::string("; not verified: the target is not as it should be");
+      undo(step, action);
       return finish(std::move(action), ActionState::kUnverified);
     case Verification::kCancelled: {
       const std::lock_guard guard(mutex);

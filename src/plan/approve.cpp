@@ -99,6 +99,12 @@ std::optional<std::string> Planner::refusal(const Action& action) const {
     if (!asked_for && !finding->seen_now)
       return fmt::format("{} is not seen any more", action.cause.finding);
   }
+  if (!asked_for) {
+    if (auto window =
+            maintenance_for(now.remedies->impl->windows, action.target, impl_->clock.wall()))
+      return window;
+    if (auto suspect = impl_->too_many_unhealthy(*now.config, action)) return suspect;
+  }
   if (const auto down = impl_->dependency_down(*now.config, action))
     return fmt::format("{} depends on {}, which is down", action.target, *down);
   return std::nullopt;

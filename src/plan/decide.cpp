@@ -147,6 +147,32 @@ std::optional<std::string> Planner::Impl::dependency_down(const config::Config& 
   return std::nullopt;
 }
 
+/// When most of what is watched is down at once, it is not for each of them to be restarted: the
+/// sensor is wrong, or something that all have in common is.
+std::optional<std::string> Planner::Impl::too_many_unhealthy(const config::Config& config,
+                                                             const Action& action) const {
+  const auto& rails = config.guardrails;
+  const auto watched = config.services.size();
+  if (!is_unit_action(action.type) || watched < rails.min_watched_for_share) return std::nullopt;
+  const auto findings = book.snapshot();
+  const auto is_down = [&](const std::string& name) {
+    return std::ranges::any_of(*findings, [&](const analyze::Finding& finding) {
+      return finding.name == "service_failed" && finding.state == analyze::FindingState::kFiring &&
+             finding.subject == name;
+    });
+  };
+  // What is down because of something else is a symptom of that, and not counted.
+  const auto down = std::ranges::count_if(config.services, [&](const auto& service) {
+    return is_down(service.name) && std::ranges::none_of(service.depends_on, is_down);
+  });
+  if (static_cast<double>(down) <= rails.max_unhealthy_share * static_cast<double>(watched))
+    return std::nullopt;
+  return fmt::format(
+      "{} of {} watched services are down at once (max_unhealthy_share): the sensor, or what they "
+      "have in common, is suspected",
+      down, watched);
+}
+
 Ruling Planner::Impl::judge_case(const Case& c) {
   const auto& config = *c.settings->config;
   const auto& action = c.action;
@@ -162,6 +188,10 @@ Ruling Planner::Impl::judge_case(const Case& c) {
   // An alias would be a target of its own: without attempts, and past an open breaker. What cannot
   // be asked about its units cannot restart them either, so that waiting loses nothing.
   if (c.asker == Asker::kRemedy && !sink.name_known(action.type, c.named)) s.name_unknown = c.named;
+  if (c.asker == Asker::kRemedy) {
+    s.maintenance = maintenance_for(c.settings->remedies->impl->windows, action.target, s.now);
+    s.suspect = too_many_unhealthy(config, action);
+  }
   s.dependency_down = dependency_down(config, action);
   // A proposal is itself in flight until it is approved.
   s.in_flight = c.asker != Asker::kApproval && sink.in_flight(action.target);

@@ -25,6 +25,8 @@ std::optional<Ruling> hard_stops(const Situation& s) {
     return skip("observe", "mode is observe, findings only");
   }
   if (s.protected_reason) return skip("protected", *s.protected_reason);
+  if (s.asker == Asker::kRemedy && s.maintenance) return skip("maintenance", *s.maintenance);
+  if (s.asker == Asker::kRemedy && s.suspect) return skip("too_many_unhealthy", *s.suspect);
   if (s.name_unknown) {
     return skip(
         "name_unknown",

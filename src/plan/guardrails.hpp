@@ -2,9 +2,9 @@
 //
 // Everything it needs is in a Situation; it reads no clock and touches nothing, so each rail is
 // tested by itself. The order is part of the contract (nexus/plan/planner.hpp): stopped, mode,
-// protected, dependency, in flight, breaker, cool-down, rate, blast radius. A person's action is
-// not held back by breaker, cool-down and mode `propose`; a proposal that a person approves not by
-// its own cool-down and mode `propose`.
+// protected, maintenance, too many unhealthy, dependency, in flight, breaker, cool-down, rate,
+// blast radius. A person's action is not held back by maintenance, too many unhealthy, breaker,
+// cool-down and mode `propose`; a proposal that a person approves neither, but for the breaker.
 //
 // Attempts: each action of a remedy on a target is one. When `max_attempts` were made and a further
 // one is due (the cool-down is over, or the trouble came back as a new episode), the breaker opens
@@ -55,6 +55,8 @@ struct Situation {
   config::Mode mode = config::Mode::kAct;  // the more careful of the agent's and the remedy's
   std::optional<std::string> protected_reason;
   std::optional<std::string> name_unknown;     // by which name the target is counted
+  std::optional<std::string> maintenance;      // the window that is open for the target
+  std::optional<std::string> suspect;          // why the sensor, not the target, is suspected
   std::optional<std::string> dependency_down;  // what the target depends on and is down
   bool in_flight = false;                      // an action for the target
   std::string_view remedy;

@@ -96,6 +96,8 @@ struct Planner::Impl {
     WallTime fired{};
     std::optional<std::string> stopped;
   };
+  [[nodiscard]] std::optional<std::string> too_many_unhealthy(const config::Config& config,
+                                                              const Action& action) const;
   void consider(const analyze::Finding& finding, const Settings& now,
                 const std::optional<std::string>& stop);
   void decide(const analyze::Finding& finding, const Settings& now, const Remedy& remedy,

@@ -105,6 +105,27 @@ void compile_one(const config::RemedyConfig& definition, RemedySet::Impl& out,
   out.remedies.push_back(std::move(remedy));
 }
 
+void compile_window(const config::MaintenanceConfig& definition, RemedySet::Impl& out,
+                    std::vector<config::Problem>& problems) {
+  const auto complain = [&](const config::Where& where, std::string_view what) {
+    problems.push_back({where.line > 0 ? where : definition.where,
+                        fmt::format("maintenance \"{}\": {}", definition.name, what)});
+  };
+  if (!is_timezone(definition.timezone)) {
+    complain(
+        definition.timezone_place,
+        fmt::format("timezone: expected a name such as \"Europe/Berlin\" that this host knows, "
+                    "got \"{}\"",
+                    definition.timezone));
+    return;
+  }
+  if (auto window = Window::compile(definition)) {
+    out.windows.push_back(*std::move(window));
+  } else if (!definition.schedule.empty()) {
+    complain(definition.schedule_place, "schedule: " + window.error().message());
+  }
+}
+
 }  // namespace
 
 std::string_view label_of(const Finding& finding, std::string_view name) {
@@ -217,6 +238,7 @@ std::shared_ptr<const RemedySet> RemedySet::compile(const config::Config& config
                                                     std::vector<config::Problem>& problems) {
   auto made = std::make_unique<Impl>();
   for (const auto& definition : config.remedies) compile_one(definition, *made, problems);
+  for (const auto& window : config.maintenance) compile_window(window, *made, problems);
   return std::make_shared<const RemedySet>(std::move(made));
 }
 

@@ -16,6 +16,7 @@
 #include "nexus/config/operate.hpp"
 #include "nexus/knowledge/labels.hpp"
 #include "nexus/plan/planner.hpp"
+#include "plan/windows.hpp"
 
 namespace nexus::plan {
 
@@ -57,6 +58,7 @@ struct Remedy {
 
 struct RemedySet::Impl {
   std::vector<Remedy> remedies;  // as configured, disabled ones too
+  std::vector<Window> windows;   // [[maintenance]]
 
   [[nodiscard]] const Remedy* find(std::string_view name) const;
 };

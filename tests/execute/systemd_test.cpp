@@ -196,3 +196,55 @@ TEST_CASE("an alias hides no protected unit, and is resolved to its unit", "[.sy
   CHECK(ended.state == ActionState::kFailed);
   CHECK_THAT(ended.outcome.result, Catch::Contains("is protected"));
 }
+
+TEST_CASE("a service's limits are set at run time, read back, and undone when in vain",
+          "[.systemd]") {
+  Machine m;
+  const TestUnit unit("nexus-test-limits.service",
+                      "[Service]\nExecStart=/usr/bin/sleep infinity\nTasksMax=100\n");
+  m.start(unit);
+  m.bench.executor->start();
+  const auto number = [&](const char* property) {
+    const std::array<drivers::UnitProperty, 1> asked{{{unit.name(), "Service", property}}};
+    return m.systemd.unit_numbers(asked).value().front();
+  };
+  auto memory = m.action("adjust_memory", unit);
+  memory.parameters = {{"memory_max", std::string("256MiB")},
+                       {"memory_high", std::string("128MiB")}};
+  auto dry = memory;
+  dry.id = base::make_id(m.clock.wall());
+  dry.dry_run = true;
+  const auto would = m.bench.run(dry).outcome.would_do;
+  CHECK_THAT(would, Catch::Contains("MemoryMax from infinity to 256.0 MiB"));
+  CHECK(number("MemoryMax") == std::numeric_limits<std::uint64_t>::max());
+  const auto set = m.bench.run(memory);
+  INFO(set.outcome.result);
+  CHECK(set.state == ActionState::kSucceeded);
+  CHECK(set.outcome.verified == true);
+  CHECK(number("MemoryMax") == 256ULL << 20);
+  CHECK(number("MemoryHigh") == 128ULL << 20);
+
+  auto more = m.action("adjust_memory", unit);
+  more.parameters = {{"memory_max", std::string("+50%")}};
+  more.verify = config::VerifyConfig{.expr = {"pressure < 1", {}}, .within = 1ms};
+  const auto undone = m.bench.run(more);
+  CHECK(undone.state == ActionState::kUnverified);
+  CHECK(undone.outcome.undone == "undone: MemoryMax is 256.0 MiB again");
+  CHECK(number("MemoryMax") == 256ULL << 20);
+
+  auto tune = m.action("performance_tuning", unit);
+  tune.parameters = {{"cpu_weight", std::int64_t{50}},
+                     {"cpu_quota", std::int64_t{150}},
+                     {"tasks_max", std::int64_t{200}}};
+  const auto tuned = m.bench.run(tune);
+  INFO(tuned.outcome.result);
+  CHECK(tuned.state == ActionState::kSucceeded);
+  CHECK(number("CPUWeight") == 50);
+  CHECK(number("CPUQuotaPerSecUSec") == 1'500'000);
+  CHECK(number("TasksMax") == 200);
+
+  auto ssh = m.action("adjust_memory", unit);
+  ssh.target = "ssh.service";
+  ssh.parameters = memory.parameters;
+  CHECK_THAT(m.bench.executor->validate(ssh).error().message(), Catch::Contains("is protected"));
+}

@@ -319,7 +319,7 @@ std::vector<std::filesystem::path> scenario_files() {
 
 TEST_CASE("scenarios of remedies and guardrails") {
   const auto files = scenario_files();
-  REQUIRE(files.size() >= 15);
+  REQUIRE(files.size() >= 60);
   for (const auto& file : files) {
     DYNAMIC_SECTION(file.stem().string()) {
       const auto scenario = read_scenario(file);

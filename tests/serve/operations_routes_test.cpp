@@ -18,8 +18,8 @@ void check_action(const js::value& action) {
                        "timeout_seconds:n", "detection_to_start_seconds:n0", "outcome:o"});
   check_shape(action.at("cause"),
               {"finding:s0", "fingerprint:s0", "summary:s", "requested_by:s", "detected:t0"});
-  check_shape(action.at("outcome"),
-              {"result:s0", "output:s0", "would_do:s0", "verified:b0", "before:so0", "after:so0"});
+  check_shape(action.at("outcome"), {"result:s0", "output:s0", "would_do:s0", "verified:b0",
+                                     "before:so0", "after:so0", "undone:s0"});
 }
 
 std::string id_of(const js::value& action) {

@@ -18,6 +18,7 @@
 #include "nexus/config/connections.hpp"
 #include "nexus/config/history.hpp"
 #include "nexus/config/operate.hpp"
+#include "nexus/config/permit.hpp"
 #include "nexus/config/server.hpp"
 #include "nexus/config/sources.hpp"
 #include "nexus/config/values.hpp"
@@ -40,6 +41,11 @@ struct Config {
   std::vector<CommandConfig> commands;
   std::vector<RemedyConfig> remedies;
   GuardrailsSection guardrails;
+  AllowSection allow;
+  std::vector<CleanupConfig> cleanups;
+  std::vector<SysctlConfig> sysctls;
+  std::vector<RequestConfig> requests;
+  std::vector<MaintenanceConfig> maintenance;
   std::vector<ServiceConfig> services;  // [services] watch
   Connections connections;              // [postgres], [redis], [docker], [kubernetes]
   /// Prometheus rule files, * ? [ ] allowed; beside the configuration when not absolute.

@@ -76,6 +76,10 @@ struct GuardrailsSection {
   std::uint32_t max_actions_per_hour = 60;
   std::uint32_t max_actions_per_hour_per_target = 12;
   std::uint32_t max_targets_at_once = 3;
+  /// When more than this share of the watched services is down at once, the sensor or something
+  /// common to all is suspected, and nothing is done. 1: never.
+  double max_unhealthy_share = 0.5;
+  std::uint32_t min_watched_for_share = 4;   // of fewer services the share says nothing
   std::vector<std::string> protected_units;  // globs, besides the compiled-in floor
   bool operator==(const GuardrailsSection&) const = default;
 };

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "nexus/base/clock.hpp"
@@ -22,6 +23,9 @@
 
 namespace nexus::drivers {
 class Systemd;
+}
+namespace nexus::host {
+class Privileged;
 }
 
 namespace nexus::execute {
@@ -41,6 +45,8 @@ struct StepContext {
   Clock& clock;
   drivers::Systemd* systemd;                     // null where there is no systemd
   std::shared_ptr<const config::Config> config;  // listed commands
+  /// Everything that needs rights, but what systemd is asked for.
+  host::Privileged& privileged;
 };
 
 struct StepRun {
@@ -88,6 +94,13 @@ class Step {
   /// it is under way or not reachable.
   [[nodiscard]] virtual Recovered recover(const plan::Action& action, StepContext& context,
                                           std::string& what) = 0;
+  /// Takes back what run() did, from the evidence taken before it; one sentence about what is now.
+  /// Called when the action was done and has not helped (its verification failed), and the
+  /// descriptor says that it can be undone.
+  [[nodiscard]] virtual Result<std::string> undo(const plan::Action& action, StepContext& context) {
+    std::ignore = context;
+    return fail(Errc::kUnsupported, "{} cannot be undone", action.type);
+  }
 };
 
 struct ActionDescriptor {
@@ -100,6 +113,10 @@ struct ActionDescriptor {
   /// are not known yet.
   Status (*check_remedy)(const config::RemedyConfig& remedy,
                          const config::Config& config) = nullptr;
+  /// How it is undone when it does not help; empty: it cannot be.
+  std::string_view undo_help;
+  /// What else `describe` says, line by line: what the action knows by itself.
+  std::string (*details)() = nullptr;
 };
 
 /// All actions, by name. One line each in src/execute/table.cpp.

@@ -53,7 +53,8 @@ struct Outcome {
   std::optional<bool> verified;  // unset: nothing to verify
   std::string
       before;  // evidence taken just before (unit state, value of the verify expression), JSON
-  std::string after;  // the same afterwards, JSON
+  std::string after;   // the same afterwards, JSON
+  std::string undone;  // what was taken back because it did not help, or why it could not be
   bool operator==(const Outcome&) const = default;
 };
 

@@ -1,9 +1,9 @@
 // Planner: finding in, action (or a reason why not) out.
 //
 // For every firing finding it looks for the remedies that match and passes each through the
-// guardrails (DESIGN.md section 9) in a fixed order: stopped, mode, protected, dependency, in
-// flight, breaker, cool-down, rate, blast radius. The first that objects gives the reason. Every
-// decision, acted or not, is recorded once per change of its reason, counted and shown.
+// guardrails (DESIGN.md section 9) in a fixed order: stopped, mode, protected, maintenance, too
+// many unhealthy, dependency, in flight, breaker, cool-down, rate, blast radius. The first that
+// objects gives the reason. Each decision, acted or not, is recorded when its reason changes.
 //
 // A person's dry run changes nothing and is held back by the protected set only. An action that
 // was cancelled, expired or lost before it started is no attempt and never opens a breaker; a
@@ -13,7 +13,7 @@
 // Invariants: (1) counters, cool-downs, breakers and the kill switch survive a restart (state
 // database), written before the action is handed on; (2) one action per target at a time; (3) the
 // protected set compiled in cannot be configured away; (4) a person's request passes the same
-// guardrails except cool-down, breaker and mode `propose`.
+// guardrails except maintenance, too many unhealthy, cool-down, breaker and mode `propose`.
 //
 // Lock order: none is held while the ActionSink or the Book is called. Thread safety: all members,
 // any thread.

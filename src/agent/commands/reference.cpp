@@ -115,7 +115,7 @@ int list_sources(const ClientFlags& flags) {
 
 void list_actions() {
   for (const auto* descriptor : execute::actions())
-    fmt::print("{:<18} {}\n", descriptor->name, descriptor->help);
+    fmt::print("{:<21} {}\n", descriptor->name, descriptor->help);
 }
 
 void print_metrics(std::span<const monitor::MetricDescriptor> metrics) {
@@ -148,6 +148,8 @@ void describe_action(const execute::ActionDescriptor& descriptor) {
         parameter.default_value.empty() ? "" : fmt::format(", default {}", parameter.default_value),
         parameter.help);
   }
+  if (!descriptor.undo_help.empty()) fmt::print("\nundo: {}\n", descriptor.undo_help);
+  if (descriptor.details != nullptr) fmt::print("\n{}", descriptor.details());
 }
 
 int describe(const std::string& name) {

@@ -108,6 +108,8 @@ void read_guardrails(Section& root, Reading& reading) {
     guardrails.integer("max_actions_per_hour_per_target", out.max_actions_per_hour_per_target, 1,
                        kMost);
     guardrails.integer("max_targets_at_once", out.max_targets_at_once, 1, kMost);
+    guardrails.number("max_unhealthy_share", out.max_unhealthy_share, {0, 1, true, false});
+    guardrails.integer("min_watched_for_share", out.min_watched_for_share, 1, kMost);
     guardrails.texts("protected_units", out.protected_units);
   });
 }

@@ -10,12 +10,6 @@
 namespace nexus::config {
 namespace {
 
-bool is_status(std::string_view text) {
-  if (text.size() != 3 || text.front() < '1' || text.front() > '5') return false;
-  return text.substr(1) == "xx" || base::parse_uint(text).has_value();
-}
-const Shape kStatus{is_status, "a status such as \"200\", or a class such as \"2xx\""};
-
 bool is_record_type(std::string_view text) {
   return !text.empty() && text.size() <= 10 && std::ranges::all_of(text, [](char c) {
     return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');

@@ -53,6 +53,13 @@ void read_commands(Section& root, Reading& reading);
 void read_remedies(Section& root, Reading& reading);
 void read_guardrails(Section& root, Reading& reading);
 void check_guardrails(Reading& reading);
+// permit.cpp
+void read_allow(Section& root, Reading& reading);
+void read_cleanups(Section& root, Reading& reading);
+void read_sysctls(Section& root, Reading& reading);
+void read_requests(Section& root, Reading& reading);
+void read_maintenance(Section& root, Reading& reading);
+void check_cleanups(Reading& reading);
 // services.cpp
 void read_services(Section& root, Reading& reading);
 void check_services(Reading& reading);

@@ -6,9 +6,15 @@
 
 #include "config/secret.hpp"
 #include "config/shapes.hpp"
+#include "nexus/base/text.hpp"
 
 namespace nexus::config {
 namespace {
+
+bool is_status(std::string_view text) {
+  if (text.size() != 3 || text.front() < '1' || text.front() > '5') return false;
+  return text.substr(1) == "xx" || base::parse_uint(text).has_value();
+}
 
 void read_secret(Section& section, Reading& reading, std::string_view what, Secret& out,
                  std::string& file) {
@@ -39,6 +45,8 @@ void read_secret(Section& section, Reading& reading, std::string_view what, Secr
 }
 
 }  // namespace
+
+const Shape kStatus{is_status, "a status such as \"200\", or a class such as \"2xx\""};
 
 void read_map(Section& section, std::string_view key, StringMap& out, Keys keys) {
   section.table(key, [&](Section& map) {

@@ -11,6 +11,8 @@ inline constexpr std::int64_t kMostSeries = 10'000'000;
 inline constexpr Period kSourceInterval{100ms, 24h};
 inline constexpr Period kSourceTimeout{10ms, 10min};
 
+extern const Shape kStatus;  // "200", "2xx"
+
 enum class Keys { kLabels, kAny };
 /// [key] as names and texts.
 void read_map(Section& section, std::string_view key, StringMap& out, Keys keys);

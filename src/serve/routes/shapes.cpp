@@ -162,7 +162,8 @@ json_ns::object action(const plan::Action& a, const Caller& reader) {
             {"verified",
              a.outcome.verified ? json_ns::value(*a.outcome.verified) : json_ns::value(nullptr)},
             {"before", open ? embedded(a.outcome.before) : json_ns::value(nullptr)},
-            {"after", open ? embedded(a.outcome.after) : json_ns::value(nullptr)}}}};
+            {"after", open ? embedded(a.outcome.after) : json_ns::value(nullptr)},
+            {"undone", text_or_null(a.outcome.undone)}}}};
 }
 
 json_ns::object decision(const plan::Decision& d) {

@@ -1,0 +1,48 @@
+#include <array>
+
+#include "execute/actions.hpp"
+#include "execute/property_step.hpp"
+#include "execute/service_job.hpp"
+
+namespace nexus::execute {
+namespace {
+
+constexpr std::array<SettableProperty, 3> kSettable{{
+    {"memory_high", "MemoryHigh", PropertyKind::kBytes},
+    {"memory_max", "MemoryMax", PropertyKind::kBytes},
+    {"memory_swap_max", "MemorySwapMax", PropertyKind::kBytes},
+}};
+
+constexpr std::array<ParameterDescriptor, 3> kParameters{{
+    {.name = "memory_high",
+     .type = ParameterType::kString,
+     .required = false,
+     .default_value = "",
+     .help = "from here on it is slowed down and has to give back: \"512MiB\", \"infinity\", or "
+             "\"+25%\" of what it is"},
+    {.name = "memory_max",
+     .type = ParameterType::kString,
+     .required = false,
+     .default_value = "",
+     .help = "from here on the kernel kills in it; never below what the service takes now"},
+    {.name = "memory_swap_max",
+     .type = ParameterType::kString,
+     .required = false,
+     .default_value = "",
+     .help = "of swap"},
+}};
+
+}  // namespace
+
+const ActionDescriptor kAdjustMemory{
+    .name = "adjust_memory",
+    .help =
+        "Sets how much memory a service may take, at run time, reads it back, and takes it back "
+        "when it did not help.",
+    .target_help = kUnitTargetHelp,
+    .parameters = kParameters,
+    .make = [] { return make_property_step(kSettable); },
+    .undo_help = kPropertyUndo,
+};
+
+}  // namespace nexus::execute

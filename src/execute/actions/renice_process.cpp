@@ -1,0 +1,120 @@
+// renice_process: gives one process less of the processor, or its old share back.
+#include <boost/json.hpp>
+
+#include <array>
+
+#include "execute/actions.hpp"
+#include "execute/parameter_values.hpp"
+#include "execute/process_guard.hpp"
+#include "nexus/host/privileged.hpp"
+
+namespace nexus::execute {
+namespace {
+
+constexpr std::array<ParameterDescriptor, 2> kParameters{{
+    {.name = "nice",
+     .type = ParameterType::kInteger,
+     .required = false,
+     .default_value = "10",
+     .help = "of all its threads, -20 (first) to 19 (last)"},
+    {.name = "name",
+     .type = ParameterType::kString,
+     .required = false,
+     .default_value = "",
+     .help = "refuse to when the process is called otherwise (/proc/PID/comm)"},
+}};
+
+Result<int> nice_of(const config::Parameters& parameters) {
+  const auto* given = find_parameter<std::int64_t>(parameters, "nice");
+  const auto nice = given != nullptr ? *given : 10;
+  if (nice < -20 || nice > 19)
+    return fail(Errc::kInvalidArgument, "parameter \"nice\": expected -20 to 19, got {}", nice);
+  return static_cast<int>(nice);
+}
+
+/// What it was, from the evidence.
+std::optional<int> nice_before(const plan::Action& action) {
+  boost::json::error_code error;
+  const auto value = boost::json::parse(action.outcome.before, error);
+  if (error || !value.is_object()) return std::nullopt;
+  const auto* nice = value.get_object().if_contains("nice");
+  if (nice == nullptr || !nice->is_int64()) return std::nullopt;
+  return static_cast<int>(nice->get_int64());
+}
+
+class ReniceProcess final : public Step {
+ public:
+  [[nodiscard]] Status validate(const plan::Action& action,
+                                const StepContext& context) const override {
+    if (auto nice = nice_of(action.parameters); !nice) return propagate(std::move(nice));
+    auto process = target_process(action, *context.config);
+    if (!process) return propagate(std::move(process));
+    return {};
+  }
+
+  Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
+    auto process = target_process(action, *context.config);
+    if (!process) return propagate(std::move(process));
+    auto nice = nice_of(action.parameters);
+    if (!nice) return propagate(std::move(nice));
+    return fmt::format("would set the nice value of {} from {} to {}", show(*process),
+                       process->nice, *nice);
+  }
+
+  std::string evidence(const plan::Action& action, StepContext&) override {
+    return process_evidence(action);
+  }
+
+  Result<StepResult> run(const plan::Action& action, StepContext& context,
+                         const StepRun& run) override {
+    auto process = target_process(action, *context.config);
+    if (!process) return propagate(std::move(process));
+    auto nice = nice_of(action.parameters);
+    if (!nice) return propagate(std::move(nice));
+    run.begun();
+    if (auto ok = context.privileged.set_nice(process->id, *nice); !ok)
+      return propagate(std::move(ok));
+    return StepResult{
+        .result = fmt::format("the nice value of process {} ({}) was {}, and is {}",
+                              host::to_string(process->id), process->name, process->nice, *nice),
+        .output = {}};
+  }
+
+  std::optional<bool> verify(const plan::Action& action, StepContext&) override {
+    const auto nice = nice_of(action.parameters);
+    const auto id = host::parse_process(action.target);
+    if (!nice || !id) return false;
+    const auto now = host::process_facts(*id);
+    // One that has ended meanwhile takes nothing from anybody.
+    return now ? now->nice == *nice : now.error().code() == Errc::kNotFound;
+  }
+
+  Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
+    const bool done = verify(action, context).value_or(false);
+    what = fmt::format("process {} {}", action.target, done ? "has it" : "has another nice value");
+    return done ? Recovered::kDone : Recovered::kNotDone;
+  }
+
+  Result<std::string> undo(const plan::Action& action, StepContext& context) override {
+    const auto before = nice_before(action);
+    if (!before) return fail(Errc::kNotFound, "what it was before is not known");
+    auto id = host::parse_process(action.target);
+    if (!id) return propagate(std::move(id));
+    if (auto ok = context.privileged.set_nice(*id, *before); !ok) return propagate(std::move(ok));
+    return fmt::format("undone: the nice value is {} again", *before);
+  }
+};
+
+}  // namespace
+
+const ActionDescriptor kReniceProcess{
+    .name = "renice_process",
+    .help = "Gives one process more or less of the processor than others (its nice value).",
+    .target_help = kProcessTargetHelp,
+    .parameters = kParameters,
+    .make = []() -> std::unique_ptr<Step> { return std::make_unique<ReniceProcess>(); },
+    .check_remedy = check_process_remedy,
+    .undo_help = "it gets the nice value back that it had",
+};
+
+}  // namespace nexus::execute

@@ -1,0 +1,106 @@
+#include "execute/process_guard.hpp"
+
+#include <fmt/format.h>
+#include <fnmatch.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include <boost/json.hpp>
+
+#include "execute/cleanup_plan.hpp"
+#include "execute/parameter_values.hpp"
+#include "nexus/config/config.hpp"
+#include "nexus/plan/planner.hpp"
+
+namespace nexus::execute {
+namespace {
+
+constexpr std::array<const char*, 8> kNames{"init",         "systemd*", "sshd*",  "dbus-daemon",
+                                            "dbus-broker*", "login",    "agetty", "(sd-pam)"};
+constexpr int kMostAncestors = 64;
+
+bool is_ancestor_of_agent(pid_t pid) {
+  pid_t current = ::getpid();
+  for (int i = 0; i < kMostAncestors && current > 1; ++i) {
+    if (current == pid) return true;
+    const auto facts = host::process_facts({.pid = current});
+    if (!facts) return false;
+    current = facts->parent;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::optional<std::string> process_protected(const host::ProcessFacts& process,
+                                             const config::Config& config) {
+  const auto name = fmt::format("process {} ({})", process.id.pid, process.name);
+  if (process.id.pid <= 1) return name + " is protected: it is the init process";
+  if (process.is_kernel_thread) return name + " is protected: it is a thread of the kernel";
+  if (is_ancestor_of_agent(process.id.pid))
+    return name + " is protected: it is this agent, or what runs it";
+  if (std::ranges::any_of(kNames,
+                          [&](const char* p) { return fnmatch(p, process.name.c_str(), 0) == 0; }))
+    return name + " is protected: the host or its administrators depend on it";
+  if (process.has_terminal && process.session == process.id.pid)
+    return name + " is protected: somebody is logged in with it";
+  if (process.unit.ends_with(".service") || process.unit.ends_with(".socket")) {
+    if (auto why =
+            plan::protected_reason("stop_service", process.unit, config.guardrails.protected_units))
+      return fmt::format("{} is protected: it belongs to {}: {}", name, process.unit, *why);
+  }
+  return std::nullopt;
+}
+
+Result<host::ProcessFacts> target_process(const plan::Action& action,
+                                          const config::Config& config) {
+  auto id = host::parse_process(action.target);
+  if (!id) return propagate(std::move(id), "target");
+  auto facts = host::process_facts(*id);
+  if (!facts) return facts;
+  if (id->start == 0) {
+    return fail(Errc::kInvalidArgument,
+                "target: a pid alone may be another process's by then; process {} ({}) is {} now",
+                id->pid, facts->name, host::to_string(facts->id));
+  }
+  const auto name = text_parameter(action.parameters, "name");
+  if (!name.empty() && name != facts->name)
+    return fail(Errc::kConflict, "process {} is called {}, not {}", host::to_string(*id),
+                facts->name, name);
+  if (auto why = process_protected(*facts, config))
+    return fail(Errc::kPermissionDenied, "{}", *why);
+  return facts;
+}
+
+std::string show(const host::ProcessFacts& process) {
+  return fmt::format("process {} ({}){}, {}: {}", host::to_string(process.id), process.name,
+                     process.unit.empty() ? "" : " of " + process.unit,
+                     show_bytes(process.resident), process.command);
+}
+
+std::string process_evidence(const plan::Action& action) {
+  namespace json = boost::json;
+  auto id = host::parse_process(action.target);
+  auto facts =
+      id ? host::process_facts(*id) : Result<host::ProcessFacts>(std::unexpected(id.error()));
+  if (!facts) return json::serialize(json::object{{"error", facts.error().message()}});
+  return json::serialize(json::object{{"process", host::to_string(facts->id)},
+                                      {"name", facts->name},
+                                      {"command", facts->command},
+                                      {"unit", facts->unit},
+                                      {"state", std::string(1, facts->state)},
+                                      {"parent", facts->parent},
+                                      {"nice", facts->nice},
+                                      {"resident_bytes", facts->resident}});
+}
+
+Status check_process_remedy(const config::RemedyConfig& remedy, const config::Config&) {
+  if (remedy.target.empty() || is_template(remedy.target)) return {};
+  return fail(Errc::kInvalidArgument,
+              "target: a process does not outlive its configuration; expected labels, as in "
+              "\"${{pid}}:${{start}}\", or none for the finding's subject");
+}
+
+}  // namespace nexus::execute

@@ -1,0 +1,32 @@
+// Which processes no action touches, whatever the configuration says: pid 1, kernel threads, the
+// agent and its ancestors, the init system, sshd and what administrators are logged in with, and
+// what belongs to protected units ([guardrails] protected_units and the compiled-in floor). Thread
+// safety: functions without state.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "nexus/execute/step.hpp"
+#include "nexus/host/process.hpp"
+
+namespace nexus::execute {
+
+[[nodiscard]] std::optional<std::string> process_protected(const host::ProcessFacts& process,
+                                                           const config::Config& config);
+
+/// The process of an action's target "PID:START", as it is now, if it may be touched. A target
+/// without its start time is refused with the one that it has now.
+[[nodiscard]] Result<host::ProcessFacts> target_process(const plan::Action& action,
+                                                        const config::Config& config);
+/// For people: "process 12:345 (web) of web.service, 12 MiB: /usr/bin/web --port 80".
+[[nodiscard]] std::string show(const host::ProcessFacts& process);
+[[nodiscard]] std::string process_evidence(const plan::Action& action);
+[[nodiscard]] Status check_process_remedy(const config::RemedyConfig& remedy,
+                                          const config::Config& config);
+
+inline constexpr std::string_view kProcessTargetHelp =
+    "a process as PID:START, its start time being field 22 of /proc/PID/stat, as the labels of "
+    "findings about processes have it; never a name";
+
+}  // namespace nexus::execute

@@ -1,0 +1,220 @@
+// kill_process and renice_process on real processes.
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <catch2/catch.hpp>
+#include <csignal>
+
+#include "bench.hpp"
+#include "execute/process_guard.hpp"
+#include "nexus/host/privileged.hpp"
+
+using namespace nexus;
+using namespace nexus::execute;
+using namespace nexus::execute::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A shell command, killed and reaped with the object.
+class Child {
+ public:
+  explicit Child(std::string script) {
+    std::array<char*, 4> argv{const_cast<char*>("sh"), const_cast<char*>("-c"), script.data(),
+                              nullptr};
+    REQUIRE(::posix_spawn(&pid_, "/bin/sh", nullptr, nullptr, argv.data(), environ) == 0);
+    id_ = host::process_facts({.pid = pid_}).value().id;
+  }
+  ~Child() {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  [[nodiscard]] host::ProcessId id() const { return id_; }
+  [[nodiscard]] std::string target() const { return host::to_string(id_); }
+  [[nodiscard]] bool runs() const {
+    const auto facts = host::process_facts(id_);
+    return facts && facts->state != 'Z';
+  }
+
+ private:
+  pid_t pid_ = 0;
+  host::ProcessId id_;
+};
+
+struct Room {
+  Room() { bench.executor->start(); }
+  Action action(std::string type, const std::string& target, config::Parameters parameters = {}) {
+    auto out = bench.action(target);
+    out.type = std::move(type);
+    out.parameters = std::move(parameters);
+    return out;
+  }
+  std::string invalid(const std::string& target) {
+    const auto ok = bench.executor->validate(action("kill_process", target));
+    return ok ? "" : ok.error().message();
+  }
+  base::SystemClock clock;
+  Bench bench{clock};
+};
+
+/// A file that a script makes when it is ready.
+class Ready {
+ public:
+  [[nodiscard]] std::string path() const { return directory_.file("ready"); }
+  void await() const {
+    while (!std::filesystem::exists(path())) std::this_thread::yield();
+  }
+
+ private:
+  TemporaryDirectory directory_;
+};
+
+}  // namespace
+
+TEST_CASE("a process is ended by SIGTERM, and the dry run says which") {
+  Room room;
+  const Child child("exec sleep 1000");
+  auto dry = room.action("kill_process", child.target());
+  dry.dry_run = true;
+  const auto would = room.bench.run(dry).outcome.would_do;
+  CHECK_THAT(would, Catch::StartsWith("would send SIGTERM to process " + child.target()));
+  CHECK_THAT(would, Catch::Contains("SIGKILL when it has not ended within 10s"));
+  CHECK(child.runs());
+  const auto done = room.bench.run(room.action("kill_process", child.target()));
+  INFO(done.outcome.result);
+  CHECK(done.state == ActionState::kSucceeded);
+  CHECK(done.outcome.verified == true);
+  CHECK_THAT(done.outcome.result, Catch::Contains("ended after SIGTERM"));
+  CHECK_FALSE(child.runs());
+  CHECK_THAT(done.outcome.before, Catch::Contains(child.target()));
+}
+
+TEST_CASE("a signal that is not meant to end a process is sent, and nothing more is expected") {
+  Room room;
+  const Ready ready;
+  const Ready heard;
+  const Child child("trap ': > " + heard.path() + "' HUP; : > " + ready.path() +
+                    "; while :; do sleep 0.05; done");
+  ready.await();
+  const auto done =
+      room.bench.run(room.action("kill_process", child.target(), {{"signal", std::string("HUP")}}));
+  CHECK(done.state == ActionState::kSucceeded);
+  CHECK_FALSE(done.outcome.verified);
+  heard.await();
+  CHECK(child.runs());
+  const auto wrong = room.action("kill_process", child.target(), {{"signal", std::string("STOP")}});
+  CHECK_THAT(room.bench.executor->validate(wrong).error().message(),
+             Catch::Contains("expected one of TERM, KILL"));
+}
+
+TEST_CASE("SIGKILL follows when the time to end has passed") {
+  Room room;
+  const Ready ready;
+  const Child child("trap '' TERM; : > " + ready.path() + "; while :; do sleep 0.05; done");
+  ready.await();
+  const auto done = room.bench.run(
+      room.action("kill_process", child.target(), {{"kill_after", std::string("200ms")}}));
+  INFO(done.outcome.result);
+  CHECK(done.state == ActionState::kSucceeded);
+  CHECK_THAT(done.outcome.result, Catch::Contains("and was killed"));
+  CHECK_FALSE(child.runs());
+}
+
+TEST_CASE("another process under the same pid is never touched") {
+  Room room;
+  const Child child("exec sleep 1000");
+  const host::ProcessId other{.pid = child.id().pid, .start = child.id().start + 1};
+  CHECK_THAT(room.invalid(host::to_string(other)),
+             Catch::Contains("has ended: its pid belongs to"));
+  host::LocalPrivileged privileged;
+  CHECK(privileged.signal(other, SIGKILL, 0ms).error().code() == Errc::kNotFound);
+  CHECK(privileged.set_nice(other, 5).error().code() == Errc::kNotFound);
+  CHECK(child.runs());
+  // Neither a pid alone nor a name is enough, and the answer says what is.
+  CHECK_THAT(room.invalid(std::to_string(child.id().pid)),
+             Catch::Contains(" is " + child.target() + " now"));
+  CHECK_THAT(room.invalid("sleep"), Catch::Contains("expected a process as PID:START"));
+  CHECK_THAT(room.invalid("0:1"), Catch::Contains("expected a process as PID:START"));
+  auto named = room.action("kill_process", child.target(), {{"name", std::string("nginx")}});
+  CHECK_THAT(room.bench.executor->validate(named).error().message(), Catch::Contains("not nginx"));
+}
+
+TEST_CASE("the init process, kernel threads, the agent and protected units are never touched") {
+  Room room;
+  const auto target_of = [](pid_t pid) {
+    return host::to_string(host::process_facts({.pid = pid}).value().id);
+  };
+  CHECK_THAT(*process_protected(host::process_facts({.pid = 1}).value(), room.bench.config),
+             Catch::Contains("is protected: it is the init process"));
+  CHECK_THAT(room.invalid(target_of(::getpid())), Catch::Contains("it is this agent"));
+  if (::getppid() > 1)
+    CHECK_THAT(room.invalid(target_of(::getppid())), Catch::Contains("is protected"));
+  const config::Config& config = room.bench.config;
+  host::ProcessFacts facts;
+  facts.id = {.pid = 999'999'999, .start = 7};  // beyond what a kernel gives
+  facts.name = "web";
+  CHECK_FALSE(process_protected(facts, config));
+  facts.is_kernel_thread = true;
+  CHECK_THAT(*process_protected(facts, config), Catch::Contains("a thread of the kernel"));
+  facts.is_kernel_thread = false;
+  facts.unit = "ssh.service";
+  CHECK_THAT(*process_protected(facts, config), Catch::Contains("it belongs to ssh.service"));
+  facts.unit = "web.service";
+  CHECK_FALSE(process_protected(facts, config));
+  facts.name = "sshd-session";
+  CHECK(process_protected(facts, config));
+  facts.name = "bash";
+  facts.has_terminal = true;
+  facts.session = facts.id.pid;
+  CHECK_THAT(*process_protected(facts, config), Catch::Contains("somebody is logged in"));
+  host::LocalPrivileged privileged;
+  CHECK(privileged.signal({.pid = 1, .start = 1}, SIGTERM, 0ms).error().code() ==
+        Errc::kPermissionDenied);
+}
+
+TEST_CASE("a nice value is set for all threads, and taken back when it did not help") {
+  Room room;
+  const Child child("exec sleep 1000");
+  const auto nice = [&] { return ::getpriority(PRIO_PROCESS, static_cast<id_t>(child.id().pid)); };
+  const int before = nice();
+  const int step = before > 9 ? -3 : 3;  // the tests themselves may run at any value
+  const auto done = room.bench.run(
+      room.action("renice_process", child.target(), {{"nice", std::int64_t{before + step}}}));
+  INFO(done.outcome.result);
+  CHECK(done.state == ActionState::kSucceeded);
+  CHECK(done.outcome.verified == true);
+  CHECK(nice() == before + step);
+  CHECK(done.outcome.undone.empty());
+
+  auto vain =
+      room.action("renice_process", child.target(), {{"nice", std::int64_t{before + 2 * step}}});
+  vain.verify = config::VerifyConfig{.expr = {"load < 1", {}}, .within = 1ms};
+  const auto undone = room.bench.run(vain);
+  CHECK(undone.state == ActionState::kUnverified);
+  CHECK(undone.outcome.undone == fmt::format("undone: the nice value is {} again", before + step));
+  CHECK(nice() == before + step);
+  CHECK(room.bench.journal->get(undone.id)->outcome.undone == undone.outcome.undone);
+}
+
+TEST_CASE("which unit a process belongs to is read from its control group") {
+  TemporaryDirectory proc;
+  const auto stat = "7 (a) b) S 1 7 7 0 -1 4194560 0 0 0 0 1 2 0 0 20 5 1 0 4711 0 100 0";
+  proc.write("7/stat", stat);
+  proc.write("7/cgroup", "0::/system.slice/system-web.slice/web@1.service/worker\n");
+  const auto facts = host::process_facts({.pid = 7}, proc.path());
+  REQUIRE(facts);
+  CHECK(facts->id.start == 4711);
+  CHECK(facts->name == "a) b");
+  CHECK(facts->unit == "web@1.service");
+  CHECK(facts->nice == 5);
+  CHECK_FALSE(facts->is_kernel_thread);
+  proc.write("8/stat", "8 (kworker) I 2 0 0 0 -1 2129984 0 0 0 0 1 2 0 0 20 0 1 0 5 0 0 0");
+  CHECK(host::process_facts({.pid = 8}, proc.path())->is_kernel_thread);
+  proc.write("9/stat", "9 nothing");
+  CHECK(host::process_facts({.pid = 9}, proc.path()).error().code() == Errc::kCorrupt);
+  CHECK(host::process_facts({.pid = 10}, proc.path()).error().code() == Errc::kNotFound);
+}
