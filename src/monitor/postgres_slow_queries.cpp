@@ -41,8 +41,8 @@ FROM pg_database WHERE datallowconn ORDER BY datname)";
 }
 
 // All that are numbers or switches, as postgres_exporter has them: converted to seconds and bytes,
-// which the name then ends in; -1 has a meaning of its own and stays. Not those that this connection
-// has set for itself: the limits of its statements are not the server's.
+// which the name then ends in; -1 has a meaning of its own and stays. Not those that this
+// connection has set for itself: the limits of its statements are not the server's.
 constexpr std::array kSettings = {
     PostgresMetric{"value",
                    {"pg_settings_*", kGauge,
