@@ -18,9 +18,9 @@ namespace nexus::monitor {
 
 inline constexpr int kOldestPostgres = 120000;
 
-/// What the queries use that not every version has: the first version with it. Compared with the
-/// documentation of 12, 13, 14, 15, 16 and 17 (chapters "The Cumulative Statistics System" and
-/// "System Views"); everything else that is asked for is in all of them.
+/// What the queries use that not every version from 12 to 17 has: the first version with it. The
+/// documentation has it in "The Cumulative Statistics System" and "System Views". Only 15 is run in
+/// tests.
 namespace postgres_since {
 inline constexpr int kSlotStatus = 130000;    // pg_replication_slots.wal_status, safe_wal_size
 inline constexpr int kSessionTimes = 140000;  // pg_stat_database.session_time, sessions, ...

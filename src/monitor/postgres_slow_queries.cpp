@@ -41,7 +41,8 @@ FROM pg_database WHERE datallowconn ORDER BY datname)";
 }
 
 // All that are numbers or switches, as postgres_exporter has them: converted to seconds and bytes,
-// which the name then ends in; -1 has a meaning of its own and stays.
+// which the name then ends in; -1 has a meaning of its own and stays. Not those that this
+// connection has set for itself: the limits of its statements are not the server's.
 constexpr std::array kSettings = {
     PostgresMetric{"value",
                    {"pg_settings_*", kGauge,
@@ -65,6 +66,7 @@ std::string settings(const Facts& /*facts*/) {
 FROM pg_settings s, LATERAL (SELECT CASE WHEN s.unit IN ('us', 'ms', 's', 'min', 'h', 'd')
     THEN 'seconds' WHEN s.unit ~ '^[0-9]*(B|kB|MB|GB|TB)$' THEN 'bytes' ELSE 'none' END AS kind) AS k
 WHERE s.vartype IN ('bool', 'integer', 'real') AND s.name ~ '^[A-Za-z_][A-Za-z0-9_.]*$'
+  AND s.source NOT IN ('client', 'session')
 ORDER BY s.name LIMIT 1000)";
 }
 

@@ -96,7 +96,7 @@ TEST_CASE(
     "it") {
   for (const std::string_view name :
        {"arp", "conntrack", "cpu", "diskstats", "filefd", "loadavg", "meminfo", "netclass",
-        "netdev", "netstat", "stat", "udp_queues", "vmstat"}) {
+        "netdev", "netstat", "stat", "tcpstat", "udp_queues", "vmstat"}) {
     CollectorRig rig(name, host::Roots{});
     InterningSink sink(rig.registry);
     // What comes or goes on the machine meanwhile (a neighbour, a device) may allocate: one run

@@ -102,6 +102,8 @@ TEST_CASE("postgres collector: everything that is asked for, under postgres_expo
   CHECK(sink.value("pg_settings_random_page_cost") == 4);
   CHECK(sink.value("pg_settings_pg_stat_statements_max") == 5000);
   CHECK_FALSE(sink.has("pg_settings_data_directory"));
+  CHECK(sink.has("pg_settings_vacuum_cost_delay_seconds"));
+  CHECK_FALSE(sink.has("pg_settings_statement_timeout_seconds"));  // the collector's own
   CHECK(sink.value(R"(pg_stat_activity_count{datname="postgres",state="idle in transaction"})") ==
         0);
   CHECK(sink.has("pg_long_running_transactions"));

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 
 #include "nexus/drivers/docker.hpp"
@@ -38,6 +39,9 @@ class PodmanEngine {
     Server(User{0, 0}, podman({"rm", "--all", "--force", "--time=0"}), directory_.file("rm-log"))
         .run();
     server_->stop(SIGTERM);
+    // conmon has podman clean up behind every container that ended; that must not write into a
+    // directory that is being removed.
+    static_cast<void>(eventually([this] { return !is_used(); }));
   }
 
   [[nodiscard]] std::string socket() const { return directory_.file("podman.sock"); }
@@ -57,6 +61,18 @@ class PodmanEngine {
   }
 
  private:
+  /// Whether a program runs that was told of the directory.
+  [[nodiscard]] bool is_used() const {
+    std::error_code ignored;
+    const std::filesystem::directory_iterator end;
+    for (auto process = std::filesystem::directory_iterator("/proc", ignored); process != end;
+         process.increment(ignored)) {
+      std::ifstream file(process->path() / "cmdline", std::ios::binary);
+      const std::string words{std::istreambuf_iterator<char>(file), {}};
+      if (words.contains(directory_.path())) return true;
+    }
+    return false;
+  }
   void write(const std::string& name, const std::string& text) const {
     std::ofstream(directory_.file(name)) << text;
   }

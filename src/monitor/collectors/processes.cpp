@@ -42,7 +42,7 @@ constexpr std::array kMetrics = {
 // A line of /proc/PID/stat: 52 numbers and a name of at most 64 bytes.
 constexpr std::size_t kStatBytes = 2048;
 constexpr std::size_t kThreadsField = 17;  // after the name: num_threads, field 20 of proc(5)
-constexpr Millis kFresh{6'000};            // how old a table of processes may be
+constexpr Millis kFresh{12'000};           // how old a table of processes may be: one run
 constexpr std::uint64_t kMaxThreads = 1ULL << 22;  // of the kernel (PID_MAX_LIMIT)
 
 bool is_number(const char* name) {
