@@ -21,7 +21,7 @@ bool connection_differs(const Config& before, const Config& after) {
   return !(before.connections.*Member == after.connections.*Member);
 }
 
-constexpr std::array<SectionDifference, 20> kSections = {{
+constexpr std::array<SectionDifference, 21> kSections = {{
     {"agent", differs<&Config::agent>},
     {"http", differs<&Config::http>},
     {"auth", differs<&Config::auth>},
@@ -38,6 +38,7 @@ constexpr std::array<SectionDifference, 20> kSections = {{
     {"guardrails", differs<&Config::guardrails>},
     {"services", differs<&Config::services>},
     {"rule_files", differs<&Config::rule_files>},
+    {"routing, route, inhibit, silence, time_interval, notify", differs<&Config::publish>},
     {"postgres", connection_differs<&Connections::postgres>},
     {"redis", connection_differs<&Connections::redis>},
     {"docker", connection_differs<&Connections::docker>},

@@ -19,6 +19,7 @@ constexpr void (*kReaders[])(Section&, Reading&) = {
     read_forecast,   read_anomaly,  read_alerts,     read_operations, read_commands, read_remedies,
     read_guardrails, read_services, read_rule_files, read_postgres,   read_redis,    read_docker,
     read_kubernetes, read_scrapes,  read_push,       read_probes,     read_statsd,   read_logs,
+    read_routing,    read_notify,
 };
 constexpr void (*kChecks[])(Reading&) = {check_http, check_guardrails, check_services,
                                          place_rule_files};
