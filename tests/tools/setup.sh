@@ -3,10 +3,10 @@
 BUILD_PACKAGES=(g++ cmake ninja-build ccache mold pkg-config git ca-certificates curl
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev libfmt-dev libspdlog-dev libtomlplusplus-dev libcli11-dev
   prometheus-cpp-dev libsystemd-dev libsqlite3-dev libssl-dev libre2-dev libyaml-cpp-dev libcurl4-openssl-dev zlib1g-dev libzstd-dev libisal-dev
-  libpq-dev libhiredis-dev libhowardhinnant-date-dev tzdata
+  libpq-dev libhiredis-dev libhowardhinnant-date-dev tzdata dpkg-dev fakeroot file
   catch2 libbenchmark-dev)
 TEST_PACKAGES=(clang-format-19 python3 debootstrap systemd-container dbus iproute2 util-linux prometheus
-  prometheus-node-exporter prometheus-blackbox-exporter nginx-light logrotate openssl dpkg-dev fakeroot file jq procps
+  prometheus-node-exporter prometheus-blackbox-exporter nginx-light logrotate openssl jq procps
   postgresql-15 redis-server docker.io busybox-static
   dnsmasq-base prometheus-alertmanager python3-aiosmtpd podman runc)
 
