@@ -2,11 +2,15 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "agent/agent_impl.hpp"
 #include "agent/shutdown.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/host/file.hpp"
+#include "nexus/serve/notification_routes.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -38,15 +42,19 @@ Status Agent::Impl::start() {
   if (auto recovered = planner->recover(); !recovered)
     return propagate(std::move(recovered), "correct the decisions of lost actions");
   book->subscribe([this](const analyze::Finding& finding) { planner->on_finding(finding); });
-  auto made = serve::Server::make(
-      clock, current()->http, std::make_shared<const serve::Authenticator>(current()->auth),
-      std::make_shared<const serve::Router>(serve::all_routes(rooms())), self);
+  book->subscribe([this](const analyze::Finding& finding) { publisher->on_finding(finding); });
+  auto routes = serve::all_routes(rooms());
+  std::ranges::move(serve::notification_routes(rooms(), *publisher), std::back_inserter(routes));
+  auto made = serve::Server::make(clock, current()->http,
+                                  std::make_shared<const serve::Authenticator>(current()->auth),
+                                  std::make_shared<const serve::Router>(std::move(routes)), self);
   if (!made) return propagate(std::move(made), "http");
   server = std::move(*made);
   running = true;
   collectors()->start();
   configure_sources();
   executor->start();
+  publisher->start();
   server->start();
   analyze_loop =
       std::make_unique<base::LoopThread>(clock, "analyze", [this] { return analyze_turn(); });
@@ -88,6 +96,7 @@ void Agent::Impl::stop() {
       if (auto saved = anomalies->save(); !saved)
         log::error("agent", "anomaly models are not saved: {}", saved.error().message());
     });
+  if (publisher) shutdown.run("notifications", kFlush, [this] { publisher->stop(); });
   if (forecaster && shutdown.left_behind() == 0) {  // else its thread may still be at work
     shutdown.run("what forecasts have learnt", kFlush, [this] {
       if (Status saved = forecaster->save(); !saved)
@@ -170,6 +179,7 @@ Status Agent::Impl::apply(Checked checked) {
   }
   rule_set = checked.rules;
   remedy_set = checked.remedies;
+  routing = checked.routing;
   configure();
   if (fresh) replace_collectors(std::move(fresh));
   server->set(std::make_shared<const serve::Authenticator>(after.auth), after.http);
@@ -230,7 +240,7 @@ bool Agent::Impl::healthy(std::string& why) const {
     return false;
   };
   return check_loop("analyze", analyze_loop->late()) && check_loop("plan", plan_loop->late()) &&
-         check_loop("ingest", ingest->thread().late()) &&
+         check_loop("ingest", ingest->thread().late()) && check_loop("notify", publisher->late()) &&
          check_loop("serve", clock.steady() - server->last_turn());
 }
 

@@ -29,6 +29,7 @@
 #include "nexus/monitor/observed.hpp"
 #include "nexus/monitor/scheduler.hpp"
 #include "nexus/monitor/sources.hpp"
+#include "nexus/publish/publisher.hpp"
 #include "nexus/serve/routes.hpp"
 #include "nexus/serve/server.hpp"
 
@@ -47,6 +48,7 @@ struct Agent::Impl {
         config(checked.config),
         rule_set(checked.rules),
         remedy_set(checked.remedies),
+        routing(checked.routing),
         roots{config->collect.procfs, config->collect.sysfs, config->collect.rootfs},
         registry(config->collect.max_series),
         rings(kRingCapacity),
@@ -82,6 +84,7 @@ struct Agent::Impl {
   [[nodiscard]] std::vector<std::string> needs_restart() const;
   std::vector<serve::Component> components() const;
   [[nodiscard]] serve::Component sources_component() const;
+  [[nodiscard]] serve::Component notifications_component() const;
 
   [[nodiscard]] std::shared_ptr<const config::Config> current() const {
     const std::lock_guard guard(config_mutex);
@@ -105,6 +108,7 @@ struct Agent::Impl {
   std::shared_ptr<const config::Config> config;  // guarded by config_mutex once running
   std::shared_ptr<const analyze::RuleSet> rule_set;
   std::shared_ptr<const plan::RemedySet> remedy_set;
+  std::shared_ptr<const publish::Routing> routing;
   std::mutex reload_mutex;
 
   const host::Roots roots;
@@ -129,6 +133,7 @@ struct Agent::Impl {
   std::unique_ptr<execute::Journal> journal;
   std::unique_ptr<execute::Executor> executor;
   std::unique_ptr<plan::Planner> planner;
+  std::unique_ptr<publish::Publisher> publisher;
   mutable std::mutex scheduler_mutex;
   std::shared_ptr<monitor::Scheduler>
       scheduler;  // guarded by scheduler_mutex: a reload replaces it

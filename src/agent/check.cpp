@@ -7,6 +7,7 @@
 #include "nexus/execute/step.hpp"
 #include "nexus/monitor/collector.hpp"
 #include "nexus/monitor/sources.hpp"
+#include "nexus/publish/receiver.hpp"
 
 namespace nexus::agent {
 
@@ -24,6 +25,8 @@ Checked check(const config::LoadOptions& options) {
   take(monitor::check_collectors(config->collect));
   take(monitor::check_sources(config->sources));
   take(execute::check_remedies(*config));
+  out.routing = publish::Routing::compile(*config, out.problems);
+  take(publish::check_receivers(*config));
   out.config = std::move(config);
   std::ranges::stable_sort(out.problems, {}, [](const config::Problem& problem) {
     return std::tie(problem.where.file, problem.where.line, problem.where.column);

@@ -1,5 +1,5 @@
 // The whole check of a configuration: files and types (config), expressions (analyze, plan),
-// plugins (monitor, execute).
+// routes and receivers (publish), plugins (monitor, execute).
 //
 // Used by `check config`, at start and by every reload, so that all three say the same. Thread
 // safety: pure.
@@ -11,6 +11,7 @@
 #include "nexus/analyze/rules.hpp"
 #include "nexus/config/load.hpp"
 #include "nexus/plan/planner.hpp"
+#include "nexus/publish/routing.hpp"
 
 namespace nexus::agent {
 
@@ -18,6 +19,7 @@ struct Checked {
   std::shared_ptr<const config::Config> config;
   std::shared_ptr<const analyze::RuleSet> rules;
   std::shared_ptr<const plan::RemedySet> remedies;
+  std::shared_ptr<const publish::Routing> routing;
   std::vector<config::Problem>
       problems;  // by file and line; anything here and nothing else may be used
   std::vector<std::string> files;

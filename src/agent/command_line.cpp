@@ -27,6 +27,7 @@ int command_line(int argc, char** argv) {
   add_collect(app, context);
   add_replay(app, context);
   add_client(app, context);
+  add_notify(app, context);
   add_forecast(app, context);
   add_reference(app, context);
   add_documents(app);

@@ -27,6 +27,7 @@ void add_collect(CLI::App& app, CommandContext& context);    // collect --once
 void add_forecast(CLI::App& app, CommandContext& context);   // forecast FILE.csv
 void add_reference(CLI::App& app, CommandContext& context);  // list, describe
 void add_documents(CLI::App& app);                           // manual, completion
+void add_notify(CLI::App& app, CommandContext& context);     // silence, notify
 void add_replay(CLI::App& app, CommandContext& context);     // replay
 void add_client(CLI::App& app,
                 CommandContext& context);  // status, findings, actions, ... against a running agent

@@ -7,6 +7,7 @@
 #include "nexus/base/log.hpp"
 #include "nexus/base/version.hpp"
 #include "nexus/config/config.hpp"
+#include "nexus/host/file.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -24,6 +25,12 @@ knowledge::ServiceEvent to_event(const drivers::UnitEvent& event) {
   out.time = event.status.state_change;
   out.received = event.received;
   return out;
+}
+
+std::string host_name(const host::Roots& roots) {
+  auto text = host::read_file(roots.proc("sys/kernel/hostname")).value_or("localhost");
+  text.erase(text.find_last_not_of(" \n") + 1);
+  return text;
 }
 
 /// What the agent is connected to has a collector of that name, which tells how that is.
@@ -87,6 +94,9 @@ Status Agent::Impl::open() {
     if (auto ok = planner->set_running(false, "the agent (its state database was damaged)"); !ok)
       return propagate(std::move(ok), "planner");
   }
+  auto made_publisher = publish::Publisher::open(clock, *db, self, *book, host_name(roots));
+  if (!made_publisher) return propagate(std::move(made_publisher), "notifications");
+  publisher = std::move(*made_publisher);
   auto made_collectors = make_collectors(*current());
   if (!made_collectors) return propagate(std::move(made_collectors));
   scheduler = std::move(*made_collectors);
@@ -144,6 +154,7 @@ void Agent::Impl::configure() {
   anomalies->configure(configuration->anomaly);
   planner->configure(configuration, remedy_set);
   executor->configure(configuration);
+  publisher->configure(configuration, routing);
   history.set_limits({configuration->history.retention, configuration->history.memory},
                      configuration->history.disk);
   configure_log(configuration->agent);
@@ -205,6 +216,21 @@ serve::Component Agent::Impl::sources_component() const {
       fmt::format("{} sources, {} of them down, {} samples dropped", all.size(), down, dropped)};
 }
 
+/// A receiver that cannot be reached is told by the others, and here.
+serve::Component Agent::Impl::notifications_component() const {
+  std::string failing;
+  std::size_t queued = 0;
+  const auto receivers = publisher->receivers();
+  for (const auto& receiver : receivers) {
+    queued += receiver.queued;
+    if (receiver.failures == 0) continue;
+    failing += fmt::format("; {} failed {} times in a row: {}", receiver.name, receiver.failures,
+                           receiver.last_error);
+  }
+  return {"notifications", failing.empty() ? "healthy" : "degraded",
+          fmt::format("{} receivers, {} notifications wait{}", receivers.size(), queued, failing)};
+}
+
 std::vector<serve::Component> Agent::Impl::components() const {
   std::vector<serve::Component> out;
   std::size_t failing = 0;
@@ -215,6 +241,7 @@ std::vector<serve::Component> Agent::Impl::components() const {
       {"collectors", failing == 0 ? "healthy" : "degraded",
        failing == 0 ? "" : fmt::format("{} collectors fail; see /health/components", failing)});
   out.push_back(sources_component());
+  out.push_back(notifications_component());
   const auto stats = history.stats();
   const bool persists = !stats.on_disk || stats.disk_writable;
   out.push_back({"history", persists ? "healthy" : "degraded",

@@ -21,7 +21,7 @@ bool connection_differs(const Config& before, const Config& after) {
   return !(before.connections.*Member == after.connections.*Member);
 }
 
-constexpr std::array<SectionDifference, 25> kSections = {{
+constexpr std::array<SectionDifference, 26> kSections = {{
     {"agent", differs<&Config::agent>},
     {"http", differs<&Config::http>},
     {"auth", differs<&Config::auth>},
@@ -43,6 +43,7 @@ constexpr std::array<SectionDifference, 25> kSections = {{
     {"maintenance", differs<&Config::maintenance>},
     {"services", differs<&Config::services>},
     {"rule_files", differs<&Config::rule_files>},
+    {"routing, route, inhibit, silence, time_interval, notify", differs<&Config::publish>},
     {"postgres", connection_differs<&Connections::postgres>},
     {"redis", connection_differs<&Connections::redis>},
     {"docker", connection_differs<&Connections::docker>},

@@ -40,13 +40,14 @@ constexpr std::array<Variable, 17> kVariables = {{
     {"REDIS_DB", "redis.database", Unit::kNumber},
 }};
 
-/// Promised by DESIGN.md section 7, for parts that are not built yet.
+/// Of DESIGN.md section 7, but nothing is read from them by itself.
 struct Unused {
   std::string_view name;
   std::string_view what;
 };
 constexpr std::array<Unused, 1> kUnused = {{
-    {"SLACK_WEBHOOK_URL", "notifications to Slack"},
+    {"SLACK_WEBHOOK_URL",
+     "it is read only where [notify.NAME] has url_env = \"SLACK_WEBHOOK_URL\""},
 }};
 
 std::optional<std::string> variable(const LoadOptions& options, std::string_view name) {
@@ -102,8 +103,7 @@ std::vector<std::string> unused_variables(const LoadOptions& options) {
   std::vector<std::string> out;
   for (const auto& unused : kUnused) {
     if (!variable(options, unused.name)) continue;
-    out.push_back(fmt::format("environment variable {} is set, but this version has no {} yet",
-                              unused.name, unused.what));
+    out.push_back(fmt::format("environment variable {} is set; {}", unused.name, unused.what));
   }
   return out;
 }

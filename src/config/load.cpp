@@ -20,7 +20,8 @@ constexpr void (*kReaders[])(Section&, Reading&) = {
     read_commands, read_remedies, read_guardrails, read_services,    read_rule_files,
     read_postgres, read_redis,    read_docker,     read_kubernetes,  read_scrapes,
     read_push,     read_probes,   read_statsd,     read_logs,        read_allow,
-    read_cleanups, read_sysctls,  read_requests,   read_maintenance,
+    read_cleanups, read_sysctls,  read_requests,   read_maintenance, read_routing,
+    read_notify,
 };
 constexpr void (*kChecks[])(Reading&) = {check_http, check_guardrails, check_services,
                                          check_cleanups, place_rule_files};

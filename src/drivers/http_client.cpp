@@ -6,13 +6,34 @@
 #include <array>
 #include <memory>
 
+#include "nexus/base/text.hpp"
+
 namespace nexus::drivers {
 namespace {
+
+constexpr std::size_t kMostHeaders = 100;
 
 struct Received {
   std::string body;
   std::size_t limit;
+  std::vector<std::pair<std::string, std::string>> headers = {};
 };
+
+std::size_t on_header(char* data, std::size_t size, std::size_t count, void* user) {
+  auto& received = *static_cast<Received*>(user);
+  const std::string_view line(data, size * count);
+  const auto colon = line.find(':');
+  if (colon != std::string_view::npos && received.headers.size() < kMostHeaders) {
+    std::string name(base::trim(line.substr(0, colon)));
+    for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    received.headers.emplace_back(std::move(name), base::trim(line.substr(colon + 1)));
+  }
+  return size * count;
+}
+
+int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return (*static_cast<const std::function<bool()>*>(user))() ? 1 : 0;  // 1 ends the transfer
+}
 
 std::size_t on_data(char* data, std::size_t size, std::size_t count, void* user) {
   auto& received = *static_cast<Received*>(user);
@@ -28,6 +49,8 @@ Errc classify(CURLcode code) {
       return Errc::kTimeout;
     case CURLE_WRITE_ERROR:
       return Errc::kExhausted;
+    case CURLE_ABORTED_BY_CALLBACK:
+      return Errc::kCancelled;
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
       return Errc::kInvalidArgument;
@@ -72,7 +95,7 @@ Result<HttpResponse> http_request(const HttpRequest& request) {
     list = curl_slist_append(list, fmt::format("{}: {}", name, value).c_str());
   const std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(list,
                                                                             curl_slist_free_all);
-  Received received{{}, request.max_body};
+  Received received{{}, request.max_body, {}};
   CURL* handle = curl.get();
   curl_easy_setopt(handle, CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -82,6 +105,14 @@ Result<HttpResponse> http_request(const HttpRequest& request) {
   curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_data);
   curl_easy_setopt(handle, CURLOPT_WRITEDATA, &received);
+  curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, on_header);
+  curl_easy_setopt(handle, CURLOPT_HEADERDATA, &received);
+  if (!request.proxy.empty()) curl_easy_setopt(handle, CURLOPT_PROXY, request.proxy.c_str());
+  if (request.cancelled) {
+    curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(handle, CURLOPT_XFERINFODATA, &request.cancelled);
+    curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
+  }
   std::array<char, CURL_ERROR_SIZE> reason{};
   curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, reason.data());
   set_tls(handle, request.tls);
@@ -95,7 +126,8 @@ Result<HttpResponse> http_request(const HttpRequest& request) {
   if (const auto code = curl_easy_perform(handle); code != CURLE_OK) {
     // The buffer says more: which certificate, which port.
     return fail(
-        classify(code), "{} {}: {}", request.method, request.url,
+        classify(code), "{} {}: {}", request.method,
+        request.shown.empty() ? request.url : request.shown,
         reason[0] != 0 && code != CURLE_WRITE_ERROR ? reason.data() : curl_easy_strerror(code));
   }
   HttpResponse response;
@@ -106,6 +138,7 @@ Result<HttpResponse> http_request(const HttpRequest& request) {
   curl_easy_getinfo(handle, CURLINFO_CONTENT_TYPE, &type);
   if (type != nullptr) response.content_type = type;
   response.body = std::move(received.body);
+  response.headers = std::move(received.headers);
   return response;
 }
 

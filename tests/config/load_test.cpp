@@ -258,17 +258,18 @@ TEST_CASE("the environment overrides the files, flags override both") {
   CHECK(loaded.config.collect.collectors.at("cpu").options.at("guest") == ParameterValue(true));
 }
 
-TEST_CASE("variables of parts that are not there yet are named, without their values") {
+TEST_CASE("variables that do nothing by themselves are named, without their values") {
   LoadOptions options;
   CHECK(unused_variables(options) == none);
   options.environment = environment({{"LOG_LEVEL", "debug"}, {"POSTGRES_HOST", " "}});
   CHECK(unused_variables(options) == none);
   options.environment = environment(
       {{"POSTGRES_PASSWORD", "hunter2"}, {"SLACK_WEBHOOK_URL", "https://hooks.example/secret"}});
-  CHECK(unused_variables(options) ==
-        std::vector<std::string>{
-            "environment variable SLACK_WEBHOOK_URL is set, but this version has no notifications "
-            "to Slack yet"});
+  CHECK(
+      unused_variables(options) ==
+      std::vector<std::string>{
+          "environment variable SLACK_WEBHOOK_URL is set; it is read only where [notify.NAME] has "
+          "url_env = \"SLACK_WEBHOOK_URL\""});
 }
 
 TEST_CASE("bad variables and flags are problems that name them, after those of the files") {

@@ -126,11 +126,13 @@ TEST_CASE("the reference shows every key that can be read") {
   for (const auto& key : loader.known_keys()) {
     if (key == "auth.token.token") continue;  // known so that it can be refused with advice
     const bool source =
-        key.starts_with("scrape.") || key.starts_with("probe.") || key.starts_with("request.");
+        key.starts_with("scrape.") || key.starts_with("probe.") || key.starts_with("request.") ||
+        key.starts_with("notify.");
     const auto last = key.substr(key.rfind('.') + 1);
     // The same ways to a secret as of [[auth.token]]; only one of them fits into an example.
-    if (source && (last == "password" || last == "token" || last.ends_with("_env") ||
-                   last.ends_with("_credential")))
+    if (source &&
+        (last == "password" || last == "token" || last == "secret" || last.ends_with("_env") ||
+         last.ends_with("_credential") || (key.starts_with("notify.") && last.ends_with("_file"))))
       continue;
     INFO(key << " is read, but etc/agent.toml does not show it");
     CHECK(shown_keys.contains(key));

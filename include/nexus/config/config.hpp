@@ -19,6 +19,7 @@
 #include "nexus/config/history.hpp"
 #include "nexus/config/operate.hpp"
 #include "nexus/config/permit.hpp"
+#include "nexus/config/publish.hpp"
 #include "nexus/config/server.hpp"
 #include "nexus/config/sources.hpp"
 #include "nexus/config/values.hpp"
@@ -48,6 +49,7 @@ struct Config {
   std::vector<MaintenanceConfig> maintenance;
   std::vector<ServiceConfig> services;  // [services] watch
   Connections connections;              // [postgres], [redis], [docker], [kubernetes]
+  PublishSection publish;               // [routing], [[route]], [notify.NAME], ...
   /// Prometheus rule files, * ? [ ] allowed; beside the configuration when not absolute.
   std::vector<std::string> rule_files = {"rules.d/*.yml"};
   bool operator==(const Config&) const = default;

@@ -1,10 +1,11 @@
 // An HTTP client over libcurl: one request, one answer, with a time limit.
 //
 // Errors: kUnavailable (no connection), kTimeout, kExhausted (the answer is larger than max_body),
-// kInvalidArgument (bad URL), all naming the URL. A status of 400 or more is an answer, not an
-// error. Thread safety: any thread.
+// kInvalidArgument (bad URL), kCancelled, all naming the URL. A status of 400 or more is an answer,
+// not an error. Thread safety: any thread.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,12 +36,19 @@ struct HttpRequest {
   Millis timeout{10'000};
   std::size_t max_body = 64U << 20;
   HttpTls tls;
+  /// What errors call the address; empty: the URL. For one that is a secret itself.
+  std::string shown = {};
+  /// URL of a proxy; empty: what the environment says (https_proxy, no_proxy, ...).
+  std::string proxy = {};
+  /// Asked about once a second; true ends it with kCancelled.
+  std::function<bool()> cancelled = {};
 };
 
 struct HttpResponse {
   unsigned status = 0;
   std::string content_type;
   std::string body;
+  std::vector<std::pair<std::string, std::string>> headers = {};  // names in lower case
 };
 
 [[nodiscard]] Result<HttpResponse> http_request(const HttpRequest& request);

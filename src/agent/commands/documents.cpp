@@ -10,6 +10,7 @@
 #include "nexus/execute/step.hpp"
 #include "nexus/monitor/collector.hpp"
 #include "nexus/monitor/source_kinds.hpp"
+#include "nexus/publish/receiver.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -81,6 +82,9 @@ void print_manual(CLI::App& app) {
   fmt::print(".SH ACTIONS\n");
   for (const auto* action : execute::actions())
     fmt::print(".TP\n.B {}\n{}\n", roff(action->name), roff(action->help));
+  fmt::print(".SH NOTIFIERS\n");
+  for (const auto* receiver : publish::receivers())
+    fmt::print(".TP\n.B {}\n{}\n", roff(receiver->name), roff(receiver->help));
   fmt::print(
       ".SH FILES\n.TP\n.I /etc/nexus/agent.toml\nThe configuration; every key is shown there with "
       "its default.\n");
@@ -118,7 +122,7 @@ _nexus_agent() {{
     [[ $word == -* ]] || path+=${{path:+ }}$word
   done
   case $path in
-    'describe') words="$(nexus-agent list collectors; nexus-agent list actions) scrape probe statsd push log" && words=$(awk '{{print $1}}' <<<"$words") ;;
+    'describe') words="$(nexus-agent list collectors; nexus-agent list actions; nexus-agent list notifiers) scrape probe statsd push log" && words=$(awk '{{print $1}}' <<<"$words") ;;
 {}    *) COMPREPLY=($(compgen -f -- "$current")); return ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))

@@ -6,9 +6,11 @@
 
 #include "agent/client.hpp"
 #include "agent/commands.hpp"
+#include "agent/commands/client_flags.hpp"
 #include "nexus/execute/step.hpp"
 #include "nexus/monitor/collector.hpp"
 #include "nexus/monitor/source_kinds.hpp"
+#include "nexus/publish/receiver.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -51,25 +53,25 @@ std::string_view type_name(execute::ParameterType type) {
   return "string";
 }
 
+std::string_view type_name(publish::OptionType type) {
+  switch (type) {
+    case publish::OptionType::kBool:
+      return "boolean";
+    case publish::OptionType::kInteger:
+      return "integer";
+    case publish::OptionType::kString:
+      return "string";
+    case publish::OptionType::kStrings:
+      return "strings";
+  }
+  return "string";
+}
+
 void list_collectors() {
   for (const auto* descriptor : monitor::collectors()) {
     fmt::print("{:<20} {:<4} {}\n", descriptor->name, descriptor->enabled_by_default ? "on" : "off",
                descriptor->help);
   }
-}
-
-/// As given to the application, whose options add_client() made.
-ClientFlags client_flags(const CLI::App& app) {
-  ClientFlags flags;
-  if (const char* socket = std::getenv("NEXUS_AGENT_SOCKET")) flags.socket = socket;
-  const auto take = [&](const char* name, std::string& into) {
-    const CLI::Option* option = app.get_option_no_throw(name);
-    if (option != nullptr && option->count() > 0) into = option->as<std::string>();
-  };
-  take("--socket", flags.socket);
-  take("--config", flags.config);
-  take("--output", flags.output);
-  return flags;
 }
 
 /// What /health/components says of the collectors.
@@ -152,6 +154,26 @@ void describe_action(const execute::ActionDescriptor& descriptor) {
   if (descriptor.details != nullptr) fmt::print("\n{}", descriptor.details());
 }
 
+void describe_receiver(const publish::ReceiverDescriptor& descriptor) {
+  fmt::print("notifier {}: {}\nconfigured under [notify.NAME] with type = \"{}\"\n",
+             descriptor.name, descriptor.help, descriptor.name);
+  if (!descriptor.secrets.empty()) fmt::print("\nsecrets\n");
+  for (const auto& secret : descriptor.secrets) {
+    fmt::print("  {0}_file, {0}_env or {0}_credential{1}{2}\n      {3}\n", secret.name,
+               secret.may_be_written ? fmt::format(", or {} as it is", secret.name) : "",
+               secret.required ? " (required)" : "", secret.help);
+  }
+  if (!descriptor.options.empty()) fmt::print("\noptions\n");
+  for (const auto& option : descriptor.options) {
+    fmt::print("  {} ({}, {})\n      {}\n", option.name, type_name(option.type),
+               option.required
+                   ? "required"
+                   : fmt::format("default {}",
+                                 option.default_value.empty() ? "none" : option.default_value),
+               option.help);
+  }
+}
+
 int describe(const std::string& name) {
   if (const auto* collector = monitor::find_collector(name)) {
     describe_collector(*collector);
@@ -169,14 +191,31 @@ int describe(const std::string& name) {
     describe_action(*action);
     return 0;
   }
+  if (const auto* receiver = publish::find_receiver(name)) {
+    describe_receiver(*receiver);
+    return 0;
+  }
   fmt::print(stderr,
-             "{}: no collector, source or action of that name; see `nexus-agent list collectors`, "
-             "`list sources` and `list actions`\n",
+             "{}: no collector, source, action or notifier of that name; see `nexus-agent list "
+             "collectors`, `list sources`, `list actions` and `list notifiers`\n",
              name);
   return 1;
 }
 
 }  // namespace
+
+ClientFlags client_flags(const CLI::App& app) {
+  ClientFlags flags;
+  if (const char* socket = std::getenv("NEXUS_AGENT_SOCKET")) flags.socket = socket;
+  const auto take = [&](const char* name, std::string& into) {
+    const CLI::Option* option = app.get_option_no_throw(name);
+    if (option != nullptr && option->count() > 0) into = option->as<std::string>();
+  };
+  take("--socket", flags.socket);
+  take("--config", flags.config);
+  take("--output", flags.output);
+  return flags;
+}
 
 void add_reference(CLI::App& app, CommandContext& context) {
   auto* list = app.add_subcommand("list", "List what this agent can do");
@@ -196,9 +235,13 @@ void add_reference(CLI::App& app, CommandContext& context) {
                        "How scrapes, probes, statsd, pushes and logs of the running agent do")
       ->callback([&app, &context] { context.code = list_sources(client_flags(app)); });
   list->add_subcommand("actions", "Actions and what they do")->callback(list_actions);
+  list->add_subcommand("notifiers", "Ways to be told of findings")->callback([] {
+    for (const auto* descriptor : publish::receivers())
+      fmt::print("{:<18} {}\n", descriptor->name, descriptor->help);
+  });
   auto* command = app.add_subcommand(
       "describe",
-      "Describe a collector, a kind of source or an action: options, parameters, metrics");
+      "Describe a collector, a kind of source, an action or a notifier: options, metrics");
   auto name = std::make_shared<std::string>();
   command->add_option("name", *name, "Its name")->required();
   command->callback([name, &context] { context.code = describe(*name); });

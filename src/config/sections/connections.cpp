@@ -36,8 +36,8 @@ constexpr std::string_view kNoRedisTls =
 
 constexpr std::array<std::string_view, 3> kSources = {"_file", "_env", "_credential"};
 
-/// At most one of NAME_file, NAME_env and NAME_credential; several, NAME itself and what cannot be
-/// read are reported. Leaves `out` alone when there is none.
+}  // namespace
+
 void read_secret(Section& section, Reading& reading, std::string_view name, Secret& out) {
   const auto expected = fmt::format("at most one of {0}_file, {0}_env and {0}_credential", name);
   if (section.take(name) != nullptr) {
@@ -66,8 +66,6 @@ void read_secret(Section& section, Reading& reading, std::string_view name, Secr
   }
   out = Secret(*std::move(secret));
 }
-
-}  // namespace
 
 void read_postgres(Section& root, Reading& reading) {
   PostgresSection& out = reading.config.connections.postgres;

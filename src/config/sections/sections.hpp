@@ -30,6 +30,9 @@ void read_postgres(Section& root, Reading& reading);
 void read_redis(Section& root, Reading& reading);
 void read_docker(Section& root, Reading& reading);
 void read_kubernetes(Section& root, Reading& reading);
+/// At most one of NAME_file, NAME_env and NAME_credential; several, NAME itself and what cannot be
+/// read are reported. Leaves `out` alone when there is none.
+void read_secret(Section& section, Reading& reading, std::string_view name, Secret& out);
 // scrape.cpp
 void read_scrapes(Section& root, Reading& reading);
 void read_push(Section& root, Reading& reading);
@@ -60,6 +63,9 @@ void read_sysctls(Section& root, Reading& reading);
 void read_requests(Section& root, Reading& reading);
 void read_maintenance(Section& root, Reading& reading);
 void check_cleanups(Reading& reading);
+// publish.cpp
+void read_routing(Section& root, Reading& reading);  // and [[route]], [[inhibit]], ...
+void read_notify(Section& root, Reading& reading);
 // services.cpp
 void read_services(Section& root, Reading& reading);
 void check_services(Reading& reading);

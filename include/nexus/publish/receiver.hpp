@@ -1,0 +1,88 @@
+// The contract of a receiver, a way to tell people or programs: one file in src/publish/receivers,
+// one descriptor, one class; one line in src/publish/table.cpp.
+//
+// A receiver makes one attempt at a time and says what became of it; when to try again, how often,
+// and in which order is the courier's. No secret is in what it says. Thread safety: a receiver is
+// used by one thread at a time (its courier's); descriptors are constant.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nexus/base/clock.hpp"
+#include "nexus/config/config.hpp"
+#include "nexus/publish/alert.hpp"
+
+namespace nexus::publish {
+
+struct Delivery {
+  enum class Result { kSent, kRetry, kRefused };  // kRefused: it would be refused again
+  Result result = Result::kSent;
+  std::string why = {};  // unless sent: what and why, without any secret
+  std::optional<Millis> retry_after = std::nullopt;  // as the other side asked for
+
+  [[nodiscard]] static Delivery sent() { return {}; }
+  [[nodiscard]] static Delivery retry(std::string why, std::optional<Millis> after = {}) {
+    return {Result::kRetry, std::move(why), after};
+  }
+  [[nodiscard]] static Delivery refused(std::string why) {
+    return {Result::kRefused, std::move(why), {}};
+  }
+};
+
+class Receiver {
+ public:
+  virtual ~Receiver() = default;
+  /// Ends within the receiver's timeout, or soon after `cancelled` says so.
+  [[nodiscard]] virtual Delivery send(const Notification& notification,
+                                      const std::function<bool()>& cancelled) = 0;
+};
+
+struct ReceiverContext {
+  Clock& clock;
+  Origin origin;
+  std::shared_ptr<const config::Config> config;  // listed commands
+};
+
+enum class OptionType { kBool, kInteger, kString, kStrings };
+struct OptionDescriptor {
+  std::string_view name;
+  OptionType type;
+  bool required;
+  std::string_view default_value;
+  std::string_view help;
+};
+/// One of url, password, token and secret, given as NAME_file, NAME_env or NAME_credential.
+struct SecretDescriptor {
+  std::string_view name;
+  bool required;
+  bool may_be_written;  // the address of a receiver that is no secret
+  std::string_view help;
+};
+
+/// Told of a key, and what was expected.
+using Complain = std::function<void(std::string_view key, std::string_view what)>;
+
+struct ReceiverDescriptor {
+  std::string_view name;
+  std::string_view help;
+  std::span<const OptionDescriptor> options;
+  std::span<const SecretDescriptor> secrets;
+  bool digests;  // people read it: many waiting notifications may become one
+  Result<std::unique_ptr<Receiver>> (*make)(const config::ReceiverConfig& config,
+                                            const ReceiverContext& context);
+  /// Beyond types and presence; null: nothing.
+  void (*check)(const config::ReceiverConfig& config, const Complain& complain) = nullptr;
+};
+
+[[nodiscard]] std::span<const ReceiverDescriptor* const> receivers();
+[[nodiscard]] const ReceiverDescriptor* find_receiver(std::string_view type);
+/// Types, options and secrets of every [notify.NAME], with places.
+[[nodiscard]] std::vector<config::Problem> check_receivers(const config::Config& config);
+
+}  // namespace nexus::publish

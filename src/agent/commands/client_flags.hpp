@@ -1,0 +1,12 @@
+// How commands outside commands/client.cpp reach the running agent. Thread safety: one thread.
+#pragma once
+
+#include "agent/client.hpp"
+#include "agent/commands.hpp"
+
+namespace nexus::agent {
+
+/// As given to the application, whose options add_client() made.
+[[nodiscard]] ClientFlags client_flags(const CLI::App& app);
+
+}  // namespace nexus::agent

@@ -1,0 +1,133 @@
+// Notifications as the state database keeps them.
+#include <boost/json.hpp>
+#include <cmath>
+
+#include "nexus/publish/alert.hpp"
+
+namespace nexus::publish {
+namespace {
+
+namespace json = boost::json;
+
+json::object from(const StringMap& map) {
+  json::object out;
+  for (const auto& [name, value] : map) out[name] = value;
+  return out;
+}
+
+json::value from(double value) {
+  return std::isfinite(value) ? json::value(value) : json::value(nullptr);
+}
+
+json::object from(const Alert& alert) {
+  return {{"labels", from(alert.labels)},
+          {"annotations", from(alert.annotations)},
+          {"starts", base::to_unix_millis(alert.starts)},
+          {"ends", alert.ends ? json::value(base::to_unix_millis(*alert.ends)) : nullptr},
+          {"url", alert.generator_url},
+          {"severity", static_cast<int>(alert.severity)},
+          {"finding", alert.finding},
+          {"subject", alert.subject},
+          {"source", alert.source},
+          {"text", alert.text},
+          {"value", from(alert.value)},
+          {"threshold", alert.threshold ? from(*alert.threshold) : nullptr},
+          {"flapping", alert.flapping}};
+}
+
+json::array from(const std::vector<AlertPtr>& alerts) {
+  json::array out;
+  for (const auto& alert : alerts) out.push_back(from(*alert));
+  return out;
+}
+
+StringMap to_map(const json::value& value) {
+  StringMap out;
+  for (const auto& entry : value.as_object())
+    out.emplace(std::string(entry.key()), std::string(entry.value().as_string()));
+  return out;
+}
+
+std::string to_text(const json::object& object, std::string_view key) {
+  return std::string(object.at(key).as_string());
+}
+
+Alert to_alert(const json::value& value) {
+  const json::object& object = value.as_object();
+  Alert alert;
+  alert.labels = to_map(object.at("labels"));
+  alert.annotations = to_map(object.at("annotations"));
+  alert.fingerprint = fingerprint_of(alert.labels);
+  alert.starts = base::from_unix_millis(object.at("starts").as_int64());
+  if (!object.at("ends").is_null())
+    alert.ends = base::from_unix_millis(object.at("ends").as_int64());
+  alert.generator_url = to_text(object, "url");
+  const auto severity = object.at("severity").as_int64();
+  alert.severity = severity >= 2   ? config::Severity::kCritical
+                   : severity == 1 ? config::Severity::kWarning
+                                   : config::Severity::kInfo;
+  alert.finding = to_text(object, "finding");
+  alert.subject = to_text(object, "subject");
+  alert.source = to_text(object, "source");
+  alert.text = to_text(object, "text");
+  alert.value =
+      object.at("value").is_null() ? std::nan("") : object.at("value").to_number<double>();
+  if (!object.at("threshold").is_null())
+    alert.threshold = object.at("threshold").to_number<double>();
+  alert.flapping = object.at("flapping").as_bool();
+  return alert;
+}
+
+std::vector<AlertPtr> to_alerts(const json::value& value) {
+  std::vector<AlertPtr> out;
+  for (const auto& one : value.as_array())
+    out.push_back(std::make_shared<const Alert>(to_alert(one)));
+  return out;
+}
+
+/// Boost.JSON throws where a member is absent or of another type.
+template <typename T, typename Read>
+Result<T> reading(const std::string& text, Read read) {
+  try {
+    return read(json::parse(text));
+  } catch (const std::exception& error) {
+    return fail(Errc::kCorrupt, "a saved notification: {}", error.what());
+  }
+}
+
+}  // namespace
+
+std::string to_json(const Notification& notification) {
+  return json::serialize(json::object{{"id", notification.id},
+                                      {"receiver", notification.receiver},
+                                      {"group_key", notification.group_key},
+                                      {"group_labels", from(notification.group_labels)},
+                                      {"alerts", from(notification.alerts)},
+                                      {"time", base::to_unix_millis(notification.time)}});
+}
+
+Result<Notification> notification_from_json(const std::string& text) {
+  return reading<Notification>(text, [](const json::value& value) {
+    const json::object& object = value.as_object();
+    Notification out;
+    out.id = to_text(object, "id");
+    out.receiver = to_text(object, "receiver");
+    out.group_key = to_text(object, "group_key");
+    out.group_labels = to_map(object.at("group_labels"));
+    out.alerts = to_alerts(object.at("alerts"));
+    out.time = base::from_unix_millis(object.at("time").as_int64());
+    complete(out);
+    return out;
+  });
+}
+
+std::string alerts_to_json(const std::vector<AlertPtr>& alerts) {
+  return json::serialize(from(alerts));
+}
+
+Result<std::vector<AlertPtr>> alerts_from_json(const std::string& text) {
+  return reading<std::vector<AlertPtr>>(text,
+                                        [](const json::value& value) { return to_alerts(value); });
+}
+
+}  // namespace nexus::publish

@@ -1,0 +1,137 @@
+#include "publish/message.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "nexus/base/text.hpp"
+#include "nexus/publish/matchers.hpp"
+
+namespace nexus::publish {
+namespace {
+
+constexpr std::size_t kLongestTitle = 200;
+constexpr std::size_t kLongestFact = 1000;
+
+std::string shell_quoted(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+std::string matcher_text(std::string_view name, std::string_view value) {
+  const auto made =
+      knowledge::Matcher::make(std::string(name), knowledge::MatchOp::kEqual, std::string(value));
+  return made ? knowledge::to_string(*made) : std::string(name);
+}
+
+Lines lines_of(const Alert& alert, const Origin& origin) {
+  Lines out;
+  const auto name = value_of(alert.labels, "alertname");
+  const auto summary = value_of(alert.annotations, "summary");
+  out.severity = alert.severity;
+  out.resolved = alert.resolved();
+  out.head = one_line(fmt::format(
+      "{}{}: {}", alert.flapping ? "(flapping) " : "",
+      alert.subject.empty() ? std::string(name) : fmt::format("{} {}", name, alert.subject),
+      summary.empty() ? "no summary" : summary));
+  const auto fact = [&](std::string text) { out.facts.push_back(cut(text, kLongestFact)); };
+  if (const auto description = value_of(alert.annotations, "description"); !description.empty())
+    fact(std::string(description));
+  fact(fmt::format("severity: {}; host: {}", config::to_string(alert.severity), origin.host));
+  if (alert.ends) {
+    fact(fmt::format("from {} to {}", base::to_rfc3339(alert.starts),
+                     base::to_rfc3339(*alert.ends)));
+  } else {
+    fact(fmt::format("since {}", base::to_rfc3339(alert.starts)));
+  }
+  if (!alert.source.empty()) {
+    fact(fmt::format("value: {:.6g}{}; of {}", alert.value,
+                     alert.threshold ? fmt::format(" (threshold {:.6g})", *alert.threshold) : "",
+                     one_line(alert.source)));
+  }
+  std::string labels;
+  for (const auto& [label, value] : alert.labels) {
+    if (label == "alertname" || label == "severity" || label == "kind") continue;
+    labels += fmt::format("{}{}={}", labels.empty() ? "" : ", ", label, one_line(value));
+  }
+  if (!labels.empty()) fact("labels: " + labels);
+  if (const auto runbook = value_of(alert.annotations, "runbook_url"); !runbook.empty())
+    fact(fmt::format("runbook: {}", one_line(runbook)));
+  out.link = alert.generator_url;
+  return out;
+}
+
+std::string title_of(const Notification& notification, const Origin& origin) {
+  const std::size_t firing = notification.firing();
+  std::string what;
+  for (const auto& [name, value] : notification.group_labels)
+    what += (what.empty() ? "" : " ") + value;
+  if (notification.merged > 0) what = fmt::format("{} notifications in one", notification.merged);
+  if (what.empty()) what = value_of(notification.common_labels, "alertname");
+  if (what.empty()) what = fmt::format("{} alerts", notification.alerts.size());
+  const auto state = firing > 0 ? fmt::format("FIRING:{}", firing) : std::string("RESOLVED");
+  return cut(one_line(fmt::format("[{}] {} on {}", state, what, origin.host)), kLongestTitle);
+}
+
+}  // namespace
+
+std::string one_line(std::string_view text) {
+  std::string out = base::sanitize_utf8(text);
+  for (char& c : out) c = static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+  return out;
+}
+
+std::string cut(std::string_view text, std::size_t most) {
+  if (text.size() <= most) return std::string(text);
+  constexpr std::string_view kEllipsis = "…";
+  std::size_t length = most - std::min(most, kEllipsis.size());
+  while (length > 0 && (static_cast<unsigned char>(text[length]) & 0xc0) == 0x80) --length;
+  return std::string(text.substr(0, length)) + std::string(kEllipsis);
+}
+
+Message message_of(const Notification& notification, const Origin& origin) {
+  Message out;
+  out.title = title_of(notification, origin);
+  out.resolved = notification.is_resolved();
+  for (const auto& alert : notification.alerts) {
+    if (!alert->resolved()) out.severity = std::max(out.severity, alert->severity);
+    if (out.alerts.size() < kMostShown) {
+      out.alerts.push_back(lines_of(*alert, origin));
+    } else {
+      ++out.more;
+    }
+  }
+  if (!out.resolved) {
+    std::string matchers;
+    const auto& labels =
+        notification.group_labels.empty() ? notification.common_labels : notification.group_labels;
+    for (const auto& [name, value] : labels)
+      matchers += " " + shell_quoted(one_line(matcher_text(name, value)));
+    if (!matchers.empty())
+      out.footer.push_back("silence: nexus-agent silence add --duration 2h --comment WHY" +
+                           matchers);
+  }
+  if (notification.left_out > 0)
+    out.footer.push_back(
+        fmt::format("{} more notifications before this one were suppressed: nexus-agent findings "
+                    "shows what is so now",
+                    notification.left_out));
+  if (!origin.external_url.empty()) out.footer.push_back(origin.external_url);
+  return out;
+}
+
+std::string to_text(const Message& message) {
+  std::string out = message.title + "\n";
+  for (const auto& alert : message.alerts) {
+    out += fmt::format("\n{} {}\n", alert.resolved ? "resolved:" : "firing:", alert.head);
+    for (const auto& fact : alert.facts) out += "  " + fact + "\n";
+    if (!alert.link.empty()) out += "  " + alert.link + "\n";
+  }
+  if (message.more > 0) out += fmt::format("\n... and {} more\n", message.more);
+  if (!message.footer.empty()) out += "\n";
+  for (const auto& line : message.footer) out += line + "\n";
+  return out;
+}
+
+}  // namespace nexus::publish

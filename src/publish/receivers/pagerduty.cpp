@@ -1,0 +1,99 @@
+// pagerduty: Events API v2; one incident a group, triggered and resolved under one key.
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+
+#include "nexus/base/text.hpp"
+#include "nexus/publish/matchers.hpp"
+#include "publish/message.hpp"
+#include "publish/receivers.hpp"
+
+namespace nexus::publish {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::size_t kLongestSummary = 1024;
+
+std::string_view severity_of(config::Severity severity) {
+  switch (severity) {
+    case config::Severity::kInfo:
+      return "info";
+    case config::Severity::kWarning:
+      return "warning";
+    case config::Severity::kCritical:
+      return "critical";
+  }
+  return "error";
+}
+
+class PagerDuty final : public Receiver {
+ public:
+  PagerDuty(config::ReceiverConfig config, const ReceiverContext& context)
+      : config_(std::move(config)), clock_(context.clock), origin_(context.origin) {}
+
+  Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
+    const auto message = message_of(notification, origin_);
+    json::object body = {
+        {"routing_key", config_.token.reveal()},
+        {"event_action", message.resolved ? "resolve" : "trigger"},
+        {"dedup_key", fmt::format("nexus-{:016x}-{:016x}", base::fnv1a(notification.group_key),
+                                  base::fnv1a(origin_.host))}};
+    if (!message.resolved) {
+      json::object labels;
+      for (const auto& [name, value] : notification.common_labels) labels[name] = value;
+      json::object payload = {
+          {"summary", cut(message.title, kLongestSummary)},
+          {"source", origin_.host},
+          {"severity", severity_of(message.severity)},
+          {"timestamp", base::to_rfc3339(notification.alerts.front()->starts)},
+          {"component", notification.alerts.front()->subject},
+          {"group", cut(notification.group_key, 255)},
+          {"class", std::string(value_of(notification.common_labels, "alertname"))},
+          {"custom_details",
+           {{"labels", std::move(labels)},
+            {"text", cut(to_text(message), 32'768)},
+            {"firing", notification.firing()}}}};
+      body["payload"] = std::move(payload);
+      body["client"] = "nexus-agent on " + origin_.host;
+      if (!origin_.external_url.empty()) {
+        body["client_url"] = origin_.external_url;
+        body["links"] =
+            json::array{json::object{{"href", origin_.external_url}, {"text", "nexus-agent"}}};
+      }
+    }
+    auto request = post_request(
+        config_,
+        config_.url.empty() ? "https://events.pagerduty.com/v2/enqueue" : config_.url.reveal(),
+        json::serialize(body), cancelled);
+    return deliver(request, clock_);
+  }
+
+ private:
+  const config::ReceiverConfig config_;
+  Clock& clock_;
+  const Origin origin_;
+};
+
+constexpr SecretDescriptor kSecrets[] = {
+    {"token", true, false, "the integration key (routing key) of the service"},
+    {"url", false, true, "another address than https://events.pagerduty.com/v2/enqueue"},
+};
+
+Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
+                                       const ReceiverContext& context) {
+  return std::make_unique<PagerDuty>(config, context);
+}
+
+}  // namespace
+
+const ReceiverDescriptor kPagerDuty = {
+    .name = "pagerduty",
+    .help = "PagerDuty's Events API v2: an incident a group, triggered and resolved",
+    .options = {},
+    .secrets = kSecrets,
+    .digests = false,
+    .make = make,
+};
+
+}  // namespace nexus::publish

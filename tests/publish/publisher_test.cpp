@@ -1,0 +1,237 @@
+// The publisher between a real book and a real state database; couriers have no thread here, so
+// that what they are given stays in their queues and in the database.
+#include "nexus/publish/publisher.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "nexus/config/load.hpp"
+#include "publish/message.hpp"
+#include "publish/store.hpp"
+
+using namespace nexus;
+using namespace nexus::publish;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::string_view kConfig = R"(
+[routing]
+group_wait = "0s"
+group_interval = "10s"
+receivers = ["hook"]
+[notify.hook]
+type = "webhook"
+url = "http://127.0.0.1:9/"
+)";
+
+struct World {
+  World() {
+    book = *analyze::Book::open(clock, *db, self, 20'000);
+    restart();
+    book->subscribe([this](const analyze::Finding& finding) { publisher->on_finding(finding); });
+  }
+
+  void restart() {
+    publisher.reset();
+    publisher = *Publisher::open(clock, *db, self, *book, "web1");
+    configure(kConfig);
+  }
+
+  void configure(std::string_view toml) {
+    auto loaded = config::load_text(toml, "test");
+    for (const auto& problem : loaded.problems) FAIL(config::to_string(problem));
+    std::vector<config::Problem> problems;
+    auto routing = Routing::compile(loaded.config, problems);
+    for (const auto& problem : problems) FAIL(config::to_string(problem));
+    publisher->configure(std::make_shared<const config::Config>(std::move(loaded.config)),
+                         std::move(routing));
+  }
+
+  void see(const std::vector<std::pair<std::string, config::Severity>>& findings) {
+    std::vector<analyze::Observation> seen;
+    for (const auto& [name, severity] : findings)
+      seen.push_back({.kind = analyze::FindingKind::kVital,
+                      .name = name,
+                      .severity = severity,
+                      .subject = "/var"});
+    book->observe("rule", seen);
+  }
+
+  void run(Millis time) {
+    for (Millis left = time; left > Millis(0); left -= 500ms) {
+      publisher->turn();
+      clock.advance(500ms);
+    }
+    publisher->turn();
+  }
+
+  /// What was decided since the last question, as the state database has it.
+  std::vector<std::string> told() {
+    auto store = *PublishStore::open(*db);
+    NotificationLog log;
+    std::vector<std::string> out;
+    auto loaded = store.load(log, now_of(clock)).value();
+    for (const auto& one : loaded.waiting["hook"]) {
+      if (one.row <= last) continue;
+      last = one.row;
+      std::string text;
+      for (const auto& alert : one.notification->alerts) {
+        text += (text.empty() ? "" : " ") + std::string(alert->resolved() ? "-" : "+") +
+                alert->labels.at("alertname") + "/" + alert->labels.at("severity");
+      }
+      out.push_back(text);
+    }
+    return out;
+  }
+
+  base::ManualClock clock;
+  knowledge::SelfMetrics self;
+  std::unique_ptr<knowledge::StateDb> db = *knowledge::StateDb::open(":memory:");
+  std::unique_ptr<analyze::Book> book;
+  std::unique_ptr<Publisher> publisher;
+  std::int64_t last = 0;
+};
+
+using Told = std::vector<std::string>;
+constexpr auto kWarning = config::Severity::kWarning;
+constexpr auto kCritical = config::Severity::kCritical;
+
+Matchers matchers(std::string_view text) {
+  return parse_matchers(text).value();
+}
+
+}  // namespace
+
+TEST_CASE("a finding is told when it fires and when it ends, and over restarts and reloads once") {
+  World world;
+  world.see({{"disk", kWarning}});
+  world.run(1s);
+  CHECK(world.told() == Told{"+disk/warning"});
+  world.restart();
+  world.run(30s);
+  CHECK(world.told().empty());
+  world.configure(std::string(kConfig) + "max_queue = 10\n");
+  world.run(30s);
+  CHECK(world.told().empty());
+  world.see({});
+  world.run(30s);
+  CHECK(world.told() == Told{"-disk/warning"});
+  world.restart();
+  world.run(30s);
+  CHECK(world.told().empty());
+}
+
+TEST_CASE("what ends while nobody listens is told after the restart") {
+  World world;
+  world.see({{"disk", kWarning}});
+  world.run(1s);
+  CHECK(world.told() == Told{"+disk/warning"});
+  world.publisher.reset();
+  world.publisher = *Publisher::open(world.clock, *world.db, world.self, *world.book, "web1");
+  world.see({});  // its turn never comes
+  world.clock.advance(1h);
+  world.book->tick();  // forgotten by the book
+  world.restart();
+  world.run(1s);
+  CHECK(world.told() == Told{"-disk/warning"});
+}
+
+TEST_CASE("a severity that changes ends one alert and begins another") {
+  World world;
+  world.see({{"disk", kWarning}});
+  world.run(2s);
+  CHECK(world.told() == Told{"+disk/warning"});
+  world.see({{"disk", kCritical}});
+  world.run(15s);
+  CHECK(world.told() == Told{"+disk/critical -disk/warning"});
+  world.see({});
+  world.run(15s);
+  CHECK(world.told() == Told{"-disk/critical"});
+}
+
+TEST_CASE("silences live in the state database, and end when they are told to") {
+  World world;
+  const auto now = world.clock.wall();
+  const auto made = world.publisher->put_silence(
+      {"", matchers("alertname=disk"), now, now + 1h, "alice", "being mended"});
+  REQUIRE(made);
+  world.restart();
+  world.see({{"disk", kWarning}, {"load", kWarning}});
+  world.run(1s);
+  CHECK(world.told() == Told{"+load/warning"});
+  REQUIRE(world.publisher->expire_silence(made->id));
+  world.run(15s);
+  CHECK(world.told() == Told{"+disk/warning"});
+  CHECK(world.publisher->expire_silence(made->id).error().code() == Errc::kConflict);
+  CHECK(world.publisher->expire_silence("none").error().code() == Errc::kNotFound);
+  const auto all = world.publisher->silences();
+  REQUIRE(all.size() == 1);
+  CHECK(all.front().state(world.clock.wall()) == "expired");
+  CHECK(all.front().author == "alice");
+  world.clock.advance(Publisher::kKeepExpired + 1h);
+  world.run(1s);
+  CHECK(world.publisher->silences().empty());
+}
+
+TEST_CASE("silences that would silence everything, nothing, or the past are refused") {
+  World world;
+  const auto now = world.clock.wall();
+  const auto code = [&](Matchers all, WallTime starts, WallTime ends, std::string id = "") {
+    const auto made =
+        world.publisher->put_silence({std::move(id), std::move(all), starts, ends, "", ""});
+    return made ? Errc::kInternal : made.error().code();
+  };
+  CHECK(code({}, now, now + 1h) == Errc::kInvalidArgument);
+  CHECK(code(matchers("a=~\".*\",b!=x"), now, now + 1h) == Errc::kInvalidArgument);
+  CHECK(code(matchers("a=b"), now, now) == Errc::kInvalidArgument);
+  CHECK(code(matchers("a=b"), now - 2h, now - 1h) == Errc::kInvalidArgument);
+  CHECK(code(matchers("a=b"), now, now + 1h, "none") == Errc::kNotFound);
+  // Made longer it stays itself; of other matchers it is another, and the old one is over.
+  const auto first =
+      world.publisher->put_silence({"", matchers("a=b"), now, now + 1h, "", ""}).value();
+  CHECK(world.publisher->put_silence({first.id, matchers("a=b"), now, now + 2h, "", ""})->id ==
+        first.id);
+  const auto other =
+      world.publisher->put_silence({first.id, matchers("a=c"), now, now + 2h, "", ""}).value();
+  CHECK(other.id != first.id);
+  world.clock.advance(1s);
+  CHECK(world.publisher->silences().back().id == first.id);
+  CHECK(world.publisher->silences().back().state(world.clock.wall()) == "expired");
+}
+
+TEST_CASE("ten thousand findings at once are one notification, and people are shown some") {
+  World world;
+  std::vector<analyze::Observation> seen;
+  for (int i = 0; i < 10'000; ++i)
+    seen.push_back({.kind = analyze::FindingKind::kVital,
+                    .name = "disk",
+                    .subject = std::to_string(i),
+                    .labels = {{"i", std::to_string(i)}}});
+  world.book->observe("rule", seen);
+  world.run(1s);
+  auto store = *PublishStore::open(*world.db);
+  NotificationLog log;
+  const auto waiting = store.load(log, now_of(world.clock)).value().waiting["hook"];
+  REQUIRE(waiting.size() == 1);
+  CHECK(waiting.front().notification->alerts.size() == 10'000);
+  const auto message = message_of(*waiting.front().notification, {{}, "", "web1"});
+  CHECK(message.alerts.size() == kMostShown);
+  CHECK(message.more == 10'000 - kMostShown);
+  CHECK(message.title == "[FIRING:10000] disk on web1");
+  CHECK(to_text(message).size() < 20'000);
+}
+
+TEST_CASE("what people read has no control characters in its title and valid UTF-8 everywhere") {
+  auto alert = std::make_shared<Alert>();
+  alert->labels = {{"alertname", "a\r\nBcc: everybody\xff"}, {"x", "line\nfeed"}};
+  alert->annotations = {{"summary", std::string(5000, 'x') + "\xc3\xa4"}};
+  Notification notification;
+  notification.group_labels = {{"alertname", alert->labels["alertname"]}};
+  notification.alerts = {alert};
+  notification.left_out = 3;
+  complete(notification);
+  const auto message = message_of(notification, {{}, "https://x", "web1"});
+  CHECK(message.title == "[FIRING:1] a  Bcc: everybody\xef\xbf\xbd on web1");
+  CHECK_THAT(to_text(message), Catch::Contains("3 more notifications before this one"));
+  CHECK(cut("äääääää", 8) == "ää…");
+}
