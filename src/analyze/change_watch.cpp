@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cmath>
 #include <map>
 #include <mutex>
@@ -76,11 +77,15 @@ struct ChangeWatch::Impl {
 };
 
 void ChangeWatch::Impl::look_at_clock() {
-  const Nanos now = clock.wall().time_since_epoch() - clock.steady().time_since_epoch();
+  const SteadyTime before = clock.steady();
+  const WallTime wall = clock.wall();
+  const SteadyTime after = clock.steady();
+  if (after - before > kClockStep / 4) return;  // stopped in between: they do not belong together
+  const Nanos now = wall.time_since_epoch() - before.time_since_epoch();
   const Nanos moved = offset ? now - *offset : Nanos(0);
   offset = now;
   if (std::chrono::abs(moved) <= kClockStep) return;
-  note(clock.wall(), "clock", "host",
+  note(wall, "clock", "host",
        fmt::format("the clock moved by {:+.1f} s: it was set, or the machine slept",
                    std::chrono::duration<double>(moved).count()));
 }
@@ -109,7 +114,12 @@ void ChangeWatch::Impl::look_at_dpkg() {
   const std::string path = roots.root("/var/log/dpkg.log");
   const host::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat now{};
-  if (!file || ::fstat(file.get(), &now) != 0 || !S_ISREG(now.st_mode)) return;
+  if (!file) {
+    // Where there is no log yet, its first line will be news.
+    if (errno == ENOENT && !marks.contains("dpkg")) mark("dpkg", "0:0");
+    return;
+  }
+  if (::fstat(file.get(), &now) != 0 || !S_ISREG(now.st_mode)) return;
   const auto size = static_cast<std::int64_t>(now.st_size);
   const auto known = marks.find("dpkg");
   std::int64_t from = size;  // the first look: what is there is no news

@@ -108,9 +108,22 @@ def live(agent):
     equal(size_of(answer.read()), (640, 200), "size")
     connection.close()
     equal(agent.get("/health/predictions/nothing/chart.png").status, 404, "no such vital")
-    agent.command("backtest", "--vital", "memory_usage_percent")  # hardly any history: no complaint, no row
+    _, missing = agent.command("backtest", "--vital", "memory_usage_percent")  # hardly any history: no row, and why
+    expect("1 series are too short for a backtest yet: it needs 13 means of 5m at least (1h5m)" in missing, missing)
     _, complaint = agent.command("backtest", "--vital", "nothing", code=1)
     expect("--vital nothing: no vital of this name has a value" in complaint, complaint)
+
+
+def changes(agent):
+    """What changed: the agent's start and a reload that a person asked for; and the same as a table."""
+    kinds = [event["kind"] for event in agent.get("/health/events").json["events"]]
+    expect("agent" in kinds, f"{kinds}")
+    agent.command("reload")
+    newest = agent.get("/health/events?kind=configuration&hours=1").json["events"]
+    expect(newest and "configuration was applied" in newest[0]["text"], f"{newest}")
+    shown, _ = agent.command("events")
+    expect("configuration was applied" in shown and "was started" in shown, shown)
+    equal(agent.get("/health/events?hours=never").status, 400, "hours that are none")
 
 
 def main():
@@ -120,7 +133,7 @@ def main():
             agent.start()
             wait_for("a vital", lambda: agent.query("memory_usage_percent"))
             run_tests([(test.__name__, lambda test=test: test(where)) for test in (forecasts, limits, replayed)] +
-                      [("live", lambda: live(agent))])
+                      [("live", lambda: live(agent)), ("changes", lambda: changes(agent))])
         finally:
             agent.close()
 

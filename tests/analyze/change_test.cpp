@@ -165,6 +165,16 @@ TEST_CASE("packages that dpkg changes are told, also those changed while nobody 
   CHECK(std::ranges::count(told(world), "install new 1") == 1);
 }
 
+TEST_CASE("a log of dpkg that was not there is read from its beginning") {
+  World world;
+  const Host host;
+  auto watch = watch_of(world, host);
+  look(world, *watch);
+  host.dpkg("2026-11-26 01:02:03 install hello:amd64 <none> 2.10-3\n");
+  look(world, *watch);
+  CHECK(told(world) == Texts{"install hello 2.10-3"});
+}
+
 TEST_CASE("a clock that was set is told, one that goes is not") {
   World world;
   const Host host;

@@ -178,6 +178,9 @@ TEST_CASE("/health/anomalies for a value that never was") {
   check_shape(before, {"anomalies:a", "models:a", "timestamp:t"});
   check_shape(element(before.at("models"), "metric_name", "memory_usage_percent"),
               {"metric_name:s", "labels:o", "ready:b", "state:s", "progress:n", "trained:t0"});
+  const auto now = world.clock.wall();
+  world.book->note({now - std::chrono::hours(2), "boot", "host", "the host was started"});
+  world.book->note({now, "packages", "host", "upgrade nginx 1 to 2"});
   world.memory = 99;
   for (int i = 0; i < 60; ++i) {
     world.tick();
@@ -187,7 +190,13 @@ TEST_CASE("/health/anomalies for a value that never was") {
   const auto& anomaly = element(after.at("anomalies"), "metric_name", "memory_usage_percent");
   check_shape(anomaly, {"id:n", "probability:n0", "metric_name:s", "labels:o", "timestamp:t",
                         "value:n", "anomaly_score:n", "severity:s", "description:s",
-                        "recommended_actions:a", "contributors:a", "processes:a"});
+                        "recommended_actions:a", "contributors:a", "processes:a", "changes:a"});
+  const auto& changes = anomaly.at("changes").as_array();
+  REQUIRE(changes.size() == 1);  // not the one of two hours before
+  check_shape(changes.at(0), {"time:t", "kind:s", "subject:s", "text:s"});
+  CHECK(changes.at(0).at("text").as_string() == "upgrade nginx 1 to 2");
+  CHECK(std::string_view(anomaly.at("description").as_string())
+            .contains("; changed near in time: upgrade nginx 1 to 2 ("));
   CHECK(anomaly.at("anomaly_score").to_number<double>() < 0);
   const auto& actions = anomaly.at("recommended_actions").as_array();
   REQUIRE(actions.size() >= 2);  // the remedy that matches, then what to look at
@@ -208,6 +217,29 @@ TEST_CASE("/health/anomalies for a value that never was") {
   const auto later = expect(world.get("/health/anomalies"));
   for (const auto& left : later.at("anomalies").as_array())
     CHECK(left.at("id") != anomaly.at("id"));
+}
+
+TEST_CASE("/health/events lists what changed, newest first") {
+  World world;
+  const auto none = expect(world.get("/health/events"));
+  check_shape(none, {"events:a", "timestamp:t"});
+  CHECK(none.at("events").as_array().empty());
+  const auto now = world.clock.wall();
+  world.book->note({now - std::chrono::hours(3), "boot", "host", "the host was started"});
+  world.book->note(
+      {now - std::chrono::minutes(1), "unit", "web.service", "web.service was started again"});
+  const auto all = expect(world.get("/health/events"));
+  REQUIRE(all.at("events").as_array().size() == 2);
+  const auto& newest = all.at("events").at(0);
+  check_shape(newest, {"time:t", "kind:s", "subject:s", "text:s"});
+  CHECK(newest.at("subject").as_string() == "web.service");
+  const auto count = [&](World::Params asked) {
+    return expect(world.get("/health/events", std::move(asked))).at("events").as_array().size();
+  };
+  CHECK(count({{"kind", "boot"}}) == 1);
+  CHECK(count({{"hours", "2"}}) == 1);
+  CHECK(count({{"hours", "2"}, {"kind", "boot"}}) == 0);
+  CHECK(message_of(world.get("/health/events", {{"hours", "0"}}), 400).contains("hours"));
 }
 
 TEST_CASE("/health/metrics charts a vital or any series") {

@@ -76,6 +76,7 @@ class Backtest {
   Status vital(const std::string& name, const Vital& vital) {
     const auto series = history(name, kStep);
     if (!series) return std::unexpected(series.error());
+    if (series->empty()) ++short_;  // not even one mean
     const auto minutes = history(name, kMinute);
     if (!minutes) return std::unexpected(minutes.error());
     for (const auto& [labels, columns] : *series) {
