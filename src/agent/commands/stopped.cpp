@@ -12,6 +12,7 @@
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/backfill.hpp"
+#include "nexus/knowledge/importer.hpp"
 #include "nexus/knowledge/models.hpp"
 #include "nexus/knowledge/open_metrics.hpp"
 #include "nexus/knowledge/promql.hpp"
@@ -154,11 +155,15 @@ int import_to_stopped(const StoppedFlags& flags, const std::string& path) {
   auto stopped = StoppedHistory::open(flags, StoppedHistory::Access::kWrite);
   if (!stopped) return report(stopped.error());
   knowledge::Backfill backfill((*stopped)->registry(), (*stopped)->history(), kMostWaiting);
+  const base::SystemClock clock;
+  const std::int64_t latest = base::to_unix_millis(clock.wall() + knowledge::Importer::kMostAhead);
   std::uint64_t refused = 0;
   Status disk;  // what made it impossible to go on
   knowledge::OpenMetricsReader reader(
       [&](const knowledge::Labels& labels, std::uint64_t series, std::int64_t time,
           double value) -> Status {
+        // Such samples would hide from every retention, and rows of the agent come before them.
+        if (time > latest) return fail(Errc::kInvalidArgument, "in the future");
         Status added = backfill.add(labels, series, time, value);
         if (!added && added.error().code() != Errc::kExhausted) disk = added;
         return added;

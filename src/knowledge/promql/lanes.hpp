@@ -17,6 +17,24 @@
 
 namespace nexus::knowledge::promql {
 
+/// Runs `kernel`, a lambda that is always inlined, with registers of four doubles where the
+/// processor has them. They add and multiply one by one as narrow ones do, and nothing is fused:
+/// the digits are the same.
+#if defined(__x86_64__)
+template <typename Kernel>
+[[gnu::target("avx2"), gnu::noinline]] void run_wide(const Kernel& kernel) {
+  kernel();
+}
+#endif
+template <typename Kernel>
+void run_fast(const Kernel& kernel) {
+#if defined(__x86_64__)
+  static const bool is_wide = __builtin_cpu_supports("avx2") != 0;
+  if (is_wide) return run_wide(kernel);
+#endif
+  kernel();
+}
+
 inline constexpr std::size_t kLanes = 8;
 using Lane = std::array<double, kLanes>;
 
@@ -42,6 +60,16 @@ struct LaneSum {
     return std::isfinite(sum[lane]) && std::isfinite(compensation[lane]);
   }
 };
+
+/// Whether the windows, which ascend, hold their samples several times over: then what neighbours
+/// share is worth finding once.
+[[nodiscard]] inline bool do_overlap(std::span<const Window> windows) noexcept {
+  constexpr std::size_t kWorthwhile = 3;
+  if (windows.empty()) return false;
+  std::size_t held = 0;
+  for (const Window& window : windows) held += window.size();
+  return held > kWorthwhile * (windows.back().end - windows.front().begin);
+}
 
 /// kLanes windows from `first` on that have the same size, which is not 0.
 [[nodiscard]] inline bool are_alike(std::span<const Window> windows, std::size_t first) noexcept {

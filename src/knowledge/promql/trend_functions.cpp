@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "knowledge/promql/bodies.hpp"
+#include "knowledge/promql/exact_sums.hpp"
 #include "knowledge/promql/lanes.hpp"
 #include "knowledge/promql/summation.hpp"
 
@@ -98,17 +99,25 @@ std::uint32_t fit_lines(const RangeInput& input, std::size_t first, const Offset
   const Lane begin = samples_at(input.values, input.windows, first, 0);
   std::array<std::uint64_t, kLanes> varies{};
   const std::uint32_t size = input.windows[first].size();
-  const std::span<const double> seconds = offsets.seconds();
-  for (std::uint32_t place = 0; place < size; ++place) {
-    const Lane y = samples_at(input.values, input.windows, first, place);
-    Lane xy;
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      xy[lane] = seconds[place] * y[lane];
-      varies[lane] |= static_cast<std::uint64_t>(y[lane] != begin[lane]);
+  run_fast([&]() __attribute__((always_inline)) {
+    LaneSum ys;  // of its own, so that they stay in registers
+    LaneSum xys;
+    std::array<std::uint64_t, kLanes> differ{};
+    const std::span<const double> seconds = offsets.seconds();
+    for (std::uint32_t place = 0; place < size; ++place) {
+      const Lane y = samples_at(input.values, input.windows, first, place);
+      Lane xy;
+      for (std::size_t lane = 0; lane < kLanes; ++lane) {
+        xy[lane] = seconds[place] * y[lane];
+        differ[lane] |= static_cast<std::uint64_t>(y[lane] != begin[lane]);
+      }
+      ys.add(y);
+      xys.add(xy);
     }
-    y_sum.add(y);
-    xy_sum.add(xy);
-  }
+    y_sum = ys;
+    xy_sum = xys;
+    varies = differ;
+  });
   std::uint32_t undone = 0;
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
     if (!y_sum.is_finite(lane) || !xy_sum.is_finite(lane)) {
@@ -123,9 +132,29 @@ std::uint32_t fit_lines(const RangeInput& input, std::size_t first, const Offset
   return undone;
 }
 
+/// The same lines where all sums are exact; false when some are not, and all are to be made anew.
+template <typename OriginOf, typename Put>
+bool put_exact_lines(const RangeInput& input, OriginOf&& origin_of, Put&& put) {
+  const auto exact = ExactLines::of(input);
+  if (!exact) return false;
+  for (std::size_t i = 0; i < input.windows.size(); ++i) {
+    const Window window = input.windows[i];
+    if (window.size() < 2) continue;
+    const auto sums = exact->sums(window, origin_of(i));
+    if (!sums) return false;
+    put(i, sums->is_level ? level(input.values[window.begin])
+                          : through(sums->x, sums->y, sums->xy, sums->xx, window.size()));
+  }
+  return true;
+}
+
 /// A line for each window of two samples or more; `origin_of` (window) is where its time begins.
 template <typename OriginOf, typename Put>
 void each_line(const RangeInput& input, OriginOf&& origin_of, Put&& put) {
+  const auto one = [&](std::size_t i) {
+    if (input.windows[i].size() >= 2) put(i, fit_line(input, input.windows[i], origin_of(i)));
+  };
+  if (put_exact_lines(input, origin_of, put)) return;
   Offsets offsets;
   const auto times_of = [&](std::size_t i) {
     return input.times.subspan(input.windows[i].begin, input.windows[i].size());
@@ -144,9 +173,7 @@ void each_line(const RangeInput& input, OriginOf&& origin_of, Put&& put) {
         }
         return fit_lines(input, first, offsets, put);
       },
-      [&](std::size_t i) {
-        if (input.windows[i].size() >= 2) put(i, fit_line(input, input.windows[i], origin_of(i)));
-      });
+      one);
 }
 
 /// Holt's linear method: the level and its trend, each a weighted mean of the old and the new.
