@@ -53,6 +53,15 @@ struct LaneSum {
       sum[lane] = total;
     }
   }
+  /// The same of values that are no larger than the sums: then the error is found in half the steps
+  /// (Dekker's).
+  void add_smaller(const Lane& values) noexcept {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const double total = sum[lane] + values[lane];
+      compensation[lane] += (sum[lane] - total) + values[lane];
+      sum[lane] = total;
+    }
+  }
   [[nodiscard]] double value(std::size_t lane) const noexcept {
     return sum[lane] + compensation[lane];
   }
@@ -69,6 +78,27 @@ struct LaneSum {
   std::size_t held = 0;
   for (const Window& window : windows) held += window.size();
   return held > kWorthwhile * (windows.back().end - windows.front().begin);
+}
+
+/// How many times the greatest of the samples that the windows cover is the least, a little more;
+/// infinite unless all are positive.
+[[nodiscard]] inline double spread_of(std::span<const double> values,
+                                      std::span<const Window> windows) noexcept {
+  constexpr double kMore = 1.01;  // for sums, which are rounded
+  if (windows.empty()) return HUGE_VAL;
+  double least = HUGE_VAL;
+  double greatest = 0;
+  bool are_positive = true;
+  for (std::uint32_t i = windows.front().begin; i < windows.back().end; ++i) {
+    are_positive &= values[i] > 0;  // NaN is not
+    least = values[i] < least ? values[i] : least;
+    greatest = values[i] > greatest ? values[i] : greatest;
+  }
+  return are_positive && std::isfinite(greatest) ? kMore * greatest / least : HUGE_VAL;
+}
+/// After so many samples the sum of any window is larger than each of them.
+[[nodiscard]] inline std::uint32_t settled_after(double spread, std::uint32_t size) noexcept {
+  return spread < size ? static_cast<std::uint32_t>(spread) + 1 : size;
 }
 
 /// kLanes windows from `first` on that have the same size, which is not 0.

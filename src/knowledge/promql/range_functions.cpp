@@ -83,15 +83,20 @@ void choose(const RangeInput& input, std::span<double> out) {
   }
 }
 
-/// The sums of eight windows.
-LaneSum sums(const RangeInput& input, std::size_t first) {
+/// The sums of eight windows; `spread` of the samples of all.
+LaneSum sums(const RangeInput& input, std::size_t first, double spread) {
   LaneSum out;
   run_fast([&]() __attribute__((always_inline)) {
     LaneSum sums;  // of its own, so that it stays in registers
     sums.sum = samples_at(input.values, input.windows, first, 0);
     const std::uint32_t size = input.windows[first].size();
-    for (std::uint32_t place = 1; place < size; ++place) {
+    const std::uint32_t settled = settled_after(spread, size);
+    std::uint32_t place = 1;
+    for (; place < settled; ++place) {
       sums.add(samples_at(input.values, input.windows, first, place));
+    }
+    for (; place < size; ++place) {
+      sums.add_smaller(samples_at(input.values, input.windows, first, place));
     }
     out = sums;
   });
@@ -111,10 +116,11 @@ void from_sums(const RangeInput& input, std::span<double> out, ValueOf&& value_o
     }
     return;
   }
+  const double spread = spread_of(input.values, input.windows);
   in_lanes(
       input.windows,
       [&](std::size_t first) {
-        const LaneSum all = sums(input, first);
+        const LaneSum all = sums(input, first, spread);
         std::uint32_t undone = 0;
         for (std::size_t lane = 0; lane < kLanes; ++lane) {
           if (all.is_finite(lane)) {
