@@ -1,10 +1,8 @@
 // Several windows summed side by side. A compensated sum waits for itself at every sample; sums of
-// neighbouring windows do not wait for each other, so a processor does them at once. Each lane adds
-// up its own window in its own order: the digits are those of the plain loop.
-//
-// Compensation: the error of an addition is exact whichever of the two known ways it is found, so
-// Knuth's, which asks for no comparison, gives what Neumaier's gives (summation.hpp), unless a sum
-// is not finite: such windows are for the plain loop. Thread safety: plain values.
+// neighbouring windows do not wait for each other, so a processor does them at once (the loops are
+// in lane_kernels.hpp). Each lane adds up its own window in its own order: the digits are those of
+// the plain loop, unless a sum is not finite: such windows are for that.
+// Thread safety: plain values.
 #pragma once
 
 #include <array>
@@ -14,54 +12,12 @@
 #include <span>
 
 #include "knowledge/promql/functions.hpp"
+#include "knowledge/promql/lane_kernels.hpp"
 
 namespace nexus::knowledge::promql {
 
-/// Runs `kernel`, a lambda that is always inlined, with registers of four doubles where the
-/// processor has them. They add and multiply one by one as narrow ones do, and nothing is fused:
-/// the digits are the same.
-#if defined(__x86_64__)
-template <typename Kernel>
-[[gnu::target("avx2"), gnu::noinline]] void run_wide(const Kernel& kernel) {
-  kernel();
-}
-#endif
-template <typename Kernel>
-void run_fast(const Kernel& kernel) {
-#if defined(__x86_64__)
-  static const bool is_wide = __builtin_cpu_supports("avx2") != 0;
-  if (is_wide) return run_wide(kernel);
-#endif
-  kernel();
-}
-
-inline constexpr std::size_t kLanes = 8;
-using Lane = std::array<double, kLanes>;
-
 /// As many CompensatedSum as there are lanes.
-struct LaneSum {
-  Lane sum{};
-  Lane compensation{};
-
-  void add(const Lane& values) noexcept {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const double before = sum[lane];
-      const double value = values[lane];
-      const double total = before + value;
-      const double added = total - before;
-      compensation[lane] += (before - (total - added)) + (value - added);
-      sum[lane] = total;
-    }
-  }
-  /// The same of values that are no larger than the sums: then the error is found in half the steps
-  /// (Dekker's).
-  void add_smaller(const Lane& values) noexcept {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const double total = sum[lane] + values[lane];
-      compensation[lane] += (sum[lane] - total) + values[lane];
-      sum[lane] = total;
-    }
-  }
+struct LaneSum : LaneSums {
   [[nodiscard]] double value(std::size_t lane) const noexcept {
     return sum[lane] + compensation[lane];
   }
@@ -128,13 +84,13 @@ void in_lanes(std::span<const Window> windows, Eight&& eight, One&& one) {
   }
 }
 
-/// The samples number `place` of kLanes windows.
-[[nodiscard]] inline Lane samples_at(std::span<const double> values,
-                                     std::span<const Window> windows, std::size_t first,
-                                     std::uint32_t place) noexcept {
-  Lane out;
+/// Where kLanes windows begin.
+[[nodiscard]] inline std::array<const double*, kLanes> begins_of(std::span<const double> values,
+                                                                 std::span<const Window> windows,
+                                                                 std::size_t first) noexcept {
+  std::array<const double*, kLanes> out;
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
-    out[lane] = values[windows[first + lane].begin + place];
+    out[lane] = values.data() + windows[first + lane].begin;
   }
   return out;
 }

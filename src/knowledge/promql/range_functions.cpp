@@ -86,20 +86,9 @@ void choose(const RangeInput& input, std::span<double> out) {
 /// The sums of eight windows; `spread` of the samples of all.
 LaneSum sums(const RangeInput& input, std::size_t first, double spread) {
   LaneSum out;
-  run_fast([&]() __attribute__((always_inline)) {
-    LaneSum sums;  // of its own, so that it stays in registers
-    sums.sum = samples_at(input.values, input.windows, first, 0);
-    const std::uint32_t size = input.windows[first].size();
-    const std::uint32_t settled = settled_after(spread, size);
-    std::uint32_t place = 1;
-    for (; place < settled; ++place) {
-      sums.add(samples_at(input.values, input.windows, first, place));
-    }
-    for (; place < size; ++place) {
-      sums.add_smaller(samples_at(input.values, input.windows, first, place));
-    }
-    out = sums;
-  });
+  const std::uint32_t size = input.windows[first].size();
+  lane_kernels().sums(begins_of(input.values, input.windows, first).data(), size,
+                      settled_after(spread, size), out);
   return out;
 }
 
@@ -167,33 +156,6 @@ double deviation(Values values) {
   return std::sqrt(variance(values));
 }
 
-/// The same in eight windows.
-void variances(const RangeInput& input, std::size_t first, LaneSum& mean_out,
-               LaneSum& squares_out) {
-  run_fast([&]() __attribute__((always_inline)) {
-    LaneSum mean;
-    LaneSum squares;
-    const std::uint32_t size = input.windows[first].size();
-    for (std::uint32_t place = 0; place < size; ++place) {
-      const Lane values = samples_at(input.values, input.windows, first, place);
-      const double count = place + 1;
-      Lane distance;
-      Lane step;
-      for (std::size_t lane = 0; lane < kLanes; ++lane) {
-        distance[lane] = values[lane] - mean.value(lane);
-        step[lane] = distance[lane] / count;
-      }
-      mean.add(step);
-      for (std::size_t lane = 0; lane < kLanes; ++lane) {
-        step[lane] = distance[lane] * (values[lane] - mean.value(lane));
-      }
-      squares.add(step);
-    }
-    mean_out = mean;
-    squares_out = squares;
-  });
-}
-
 template <double (*kBody)(Values), typename ValueOf>
 void from_variances(const RangeInput& input, std::span<double> out, ValueOf&& value_of) {
   in_lanes(
@@ -202,7 +164,8 @@ void from_variances(const RangeInput& input, std::span<double> out, ValueOf&& va
         LaneSum mean;
         LaneSum squares;
         const std::uint32_t size = input.windows[first].size();
-        variances(input, first, mean, squares);
+        lane_kernels().variances(begins_of(input.values, input.windows, first).data(), size, mean,
+                                 squares);
         std::uint32_t undone = 0;
         for (std::size_t lane = 0; lane < kLanes; ++lane) {
           if (mean.is_finite(lane) && squares.is_finite(lane)) {

@@ -2,6 +2,7 @@
 // ascend, times are milliseconds.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 #include <span>
 
@@ -42,10 +43,13 @@ std::string_view word(bool value) {
   return value ? "true" : "false";
 }
 
-std::string matchers(const std::vector<Matcher>& all) {
+/// As Prometheus lists them: that of a name before the brace comes last.
+std::string matchers(const VectorSelector& selector) {
   static constexpr std::string_view kTypes[] = {"=", "!=", "=~", "!~"};
   static_assert(static_cast<int>(MatchOp::kEqual) == 0 &&
                 static_cast<int>(MatchOp::kNotRegex) == 3);
+  std::vector<Matcher> all = selector.matchers;
+  if (!selector.metric.empty()) std::ranges::rotate(all, all.begin() + 1);
   return listed(all, [](const Matcher& one) {
     return fmt::format(R"({{"name":{},"type":"{}","value":{}}})", quoted(one.name()),
                        kTypes[static_cast<std::size_t>(one.op())], quoted(one.value()));
@@ -126,14 +130,14 @@ struct Translate {
   std::string operator()(const VectorSelector& node) const {
     return fmt::format(
         R"({{"matchers":{},"name":{},"offset":{},"startOrEnd":{},"timestamp":{},"type":"vectorSelector"}})",
-        matchers(node.matchers), quoted(node.metric), node.time.offset, start_or_end(node.time),
+        matchers(node), quoted(node.metric), node.time.offset, start_or_end(node.time),
         timestamp(node.time));
   }
   std::string operator()(const MatrixSelector& node) const {
     const VectorSelector& vector = node.vector;
     return fmt::format(
         R"({{"matchers":{},"name":{},"offset":{},"range":{},"startOrEnd":{},"timestamp":{},"type":"matrixSelector"}})",
-        matchers(vector.matchers), quoted(vector.metric), vector.time.offset, node.range,
+        matchers(vector), quoted(vector.metric), vector.time.offset, node.range,
         start_or_end(vector.time), timestamp(vector.time));
   }
   std::string operator()(const Subquery& node) const {

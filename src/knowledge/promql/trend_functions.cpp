@@ -145,64 +145,34 @@ class Common {
   std::vector<std::uint32_t> changes_;  // samples before each that differ from the one before them
 };
 
-struct LaneLines {
-  LaneSum y;
-  LaneSum xy;
-};
-
-/// The sums of eight windows that have the same size and offsets; those of the samples only with
-/// kWithY.
-template <bool kWithY>
-LaneLines sum_lines(const RangeInput& input, std::size_t first, const Offsets& offsets,
-                    double spread) {
-  LaneLines out;
-  run_fast([&]() __attribute__((always_inline)) {
-    LaneSum ys;  // of its own, so that they stay in registers
-    LaneSum xys;
-    const std::uint32_t size = input.windows[first].size();
-    const std::span<const double> seconds = offsets.seconds();
-    const std::uint32_t settled =
-        std::max(offsets.settled_after(spread), kWithY ? settled_after(spread, size) : 0);
-    std::uint32_t place = 0;
-    const auto next = [&](Lane& y, Lane& xy) __attribute__((always_inline)) {
-      y = samples_at(input.values, input.windows, first, place);
-      for (std::size_t lane = 0; lane < kLanes; ++lane) xy[lane] = seconds[place] * y[lane];
-    };
-    Lane y;
-    Lane xy;
-    for (; place < settled; ++place) {
-      next(y, xy);
-      if (kWithY) ys.add(y);
-      xys.add(xy);
-    }
-    for (; place < size; ++place) {
-      next(y, xy);
-      if (kWithY) ys.add_smaller(y);
-      xys.add_smaller(xy);
-    }
-    out = {ys, xys};
-  });
-  return out;
-}
-
 /// Lines through eight windows that have the same size and offsets; `put` (window, line). Says
 /// which lanes it could not do.
 template <typename Put>
 std::uint32_t fit_lines(const RangeInput& input, std::size_t first, const Offsets& offsets,
                         const Common& common, Put&& put) {
   const std::uint32_t size = input.windows[first].size();
-  const LaneLines sums = common.exact() ? sum_lines<false>(input, first, offsets, common.spread())
-                                        : sum_lines<true>(input, first, offsets, common.spread());
+  LaneSum y_sum;
+  LaneSum xy_sum;
+  const auto begins = begins_of(input.values, input.windows, first);
+  const double* const seconds = offsets.seconds().data();
+  const std::uint32_t settled = offsets.settled_after(common.spread());
+  if (common.exact()) {
+    lane_kernels().only_products(begins.data(), size, settled, seconds, xy_sum);
+  } else {
+    lane_kernels().products(begins.data(), size,
+                            std::max(settled, settled_after(common.spread(), size)), seconds, y_sum,
+                            xy_sum);
+  }
   std::uint32_t undone = 0;
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
     const Window window = input.windows[first + lane];
-    if (!sums.y.is_finite(lane) || !sums.xy.is_finite(lane)) {
+    if (!y_sum.is_finite(lane) || !xy_sum.is_finite(lane)) {
       undone |= 1U << lane;
     } else if (common.is_level(window)) {
       put(first + lane, level(input.values[window.begin]));
     } else {
-      const double y = common.exact() ? common.exact()->sum(window) : sums.y.value(lane);
-      put(first + lane, through(offsets.sum(), y, sums.xy.value(lane), offsets.squares(), size));
+      const double y = common.exact() ? common.exact()->sum(window) : y_sum.value(lane);
+      put(first + lane, through(offsets.sum(), y, xy_sum.value(lane), offsets.squares(), size));
     }
   }
   return undone;
