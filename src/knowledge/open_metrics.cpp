@@ -85,7 +85,12 @@ Result<OpenMetricsReader::Known*> OpenMetricsReader::find(std::string_view head)
     heads_.clear();
     last_ = nullptr;
   }
-  const auto added = heads_.emplace(head, Known{Labels(std::move(*labels)), ++last_series}).first;
+  const auto added = heads_
+                         .emplace(head, Known{.labels = Labels(std::move(*labels)),
+                                              .series = ++last_series,
+                                              .head = {},
+                                              .next = nullptr})
+                         .first;
   added->second.head = added->first;
   return &added->second;
 }

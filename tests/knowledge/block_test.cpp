@@ -190,7 +190,8 @@ TEST_CASE("merged blocks hold what they held apart, in fewer bytes") {
   for (int i = 0; i < 8; ++i) {
     std::vector<SeriesId> ids = some_ids(100);
     ids.erase(ids.begin() + i * 3, ids.begin() + i * 5);  // series come and go
-    made.push_back(make_block(builder, 1'700'000'000'000 + i * 480'000, 480, ids, kSeed + i));
+    made.push_back(make_block(builder, 1'700'000'000'000 + i * 480'000, 480, ids,
+                              kSeed + static_cast<unsigned>(i)));
     for (const auto& [id, samples] : made.back().series)
       all[id].insert(samples.begin(), samples.end());
     bytes += made.back().bytes.size();

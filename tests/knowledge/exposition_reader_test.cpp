@@ -83,7 +83,7 @@ TEST_CASE("exposition text: samples, families and mistakes, wherever it is cut")
                                  "15: expected Unix milliseconds as the timestamp, got \"1.5\"",
                                  "16: expected a number as the value, got \"0x10\"", "17: no",
                                  "18: expected Unix milliseconds as the timestamp, got \"#\""});
-  for (const std::size_t cut : {1, 2, 5, 17}) {
+  for (const std::size_t cut : {1U, 2U, 5U, 17U}) {
     const auto cut_up = read(kText, ExpositionFormat::kText, cut);
     CHECK(cut_up.samples == whole.samples);
     CHECK(cut_up.mistakes == whole.mistakes);

@@ -70,7 +70,7 @@ TEST_CASE("an aggregate is that of what is read: open block, sealed blocks, seve
   for (int row = 0; row < 1300; ++row) {
     const double rare = row % 70 == 0 ? stale_marker() : row / 300;
     world.append(1, kStart + row * 1000, {0, 1, 2}, {row * 0.1, 7, rare});
-    world.append(2 + row / 1000, kStart + row * 1000, {3}, {1.0 * row});
+    world.append(2 + static_cast<unsigned>(row) / 1000, kStart + row * 1000, {3}, {1.0 * row});
   }
   for (SeriesId id = 0; id < 4; ++id) {
     for (const int from : {-1, 0, 200, 479, 700, 1290, 1299}) {

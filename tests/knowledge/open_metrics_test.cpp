@@ -84,7 +84,7 @@ TEST_CASE("OpenMetrics: samples and mistakes with their lines, wherever the text
             "17: expected Unix seconds as the timestamp, got \"x\"",
             "18: expected the end of the line after the timestamp", "19: no",
             "22: nothing may follow # EOF"});
-  for (const std::size_t cut : {1, 2, 3, 7, 64}) {
+  for (const std::size_t cut : {1U, 2U, 3U, 7U, 64U}) {
     const auto cut_up = read(kText, cut);
     CHECK(cut_up.samples == whole.samples);
     CHECK(cut_up.mistakes == whole.mistakes);

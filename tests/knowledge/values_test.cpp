@@ -201,7 +201,7 @@ TEST_CASE("the arithmetic that made a column is found") {
 
 TEST_CASE("any front of a column decodes to its front") {
   std::mt19937_64 random(kSeed);
-  for (const std::uint64_t rarity : {1, 3, 20, 100}) {
+  for (const std::uint64_t rarity : {1U, 3U, 20U, 100U}) {
     double level = 0;
     const auto values = generate(
         kMaxRows, [&] { return level += random() % rarity == 0 ? double(random() % 1000) : 0; });

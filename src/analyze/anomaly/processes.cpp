@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::int64_t kMinute = 60'000;
 constexpr std::int64_t kFresh = 2 * kMinute;
-constexpr std::int64_t kHour = 60 * kMinute;
 constexpr std::int64_t kStarted = 15 * kMinute;
 constexpr std::size_t kMostEach = 3;
 constexpr double kLeastShare = 0.05;  // of all change of that resource

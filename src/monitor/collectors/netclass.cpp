@@ -173,8 +173,8 @@ class NetclassCollector final : public Collector {
     const auto root = SmallDir::open(path_);
     if (!root || !names_.read(*root)) return false;
     const auto shown = names_.names();
-    const std::size_t others = std::ranges::count_if(
-        shown, [](const char* name) { return std::string_view(name) == "bonding_masters"; });
+    const auto others = static_cast<std::size_t>(std::ranges::count_if(
+        shown, [](const char* name) { return std::string_view(name) == "bonding_masters"; }));
     if (links_.links().size() != shown.size() - others) return false;
     return std::ranges::all_of(links_.links(), [&](const Link& link) {
       const auto device = root->child(link.name.c_str());

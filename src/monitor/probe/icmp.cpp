@@ -41,9 +41,9 @@ Result<Socket> open_socket(bool v4) {
 std::uint16_t checksum(std::string_view bytes) {
   std::uint32_t sum = 0;
   for (std::size_t i = 0; i < bytes.size(); i += 2) {
-    const auto high = static_cast<unsigned char>(bytes[i]);
-    const unsigned low = i + 1 < bytes.size() ? static_cast<unsigned char>(bytes[i + 1]) : 0U;
-    sum += static_cast<std::uint32_t>(high << 8 | low);
+    const std::uint32_t high = static_cast<unsigned char>(bytes[i]);
+    const std::uint32_t low = i + 1 < bytes.size() ? static_cast<unsigned char>(bytes[i + 1]) : 0U;
+    sum += high << 8U | low;
   }
   while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
   return static_cast<std::uint16_t>(~sum);

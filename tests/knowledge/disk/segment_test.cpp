@@ -96,10 +96,10 @@ TEST_CASE("a file that is cut anywhere has all records before the cut") {
   for (std::size_t size = 0; size < sample.bytes.size(); ++size) {
     write_bytes(sample.path,
                 {sample.bytes.begin(), sample.bytes.begin() + static_cast<long>(size)});
-    const auto whole = std::ranges::count_if(
-        sample.entries, [&](const Entry& entry) { return entry.end() <= size; });
+    const auto whole = static_cast<std::size_t>(std::ranges::count_if(
+        sample.entries, [&](const Entry& entry) { return entry.end() <= size; }));
     const auto file = sample.open();
-    REQUIRE(readable(sample, *file).size() == static_cast<std::size_t>(whole));
+    REQUIRE(readable(sample, *file).size() == whole);
     const Scan scan = must(file->scan());
     const std::size_t end = whole == 0 ? sizeof(FileHeader) : sample.entries[whole - 1].end();
     REQUIRE(scan.damaged == 0);
