@@ -8,13 +8,12 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <string>
 
-#include "nexus/base/text.hpp"
 #include "nexus/host/file.hpp"
 #include "nexus/knowledge/history.hpp"
+#include "recording.hpp"
 
 namespace nexus::knowledge {
 namespace {
@@ -22,37 +21,6 @@ namespace {
 constexpr std::int64_t kStart = 1'700'000'000'000 / 3'600'000 * 3'600'000;
 constexpr int kRows = 86'400;
 constexpr int kCopies = 3;
-
-struct Scrape {
-  std::vector<std::uint32_t> names;
-  std::vector<double> values;
-};
-
-struct Recording {
-  std::vector<std::string> names;
-  std::vector<Scrape> scrapes;
-};
-
-Recording load(const char* path) {
-  Recording recording;
-  std::map<std::string, std::uint32_t> known;
-  std::ifstream in(path);
-  for (std::string line; std::getline(in, line);) {
-    if (line.starts_with('@')) {
-      recording.scrapes.emplace_back();
-      continue;
-    }
-    const std::size_t space = line.rfind(' ');
-    if (space == std::string::npos || recording.scrapes.empty()) continue;
-    std::string name = line.substr(0, space);
-    const auto [entry, is_new] = known.try_emplace(name, recording.names.size());
-    if (is_new) recording.names.push_back(std::move(name));
-    recording.scrapes.back().names.push_back(entry->second);
-    recording.scrapes.back().values.push_back(
-        base::parse_double(std::string_view(line).substr(space + 1)).value_or(0));
-  }
-  return recording;
-}
 
 /// `name{labels}` as a metric with one label that holds them, and the copy.
 Labels labels_of(const std::string& name, int copy) {
@@ -91,7 +59,7 @@ void write_a_day(benchmark::State& state) {
   const char* path = std::getenv("NEXUS_RECORDING");
   if (path == nullptr) return state.SkipWithError("NEXUS_RECORDING is not set");
   if (std::filesystem::exists(disk().directory)) return state.SkipWithError("written already");
-  const Recording recording = load(path);
+  const bench::Recording recording = bench::load_recording(path);
   SeriesRegistry registry(100'000);
   History history(registry, kLimits);
   base::ManualClock clock(base::from_unix_millis(kStart));
@@ -114,7 +82,7 @@ void write_a_day(benchmark::State& state) {
       for (std::size_t copy = 0; copy < kCopies; ++copy) {
         // Not the same at the same time: a column that another one predicts costs nothing.
         const std::size_t place = static_cast<std::size_t>(row) + copy * 701;
-        const Scrape& scrape = recording.scrapes[place % recording.scrapes.size()];
+        const bench::Scrape& scrape = recording.scrapes[place % recording.scrapes.size()];
         for (std::size_t i = 0; i < scrape.names.size(); ++i) {
           const std::uint32_t group = groups[scrape.names[i]];
           batch_ids[group].push_back(ids[scrape.names[i] * kCopies + copy]);

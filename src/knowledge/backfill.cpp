@@ -29,6 +29,14 @@ std::int64_t Backfill::window_of(std::int64_t time) const noexcept {
 
 /// Makes the part of that series the current one.
 Status Backfill::take_up(const Labels& labels, std::uint64_t series) {
+  // Lines of scrapes come in the same order again and again.
+  Part* const before = current_;
+  if (series != 0 && before != nullptr && before->next != nullptr &&
+      before->next->series == series) {
+    current_ = before->next;
+    current_series_ = series;
+    return {};
+  }
   current_series_ = 0;
   current_ = nullptr;
   const auto known = series == 0 ? by_series_.end() : by_series_.find(series);
@@ -41,6 +49,8 @@ Status Backfill::take_up(const Labels& labels, std::uint64_t series) {
     current_->id = *id;
     if (series != 0) by_series_.emplace(series, current_);
   }
+  current_->series = series;
+  if (before != nullptr) before->next = current_;
   current_series_ = series;
   return {};
 }
@@ -58,6 +68,10 @@ Status Backfill::add(const Labels& labels, std::uint64_t series, std::int64_t ti
     if (part.times.size() == 1) part.window = window_of(part.times.front());
     if (time < part.window || time - part.window >= window_millis_) close(part);
   }
+  if (part.times.empty() && part.usual > 0) {
+    part.times.reserve(part.usual);
+    part.values.reserve(part.usual);
+  }
   part.times.push_back(time);
   part.values.push_back(value);
   bytes_ += kSampleBytes;
@@ -71,6 +85,7 @@ void Backfill::close(Part& part) {
   part.times = {};
   part.values = {};
   const std::size_t count = given.size();
+  part.usual = count;
   Column column;
   merge_samples(given, column);
   Column there;

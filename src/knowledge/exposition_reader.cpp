@@ -87,6 +87,18 @@ std::optional<int> parse_exponent(std::string_view text) {
   return negative ? -value : value;
 }
 
+/// Takes the digits at the front, which go on after those of `units`; how many. Of more than 19 the
+/// units are nonsense.
+std::size_t take_digits(const char*& at, const char* end, std::uint64_t& units) noexcept {
+  const char* const begin = at;
+  for (; at < end; ++at) {
+    const auto digit = static_cast<unsigned>(*at - '0');
+    if (digit > 9) break;
+    units = units * 10 + digit;
+  }
+  return static_cast<std::size_t>(at - begin);
+}
+
 /// Most numbers are short; anything else is for base::parse_double().
 std::optional<ShortNumber> parse_short(std::string_view text) {
   constexpr std::int64_t kMostUnits = std::int64_t{1} << 53;
@@ -285,6 +297,51 @@ std::optional<Result<ExpositionSample>> parse_after_head(std::string_view rest,
   skip_blanks(rest);
   if (rest.starts_with('{')) return std::nullopt;
   return parse_values(rest, format);
+}
+
+std::optional<TimedValue> parse_usual(std::string_view rest) noexcept {
+  constexpr std::size_t kMostDigits = 15;  // of a value: below 2^53
+  constexpr std::size_t kMostSecondDigits = 12;
+  const char* at = rest.data();
+  const char* const end = at + rest.size();
+  if (at == end || *at++ != ' ') return std::nullopt;
+  const bool negative = at < end && *at == '-';
+  at += negative ? 1 : 0;
+  std::uint64_t units = 0;
+  std::size_t digits = take_digits(at, end, units);
+  if (digits == 0) return std::nullopt;
+  int exponent = 0;
+  if (at < end && *at == '.') {
+    const std::size_t decimals = take_digits(++at, end, units);
+    if (decimals == 0) return std::nullopt;
+    digits += decimals;
+    exponent = -static_cast<int>(std::min(decimals, kMostDigits));
+  }
+  if (digits > kMostDigits || (negative && units == 0)) return std::nullopt;
+  if (at < end && *at == 'e') {
+    const char* const word = ++at;
+    while (at < end && *at != ' ') ++at;
+    const auto given = parse_exponent({word, static_cast<std::size_t>(at - word)});
+    if (!given) return std::nullopt;
+    exponent += *given;
+    if (std::abs(exponent) > kMostTens) return std::nullopt;
+  }
+  if (at == end || *at++ != ' ') return std::nullopt;
+  std::uint64_t millis = 0;
+  const std::size_t second_digits = take_digits(at, end, millis);
+  if (second_digits == 0 || second_digits > kMostSecondDigits) return std::nullopt;
+  std::size_t decimals = 0;
+  if (at < end && *at == '.') {
+    decimals = take_digits(++at, end, millis);
+    if (decimals == 0 || decimals > 3) return std::nullopt;
+  }
+  if (at != end) return std::nullopt;
+  for (; decimals < 3; ++decimals) millis *= 10;
+  // Both factors are exact, so the result is the double that is nearest to the text.
+  const double tens = kTens[static_cast<std::size_t>(std::abs(exponent))];
+  const auto whole = static_cast<double>(static_cast<std::int64_t>(units));
+  const double value = exponent == 0 ? whole : exponent < 0 ? whole / tens : whole * tens;
+  return TimedValue{negative ? -value : value, static_cast<std::int64_t>(millis)};
 }
 
 Result<std::vector<Label>> parse_exposition_head(std::string_view head) {

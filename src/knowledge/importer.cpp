@@ -7,14 +7,14 @@
 namespace nexus::knowledge {
 namespace {
 
-constexpr std::int64_t kMostAhead = 60'000;      // ms that a clock elsewhere may be fast
 constexpr std::size_t kMostWaiting = 16U << 20;  // bytes of samples that wait to be written
 
 Status check_time(std::int64_t time, std::int64_t now, Millis retention) {
   if (time < now - retention.count())
     return fail(Errc::kInvalidArgument, "older than the history keeps ({})",
                 base::format_duration(retention));
-  if (time > now + kMostAhead) return fail(Errc::kInvalidArgument, "in the future");
+  if (time > now + Importer::kMostAhead.count())
+    return fail(Errc::kInvalidArgument, "in the future");
   return {};
 }
 

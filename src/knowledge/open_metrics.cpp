@@ -48,7 +48,12 @@ Status OpenMetricsReader::sample(std::string_view text) {
             : begins_with(text, last_->next) ? last_->next
                                              : nullptr;
   }
-  if (known != nullptr) parsed = parse_after_head(text.substr(known->head.size()), kFormat);
+  if (known != nullptr) {
+    if (const auto usual = parse_usual(text.substr(known->head.size()))) {
+      return give(known, usual->time, usual->value);
+    }
+    parsed = parse_after_head(text.substr(known->head.size()), kFormat);
+  }
   const bool guessed = parsed.has_value();  // else the head only begins in the same way
   if (!guessed) parsed = parse_exposition_line(text, kFormat);
   const Result<ExpositionSample>& found = *parsed;
@@ -59,11 +64,15 @@ Status OpenMetricsReader::sample(std::string_view text) {
     if (!looked_up) return std::unexpected(looked_up.error());
     known = *looked_up;
   }
+  return give(known, *found->time, found->value);
+}
+
+Status OpenMetricsReader::give(Known* known, std::int64_t time, double value) {
   if (known != last_) {
     if (last_ != nullptr) last_->next = known;
     last_ = known;
   }
-  return on_sample_(known->labels, known->series, *found->time, found->value);
+  return on_sample_(known->labels, known->series, time, value);
 }
 
 Result<OpenMetricsReader::Known*> OpenMetricsReader::find(std::string_view head) {

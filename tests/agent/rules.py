@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree
 
 from harness import directory, equal, expect, run_tests
 
@@ -100,6 +101,49 @@ def of_version_3():
         expect(code == 1 and "braces present in the recording rule name; should it be in expr?: sum(a{b})" in err, err)
 
 
+def flags_of_version_3():
+    """--ignore-unknown-fields, --junit, --debug, which 2.42 does not have."""
+    with directory() as where:
+        (where / "r.yml").write_text("groups: [{name: g, later: 1, rules: [{record: 'a:b', expr: sum(a), newer: {x: 1}}]}]")
+        code, _, err = ran(where, BINARY, "check", "rules", "r.yml")
+        expect(code == 1 and "field later not found" in err and "field newer not found" in err, err)
+        equal(ran(where, BINARY, "check", "rules", "--ignore-unknown-fields", "r.yml"),
+              (0, "Checking r.yml\n  SUCCESS: 1 rules found\n\n", ""), "ignored")
+        (where / "t.yml").write_text("""
+rule_files: [r.yml]
+future: true
+tests:
+  - name: sums <of> a
+    interval: 1m
+    input_series: [{series: 'a{b="c"}', values: '1 2'}]
+    promql_expr_test: [{expr: 'a:b', eval_time: 1m, exp_samples: [{labels: 'a:b', value: 2}]}]
+  - interval: 1m
+    input_series: []
+    promql_expr_test: [{expr: 'vector(1)', eval_time: 0, exp_samples: [{labels: '{}', value: 2}]}]
+""")
+        code, _, err = ran(where, BINARY, "test", "rules", "t.yml")
+        expect(code == 1 and "field future not found" in err, err)
+        code, out, err = ran(where, BINARY, "test", "rules", "--ignore-unknown-fields", "--debug", "--junit=out.xml", "t.yml")
+        equal(code, 1, f"the second test fails: {out}{err}")
+        lines = out.splitlines()
+        expect("DEBUG: Starting test sums <of> a" in lines and "DEBUG: Starting test unnamed#1" in lines, out)
+        at = lines.index("DEBUG: Dumping all data (input_series and rules) at 1m1s:")
+        # A range vector from 0 to the end, and those are open on the left.
+        shown = lines[at + 1:at + 5]
+        equal(shown, ['DEBUG: a{b="c"} =>', "DEBUG: 2 @[60000]", "DEBUG: a:b =>", "DEBUG: 2 @[60000]"], "samples, those of rules too")
+        suite = xml.etree.ElementTree.parse(where / "out.xml").getroot().find("testsuite")
+        equal({key: suite.get(key) for key in ("name", "tests", "failures", "errors")},
+              {"name": "t.yml", "tests": "2", "failures": "1", "errors": "0"}, "the suite")
+        cases = suite.findall("testcase")
+        equal([(case.get("name"), len(case.findall("failure"))) for case in cases], [("sums <of> a", 0), ("unnamed#1", 1)], "cases")
+        expect("expr: \"vector(1)\"" in cases[1].find("failure").text, cases[1].find("failure").text)
+        code, _, err = ran(where, BINARY, "test", "rules", "--junit", "none/out.xml", "--ignore-unknown-fields", "t.yml")
+        expect(code == 1 and "write none/out.xml" in err, err)
+        ran(where, BINARY, "test", "rules", "--junit=bad.xml", "t.yml")
+        suite = xml.etree.ElementTree.parse(where / "bad.xml").getroot().find("testsuite")
+        equal((suite.get("errors"), suite.find("testcase").get("name")), ("1", "Abort"), "a file that cannot be read")
+
+
 def configuration():
     """Rule files of a configuration: found beside it, and every problem with file, line and column."""
     with directory() as where:
@@ -119,5 +163,5 @@ def configuration():
         expect("none.yml" in err, err)
 
 
-run_tests((("check rules on every file", checks), ("check rules: lint", lint), ("test rules on every file", unit_tests), ("what Prometheus 3 takes", of_version_3),
+run_tests((("check rules on every file", checks), ("check rules: lint", lint), ("test rules on every file", unit_tests), ("what Prometheus 3 takes", of_version_3), ("flags of promtool 3", flags_of_version_3),
            ("rule files of a configuration", configuration)))

@@ -140,6 +140,10 @@ def directories(giver, where):
     equal(out, f"{where / 'past.om'}: 600 samples imported, 0 held already, 0 lines refused\n", "import")
     out, _ = run("import", where / "past.om", "--data-dir", giver.data)
     equal(out, f"{where / 'past.om'}: 0 samples imported, 600 held already, 0 lines refused\n", "import again")
+    (where / "future.om").write_text(f"node_load1 1 {int(time.time()) + 86400}\nahead 1 {int(time.time()) + 5}\n")
+    out, said = run("import", where / "future.om", "--data-dir", giver.data, code=1)
+    equal(out, f"{where / 'future.om'}: 1 samples imported, 0 held already, 1 lines refused\n", "of the future")
+    equal(said, "line 1: in the future\n", "of the future")
     # What is older than the day that rows are kept becomes minutes, and answers say so.
     begin = (end - 30 * 3600) // 3600 * 3600
     (where / "old.om").write_text("".join(f"ancient_total {i} {begin + i * 10}\n" for i in range(1, 1081)))

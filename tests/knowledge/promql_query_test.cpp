@@ -1,4 +1,8 @@
 // What the case files cannot say: limits, hostile text, the shape of results, selectors and truth.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
@@ -144,6 +148,15 @@ TEST_CASE("promql: notes on results, in Prometheus's words and at their places")
   CHECK(notes("quantile(NaN, gauge)") == Notes{bad_quantile + "NaN (1:10)"});
   CHECK(notes("quantile_over_time(-0.5, gauge[10s])") == Notes{bad_quantile + "-0.5 (1:20)"});
   CHECK(notes("quantile(0.5, gauge)").empty());
+  store.load("falls_bucket{le=\"1\"} 5x100", 1000);
+  store.load("falls_bucket{le=\"2\"} 4x100", 1000);
+  store.load("falls_bucket{le=\"+Inf\"} 6x100", 1000);
+  CHECK(
+      notes("histogram_quantile(0.5, falls_bucket)") ==
+      Notes{"PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see "
+            "https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) "
+            "for metric name \"falls_bucket\" (1:25)"});
+  CHECK(notes("histogram_quantile(0.5, falls_bucket{le!=\"2\"})").empty());
   CHECK(notes("histogram_quantile(1.5, b_bucket)") ==
         Notes{"PromQL warning: bucket label \"le\" is missing or has a malformed value of \"many\" "
               "for metric name \"b_bucket\" (1:25)",
@@ -240,6 +253,70 @@ TEST_CASE("promql: what conditions take for true") {
   CHECK_FALSE(promql::is_true(Vector{}));
   CHECK_FALSE(promql::is_true(Matrix{}));
   CHECK_FALSE(promql::is_true(std::string("true")));
+}
+
+TEST_CASE("promql: windows that overlap give the digits of windows alone") {
+  // Shortcuts for many windows over the same samples: what is exact, what is not, and the edges.
+  constexpr std::int64_t kSecond = 1000;
+  MemoryStore store;
+  std::mt19937_64 random(11);
+  const auto fill = [&](const char* name, std::int64_t jitter, const auto& value_of) {
+    const Labels labels(name, {});
+    for (int n = 1; n <= 1500; ++n) {
+      if (random() % 50 == 0) continue;
+      const auto late = jitter == 0 ? 0 : static_cast<std::int64_t>(random() % 7) * jitter;
+      store.add(labels, n * kSecond + late, value_of(n));
+    }
+  };
+  const auto number = [&](std::uint64_t below) { return static_cast<double>(random() % below); };
+  fill("pages", 0, [&](int) { return 4096 * (50'000'000 + number(1'000'000)); });
+  fill("disk", 0, [&](int) { return 4096 * (1e12 + number(1'000'000)); });  // sums are rounded
+  fill("counts", 0, [&](int n) { return n % 100 < 40 ? 7 : number(20) - 10; });
+  fill("late", 13, [&](int) { return number(1000); });
+  fill("decimals", 0, [&](int) { return number(1000) / 100; });
+  fill("halves", 0, [&](int) { return number(1000) / 8; });
+  fill("same", 0, [](int) { return 42; });
+  fill("zero", 0, [](int n) { return n % 2 == 0 ? 0.0 : -0.0; });
+  fill("odd", 0, [&](int n) {
+    return n % 97 == 0 || n < 200 ? std::nan("") : n == 900 ? HUGE_VAL : number(100);
+  });
+  fill("huge", 0, [&](int) { return number(100) * 1e306; });
+  for (const char* name :
+       {"pages", "disk", "counts", "late", "decimals", "halves", "same", "zero", "odd", "huge"}) {
+    for (const char* form :
+         {"sum_over_time({}[5m])", "avg_over_time({}[5m])", "min_over_time({}[5m])",
+          "max_over_time({}[5m])", "max_over_time({}[7s])", "min_over_time({}[17s] offset 3s)",
+          "stddev_over_time({}[3m])", "stdvar_over_time({}[3m])", "deriv({}[5m])",
+          "predict_linear({}[5m], 3600)", "predict_linear({}[5m] offset 40s, 60)",
+          "predict_linear({}[5m] offset -3m, 60)", "sum_over_time({}[100s])"}) {
+      const std::string text = fmt::format(fmt::runtime(form), name);
+      INFO(text);
+      const Query query = parse(text);
+      for (const std::int64_t start : {std::int64_t{0}, std::int64_t{300'500}}) {
+        const auto range = query.range(store, start, 1'700'000, 5 * kSecond);
+        REQUIRE(range);
+        std::size_t expected = 0;
+        std::size_t same = 0;
+        for (std::int64_t time = start; time <= 1'700'000; time += 5 * kSecond) {
+          const auto value = query.instant(store, time);
+          REQUIRE(value);
+          for (const auto& element : std::get<Vector>(*value)) {
+            ++expected;
+            const auto& samples = range->at(0).samples;
+            const auto at = std::ranges::lower_bound(samples.times, time) - samples.times.begin();
+            const double got = samples.values.at(static_cast<std::size_t>(at));
+            same +=
+                std::bit_cast<std::uint64_t>(got) == std::bit_cast<std::uint64_t>(element.value) ||
+                        (std::isnan(got) && std::isnan(element.value))
+                    ? 1
+                    : 0;
+          }
+        }
+        CHECK(expected > 0);
+        CHECK(same == expected);
+      }
+    }
+  }
 }
 
 TEST_CASE("promql: a range is its instants, step by step") {

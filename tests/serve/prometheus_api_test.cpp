@@ -223,3 +223,32 @@ TEST_CASE("targets and status have Prometheus's shapes") {
   CHECK(data_of(world.get("/api/v1/format_query", {{"query", "sum(up)by(job)"}})) ==
         "sum by (job) (up)");
 }
+
+TEST_CASE("parse_query: the tree, key by key as Prometheus gives it") {
+  World world;
+  const auto tree = [&](const std::string& query) {
+    return data_of(world.get("/api/v1/parse_query", {{"query", query}}));
+  };
+  CHECK(tree(R"(sum by (job) (rate(a_total{b!="c"}[5m] offset 1m)))") == js::parse(R"({
+    "type": "aggregation", "op": "sum", "param": null, "grouping": ["job"], "without": false,
+    "expr": {"type": "call",
+             "func": {"name": "rate", "argTypes": ["matrix"], "variadic": 0, "returnType": "vector"},
+             "args": [{"type": "matrixSelector", "name": "a_total", "range": 300000, "offset": 60000,
+                       "matchers": [{"name": "b", "type": "!=", "value": "c"},
+                                    {"name": "__name__", "type": "=", "value": "a_total"}],
+                       "timestamp": null, "startOrEnd": null}]}})"));
+  CHECK(tree("a / on (x) group_left (y) b") == js::parse(R"({
+    "type": "binaryExpr", "op": "/", "bool": false,
+    "matching": {"card": "many-to-one", "labels": ["x"], "on": true, "include": ["y"]},
+    "lhs": {"type": "vectorSelector", "name": "a", "offset": 0, "timestamp": null, "startOrEnd": null,
+            "matchers": [{"name": "__name__", "type": "=", "value": "a"}]},
+    "rhs": {"type": "vectorSelector", "name": "b", "offset": 0, "timestamp": null, "startOrEnd": null,
+            "matchers": [{"name": "__name__", "type": "=", "value": "b"}]}})"));
+  CHECK(tree("-(1.5)") == js::parse(R"({"type": "unaryExpr", "op": "-", "expr":
+    {"type": "parenExpr", "expr": {"type": "numberLiteral", "val": "1.5"}}})"));
+  CHECK(tree("\"a\\n\"") == js::parse(R"({"type": "stringLiteral", "val": "a\n"})"));
+  CHECK(bad(world.get("/api/v1/parse_query", {{"query", "sum("}})).contains("parse error"));
+  const auto functions = data_of(world.get("/api/v1/features")).at("promql_functions").as_object();
+  CHECK(functions.contains("rate"));
+  CHECK(functions.contains("nexus_forecast"));
+}

@@ -61,9 +61,14 @@ struct RuleFile {
   std::vector<RuleProblem> problems;  // anything here and nothing of the file may be used
 };
 
-[[nodiscard]] RuleFile parse_rule_file(const std::string& text, const std::string& name);
+/// Fields that nobody knows are mistakes, unless they are of a later Prometheus and to be ignored.
+enum class UnknownFields { kMistakes, kIgnored };
+
+[[nodiscard]] RuleFile parse_rule_file(const std::string& text, const std::string& name,
+                                       UnknownFields unknown = UnknownFields::kMistakes);
 /// From the disk; a file that cannot be read or is larger than host::kMaxFile is a problem.
-[[nodiscard]] RuleFile load_rule_file(const std::string& path);
+[[nodiscard]] RuleFile load_rule_file(const std::string& path,
+                                      UnknownFields unknown = UnknownFields::kMistakes);
 
 /// The files that patterns name, in order; a pattern without * ? [ names a file whether it is there
 /// or not.

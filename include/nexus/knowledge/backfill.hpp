@@ -37,6 +37,9 @@ class Backfill {
   /// What a series has in the window that its last sample was in.
   struct Part {
     SeriesId id = 0;
+    std::uint64_t series = 0;  // the number given last, 0: none
+    Part* next = nullptr;      // whose sample came after this one's the last time
+    std::size_t usual = 0;     // samples of its window before this one
     std::int64_t window = 0;
     std::vector<std::int64_t> times;
     std::vector<double> values;

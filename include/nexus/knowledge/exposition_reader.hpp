@@ -41,6 +41,13 @@ struct ExpositionSample {
 /// the head goes on in there.
 [[nodiscard]] std::optional<Result<ExpositionSample>> parse_after_head(std::string_view rest,
                                                                        ExpositionFormat format);
+struct TimedValue {
+  double value = 0;
+  std::int64_t time = 0;  // milliseconds since the epoch
+};
+/// The same of OpenMetrics as it is mostly written, at a fraction of the time: one blank, a number
+/// of at most 15 digits, one blank, Unix seconds. nullopt when it is anything else, right or wrong.
+[[nodiscard]] std::optional<TimedValue> parse_usual(std::string_view rest) noexcept;
 /// The labels of a head in the order of the text, the metric's name first, as __name__. No name
 /// twice; valid UTF-8.
 [[nodiscard]] Result<std::vector<Label>> parse_exposition_head(std::string_view head);

@@ -42,6 +42,8 @@ struct ImportResult {
 
 class Importer {
  public:
+  /// How far ahead of this host's clock a sample may be: clocks elsewhere may be fast.
+  static constexpr Millis kMostAhead{60'000};
   static constexpr std::uint32_t kFirstGroup = kFirstImportGroup;
   static constexpr std::size_t kMaxMistakes = 100;
 

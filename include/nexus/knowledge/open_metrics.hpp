@@ -53,6 +53,7 @@ class OpenMetricsReader {
   };
   /// Whether the line begins with that head.
   [[nodiscard]] static bool begins_with(std::string_view text, const Known* known) noexcept;
+  Status give(Known* known, std::int64_t time, double value);
   Result<Known*> find(std::string_view head);
   void too_long();
 

@@ -20,6 +20,19 @@ constexpr std::size_t kMaxInput = 64U << 20U;  // of rules from standard input
 struct Lint {
   std::string checks = "duplicate-rules";
   bool fatal = false;
+  bool ignore_unknown = false;
+
+  [[nodiscard]] analyze::UnknownFields unknown() const noexcept {
+    return ignore_unknown ? analyze::UnknownFields::kIgnored : analyze::UnknownFields::kMistakes;
+  }
+};
+
+struct TestFlags {
+  std::vector<std::string> files;
+  std::vector<std::string> names;
+  std::string junit;  // a file
+  bool debug = false;
+  bool ignore_unknown = false;
 };
 
 /// Standard output and error in the order of what is said.
@@ -82,7 +95,7 @@ int check_standard_input(const Lint& lint) {
       return kBad;
     }
   }
-  return judge(analyze::parse_rule_file(text, "standard input"), "", lint);
+  return judge(analyze::parse_rule_file(text, "standard input", lint.unknown()), "", lint);
 }
 
 int check_rules(const std::vector<std::string>& files, const Lint& lint) {
@@ -91,18 +104,87 @@ int check_rules(const std::vector<std::string>& files, const Lint& lint) {
   int worst = 0;
   for (const auto& file : files) {
     say(stdout, "Checking " + file);
-    const int code = judge(analyze::load_rule_file(file), file + ": ", lint);
+    const int code = judge(analyze::load_rule_file(file, lint.unknown()), file + ": ", lint);
     if (code != 0 && worst != kBad) worst = code;
   }
   return worst;
 }
 
-int test_rules(const std::vector<std::string>& files, const std::vector<std::string>& names) {
-  if (!all_exist(files)) return kBad;
+/// What stands between tags or quotes of XML.
+std::string xml(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      case '\n':
+        out += "&#xA;";
+        break;
+      default:
+        // Other control characters are no XML, however they are written.
+        out += static_cast<unsigned char>(c) < 0x20 && c != '\t' ? ' ' : c;
+    }
+  }
+  return out;
+}
+
+/// A file's tests as JUnit has them, and most that runs tests reads them.
+std::string junit_suite(const std::string& file, const analyze::RuleTestResult& result) {
+  std::size_t failures = 0;
+  std::string cases;
+  for (const auto& one : result.cases) {
+    failures += one.failures.size();
+    cases += fmt::format("<testcase name=\"{}\">", xml(one.name));
+    for (const auto& failure : one.failures) cases += "<failure>" + xml(failure) + "</failure>";
+    cases += "</testcase>";
+  }
+  const bool aborted = result.cases.empty() && !result.failures.empty();
+  if (aborted) {
+    cases = fmt::format("<testcase name=\"Abort\"><error>{}</error></testcase>",
+                        xml(result.failures.front()));
+  }
+  return fmt::format(
+      "<testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"0\" "
+      "timestamp=\"\">{}</testsuite>",
+      xml(file), aborted ? 1 : result.cases.size(), failures, aborted ? 1 : 0, cases);
+}
+
+bool write_junit(const std::string& path, const std::string& suites) {
+  std::FILE* file = std::fopen(path.c_str(), "we");
+  bool good = file != nullptr;
+  if (good) {
+    fmt::print(file, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>{}</testsuites>",
+               suites);
+    good = std::ferror(file) == 0;
+    good = std::fclose(file) == 0 && good;
+  }
+  if (!good) say(stderr, Error::from_errno("write " + path).message());
+  return good;
+}
+
+int test_rules(const TestFlags& flags) {
+  if (!all_exist(flags.files)) return kBad;
+  analyze::RuleTestOptions options;
+  options.names = flags.names;
+  if (flags.ignore_unknown) options.unknown = analyze::UnknownFields::kIgnored;
+  if (flags.debug) {
+    options.debug = [](std::string_view line) { say(stdout, fmt::format("DEBUG: {}", line)); };
+  }
   int code = 0;
-  for (const auto& file : files) {
+  std::string suites;
+  for (const auto& file : flags.files) {
     say(stdout, "Unit Testing:  " + file);
-    const auto result = analyze::run_rule_tests(file, names);
+    const auto result = analyze::run_rule_tests(file, options);
     for (const auto& warning : result.warnings) say(stderr, "  WARNING: " + warning);
     if (result.failures.empty()) {
       say(stdout, "  SUCCESS");
@@ -115,8 +197,9 @@ int test_rules(const std::vector<std::string>& files, const std::vector<std::str
       }
     }
     say(stdout, "");
+    suites += junit_suite(file, result);
   }
-  return code;
+  return flags.junit.empty() || write_junit(flags.junit, suites) ? code : kBad;
 }
 
 }  // namespace
@@ -131,6 +214,8 @@ void add_check_rules(CLI::App& check, CommandContext& context) {
       ->check(CLI::IsMember({"all", "duplicate-rules", "none"}))
       ->capture_default_str();
   command->add_flag("--lint-fatal", lint->fatal, "Exit with 3 when there is something");
+  command->add_flag("--ignore-unknown-fields", lint->ignore_unknown,
+                    "Fields that are not known are no mistakes");
   command->callback([files, lint, &context] { context.code = check_rules(*files, *lint); });
 }
 
@@ -139,12 +224,17 @@ void add_test(CLI::App& app, CommandContext& context) {
   command->require_subcommand(1);
   auto* rules =
       command->add_subcommand("rules", "Run unit tests of rules, as promtool test rules does");
-  auto files = std::make_shared<std::vector<std::string>>();
-  rules->add_option("files", *files, "The files of unit tests")->required();
-  auto names = std::make_shared<std::vector<std::string>>();
-  rules->add_option("--run", *names, "Only tests whose name this regular expression is found in")
+  auto flags = std::make_shared<TestFlags>();
+  rules->add_option("files", flags->files, "The files of unit tests")->required();
+  rules
+      ->add_option("--run", flags->names,
+                   "Only tests whose name this regular expression is found in")
       ->allow_extra_args(false);
-  rules->callback([files, names, &context] { context.code = test_rules(*files, *names); });
+  rules->add_option("--junit", flags->junit, "A file for the results as JUnit's XML");
+  rules->add_flag("--debug", flags->debug, "Say which test runs, and all samples at its end");
+  rules->add_flag("--ignore-unknown-fields", flags->ignore_unknown,
+                  "Fields that are not known are no mistakes");
+  rules->callback([flags, &context] { context.code = test_rules(*flags); });
 }
 
 }  // namespace nexus::agent

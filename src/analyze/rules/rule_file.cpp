@@ -34,7 +34,10 @@ struct Draft {
 
 class RuleReader {
  public:
-  explicit RuleReader(const std::string& file) : file_(file) {}
+  RuleReader(const std::string& file, UnknownFields unknown)
+      : file_(file),
+        reader_(unknown == UnknownFields::kIgnored ? yaml::UnknownKeys::kIgnored
+                                                   : yaml::UnknownKeys::kMistakes) {}
 
   RuleFile read(const std::string& text) {
     Reader again;
@@ -224,13 +227,13 @@ class RuleReader {
 
 }  // namespace
 
-RuleFile parse_rule_file(const std::string& text, const std::string& name) {
-  return RuleReader(name).read(text);
+RuleFile parse_rule_file(const std::string& text, const std::string& name, UnknownFields unknown) {
+  return RuleReader(name, unknown).read(text);
 }
 
-RuleFile load_rule_file(const std::string& path) {
+RuleFile load_rule_file(const std::string& path, UnknownFields unknown) {
   const auto text = host::read_file(path);
-  if (text) return parse_rule_file(*text, path);
+  if (text) return parse_rule_file(*text, path, unknown);
   RuleFile bad;
   bad.problems.push_back({0, 0, text.error().message(), {}});
   return bad;

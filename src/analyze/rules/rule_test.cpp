@@ -38,8 +38,10 @@ bool are_neighbours(double a, double b) {
 /// One test: its series, the groups over them, and what must come out.
 class Run {
  public:
-  Run(const RuleTest& test, Millis interval, bool fuzzy)
-      : test_(test), interval_(interval), fuzzy_(fuzzy) {
+  using Debug = std::function<void(std::string_view line)>;
+
+  Run(const RuleTest& test, Millis interval, bool fuzzy, const Debug& debug)
+      : test_(test), interval_(interval), fuzzy_(fuzzy), debug_(debug) {
     world_.query = [this](const Query& query, WallTime time) { return ask(query, time); };
     world_.append = [this](const Labels& labels, WallTime time, double value) {
       return store_.append(labels, base::to_unix_millis(time), value);
@@ -58,6 +60,7 @@ class Run {
       check_alerts(time);
     }
     for (const auto& one : test_.expressions) check_expression(one);
+    if (debug_) dump();
     return std::move(failures_);
   }
 
@@ -226,9 +229,31 @@ class Run {
       complain(fmt::format("\n        exp: {}\n        got: {}", shown(expected), shown(got)));
   }
 
+  /// All samples up to the end, those of rules too, as Prometheus prints a range vector.
+  void dump() {
+    constexpr Millis kSecond{1000};
+    const Millis end = (last_time() / kSecond + 1) * kSecond;
+    debug_(fmt::format("Dumping all data (input_series and rules) at {}:", go_duration(end)));
+    const auto query =
+        Query::parse(fmt::format(R"({{__name__=~".+"}}[{}])", base::format_duration(end)));
+    if (!query) return;
+    const auto value = query->instant(store_, base::to_unix_millis(at(end)), limits());
+    const auto* matrix = value ? std::get_if<knowledge::promql::Matrix>(&*value) : nullptr;
+    if (matrix == nullptr) return;
+    for (const auto& series : *matrix) {
+      debug_(to_string(series.labels) + " =>");
+      for (std::size_t i = 0; i < series.samples.size(); ++i) {
+        std::string line;
+        base::append_go_fixed(line, series.samples.values[i]);
+        debug_(fmt::format("{} @[{}]", line, series.samples.times[i]));
+      }
+    }
+  }
+
   const RuleTest& test_;
   const Millis interval_;
   const bool fuzzy_;
+  const Debug& debug_;
   MemoryStore store_;
   GroupWorld world_;
   std::vector<Input> input_;
@@ -255,12 +280,12 @@ std::vector<std::string> find_files(const std::string& path, const RuleTestFile&
 
 }  // namespace
 
-RuleTestResult run_rule_tests(const std::string& path, const std::vector<std::string>& names) {
+RuleTestResult run_rule_tests(const std::string& path, const RuleTestOptions& options) {
   RuleTestResult out;
   const auto text = host::read_file(path);
-  if (!text) return {{}, {text.error().message()}};
-  const auto file = parse_test_file(*text);
-  if (!file) return {{}, {file.error().message()}};
+  if (!text) return {{}, {text.error().message()}, {}};
+  const auto file = parse_test_file(*text, options.unknown);
+  if (!file) return {{}, {file.error().message()}, {}};
   const auto paths = find_files(path, *file, out.warnings);
   std::map<std::string, std::size_t> order;
   for (const auto& name : file->group_order) {
@@ -271,7 +296,7 @@ RuleTestResult run_rule_tests(const std::string& path, const std::vector<std::st
   std::vector<std::shared_ptr<const RuleGroup>> groups;
   std::vector<std::string> problems;
   for (const auto& rule_path : paths) {
-    auto rules = load_rule_file(rule_path);
+    auto rules = load_rule_file(rule_path, options.unknown);
     for (const auto& problem : rules.problems)
       problems.push_back(fmt::format("{}: {}{}", rule_path, problem.places, problem.message));
     for (auto& group : rules.groups)
@@ -283,16 +308,22 @@ RuleTestResult run_rule_tests(const std::string& path, const std::vector<std::st
     return place == order.end() ? std::size_t{0} : place->second;
   });
   std::string wanted;
-  for (const auto& name : names) wanted += (wanted.empty() ? "" : "|") + name;
+  for (const auto& name : options.names) wanted += (wanted.empty() ? "" : "|") + name;
   const re2::RE2 regex(wanted, re2::RE2::Quiet);
-  if (!regex.ok()) return {{}, {fmt::format("--run: {}: {}", wanted, regex.error())}};
+  if (!regex.ok()) return {{}, {fmt::format("--run: {}: {}", wanted, regex.error())}, {}};
   const auto interval =
       file->evaluation_interval.count() == 0 ? kDefaultInterval : file->evaluation_interval;
-  for (const auto& test : file->tests) {
+  for (std::size_t i = 0; i < file->tests.size(); ++i) {
+    const auto& test = file->tests[i];
     if (!re2::RE2::PartialMatch(test.name, regex)) continue;
-    auto failures =
-        problems.empty() ? Run(test, interval, file->fuzzy_compare).run(groups) : problems;
-    std::ranges::move(failures, std::back_inserter(out.failures));
+    RuleTestCase& one = out.cases.emplace_back();
+    one.name = test.name.empty() ? fmt::format("unnamed#{}", i) : test.name;
+    if (options.debug) options.debug("Starting test " + one.name);
+    one.failures = problems.empty()
+                       ? Run(test, interval, file->fuzzy_compare, options.debug).run(groups)
+                       : problems;
+    if (options.debug) options.debug(fmt::format("Test {} finished", one.name));
+    out.failures.insert(out.failures.end(), one.failures.begin(), one.failures.end());
   }
   return out;
 }

@@ -150,9 +150,10 @@ std::optional<Progression> parse_progression(std::string_view text) {
 
 }  // namespace
 
-Result<RuleTestFile> parse_test_file(const std::string& text) {
+Result<RuleTestFile> parse_test_file(const std::string& text, UnknownFields unknown) {
   RuleTestFile out;
-  Reader reader;
+  Reader reader(unknown == UnknownFields::kIgnored ? yaml::UnknownKeys::kIgnored
+                                                   : yaml::UnknownKeys::kMistakes);
   const Status visited =
       yaml::visit(text, [&](const YAML::Node& root) { read_test_file(reader, root, out); });
   if (!visited) return std::unexpected(visited.error());

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "nexus/analyze/rule_file.hpp"
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/config/values.hpp"
@@ -57,7 +58,8 @@ struct RuleTestFile {
   bool fuzzy_compare = false;  // numbers next to each other are equal
 };
 
-[[nodiscard]] Result<RuleTestFile> parse_test_file(const std::string& text);
+[[nodiscard]] Result<RuleTestFile> parse_test_file(
+    const std::string& text, UnknownFields unknown = UnknownFields::kMistakes);
 
 /// `up{job="a"}`, `{a="b"}`, `{}` or nothing.
 [[nodiscard]] Result<knowledge::Labels> parse_metric(std::string_view text);

@@ -82,10 +82,10 @@ void Reader::object(const YAML::Node& node, std::string_view type,
       continue;
     }
     const auto* const known = std::ranges::find(fields, key, &Field::key);
-    if (known == fields.end()) {
-      mistake(entry.first, fmt::format("field {} not found in type {}", key, type));
-    } else {
+    if (known != fields.end()) {
       known->read(entry.second);
+    } else if (unknown_ == UnknownKeys::kMistakes) {
+      mistake(entry.first, fmt::format("field {} not found in type {}", key, type));
     }
   }
 }

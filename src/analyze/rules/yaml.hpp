@@ -2,8 +2,8 @@
 // promtool.
 //
 // A Reader goes through one document and collects every mistake with its line; what is wrong keeps
-// its default. Unknown keys, keys given twice and wrong types are mistakes. Positions count from 1.
-// Thread safety: none; one document, one thread.
+// its default. Unknown keys (unless they are to be ignored), keys given twice and wrong types are
+// mistakes. Positions count from 1. Thread safety: none; one document, one thread.
 #pragma once
 
 #include <yaml-cpp/yaml.h>
@@ -33,8 +33,13 @@ struct Place {
 [[nodiscard]] Status visit(const std::string& text,
                            const std::function<void(const YAML::Node&)>& visit);
 
+/// What is made of keys that nothing reads.
+enum class UnknownKeys { kMistakes, kIgnored };
+
 class Reader {
  public:
+  explicit Reader(UnknownKeys unknown = UnknownKeys::kMistakes) : unknown_(unknown) {}
+
   /// A field of a struct: its key and what reads it.
   struct Field {
     std::string_view key;
@@ -64,6 +69,7 @@ class Reader {
   void mistake(const YAML::Node& node, std::string_view what);
   void wrong_type(const YAML::Node& node, std::string_view type);
 
+  UnknownKeys unknown_;
   std::vector<std::string> mistakes_;
   std::string fatal_;
   int line_ = 0;

@@ -24,6 +24,10 @@ std::span<const Names::Name> Names::find(std::uint64_t hash) const noexcept {
 
 namespace {
 
+/// Of an index: each record that is appended copies it, so that readers keep theirs. Only a file of
+/// tiny records has so many.
+constexpr std::size_t kMostEntries = 8192;
+
 std::uint32_t group_of_definitions(const Entry& entry) noexcept {
   return (entry.flags & kOfGroup) != 0 ? entry.group : kAnyGroup;
 }
@@ -159,6 +163,7 @@ std::uint64_t Stream::active_bytes() const noexcept {
 
 Status Stream::prepare(std::int64_t now) {
   const bool room = writer_ != nullptr && writer_->size() < options_.segment_bytes &&
+                    segments()->back()->entries.size() < kMostEntries &&
                     now - created_ < options_.segment_millis && now >= created_;
   return room ? Status{} : rotate(now);
 }

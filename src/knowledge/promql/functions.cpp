@@ -1,4 +1,5 @@
 #include "knowledge/promql/functions.hpp"
+#include "nexus/knowledge/promql_tree.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -140,6 +141,12 @@ constexpr Unsupported kUnsupported[] = {
 const Function* find_function(std::string_view name) noexcept {
   const auto* found = std::ranges::lower_bound(kFunctions, name, {}, &Function::name);
   return found != std::end(kFunctions) && found->name == name ? found : nullptr;
+}
+
+std::vector<std::string_view> function_names() {
+  std::vector<std::string_view> names;
+  for (const Function& function : kFunctions) names.push_back(function.name);
+  return names;
 }
 
 std::string_view why_unsupported(std::string_view name) noexcept {

@@ -19,6 +19,7 @@ struct BucketRow {
 
 struct Histogram {
   Row row;  // of the result
+  std::string_view metric;
   std::vector<BucketRow> buckets;
 };
 
@@ -40,14 +41,17 @@ std::vector<Histogram> histograms_of(Evaluator& evaluator, const Block& block,
     }
     const std::uint32_t number = index.add(block.rows[r]);
     if (number == histograms.size()) {
-      histograms.push_back({{&evaluator.keep(signature.labels(block.rows[r])), true}, {}});
+      histograms.push_back({{&evaluator.keep(signature.labels(block.rows[r])), true},
+                            label_of(block.rows[r], kMetricName),
+                            {}});
     }
     histograms[number].buckets.push_back({r, *bound});
   }
   return histograms;
 }
 
-/// `value_of` (step, buckets) at each step at which a histogram has buckets.
+/// `value_of` (step, buckets, whether they were mended) at each step at which a histogram has
+/// buckets.
 template <typename ValueOf>
 Result<Block> of_histograms(Evaluator& evaluator, const Node& argument, ValueOf&& value_of) {
   const auto input = evaluator.evaluate(argument);
@@ -59,13 +63,22 @@ Result<Block> of_histograms(Evaluator& evaluator, const Node& argument, ValueOf&
       return std::unexpected(std::move(status).error());
     }
     const auto cells = output.add(histogram.row);
+    bool raised = false;
     for (std::size_t i = 0; i < cells.size(); ++i) {
       buckets.clear();
       for (const BucketRow& bucket : histogram.buckets) {
         const double count = input->row(bucket.row)[i];
         if (is_present(count)) buckets.push_back({bucket.upper_bound, count});
       }
-      if (!buckets.empty()) cells[i] = value_of(i, buckets);
+      if (!buckets.empty()) cells[i] = value_of(i, buckets, raised);
+    }
+    if (raised) {
+      std::string what =
+          "input to histogram_quantile needed to be fixed for monotonicity (see "
+          "https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
+      if (!histogram.metric.empty())
+        what += " for metric name " + base::go_quoted(histogram.metric);
+      evaluator.inform(argument, what);
     }
     output.drop_last_if_empty();
   }
@@ -83,8 +96,8 @@ Result<Block> histogram_quantile(Evaluator& evaluator, const Call& call) {
   if (!q) return q;
   evaluator.check_quantiles(*q, *call.arguments[0]);
   return of_histograms(evaluator, *call.arguments[1],
-                       [&](std::size_t step, std::vector<Bucket>& buckets) {
-                         return bucket_quantile(q->cells[step], buckets);
+                       [&](std::size_t step, std::vector<Bucket>& buckets, bool& raised) {
+                         return bucket_quantile(q->cells[step], buckets, raised);
                        });
 }
 
@@ -99,8 +112,8 @@ Result<Block> histogram_quantiles(Evaluator& evaluator, const Call& call) {
     if (!q) return q;
     evaluator.check_quantiles(*q, *call.arguments[argument]);
     auto some = of_histograms(evaluator, *call.arguments[0],
-                              [&](std::size_t step, std::vector<Bucket>& buckets) {
-                                return bucket_quantile(q->cells[step], buckets);
+                              [&](std::size_t step, std::vector<Bucket>& buckets, bool& raised) {
+                                return bucket_quantile(q->cells[step], buckets, raised);
                               });
     if (!some) return some;
     for (std::size_t r = 0; r < some->rows.size(); ++r) {
@@ -132,7 +145,7 @@ Result<Block> histogram_fraction(Evaluator& evaluator, const Call& call) {
   const auto upper = evaluator.evaluate(*call.arguments[1]);
   if (!upper) return upper;
   return of_histograms(evaluator, *call.arguments[2],
-                       [&](std::size_t step, std::vector<Bucket>& buckets) {
+                       [&](std::size_t step, std::vector<Bucket>& buckets, bool&) {
                          return bucket_fraction(lower->cells[step], upper->cells[step], buckets);
                        });
 }

@@ -1,10 +1,8 @@
 // Several windows summed side by side. A compensated sum waits for itself at every sample; sums of
-// neighbouring windows do not wait for each other, so a processor does them at once. Each lane adds
-// up its own window in its own order: the digits are those of the plain loop.
-//
-// Compensation: the error of an addition is exact whichever of the two known ways it is found, so
-// Knuth's, which asks for no comparison, gives what Neumaier's gives (summation.hpp), unless a sum
-// is not finite: such windows are for the plain loop. Thread safety: plain values.
+// neighbouring windows do not wait for each other, so a processor does them at once (the loops are
+// in lane_kernels.hpp). Each lane adds up its own window in its own order: the digits are those of
+// the plain loop, unless a sum is not finite: such windows are for that.
+// Thread safety: plain values.
 #pragma once
 
 #include <array>
@@ -14,27 +12,12 @@
 #include <span>
 
 #include "knowledge/promql/functions.hpp"
+#include "knowledge/promql/lane_kernels.hpp"
 
 namespace nexus::knowledge::promql {
 
-inline constexpr std::size_t kLanes = 8;
-using Lane = std::array<double, kLanes>;
-
 /// As many CompensatedSum as there are lanes.
-struct LaneSum {
-  Lane sum{};
-  Lane compensation{};
-
-  void add(const Lane& values) noexcept {
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      const double before = sum[lane];
-      const double value = values[lane];
-      const double total = before + value;
-      const double added = total - before;
-      compensation[lane] += (before - (total - added)) + (value - added);
-      sum[lane] = total;
-    }
-  }
+struct LaneSum : LaneSums {
   [[nodiscard]] double value(std::size_t lane) const noexcept {
     return sum[lane] + compensation[lane];
   }
@@ -42,6 +25,37 @@ struct LaneSum {
     return std::isfinite(sum[lane]) && std::isfinite(compensation[lane]);
   }
 };
+
+/// Whether the windows, which ascend, hold their samples several times over: then what neighbours
+/// share is worth finding once.
+[[nodiscard]] inline bool do_overlap(std::span<const Window> windows) noexcept {
+  constexpr std::size_t kWorthwhile = 3;
+  if (windows.empty()) return false;
+  std::size_t held = 0;
+  for (const Window& window : windows) held += window.size();
+  return held > kWorthwhile * (windows.back().end - windows.front().begin);
+}
+
+/// How many times the greatest of the samples that the windows cover is the least, a little more;
+/// infinite unless all are positive.
+[[nodiscard]] inline double spread_of(std::span<const double> values,
+                                      std::span<const Window> windows) noexcept {
+  constexpr double kMore = 1.01;  // for sums, which are rounded
+  if (windows.empty()) return HUGE_VAL;
+  double least = HUGE_VAL;
+  double greatest = 0;
+  bool are_positive = true;
+  for (std::uint32_t i = windows.front().begin; i < windows.back().end; ++i) {
+    are_positive &= values[i] > 0;  // NaN is not
+    least = values[i] < least ? values[i] : least;
+    greatest = values[i] > greatest ? values[i] : greatest;
+  }
+  return are_positive && std::isfinite(greatest) ? kMore * greatest / least : HUGE_VAL;
+}
+/// After so many samples the sum of any window is larger than each of them.
+[[nodiscard]] inline std::uint32_t settled_after(double spread, std::uint32_t size) noexcept {
+  return spread < size ? static_cast<std::uint32_t>(spread) + 1 : size;
+}
 
 /// kLanes windows from `first` on that have the same size, which is not 0.
 [[nodiscard]] inline bool are_alike(std::span<const Window> windows, std::size_t first) noexcept {
@@ -70,13 +84,13 @@ void in_lanes(std::span<const Window> windows, Eight&& eight, One&& one) {
   }
 }
 
-/// The samples number `place` of kLanes windows.
-[[nodiscard]] inline Lane samples_at(std::span<const double> values,
-                                     std::span<const Window> windows, std::size_t first,
-                                     std::uint32_t place) noexcept {
-  Lane out;
+/// Where kLanes windows begin.
+[[nodiscard]] inline std::array<const double*, kLanes> begins_of(std::span<const double> values,
+                                                                 std::span<const Window> windows,
+                                                                 std::size_t first) noexcept {
+  std::array<const double*, kLanes> out;
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
-    out[lane] = values[windows[first + lane].begin + place];
+    out[lane] = values.data() + windows[first + lane].begin;
   }
   return out;
 }

@@ -39,15 +39,21 @@ bool nearly_equal(double a, double b) {
 
 /// Cumulative counts cannot fall; where they do (or differ by rounding only) the last good one
 /// stands in. A rate over series scraped at different times, or float sums, make such data.
-void make_monotonic(std::vector<Bucket>& buckets) {
+/// Says whether one fell.
+bool make_monotonic(std::vector<Bucket>& buckets) {
   double previous = buckets.front().count;
+  bool fell = false;
   for (Bucket& bucket : buckets) {
-    if (nearly_equal(previous, bucket.count) || bucket.count < previous) {
+    if (nearly_equal(previous, bucket.count)) {
       bucket.count = previous;
+    } else if (bucket.count < previous) {
+      bucket.count = previous;
+      fell = true;
     } else {
       previous = bucket.count;
     }
   }
+  return fell;
 }
 
 }  // namespace
@@ -70,15 +76,16 @@ double quantile(double q, std::span<double> values) {
   return *place * (1 - weight) + high * weight;
 }
 
-double bucket_quantile(double q, std::vector<Bucket>& buckets) {
+double bucket_quantile(double q, std::vector<Bucket>& buckets, bool& raised) {
   if (std::isnan(q)) return kNan;
   if (q < 0) return -kInfinity;
   if (q > 1) return kInfinity;
   if (!normalize(buckets)) return kNan;
-  make_monotonic(buckets);
+  const bool fell = make_monotonic(buckets);
   if (buckets.size() < 2) return kNan;
   const double observations = buckets.back().count;
   if (observations == 0) return kNan;
+  raised = raised || fell;
   double rank = q * observations;
   const auto last = buckets.end() - 1;
   const auto found = std::partition_point(

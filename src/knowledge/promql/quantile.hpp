@@ -19,7 +19,8 @@ struct Bucket {
 
 /// Sorts and mends `buckets`: equal bounds are added up, counts that fall as bounds rise are
 /// raised. NaN unless there are two buckets, the last of them up to +Inf, and an observation.
-[[nodiscard]] double bucket_quantile(double q, std::vector<Bucket>& buckets);
+/// `raised` becomes true when counts were raised, by more than rounding explains.
+[[nodiscard]] double bucket_quantile(double q, std::vector<Bucket>& buckets, bool& raised);
 
 /// The share of the observations between `lower` and `upper`; sorts `buckets`. NaN unless the last
 /// bucket is up to +Inf and has an observation.

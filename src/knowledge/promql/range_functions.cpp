@@ -1,8 +1,10 @@
 // Functions over the samples of a window: the *_over_time family, changes and resets.
+#include <array>
 #include <cmath>
 #include <vector>
 
 #include "knowledge/promql/bodies.hpp"
+#include "knowledge/promql/exact_sums.hpp"
 #include "knowledge/promql/lanes.hpp"
 #include "knowledge/promql/quantile.hpp"
 #include "knowledge/promql/summation.hpp"
@@ -49,24 +51,65 @@ double greatest(Values values) {
   return greatest;
 }
 
-/// The sums of eight windows.
-LaneSum sums(const RangeInput& input, std::size_t first) {
-  LaneSum sums;
-  sums.sum = samples_at(input.values, input.windows, first, 0);
-  const std::uint32_t size = input.windows[first].size();
-  for (std::uint32_t place = 1; place < size; ++place) {
-    sums.add(samples_at(input.values, input.windows, first, place));
+/// each_window() of a choice among samples: of windows that overlap what is chosen of each sixteen
+/// samples is chosen once, and then from that.
+template <double (*kChoose)(Values)>
+void choose(const RangeInput& input, std::span<double> out) {
+  constexpr std::uint32_t kPart = 16;
+  if (!do_overlap(input.windows)) return each_window<kChoose>(input, out);
+  const std::uint32_t begin = input.windows.front().begin;
+  std::vector<double> parts;
+  for (std::uint32_t at = begin; at + kPart <= input.windows.back().end; at += kPart) {
+    parts.push_back(kChoose(input.values.subspan(at, kPart)));
   }
-  return sums;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const Window window = input.windows[i];
+    if (window.size() == 0) continue;
+    const std::uint32_t first = (window.begin - begin + kPart - 1) / kPart;
+    const std::uint32_t end = (window.end - begin) / kPart;
+    const Values all = input.values.subspan(window.begin, window.size());
+    if (first >= end) {
+      out[i] = kChoose(all);
+      continue;
+    }
+    const std::uint32_t head = begin + first * kPart - window.begin;
+    const std::uint32_t tail = window.end - (begin + end * kPart);
+    std::array<double, 3> chosen;  // in the order of the samples: of equals the first counts
+    std::size_t count = 0;
+    if (head > 0) chosen[count++] = kChoose(all.first(head));
+    chosen[count++] = kChoose(Values(parts).subspan(first, end - first));
+    if (tail > 0) chosen[count++] = kChoose(all.last(tail));
+    out[i] = kChoose(Values(chosen).first(count));
+  }
+}
+
+/// The sums of eight windows; `spread` of the samples of all.
+LaneSum sums(const RangeInput& input, std::size_t first, double spread) {
+  LaneSum out;
+  const std::uint32_t size = input.windows[first].size();
+  lane_kernels().sums(begins_of(input.values, input.windows, first).data(), size,
+                      settled_after(spread, size), out);
+  return out;
 }
 
 /// `value_of` (sums, lane, how many) for windows whose sum is finite, `kBody` for the others.
 template <double (*kBody)(Values), typename ValueOf>
 void from_sums(const RangeInput& input, std::span<double> out, ValueOf&& value_of) {
+  if (const auto exact = ExactSums::of(input)) {
+    LaneSum all;
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      const Window window = input.windows[i];
+      if (window.size() == 0) continue;
+      all.sum[0] = exact->sum(window);
+      out[i] = value_of(all, 0, window.size());
+    }
+    return;
+  }
+  const double spread = spread_of(input.values, input.windows);
   in_lanes(
       input.windows,
       [&](std::size_t first) {
-        const LaneSum all = sums(input, first);
+        const LaneSum all = sums(input, first, spread);
         std::uint32_t undone = 0;
         for (std::size_t lane = 0; lane < kLanes; ++lane) {
           if (all.is_finite(lane)) {
@@ -121,21 +164,8 @@ void from_variances(const RangeInput& input, std::span<double> out, ValueOf&& va
         LaneSum mean;
         LaneSum squares;
         const std::uint32_t size = input.windows[first].size();
-        for (std::uint32_t place = 0; place < size; ++place) {
-          const Lane values = samples_at(input.values, input.windows, first, place);
-          const double count = place + 1;
-          Lane distance;
-          Lane step;
-          for (std::size_t lane = 0; lane < kLanes; ++lane) {
-            distance[lane] = values[lane] - mean.value(lane);
-            step[lane] = distance[lane] / count;
-          }
-          mean.add(step);
-          for (std::size_t lane = 0; lane < kLanes; ++lane) {
-            step[lane] = distance[lane] * (values[lane] - mean.value(lane));
-          }
-          squares.add(step);
-        }
+        lane_kernels().variances(begins_of(input.values, input.windows, first).data(), size, mean,
+                                 squares);
         std::uint32_t undone = 0;
         for (std::size_t lane = 0; lane < kLanes; ++lane) {
           if (mean.is_finite(lane) && squares.is_finite(lane)) {
@@ -210,10 +240,10 @@ void avg_over_time(const RangeInput& input, std::span<double> out) {
   });
 }
 void min_over_time(const RangeInput& input, std::span<double> out) {
-  each_window<least>(input, out);
+  choose<least>(input, out);
 }
 void max_over_time(const RangeInput& input, std::span<double> out) {
-  each_window<greatest>(input, out);
+  choose<greatest>(input, out);
 }
 void sum_over_time(const RangeInput& input, std::span<double> out) {
   from_sums<sum>(input, out, [](const LaneSum& all, std::size_t lane, std::uint32_t) {

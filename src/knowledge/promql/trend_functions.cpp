@@ -2,11 +2,14 @@
 // smoothing.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "knowledge/promql/bodies.hpp"
+#include "knowledge/promql/exact_sums.hpp"
 #include "knowledge/promql/lanes.hpp"
 #include "knowledge/promql/summation.hpp"
 
@@ -55,9 +58,17 @@ Line fit_line(const RangeInput& input, const Window& window, std::int64_t origin
 /// steps have the same in every window.
 class Offsets {
  public:
+  explicit Offsets(const RangeInput& input) {
+    const std::uint32_t end = input.windows.empty() ? 0 : input.windows.back().end;
+    for (std::uint32_t i = end == 0 ? 0 : input.windows.front().begin + 2; i < end; ++i) {
+      are_regular_ &=
+          input.times[i] - input.times[i - 1] == input.times[i - 1] - input.times[i - 2];
+    }
+  }
   [[nodiscard]] bool are_those_of(std::span<const std::int64_t> times,
                                   std::int64_t origin) const noexcept {
     if (times.size() != millis_.size()) return false;
+    if (are_regular_) return times.front() - origin == millis_.front();
     bool same = true;
     for (std::size_t i = 0; i < times.size(); ++i) same &= times[i] - origin == millis_[i];
     return same;
@@ -77,56 +88,121 @@ class Offsets {
     sum_ = sum.value();
     squares_ = squares.value();
   }
+  /// After so many samples of that spread the sum of their products with these times is larger than
+  /// each of the products.
+  [[nodiscard]] std::uint32_t settled_after(double spread) const noexcept {
+    const auto size = static_cast<std::uint32_t>(seconds_.size());
+    const bool are_of_one_sign = seconds_.front() >= 0 || seconds_.back() <= 0;
+    if (!are_of_one_sign || !std::isfinite(spread)) return size;
+    std::uint32_t settled = 0;
+    double sum = 0;  // of the sizes of the times before
+    for (std::uint32_t i = 0; i < size; ++i) {
+      const double x = std::fabs(seconds_[i]);
+      if (sum < x * spread) settled = i + 1;
+      sum += x;
+    }
+    return settled;
+  }
   [[nodiscard]] std::span<const double> seconds() const noexcept { return seconds_; }
   [[nodiscard]] double sum() const noexcept { return sum_; }
   [[nodiscard]] double squares() const noexcept { return squares_; }
 
  private:
+  bool are_regular_ = true;
   std::vector<std::int64_t> millis_;
   std::vector<double> seconds_;
   double sum_ = 0;
   double squares_ = 0;
 };
 
+/// What the samples of many windows have in common.
+class Common {
+ public:
+  explicit Common(const RangeInput& input)
+      : begin_(input.windows.empty() ? 0 : input.windows.front().begin),
+        spread_(spread_of(input.values, input.windows)),
+        exact_(ExactSums::of(input)) {
+    if (input.windows.empty()) return;
+    const std::uint32_t count = input.windows.back().end - begin_;
+    changes_.resize(count + 1);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const bool differs = i > 0 && input.values[begin_ + i] != input.values[begin_ + i - 1];
+      changes_[i + 1] = changes_[i] + (differs ? 1 : 0);
+    }
+  }
+  /// Whether all samples of the window, which is not empty, are the same.
+  [[nodiscard]] bool is_level(const Window& window) const noexcept {
+    return changes_[window.end - begin_] == changes_[window.begin - begin_ + 1];
+  }
+  [[nodiscard]] double spread() const noexcept { return spread_; }
+  /// Nothing when sums are rounded.
+  [[nodiscard]] const std::optional<ExactSums>& exact() const noexcept { return exact_; }
+
+ private:
+  std::uint32_t begin_;
+  double spread_;
+  std::optional<ExactSums> exact_;
+  std::vector<std::uint32_t> changes_;  // samples before each that differ from the one before them
+};
+
 /// Lines through eight windows that have the same size and offsets; `put` (window, line). Says
 /// which lanes it could not do.
 template <typename Put>
 std::uint32_t fit_lines(const RangeInput& input, std::size_t first, const Offsets& offsets,
-                        Put&& put) {
+                        const Common& common, Put&& put) {
+  const std::uint32_t size = input.windows[first].size();
   LaneSum y_sum;
   LaneSum xy_sum;
-  const Lane begin = samples_at(input.values, input.windows, first, 0);
-  std::array<std::uint64_t, kLanes> varies{};
-  const std::uint32_t size = input.windows[first].size();
-  const std::span<const double> seconds = offsets.seconds();
-  for (std::uint32_t place = 0; place < size; ++place) {
-    const Lane y = samples_at(input.values, input.windows, first, place);
-    Lane xy;
-    for (std::size_t lane = 0; lane < kLanes; ++lane) {
-      xy[lane] = seconds[place] * y[lane];
-      varies[lane] |= static_cast<std::uint64_t>(y[lane] != begin[lane]);
-    }
-    y_sum.add(y);
-    xy_sum.add(xy);
+  const auto begins = begins_of(input.values, input.windows, first);
+  const double* const seconds = offsets.seconds().data();
+  const std::uint32_t settled = offsets.settled_after(common.spread());
+  if (common.exact()) {
+    lane_kernels().only_products(begins.data(), size, settled, seconds, xy_sum);
+  } else {
+    lane_kernels().products(begins.data(), size,
+                            std::max(settled, settled_after(common.spread(), size)), seconds, y_sum,
+                            xy_sum);
   }
   std::uint32_t undone = 0;
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    const Window window = input.windows[first + lane];
     if (!y_sum.is_finite(lane) || !xy_sum.is_finite(lane)) {
       undone |= 1U << lane;
-    } else if (varies[lane] == 0) {
-      put(first + lane, level(begin[lane]));
+    } else if (common.is_level(window)) {
+      put(first + lane, level(input.values[window.begin]));
     } else {
-      put(first + lane,
-          through(offsets.sum(), y_sum.value(lane), xy_sum.value(lane), offsets.squares(), size));
+      const double y = common.exact() ? common.exact()->sum(window) : y_sum.value(lane);
+      put(first + lane, through(offsets.sum(), y, xy_sum.value(lane), offsets.squares(), size));
     }
   }
   return undone;
 }
 
+/// The same lines where all sums are exact; false when some are not, and all are to be made anew.
+template <typename OriginOf, typename Put>
+bool put_exact_lines(const RangeInput& input, OriginOf&& origin_of, Put&& put) {
+  const auto exact = ExactLines::of(input);
+  if (!exact) return false;
+  for (std::size_t i = 0; i < input.windows.size(); ++i) {
+    const Window window = input.windows[i];
+    if (window.size() < 2) continue;
+    const auto sums = exact->sums(window, origin_of(i));
+    if (!sums) return false;
+    put(i, sums->is_level ? level(input.values[window.begin])
+                          : through(sums->x, sums->y, sums->xy, sums->xx, window.size()));
+  }
+  return true;
+}
+
 /// A line for each window of two samples or more; `origin_of` (window) is where its time begins.
 template <typename OriginOf, typename Put>
 void each_line(const RangeInput& input, OriginOf&& origin_of, Put&& put) {
-  Offsets offsets;
+  const auto one = [&](std::size_t i) {
+    if (input.windows[i].size() >= 2) put(i, fit_line(input, input.windows[i], origin_of(i)));
+  };
+  if (put_exact_lines(input, origin_of, put)) return;
+  Offsets offsets(input);
+  const Common common(input);
   const auto times_of = [&](std::size_t i) {
     return input.times.subspan(input.windows[i].begin, input.windows[i].size());
   };
@@ -142,11 +218,9 @@ void each_line(const RangeInput& input, OriginOf&& origin_of, Put&& put) {
             return (1U << kLanes) - 1;
           }
         }
-        return fit_lines(input, first, offsets, put);
+        return fit_lines(input, first, offsets, common, put);
       },
-      [&](std::size_t i) {
-        if (input.windows[i].size() >= 2) put(i, fit_line(input, input.windows[i], origin_of(i)));
-      });
+      one);
 }
 
 /// Holt's linear method: the level and its trend, each a weighted mean of the old and the new.

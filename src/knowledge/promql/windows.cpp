@@ -1,5 +1,7 @@
 // Range vectors: the samples of range selectors and the points of subqueries, in windows that slide
 // along the steps of the query, and the functions over them.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -11,6 +13,7 @@
 #include "knowledge/promql/lanes.hpp"
 #include "knowledge/promql/signature.hpp"
 #include "nexus/base/go_text.hpp"
+#include "nexus/base/text.hpp"
 #include "nexus/knowledge/models.hpp"
 
 namespace nexus::knowledge::promql {
@@ -55,7 +58,20 @@ constexpr OverBuckets kOverBuckets[] = {
     {sum_over_time, BucketValue::kSum, sum_over_time},
     {count_over_time, BucketValue::kCount, sum_over_time},
     {avg_over_time, BucketValue::kSum, sum_over_time, BucketValue::kCount},
+    // The bucket's end stands for the time of its sample.
+    {ts_of_max_over_time, BucketValue::kMax, ts_of_max_over_time},
+    {ts_of_min_over_time, BucketValue::kMin, ts_of_min_over_time},
 };
+
+/// What is about each sample of a range: of samples that are known as buckets only it is less than
+/// what was there, and nothing that is kept of a bucket mends that.
+constexpr RangeBody kOfEverySample[] = {
+    stddev_over_time, stdvar_over_time, quantile_over_time,    mad_over_time,
+    changes,          first_over_time,  ts_of_first_over_time, ts_of_last_over_time};
+
+bool is_of_every_sample(RangeBody function) noexcept {
+  return std::ranges::find(kOfEverySample, function) != std::end(kOfEverySample);
+}
 
 const OverBuckets* over_buckets(RangeBody function) noexcept {
   const auto* found = std::ranges::find(kOverBuckets, function, &OverBuckets::function);
@@ -69,6 +85,7 @@ struct Evaluator::RangeRun {
   std::uint32_t cost = 0;  // of a window besides its samples
   Steps ends;
   std::int64_t range = 0;
+  std::int64_t coarsest = 0;  // ms; the step of the tier that samples came from, 0: none
   std::array<std::vector<double>, 2> scalars;  // empty: no such argument
   std::vector<Window> windows;
   std::string problem;
@@ -214,8 +231,9 @@ Status Evaluator::over_series(RangeRun& run, const MatrixSelector& selector) {
   const auto rows = add_rows(series_of(selector.vector, run.ends, run.range), run.block);
   if (!rows) return std::unexpected(rows.error());
   for (const Slice& slice : slices_of(run.ends, run.range)) {
-    const bool in_buckets =
-        over_buckets(run.body) != nullptr && data_.step_for(slice.ends.start - run.range) > 0;
+    const std::int64_t tier = data_.step_for(slice.ends.start - run.range);
+    run.coarsest = std::max(run.coarsest, tier);
+    const bool in_buckets = tier > 0 && over_buckets(run.body) != nullptr;
     for (const SeriesRow& series : *rows) {
       if (in_buckets) {
         if (Status status = fill_row_from_buckets(run, slice, series); !status) return status;
@@ -251,6 +269,12 @@ Status Evaluator::over_points(RangeRun& run, const Subquery& subquery) {
 void Evaluator::note_range_call(const Call& call, const RangeRun& run) {
   const std::string_view name = call.function->name;
   if (run.block.rows.empty()) return;
+  if (run.coarsest > 0 && is_of_every_sample(run.body)) {
+    inform(*call.arguments.back(),
+           fmt::format(
+               "{} had only the last sample of each {}: the history keeps no more of that time",
+               name, base::format_duration(Millis(run.coarsest))));
+  }
   if (name == "quantile_over_time") {
     Block quantiles(steps_.count);
     quantiles.cells = run.scalars[0];

@@ -8,6 +8,7 @@
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/promql.hpp"
+#include "nexus/knowledge/promql_tree.hpp"
 #include "nexus/knowledge/tier_watch.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/prometheus_answer.hpp"
@@ -278,6 +279,22 @@ Response format_query(const Request& request) {
   return prometheus::success(text);
 }
 
+Response parse_query(const Request& request) {
+  const auto tree = promql::tree_of(request.param("query").value_or(""));
+  if (!tree) return bad_data(tree.error().with_context("invalid parameter \"query\""));
+  return prometheus::success(*tree);
+}
+
+/// What clients look for before they offer it to people: of Prometheus's categories only the
+/// functions are told, for the others are about servers of another kind.
+Response features(const Request&) {
+  std::string functions;
+  for (const std::string_view name : promql::function_names()) {
+    functions += fmt::format("{}\"{}\":true", functions.empty() ? "" : ",", name);
+  }
+  return prometheus::success(fmt::format(R"({{"promql_functions":{{{}}}}})", functions));
+}
+
 /// Samples here carry no exemplars: what Prometheus answers when it has stored none.
 Response exemplars(const Request& request) {
   const auto span = prometheus::span_params(request);
@@ -305,6 +322,8 @@ void add_prometheus_api(std::vector<Route>& routes, const SharedRooms& rooms) {
         "query_range", Runs::kBlocking, [rooms](const Request& r) { return range(*rooms, r); },
         "PromQL over a range");
     add("query_exemplars", Runs::kSnapshot, exemplars, "exemplars: there are none");
+    add("parse_query", Runs::kSnapshot, parse_query, "PromQL as the tree of its syntax");
+    if (method == Method::kGet) add("features", Runs::kSnapshot, features, "functions of PromQL");
     add("format_query", Runs::kSnapshot, format_query, "PromQL in its canonical form");
   }
   add_prometheus_series(routes, rooms);

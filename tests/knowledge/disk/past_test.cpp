@@ -241,6 +241,37 @@ TEST_CASE("an instant selector sees the values of a coarse tier, and the query s
   CHECK(std::get<promql::Vector>(back)[0].value == 10 * 360);
 }
 
+TEST_CASE("functions of every sample say when a tier has but the last of each bucket") {
+  const test::TemporaryDirectory folder;
+  const auto process = two_days(folder, 48);
+  promql::Account account;
+  promql::Limits limits;
+  limits.account = &account;
+  const auto ask = [&](const char* text, std::int64_t time) {
+    const auto value =
+        must(must(promql::Query::parse(text)).instant(process->history, time, limits));
+    const auto& vector = std::get<promql::Vector>(value);
+    REQUIRE(vector.size() == 1);
+    return vector[0].value;
+  };
+  const std::int64_t old = kBegin + 10 * kHour;
+  for (const char* text : {"stddev_over_time(gauge[6h])", "quantile_over_time(0.5, gauge[6h])",
+                           "changes(gauge[6h])"}) {
+    INFO(text);
+    (void)ask(text, old);
+    REQUIRE(account.infos.size() == 1);
+    CHECK(account.infos[0].contains("had only the last sample of each 1h"));
+  }
+  for (const char* text : {"max_over_time(gauge[6h])", "avg_over_time(gauge[6h])"}) {
+    (void)ask(text, old);
+    CHECK(account.infos.empty());
+  }
+  // The bucket that has the greatest sample, by its end.
+  CHECK(ask("ts_of_max_over_time(gauge[6h])", old) == static_cast<double>(old) / 1000);
+  CHECK(ask("ts_of_min_over_time(gauge[6h])", old) == static_cast<double>(old - 5 * kHour) / 1000);
+  CHECK(account.infos.empty());
+}
+
 TEST_CASE(
     "what is newer than a tier is thinned out to its step, and counters keep their increase") {
   const test::TemporaryDirectory folder;
