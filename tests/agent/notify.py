@@ -34,6 +34,7 @@ BASE = """
 [collect]
 interval = "200ms"
 [collect.textfile]
+interval = "200ms"
 directory = "{where}"
 [operations]
 check_interval = "200ms"
