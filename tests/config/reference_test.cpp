@@ -91,7 +91,7 @@ TEST_CASE("the examples of the reference are valid") {
   CHECK(shown(loaded.problems) == none);
   CHECK(loaded.config.auth.tokens.size() == 3);
   CHECK(loaded.config.remedies.size() == 2);
-  CHECK(loaded.config.services.size() == 2);
+  CHECK(loaded.config.services.size() == 3);
   CHECK(loaded.config.commands.size() == 1);
   CHECK(loaded.config.alerts.size() == 1);
   CHECK(loaded.config.vitals.size() == default_vitals().size() + 1);
