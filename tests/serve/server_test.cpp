@@ -178,7 +178,9 @@ TEST_CASE("whoever is slow or silent is let go") {
   CHECK(bench.refused("timeout") == 2);
   // Bytes that trickle do not move the deadline.
   Client trickle(bench.tcp);
-  trickle.send("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n");
+  trickle.send(
+      "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n"
+      "Authorization: Bearer operator-token-0123456789\r\n\r\n");
   while (trickle.send("x")) std::this_thread::yield();
   Client deaf(bench.tcp);  // asks for more than the socket's buffers hold, and reads nothing
   for (int i = 0; i < 8; ++i) deaf.send(request("GET", "/big"));
