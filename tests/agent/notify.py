@@ -19,7 +19,7 @@ import threading
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "doubles" / "receivers"))
-from harness import Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
+from harness import PATIENCE, Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
 from receivers import SECRETS, Receivers  # noqa: E402
 
 import aiosmtpd.controller  # noqa: E402
@@ -137,8 +137,8 @@ class World:
     def statuses(self, name="webhook"):
         return [body["status"] for body in self.doubles.of(name)]
 
-    def wait_statuses(self, *expected):
-        wait_for(f"the webhook being told {expected}", lambda: self.statuses() == list(expected))
+    def wait_statuses(self, *expected, patience=PATIENCE):
+        wait_for(f"the webhook being told {expected}", lambda: self.statuses() == list(expected), patience)
 
 
 @contextlib.contextmanager
@@ -295,7 +295,8 @@ def one_that_hangs():
         it.agent.start()
         wait_for("what waited", lambda: it.doubles.of("slack-hook"))
         it.set(0)
-        it.wait_statuses("firing", "resolved")
+        # What a restart restored and no rule of this run has seen is held for a minute.
+        it.wait_statuses("firing", "resolved", patience=3 * PATIENCE)
         wait_for("the end", lambda: len(it.doubles.of("slack-hook")) == 2)
         titles = [body["text"].split("]")[0] for body in it.doubles.of("slack-hook")]
         equal(titles, ["[FIRING:1", "[RESOLVED"], "in order, and once")
@@ -312,7 +313,7 @@ def told_over_restarts():
         it.agent.start()
         wait_for("the finding after a restart", lambda: '"firing"' in it.agent.get("/health/alerts").body)
         it.set(0)
-        it.wait_statuses("firing", "resolved")
+        it.wait_statuses("firing", "resolved", patience=3 * PATIENCE)  # as above
         ids = [headers["X-Nexus-Notification"] for headers in it.doubles.headers["webhook"]]
         equal(len(set(ids)), 2, "ids")
 

@@ -125,9 +125,8 @@ TEST_CASE("the reference shows every key that can be read") {
   }
   for (const auto& key : loader.known_keys()) {
     if (key == "auth.token.token") continue;  // known so that it can be refused with advice
-    const bool source =
-        key.starts_with("scrape.") || key.starts_with("probe.") || key.starts_with("request.") ||
-        key.starts_with("notify.");
+    const bool source = key.starts_with("scrape.") || key.starts_with("probe.") ||
+                        key.starts_with("request.") || key.starts_with("notify.");
     const auto last = key.substr(key.rfind('.') + 1);
     // The same ways to a secret as of [[auth.token]]; only one of them fits into an example.
     if (source &&
