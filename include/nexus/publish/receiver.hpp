@@ -80,6 +80,13 @@ struct ReceiverDescriptor {
   void (*check)(const config::ReceiverConfig& config, const Complain& complain) = nullptr;
 };
 
+/// `make` of a type that needs nothing else, for its descriptor.
+template <class Type>
+Result<std::unique_ptr<Receiver>> make_receiver(const config::ReceiverConfig& config,
+                                                const ReceiverContext& context) {
+  return std::make_unique<Type>(config, context);
+}
+
 [[nodiscard]] std::span<const ReceiverDescriptor* const> receivers();
 [[nodiscard]] const ReceiverDescriptor* find_receiver(std::string_view type);
 /// Types, options and secrets of every [notify.NAME], with places.

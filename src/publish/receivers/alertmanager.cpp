@@ -74,11 +74,6 @@ constexpr OptionDescriptor kOptions[] = {
 };
 constexpr SecretDescriptor kSecrets[] = {{"token", false, false, "a bearer token"}};
 
-Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
-                                       const ReceiverContext& context) {
-  return std::make_unique<Alertmanager>(config, context);
-}
-
 void check(const config::ReceiverConfig& config, const Complain& complain) {
   for (const auto& url : texts_option(config, "urls")) {
     if (!url.starts_with("http://") && !url.starts_with("https://"))
@@ -99,7 +94,7 @@ const ReceiverDescriptor kAlertmanager = {
     .options = kOptions,
     .secrets = kSecrets,
     .digests = true,
-    .make = make,
+    .make = make_receiver<Alertmanager>,
     .check = check,
 };
 

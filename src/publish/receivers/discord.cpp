@@ -52,11 +52,6 @@ class Discord final : public Receiver {
 
 constexpr SecretDescriptor kSecrets[] = {{"url", true, false, "the address of a webhook"}};
 
-Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
-                                       const ReceiverContext& context) {
-  return std::make_unique<Discord>(config, context);
-}
-
 }  // namespace
 
 const ReceiverDescriptor kDiscord = {
@@ -65,7 +60,7 @@ const ReceiverDescriptor kDiscord = {
     .options = {},
     .secrets = kSecrets,
     .digests = true,
-    .make = make,
+    .make = make_receiver<Discord>,
 };
 
 }  // namespace nexus::publish

@@ -137,11 +137,6 @@ constexpr OptionDescriptor kOptions[] = {
 };
 constexpr SecretDescriptor kSecrets[] = {{"password", false, false, "of the user, for AUTH"}};
 
-Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
-                                       const ReceiverContext& context) {
-  return std::make_unique<Email>(config, context);
-}
-
 /// Beyond types: what only this receiver knows.
 void check(const config::ReceiverConfig& config, const Complain& complain) {
   const auto encryption = text_option(config, "encryption", "starttls");
@@ -174,7 +169,7 @@ const ReceiverDescriptor kEmail = {
     .options = kOptions,
     .secrets = kSecrets,
     .digests = true,
-    .make = make,
+    .make = make_receiver<Email>,
     .check = check,
 };
 

@@ -63,11 +63,6 @@ constexpr SecretDescriptor kSecrets[] = {
     {"token", false, false, "an access token"},
 };
 
-Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
-                                       const ReceiverContext& context) {
-  return std::make_unique<Ntfy>(config, context);
-}
-
 }  // namespace
 
 const ReceiverDescriptor kNtfy = {
@@ -76,7 +71,7 @@ const ReceiverDescriptor kNtfy = {
     .options = kOptions,
     .secrets = kSecrets,
     .digests = true,
-    .make = make,
+    .make = make_receiver<Ntfy>,
 };
 
 }  // namespace nexus::publish

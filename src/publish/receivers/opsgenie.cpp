@@ -65,11 +65,6 @@ constexpr SecretDescriptor kSecrets[] = {
     {"url", false, true, "another address than https://api.opsgenie.com, such as the European one"},
 };
 
-Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
-                                       const ReceiverContext& context) {
-  return std::make_unique<Opsgenie>(config, context);
-}
-
 }  // namespace
 
 const ReceiverDescriptor kOpsgenie = {
@@ -78,7 +73,7 @@ const ReceiverDescriptor kOpsgenie = {
     .options = {},
     .secrets = kSecrets,
     .digests = false,
-    .make = make,
+    .make = make_receiver<Opsgenie>,
 };
 
 }  // namespace nexus::publish

@@ -80,11 +80,6 @@ constexpr SecretDescriptor kSecrets[] = {
     {"url", false, true, "another address than https://events.pagerduty.com/v2/enqueue"},
 };
 
-Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
-                                       const ReceiverContext& context) {
-  return std::make_unique<PagerDuty>(config, context);
-}
-
 }  // namespace
 
 const ReceiverDescriptor kPagerDuty = {
@@ -93,7 +88,7 @@ const ReceiverDescriptor kPagerDuty = {
     .options = {},
     .secrets = kSecrets,
     .digests = false,
-    .make = make,
+    .make = make_receiver<PagerDuty>,
 };
 
 }  // namespace nexus::publish

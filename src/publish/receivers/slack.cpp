@@ -165,11 +165,6 @@ constexpr SecretDescriptor kSecrets[] = {
     {"token", false, false, "of a bot (xoxb-...), which keeps a thread for each group"},
 };
 
-Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
-                                       const ReceiverContext& context) {
-  return std::make_unique<Slack>(config, context);
-}
-
 void check(const config::ReceiverConfig& config, const Complain& complain) {
   if (config.url.empty() && config.token.empty())
     complain("url",
@@ -187,7 +182,7 @@ const ReceiverDescriptor kSlack = {
     .options = kOptions,
     .secrets = kSecrets,
     .digests = true,
-    .make = make,
+    .make = make_receiver<Slack>,
     .check = check,
 };
 

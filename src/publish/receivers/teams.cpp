@@ -79,11 +79,6 @@ class Teams final : public Receiver {
 
 constexpr SecretDescriptor kSecrets[] = {{"url", true, false, "the address of the workflow"}};
 
-Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
-                                       const ReceiverContext& context) {
-  return std::make_unique<Teams>(config, context);
-}
-
 }  // namespace
 
 const ReceiverDescriptor kTeams = {
@@ -92,7 +87,7 @@ const ReceiverDescriptor kTeams = {
     .options = {},
     .secrets = kSecrets,
     .digests = true,
-    .make = make,
+    .make = make_receiver<Teams>,
 };
 
 }  // namespace nexus::publish

@@ -44,11 +44,6 @@ constexpr SecretDescriptor kSecrets[] = {
     {"url", false, true, "another address than https://api.telegram.org"},
 };
 
-Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
-                                       const ReceiverContext& context) {
-  return std::make_unique<Telegram>(config, context);
-}
-
 }  // namespace
 
 const ReceiverDescriptor kTelegram = {
@@ -57,7 +52,7 @@ const ReceiverDescriptor kTelegram = {
     .options = kOptions,
     .secrets = kSecrets,
     .digests = true,
-    .make = make,
+    .make = make_receiver<Telegram>,
 };
 
 }  // namespace nexus::publish

@@ -85,11 +85,6 @@ constexpr SecretDescriptor kSecrets[] = {
     {"token", false, false, "a bearer token"},
 };
 
-Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
-                                       const ReceiverContext& context) {
-  return std::make_unique<Webhook>(config, context);
-}
-
 }  // namespace
 
 const ReceiverDescriptor kWebhook = {
@@ -98,7 +93,7 @@ const ReceiverDescriptor kWebhook = {
     .options = {},
     .secrets = kSecrets,
     .digests = false,
-    .make = make,
+    .make = make_receiver<Webhook>,
 };
 
 }  // namespace nexus::publish
