@@ -248,3 +248,50 @@ TEST_CASE("a service's limits are set at run time, read back, and undone when in
   ssh.parameters = memory.parameters;
   CHECK_THAT(m.bench.executor->validate(ssh).error().message(), Catch::Contains("is protected"));
 }
+
+TEST_CASE("a limit is not taken back below what the service takes meanwhile", "[.systemd]") {
+  Machine m;
+  const Gate gate;
+  const TestUnit unit(
+      "nexus-test-grows.service",
+      "[Service]\nMemoryMax=64M\nTasksMax=20\nExecStart=/bin/sh -c 'while test -e " + gate.path() +
+          "; do sleep 0.02; done; "
+          "dd if=/dev/zero of=/dev/shm/nexus-test-grows bs=1M count=80; "
+          "exec sleep infinity'\nExecStopPost=/bin/rm -f /dev/shm/nexus-test-grows\n");
+  m.start(unit);
+  const auto number = [&](const char* property) {
+    const std::array<drivers::UnitProperty, 1> asked{{{unit.name(), "Service", property}}};
+    return m.systemd.unit_numbers(asked).value().front().value_or(0);
+  };
+  if (number("MemoryCurrent") == std::numeric_limits<std::uint64_t>::max()) {
+    WARN("the kernel does not count the memory of services here: table_test has the rule alone");
+    return;
+  }
+  m.bench.samples.when_asked = [&] {  // it grows into its new limit while it is verified
+    gate.open();
+    for (const auto end = m.clock.steady() + kLong;
+         number("MemoryCurrent") < 80ULL << 20 && m.clock.steady() < end;)
+      std::this_thread::yield();
+  };
+  m.bench.executor->start();
+  auto more = m.action("adjust_memory", unit);
+  more.parameters = {{"memory_max", std::string("+100%")}};
+  more.verify = config::VerifyConfig{.expr = {"pressure < 1", {}}, .within = 1ms};
+  const auto done = m.bench.run(more);
+  INFO(done.outcome.result);
+  CHECK(done.state == ActionState::kUnverified);
+  CHECK_THAT(done.outcome.undone, Catch::Contains("not undone: left as it was set") &&
+                                      Catch::Contains("MemoryMax is never set below 110 %"));
+  CHECK(number("MemoryMax") == 128ULL << 20);
+  CHECK(m.status(unit).active_state == "active");
+
+  const auto refused = [&](const char* parameter, const char* value) {
+    auto less = m.action("adjust_memory", unit);
+    less.parameters = {{parameter, std::string(value)}};
+    const auto ended = m.bench.run(less);
+    CHECK(ended.state == ActionState::kFailed);
+    return ended.outcome.result;
+  };
+  CHECK_THAT(refused("memory_max", "81MiB"), Catch::Contains("never set below 110 %"));
+  CHECK_THAT(refused("memory_high", "1MiB"), Catch::Contains("never set below 50 %"));
+}

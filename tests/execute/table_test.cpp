@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 
+#include "execute/property_step.hpp"
 #include "execute/service_job.hpp"
 #include "nexus/config/load.hpp"
 #include "nexus/execute/step.hpp"
@@ -192,4 +193,20 @@ TEST_CASE("a restart has left a unit stopped when it was up before and nothing b
   auto queued = unit("deactivating");
   queued.start_job = "/org/freedesktop/systemd1/job/7";
   CHECK_FALSE(left_stopped(unit("active"), queued));
+}
+
+TEST_CASE("a limit is never set below what is in use, on the way there and back") {
+  constexpr SettableProperty kMax{"memory_max", "MemoryMax", PropertyKind::kBytes, "MemoryCurrent",
+                                  110};
+  constexpr std::uint64_t kMiB = 1U << 20;
+  const auto refused = check_limit("web.service", kMax, 100 * kMiB, 100 * kMiB);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == Errc::kConflict);
+  CHECK(refused.error().message() ==
+        "web.service takes 100.0 MiB now: MemoryMax is never set below 110 % of that, and not to "
+        "100.0 MiB");
+  CHECK(check_limit("web.service", kMax, 110 * kMiB, 100 * kMiB));
+  CHECK(check_limit("web.service", kMax, std::numeric_limits<std::uint64_t>::max(), 100 * kMiB));
+  CHECK(check_limit("web.service", kMax, kMiB, std::nullopt));
+  CHECK(check_limit("web.service", kMax, kMiB, std::numeric_limits<std::uint64_t>::max()));
 }
