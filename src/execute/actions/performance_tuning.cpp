@@ -4,6 +4,7 @@
 #include "execute/actions.hpp"
 #include "execute/property_step.hpp"
 #include "execute/sysctl_step.hpp"
+#include "nexus/plan/planner.hpp"
 
 namespace nexus::execute {
 namespace {
@@ -76,6 +77,11 @@ class PerformanceTuning final : public Step {
   }
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     return of(action).recover(action, context, what);
+  }
+  /// "web" and "web.service" are one.
+  [[nodiscard]] std::string account(const plan::Action& action, const StepContext&) const override {
+    return &of(action) == service_.get() ? plan::canonical_target("restart_service", action.target)
+                                         : std::string();
   }
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
     return of(action).undo(action, context);
