@@ -6,6 +6,7 @@
 #include <array>
 
 #include "execute/journal_json.hpp"
+#include "nexus/base/log.hpp"
 
 namespace nexus::execute {
 namespace {
@@ -201,7 +202,23 @@ Result<std::vector<Action>> Journal::list(const ActionFilter& filter) {
 }
 
 Result<std::vector<Action>> Journal::unfinished() {
-  return impl_->select("WHERE final = 0 ORDER BY seq", {});
+  auto rows = impl_->db.query(std::string(kSelect) + "WHERE final = 0 ORDER BY seq");
+  if (!rows) return propagate(std::move(rows), "read the journal");
+  std::vector<Action> out;
+  for (const auto& row : *rows) {
+    if (auto action = action_from(row)) {
+      out.push_back(*std::move(action));
+      continue;
+    }
+    // What it was cannot be told: it is over, and does not stay open for ever without a word.
+    log::error("executor", "action {} ({} {}, {}) cannot be read; it ends as interrupted",
+               row.text(0), row.text(1), row.text(2), row.text(3));
+    const std::array<SqlValue, 2> values{base::to_unix_millis(impl_->clock.wall()), row.text(0)};
+    auto ended = impl_->db.execute(
+        "UPDATE action SET state = 'interrupted', final = 1, finished = ? WHERE id = ?", values);
+    if (!ended) return propagate(std::move(ended), "end a damaged action");
+  }
+  return out;
 }
 
 Result<std::uint64_t> Journal::finished_since(WallTime since) {

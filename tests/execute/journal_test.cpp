@@ -196,6 +196,17 @@ TEST_CASE("a damaged row is an error by itself and hides no other") {
   const auto rest = bench.journal->list({}).value();
   REQUIRE(rest.size() == 1);
   CHECK(rest[0].id == b.id);
+  // One that was open ends, rather than stay so for ever.
+  auto c = full_action(clock);
+  c.idempotency_key.clear();
+  c.state = ActionState::kRunning;
+  c.finished.reset();
+  REQUIRE(bench.journal->write(c));
+  const std::array<knowledge::SqlValue, 1> open{c.id};
+  REQUIRE(bench.db->execute("UPDATE action SET details = '[1' WHERE id = ?", open));
+  CHECK(bench.journal->unfinished().value().empty());
+  CHECK(bench.db->query("SELECT 1 FROM action WHERE final = 0").value().empty());
+  CHECK(bench.db->query("SELECT 1 FROM action WHERE state = 'interrupted'").value().size() == 1);
 }
 
 TEST_CASE("evidence is one JSON object, whatever it was") {

@@ -9,6 +9,7 @@
 #include "agent/commands.hpp"
 #include "agent/commands/foresee.hpp"
 #include "agent/commands/query.hpp"
+#include "agent/commands/rollback.hpp"
 #include "agent/commands/transfer.hpp"
 #include "nexus/drivers/http_client.hpp"
 
@@ -61,6 +62,7 @@ struct Shared {
   std::string before;
   std::vector<std::string> parameters;
   bool dry_run = false;
+  bool all = false;
   int priority = 50;
 };
 using SharedPtr = std::shared_ptr<Shared>;
@@ -268,10 +270,17 @@ void add_actions(CLI::App& app, CommandContext& context, const SharedPtr& shared
     });
   }
   auto* rollback = actions->add_subcommand("rollback", "Undo an action that has succeeded");
-  rollback->add_option("id", shared->id, "Its id")->required();
+  auto* which = rollback->add_option("id", shared->id, "Its id");
+  rollback->add_flag("--all", shared->all, "Everything that can be undone, newest first")
+      ->excludes(which);
   rollback->add_option("--reason", shared->reason, "Why");
   rollback->add_flag("--dry-run", shared->dry_run, "Say what would be done, do nothing");
   rollback->callback([&context, shared] {
+    if (shared->all) {
+      context.code = roll_back_all(shared->flags, shared->reason);
+      return;
+    }
+    if (shared->id.empty()) throw CLI::RequiredError("id or --all");
     const json::value body = {{"reason", shared->reason}, {"dry_run", shared->dry_run}};
     context.code = object(shared->flags, "POST",
                           "/operations/actions/" + drivers::url_encode(shared->id) + "/rollback",
