@@ -12,16 +12,32 @@ constexpr std::string_view kFix =
     R"({"action_type":"run_command","target_component":"web","parameters":{"command":"fix"}})";
 
 void check_action(const js::value& action) {
-  check_shape(action, {"id:s", "action_type:s", "target_component:s", "parameters:o", "priority:n",
-                       "state:s", "dry_run:b", "remedy:s0", "attempt:n", "cause:o", "created:t",
-                       "approved:t0", "approved_by:s0", "approval_reason:s0", "ladder:s0",
-                       "steps:a", "started:t0", "finished:t0",
-                       "timeout_seconds:n", "detection_to_start_seconds:n0", "outcome:o"});
+  check_shape(action, {"id:s",
+                       "action_type:s",
+                       "target_component:s",
+                       "parameters:o",
+                       "priority:n",
+                       "state:s",
+                       "dry_run:b",
+                       "remedy:s0",
+                       "attempt:n",
+                       "cause:o",
+                       "created:t",
+                       "approved:t0",
+                       "approved_by:s0",
+                       "approval_reason:s0",
+                       "ladder:s0",
+                       "steps:a",
+                       "started:t0",
+                       "finished:t0",
+                       "timeout_seconds:n",
+                       "detection_to_start_seconds:n0",
+                       "outcome:o"});
   check_shape(action.at("cause"),
               {"finding:s0", "fingerprint:s0", "summary:s", "requested_by:s", "detected:t0"});
-  check_shape(action.at("outcome"), {"result:s0", "output:s0", "would_do:s0", "verified:b0",
-                                     "before:so0", "after:so0", "undone:s0", "reason_code:s0",
-                                     "fleet_lock:s0", "experiment:o0", "evidence:so0"});
+  check_shape(action.at("outcome"),
+              {"result:s0", "output:s0", "would_do:s0", "verified:b0", "before:so0", "after:so0",
+               "undone:s0", "reason_code:s0", "fleet_lock:s0", "experiment:o0", "evidence:so0"});
 }
 
 std::string id_of(const js::value& action) {
@@ -84,8 +100,8 @@ TEST_CASE("an action is queued, found, listed and cancelled") {
       {{"status", "cancelled"}, {"type", "run_command"}, {"target", "web"}, {"limit", "1"}}));
   CHECK(list.at("history").as_array().size() == 1);
   CHECK(list.at("queue").as_array().empty());
-  CHECK(list.at("next") == id);
-  const auto history = [&](const Params& query) {
+  CHECK(list.at("next").as_string() == id);
+  const auto history = [&](const World::Params& query) {
     return expect(world.get("/operations/actions", query)).at("history").as_array().size();
   };
   CHECK(history({{"cause", "token ci"}}) == 1);
@@ -122,7 +138,7 @@ TEST_CASE("a proposed action waits for an approval, which is recorded") {
   CHECK(proposed.at("remedy") == "fix-web");
   CHECK(proposed.at("cause").at("finding") == "service_failed");
   const auto approved = expect(world.post("/operations/actions/" + id_of(proposed) + "/approve",
-                                         R"({"reason":"change 4711"})"));
+                                          R"({"reason":"change 4711"})"));
   CHECK(approved.at("approval_reason") == "change 4711");
   CHECK(approved.at("state") == "queued");
   CHECK(approved.at("approved_by") == "token ci");
