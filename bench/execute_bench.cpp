@@ -28,7 +28,7 @@ name = "r"
 on = 'service_failed{service=~".+"}'
 action = "run_command"
 parameters = { command = "true" }
-cooldown = "0s"
+cooldown = "1h"
 max_attempts = 1000000
 [guardrails]
 max_actions_per_hour = 1000000
