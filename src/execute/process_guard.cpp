@@ -96,6 +96,14 @@ std::string process_evidence(const plan::Action& action) {
                                       {"resident_bytes", facts->resident}});
 }
 
+std::string process_account(const plan::Action& action) {
+  auto id = host::parse_process(action.target);
+  if (!id) return {};
+  auto facts = host::process_facts(*id);
+  if (!facts) return {};
+  return facts->unit.ends_with(".service") ? facts->unit : "process " + facts->name;
+}
+
 Status check_process_remedy(const config::RemedyConfig& remedy, const config::Config&) {
   if (remedy.target.empty() || is_template(remedy.target)) return {};
   return fail(Errc::kInvalidArgument,

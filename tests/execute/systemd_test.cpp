@@ -1,11 +1,13 @@
 // Unit jobs that take long, against a real systemd: tests/testbed/room_systemd.py boots one and
 // runs these in it.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <thread>
 
 #include "bench.hpp"
 #include "drivers/machine.hpp"
+#include "nexus/drivers/unit_requirements.hpp"
 
 using namespace nexus;
 using namespace nexus::execute;
@@ -294,4 +296,70 @@ TEST_CASE("a limit is not taken back below what the service takes meanwhile", "[
   };
   CHECK_THAT(refused("memory_max", "81MiB"), Catch::Contains("never set below 110 %"));
   CHECK_THAT(refused("memory_high", "1MiB"), Catch::Contains("never set below 50 %"));
+}
+
+TEST_CASE("a remedy does not restart a service that somebody has started anew meanwhile",
+          "[.systemd]") {
+  Machine m;
+  const TestUnit unit("nexus-test-anew.service", "[Service]\nExecStart=/usr/bin/sleep infinity\n");
+  m.start(unit);
+  const auto failed = m.status(unit);
+  m.bench.executor->learn_run(unit.name(), failed.invocation_id);
+  auto remedied = m.action("restart_service", unit);
+  remedied.remedy = "r";
+  REQUIRE(m.bench.executor->submit(remedied));  // decided on about this run
+  drivers::testing::systemctl({"restart", unit.name()});
+  const auto anew = m.status(unit);
+  REQUIRE(anew.invocation_id != failed.invocation_id);
+  m.bench.executor->start();
+  const auto ended = m.bench.wait(1).front();
+  CHECK(ended.state == ActionState::kCancelled);
+  CHECK(ended.outcome.reason_code == "identity");
+  CHECK_FALSE(ended.started);
+  CHECK(m.status(unit).invocation_id == anew.invocation_id);
+  // Of the run that it is about, it is restarted.
+  m.bench.executor->learn_run(unit.name(), anew.invocation_id);
+  remedied.id = m.bench.action("x").id;
+  CHECK(m.bench.run(remedied).state == ActionState::kSucceeded);
+  CHECK(m.status(unit).invocation_id != anew.invocation_id);
+}
+
+TEST_CASE("a ladder restarts a service that a reload did not help", "[.systemd]") {
+  Machine m;
+  const TestUnit unit("nexus-test-ladder.service",
+                      "[Service]\nExecStart=/usr/bin/sleep infinity\nExecReload=/bin/false\n");
+  m.start(unit);
+  const auto first = m.status(unit);
+  m.bench.executor->start();
+  auto ladder = m.action("composite", unit);
+  for (const auto* type : {"reload_service", "restart_service"}) {
+    ladder.rungs.push_back({.type = type,
+                            .target = unit.name(),
+                            .parameters = {},
+                            .verify = std::nullopt,
+                            .timeout = kLong,
+                            .action_id = {}});
+  }
+  const auto ended = m.bench.run(ladder);
+  INFO(ended.outcome.result);
+  CHECK(ended.state == ActionState::kSucceeded);
+  const auto rungs = m.bench.journal->rungs_of(ended.id).value();
+  REQUIRE(rungs.size() == 2);
+  CHECK(rungs[0].state == ActionState::kFailed);
+  CHECK(rungs[1].state == ActionState::kSucceeded);
+  CHECK(m.status(unit).invocation_id != first.invocation_id);
+}
+
+TEST_CASE("what a unit requires is what systemd says", "[.systemd]") {
+  const TestUnit needed("nexus-test-needed.service",
+                        "[Service]\nExecStart=/usr/bin/sleep infinity\n");
+  const TestUnit unit(
+      "nexus-test-needs.service",
+      "[Unit]\nRequires=nexus-test-needed.service\nWants=nexus-test-wanted.service\n"
+      "[Service]\nExecStart=/usr/bin/sleep infinity\n");
+  const auto found = drivers::unit_requirements("nexus-test-needs");
+  REQUIRE(found);
+  CHECK(std::ranges::find(*found, needed.name()) != found->end());
+  CHECK(std::ranges::find(*found, "nexus-test-wanted.service") == found->end());
+  CHECK(std::ranges::none_of(*found, [](const auto& name) { return name.ends_with(".slice"); }));
 }

@@ -4,6 +4,7 @@
 #include "execute/service_job.hpp"
 #include "nexus/config/load.hpp"
 #include "nexus/execute/step.hpp"
+#include "nexus/plan/planner.hpp"
 
 using namespace nexus;
 using namespace nexus::execute;
@@ -62,7 +63,10 @@ Recovered became(UnitJob job, const UnitStatus& now, std::string_view before = k
 }  // namespace
 
 TEST_CASE("every action describes itself and is found by its name") {
-  CHECK(actions().size() == 14);
+  CHECK(actions().size() == 17);
+  // What the planner knows of units is what the descriptors say.
+  for (const auto* action : actions())
+    CHECK(action->targets_units == plan::is_unit_action(action->name));
   for (const auto* action : actions()) {
     CHECK(find_action(action->name) == action);
     CHECK_FALSE(action->help.empty());

@@ -45,6 +45,7 @@ const ActionDescriptor kAdjustMemory{
     .parameters = kParameters,
     .make = [] { return make_property_step(kSettable); },
     .undo_help = kPropertyUndo,
+    .targets_units = true,
 };
 
 }  // namespace nexus::execute

@@ -6,6 +6,7 @@
 #include "execute/sysctl_step.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/host/file.hpp"
+#include "nexus/plan/planner.hpp"
 
 namespace nexus::execute {
 namespace {
@@ -91,6 +92,11 @@ class PerformanceTuning final : public Step {
   }
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     return of(action).recover(action, context, what);
+  }
+  /// "web" and "web.service" are one.
+  [[nodiscard]] std::string account(const plan::Action& action, const StepContext&) const override {
+    return &of(action) == service_.get() ? plan::canonical_target("restart_service", action.target)
+                                         : std::string();
   }
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
     return of(action).undo(action, context);
