@@ -20,7 +20,7 @@ Tuning kTuning;
 
 namespace {
 
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kLargest = 1e30;         // |z|: squares fit a double with room to spare
 constexpr double kOutOfProportion = 1e6;  // mean changes, for a single value
@@ -321,6 +321,18 @@ std::uint64_t Combination::changes() const noexcept {
   return state_->change_count;
 }
 
+float Combination::kept(std::size_t ago) const noexcept {
+  return state_->rows == 0 ? 0 : state_->value_at(ago);
+}
+
+double Combination::base() const noexcept {
+  return state_->anchor;
+}
+
+std::size_t Combination::keeps() const noexcept {
+  return state_->values.size();
+}
+
 ForecastPoint Combination::at(std::uint32_t lead) const {
   if (state_->rows == 0) return {};
   return state_->point(std::clamp(lead, 1U, state_->last_lead()));
@@ -368,7 +380,7 @@ std::string Combination::experts(std::uint32_t lead) const {
 std::size_t Combination::bytes() const noexcept {
   const State& s = *state_;
   return sizeof(State) + s.values.size() * 4 + s.states.size() * sizeof(RowState) +
-         s.profiles.size() * 4 + s.waiting.size() * sizeof(State::Waiting) + s.errors.size() * 16 +
+         s.profiles.size() * 4 + s.waiting.size() * sizeof(State::Waiting) + s.errors.size() * 14 +
          s.leads * (4 + 32 + sizeof(State::Record)) + s.ridges.bytes() + s.histograms.bytes() +
          2 * 60 * 4;
 }
