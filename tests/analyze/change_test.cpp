@@ -113,8 +113,10 @@ TEST_CASE("units that are started all day leave room for what is rare") {
   const WallTime start = world.clock.wall();
   world.book->note({start, "packages", "host", "upgrade nginx"});
   world.book->note({start + 1s, "boot", "host", "the host was started"});
+  world.book->tick();
   for (std::size_t i = 0; i < ChangeLog::kMost + 20; ++i)
-    world.book->note({start + std::chrono::minutes(i + 1), "unit", "job.service", "job started"});
+    world.book->note({start + std::chrono::minutes(i + 1), "unit", "job" + std::to_string(i),
+                      "a job was started"});
   for (const bool again : {false, true}) {
     if (again) world.open_book();
     const auto kept = world.book->changes();

@@ -5,7 +5,7 @@
 // never came this way is strange, within the range of the usual values as well.
 //
 // Counts are in two tables of kSlots, addressed by a hash; when a context's count is full both its
-// counts are halved as they are met, so that old ways fade. O(orders) a row, 8 KiB.
+// counts are halved as they are met, so that old ways fade. O(orders) a row, 16 KiB.
 //
 // Thread safety: one thread.
 #pragma once
@@ -59,7 +59,7 @@ class SequenceMemory {
   }
 
  private:
-  static constexpr std::size_t kSlots = 2048;
+  static constexpr std::size_t kSlots = 4096;
   static constexpr std::uint16_t kFull = 60'000;
 
   static std::size_t slot(std::uint64_t key) noexcept {
