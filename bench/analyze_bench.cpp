@@ -123,7 +123,8 @@ void forecaster_tick_150_series(benchmark::State& state) {
 }
 BENCHMARK(forecaster_tick_150_series)->Unit(benchmark::kMillisecond)->Iterations(20);
 
-/// One row of a daily cycle with noise: everything verified, learnt and forecast anew, 12 leads.
+/// One row of a daily cycle with noise: everything verified, learnt and forecast anew, for leads
+/// to 12.
 void combination_row(benchmark::State& state) {
   nexus::analyze::Combination::Shape shape;
   shape.leads = nexus::analyze::Combination::leads_up_to(12);

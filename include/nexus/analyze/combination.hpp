@@ -71,7 +71,8 @@ class Combination {
     std::optional<double> minimum;     // natural bounds of the values
     std::optional<double> maximum;
   };
-  /// Leads 1, 2, ... up to `farthest`, thinned to at most 12 that grow about geometrically.
+  /// Leads up to `farthest`: up to 12 the first four and every second one, else 12 that grow about
+  /// geometrically.
   [[nodiscard]] static std::vector<std::uint32_t> leads_up_to(std::uint32_t farthest);
 
   explicit Combination(const Shape& shape);

@@ -27,6 +27,7 @@ constexpr double kOutOfProportion = 1e6;  // mean changes, for a single value
 constexpr std::uint32_t kFewOutliers = 3;
 constexpr std::int64_t kLongestFill = 2016;  // rows; a longer gap starts anew
 constexpr std::uint32_t kFineLeads = 12;
+constexpr std::uint32_t kEveryLead = 4;  // beyond it two neighbours are much alike
 
 constexpr std::array<const char*, kFirstSeasonal> kExpertNames{
     "last",     "mean0.4", "mean0.2", "mean0.05", "mean0.02", "median12",
@@ -279,8 +280,8 @@ std::vector<std::uint32_t> Combination::leads_up_to(std::uint32_t farthest) {
   std::vector<std::uint32_t> leads;
   farthest = std::max(farthest, 1U);
   if (farthest <= kFineLeads) {
-    leads.resize(farthest);
-    std::iota(leads.begin(), leads.end(), 1U);
+    for (std::uint32_t lead = 1; lead <= farthest; ++lead)
+      if (lead <= kEveryLead || lead % 2 == 0 || lead == farthest) leads.push_back(lead);
     return leads;
   }
   // i^p for i = 1..12 where 12^p is the farthest.

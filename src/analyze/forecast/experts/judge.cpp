@@ -8,7 +8,7 @@
 namespace nexus::analyze {
 namespace {
 
-constexpr std::uint16_t kFewest = 4;              // verified forecasts before an expert may speak
+constexpr std::uint16_t kFewest = 4;      // verified forecasts before an expert may speak
 constexpr float kNoWeight = 1e30F;        // relative error of those that may not
 constexpr double kMeanToSpread = 1.2533;  // standard deviation of a normal by its mean |x|
 constexpr std::array<float, 4> kTails{0.1F, 0.1F, 0.025F, 0.025F};
