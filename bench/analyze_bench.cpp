@@ -8,6 +8,7 @@
 #include "nexus/analyze/anomaly.hpp"
 #include "nexus/analyze/book.hpp"
 #include "nexus/analyze/combination.hpp"
+#include "nexus/analyze/detect.hpp"
 #include "nexus/analyze/fill.hpp"
 #include "nexus/analyze/forecast.hpp"
 #include "nexus/base/clock.hpp"
@@ -122,7 +123,8 @@ void forecaster_tick_150_series(benchmark::State& state) {
 }
 BENCHMARK(forecaster_tick_150_series)->Unit(benchmark::kMillisecond)->Iterations(20);
 
-/// One row of a daily cycle with noise: everything verified, learnt and forecast anew, 12 leads.
+/// One row of a daily cycle with noise: everything verified, learnt and forecast anew, for leads
+/// to 12.
 void combination_row(benchmark::State& state) {
   nexus::analyze::Combination::Shape shape;
   shape.leads = nexus::analyze::Combination::leads_up_to(12);
@@ -141,6 +143,61 @@ void combination_row(benchmark::State& state) {
   state.counters["bytes"] = static_cast<double>(model.bytes());
 }
 BENCHMARK(combination_row)->Unit(benchmark::kMicrosecond);
+
+/// A minute of one vital: scored and learnt by all univariate detectors.
+void vital_row(benchmark::State& state) {
+  Random random(5);
+  VitalDetector detector;
+  std::int64_t row = 0;
+  const auto push = [&] {
+    const double day = std::sin(static_cast<double>(row % 1440) * 0.00436);
+    const auto score =
+        detector.push(1'577'836'800'000 + row * 60'000, 50 + 20 * day + random.uniform());
+    ++row;
+    return score;
+  };
+  while (row < 5000) (void)push();
+  for (auto _ : state) benchmark::DoNotOptimize(push());
+  state.counters["bytes"] = static_cast<double>(detector.bytes());
+}
+BENCHMARK(vital_row)->Unit(benchmark::kMicrosecond);
+
+/// A minute of a host's vitals together.
+void host_row(benchmark::State& state) {
+  const auto columns = static_cast<std::size_t>(state.range(0));
+  Random random(6);
+  HostDetector detector(columns);
+  std::vector<double> values(columns);
+  std::int64_t row = 0;
+  const auto push = [&] {
+    for (double& value : values) value = 0.9 * value + random.uniform();
+    const auto score = detector.push(1'577'836'800'000 + row * 60'000, values);
+    ++row;
+    return score;
+  };
+  while (row < 3000) (void)push();
+  for (auto _ : state) benchmark::DoNotOptimize(push());
+  state.counters["bytes"] = static_cast<double>(detector.bytes());
+}
+BENCHMARK(host_row)->Arg(19)->Arg(40)->Unit(benchmark::kMicrosecond);
+
+/// The combination of hours, for leads to two days.
+void combination_far_row(benchmark::State& state) {
+  nexus::analyze::Combination::Shape shape;
+  shape.step = std::chrono::hours(1);
+  shape.leads = {1, 2, 4, 8, 12, 24, 36, 48};
+  nexus::analyze::Combination model(shape);
+  std::int64_t slot = 0;
+  const auto add = [&] {
+    model.add(slot, 50 + 20 * std::sin(static_cast<double>(slot % 24) * 0.262) +
+                        static_cast<double>((slot * 2'654'435'761) % 1000) / 200);
+    ++slot;
+  };
+  while (slot < 500) add();
+  for (auto _ : state) add();
+  state.counters["bytes"] = static_cast<double>(model.bytes());
+}
+BENCHMARK(combination_far_row)->Unit(benchmark::kMicrosecond);
 
 void fill_row(benchmark::State& state) {
   nexus::analyze::Fill fill;

@@ -51,6 +51,12 @@ bool ChangeLog::note(Change change) {
   const auto place =
       std::ranges::find_if(*all, [&](const Change& known) { return known.time <= change.time; });
   all->insert(place, change);
+  if (std::ranges::count(*all, change.kind, &Change::kind) >
+      static_cast<std::ptrdiff_t>(kMostOfKind)) {
+    auto oldest = all->end() - 1;
+    while (oldest->kind != change.kind) --oldest;
+    all->erase(oldest);
+  }
   if (all->size() > kMost) all->resize(kMost);
   all_ = std::move(all);
   pending_.push_back(std::move(change));
@@ -76,6 +82,14 @@ Status ChangeLog::write(knowledge::StateDb& db, const Changes& changes) {
           !done)
         return done;
     }
+    const std::array<knowledge::SqlValue, 1> of_kind = {static_cast<std::int64_t>(kMostOfKind)};
+    if (auto done = db.execute(
+            "DELETE FROM changes WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
+            "(PARTITION BY kind ORDER BY time DESC, id DESC) AS place FROM changes) WHERE place > "
+            "?)",
+            of_kind);
+        !done)
+      return done;
     const std::array<knowledge::SqlValue, 1> most = {static_cast<std::int64_t>(kMost)};
     return db.execute(
         "DELETE FROM changes WHERE id NOT IN (SELECT id FROM changes ORDER BY time DESC, id DESC "

@@ -1,10 +1,12 @@
 // ChangeLog: the last changes of the host, and their table in the state database.
 //
-// At most kMost: the oldest makes room. The same thing told twice within kSame (a unit by systemd's
-// signal and by its start time) is one change. Texts are cut at kLongest bytes.
+// At most kMost, and at most kMostOfKind of one kind: the oldest makes room, so that units which
+// are started all day do not push out what was installed in the morning. The same thing told twice
+// within kSame (a unit by systemd's signal and by its start time) is one change. Texts are cut at
+// kLongest bytes.
 //
-// Thread safety: none; the book's lock guards it. pending() and written() keep the disk outside of
-// that lock.
+// Thread safety: none; the book's lock guards it. take_pending() and write() keep the disk outside
+// of that lock.
 #pragma once
 
 #include <memory>
@@ -17,6 +19,7 @@ namespace nexus::analyze {
 class ChangeLog {
  public:
   static constexpr std::size_t kMost = 500;
+  static constexpr std::size_t kMostOfKind = kMost / 2;
   static constexpr std::size_t kLongest = 400;
   static constexpr Millis kSame{90'000};
 
@@ -31,7 +34,7 @@ class ChangeLog {
   [[nodiscard]] Changes take_pending() { return std::exchange(pending_, {}); }
   /// They could not be written: for the next time.
   void put_back(Changes changes);
-  /// One transaction; the oldest rows beyond kMost are deleted.
+  /// One transaction; the oldest rows beyond what is kept are deleted.
   [[nodiscard]] static Status write(knowledge::StateDb& db, const Changes& changes);
 
  private:

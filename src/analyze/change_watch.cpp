@@ -24,6 +24,7 @@ namespace {
 constexpr std::array<std::string_view, 1> kMigrations = {
     "CREATE TABLE change_marks (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"};
 constexpr std::int64_t kFresh = 120'000;        // milliseconds: a newer start time, or none
+constexpr std::int64_t kForgotten = 3'600'000;  // a unit that is not told any more
 constexpr std::size_t kMostOfLog = 256U << 10;  // bytes a look
 constexpr std::array<std::string_view, 3> kRpm = {
     "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/Packages"};
@@ -65,7 +66,11 @@ struct ChangeWatch::Impl {
   std::optional<Nanos> offset;  // of the wall clock from the steady one
   std::map<std::string, std::string> marks;
   bool marks_changed = false;
-  std::map<std::string, double, std::less<>> started;  // unit: seconds since the epoch
+  struct Started {
+    double at = 0;          // seconds since the epoch
+    std::int64_t seen = 0;  // milliseconds: when it was last told
+  };
+  std::map<std::string, Started, std::less<>> started;  // by unit
   bool units_seen = false;
 
   std::mutex mutex;
@@ -177,9 +182,9 @@ void ChangeWatch::Impl::look_at_units() {
     any = true;
     const std::string_view unit = data.labels(id).get("name");
     const auto known = started.find(unit);
-    const double before = known == started.end() ? 0 : known->second;
+    const double before = known == started.end() ? 0 : known->second.at;
     if (known == started.end() && started.size() >= kMostUnits) continue;
-    started.insert_or_assign(std::string(unit), sample->value);
+    started.insert_or_assign(std::string(unit), Started{sample->value, now});
     // At the first look, and when it goes down, there is nothing to tell.
     if (!units_seen || !(sample->value > 0) || sample->value == before) continue;
     seen.push_back({base::from_unix_millis(std::llround(sample->value * 1000)), "unit",
@@ -187,6 +192,8 @@ void ChangeWatch::Impl::look_at_units() {
                     fmt::format("{} was {}", unit, before > 0 ? "started again" : "started")});
   }
   units_seen = units_seen || any;
+  // Names that are used once (a connection's own service) make room for those to come.
+  std::erase_if(started, [now](const auto& unit) { return now - unit.second.seen > kForgotten; });
   for (std::size_t i = 0; i < std::min(seen.size(), kMostAtOnce); ++i) book.note(seen[i]);
   if (seen.size() > kMostAtOnce)
     note(clock.wall(), "unit", "systemd",

@@ -256,7 +256,8 @@ class Reader {
                 shown(name), known);
   }
 
-  /// Which columns hold words, and whether the first holds dates, by the rows that come first.
+  /// Which columns hold words, and whether the first holds times (dates, or numbers that only grow
+  /// under the name "t", which may be a temperature too), by the rows that come first.
   void look_ahead() {
     if (!columns_.empty() && time_at_ != width_) return;
     Cutter ahead = cutter_;
@@ -265,17 +266,25 @@ class Reader {
     std::vector<std::string> cells = header_ ? std::vector<std::string>() : first_;
     std::size_t line = 0;
     std::size_t dates = 0;
+    bool grows = width_ > 1 && lower(names_[0]) == "t";
+    double before = -std::numeric_limits<double>::infinity();
     for (std::size_t row = 0; row < kLooked; ++row) {
       if ((row > 0 || header_) && !ahead.next(cells, line)) break;
       if (cells.size() != width_) continue;
       dates += date_of(cells[0]) ? 1 : 0;
+      if (const auto first = base::parse_double(cells[0]); first && grows) {
+        grows = *first > before;
+        before = *first;
+      }
       for (std::size_t i = 0; i < width_; ++i) {
         if (is_missing(cells[i])) continue;
         ++given[i];
         words[i] += number_of(cells[i], decimal_comma()) ? 0 : 1;
       }
     }
-    if (time_at_ == width_ && options_.time_column.empty() && dates * 2 > given[0]) time_at_ = 0;
+    if (time_at_ == width_ && options_.time_column.empty() &&
+        (dates * 2 > given[0] || (grows && given[0] > 1 && words[0] == 0)))
+      time_at_ = 0;
     if (!columns_.empty()) return;
     for (std::size_t i = 0; i < width_; ++i) {
       if (i == time_at_) continue;

@@ -92,6 +92,12 @@ def replayed(where):
     flagged = [i for i, row in enumerate(csv.DictReader(io.StringIO(out))) if row["flag"] == "1"]
     expect(700 in flagged, f"flagged: {flagged}")
     equal(size_of(picture.read_bytes()), (900, 360), "size")
+    wrong = where / "wrong.csv"
+    wrong.write_text("time;value\r\n1;1,5\r\n2;x\r\n3;2;3\r\n4;1e300\r\n4;5\r\n")
+    out, said = run("replay", wrong, code=1)
+    rows = list(csv.DictReader(io.StringIO(out)))
+    equal([row["state"] for row in rows], ["warming up", "left out", "warming up", "left out"], "states")
+    expect(f'{wrong}:3: "x" is not a number' in said and f"{wrong}:4: 3 cells, expected 2" in said, said)
 
 
 def live(agent):

@@ -42,7 +42,8 @@ double daily(std::int64_t i, std::mt19937& random, double noise) {
 
 TEST_CASE("combination: leads") {
   CHECK(Combination::leads_up_to(3) == std::vector<std::uint32_t>{1, 2, 3});
-  CHECK(Combination::leads_up_to(12).size() == 12);
+  CHECK(Combination::leads_up_to(7) == std::vector<std::uint32_t>{1, 2, 3, 4, 6, 7});
+  CHECK(Combination::leads_up_to(12) == std::vector<std::uint32_t>{1, 2, 3, 4, 6, 8, 10, 12});
   for (const std::uint32_t farthest : {13U, 48U, 60U, 168U, 2016U}) {
     const auto leads = Combination::leads_up_to(farthest);
     CHECK(leads.size() == 12);
@@ -83,10 +84,10 @@ TEST_CASE("combination: a daily cycle is found, used, and beats both naive forec
   CHECK(inside80 / n == Approx(0.8).margin(0.05));
   CHECK(inside95 / n == Approx(0.95).margin(0.03));
   const auto records = model.records();
-  REQUIRE(records.size() == 12);
-  CHECK(records[11].error < records[11].last_value_error);
-  CHECK(records[11].error < records[11].seasonal_error);
-  CHECK(records[11].coverage95 == Approx(0.95).margin(0.03));
+  REQUIRE(records.size() == 8);
+  CHECK(records.back().error < records.back().last_value_error);
+  CHECK(records.back().error < records.back().seasonal_error);
+  CHECK(records.back().coverage95 == Approx(0.95).margin(0.03));
 }
 
 TEST_CASE("combination: no season is seen in noise, and the mean is the forecast") {

@@ -56,6 +56,16 @@ TEST_CASE("csv: rows are counted where there is no time") {
   CHECK_FALSE(numbered.timed);
 }
 
+TEST_CASE("csv: a first column t is the time when it only grows") {
+  const auto timed = parse("t,v\n1577836800,1\n1577837100,2\n1577837400,\n");
+  CHECK(timed.names == std::vector<std::string>{"v"});
+  CHECK(timed.times[1] == 1577837100000);
+  const auto warm = parse("t,v\n21.5,1\n21.7,2\n21.6,3\n");
+  CHECK(warm.names == std::vector<std::string>{"t", "v"});
+  CHECK(parse("v,t\n1,1\n2,2\n").names == std::vector<std::string>{"v", "t"});
+  CHECK(parse("t\n1\n2\n").names == std::vector<std::string>{"t"});
+}
+
 TEST_CASE("csv: quotes, other separators, line ends, a byte order mark") {
   const auto quoted = parse("\xEF\xBB\xBF\"time\",\"a \"\"b\"\"\",\"c,d\"\r\n1e9,\"1\",2\r\n");
   CHECK(quoted.names == std::vector<std::string>{"a \"b\"", "c,d"});

@@ -54,6 +54,60 @@ TEST_CASE("fill: a line is dated, with an interval around the truth") {
   CHECK(f.fill.at(2 * kDaySeconds) == Approx(65).epsilon(0.02));
 }
 
+TEST_CASE("fill: on the rows that a combination keeps it says what it says on its own") {
+  Combination::Shape shape;
+  shape.step = 5min;
+  shape.leads = Combination::leads_up_to(12);
+  Combination rows(shape);
+  Fill shared(5min, &rows);
+  Fill own(5min);
+  std::mt19937 random(5);
+  std::normal_distribution<double> noise(0, 0.3);
+  const auto add = [&](std::int64_t i) {
+    const double value = 1e9 + 30 + 4.0 * static_cast<double>(i) / kDay + 6 * cycle(i);
+    const double seen = value + noise(random);
+    CHECK(rows.add(kBegin + i, seen));
+    CHECK(shared.add(kBegin + i, seen));
+    own.add(kBegin + i, seen);
+  };
+  const auto same = [&] {
+    const auto a = shared.outlook();
+    const auto b = own.outlook();
+    CHECK(a.level == Approx(b.level).margin(0.05));
+    CHECK(a.per_day == Approx(b.per_day).epsilon(0.05));
+    CHECK(a.certain == b.certain);
+    CHECK(a.pattern == b.pattern);
+    CHECK(a.days_seen == b.days_seen);
+    const auto when = shared.until(1e9 + 100, true);
+    const auto then = own.until(1e9 + 100, true);
+    REQUIRE(when.seconds.has_value() == then.seconds.has_value());
+    if (when.seconds) CHECK(*when.seconds == Approx(*then.seconds).epsilon(0.05));
+  };
+  for (std::int64_t i = 0; i < 9 * kDay; ++i) add(i);
+  same();
+  CHECK(own.outlook().certain);
+  // A gap that is filled: by forecasts in one, by a line in the other.
+  for (std::int64_t i = 9 * kDay + 100; i < 11 * kDay; ++i) add(i);
+  same();
+  // One that is not.
+  for (std::int64_t i = 14 * kDay; i < 15 * kDay; ++i) add(i);
+  same();
+  CHECK(shared.outlook().days_seen == Approx(1));
+  // Of a week and more nothing is left in either.
+  for (std::int64_t i = 40 * kDay; i < 42 * kDay; ++i) add(i);
+  same();
+  // Both are saved, and both loaded are the same again; a state of the other kind is refused.
+  Combination loaded_rows(shape);
+  Fill loaded(5min, &loaded_rows);
+  REQUIRE(loaded_rows.load(rows.save()));
+  REQUIRE(loaded.load(shared.save()));
+  CHECK(loaded.outlook().per_day == shared.outlook().per_day);
+  CHECK_FALSE(loaded.load(own.save()));
+  CHECK_FALSE(own.load(shared.save()));
+  // A row that the combination does not have is not taken.
+  CHECK_FALSE(shared.add(kBegin + 43 * kDay, 7));
+}
+
 TEST_CASE("fill: a daily cycle is carried forward, not mistaken for growth") {
   Filled grows;
   grows.run(0, 5 * kDay,

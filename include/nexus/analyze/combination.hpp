@@ -71,7 +71,8 @@ class Combination {
     std::optional<double> minimum;     // natural bounds of the values
     std::optional<double> maximum;
   };
-  /// Leads 1, 2, ... up to `farthest`, thinned to at most 12 that grow about geometrically.
+  /// Leads up to `farthest`: up to 12 the first four and every second one, else 12 that grow about
+  /// geometrically.
   [[nodiscard]] static std::vector<std::uint32_t> leads_up_to(std::uint32_t farthest);
 
   explicit Combination(const Shape& shape);
@@ -88,6 +89,11 @@ class Combination {
   [[nodiscard]] std::uint64_t rows() const noexcept;  // with a value
   [[nodiscard]] std::int64_t last_slot() const noexcept;
   [[nodiscard]] std::uint64_t changes() const noexcept;  // of level, found so far
+  /// What is kept of the row `ago` rows before the last one, less base(); a missing one was filled
+  /// with its forecast, rows before the first are 0. `ago` is below keeps().
+  [[nodiscard]] float kept(std::size_t ago) const noexcept;
+  [[nodiscard]] double base() const noexcept;
+  [[nodiscard]] std::size_t keeps() const noexcept;
   /// Forecast at any lead from 1 to the last learnt one (further ones get that one's weights).
   [[nodiscard]] ForecastPoint at(std::uint32_t lead) const;
   [[nodiscard]] std::vector<LeadRecord> records() const;

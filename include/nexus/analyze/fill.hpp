@@ -23,6 +23,7 @@
 #include <string_view>
 #include <vector>
 
+#include "nexus/analyze/combination.hpp"
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
 
@@ -50,9 +51,13 @@ class Fill {
   static constexpr std::size_t kKept = 2016;
   static constexpr std::size_t kFewest = 36;
 
-  explicit Fill(Millis step = Millis(300'000));
+  /// With `rows` the values are not kept twice: what the combination keeps of the same series and
+  /// step is looked at. It has to outlive this and to stay where it is, each of its rows is given
+  /// to it first, and only both together are loaded.
+  explicit Fill(Millis step = Millis(300'000), const Combination* rows = nullptr);
 
-  /// The value of slot `slot` = time / step; NaN: missing. False: not after the last one.
+  /// The value of slot `slot` = time / step; NaN: missing. False: not after the last one (or not
+  /// the combination's last one).
   bool add(std::int64_t slot, double value);
   [[nodiscard]] bool ready() const noexcept { return rows_ >= kFewest; }
   [[nodiscard]] FillOutlook outlook() const;
@@ -91,6 +96,7 @@ class Fill {
   void judge();
   void watch_rate(double growth, double foretold);
   void note_drop(double value);
+  [[nodiscard]] double next_value(double z, std::int64_t missing);
   void solve();
   [[nodiscard]] double path_at(std::size_t rows, double rate) const;
   [[nodiscard]] std::optional<double> meets(double limit, bool rising, double rate) const;
@@ -106,6 +112,8 @@ class Fill {
   double anchor_ = 0;
   double change_ = 0;  // mean absolute change, drops left out
   double since_low_ = 0;
+  const Combination* shared_ = nullptr;  // who keeps the values, if not this
+  std::size_t behind_ = 0;               // rows by which this is behind it, within add()
   std::vector<float> values_;
   std::vector<float> judged_;  // kJudged x (candidates, chosen, hour's mean, pattern)
   std::uint64_t judgements_ = 0;

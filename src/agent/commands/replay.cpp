@@ -205,12 +205,13 @@ int replay(const ReplayFlags& flags) {
   for (const auto& error : summary->rule_errors) fmt::print(stderr, "{}\n", error);
   fmt::print(stderr, "{} rows, {} scored, {} flagged, {} strange but known, {} left out\n",
              summary->rows, summary->scored, summary->flagged, summary->known, summary->left_out);
-  if (flags.png.empty()) return 0;
+  const int code = table->problem_count == 0 ? 0 : 1;
+  if (flags.png.empty()) return code;
   if (Status drawn = write_png(flags.png, picture_of(flags, *table, flagged)); !drawn) {
     fmt::print(stderr, "nexus-agent: {}\n", drawn.error().message());
     return kBad;
   }
-  return 0;
+  return code;
 }
 
 }  // namespace

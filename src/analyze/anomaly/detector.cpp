@@ -90,7 +90,7 @@ void AnomalyDetector::Impl::score(const VitalValue& value, const config::VitalCo
   watched.last_strange = now;
   if (told) return;
   Anomaly anomaly = describe(value, vital, watched, judgement);
-  explain(anomaly, vital.name);
+  explain(anomaly, vital.name, watched.episode);
   Observation observation;
   observation.kind = FindingKind::kAnomaly;
   observation.name = vital.name + "_anomaly";

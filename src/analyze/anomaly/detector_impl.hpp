@@ -93,9 +93,10 @@ struct AnomalyDetector::Impl {
                    const MinuteMean::Row& row, double usual, double distance);
   void close_minute(WallTime time);
   void tell_host(const HostWatch::Alarm& alarm, WallTime time);
-  [[nodiscard]] std::string near_in_time(WallTime time) const;
-  /// Adds to the description what else is known: processes that changed, findings near in time.
-  void explain(Anomaly& anomaly, std::string_view metric);
+  [[nodiscard]] std::string near_in_time(WallTime time, WallTime begun) const;
+  /// Adds to the description what else is known: processes that changed, findings near in time, and
+  /// what changed before it began (`episode`: the one that goes on).
+  void explain(Anomaly& anomaly, std::string_view metric, std::optional<std::uint64_t> episode);
   void share_budget();
   /// Whether the forest may begin an episode.
   bool afford(SteadyTime now);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "nexus/analyze/anomaly.hpp"
@@ -29,6 +30,11 @@ class Episodes {
     }
     changed_ = true;
     return last_id_;
+  }
+  /// When it began; nothing when it is not listed.
+  [[nodiscard]] std::optional<WallTime> begun(std::uint64_t id) const {
+    const auto entry = std::ranges::find(list_, id, &Entry::id);
+    return entry == list_.end() ? std::nullopt : std::optional(entry->anomaly.time);
   }
   /// The episode is shown as it was when it was strangest.
   void update(std::uint64_t id, Anomaly anomaly, SteadyTime now) {

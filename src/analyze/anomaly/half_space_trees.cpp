@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "analyze/anomaly/random.hpp"
 
@@ -11,7 +12,8 @@ namespace {
 constexpr int kTrees = 50;
 constexpr int kDepth = 7;
 constexpr std::size_t kInner = (1U << kDepth) - 1;
-constexpr std::size_t kNodes = (1U << (kDepth + 1)) - 1;
+constexpr std::size_t kLeaves = 1U << kDepth;
+constexpr std::size_t kSums = kLeaves + 1;
 constexpr double kFew = 0.1 * HalfSpaceTrees::kWindow;  // a node with no more rows ends the walk
 
 struct Cut {
@@ -65,15 +67,21 @@ HalfSpaceTrees::HalfSpaceTrees() {
 }
 
 void HalfSpaceTrees::clear() {
-  reference_.assign(kTrees * kNodes, 0);
-  present_.assign(kTrees * kNodes, 0);
+  reference_.assign(kTrees * kSums, 0);
+  present_.assign(kTrees * kLeaves, 0);
   rows_ = 0;
   windows_ = 0;
 }
 
 bool HalfSpaceTrees::sound() const noexcept {
-  return reference_.size() == kTrees * kNodes && present_.size() == kTrees * kNodes &&
-         rows_ < kWindow;
+  if (reference_.size() != kTrees * kSums || present_.size() != kTrees * kLeaves ||
+      rows_ >= kWindow)
+    return false;
+  for (std::size_t t = 0; t < kTrees; ++t) {
+    const auto sums = std::span(reference_).subspan(t * kSums, kSums);
+    if (sums.front() != 0 || !std::ranges::is_sorted(sums)) return false;
+  }
+  return true;
 }
 
 double HalfSpaceTrees::push(const Shingle& row) noexcept {
@@ -82,24 +90,30 @@ double HalfSpaceTrees::push(const Shingle& row) noexcept {
   const Cuts& cuts = shared_cuts();
   double sum = 0;
   for (std::size_t t = 0; t < kTrees; ++t) {
-    const std::uint8_t* const reference = &reference_[t * kNodes];
-    std::uint8_t* const present = &present_[t * kNodes];
-    std::size_t node = 0;
+    const std::uint8_t* const sums = &reference_[t * kSums];
+    std::size_t place = 0;  // of the node among those of its depth
     bool counted = false;
     for (int depth = 0;; ++depth) {
-      ++present[node];
-      if (!counted && (reference[node] <= kFew || depth == kDepth)) {
-        sum += reference[node] * static_cast<double>(1U << depth);
-        counted = true;
+      if (!counted) {
+        const int below = kDepth - depth;
+        const int mass = sums[(place + 1) << below] - sums[place << below];
+        if (mass <= kFew || depth == kDepth) {
+          sum += mass * static_cast<double>(1U << depth);
+          counted = true;
+        }
       }
       if (depth == kDepth) break;
-      const Cut& cut = cuts[t][node];
-      node = 2 * node + 1 + (row[cut.dimension] > cut.at ? 1 : 0);
+      const Cut& cut = cuts[t][(std::size_t{1} << depth) - 1 + place];
+      place = 2 * place + (row[cut.dimension] > cut.at ? 1 : 0);
     }
+    ++present_[t * kLeaves + place];
   }
   const double strangeness = windows_ > 0 ? std::max(kMost - std::log1p(sum / kTrees), 0.0) : 0;
   if (++rows_ == kWindow) {
-    std::swap(reference_, present_);
+    for (std::size_t t = 0; t < kTrees; ++t) {
+      const auto counts = std::span(present_).subspan(t * kLeaves, kLeaves);
+      std::inclusive_scan(counts.begin(), counts.end(), &reference_[t * kSums + 1]);
+    }
     std::ranges::fill(present_, std::uint8_t{0});
     rows_ = 0;
     ++windows_;

@@ -115,7 +115,7 @@ void AnomalyDetector::Impl::tell_minute(const VitalValue& value, const config::V
       vital.name, to_string(watched.labels), row.value, vital.unit, usual, distance,
       how_often(watched.last.probability));
   anomaly.recommended_actions = advice_for(vital.name);
-  explain(anomaly, vital.name);
+  explain(anomaly, vital.name, watched.episode);
   Observation observation;
   observation.kind = FindingKind::kAnomaly;
   observation.name = vital.name + "_anomaly";
@@ -188,7 +188,9 @@ void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime ti
     anomaly.contributors.push_back(
         {part.metric, part.labels, part.share, part.usual, part.present});
   // Of the vital that counts most: "the host" says nothing of what to look for.
-  explain(anomaly, alarm.parts.empty() ? alarm.scope : alarm.parts.front().metric);
+  const auto place = host_episodes.find(alarm.scope);
+  explain(anomaly, alarm.parts.empty() ? alarm.scope : alarm.parts.front().metric,
+          place == host_episodes.end() ? std::nullopt : std::optional(place->second.first));
   std::set<std::string> told;
   for (std::size_t i = 0; i < std::min<std::size_t>(alarm.parts.size(), 2); ++i) {
     for (auto& text : advice_for(alarm.parts[i].metric)) {
@@ -205,7 +207,6 @@ void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime ti
   observation.evidence = {"host_detector", alarm.score.score, std::nullopt, anomaly.description};
   observation.keep_firing_for = kHold;
   seen.push_back(std::move(observation));
-  const auto place = host_episodes.find(alarm.scope);
   if (place != host_episodes.end()) {
     place->second.second = now;
     episodes.update(place->second.first, std::move(anomaly), now);
@@ -215,7 +216,8 @@ void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime ti
   }
 }
 
-void AnomalyDetector::Impl::explain(Anomaly& anomaly, std::string_view metric) {
+void AnomalyDetector::Impl::explain(Anomaly& anomaly, std::string_view metric,
+                                    std::optional<std::uint64_t> episode) {
   anomaly.subject = anomaly.metric_name == "host_anomaly" ? "host" : subject_of(anomaly.labels);
   const std::int64_t now = base::to_unix_millis(anomaly.time);
   if (explained_minute != now / 60'000) explained.clear();
@@ -224,12 +226,15 @@ void AnomalyDetector::Impl::explain(Anomaly& anomaly, std::string_view metric) {
   if (known_already == explained.end())
     known_already = explained.emplace(std::string(metric), processes_near(data, now, metric)).first;
   anomaly.processes = known_already->second;
-  anomaly.description += to_sentence(anomaly.processes) + near_in_time(anomaly.time);
+  const auto begun = episode ? episodes.begun(*episode) : std::nullopt;
+  anomaly.description +=
+      to_sentence(anomaly.processes) + near_in_time(anomaly.time, begun.value_or(anomaly.time));
 }
 
-/// What else happened within a quarter of an hour, and what changed on the host, as the end of a
-/// sentence.
-std::string AnomalyDetector::Impl::near_in_time(WallTime time) const {
+/// What else happened within a quarter of an hour, and what changed on the host in the quarter
+/// before it began (what came later may be the answer to it), as the end of a sentence. What is
+/// rare comes before units, which are started all day.
+std::string AnomalyDetector::Impl::near_in_time(WallTime time, WallTime begun) const {
   std::string out;
   std::size_t count = 0;
   for (const Finding& finding : *book.snapshot()) {
@@ -242,12 +247,14 @@ std::string AnomalyDetector::Impl::near_in_time(WallTime time) const {
   }
   count = 0;
   const auto changes = book.changes();
-  for (const Change& change : *changes) {
-    if (change.time > time + kNear || change.time + kNear < time) continue;
-    if (++count > kMostNear) break;
-    const Millis ago = std::max(time - change.time, Millis(0));
-    out += fmt::format("{}{} ({} before)", count == 1 ? "; changed near in time: " : ", ",
-                       change.text, base::format_duration(ago));
+  for (const bool units : {false, true}) {
+    for (const Change& change : *changes) {
+      if ((change.kind == "unit") != units || change.time > begun || change.time + kNear < begun)
+        continue;
+      if (++count > kMostNear) break;
+      out += fmt::format("{}{} ({} before)", count == 1 ? "; changed near in time: " : ", ",
+                         change.text, base::format_duration(begun - change.time));
+    }
   }
   return out;
 }

@@ -16,7 +16,7 @@
 namespace nexus::analyze {
 namespace {
 
-constexpr std::uint32_t kKind = 0x31444156;  // "VAD1"
+constexpr std::uint32_t kKind = 0x32444156;  // "VAD2"
 constexpr double kMostSurprise = 8;          // of one part: none decides alone
 constexpr double kExtreme = 3;               // a new extreme: one in a thousand rows
 constexpr double kFarExtreme = 6;            // more for one beyond by a tenth of the range

@@ -13,7 +13,7 @@
 namespace nexus::analyze {
 namespace {
 
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr std::array<double, 8> kWindowHours{3, 6, 12, 24, 48, 72, 120, 168};
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kFarthestDays = 366;
@@ -33,14 +33,16 @@ constexpr double kExplains = 0.5;  // of the line's variance, for the day to be 
 
 }  // namespace
 
-Fill::Fill(Millis step)
+Fill::Fill(Millis step, const Combination* rows)
     : step_(step),
       day_(static_cast<std::size_t>(std::max<std::int64_t>(86'400'000 / step.count(), 1))),
       hour_(std::max<std::size_t>(day_ / 24, 1)),
-      values_(kKept),
+      shared_(rows),
+      values_(rows != nullptr ? 0 : kKept),
       judged_(kJudged * (kCandidates + 3)) {}
 
 double Fill::back(std::size_t ago) const {
+  if (shared_ != nullptr) return static_cast<double>(shared_->kept(ago + behind_));
   return static_cast<double>(values_[(seen_ - 1 - ago) % kKept]);
 }
 
@@ -52,26 +54,43 @@ double Fill::mean_of(std::size_t ago, std::size_t rows) const {
 
 bool Fill::add(std::int64_t slot, double value) {
   if (seen_ > 0 && slot <= slot_) return false;
+  if (shared_ != nullptr && shared_->last_slot() != slot) return false;
   const bool given = std::isfinite(value) && std::abs(value) < 1e30;
   if (seen_ == 0) {
     if (!given) return true;
-    anchor_ = value;
+    anchor_ = shared_ != nullptr ? shared_->base() : value;
   } else if (slot - slot_ > kLongestFill) {
-    *this = Fill(step_);
+    *this = Fill(step_, shared_);
     return add(slot, value);
   }
   const double z = given ? value - anchor_ : (seen_ == 0 ? 0 : back(0));
-  for (std::int64_t missing = seen_ == 0 ? 0 : slot - slot_ - 1; missing >= 0; --missing) {
-    const double before = seen_ == 0 ? z : back(0);
-    const double next = before + (z - before) / static_cast<double>(missing + 1);
+  std::int64_t missing = seen_ == 0 ? 0 : slot - slot_ - 1;
+  const std::uint64_t rows = rows_ + static_cast<std::uint64_t>(missing) + 1;
+  for (; missing >= 0; --missing) {
     slot_ = slot - missing;
+    const double next = next_value(z, missing);
     note_drop(next);
-    values_[seen_++ % kKept] = static_cast<float>(next);
+    if (shared_ == nullptr) values_[seen_ % kKept] = static_cast<float>(next);
+    behind_ = shared_ != nullptr ? static_cast<std::size_t>(missing) : 0;
+    ++seen_;
+    // What the combination keeps reaches less far back from a row that is not its last.
     rows_ = std::min<std::uint64_t>(rows_ + 1, kKept);
+    if (shared_ != nullptr) rows_ = std::min<std::uint64_t>(rows_, shared_->keeps() - behind_);
     if (seen_ % hour_ == 0 && ready()) judge();
   }
+  rows_ = std::min<std::uint64_t>(rows, kKept);
   solve();
   return true;
+}
+
+/// The row `missing` rows before the one that was given as `z`.
+double Fill::next_value(double z, std::int64_t missing) {
+  if (shared_ != nullptr) {
+    behind_ = static_cast<std::size_t>(missing) + 1;  // back(0) is the row before it
+    return static_cast<double>(shared_->kept(static_cast<std::size_t>(missing)));
+  }
+  const double before = seen_ == 0 ? z : back(0);
+  return before + (z - before) / static_cast<double>(missing + 1);
 }
 
 /// A fall out of all proportion is a clean-up: the ends of saw teeth.
@@ -499,7 +518,7 @@ Status Fill::load(std::string_view saved) {
   in.value(step);
   if (version != kVersion || step != step_.count())
     return fail(Errc::kConflict, "the saved trend has another step or version");
-  Fill loaded(step_);
+  Fill loaded(step_, shared_);
   loaded.archive(in);
   if (!in.complete()) return fail(Errc::kCorrupt, "the saved trend is damaged");
   loaded.solve();

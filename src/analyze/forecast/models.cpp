@@ -96,7 +96,9 @@ std::optional<Capacity> capacity_of(const config::VitalConfig& vital,
 }  // namespace
 
 Models::Model::Model(const config::VitalConfig& vital)
-    : near(shape_of(vital, Millis(300'000))), far(shape_of(vital, Millis(3'600'000))) {}
+    : near(shape_of(vital, Millis(300'000))),
+      far(shape_of(vital, Millis(3'600'000))),
+      fill(Millis(300'000), &near) {}
 
 Status Models::keep(knowledge::StateDb& db) {
   if (Status made = db.migrate("forecast", kMigrations); !made) return made;
@@ -124,23 +126,27 @@ Models::Model* Models::find(const config::VitalConfig& vital, const knowledge::L
   Model& model = models_.try_emplace(key, vital).first->second;
   model.fed = now_ - kLearnt;
   model.saved = now_;
-  if (db_ != nullptr) load(key, model);
+  if (db_ != nullptr) load(vital, key, model);
   return &model;
 }
 
-void Models::load(const std::string& key, Model& model) {
+void Models::load(const config::VitalConfig& vital, const std::string& key, Model& model) {
   const std::array<knowledge::SqlValue, 1> wanted{key};
   const auto rows =
       db_->query("SELECT time, near, far, fill FROM forecast_models WHERE series = ?", wanted);
   if (!rows || rows->empty()) return;
   const auto& row = rows->front();
-  // Each part alone: one that is damaged or of another version is learnt anew from the history.
+  // What is damaged or of another version is learnt anew from the history. The fill looks at the
+  // rows of the near combination, so that neither is of use without the other.
   const Status near = model.near.load(row.text(1));
   const Status far = model.far.load(row.text(2));
   const Status fill = model.fill.load(row.text(3));
   for (const Status* part : {&near, &far, &fill})
     if (!*part) log::warning("forecast", "{}: {}; it is learnt anew", key, part->error().message());
   if (near && far && fill) model.fed = std::max(model.fed, row.integer(0));
+  if (near.has_value() == fill.has_value()) return;
+  model.near = Combination(shape_of(vital, Millis(300'000)));
+  model.fill = Fill(Millis(300'000), &model.near);
 }
 
 /// Means of whole steps; what came before the step that stands is complete.

@@ -65,6 +65,7 @@ class Models {
   };
   struct Model {
     explicit Model(const config::VitalConfig& vital);
+    Model(const Model&) = delete;  // `fill` looks at `near`
     Combination near;
     Combination far;
     Fill fill;
@@ -81,7 +82,7 @@ class Models {
   void take(Model& model, std::int64_t time, double value);
   void show(Model& model, const config::VitalConfig& vital, const knowledge::Labels& labels);
   [[nodiscard]] Status write(const std::string& key, Model& model);
-  void load(const std::string& key, Model& model);
+  void load(const config::VitalConfig& vital, const std::string& key, Model& model);
 
   const knowledge::Queryable& data_;
   std::optional<knowledge::Counter> refused_;  // series that there was no room for, a tick each

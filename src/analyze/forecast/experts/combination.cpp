@@ -20,13 +20,14 @@ Tuning kTuning;
 
 namespace {
 
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kLargest = 1e30;         // |z|: squares fit a double with room to spare
 constexpr double kOutOfProportion = 1e6;  // mean changes, for a single value
 constexpr std::uint32_t kFewOutliers = 3;
 constexpr std::int64_t kLongestFill = 2016;  // rows; a longer gap starts anew
 constexpr std::uint32_t kFineLeads = 12;
+constexpr std::uint32_t kEveryLead = 4;  // beyond it two neighbours are much alike
 
 constexpr std::array<const char*, kFirstSeasonal> kExpertNames{
     "last",     "mean0.4", "mean0.2", "mean0.05", "mean0.02", "median12",
@@ -279,8 +280,8 @@ std::vector<std::uint32_t> Combination::leads_up_to(std::uint32_t farthest) {
   std::vector<std::uint32_t> leads;
   farthest = std::max(farthest, 1U);
   if (farthest <= kFineLeads) {
-    leads.resize(farthest);
-    std::iota(leads.begin(), leads.end(), 1U);
+    for (std::uint32_t lead = 1; lead <= farthest; ++lead)
+      if (lead <= kEveryLead || lead % 2 == 0 || lead == farthest) leads.push_back(lead);
     return leads;
   }
   // i^p for i = 1..12 where 12^p is the farthest.
@@ -319,6 +320,18 @@ std::int64_t Combination::last_slot() const noexcept {
 
 std::uint64_t Combination::changes() const noexcept {
   return state_->change_count;
+}
+
+float Combination::kept(std::size_t ago) const noexcept {
+  return state_->rows == 0 ? 0 : state_->value_at(ago);
+}
+
+double Combination::base() const noexcept {
+  return state_->anchor;
+}
+
+std::size_t Combination::keeps() const noexcept {
+  return state_->values.size();
 }
 
 ForecastPoint Combination::at(std::uint32_t lead) const {
@@ -368,7 +381,7 @@ std::string Combination::experts(std::uint32_t lead) const {
 std::size_t Combination::bytes() const noexcept {
   const State& s = *state_;
   return sizeof(State) + s.values.size() * 4 + s.states.size() * sizeof(RowState) +
-         s.profiles.size() * 4 + s.waiting.size() * sizeof(State::Waiting) + s.errors.size() * 16 +
+         s.profiles.size() * 4 + s.waiting.size() * sizeof(State::Waiting) + s.errors.size() * 14 +
          s.leads * (4 + 32 + sizeof(State::Record)) + s.ridges.bytes() + s.histograms.bytes() +
          2 * 60 * 4;
 }

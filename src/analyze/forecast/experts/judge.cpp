@@ -8,7 +8,7 @@
 namespace nexus::analyze {
 namespace {
 
-constexpr float kFewest = 4;              // verified forecasts before an expert may speak
+constexpr std::uint16_t kFewest = 4;      // verified forecasts before an expert may speak
 constexpr float kNoWeight = 1e30F;        // relative error of those that may not
 constexpr double kMeanToSpread = 1.2533;  // standard deviation of a normal by its mean |x|
 constexpr std::array<float, 4> kTails{0.1F, 0.1F, 0.025F, 0.025F};
@@ -61,11 +61,11 @@ void Combination::State::verify_lead(std::size_t j, float z) {
 void Combination::State::judge(std::size_t j, const Opinions& said, float z) {
   float* error = &errors[j * kExperts];
   float* reference = &references[j * kExperts];
-  float* count = &counts[j * kExperts];
+  std::uint16_t* count = &counts[j * kExperts];
   const float last = std::abs(z - said[kLast]);
   for (std::size_t e = 0; e < kExperts; ++e) {
     if (std::isnan(said[e])) continue;
-    count[e] += 1;
+    if (count[e] < std::numeric_limits<std::uint16_t>::max()) ++count[e];
     const float a = speed(count[e], kTuning.error_memory);
     error[e] += a * (std::abs(z - said[e]) - error[e]);
     reference[e] += a * (last - reference[e]);
@@ -183,9 +183,9 @@ Opinions Combination::State::relative_errors(std::size_t j) const {
 void Combination::State::admit_seasons(std::size_t j, Opinions& relative) const {
   const float best = *std::min_element(relative.begin(), relative.begin() + kFirstSeasonal);
   const auto pays = [&](std::size_t first, std::size_t n, std::uint32_t length) {
-    const float held_out = counts[j * kExperts + first];
+    const std::uint32_t held_out = counts[j * kExperts + first];
     const float least = *std::min_element(&relative[first], &relative[first] + n);
-    return held_out >= static_cast<float>(std::min(length, seasons.length[Seasons::kDay])) &&
+    return held_out >= std::min(length, seasons.length[Seasons::kDay]) &&
            least <= static_cast<float>(kTuning.admit) * best;
   };
   for (std::size_t s = 0; s < Seasons::kCount; ++s) {
@@ -244,7 +244,7 @@ void Combination::State::refresh(std::size_t j) {
 void Combination::State::forget() {
   ++change_count;
   smoothers.settle();
-  for (float& count : counts) count = std::min(count, 12.0F);
+  for (std::uint16_t& count : counts) count = std::min<std::uint16_t>(count, 12);
   for (std::size_t j = 0; j < leads; ++j) {
     ridges.forget(j, 0.2);
     histograms.forget(j, 0.5);

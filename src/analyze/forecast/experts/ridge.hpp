@@ -1,6 +1,10 @@
 // Ridge regressions of the change until a lead on a few features, one a lead, from fading normal
 // equations: for the leading features alone and for all of them.
 //
+// The equations are kept as floats in a unit of their own, a power of two about as large as the
+// first feature: the penalty is a hundredth of the diagonal, so rounding is far below it.
+// Coefficients have no unit, so that only squares need one, for a float to hold them.
+//
 // Thread safety: none.
 #pragma once
 
@@ -30,6 +34,7 @@ class Ridges {
 
   template <typename Archive>
   void archive(Archive& a) {
+    a.value(unit_);
     a.values(normal_);
     a.values(right_);
     a.values(count_);
@@ -38,15 +43,19 @@ class Ridges {
     a.values(long_);
   }
   [[nodiscard]] std::size_t bytes() const noexcept {
-    return (normal_.size() + right_.size() + weight_.size()) * sizeof(double) +
-           (count_.size() + short_.size() + long_.size()) * sizeof(float);
+    return weight_.size() * sizeof(double) +
+           (normal_.size() + right_.size() + count_.size() + short_.size() + long_.size()) *
+               sizeof(float);
   }
 
  private:
   static constexpr std::size_t kTriangle = kFeatures * (kFeatures + 1) / 2;
 
-  std::vector<double> normal_;  // lower triangles, row by row
-  std::vector<double> right_;
+  void measure(float feature);
+
+  double unit_ = 0;            // 0: nothing has moved yet
+  std::vector<float> normal_;  // lower triangles, row by row, in squares of the unit
+  std::vector<float> right_;
   std::vector<float> count_;    // rows learnt: [lead * 2], with the season [lead * 2 + 1]
   std::vector<double> weight_;  // of the next row
   std::vector<float> short_;    // coefficients

@@ -131,9 +131,9 @@ struct Combination::State {
   Ridges ridges;
   std::vector<Waiting> waiting;  // rings, one a lead of its length
   std::vector<std::uint32_t> waiting_at;
-  std::vector<float> errors;      // leads x experts: mean absolute error
-  std::vector<float> references;  // the last value's over the same rows
-  std::vector<float> counts;      // rows verified
+  std::vector<float> errors;          // leads x experts: mean absolute error
+  std::vector<float> references;      // the last value's over the same rows
+  std::vector<std::uint16_t> counts;  // rows verified, no more than fit
   std::vector<float> weights;
   std::vector<float> sizes;                     // mean absolute error, a lead
   std::vector<std::array<float, 4>> levels;     // adaptive tails: lo80, hi80, lo95, hi95
