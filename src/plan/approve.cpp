@@ -98,6 +98,7 @@ std::optional<std::string> Planner::refusal(const Action& action) const {
     // Who approved it may have looked for himself.
     if (!asked_for && !finding->seen_now)
       return fmt::format("{} is not seen any more", action.cause.finding);
+    if (!asked_for && finding->flapping) return fmt::format("{} flaps", action.cause.finding);
   }
   if (!asked_for) {
     if (auto window =

@@ -94,6 +94,12 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
                     finding.name));
     return;
   }
+  if (finding.flapping) {
+    note_skip(*drafted, "flapping",
+              fmt::format("skipped: {} flaps: what it says is not relied upon until it is steady",
+                          finding.name));
+    return;
+  }
   // Another thread that decides about this target right now is as good as us; the next tick looks
   // again.
   const Reservation reservation(*this, drafted->target);

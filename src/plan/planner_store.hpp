@@ -66,6 +66,9 @@ class PlannerStore {
   /// it counted against the rates is taken back, and it is not open.
   [[nodiscard]] Status correct(const Decision& decision);
   [[nodiscard]] Result<std::vector<Decision>> decisions(std::size_t limit, std::int64_t before);
+  /// Those about one finding, newest first.
+  [[nodiscard]] Result<std::vector<Decision>> decisions_about(const std::string& fingerprint,
+                                                              std::size_t limit);
   /// Drops old decisions, rates before `since` and pairs that hold nothing back at `now`.
   [[nodiscard]] Status prune(WallTime since, WallTime now);
 

@@ -10,6 +10,7 @@ namespace {
 constexpr std::array kReceivers = {
     &kLog,      &kWebhook, &kAlertmanager, &kEmail,    &kSlack, &kPagerDuty,
     &kOpsgenie, &kTeams,   &kDiscord,      &kTelegram, &kNtfy,  &kExec,
+    &kHeartbeat,
 };
 
 }  // namespace
