@@ -55,7 +55,6 @@ struct Lane {
 /// that read, whatever role they need.
 Lane lane_of(ServerState& state, const Route& route) {
   if (route.runs == Runs::kSwitch) return {state.switches, state.switching};
-  if (route.runs == Runs::kSlow) return {state.pool, state.blocking};
   const bool acts = route.needs >= config::Role::kOperator && route.method != Method::kGet;
   if (acts) return {state.control, state.controlling};
   return {state.pool, state.blocking};

@@ -11,7 +11,8 @@ TEST_CASE("what fires and ends again and again is held firing until it is steady
   const auto seen = observation("hot");
   int crossings = 0;
   for (; crossings < 22; ++crossings) {  // three minutes apart
-    world.book->observe("rule", crossings % 2 == 0 ? std::vector{seen} : std::vector<Observation>{});
+    world.book->observe("rule",
+                        crossings % 2 == 0 ? std::vector{seen} : std::vector<Observation>{});
     world.book->tick();
     world.clock.advance(3min);
   }
@@ -80,7 +81,9 @@ TEST_CASE("the most upstream finding is the cause, and what changed before is at
   fire("disk", FindingKind::kVital);
   fire("other", FindingKind::kService);
   world.book->tick();
-  const auto print = [&](std::string_view subject) { return world.find("broken", subject)->fingerprint; };
+  const auto print = [&](std::string_view subject) {
+    return world.find("broken", subject)->fingerprint;
+  };
   CHECK(record_of(*world.find("broken", "web")).cause == print("disk"));
   CHECK(record_of(*world.find("broken", "db")).cause == print("disk"));
   CHECK(record_of(*world.find("broken", "db")).cause_link == "depends_on");
@@ -89,8 +92,10 @@ TEST_CASE("the most upstream finding is the cause, and what changed before is at
   CHECK(record_of(*world.find("broken", "other")).cause.empty());
   REQUIRE(record_of(*world.find("broken", "web")).what_changed.size() == 1);
   CHECK(record_of(*world.find("broken", "web")).what_changed.front().subject == "libfoo");
-  world.book->note_action(print("web"), {world.clock.wall(), "id-1", "restart_service", "web", "queued", "", "r"});
-  world.book->note_action(print("web"), {world.clock.wall(), "id-1", "restart_service", "web", "succeeded", "done", "r"});
+  world.book->note_action(
+      print("web"), {world.clock.wall(), "id-1", "restart_service", "web", "queued", "", "r"});
+  world.book->note_action(print("web"), {world.clock.wall(), "id-1", "restart_service", "web",
+                                         "succeeded", "done", "r"});
   world.book->tick();
   world.open_book();
   const auto& kept = record_of(*world.find("broken", "web"));

@@ -10,7 +10,8 @@ using namespace nexus;
 using namespace nexus::publish;
 using namespace std::chrono_literals;
 
-TEST_CASE("a link is good for one answer, until it expires, over restarts, and of this agent only") {
+TEST_CASE(
+    "a link is good for one answer, until it expires, over restarts, and of this agent only") {
   base::ManualClock clock;
   const auto db = *knowledge::StateDb::open(":memory:");
   auto approvals = *Approvals::open(clock, *db);
@@ -72,10 +73,10 @@ TEST_CASE("templates of a receiver, and what people are told at three in the mor
   ReceiverContext context{clock, {{}, "https://x", "web1"}, nullptr};
   context.approval_link = [](const Deed& deed) { return "https://x/approve/" + deed.action; };
   const auto text = to_text(Wording(config, context).message(notification));
-  for (const auto* part : {"value: 96; rising in 60 min", "explained by: db failed",
-                           "changed before: a package", "agent: cleanup_disk /var: proposed",
-                           "nexus-agent actions approve id-1", "https://x/approve/id-1",
-                           "nexus-agent silence add"})
+  for (const auto* part :
+       {"value: 96; rising in 60 min", "explained by: db failed", "changed before: a package",
+        "agent: cleanup_disk /var: proposed", "nexus-agent actions approve id-1",
+        "https://x/approve/id-1", "nexus-agent silence add"})
     CHECK_THAT(text, Catch::Contains(part));
   config.title = "{{ $labels.device }} is full";
   config.text = "{{ $labels.device }} is at {{ $value }} %";

@@ -42,10 +42,9 @@ struct World {
   }
 
   void make(const config::ReceiverConfig& with) {
-    courier = std::make_unique<Courier>(clock, with, kind, std::make_unique<Scripted>(script),
-                                        *store, self, [this](const Notification& one) {
-                                          lost.push_back(one.group_key);
-                                        });
+    courier = std::make_unique<Courier>(
+        clock, with, kind, std::make_unique<Scripted>(script), *store, self,
+        [this](const Notification& one) { lost.push_back(one.group_key); });
   }
 
   /// One more notification, saved as the publisher saves it.
@@ -233,9 +232,7 @@ TEST_CASE("one that the other side dislikes holds up no other, and is given up")
   world.add("1");
   world.add("2");
   world.run(5min);
-  const auto taken = [&](std::string_view group) {
-    return std::ranges::count(world.got(), group);
-  };
+  const auto taken = [&](std::string_view group) { return std::ranges::count(world.got(), group); };
   CHECK(taken("1") == 1);
   CHECK(taken("2") == 1);
   CHECK(world.lost.empty());

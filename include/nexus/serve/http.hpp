@@ -3,8 +3,7 @@
 // A handler is a synchronous function of a request; it is unit-tested without a socket. Handlers
 // marked kSnapshot build their answer from snapshots and run on the io thread; those marked
 // kBlocking (a database, a query, an action) run on a small pool, so that no connection waits for
-// another's work; the kill switch (kSwitch) has a thread of its own; what waits for somebody outside
-// (kSlow) runs where reading does, so that no action waits for it. Thread safety: handlers are
+// another's work; the kill switch (kSwitch) has a thread of its own. Thread safety: handlers are
 // called from several threads.
 #pragma once
 
@@ -68,7 +67,7 @@ struct Response {
 [[nodiscard]] Response error(const Error& error);
 
 using Handler = std::function<Response(const Request&)>;
-enum class Runs { kSnapshot, kBlocking, kSwitch, kSlow };
+enum class Runs { kSnapshot, kBlocking, kSwitch };
 
 struct Route {
   Method method;
