@@ -22,16 +22,17 @@ Result<Life> Life::begin(const Clock& clock, knowledge::StateDb& db, const host:
   if (auto made = db.migrate("life", kMigrations); !made) return propagate(std::move(made), "life");
   const auto rows = db.query("SELECT boot, alive, stopped FROM agent_life");
   if (!rows) return std::unexpected(rows.error());
-  const std::string boot(base::trim(
-      host::read_file(roots.proc("sys/kernel/random/boot_id")).value_or(std::string())));
+  const std::string boot(
+      base::trim(host::read_file(roots.proc("sys/kernel/random/boot_id")).value_or(std::string())));
   Life out(db);
   if (!rows->empty() && rows->front().is_null(2)) {
     const bool same_boot = rows->front().text(0) == boot;
     out.unclean_ = fmt::format(
         "the agent did not stop in order: it was last seen at {}, {}",
         base::to_rfc3339(base::from_unix_millis(rows->front().integer(1))),
-        same_boot ? "and the host has run on since (killed, or it crashed: see its journal)"
-                  : "and the host was started anew since (power, a kernel crash, or a forced reset)");
+        same_boot
+            ? "and the host has run on since (killed, or it crashed: see its journal)"
+            : "and the host was started anew since (power, a kernel crash, or a forced reset)");
   }
   const auto now = base::to_unix_millis(clock.wall());
   const std::array<SqlValue, 3> values = {boot, now, now};

@@ -53,8 +53,8 @@ Points points_of(const analyze::Finding& finding, const knowledge::Queryable& da
   limits.max_samples = 2'000'000;
   limits.cancelled = [&] { return clock.steady() - begin > kQueryTime; };
   const auto end = base::to_unix_millis(clock.wall());
-  const auto matrix = query->range(data, end - kLookedBack.count(), end,
-                                   kLookedBack.count() / kPoints, limits);
+  const auto matrix =
+      query->range(data, end - kLookedBack.count(), end, kLookedBack.count() / kPoints, limits);
   if (!matrix) return {};
   Points out;
   for (const auto& series : *matrix) {
@@ -116,19 +116,18 @@ std::vector<publish::Deed> Agent::Impl::deeds_about(const analyze::Finding& find
     if (decision.time < since || std::ranges::find(told, decision.remedy) != told.end()) continue;
     told.push_back(decision.remedy);
     publish::Deed deed;
-    const auto action = decision.action_id.empty()
-                            ? Result<plan::Action>(fail(Errc::kNotFound, ""))
-                            : journal->get(decision.action_id);
+    const auto action = decision.action_id.empty() ? Result<plan::Action>(fail(Errc::kNotFound, ""))
+                                                   : journal->get(decision.action_id);
     if (action) {
       using enum plan::ActionState;
       deed.action = action->id;
       deed.proposed = action->state == kProposed;
-      deed.under_way = action->state == kQueued || action->state == kRunning ||
-                       action->state == kVerifying;
+      deed.under_way =
+          action->state == kQueued || action->state == kRunning || action->state == kVerifying;
       deed.expires = action->created + current()->operations.approval_timeout;
-      deed.text = fmt::format("{} {}: {}{}{}", action->type, action->target,
-                              to_string(action->state), action->outcome.result.empty() ? "" : ", ",
-                              action->outcome.result);
+      deed.text =
+          fmt::format("{} {}: {}{}{}", action->type, action->target, to_string(action->state),
+                      action->outcome.result.empty() ? "" : ", ", action->outcome.result);
     } else {
       deed.text = fmt::format("{} {} (remedy {}): {}", decision.action_type, decision.target,
                               decision.remedy, decision.reason);
@@ -172,14 +171,13 @@ publish::Surroundings Agent::Impl::surroundings() {
 /// An action that has come to something, for the finding that it was taken for.
 void Agent::Impl::note_action(const plan::Action& action) {
   if (action.cause.fingerprint.empty()) return;
-  book->note_action(action.cause.fingerprint,
-                    {.time = action.finished.value_or(clock.wall()),
-                     .id = action.id,
-                     .type = action.type,
-                     .target = action.target,
-                     .state = std::string(to_string(action.state)),
-                     .result = action.outcome.result,
-                     .remedy = action.remedy});
+  book->note_action(action.cause.fingerprint, {.time = action.finished.value_or(clock.wall()),
+                                               .id = action.id,
+                                               .type = action.type,
+                                               .target = action.target,
+                                               .state = std::string(to_string(action.state)),
+                                               .result = action.outcome.result,
+                                               .remedy = action.remedy});
 }
 
 /// Dependencies of the configuration, and units of this host that have connections.
@@ -229,8 +227,7 @@ void Agent::Impl::look_at_graph() {
 /// The last end of the agent was none: a finding for a quarter of an hour.
 void Agent::Impl::tell_of_life() {
   constexpr Millis kTold{15 * 60'000};
-  if (auto noted = life->note(clock); !noted)
-    log::warning("agent", "{}", noted.error().message());
+  if (auto noted = life->note(clock); !noted) log::warning("agent", "{}", noted.error().message());
   if (!life->unclean() || clock.steady() - started_steady < kTold || told_of_life) return;
   told_of_life = true;
   book->clear("agent", analyze::fingerprint(analyze::FindingKind::kAgent, "unclean_restart", {}));

@@ -177,7 +177,8 @@ void Ledger::set_severity(Entry& entry, Severity severity) {
   if (finding.severity == severity) return;
   const bool fires = finding.state == FindingState::kFiring;
   if (fires && entry.evaluated) count_change(entry);
-  if (fires && finding.flapping && severity < finding.severity) return;  // the worst, while it flaps
+  if (fires && finding.flapping && severity < finding.severity)
+    return;  // the worst, while it flaps
   count(finding, -1);
   finding.severity = severity;
   count(finding, 1);
@@ -420,7 +421,9 @@ void Ledger::relate(const std::shared_ptr<const Graph>& graph,
       symptoms[cause].push_back(entry->finding.fingerprint);
     auto before = changes_before(entry->finding, *happened);
     const auto& known = record_of(entry->finding).what_changed;
-    const auto newest = [](const nexus::analyze::Changes& some) { return some.empty() ? WallTime{} : some[0].time; };
+    const auto newest = [](const nexus::analyze::Changes& some) {
+      return some.empty() ? WallTime{} : some[0].time;
+    };
     if (before.size() != known.size() || newest(before) != newest(known))
       edit(*entry).what_changed = std::move(before);
   }

@@ -190,8 +190,7 @@ void Courier::enqueue(std::vector<Waiting> fresh) {
 /// receiver right now stays. With the lock held.
 void Courier::coalesce() {
   std::map<std::string_view, std::size_t> newest;
-  for (std::size_t i = 0; i < queue_.size(); ++i)
-    newest[queue_[i].notification->group_key] = i;
+  for (std::size_t i = 0; i < queue_.size(); ++i) newest[queue_[i].notification->group_key] = i;
   if (newest.size() < queue_.size()) {
     std::deque<Waiting> left;
     std::set<std::string_view> placed;
@@ -291,9 +290,9 @@ SteadyTime Courier::next_at(SteadyTime now) {
 /// Takes the next in hand; a digest stays what it is until it is settled. With the lock held.
 bool Courier::pick(SteadyTime now) {
   if (!hand_) {
-    const auto due = std::ranges::find_if(
-        aside_, [&](const Parcel& parcel) { return parcel.next <= now; });
-    if (due != aside_.end()) {
+    const auto due =
+        std::ranges::find_if(aside_, [&](const Parcel& parcel) { return parcel.next <= now; });
+    if (queue_.empty() && due != aside_.end()) {
       hand_ = std::move(*due);
       aside_.erase(due);
     } else if (!queue_.empty()) {
@@ -304,9 +303,9 @@ bool Courier::pick(SteadyTime now) {
         parcel.of.push_back(std::move(queue_.front()));
         queue_.pop_front();
       }
-      parcel.notification = digest ? std::make_shared<const Notification>(
-                                         digest_of(parcel.of, clock_.wall()))
-                                   : parcel.of.front().notification;
+      parcel.notification =
+          digest ? std::make_shared<const Notification>(digest_of(parcel.of, clock_.wall()))
+                 : parcel.of.front().notification;
       hand_ = std::move(parcel);
     }
   }
@@ -419,7 +418,8 @@ void Courier::on_sent() {
     sending_ = false;
     // Whether it was the receiver or they, is seen now.
     for (Parcel& parcel : aside_) {
-      if (parcel.failures <= kBreakerAfter) parcel.next = std::min(parcel.next, clock_.steady());
+      parcel.next = std::min(parcel.next, clock_.steady());
+      parcel.others_taken = true;
     }
     show();
   }
@@ -469,9 +469,13 @@ void Courier::on_failed(const Delivery& delivery, SteadyTime now) {
     ++status_.failed;
     status_.last_error = delivery.why;
     ++hand_->failures;
-    const bool others_go = status_.last_sent && status_.failures == 0;
-    if (delivery.result == Delivery::Result::kRefused ||
-        (delivery.suspect && hand_->failures >= kMostDislikes && others_go)) {
+    const bool disliked =
+        delivery.suspect && hand_->failures >= kMostDislikes && hand_->others_taken;
+    if (disliked || delivery.result == Delivery::Result::kRefused) {
+      if (disliked) {  // the receiver takes others
+        status_.failures = 0;
+        breaker_open_.set(0);
+      }
       refuse(delivery.why, lost);
     } else {
       wait(delivery, now);

@@ -74,7 +74,8 @@ class Courier {
     NotificationPtr notification;
     std::vector<Waiting> of;
     std::uint32_t failures = 0;
-    SteadyTime next{};  // once it was put aside
+    SteadyTime next{};          // once it was put aside
+    bool others_taken = false;  // since then: it is this one, not the receiver
   };
 
   void coalesce();

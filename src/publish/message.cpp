@@ -29,12 +29,12 @@ constexpr std::size_t kChangesShown = 3;
 constexpr std::size_t kDeedsShown = 4;
 
 std::string value_text(const Alert& alert) {
-  std::string out = alert.missing
-                        ? std::string("there is no value: its data is gone")
-                        : fmt::format("value: {:.6g}{}", alert.value,
-                                      alert.threshold
-                                          ? fmt::format(" (threshold {:.6g})", *alert.threshold)
-                                          : "");
+  std::string out =
+      alert.missing
+          ? std::string("there is no value: its data is gone")
+          : fmt::format(
+                "value: {:.6g}{}", alert.value,
+                alert.threshold ? fmt::format(" (threshold {:.6g})", *alert.threshold) : "");
   if (!alert.trend.empty()) out += "; " + one_line(alert.trend);
   return out;
 }
@@ -58,9 +58,9 @@ void Wording::add_deeds(const Alert& alert, Lines& out) const {
     if (++shown > kDeedsShown) break;
     out.facts.push_back(cut("agent: " + one_line(deed.text), kLongestFact));
     if (!deed.proposed) continue;
-    out.facts.push_back(fmt::format(
-        "to answer it by {}: nexus-agent actions approve {} (or cancel)",
-        base::to_rfc3339(deed.expires), deed.action));
+    out.facts.push_back(
+        fmt::format("to answer it by {}: nexus-agent actions approve {} (or cancel)",
+                    base::to_rfc3339(deed.expires), deed.action));
     if (auto url = link_ ? link_(deed) : std::string(); !url.empty())
       out.answers.push_back({cut(one_line(deed.text), 200), std::move(url)});
   }
@@ -79,8 +79,8 @@ Lines Wording::lines_of(const Alert& alert) const {
       summary.empty() ? "no summary" : summary));
   const auto fact = [&](std::string text) { out.facts.push_back(cut(text, kLongestFact)); };
   if (text_) {
-    fact(base::sanitize_utf8(text_->expand(
-        {alert.labels, origin_.external_labels, origin_.external_url, alert.value})));
+    fact(base::sanitize_utf8(
+        text_->expand({alert.labels, origin_.external_labels, origin_.external_url, alert.value})));
     add_deeds(alert, out);
     return out;
   }
@@ -98,8 +98,9 @@ Lines Wording::lines_of(const Alert& alert) const {
     fact("of: " + one_line(alert.source));
   }
   if (alert.flapping)
-    fact("it changes its state again and again; no more is told of that, and nothing is done, "
-         "until it is steady");
+    fact(
+        "it changes its state again and again; no more is told of that, and nothing is done, "
+        "until it is steady");
   if (!alert.cause.empty()) fact("explained by: " + one_line(alert.cause));
   for (std::size_t i = 0; i < alert.changes.size() && i < kChangesShown && !alert.resolved(); ++i)
     fact("changed before: " + one_line(alert.changes[i]));

@@ -84,8 +84,7 @@ class Checker {
     for (const auto& [key, text] : all) {
       if (text->empty()) continue;
       const auto found = config_.parameter_places.find(key);
-      const auto& where =
-          found == config_.parameter_places.end() ? config_.where : found->second;
+      const auto& where = found == config_.parameter_places.end() ? config_.where : found->second;
       if (!descriptor.has_words) {
         complain(where, key, fmt::format("{} has words of its own", descriptor.name));
       } else if (auto parsed = analyze::TextTemplate::parse(

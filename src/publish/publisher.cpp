@@ -89,8 +89,8 @@ struct Publisher::Impl {
 
   mutable std::mutex mutex;  // guards what follows
   std::deque<analyze::Finding> inbox;
-  bool overflowed = false;                    // the inbox; all is to be routed anew
-  std::vector<NotificationLog::Key> lost;     // told to nobody after all
+  bool overflowed = false;                 // the inbox; all is to be routed anew
+  std::vector<NotificationLog::Key> lost;  // told to nobody after all
   std::shared_ptr<const config::Config> config;
   std::vector<std::shared_ptr<Courier>> couriers;
   std::map<std::string, std::vector<Waiting>> waiting;  // from the database, not yet with a courier
@@ -141,8 +141,7 @@ ReceiverContext Publisher::Impl::context_of(
   const auto url = origin.external_url;
   if (!url.empty() && receiver.approval_links) {
     out.approval_link = [this, url, name = receiver.name](const Deed& deed) {
-      return fmt::format("{}/approve/{}", url,
-                         approvals->token({deed.action, name, deed.expires}));
+      return fmt::format("{}/approve/{}", url, approvals->token({deed.action, name, deed.expires}));
     };
   }
   return out;
@@ -234,8 +233,7 @@ void Publisher::Impl::drop_orphans() {
     if (rows.empty()) continue;
     log::warning("publish", "{} notifications for {}, which is no receiver any more, are dropped",
                  rows.size(), receiver);
-    if (auto done = store.remove(rows); !done)
-      log::error("publish", "{}", done.error().message());
+    if (auto done = store.remove(rows); !done) log::error("publish", "{}", done.error().message());
   }
 }
 

@@ -61,10 +61,8 @@ struct RoutingCompiler {
                        const config::Where& where) {
     check_names(names, receivers, what, "no receiver; expected the NAME of a [notify.NAME]", where);
     for (const auto& name : names) {
-      const auto found =
-          std::ranges::find(written.receivers, name, &config::ReceiverConfig::name);
-      const auto* type =
-          found == written.receivers.end() ? nullptr : find_receiver(found->type);
+      const auto found = std::ranges::find(written.receivers, name, &config::ReceiverConfig::name);
+      const auto* type = found == written.receivers.end() ? nullptr : find_receiver(found->type);
       if (type != nullptr && type->beats_only)
         problems.push_back(
             {where, fmt::format("{}: \"{}\" takes no notifications: a {} gives signs of life by "
@@ -76,13 +74,11 @@ struct RoutingCompiler {
   /// An Alertmanager forgets what it does not hear of for `valid_seconds`.
   void check_repeats(const Route& route, const config::Where& where) {
     for (const auto& name : route.receivers) {
-      const auto found =
-          std::ranges::find(written.receivers, name, &config::ReceiverConfig::name);
+      const auto found = std::ranges::find(written.receivers, name, &config::ReceiverConfig::name);
       if (found == written.receivers.end() || found->type != "alertmanager") continue;
       const auto given = found->parameters.find("valid_seconds");
-      const auto* seconds = given == found->parameters.end()
-                                ? nullptr
-                                : std::get_if<std::int64_t>(&given->second);
+      const auto* seconds =
+          given == found->parameters.end() ? nullptr : std::get_if<std::int64_t>(&given->second);
       const Millis valid{(seconds == nullptr ? 18'000 : *seconds) * 1000};
       if (route.repeat_interval < valid) continue;
       problems.push_back(

@@ -16,7 +16,8 @@ std::string hmac_sha256(std::string_view key, std::string_view text) {
   ::HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
          reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data(), &length);
   std::string out;
-  for (unsigned i = 0; i < length; ++i) fmt::format_to(std::back_inserter(out), "{:02x}", digest[i]);
+  for (unsigned i = 0; i < length; ++i)
+    fmt::format_to(std::back_inserter(out), "{:02x}", digest[i]);
   return out;
 }
 

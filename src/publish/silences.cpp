@@ -79,8 +79,8 @@ Result<Silence> Silences::put(SilenceRequest request) {
     *old = fresh;
     return fresh;
   }
-  const auto count = std::ranges::count_if(
-      made_, [&](const Silence& one) { return one.state(now) != "expired"; });
+  const auto count =
+      std::ranges::count_if(made_, [&](const Silence& one) { return one.state(now) != "expired"; });
   if (count >= static_cast<std::ptrdiff_t>(Publisher::kMostSilences) ||
       made_.size() >= 10 * Publisher::kMostSilences)
     return fail(Errc::kExhausted, "there are {} silences already", count);

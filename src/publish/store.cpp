@@ -75,9 +75,8 @@ Result<PublishStore::Loaded> PublishStore::load(NotificationLog& log, const Now&
       continue;
     }
     const auto age = std::max(Millis(0), now.wall - read->time);
-    out.waiting[row.text(1)].push_back({row.integer(0),
-                                        std::make_shared<const Notification>(*std::move(read)),
-                                        now.steady - age});
+    out.waiting[row.text(1)].push_back(
+        {row.integer(0), std::make_shared<const Notification>(*std::move(read)), now.steady - age});
   }
   auto silences =
       db_->query("SELECT id, matchers, starts, ends, author, comment, updated FROM silences");
@@ -139,12 +138,12 @@ Status PublishStore::remove(std::span<const std::int64_t> rows) {
 Status PublishStore::put(std::span<const Silence> silences) {
   return db_->transaction([&]() -> Status {
     for (const Silence& silence : silences) {
-      auto done = db_->execute(
-          "INSERT OR REPLACE INTO silences VALUES (?,?,?,?,?,?,?)",
-          std::array<SqlValue, 7>{silence.id, to_string(silence.matchers),
-                                  base::to_unix_millis(silence.starts),
-                                  base::to_unix_millis(silence.ends), silence.author,
-                                  silence.comment, base::to_unix_millis(silence.updated)});
+      auto done =
+          db_->execute("INSERT OR REPLACE INTO silences VALUES (?,?,?,?,?,?,?)",
+                       std::array<SqlValue, 7>{
+                           silence.id, to_string(silence.matchers),
+                           base::to_unix_millis(silence.starts), base::to_unix_millis(silence.ends),
+                           silence.author, silence.comment, base::to_unix_millis(silence.updated)});
       if (!done) return done;
     }
     return {};

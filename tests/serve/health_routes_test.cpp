@@ -48,11 +48,12 @@ TEST_CASE("/health/status goes from healthy over warning to critical") {
   CHECK(status.at("active_alerts").to_number<int>() == 2);
   const auto& alert = element(status.at("recent_alerts"), "name", "Intruder");
   check_shape(
-      alert, {"fingerprint:s", "kind:s", "name:s", "severity:s", "state:s", "subject:s",
-              "description:s", "labels:o", "annotations:o", "value:n", "threshold:n0", "evidence:s",
-              "started:t", "fired:t", "last_seen:t", "resolved:0", "episodes:n", "seen_now:b",
-              "flapping:b", "missing:b", "state_changes:a", "cause:0", "cause_link:0", "symptoms:a",
-              "what_changed:a", "actions:a"});
+      alert,
+      {"fingerprint:s",  "kind:s",    "name:s",          "severity:s", "state:s",      "subject:s",
+       "description:s",  "labels:o",  "annotations:o",   "value:n",    "threshold:n0", "evidence:s",
+       "started:t",      "fired:t",   "last_seen:t",     "resolved:0", "episodes:n",   "seen_now:b",
+       "flapping:b",     "missing:b", "state_changes:a", "cause:0",    "cause_link:0", "symptoms:a",
+       "what_changed:a", "actions:a"});
   CHECK(alert.at("annotations").at("summary") == "2 of them");
   CHECK(alert.at("labels").at("door") == "back");
 }

@@ -73,8 +73,8 @@ class Book {
   ~Book();
 
   /// Everything that `source` (one rule, one detector, ...) sees now. What it saw before and does
-  /// not see any more goes on to be resolved, unless `held` has its fingerprint: that fires on as it
-  /// is, unseen (hysteresis, or no data).
+  /// not see any more goes on to be resolved, unless `held` has its fingerprint: that fires on as
+  /// it is, unseen (hysteresis, or no data).
   struct Held {
     std::string fingerprint;
     bool missing = false;

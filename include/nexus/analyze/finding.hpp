@@ -53,7 +53,8 @@ struct Observation {
 /// One thing that became of a finding.
 struct StateChange {
   WallTime time{};
-  std::string what;  // pending firing resolved; info warning critical; flapping steady; missing back
+  std::string
+      what;  // pending firing resolved; info warning critical; flapping steady; missing back
 };
 
 /// An action that was taken for it, or proposed.
@@ -74,11 +75,11 @@ struct FindingRecord {
   static constexpr std::size_t kMostSymptoms = 50;
   static constexpr std::size_t kMostCauses = 10;  // of `what_changed`
 
-  std::vector<StateChange> states;  // oldest first
-  std::string cause;                // fingerprint of the finding that explains this one
-  std::string cause_link;           // depends_on, connection, started_together
-  std::vector<std::string> symptoms;  // fingerprints of those that this one explains
-  Changes what_changed;               // on the host, shortly before it began; newest first
+  std::vector<StateChange> states;     // oldest first
+  std::string cause;                   // fingerprint of the finding that explains this one
+  std::string cause_link;              // depends_on, connection, started_together
+  std::vector<std::string> symptoms;   // fingerprints of those that this one explains
+  Changes what_changed;                // on the host, shortly before it began; newest first
   std::vector<FindingAction> actions;  // oldest first
 };
 

@@ -23,7 +23,7 @@ struct VitalConfig {
   std::optional<double> warning;
   std::optional<double> critical;
   Direction direction = Direction::kAbove;
-  std::optional<double> clear;  // where a finding ends: beyond `warning`, on the good side
+  std::optional<double> clear;    // where a finding ends: beyond `warning`, on the good side
   std::optional<double> minimum;  // natural bounds of the value: forecasts are kept inside
   std::optional<double> maximum;
   Millis pending = 0s;  // `for`: how long a threshold must be crossed before its finding fires
@@ -81,8 +81,8 @@ struct AlertConfig {
   StringMap annotations;
   Where where;
   bool operator==(const AlertConfig& o) const {
-    return name == o.name && expr == o.expr && pending == o.pending &&
-           clear == o.clear && keep_firing_for == o.keep_firing_for && on_missing == o.on_missing &&
+    return name == o.name && expr == o.expr && pending == o.pending && clear == o.clear &&
+           keep_firing_for == o.keep_firing_for && on_missing == o.on_missing &&
            severity == o.severity && labels == o.labels && annotations == o.annotations;
   }
 };

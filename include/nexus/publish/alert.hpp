@@ -30,11 +30,11 @@ struct Now {
 
 /// What the agent did about a finding, would do, or why it does not.
 struct Deed {
-  std::string text;        // one sentence
+  std::string text;         // one sentence
   std::string action = {};  // its id, when there is one
-  bool proposed = false;   // it waits for approval
-  bool under_way = false;  // queued, running, verifying
-  WallTime expires{};      // of a proposal
+  bool proposed = false;    // it waits for approval
+  bool under_way = false;   // queued, running, verifying
+  WallTime expires{};       // of a proposal
 };
 
 struct Alert {

@@ -26,7 +26,8 @@ struct Ticket {
 
 class Approvals {
  public:
-  [[nodiscard]] static Result<std::unique_ptr<Approvals>> open(Clock& clock, knowledge::StateDb& db);
+  [[nodiscard]] static Result<std::unique_ptr<Approvals>> open(Clock& clock,
+                                                               knowledge::StateDb& db);
 
   [[nodiscard]] std::string token(const Ticket& ticket) const;
   /// kNotFound: no token of this agent; kTimeout: expired; kConflict: it was used.

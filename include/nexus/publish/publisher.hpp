@@ -8,8 +8,8 @@
 // rules. After a restart and a reload everything is routed anew: the notification log keeps what
 // was told from being told again, and what ended meanwhile is told to have ended.
 //
-// What is dropped (refused, too old, too many) is forgotten by the notification log as well, so that
-// what still fires is told again at the next look at its group.
+// What is dropped (refused, too old, too many) is forgotten by the notification log as well, so
+// that what still fires is told again at the next look at its group.
 //
 // A crash between an answer of the receiver and its note in the database tells it once more: at
 // least once, never less.

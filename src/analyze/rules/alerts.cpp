@@ -42,8 +42,8 @@ bool is_about(const knowledge::Labels& element, const Finding& finding,
               const Rule::Templates& replaced) {
   return std::ranges::all_of(element, [&](const knowledge::Label& label) {
     if (label.name == knowledge::kMetricName) return true;
-    const bool own = std::ranges::any_of(
-        replaced, [&](const auto& one) { return one.first == label.name; });
+    const bool own =
+        std::ranges::any_of(replaced, [&](const auto& one) { return one.first == label.name; });
     const auto found = finding.labels.find(label.name);
     return own || (found != finding.labels.end() && found->second == label.value);
   });
@@ -125,9 +125,9 @@ bool Alerts::fill_gaps(const RuleSet::CompiledAlert& alert, WallTime now, RuleSt
     element.value = std::nan("");
     Observation observation = observe(alert, data, element);
     observation.missing = true;
-    observation.evidence.text = fmt::format(
-        "{} on {}: no value for {} s", definition.name, observation.subject,
-        std::chrono::duration_cast<std::chrono::seconds>(gone.since).count());
+    observation.evidence.text =
+        fmt::format("{} on {}: no value for {} s", definition.name, observation.subject,
+                    std::chrono::duration_cast<std::chrono::seconds>(gone.since).count());
     seen.push_back(std::move(observation));
   }
   return true;

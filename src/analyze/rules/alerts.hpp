@@ -33,8 +33,7 @@ class Alerts {
   /// What fires on although its element is gone: by `clear` or for want of data; and what fires
   /// because there is no data. False: an expression could not be evaluated.
   bool fill_gaps(const RuleSet::CompiledAlert& alert, WallTime now, RuleStatus& status,
-                 TemplateData& data, std::vector<Observation>& seen,
-                 std::vector<Book::Held>& held);
+                 TemplateData& data, std::vector<Observation>& seen, std::vector<Book::Held>& held);
 
   Clock& clock_;
   Book& book_;

@@ -16,8 +16,7 @@ using knowledge::promql::ValueType;
 /// The parsed expression of a rule, or a problem at its place.
 std::optional<Query> parse(std::string_view kind, std::string_view name,
                            const config::Expression& expression, const config::Where& rule,
-                           std::vector<config::Problem>& problems,
-                           std::string_view key = "expr") {
+                           std::vector<config::Problem>& problems, std::string_view key = "expr") {
   // Never written, or not a string: the reader of the configuration has complained.
   if (expression.text.empty() && expression.where.line == 0) return std::nullopt;
   const config::Where& where = expression.where.line > 0 ? expression.where : rule;
@@ -29,8 +28,8 @@ std::optional<Query> parse(std::string_view kind, std::string_view name,
   }
   if (query->type() != ValueType::kVector && query->type() != ValueType::kScalar) {
     problems.push_back(
-        {where, fmt::format("{} \"{}\": {}: expected an instant vector or a scalar, this is a {}", kind,
-                            name, key, to_string(query->type()))});
+        {where, fmt::format("{} \"{}\": {}: expected an instant vector or a scalar, this is a {}",
+                            kind, name, key, to_string(query->type()))});
     return std::nullopt;
   }
   return std::move(*query);

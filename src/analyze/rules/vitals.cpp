@@ -147,9 +147,9 @@ void Vitals::report_gaps(const config::VitalConfig& vital, std::span<const Vital
       const bool lately = clock_.wall() - finding.last_seen < Presence::kForget;
       if (vital.on_missing == config::OnMissing::kHold && lately)
         held.push_back({finding.fingerprint, true});
-    } else if (vital.clear && (vital.direction == config::Direction::kAbove
-                                   ? value->second >= *vital.clear
-                                   : value->second <= *vital.clear)) {
+    } else if (vital.clear &&
+               (vital.direction == config::Direction::kAbove ? value->second >= *vital.clear
+                                                             : value->second <= *vital.clear)) {
       held.push_back({finding.fingerprint, false});
     }
   }

@@ -60,8 +60,9 @@ class Alertmanager final : public Receiver {
       auto request = post_request(config_, url + "/api/v2/alerts", body, cancelled);
       request.shown = without_user(url);
       // All of them together have the time of one attempt.
-      request.timeout = config_.timeout / std::max<std::int64_t>(
-                            1, static_cast<std::int64_t>(texts_option(config_, "urls").size()));
+      request.timeout =
+          config_.timeout / std::max<std::int64_t>(
+                                1, static_cast<std::int64_t>(texts_option(config_, "urls").size()));
       if (!config_.token.empty())
         request.headers.emplace_back("Authorization", "Bearer " + config_.token.reveal());
       auto one = deliver(request, clock_);

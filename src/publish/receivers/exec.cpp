@@ -70,8 +70,8 @@ Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
 void check(const config::ReceiverConfig& config, const config::Config& all,
            const Complain& complain) {
   const auto name = text_option(config, "command");
-  if (!name.empty() && std::ranges::find(all.commands, name, &config::CommandConfig::name) ==
-                           all.commands.end())
+  if (!name.empty() &&
+      std::ranges::find(all.commands, name, &config::CommandConfig::name) == all.commands.end())
     complain("command", fmt::format("there is no [[command]] \"{}\"", name));
 }
 

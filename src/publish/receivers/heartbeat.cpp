@@ -1,5 +1,5 @@
-// heartbeat: a dead man's switch: an address that hears from the agent as long as it is well, so that
-// somebody else notices when it is not.
+// heartbeat: a dead man's switch: an address that hears from the agent as long as it is well, so
+// that somebody else notices when it is not.
 #include "publish/receivers.hpp"
 
 namespace nexus::publish {

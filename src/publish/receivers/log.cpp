@@ -61,11 +61,11 @@ class Log final : public Receiver {
   Delivery send(const Notification& notification, const std::function<bool()>&) override {
     for (const auto& alert : notification.alerts) {
       const auto summary = alert->annotations.find("summary");
-      const auto text = one_line(
-          fmt::format("{} {} {}{}{}",
-                      alert->resolved() ? "resolved:" : "firing:", value_of(alert->labels, "alertname"),
-                      alert->subject, summary == alert->annotations.end() ? "" : ": ",
-                      summary == alert->annotations.end() ? "" : summary->second));
+      const auto text = one_line(fmt::format(
+          "{} {} {}{}{}",
+          alert->resolved() ? "resolved:" : "firing:", value_of(alert->labels, "alertname"),
+          alert->subject, summary == alert->annotations.end() ? "" : ": ",
+          summary == alert->annotations.end() ? "" : summary->second));
       if (drivers::journal_send(fields_of(*alert, notification, text))) continue;
       if (alert->resolved() || alert->severity == config::Severity::kInfo) {
         log::info("notify", "{}", text);

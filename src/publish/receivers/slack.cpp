@@ -64,13 +64,14 @@ json::object section(std::string_view text, std::string_view before = {},
 /// Buttons that lead to a page of the agent: nothing is done before somebody says so there.
 json::object buttons(const Answer& answer) {
   json::array out;
-  for (const auto& [text, style] : {std::pair("Approve", "primary"), std::pair("Reject", "danger")}) {
+  for (const auto& [text, style] :
+       {std::pair("Approve", "primary"), std::pair("Reject", "danger")}) {
     out.push_back(json::object{
         {"type", "button"},
         {"text", {{"type", "plain_text"}, {"text", text}}},
         {"style", style},
         {"url", answer.url + (style == std::string_view("primary") ? "?choice=approve"
-                                                                  : "?choice=reject")}});
+                                                                   : "?choice=reject")}});
   }
   return {{"type", "actions"}, {"elements", std::move(out)}};
 }
@@ -168,7 +169,9 @@ class Slack final : public Receiver {
     const auto* ts = answer.if_contains("ts");
     if (ts == nullptr || !ts->is_string()) return;
     // The thread that began first is the one that is missed least.
-    if (threads_.size() >= kMostThreads) threads_.erase(std::ranges::min_element(threads_, {}, [](const auto& one) { return one.second; }));
+    if (threads_.size() >= kMostThreads)
+      threads_.erase(
+          std::ranges::min_element(threads_, {}, [](const auto& one) { return one.second; }));
     threads_.try_emplace(notification.group_key, std::string(ts->as_string()));
   }
 

@@ -10,7 +10,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t kLongestBody = 14'000;   // of 28 KB that a card may have
+constexpr std::size_t kLongestBody = 14'000;  // of 28 KB that a card may have
 constexpr std::size_t kLargestChart = 6'000;  // bytes, a third more as text
 
 std::string_view style(const Lines& alert) {
@@ -77,9 +77,9 @@ class Teams final : public Receiver {
                                    {"url", "data:image/png;base64," + base64(chart)}});
     }
     json::object card = {{"$schema", "http://adaptivecards.io/schemas/adaptive-card.json"},
-                               {"type", "AdaptiveCard"},
-                               {"version", "1.4"},
-                               {"body", std::move(parts)}};
+                         {"type", "AdaptiveCard"},
+                         {"version", "1.4"},
+                         {"body", std::move(parts)}};
     if (!actions.empty()) card["actions"] = std::move(actions);
     const json::object body = {
         {"type", "message"},

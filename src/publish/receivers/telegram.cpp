@@ -44,8 +44,8 @@ class Telegram final : public Receiver {
                   const std::function<bool()>& cancelled) const {
     const auto chart = chart_of(notification, context_);
     if (chart.empty()) return;
-    const std::pair<std::string, std::string> fields[] = {
-        {"chat_id", text_option(config_, "chat")}, {"disable_notification", "true"}};
+    const std::pair<std::string, std::string> fields[] = {{"chat_id", text_option(config_, "chat")},
+                                                          {"disable_notification", "true"}};
     auto form = form_of(fields, "photo", chart);
     auto request = post_request(config_, bot + "/sendPhoto", std::move(form.body), cancelled);
     request.headers.front() = {"Content-Type", std::move(form.content_type)};

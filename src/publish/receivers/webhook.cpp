@@ -111,15 +111,15 @@ class Webhook final : public Receiver {
     json::array alerts;
     for (const auto& alert : notification.alerts) alerts.push_back(from(*alert));
     return {{"version", "4"},
-                               {"groupKey", notification.group_key},
-                               {"truncatedAlerts", 0},
-                               {"status", notification.is_resolved() ? "resolved" : "firing"},
-                               {"receiver", notification.receiver},
-                               {"groupLabels", from(notification.group_labels)},
-                               {"commonLabels", from(notification.common_labels)},
-                               {"commonAnnotations", from(notification.common_annotations)},
-                               {"externalURL", origin_.external_url},
-                               {"alerts", std::move(alerts)}};
+            {"groupKey", notification.group_key},
+            {"truncatedAlerts", 0},
+            {"status", notification.is_resolved() ? "resolved" : "firing"},
+            {"receiver", notification.receiver},
+            {"groupLabels", from(notification.group_labels)},
+            {"commonLabels", from(notification.common_labels)},
+            {"commonAnnotations", from(notification.common_annotations)},
+            {"externalURL", origin_.external_url},
+            {"alerts", std::move(alerts)}};
   }
 
   const config::ReceiverConfig config_;
@@ -149,7 +149,9 @@ constexpr SecretDescriptor kSecrets[] = {
 
 const ReceiverDescriptor kWebhook = {
     .name = "webhook",
-    .help = "JSON by POST, as Alertmanager's webhook or with all that the agent knows, signed if you like",
+    .help =
+        "JSON by POST, as Alertmanager's webhook or with all that the agent knows, signed if you "
+        "like",
     .options = kOptions,
     .secrets = kSecrets,
     .digests = false,

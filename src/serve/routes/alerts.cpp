@@ -72,8 +72,8 @@ Result<Filter> filter_of(const Request& request) {
   const std::array<Status, 5> read = {
       choose(request, "state", std::array{kPending, kFiring, kResolved}, out.state),
       choose(request, "severity", std::array{kInfo, kWarning, kCritical}, out.severity),
-      choose(request, "kind",
-             std::array{kAlert, kVital, kForecast, kAnomaly, kService, kAgent}, out.kind),
+      choose(request, "kind", std::array{kAlert, kVital, kForecast, kAnomaly, kService, kAgent},
+             out.kind),
       choose(request, "flapping", out.flapping), choose(request, "missing", out.missing)};
   for (const Status& one : read) {
     if (!one) return std::unexpected(one.error());

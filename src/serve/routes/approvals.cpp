@@ -1,8 +1,8 @@
 // Links of messages: a page that says what is proposed, with a form that approves or rejects it.
 //
-// A GET changes nothing: programs that look at links in mails press no buttons. Whoever has the link
-// needs no role; what is done is in the audit log with the name that was given and whom the link was
-// sent to.
+// A GET changes nothing: programs that look at links in mails press no buttons. Whoever has the
+// link needs no role; what is done is in the audit log with the name that was given and whom the
+// link was sent to.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -107,17 +107,15 @@ Response answer(const Rooms& rooms, publish::Publisher& publisher, const Request
   std::ranges::replace_if(
       name, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
   Request named = request;
-  named.caller.who =
-      fmt::format("{} (by the link sent to {})",
-                  base::trim(name).empty() ? "somebody" : std::string(base::trim(name)),
-                  ticket->receiver);
+  named.caller.who = fmt::format(
+      "{} (by the link sent to {})",
+      base::trim(name).empty() ? "somebody" : std::string(base::trim(name)), ticket->receiver);
   const bool approves = choice == "approve";
   Response out;
   const auto done = audited(
       rooms, named, approves ? "actions.approve" : "actions.reject", ticket->action, "", [&] {
-        const auto changed = approves
-                                 ? rooms.planner.approve(ticket->action, named.caller.who)
-                                 : rooms.executor.cancel(ticket->action, named.caller.who);
+        const auto changed = approves ? rooms.planner.approve(ticket->action, named.caller.who)
+                                      : rooms.executor.cancel(ticket->action, named.caller.who);
         const auto now = rooms.journal.get(ticket->action);
         const auto body = now ? facts(*now) : std::string();
         if (!changed) {
