@@ -44,6 +44,8 @@ Ledger::Ledger(Clock& clock, knowledge::SelfMetrics& self, std::size_t max_findi
       gauges_.back().set(0);
     }
   }
+  flapping_.set(0);
+  missing_.set(0);
 }
 
 void Ledger::count(const Finding& finding, double by) const {
@@ -243,7 +245,8 @@ void Ledger::see(std::string_view source, const Observation& seen, Told told) {
   move_to(*entry, source);
   // What is told when it happens, such as a failed service, is no flapping measure: breakers watch
   // over what is done about it.
-  entry->evaluated = told == Told::kAgainAndAgain && seen.kind != FindingKind::kService;
+  entry->evaluated = told == Told::kAgainAndAgain &&
+                     (seen.kind == FindingKind::kVital || seen.kind == FindingKind::kAlert);
   refresh(*entry, seen);
   settle(*entry);
 }
