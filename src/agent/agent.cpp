@@ -33,7 +33,10 @@ constexpr Nanos kLoopPatience = 60s;    // a turn this long, or a loop this late
 Status Agent::Impl::start() {
   const std::lock_guard guard(reload_mutex);  // a reload over HTTP waits until all stands
   // What has just happened is told before anything new may happen.
-  executor->on_finished([this](const plan::Action& action) { planner->on_finished(action); });
+  executor->on_finished([this](const plan::Action& action) {
+    note_action(action);
+    planner->on_finished(action);
+  });
   executor->set_permission([this](const plan::Action& action) { return planner->refusal(action); });
   executor->set_halted([this] { return !planner->running(); });
   executor->set_notifier([this](const execute::Notice& notice) { return tell(notice); });
@@ -47,6 +50,14 @@ Status Agent::Impl::start() {
     return propagate(std::move(recovered), "correct the decisions of lost actions");
   book->subscribe([this](const analyze::Finding& finding) { planner->on_finding(finding); });
   book->subscribe([this](const analyze::Finding& finding) { publisher->on_finding(finding); });
+  if (life->unclean()) {
+    log::warning("agent", "{}", *life->unclean());
+    book->report("agent", {.kind = analyze::FindingKind::kAgent,
+                           .name = "unclean_restart",
+                           .severity = config::Severity::kInfo,
+                           .subject = "nexus-agent",
+                           .evidence = {.text = *life->unclean()}});
+  }
   auto routes = serve::all_routes(rooms());
   std::ranges::move(serve::notification_routes(rooms(), *publisher), std::back_inserter(routes));
   auto made = serve::Server::make(clock, current()->http,
@@ -120,6 +131,7 @@ void Agent::Impl::stop() {
   abandoned += shutdown.left_behind();
   if (book) book->tick();
   if (services) save_services();
+  if (auto ended = life->end(clock); !ended) log::error("agent", "{}", ended.error().message());
 }
 
 Status Agent::Impl::reload() {

@@ -12,6 +12,7 @@
 #include "agent/connectivity.hpp"
 #include "agent/directory_lock.hpp"
 #include "agent/incident.hpp"
+#include "agent/life.hpp"
 #include "agent/surroundings.hpp"
 #include "agent/witness.hpp"
 #include "nexus/agent/agent.hpp"
@@ -81,6 +82,13 @@ struct Agent::Impl {
   /// Has the collectors look more closely that a firing finding concerns.
   void look_closer(const analyze::VitalsSnapshot& vitals, double cpu_budget_percent);
   SteadyTime plan_turn();
+  // surroundings.cpp
+  publish::Surroundings message_facts();
+  [[nodiscard]] std::vector<publish::Deed> deeds_about(const analyze::Finding& finding) const;
+  [[nodiscard]] std::string picture_of(const publish::Alert& alert) const;
+  void note_action(const plan::Action& action);
+  void look_at_graph();
+  void tell_of_life();
   Status write_addresses();
   serve::Rooms rooms();
   [[nodiscard]] bool ready() const;
@@ -129,6 +137,7 @@ struct Agent::Impl {
       std::make_shared<HostSurroundings>(clock, systemd, observed);
   const Witness witness{clock, roots, observed, queryable};
   std::unique_ptr<knowledge::StateDb> db;
+  std::optional<Life> life;
   std::unique_ptr<Connectivity> connectivity;
   std::unique_ptr<knowledge::Audit> audit;
   std::unique_ptr<analyze::Book> book;
@@ -151,6 +160,9 @@ struct Agent::Impl {
   std::unique_ptr<base::LoopThread> analyze_loop;
   std::unique_ptr<base::LoopThread> plan_loop;
 
+  SteadyTime next_graph{};                      // the plan thread's, as the two below
+  std::shared_ptr<const analyze::Graph> graph;  // as the book has it
+  bool told_of_life = false;
   SteadyTime next_vitals{};
   SteadyTime next_alerts{};
   SteadyTime next_forecast{};

@@ -66,6 +66,9 @@ Status Agent::Impl::open() {
   db = std::move(*opened);
   if (db->quarantined())
     log::error("agent", "the state database was damaged; it is kept as {}", *db->quarantined());
+  auto begun = Life::begin(clock, *db, roots);
+  if (!begun) return propagate(std::move(begun), "the agent's own life");
+  life = *std::move(begun);
   connectivity = std::make_unique<Connectivity>(clock, *db, roots, data_dir);
   auto made_audit = knowledge::Audit::open(*db, clock);
   if (!made_audit) return propagate(std::move(made_audit), "audit log");
@@ -104,6 +107,7 @@ Status Agent::Impl::open() {
   auto made_publisher = publish::Publisher::open(clock, *db, self, *book, host_name(roots));
   if (!made_publisher) return propagate(std::move(made_publisher), "notifications");
   publisher = std::move(*made_publisher);
+  publisher->set_surroundings(message_facts());
   auto made_collectors = make_collectors(*current());
   if (!made_collectors) return propagate(std::move(made_collectors));
   scheduler = std::move(*made_collectors);

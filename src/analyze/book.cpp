@@ -39,6 +39,7 @@ struct Book::Impl {
   std::mutex mutex;  // guards all below but the counter
   ChangeLog happened;
   Ledger ledger;
+  std::shared_ptr<const Graph> graph;
   std::shared_ptr<const std::vector<Listener>> listeners =
       std::make_shared<const std::vector<Listener>>();
   bool delivering = false;
@@ -131,12 +132,28 @@ Result<std::unique_ptr<Book>> Book::open(Clock& clock, knowledge::StateDb& db,
   return std::unique_ptr<Book>(new Book(std::move(impl)));
 }
 
-void Book::observe(std::string_view source, const std::vector<Observation>& seen) {
+void Book::observe(std::string_view source, const std::vector<Observation>& seen,
+                   const std::vector<Held>& held) {
   {
     const std::lock_guard guard(impl_->mutex);
-    impl_->ledger.observe(source, seen);
+    impl_->ledger.observe(source, seen, held);
   }
   impl_->deliver();
+}
+
+Findings Book::of(std::string_view source) const {
+  const std::lock_guard guard(impl_->mutex);
+  return impl_->ledger.of(source);
+}
+
+void Book::set_graph(std::shared_ptr<const Graph> graph) {
+  const std::lock_guard guard(impl_->mutex);
+  impl_->graph.swap(graph);
+}
+
+void Book::note_action(std::string_view fingerprint, FindingAction action) {
+  const std::lock_guard guard(impl_->mutex);
+  impl_->ledger.note_action(fingerprint, std::move(action));
 }
 
 void Book::report(std::string_view source, const Observation& seen) {
@@ -178,6 +195,7 @@ void Book::tick() {
   {
     const std::lock_guard guard(impl_->mutex);
     impl_->ledger.tick();
+    impl_->ledger.relate(impl_->graph, impl_->happened.snapshot());
   }
   impl_->deliver();
   impl_->flush();

@@ -3,27 +3,30 @@
 #include <array>
 #include <boost/json.hpp>
 
+#include "analyze/record_json.hpp"
+
 namespace nexus::analyze {
 namespace {
 
 using knowledge::Row;
 using knowledge::SqlValue;
 
-constexpr std::array<std::string_view, 1> kMigrations = {
+constexpr std::array<std::string_view, 2> kMigrations = {
     R"(CREATE TABLE findings (
   fingerprint TEXT PRIMARY KEY, source TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
   severity TEXT NOT NULL, subject TEXT NOT NULL, labels TEXT NOT NULL, annotations TEXT NOT NULL,
   evidence_source TEXT NOT NULL, evidence_value REAL, evidence_threshold REAL, evidence_text TEXT NOT NULL,
   state TEXT NOT NULL, started INTEGER NOT NULL, fired INTEGER, last_seen INTEGER NOT NULL, resolved INTEGER,
   episodes INTEGER NOT NULL, pending_ms INTEGER NOT NULL, keep_ms INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE findings_alive (id INTEGER PRIMARY KEY CHECK (id = 1), time INTEGER NOT NULL))"};
+CREATE TABLE findings_alive (id INTEGER PRIMARY KEY CHECK (id = 1), time INTEGER NOT NULL))",
+    "ALTER TABLE findings ADD COLUMN record TEXT NOT NULL DEFAULT ''"};
 
 constexpr std::string_view kPut = R"(INSERT OR REPLACE INTO findings VALUES
-  (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?))";
+  (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?))";
 constexpr std::string_view kSelect =
     R"(SELECT fingerprint, source, kind, name, severity, subject, labels, annotations,
   evidence_source, evidence_value, evidence_threshold, evidence_text, state, started, fired, last_seen, resolved,
-  episodes, pending_ms, keep_ms FROM findings)";
+  episodes, pending_ms, keep_ms, record FROM findings)";
 
 std::string to_json(const StringMap& map) {
   boost::json::object object;
@@ -76,7 +79,8 @@ std::vector<SqlValue> to_values(const StoredFinding& stored) {
           optional_time(f.resolved),
           static_cast<std::int64_t>(f.episodes),
           static_cast<std::int64_t>(stored.pending.count()),
-          static_cast<std::int64_t>(stored.keep_firing_for.count())};
+          static_cast<std::int64_t>(stored.keep_firing_for.count()),
+          record_to_json(f)};
 }
 
 std::optional<StoredFinding> from_row(const Row& row) {
@@ -114,6 +118,7 @@ std::optional<StoredFinding> from_row(const Row& row) {
   f.episodes = static_cast<std::uint64_t>(row.integer(17));
   stored.pending = Millis(row.integer(18));
   stored.keep_firing_for = Millis(row.integer(19));
+  if (!record_from_json(row.text(20), f)) return std::nullopt;
   return stored;
 }
 

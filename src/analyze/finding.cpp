@@ -36,6 +36,11 @@ std::string_view to_string(FindingState state) noexcept {
   return "unknown";
 }
 
+const FindingRecord& record_of(const Finding& finding) noexcept {
+  static const FindingRecord kNothing;
+  return finding.record ? *finding.record : kNothing;
+}
+
 std::string fingerprint(FindingKind kind, std::string_view name, const StringMap& labels) {
   // 0xff cannot be part of UTF-8: no two different findings give the same text.
   constexpr std::string_view kSeparator = "\xff";

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "analyze/relations.hpp"
+
 namespace nexus::analyze {
 namespace {
 
@@ -24,6 +26,9 @@ WallTime last_transition(const Finding& finding) {
 Ledger::Ledger(Clock& clock, knowledge::SelfMetrics& self, std::size_t max_findings)
     : clock_(clock),
       max_findings_(max_findings),
+      flapping_(self.gauge("nexus_findings_flapping",
+                           "Findings that change their state so often that they are held firing")),
+      missing_(self.gauge("nexus_findings_missing", "Findings whose data is gone")),
       refused_(self.counter("nexus_findings_refused_total",
                             "Findings refused because the book is full")),
       fired_(self.counter("nexus_finding_transitions_total", "Transitions of findings",
@@ -39,11 +44,15 @@ Ledger::Ledger(Clock& clock, knowledge::SelfMetrics& self, std::size_t max_findi
       gauges_.back().set(0);
     }
   }
+  flapping_.set(0);
+  missing_.set(0);
 }
 
 void Ledger::count(const Finding& finding, double by) const {
   gauges_[static_cast<std::size_t>(finding.state) * 3 + static_cast<std::size_t>(finding.severity)]
       .add(by);
+  if (finding.flapping) flapping_.add(by);
+  if (finding.missing) missing_.add(by);
 }
 
 void Ledger::restore(BookStore::Loaded loaded) {
@@ -72,6 +81,12 @@ void Ledger::restore(BookStore::Loaded loaded) {
     entry->transition = ++transitions_;
     entry->finding = std::move(finding);
     entry->finding.seen_now = false;
+    for (const StateChange& one : record_of(entry->finding).states) {
+      const bool counts = one.what == "firing" || one.what == "resolved";
+      if (counts && one.time <= wall && wall - one.time < Book::kFlapWindow)
+        entry->flaps.note(now - (wall - one.time));
+    }
+    if (entry->finding.flapping) entry->flaps.note(now);  // what it did meanwhile is not known
     if (entry->finding.state == FindingState::kResolved) {
       resolved_order_.emplace_back(entry->finding.fingerprint, entry->transition);
     }
@@ -132,17 +147,20 @@ void Ledger::begin_episode(Entry& entry, const Observation& seen) {
   finding.resolved.reset();
   finding.received = seen.received == SteadyTime{} ? clock_.steady() : seen.received;
   entry.since = clock_.steady();
+  if (!record_of(finding).cause.empty() || !record_of(finding).what_changed.empty()) {
+    FindingRecord& record = edit(entry);  // those of the last episode
+    record.cause.clear();
+    record.cause_link.clear();
+    record.what_changed.clear();
+  }
   change(entry, FindingState::kPending);
 }
 
 void Ledger::refresh(Entry& entry, const Observation& seen) {
   Finding& finding = entry.finding;
-  if (finding.severity != seen.severity) {
-    count(finding, -1);
-    finding.severity = seen.severity;
-    count(finding, 1);
-    dirty_.insert(finding.fingerprint);
-  }
+  set_severity(entry, seen.severity);
+  set_missing(entry, seen.missing);
+  if (finding.flapping && entry.missing_since) count_change(entry);
   finding.subject = seen.subject;
   finding.annotations = seen.annotations;
   finding.evidence = seen.evidence;
@@ -156,7 +174,63 @@ void Ledger::refresh(Entry& entry, const Observation& seen) {
   changed_ = true;
 }
 
-void Ledger::see(std::string_view source, const Observation& seen) {
+void Ledger::set_severity(Entry& entry, Severity severity) {
+  Finding& finding = entry.finding;
+  if (finding.severity == severity) return;
+  const bool fires = finding.state == FindingState::kFiring;
+  if (fires && entry.evaluated) count_change(entry);
+  if (fires && finding.flapping && severity < finding.severity)
+    return;  // the worst, while it flaps
+  count(finding, -1);
+  finding.severity = severity;
+  count(finding, 1);
+  if (fires) write_down(entry, config::to_string(severity));
+  dirty_.insert(finding.fingerprint);
+}
+
+void Ledger::set_missing(Entry& entry, bool missing) {
+  Finding& finding = entry.finding;
+  if (finding.missing == missing) return;
+  count(finding, -1);
+  finding.missing = missing;
+  count(finding, 1);
+  write_down(entry, missing ? "missing" : "back");
+}
+
+FindingRecord& Ledger::edit(Entry& entry) {
+  auto copy = std::make_shared<FindingRecord>(record_of(entry.finding));
+  FindingRecord& record = *copy;
+  entry.finding.record = std::move(copy);
+  dirty_.insert(entry.finding.fingerprint);
+  changed_ = true;
+  return record;
+}
+
+void Ledger::write_down(Entry& entry, std::string_view what) {
+  auto& states = edit(entry).states;
+  states.push_back({clock_.wall(), std::string(what)});
+  if (states.size() > FindingRecord::kMostChanges) states.erase(states.begin());
+}
+
+void Ledger::count_change(Entry& entry) {
+  Finding& finding = entry.finding;
+  entry.flaps.note(clock_.steady());
+  if (finding.flapping || entry.flaps.share(clock_.steady()) < Book::kFlapping) return;
+  count(finding, -1);
+  finding.flapping = true;
+  count(finding, 1);
+  write_down(entry, "flapping");
+}
+
+void Ledger::end_flapping(Entry& entry) {
+  Finding& finding = entry.finding;
+  count(finding, -1);
+  finding.flapping = false;
+  count(finding, 1);
+  write_down(entry, "steady");
+}
+
+void Ledger::see(std::string_view source, const Observation& seen, Told told) {
   std::string print = fingerprint(seen.kind, seen.name, seen.labels);
   const auto found = entries_.find(print);
   Entry* entry = found == entries_.end() ? nullptr : found->second.get();
@@ -175,6 +249,10 @@ void Ledger::see(std::string_view source, const Observation& seen) {
     return;  // seen twice in one pass: the worst counts
   }
   move_to(*entry, source);
+  // What is told when it happens, such as a failed service, is no flapping measure: breakers watch
+  // over what is done about it.
+  entry->evaluated = told == Told::kAgainAndAgain &&
+                     (seen.kind == FindingKind::kVital || seen.kind == FindingKind::kAlert);
   refresh(*entry, seen);
   settle(*entry);
 }
@@ -185,7 +263,10 @@ void Ledger::unsee(Entry& entry) {
   lose_sight(entry);
   if (entry.restored_until && clock_.steady() < *entry.restored_until) return;
   entry.restored_until.reset();
-  if (!entry.missing_since) entry.missing_since = clock_.steady();
+  if (!entry.missing_since) {
+    if (entry.finding.flapping) count_change(entry);
+    entry.missing_since = clock_.steady();
+  }
   settle(entry);
 }
 
@@ -205,8 +286,9 @@ void Ledger::settle(Entry& entry) {
       }
       return;
     case FindingState::kFiring:
-      if (entry.missing_since && now - *entry.missing_since >= entry.keep_firing_for)
-        resolve(entry);
+      if (entry.finding.flapping && entry.flaps.share(now) < Book::kSteady) end_flapping(entry);
+      if (entry.finding.flapping || !entry.missing_since) return;
+      if (now - *entry.missing_since >= entry.keep_firing_for) resolve(entry);
       return;
     case FindingState::kResolved:
       return;
@@ -218,8 +300,7 @@ void Ledger::change(Entry& entry, FindingState state) {
   entry.finding.state = state;
   count(entry.finding, 1);
   entry.transition = ++transitions_;
-  dirty_.insert(entry.finding.fingerprint);
-  changed_ = true;
+  write_down(entry, to_string(state));
 }
 
 void Ledger::fire(Entry& entry) {
@@ -228,11 +309,17 @@ void Ledger::fire(Entry& entry) {
   entry.finding.fired = clock_.wall();
   ++entry.finding.episodes;
   change(entry, FindingState::kFiring);
+  if (entry.evaluated) count_change(entry);
   fired_.add();
   outbox_.push_back(entry.finding);
 }
 
 void Ledger::resolve(Entry& entry) {
+  if (entry.evaluated) {
+    count_change(entry);
+    if (entry.finding.flapping) return;  // held, until it is steady
+  }
+  set_missing(entry, false);
   entry.finding.resolved = clock_.wall();
   entry.ended = clock_.steady();
   change(entry, FindingState::kResolved);
@@ -263,9 +350,21 @@ void Ledger::forget_resolved() {
   }
 }
 
-void Ledger::observe(std::string_view source, const std::vector<Observation>& seen) {
+void Ledger::observe(std::string_view source, const std::vector<Observation>& seen,
+                     const std::vector<Book::Held>& held) {
   ++passes_;
-  for (const Observation& observation : seen) see(source, observation);
+  for (const Observation& observation : seen) see(source, observation, Told::kAgainAndAgain);
+  for (const Book::Held& one : held) {
+    const auto known = entries_.find(one.fingerprint);
+    if (known == entries_.end() || *known->second->source != source) continue;
+    Entry& entry = *known->second;
+    if (entry.pass == passes_ || entry.finding.state != FindingState::kFiring) continue;
+    entry.pass = passes_;
+    entry.missing_since.reset();
+    entry.restored_until.reset();
+    lose_sight(entry);
+    set_missing(entry, one.missing);
+  }
   const auto found = sources_.find(std::string(source));
   if (found == sources_.end()) return;
   std::vector<Entry*> gone;  // collected first: what is gone may leave the source
@@ -277,7 +376,72 @@ void Ledger::observe(std::string_view source, const std::vector<Observation>& se
 
 void Ledger::report(std::string_view source, const Observation& seen) {
   ++passes_;
-  see(source, seen);
+  see(source, seen, Told::kOnce);
+}
+
+Findings Ledger::of(std::string_view source) const {
+  Findings out;
+  const auto found = sources_.find(std::string(source));
+  if (found == sources_.end()) return out;
+  for (const Entry* entry : found->second) {
+    if (entry->finding.state != FindingState::kResolved) out.push_back(entry->finding);
+  }
+  return out;
+}
+
+void Ledger::note_action(std::string_view fingerprint, FindingAction action) {
+  const auto found = entries_.find(std::string(fingerprint));
+  if (found == entries_.end()) return;
+  auto& actions = edit(*found->second).actions;
+  const auto same = std::ranges::find(actions, action.id, &FindingAction::id);
+  if (same != actions.end()) {
+    *same = std::move(action);
+    return;
+  }
+  actions.push_back(std::move(action));
+  if (actions.size() > FindingRecord::kMostActions) actions.erase(actions.begin());
+}
+
+void Ledger::relate(const std::shared_ptr<const Graph>& graph,
+                    const std::shared_ptr<const nexus::analyze::Changes>& happened) {
+  if (related_ == transitions_ && graph_ == graph && happened_ == happened) return;
+  related_ = transitions_;
+  graph_ = graph;
+  happened_ = happened;
+  std::vector<Entry*> firing;
+  for (const auto& [print, entry] : entries_) {
+    if (entry->finding.state == FindingState::kFiring) firing.push_back(entry.get());
+  }
+  std::ranges::sort(firing, std::greater(), &Entry::transition);
+  if (firing.size() > kMostRelated) firing.resize(kMostRelated);
+  std::vector<const Finding*> findings;
+  for (const Entry* entry : firing) findings.push_back(&entry->finding);
+  const auto causes = nexus::analyze::relate(findings, graph ? *graph : Graph{});
+  std::unordered_map<std::string, std::vector<std::string>> symptoms;
+  for (Entry* entry : firing) {
+    const auto found = causes.find(entry->finding.fingerprint);
+    // A cause that has ended meanwhile is the cause all the same.
+    if (found != causes.end() && record_of(entry->finding).cause != found->second.cause) {
+      FindingRecord& record = edit(*entry);
+      record.cause = found->second.cause;
+      record.cause_link = found->second.link;
+    }
+    if (const auto& cause = record_of(entry->finding).cause; !cause.empty())
+      symptoms[cause].push_back(entry->finding.fingerprint);
+    auto before = changes_before(entry->finding, *happened);
+    const auto& known = record_of(entry->finding).what_changed;
+    const auto newest = [](const nexus::analyze::Changes& some) {
+      return some.empty() ? WallTime{} : some[0].time;
+    };
+    if (before.size() != known.size() || newest(before) != newest(known))
+      edit(*entry).what_changed = std::move(before);
+  }
+  for (Entry* entry : firing) {
+    auto& its = symptoms[entry->finding.fingerprint];
+    std::ranges::sort(its);
+    if (its.size() > FindingRecord::kMostSymptoms) its.resize(FindingRecord::kMostSymptoms);
+    if (its != record_of(entry->finding).symptoms) edit(*entry).symptoms = std::move(its);
+  }
 }
 
 void Ledger::clear(std::string_view source, std::string_view fingerprint) {
@@ -299,6 +463,8 @@ void Ledger::retire(const std::string& source) {
   for (Entry* entry : std::vector<Entry*>(found->second.begin(), found->second.end())) {
     entry->restored_until.reset();
     entry->keep_firing_for = Millis(0);
+    entry->evaluated = false;  // its end is no change of what it was about
+    if (entry->finding.flapping) end_flapping(*entry);
     unsee(*entry);
   }
 }

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "analyze/book_store.hpp"
+#include "analyze/flapping.hpp"
 #include "nexus/analyze/book.hpp"
 
 namespace nexus::analyze {
@@ -38,12 +39,18 @@ class Ledger {
   void restore(BookStore::Loaded loaded);
 
   // As in Book.
-  void observe(std::string_view source, const std::vector<Observation>& seen);
+  void observe(std::string_view source, const std::vector<Observation>& seen,
+               const std::vector<Book::Held>& held);
+  [[nodiscard]] Findings of(std::string_view source) const;
   void report(std::string_view source, const Observation& seen);
   void clear(std::string_view source, std::string_view fingerprint);
   void doubt(std::string_view source);
   void retire(const std::string& source);
   void tick();
+  /// Causes, symptoms and what changed, when anything is new.
+  void relate(const std::shared_ptr<const Graph>& graph,
+              const std::shared_ptr<const nexus::analyze::Changes>& happened);
+  void note_action(std::string_view fingerprint, FindingAction action);
 
   [[nodiscard]] std::vector<std::string> sources() const;
   [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
@@ -66,9 +73,12 @@ class Ledger {
     SteadyTime ended{};                        // when it was resolved
     std::uint64_t transition = 0;              // ascending over all findings
     std::uint64_t pass = 0;                    // the last observe() or report() that saw it
+    Flapping flaps;
+    bool evaluated = false;  // seen by observe(): looked at again and again
   };
+  enum class Told { kOnce, kAgainAndAgain };
 
-  void see(std::string_view source, const Observation& seen);
+  void see(std::string_view source, const Observation& seen, Told told);
   Entry* enter(const Observation& seen, std::string print);
   void begin_episode(Entry& entry, const Observation& seen);
   void refresh(Entry& entry, const Observation& seen);
@@ -76,6 +86,14 @@ class Ledger {
   void lose_sight(Entry& entry);
   void settle(Entry& entry);
   void change(Entry& entry, FindingState state);
+  /// One more change of state, of which too many are flapping.
+  void count_change(Entry& entry);
+  void end_flapping(Entry& entry);
+  void set_missing(Entry& entry, bool missing);
+  void set_severity(Entry& entry, Severity severity);
+  void write_down(Entry& entry, std::string_view what);
+  /// The record, to be changed: a copy, for snapshots have the old one.
+  FindingRecord& edit(Entry& entry);
   void fire(Entry& entry);
   void resolve(Entry& entry);
   void erase(Entry& entry);
@@ -94,10 +112,15 @@ class Ledger {
   std::unordered_set<std::string> dirty_;  // fingerprints to be written, or deleted when gone
   std::uint64_t transitions_ = 0;
   std::uint64_t passes_ = 0;
+  std::uint64_t related_ = 0;  // transitions_ when it was related
+  std::shared_ptr<const Graph> graph_;
+  std::shared_ptr<const nexus::analyze::Changes> happened_;
   std::shared_ptr<const Findings> snapshot_;
   bool changed_ = true;  // since snapshot_ was made
 
   std::vector<knowledge::Gauge> gauges_;
+  knowledge::Gauge flapping_;
+  knowledge::Gauge missing_;
   knowledge::Counter refused_;
   knowledge::Counter fired_;
   knowledge::Counter resolved_;

@@ -52,6 +52,18 @@ std::string_view to_string(Mode mode) noexcept {
   return "";
 }
 
+std::string_view to_string(OnMissing policy) noexcept {
+  switch (policy) {
+    case OnMissing::kResolve:
+      return "resolve";
+    case OnMissing::kHold:
+      return "hold";
+    case OnMissing::kFire:
+      return "fire";
+  }
+  return "";
+}
+
 std::string_view to_string(Direction direction) noexcept {
   switch (direction) {
     case Direction::kAbove:

@@ -6,6 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <utility>
+#include <vector>
+
+#include "nexus/base/text.hpp"
 
 namespace nexus::drivers {
 namespace {
@@ -68,12 +72,35 @@ void set_tls(CURL* handle, const Mail& mail) {
   set_file(CURLOPT_SSLKEY, mail.tls.key_file);
 }
 
-Errc classify(CURLcode code, long answer) {
+/// The conversation with the server, as far as it matters whose answer an answer is.
+struct Talk {
+  std::string recipient;  // of the last RCPT
+  bool sent_body = false;
+  std::vector<std::pair<std::string, std::string>> refused;
+};
+
+/// Of what we say only commands are looked at: nothing of a login is kept.
+int on_talk(CURL*, curl_infotype kind, char* data, std::size_t size, void* user) {
+  auto& talk = *static_cast<Talk*>(user);
+  const std::string_view text(data, size);
+  if (kind == CURLINFO_DATA_OUT) talk.sent_body = true;
+  if (kind == CURLINFO_HEADER_OUT) {
+    constexpr std::string_view kRcpt = "RCPT TO:";
+    talk.recipient =
+        text.starts_with(kRcpt) ? std::string(base::trim(text.substr(kRcpt.size()))) : "";
+  }
+  const bool refuses = !text.empty() && (text[0] == '4' || text[0] == '5');
+  if (kind == CURLINFO_HEADER_IN && refuses && !talk.recipient.empty())
+    talk.refused.emplace_back(talk.recipient, base::sanitize_utf8(base::trim(text)));
+  return 0;
+}
+
+Errc classify(CURLcode code, long answer, const Talk& talk) {
   if (code == CURLE_LOGIN_DENIED) return Errc::kPermissionDenied;
   if (code == CURLE_OPERATION_TIMEDOUT) return Errc::kTimeout;
   if (code == CURLE_ABORTED_BY_CALLBACK) return Errc::kCancelled;
   if (code == CURLE_URL_MALFORMAT) return Errc::kInvalidArgument;
-  return answer >= 500 && answer < 600 ? Errc::kConflict : Errc::kUnavailable;
+  return answer >= 500 && answer < 600 && talk.sent_body ? Errc::kConflict : Errc::kUnavailable;
 }
 
 constexpr std::string_view kBase64 =
@@ -120,6 +147,7 @@ Status send_mail(const Mail& mail) {
                                mail.server, mail.hello);
   List headers(nullptr, curl_slist_free_all);
   for (const auto& header : mail.headers) append(headers, header);
+  if (!mail.png.empty()) append(headers, "Content-Type: multipart/related");
   List to(nullptr, curl_slist_free_all);
   for (const auto& address : mail.to) append(to, "<" + address + ">");
   const Mime mime(curl_mime_init(handle), curl_mime_free);
@@ -129,6 +157,16 @@ Status send_mail(const Mail& mail) {
   curl_mimepart* both = curl_mime_addpart(mime.get());
   curl_mime_subparts(both, alternatives);  // owns them from here on
   curl_mime_type(both, "multipart/alternative");
+  List picture_headers(nullptr, curl_slist_free_all);
+  if (!mail.png.empty()) {
+    curl_mimepart* picture = curl_mime_addpart(mime.get());
+    curl_mime_data(picture, mail.png.data(), mail.png.size());
+    curl_mime_type(picture, "image/png");
+    curl_mime_encoder(picture, "base64");
+    append(picture_headers, "Content-ID: <chart>");
+    append(picture_headers, "Content-Disposition: inline; filename=\"chart.png\"");
+    curl_mime_headers(picture, picture_headers.get(), 0);
+  }
   List inline_header(curl_slist_append(nullptr, "Content-Disposition: inline"),
                      curl_slist_free_all);
   curl_mime_headers(both, inline_header.get(), 0);
@@ -139,6 +177,11 @@ Status send_mail(const Mail& mail) {
   curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(mail.timeout.count()));
   curl_easy_setopt(handle, CURLOPT_MAIL_FROM, from.c_str());
   curl_easy_setopt(handle, CURLOPT_MAIL_RCPT, to.get());
+  curl_easy_setopt(handle, CURLOPT_MAIL_RCPT_ALLLOWFAILS, 1L);
+  Talk talk;
+  curl_easy_setopt(handle, CURLOPT_VERBOSE, 1L);
+  curl_easy_setopt(handle, CURLOPT_DEBUGFUNCTION, on_talk);
+  curl_easy_setopt(handle, CURLOPT_DEBUGDATA, &talk);
   curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(handle, CURLOPT_MIMEPOST, mime.get());
   if (!mail.username.empty()) {
@@ -154,11 +197,17 @@ Status send_mail(const Mail& mail) {
   std::array<char, CURL_ERROR_SIZE> reason{};
   curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, reason.data());
   const auto code = curl_easy_perform(handle);
-  if (code == CURLE_OK) return {};
+  if (code == CURLE_OK) {
+    for (const auto& [recipient, said] : talk.refused) {
+      if (mail.on_refused) mail.on_refused(recipient, said);
+    }
+    return {};
+  }
   long answer = 0;
   curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &answer);
-  return fail(classify(code, answer), "mail over {}: {}", mail.server,
-              reason[0] != 0 ? reason.data() : curl_easy_strerror(code));
+  return fail(classify(code, answer, talk), "mail over {}: {}{}", mail.server,
+              reason[0] != 0 ? reason.data() : curl_easy_strerror(code),
+              talk.refused.empty() ? "" : "; " + talk.refused.back().second);
 }
 
 }  // namespace nexus::drivers

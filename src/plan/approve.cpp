@@ -51,6 +51,7 @@ Status Planner::Impl::approve(const Action& action, const Settings& now, std::st
                .fired = action.cause.detected,
                .stopped = stopped(),
                .not_seen = std::nullopt,
+               .flaps = std::nullopt,
                .missing_data = std::nullopt};
   auto ruling = judge_case(c);
   if (ruling.verdict == Verdict::kSkip) {
@@ -125,6 +126,8 @@ std::optional<Refusal> Planner::refusal(const Action& action) const {
     // Who approved it may have looked for himself.
     if (!asked_for && !is_seen(*finding, impl_->clock.wall()))
       return no("not_seen", fmt::format("{} is not seen any more", action.cause.finding));
+    if (!asked_for && finding->flapping)
+      return no("flapping", fmt::format("{} flaps", action.cause.finding));
   }
   if (!asked_for) {
     const auto time = impl_->clock.wall();

@@ -93,6 +93,11 @@ bool is_seen(const analyze::Finding& finding, WallTime now) {
 
 namespace {
 
+std::optional<std::string> flaps_now(const analyze::Finding& finding) {
+  if (!finding.flapping) return std::nullopt;
+  return fmt::format("{} flaps: what it says is not relied upon until it is steady", finding.name);
+}
+
 std::optional<std::string> not_seen_now(const analyze::Finding& finding, WallTime now) {
   if (is_seen(finding, now)) return std::nullopt;
   return fmt::format(
@@ -144,6 +149,7 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
          .fired = fired_at(finding),
          .stopped = stop,
          .not_seen = not_seen_now(finding, clock.wall()),
+         .flaps = flaps_now(finding),
          .missing_data = too_old(finding, now.config->guardrails.max_finding_age, clock.wall())};
   auto ruling = judge_case(c);
   if (ruling.opens_breaker) open_breaker(key, ruling.reason.substr(ruling.reason.find(' ') + 1));

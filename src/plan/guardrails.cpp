@@ -34,6 +34,7 @@ std::optional<Ruling> hard_stops(const Situation& s) {
         fmt::format("it is not known yet which unit {} is; systemd is asked", *s.name_unknown));
   }
   if (s.asker == Asker::kRemedy && s.not_seen) return skip("not_seen", *s.not_seen);
+  if (s.asker == Asker::kRemedy && s.flaps) return skip("flapping", *s.flaps);
   if (s.asker == Asker::kRemedy && s.missing_data) return skip("missing_data", *s.missing_data);
   if (s.dependency_down)
     return skip("dependency", fmt::format("{} depends on {}", s.target, *s.dependency_down));

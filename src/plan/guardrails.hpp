@@ -61,6 +61,7 @@ struct Situation {
   std::optional<std::string> held;             // by whom, until when
   std::optional<std::string> suspect;          // why the sensor, not the target, is suspected
   std::optional<std::string> not_seen;         // why the finding is not what is so now
+  std::optional<std::string> flaps;            // why what it says is not relied upon
   std::optional<std::string> missing_data;     // why what is known of it is too old
   std::optional<std::string> dependency_down;  // what the target depends on, and how that is
   bool in_flight = false;                      // an action for the target

@@ -74,6 +74,7 @@ Result<Action> Planner::Impl::act_for_person(const Action& action, const std::st
          .fired = {},
          .stopped = stopped(),
          .not_seen = std::nullopt,
+         .flaps = std::nullopt,
          .missing_data = std::nullopt};
   auto ruling =
       reservation.held()

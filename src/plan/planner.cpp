@@ -227,6 +227,11 @@ Result<std::vector<Decision>> Planner::decisions(std::size_t limit, std::int64_t
   return impl_->store->decisions(limit, before);
 }
 
+Result<std::vector<Decision>> Planner::decisions_about(const std::string& fingerprint,
+                                                       std::size_t limit) {
+  return impl_->store->decisions_about(fingerprint, limit);
+}
+
 std::vector<Planner::Answer> Planner::answers_to(const analyze::Finding& finding) const {
   const auto [config, remedies] = impl_->current();
   std::vector<Answer> out;

@@ -117,6 +117,7 @@ struct Planner::Impl {
     WallTime fired{};
     std::optional<std::string> stopped;
     std::optional<std::string> not_seen;
+    std::optional<std::string> flaps;
     std::optional<std::string> missing_data;
   };
   [[nodiscard]] Situation situation_of(const Case& c);

@@ -310,6 +310,15 @@ Result<std::vector<Decision>> PlannerStore::decisions(std::size_t limit, std::in
   return decisions_from(*rows);
 }
 
+Result<std::vector<Decision>> PlannerStore::decisions_about(const std::string& fingerprint,
+                                                            std::size_t limit) {
+  const std::array<SqlValue, 2> values{fingerprint, static_cast<std::int64_t>(limit)};
+  auto rows = db_.query(
+      std::string(kSelectDecisions) + "WHERE fingerprint = ? ORDER BY id DESC LIMIT ?", values);
+  if (!rows) return propagate(std::move(rows), "read decisions");
+  return decisions_from(*rows);
+}
+
 Result<std::vector<Decision>> PlannerStore::open_decisions() {
   auto rows = db_.query(std::string(kSelectDecisions) + "WHERE open = 1 ORDER BY id");
   if (!rows) return propagate(std::move(rows), "read open decisions");

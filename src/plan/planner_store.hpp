@@ -82,6 +82,9 @@ class PlannerStore {
   [[nodiscard]] Result<std::vector<Decision>> decisions(std::size_t limit, std::int64_t before);
   /// A pair that made room for another.
   [[nodiscard]] Status forget(const PairKey& key);
+  /// Those about one finding, newest first.
+  [[nodiscard]] Result<std::vector<Decision>> decisions_about(const std::string& fingerprint,
+                                                              std::size_t limit);
   /// Drops old decisions, rates before `since` and pairs that hold nothing back at `now`.
   [[nodiscard]] Status prune(WallTime since, WallTime now);
   /// For the holds and the shadow ledger, whose tables are here too.

@@ -142,6 +142,7 @@ Situation Planner::Impl::situation_of(const Case& c) {
     s.maintenance = maintenance_for(c.settings->remedies->impl->windows, target, s.now);
     s.suspect = too_many_unhealthy(config, action);
     s.not_seen = c.not_seen;
+    s.flaps = c.flaps;
     s.missing_data = c.missing_data;
   }
   s.dependency_down = dependency_down(config, action);

@@ -67,6 +67,11 @@ Alert to_alert(const analyze::Finding& finding, const Origin& origin) {
   alert.text = base::sanitize_utf8(finding.evidence.text);
   alert.value = finding.evidence.value;
   alert.threshold = finding.evidence.threshold;
+  alert.flapping = finding.flapping;
+  alert.missing = finding.missing;
+  for (const auto& change : analyze::record_of(finding).what_changed)
+    alert.changes.push_back(
+        base::sanitize_utf8(fmt::format("{} {}", base::to_rfc3339(change.time), change.text)));
   return alert;
 }
 

@@ -1,8 +1,10 @@
 // Notifications as the state database keeps them.
 #include <boost/json.hpp>
 #include <cmath>
+#include <stdexcept>
 
 #include "nexus/publish/alert.hpp"
+#include "nexus/publish/matchers.hpp"
 
 namespace nexus::publish {
 namespace {
@@ -19,6 +21,24 @@ json::value from(double value) {
   return std::isfinite(value) ? json::value(value) : json::value(nullptr);
 }
 
+json::array from(const std::vector<std::string>& texts) {
+  json::array out;
+  for (const auto& text : texts) out.push_back(json::value(text));
+  return out;
+}
+
+json::array from(const std::vector<Deed>& deeds) {
+  json::array out;
+  for (const auto& deed : deeds) {
+    out.push_back(json::object{{"text", deed.text},
+                               {"action", deed.action},
+                               {"proposed", deed.proposed},
+                               {"under_way", deed.under_way},
+                               {"expires", base::to_unix_millis(deed.expires)}});
+  }
+  return out;
+}
+
 json::object from(const Alert& alert) {
   return {{"labels", from(alert.labels)},
           {"annotations", from(alert.annotations)},
@@ -32,7 +52,12 @@ json::object from(const Alert& alert) {
           {"text", alert.text},
           {"value", from(alert.value)},
           {"threshold", alert.threshold ? from(*alert.threshold) : nullptr},
-          {"flapping", alert.flapping}};
+          {"flapping", alert.flapping},
+          {"missing", alert.missing},
+          {"trend", alert.trend},
+          {"cause", alert.cause},
+          {"changes", from(alert.changes)},
+          {"deeds", from(alert.deeds)}};
 }
 
 json::array from(const std::vector<AlertPtr>& alerts) {
@@ -75,6 +100,19 @@ Alert to_alert(const json::value& value) {
   if (!object.at("threshold").is_null())
     alert.threshold = object.at("threshold").to_number<double>();
   alert.flapping = object.at("flapping").as_bool();
+  if (value_of(alert.labels, "alertname").empty()) throw std::runtime_error("no alertname");
+  if (!object.contains("deeds")) return alert;  // of an agent that knew less
+  alert.missing = object.at("missing").as_bool();
+  alert.trend = to_text(object, "trend");
+  alert.cause = to_text(object, "cause");
+  for (const auto& one : object.at("changes").as_array())
+    alert.changes.emplace_back(one.as_string());
+  for (const auto& one : object.at("deeds").as_array()) {
+    const json::object& deed = one.as_object();
+    alert.deeds.push_back({to_text(deed, "text"), to_text(deed, "action"),
+                           deed.at("proposed").as_bool(), deed.at("under_way").as_bool(),
+                           base::from_unix_millis(deed.at("expires").as_int64())});
+  }
   return alert;
 }
 
@@ -116,6 +154,7 @@ Result<Notification> notification_from_json(const std::string& text) {
     out.group_labels = to_map(object.at("group_labels"));
     out.alerts = to_alerts(object.at("alerts"));
     out.time = base::from_unix_millis(object.at("time").as_int64());
+    if (out.alerts.empty()) throw std::runtime_error("no alerts");
     complete(out);
     return out;
   });

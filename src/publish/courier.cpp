@@ -1,7 +1,9 @@
 #include "publish/courier.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <map>
+#include <set>
 
 #include "nexus/base/id.hpp"
 #include "nexus/base/log.hpp"
@@ -34,7 +36,7 @@ Notification digest_of(const std::vector<Waiting>& waiting, WallTime now) {
   Notification out;
   out.id = base::make_id(now);
   out.receiver = waiting.front().notification->receiver;
-  out.group_key = "digest";
+  out.group_key = "digest " + out.id;
   for (auto& [print, alert] : latest) out.alerts.push_back(std::move(alert));
   out.merged = static_cast<std::uint32_t>(waiting.size());
   out.time = now;
@@ -42,14 +44,38 @@ Notification digest_of(const std::vector<Waiting>& waiting, WallTime now) {
   return out;
 }
 
+std::string scrub(std::string text, const config::ReceiverConfig& config) {
+  constexpr std::size_t kShortest = 4;  // of what is looked for: less is everywhere
+  std::vector<std::string> secrets;
+  for (const auto* one : {&config.url, &config.password, &config.token, &config.secret}) {
+    if (one == &config.url && config.url_is_plain) continue;
+    secrets.push_back(one->reveal());
+  }
+  if (!config.url_is_plain && !config.url.empty()) {
+    const std::string& url = config.url.reveal();
+    const auto host = url.find("://");
+    const auto path = host == std::string::npos ? host : url.find('/', host + 3);
+    if (path != std::string::npos) secrets.push_back(url.substr(path));
+  }
+  std::ranges::sort(secrets, std::greater(), [](const std::string& one) { return one.size(); });
+  for (const auto& secret : secrets) {
+    if (secret.size() < kShortest) continue;
+    for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at + 3))
+      text.replace(at, secret.size(), "***");
+  }
+  return text;
+}
+
 Courier::Courier(Clock& clock, const config::ReceiverConfig& config,
                  const ReceiverDescriptor& descriptor, std::unique_ptr<Receiver> receiver,
-                 PublishStore store, knowledge::SelfMetrics& self)
+                 PublishStore store, knowledge::SelfMetrics& self, Lost lost, Healthy healthy)
     : clock_(clock),
       config_(config),
       descriptor_(descriptor),
       receiver_(std::move(receiver)),
       store_(store),
+      lost_(std::move(lost)),
+      healthy_(std::move(healthy)),
       tokens_(config.rate_per_minute),
       tokens_at_(clock.steady()),
       queued_(self.gauge("nexus_notifications_queued", "Notifications that wait for a receiver",
@@ -81,67 +107,166 @@ void Courier::start() {
 void Courier::stop() {
   stopping_ = true;
   if (thread_) thread_->stop();
+  forget(true);
 }
 
 std::vector<Waiting> Courier::take() {
   const std::lock_guard guard(mutex_);
-  std::vector<Waiting> out(queue_.begin(), queue_.end());
+  std::vector<Waiting> out;
+  for (auto& parcel : aside_) std::ranges::move(parcel.of, std::back_inserter(out));
+  if (hand_) std::ranges::move(hand_->of, std::back_inserter(out));
+  out.insert(out.end(), queue_.begin(), queue_.end());
+  aside_.clear();
+  hand_.reset();
   queue_.clear();
   show();
   return out;
 }
 
+std::size_t Courier::size() const {
+  std::size_t count = queue_.size() + (hand_ ? hand_->of.size() : 0);
+  for (const auto& parcel : aside_) count += parcel.of.size();
+  return count;
+}
+
 ReceiverStatus Courier::status() const {
   const std::lock_guard guard(mutex_);
   auto out = status_;
-  out.queued = queue_.size();
+  out.queued = size();
   return out;
 }
 
+void Courier::show() {
+  queued_.set(static_cast<double>(size()));
+}
+
+std::vector<NotificationPtr> Courier::unsaved() const {
+  const std::lock_guard guard(mutex_);
+  std::vector<NotificationPtr> out;
+  const auto add = [&](const auto& some) {
+    for (const Waiting& one : some) {
+      if (one.row == 0) out.push_back(one.notification);
+    }
+  };
+  for (const auto& parcel : aside_) add(parcel.of);
+  if (hand_) add(hand_->of);
+  add(queue_);
+  return out;
+}
+
+bool Courier::saved(const std::string& id, std::int64_t row) {
+  const std::lock_guard guard(mutex_);
+  const auto note = [&](auto& some) {
+    for (Waiting& one : some) {
+      if (one.row != 0 || one.notification->id != id) continue;
+      one.row = row;
+      return true;
+    }
+    return false;
+  };
+  for (auto& parcel : aside_) {
+    if (note(parcel.of)) return true;
+  }
+  return (hand_ && note(hand_->of)) || note(queue_);
+}
+
 void Courier::enqueue(std::vector<Waiting> fresh) {
+  std::vector<NotificationPtr> lost;
   {
     const std::lock_guard guard(mutex_);
-    std::ranges::move(fresh, std::back_inserter(queue_));
-    // What is being sent stands at the front and stays there.
-    const std::size_t most = std::max<std::size_t>(config_.max_queue, in_hand_);
-    if (queue_.size() > most) {
-      const auto extra = static_cast<std::ptrdiff_t>(queue_.size() - most);
-      const auto first = queue_.begin() + static_cast<std::ptrdiff_t>(in_hand_);
-      std::for_each(first, first + extra, [&](const Waiting& one) { gone_.push_back(one.row); });
-      queue_.erase(first, first + extra);
-      drop(static_cast<std::size_t>(extra), "its queue is full");
+    for (Waiting& one : fresh) {
+      if (one.made == SteadyTime{}) one.made = clock_.steady();
+      queue_.push_back(std::move(one));
     }
+    coalesce();
+    drop_surplus(lost);
     show();
   }
+  tell(lost);
   if (thread_) thread_->wake();
 }
 
+/// Of each group only the newest; it takes the place, and the age, of the first. What is with the
+/// receiver right now stays. With the lock held.
+void Courier::coalesce() {
+  std::map<std::string_view, std::size_t> newest;
+  for (std::size_t i = 0; i < queue_.size(); ++i) newest[queue_[i].notification->group_key] = i;
+  if (newest.size() < queue_.size()) {
+    std::deque<Waiting> left;
+    std::set<std::string_view> placed;
+    for (std::size_t i = 0; i < queue_.size(); ++i) {
+      const auto last = newest.find(queue_[i].notification->group_key);
+      if (last->second != i) gone_.push_back(queue_[i].row);
+      if (placed.insert(last->first).second) left.push_back(queue_[last->second]);
+    }
+    newest.clear();
+    placed.clear();
+    queue_ = std::move(left);
+  }
+  std::set<std::string_view> waiting;
+  for (const Waiting& one : queue_) waiting.insert(one.notification->group_key);
+  std::erase_if(aside_, [&](const Parcel& parcel) {
+    if (!waiting.contains(parcel.notification->group_key)) return false;
+    for (const Waiting& one : parcel.of) gone_.push_back(one.row);
+    return true;
+  });
+}
+
 /// With the lock held.
-void Courier::drop(std::size_t count, std::string_view why) {
+void Courier::count_dropped(std::size_t count, std::string_view why) {
   left_out_ += count;
   status_.dropped += count;
   dropped_.add(static_cast<double>(count));
   log::warning("publish", "{} notifications for {} are dropped: {}", count, config_.name, why);
 }
 
-void Courier::show() {
-  queued_.set(static_cast<double>(queue_.size()));
+void Courier::tell(const std::vector<NotificationPtr>& lost) const {
+  if (!lost_) return;
+  for (const auto& one : lost) lost_(*one);
 }
 
-/// With the lock held: by wall time, for they may come from before a restart.
-void Courier::drop_old(SteadyTime) {
-  const WallTime now = clock_.wall();
+/// With the lock held.
+void Courier::drop_surplus(std::vector<NotificationPtr>& lost) {
   std::size_t count = 0;
-  while (!queue_.empty() && now - queue_.front().notification->time > config_.give_up_after) {
-    gone_.push_back(queue_.front().row);
-    queue_.pop_front();
-    ++count;
+  for (const bool ends : {false, true}) {
+    for (std::size_t i = queue_.size(); i > 0 && size() > config_.max_queue; --i) {
+      const auto at = queue_.begin() + static_cast<std::ptrdiff_t>(i - 1);
+      if (at->notification->is_resolved() != ends) continue;
+      gone_.push_back(at->row);
+      lost.push_back(at->notification);
+      queue_.erase(at);
+      ++count;
+    }
   }
-  if (count > 0) drop(count, "they could not be delivered in time");
+  if (count > 0) count_dropped(count, "its queue is full");
+}
+
+/// With the lock held.
+void Courier::drop_old(SteadyTime now, std::vector<NotificationPtr>& lost) {
+  const std::size_t before = lost.size();
+  const auto is_old = [&](const Waiting& one) { return now - one.made > config_.give_up_after; };
+  const auto drop = [&](const Waiting& one) {
+    gone_.push_back(one.row);
+    lost.push_back(one.notification);
+  };
+  while (!queue_.empty() && is_old(queue_.front())) {
+    drop(queue_.front());
+    queue_.pop_front();
+  }
+  const auto drop_parcel = [&](const Parcel& parcel) {
+    if (!std::ranges::all_of(parcel.of, is_old)) return false;
+    std::ranges::for_each(parcel.of, drop);
+    return true;
+  };
+  std::erase_if(aside_, drop_parcel);
+  if (hand_ && drop_parcel(*hand_)) hand_.reset();
+  if (lost.size() > before)
+    count_dropped(lost.size() - before, "they could not be delivered in time");
 }
 
 /// With the lock held.
 SteadyTime Courier::ready_at(SteadyTime now) {
+  if (descriptor_.local) return std::max(now, next_attempt_);
   const double per_second = config_.rate_per_minute / 60.0;
   const double passed = std::chrono::duration<double>(now - tokens_at_).count();
   tokens_ = std::min<double>(config_.rate_per_minute, tokens_ + passed * per_second);
@@ -154,120 +279,228 @@ SteadyTime Courier::ready_at(SteadyTime now) {
   return at;
 }
 
-std::optional<Courier::Parcel> Courier::pick(SteadyTime) {
-  if (queue_.empty()) return std::nullopt;
-  const bool digest = descriptor_.digests && queue_.size() > kDigestFrom;
-  const std::size_t count = digest ? queue_.size() : 1;
-  Parcel parcel;
-  parcel.of.assign(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(count));
-  if (digest || left_out_ > 0) {
-    Notification one =
-        digest ? digest_of(parcel.of, clock_.wall()) : *parcel.of.front().notification;
-    one.left_out = left_out_;
-    parcel.notification = std::make_shared<const Notification>(std::move(one));
-  } else {
-    parcel.notification = parcel.of.front().notification;
+/// When there is something to send next. With the lock held.
+SteadyTime Courier::next_at(SteadyTime now) {
+  if (hand_ || !queue_.empty()) return ready_at(now);
+  SteadyTime at = base::kForever;
+  for (const auto& parcel : aside_) at = std::min(at, std::max(parcel.next, ready_at(now)));
+  return at;
+}
+
+/// Takes the next in hand; a digest stays what it is until it is settled. With the lock held.
+bool Courier::pick(SteadyTime now) {
+  if (!hand_) {
+    const auto due =
+        std::ranges::find_if(aside_, [&](const Parcel& parcel) { return parcel.next <= now; });
+    if (queue_.empty() && due != aside_.end()) {
+      hand_ = std::move(*due);
+      aside_.erase(due);
+    } else if (!queue_.empty()) {
+      const bool digest = descriptor_.digests && queue_.size() > kDigestFrom && aside_.empty();
+      const std::size_t count = digest ? queue_.size() : 1;
+      Parcel parcel;
+      for (std::size_t i = 0; i < count; ++i) {
+        parcel.of.push_back(std::move(queue_.front()));
+        queue_.pop_front();
+      }
+      parcel.notification =
+          digest ? std::make_shared<const Notification>(digest_of(parcel.of, clock_.wall()))
+                 : parcel.of.front().notification;
+      hand_ = std::move(parcel);
+    }
   }
-  in_hand_ = count;
+  if (!hand_) return false;
+  if (hand_->notification->left_out != left_out_) {
+    Notification one = *hand_->notification;
+    one.left_out = left_out_;
+    hand_->notification = std::make_shared<const Notification>(std::move(one));
+  }
   tokens_ -= 1;
+  sending_ = true;
   status_.state = "sending";
-  return parcel;
+  return true;
+}
+
+Delivery Courier::attempt() {
+  // A receiver that throws has a bug, or met one in a library: this one does not go, others do.
+  try {
+    return receiver_->send(*hand_->notification, [this] { return stopping_.load(); });
+  } catch (const std::exception& error) {
+    return Delivery::disliked(fmt::format("it could not be put into words: {}", error.what()));
+  }
 }
 
 SteadyTime Courier::turn() {
   const SteadyTime now = clock_.steady();
-  std::optional<Parcel> parcel;
-  std::vector<std::int64_t> gone;
-  SteadyTime at = base::kForever;
+  bool picked = false;
+  std::vector<NotificationPtr> lost;
   {
     const std::lock_guard guard(mutex_);
-    drop_old(now);
-    gone = std::exchange(gone_, {});
-    if (!queue_.empty()) at = ready_at(now);
-    if (!queue_.empty() && at <= now) parcel = pick(now);
+    drop_old(now, lost);
+    if (next_at(now) <= now) picked = pick(now);
     show();
   }
-  if (!gone.empty()) remove(gone);
-  if (!parcel) return at;
-  const Delivery delivery =
-      receiver_->send(*parcel->notification, [this] { return stopping_.load(); });
-  if (delivery.result == Delivery::Result::kSent) {
-    on_sent(*parcel);
-  } else {
-    on_failed(*parcel, delivery, clock_.steady());
+  tell(lost);
+  if (picked) {
+    // hand_ is this thread's while sending_ is set.
+    Delivery delivery = attempt();
+    delivery.why = scrub(std::move(delivery.why), config_);
+    if (delivery.result == Delivery::Result::kSent) {
+      on_sent();
+    } else {
+      on_failed(delivery, clock_.steady());
+    }
   }
-  const std::lock_guard guard(mutex_);
-  return queue_.empty() ? base::kForever : ready_at(clock_.steady());
-}
-
-void Courier::on_sent(const Parcel& parcel) {
-  std::vector<std::int64_t> rows;
+  const SteadyTime next_beat = beat(clock_.steady());
+  bool idle = false;
+  SteadyTime next = base::kForever;
   {
     const std::lock_guard guard(mutex_);
-    for (std::size_t i = 0; i < in_hand_; ++i) queue_.pop_front();
-    in_hand_ = 0;
-    left_out_ -= std::min(left_out_, parcel.notification->left_out);
+    next = next_at(clock_.steady());
+    idle = next == base::kForever;
+  }
+  forget(idle);
+  {
+    const std::lock_guard guard(mutex_);
+    if (!gone_.empty()) next = std::min(next, clock_.steady() + kForgetEvery);
+  }
+  return std::min(next, next_beat);
+}
+
+SteadyTime Courier::beat(SteadyTime now) {
+  const auto every = receiver_->beats();
+  if (!every) return base::kForever;
+  if (now < next_beat_) return next_beat_;
+  next_beat_ = now + *every;
+  Delivery delivery;
+  try {
+    delivery = receiver_->beat(!healthy_ || healthy_(), [this] { return stopping_.load(); });
+  } catch (const std::exception& error) {
+    delivery = Delivery::retry(error.what());
+  }
+  if (stopping_) return next_beat_;
+  const std::lock_guard guard(mutex_);
+  if (!descriptor_.beats_only) return next_beat_;  // its notifications tell how it is
+  if (delivery.result == Delivery::Result::kSent) {
+    if (status_.failures > 0) log::info("publish", "{} hears of the agent again", config_.name);
+    status_.failures = 0;
+    status_.last_error.clear();
+    status_.last_sent = clock_.wall();
+    ++status_.sent;
+    sent_.add();
+  } else {
+    status_.last_error = scrub(std::move(delivery.why), config_);
+    ++status_.failed;
+    failed_.add();
+    if (++status_.failures == 1)
+      log::warning("publish", "{} does not hear of the agent: {}", config_.name,
+                   status_.last_error);
+  }
+  status_.next_attempt = clock_.wall() + *every;
+  return next_beat_;
+}
+
+void Courier::on_sent() {
+  {
+    const std::lock_guard guard(mutex_);
+    for (const Waiting& one : hand_->of) gone_.push_back(one.row);
+    left_out_ -= std::min(left_out_, hand_->notification->left_out);
     if (status_.failures > 0) log::info("publish", "{} takes notifications again", config_.name);
     status_.failures = 0;
     status_.state = "idle";
-    status_.sent += parcel.of.size();
+    status_.sent += hand_->of.size();
+    sent_.add(static_cast<double>(hand_->of.size()));
     status_.last_sent = clock_.wall();
     status_.next_attempt.reset();
     status_.last_error.clear();
     next_attempt_ = {};
+    hand_.reset();
+    sending_ = false;
+    // Whether it was the receiver or they, is seen now.
+    for (Parcel& parcel : aside_) {
+      parcel.next = std::min(parcel.next, clock_.steady());
+      parcel.others_taken = true;
+    }
     show();
   }
   breaker_open_.set(0);
-  sent_.add(static_cast<double>(parcel.of.size()));
-  for (const auto& one : parcel.of) rows.push_back(one.row);
-  remove(rows);
 }
 
-void Courier::on_failed(const Parcel& parcel, const Delivery& delivery, SteadyTime now) {
-  if (stopping_) {  // cancelled by us: nobody failed
-    const std::lock_guard guard(mutex_);
-    in_hand_ = 0;
-    return;
+/// With the lock held: what is in hand is given up.
+void Courier::refuse(const std::string& why, std::vector<NotificationPtr>& lost) {
+  for (const Waiting& one : hand_->of) {
+    gone_.push_back(one.row);
+    lost.push_back(one.notification);
   }
-  failed_.add();
-  const bool refused = delivery.result == Delivery::Result::kRefused;
-  bool opened = false;
-  bool first = false;
+  count_dropped(hand_->of.size(), "they were refused: " + why);
+  hand_.reset();
+  status_.state = "idle";
+  next_attempt_ = {};
+}
+
+/// With the lock held.
+void Courier::wait(const Delivery& delivery, SteadyTime now) {
+  ++status_.failures;
+  const bool open = status_.failures >= kBreakerAfter;
+  const Millis wait = delivery.retry_after
+                          ? std::max(*delivery.retry_after, backoff(status_.failures))
+                      : open ? kBreakerOpen
+                             : backoff(status_.failures);
+  next_attempt_ = now + wait;
+  status_.next_attempt = clock_.wall() + wait;
+  status_.state = open ? "open" : "waiting";
+  if (!delivery.suspect || hand_->failures < kBreakerAfter || (queue_.empty() && aside_.empty()))
+    return;
+  // The others are to have their turn: it may be this one alone that is disliked.
+  hand_->next = next_attempt_;
+  aside_.push_back(*std::move(hand_));
+  hand_.reset();
+  if (!queue_.empty() && aside_.back().failures == kBreakerAfter) next_attempt_ = now;
+}
+
+void Courier::on_failed(const Delivery& delivery, SteadyTime now) {
+  std::uint32_t failures = 0;
+  std::vector<NotificationPtr> lost;
   {
     const std::lock_guard guard(mutex_);
+    sending_ = false;
+    if (stopping_) return;  // cancelled by us: nobody failed
+    failed_.add();
     ++status_.failed;
     status_.last_error = delivery.why;
-    if (refused) {
-      for (std::size_t i = 0; i < in_hand_; ++i) {
-        gone_.push_back(queue_.front().row);
-        queue_.pop_front();
+    ++hand_->failures;
+    const bool disliked =
+        delivery.suspect && hand_->failures >= kMostDislikes && hand_->others_taken;
+    if (disliked || delivery.result == Delivery::Result::kRefused) {
+      if (disliked) {  // the receiver takes others
+        status_.failures = 0;
+        breaker_open_.set(0);
       }
-      drop(parcel.of.size(), "they were refused: " + delivery.why);
-      status_.state = "idle";
-      next_attempt_ = {};
+      refuse(delivery.why, lost);
     } else {
-      ++status_.failures;
-      first = status_.failures == 1;
-      opened = status_.failures == kBreakerAfter;
-      const bool open = status_.failures >= kBreakerAfter;
-      const Millis wait =
-          delivery.retry_after.value_or(open ? kBreakerOpen : backoff(status_.failures));
-      next_attempt_ = now + wait;
-      status_.next_attempt = clock_.wall() + wait;
-      status_.state = open ? "open" : "waiting";
+      wait(delivery, now);
+      failures = status_.failures;
     }
-    in_hand_ = 0;
     show();
   }
-  if (first) log::warning("publish", "{} cannot be told: {}", config_.name, delivery.why);
-  if (opened) {
+  tell(lost);
+  if (failures == 1) log::warning("publish", "{} cannot be told: {}", config_.name, delivery.why);
+  if (failures == kBreakerAfter) {
     breaker_open_.set(1);
     log::error("publish", "{} failed {} times in a row and is tried rarely now: {}", config_.name,
                kBreakerAfter, delivery.why);
   }
 }
 
-void Courier::remove(const std::vector<std::int64_t>& rows) {
+/// Deletes rows: all of them now, or those that have been collected for a while.
+void Courier::forget(bool now) {
+  std::vector<std::int64_t> rows;
+  {
+    const std::lock_guard guard(mutex_);
+    if (gone_.empty() || (!now && clock_.steady() - forgot_ < kForgetEvery)) return;
+    forgot_ = clock_.steady();
+    rows.swap(gone_);
+  }
   if (auto removed = store_.remove(rows); !removed) {
     // They would be sent again after a restart: better twice than never.
     log::error("publish", "delivered notifications stay in the state database: {}",

@@ -1,8 +1,10 @@
 // What receivers over HTTP share: the request, and what an answer means.
 #include <fmt/format.h>
+#include <openssl/evp.h>
 
 #include <algorithm>
 
+#include "nexus/base/id.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/drivers/fetcher.hpp"
 #include "publish/receivers.hpp"
@@ -38,13 +40,22 @@ std::optional<Millis> retry_after(const drivers::HttpResponse& response, Clock& 
 
 }  // namespace
 
+std::string without_user(std::string_view url) {
+  const auto begin = url.find("://");
+  if (begin == std::string_view::npos) return std::string(url);
+  const auto end = std::min(url.find_first_of("/?#", begin + 3), url.size());
+  const auto at = url.substr(0, end).rfind('@');
+  if (at == std::string_view::npos || at < begin + 3) return std::string(url);
+  return std::string(url.substr(0, begin + 3)) + std::string(url.substr(at + 1));
+}
+
 drivers::HttpRequest post_request(const config::ReceiverConfig& config, std::string url,
                                   std::string body, const std::function<bool()>& cancelled) {
   drivers::HttpRequest request;
   request.method = "POST";
   request.url = std::move(url);
-  request.shown =
-      config.url_is_plain ? std::string() : fmt::format("the address of {}", config.name);
+  request.shown = config.url_is_plain ? without_user(request.url)
+                                      : fmt::format("the address of {}", config.name);
   request.headers = {{"Content-Type", "application/json"}, {"User-Agent", "nexus-agent"}};
   request.body = std::move(body);
   request.timeout = config.timeout;
@@ -62,11 +73,64 @@ Delivery judge(const drivers::HttpResponse& response, Clock& clock) {
   if (response.status >= 200 && response.status < 300) return Delivery::sent();
   auto why = fmt::format("status {}", response.status);
   if (const auto said = shorten(response.body); !said.empty()) why += ": " + said;
-  // Of 401 to 404 people may mend the cause at the other side: a token, a channel.
-  const bool again = response.status >= 500 || response.status == 408 || response.status == 429 ||
-                     (response.status >= 401 && response.status <= 404);
-  if (!again) return Delivery::refused(std::move(why));
-  return Delivery::retry(std::move(why), retry_after(response, clock));
+  // Of 3xx and 401 to 404 people may mend the cause at the other side: an address, a token, a
+  // channel. It may as well be this message: what a filter takes for an attack, a 500 of one odd
+  // label.
+  const bool mended = (response.status >= 300 && response.status < 400) ||
+                      (response.status >= 401 && response.status <= 404) || response.status == 500;
+  const bool again = response.status > 500 || response.status == 408 || response.status == 429;
+  if (!again && !mended) return Delivery::refused(std::move(why));
+  auto out = Delivery::retry(std::move(why), retry_after(response, clock));
+  out.suspect = mended;
+  return out;
+}
+
+Form form_of(std::span<const std::pair<std::string, std::string>> fields,
+             std::string_view file_field, std::string_view png) {
+  // Nobody can guess it, so that nothing in a field ends it.
+  const auto boundary = "nexus" + base::random_hex(16);
+  Form out;
+  for (const auto& [name, value] : fields) {
+    out.body += fmt::format("--{}\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\n{}\r\n",
+                            boundary, name, value);
+  }
+  out.body += fmt::format(
+      "--{}\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"chart.png\"\r\n"
+      "Content-Type: image/png\r\n\r\n",
+      boundary, file_field);
+  out.body += png;
+  out.body += fmt::format("\r\n--{}--\r\n", boundary);
+  out.content_type = "multipart/form-data; boundary=" + boundary;
+  return out;
+}
+
+std::string chart_of(const Notification& notification, const ReceiverContext& context) {
+  constexpr std::size_t kLooked = 3;  // of many, one is as good as the next
+  if (!context.chart) return {};
+  std::size_t looked = 0;
+  for (const auto& alert : notification.alerts) {
+    if (alert->resolved() || ++looked > kLooked) continue;
+    if (auto png = context.chart(*alert); !png.empty()) return png;
+  }
+  return {};
+}
+
+std::string base64(std::string_view bytes) {
+  std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
+  const int length = ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                                       reinterpret_cast<const unsigned char*>(bytes.data()),
+                                       static_cast<int>(bytes.size()));
+  out.resize(static_cast<std::size_t>(length));
+  return out;
+}
+
+std::string plain_markdown(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (std::string_view("\\`*_~[]()<>#|").contains(c)) out += '\\';
+    out += c;
+  }
+  return out;
 }
 
 Delivery deliver(const drivers::HttpRequest& request, Clock& clock) {

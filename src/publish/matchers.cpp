@@ -49,12 +49,11 @@ class Reader {
   void skip() { rest_ = base::trim(rest_); }
 
   Result<Matcher> matcher() {
-    std::size_t length = 0;
-    while (length < rest_.size() && is_name_character(rest_[length], length == 0)) ++length;
-    if (length == 0)
-      return fail(Errc::kInvalidArgument, "{}: expected the name of a label, got {}", text_, rest_);
-    std::string name(rest_.substr(0, length));
-    rest_.remove_prefix(length);
+    auto read = rest_.starts_with('"') ? quoted() : plain_name();
+    if (!read) return propagate(std::move(read));
+    std::string name = *std::move(read);
+    if (name.empty() || !base::is_valid_utf8(name))
+      return fail(Errc::kInvalidArgument, "{}: expected the name of a label", text_);
     skip();
     const auto op = operation();
     if (!op)
@@ -67,6 +66,16 @@ class Reader {
     auto made = Matcher::make(std::move(name), *op, *std::move(value));
     if (!made) return propagate(std::move(made), "{}", text_);
     return made;
+  }
+
+  Result<std::string> plain_name() {
+    std::size_t length = 0;
+    while (length < rest_.size() && is_name_character(rest_[length], length == 0)) ++length;
+    if (length == 0)
+      return fail(Errc::kInvalidArgument, "{}: expected the name of a label, got {}", text_, rest_);
+    std::string name(rest_.substr(0, length));
+    rest_.remove_prefix(length);
+    return name;
   }
 
   std::optional<MatchOp> operation() {

@@ -8,14 +8,23 @@
 #include <string_view>
 #include <vector>
 
+#include "nexus/analyze/text_template.hpp"
 #include "nexus/publish/alert.hpp"
+#include "nexus/publish/receiver.hpp"
 
 namespace nexus::publish {
+
+/// Where a proposal is approved or rejected.
+struct Answer {
+  std::string text;  // "restart_service web.service"
+  std::string url;
+};
 
 struct Lines {
   std::string head;                // "disk_usage_percent /var: 96 (critical from 95)"
   std::vector<std::string> facts;  // "since 2026-...", "expression: ..."
   std::string link;                // or empty
+  std::vector<Answer> answers;     // to proposals of the agent
   config::Severity severity = config::Severity::kWarning;
   bool resolved = false;
 };
@@ -31,7 +40,30 @@ struct Message {
 
 inline constexpr std::size_t kMostShown = 20;
 
-[[nodiscard]] Message message_of(const Notification& notification, const Origin& origin);
+/// The words of one receiver: the agent's own, or its templates. Thread safety: immutable.
+class Wording {
+ public:
+  explicit Wording(Origin origin) : origin_(std::move(origin)) {}
+  /// Templates were checked before; one that is wrong all the same is not used.
+  Wording(const config::ReceiverConfig& config, const ReceiverContext& context);
+
+  [[nodiscard]] Message message(const Notification& notification) const;
+
+ private:
+  [[nodiscard]] Lines lines_of(const Alert& alert) const;
+  [[nodiscard]] std::string title_of(const Notification& notification) const;
+  void add_deeds(const Alert& alert, Lines& out) const;
+  [[nodiscard]] std::vector<std::string> footer_of(const Notification& notification) const;
+
+  Origin origin_;
+  std::optional<analyze::TextTemplate> title_;
+  std::optional<analyze::TextTemplate> text_;
+  std::function<std::string(const Deed&)> link_;
+};
+
+[[nodiscard]] inline Message message_of(const Notification& notification, const Origin& origin) {
+  return Wording(origin).message(notification);
+}
 /// All of it as plain text.
 [[nodiscard]] std::string to_text(const Message& message);
 /// One line: control characters are blanks.

@@ -13,6 +13,11 @@ void NotificationLog::put(const std::string& group, const std::string& receiver,
   entries_.insert_or_assign(std::move(key), std::move(entry));
 }
 
+void NotificationLog::erase(const std::string& group, const std::string& receiver) {
+  Key key{group, receiver};
+  if (entries_.erase(key) > 0) changed_.insert(std::move(key));
+}
+
 void NotificationLog::expire(const Now& now) {
   std::erase_if(entries_, [&](const auto& one) {
     const LogEntry& entry = one.second;

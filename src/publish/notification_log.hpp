@@ -32,6 +32,8 @@ class NotificationLog {
 
   [[nodiscard]] const LogEntry* find(const std::string& group, const std::string& receiver) const;
   void put(const std::string& group, const std::string& receiver, LogEntry entry);
+  /// As if nobody had been told.
+  void erase(const std::string& group, const std::string& receiver);
   /// Forgets what is too old.
   void expire(const Now& now);
   /// As loaded: nothing to be written.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "nexus/analyze/text_template.hpp"
 #include "publish/receivers.hpp"
 
 namespace nexus::publish {
@@ -46,8 +47,9 @@ const config::Secret& secret_of(const config::ReceiverConfig& config, std::strin
 
 class Checker {
  public:
-  Checker(const config::ReceiverConfig& config, std::vector<config::Problem>& problems)
-      : config_(config), problems_(problems) {}
+  Checker(const config::ReceiverConfig& config, const config::Config& all,
+          std::vector<config::Problem>& problems)
+      : config_(config), all_(all), problems_(problems) {}
 
   void run() {
     const auto* descriptor = find_receiver(config_.type);
@@ -62,8 +64,9 @@ class Checker {
     }
     options(*descriptor);
     for (const auto* name : {"url", "password", "token", "secret"}) secret(*descriptor, name);
+    texts(*descriptor);
     if (descriptor->check == nullptr) return;
-    descriptor->check(config_, [this](std::string_view key, std::string_view what) {
+    descriptor->check(config_, all_, [this](std::string_view key, std::string_view what) {
       const auto found = config_.parameter_places.find(key);
       complain(found == config_.parameter_places.end() ? config_.where : found->second, key, what);
     });
@@ -72,6 +75,27 @@ class Checker {
  private:
   void complain(const config::Where& where, std::string_view key, std::string_view what) {
     problems_.push_back({where, fmt::format("notify.{}.{}: {}", config_.name, key, what)});
+  }
+
+  /// The templates, and what goes with links.
+  void texts(const ReceiverDescriptor& descriptor) {
+    const std::pair<std::string_view, const std::string*> all[] = {{"title", &config_.title},
+                                                                   {"text", &config_.text}};
+    for (const auto& [key, text] : all) {
+      if (text->empty()) continue;
+      const auto found = config_.parameter_places.find(key);
+      const auto& where = found == config_.parameter_places.end() ? config_.where : found->second;
+      if (!descriptor.has_words) {
+        complain(where, key, fmt::format("{} has words of its own", descriptor.name));
+      } else if (auto parsed = analyze::TextTemplate::parse(
+                     *text, fmt::format("notify.{}.{}", config_.name, key));
+                 !parsed) {
+        complain(where, key, parsed.error().message());
+      }
+    }
+    if (config_.approval_links && all_.agent.external_url.empty())
+      complain(config_.where, "approval_links",
+               "expected external_url in [agent], for links lead there");
   }
 
   void options(const ReceiverDescriptor& descriptor) {
@@ -117,6 +141,7 @@ class Checker {
   }
 
   const config::ReceiverConfig& config_;
+  const config::Config& all_;
   std::vector<config::Problem>& problems_;
 };
 
@@ -124,7 +149,7 @@ class Checker {
 
 std::vector<config::Problem> check_receivers(const config::Config& config) {
   std::vector<config::Problem> problems;
-  for (const auto& receiver : config.publish.receivers) Checker(receiver, problems).run();
+  for (const auto& receiver : config.publish.receivers) Checker(receiver, config, problems).run();
   return problems;
 }
 

@@ -19,6 +19,7 @@ extern const ReceiverDescriptor kDiscord;
 extern const ReceiverDescriptor kTelegram;
 extern const ReceiverDescriptor kNtfy;
 extern const ReceiverDescriptor kExec;
+extern const ReceiverDescriptor kHeartbeat;
 
 // Options that were checked before; the default of the descriptor is given where they are used.
 [[nodiscard]] std::string text_option(const config::ReceiverConfig& config, std::string_view name,
@@ -33,9 +34,25 @@ extern const ReceiverDescriptor kExec;
 [[nodiscard]] drivers::HttpRequest post_request(const config::ReceiverConfig& config,
                                                 std::string url, std::string body,
                                                 const std::function<bool()>& cancelled);
-/// Sends and judges: 2xx is sent; no connection, 408, 429, 401 to 404 and 5xx are tried again; any
-/// other status is refused. What the answer says is told, shortened and made printable.
+/// An address as it may be told: without user and password.
+[[nodiscard]] std::string without_user(std::string_view url);
+/// Sends and judges: 2xx is sent; no connection, 3xx, 401 to 404, 408, 429 and 5xx are tried again;
+/// any other status is refused. What the answer says is told, shortened and made printable.
 [[nodiscard]] Delivery deliver(const drivers::HttpRequest& request, Clock& clock);
 [[nodiscard]] Delivery judge(const drivers::HttpResponse& response, Clock& clock);
+
+/// Of multipart/form-data: a body with one text field and one PNG file, and its Content-Type.
+struct Form {
+  std::string body;
+  std::string content_type;
+};
+[[nodiscard]] Form form_of(std::span<const std::pair<std::string, std::string>> fields,
+                           std::string_view file_field, std::string_view png);
+/// The first alert that fires and has a picture; empty: none has one, or the receiver shows none.
+[[nodiscard]] std::string chart_of(const Notification& notification,
+                                   const ReceiverContext& context);
+[[nodiscard]] std::string base64(std::string_view bytes);
+/// `text` with what Markdown would read as markup made plain.
+[[nodiscard]] std::string plain_markdown(std::string_view text);
 
 }  // namespace nexus::publish

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "nexus/base/text.hpp"
+#include "nexus/publish/receiver.hpp"
 #include "publish/time_intervals.hpp"
 
 namespace nexus::publish {
@@ -59,14 +60,48 @@ struct RoutingCompiler {
   void check_receivers(const std::vector<std::string>& names, std::string_view what,
                        const config::Where& where) {
     check_names(names, receivers, what, "no receiver; expected the NAME of a [notify.NAME]", where);
+    for (const auto& name : names) {
+      const auto found = std::ranges::find(written.receivers, name, &config::ReceiverConfig::name);
+      const auto* type = found == written.receivers.end() ? nullptr : find_receiver(found->type);
+      if (type != nullptr && type->beats_only)
+        problems.push_back(
+            {where, fmt::format("{}: \"{}\" takes no notifications: a {} gives signs of life by "
+                                "itself",
+                                what, name, found->type)});
+    }
   }
 
-  std::unique_ptr<Route> child(const config::RouteConfig& from, const Route& parent,
-                               std::size_t index) {
+  /// An Alertmanager forgets what it does not hear of for `valid_seconds`.
+  void check_repeats(const Route& route, const config::Where& where) {
+    for (const auto& name : route.receivers) {
+      const auto found = std::ranges::find(written.receivers, name, &config::ReceiverConfig::name);
+      if (found == written.receivers.end() || found->type != "alertmanager") continue;
+      const auto given = found->parameters.find("valid_seconds");
+      const auto* seconds =
+          given == found->parameters.end() ? nullptr : std::get_if<std::int64_t>(&given->second);
+      const Millis valid{(seconds == nullptr ? 18'000 : *seconds) * 1000};
+      if (route.repeat_interval < valid) continue;
+      problems.push_back(
+          {where, fmt::format("repeat_interval: {} is an Alertmanager that forgets an alert after "
+                              "{} s (valid_seconds); expected less than that, got {} s",
+                              name, valid.count() / 1000, route.repeat_interval.count() / 1000)});
+    }
+  }
+
+  /// Matchers tell siblings apart, so that a route more or less in front changes nobody's key; two
+  /// of the same matchers side by side are counted.
+  static std::string key_of(const Route& parent, const Matchers& matchers) {
+    const auto plain = fmt::format("{}/{}", parent.key, to_string(matchers));
+    const auto same = std::ranges::count_if(parent.routes, [&](const auto& other) {
+      return other->key == plain || other->key.starts_with(plain + "#");
+    });
+    return same == 0 ? plain : fmt::format("{}#{}", plain, same + 1);
+  }
+
+  std::unique_ptr<Route> child(const config::RouteConfig& from, const Route& parent) {
     auto route = std::make_unique<Route>();
     route->matchers = matchers(from.match, "route.match", place(from.places, "match", from.where));
-    // Two of the same matchers side by side are two routes: the notification log tells them apart.
-    route->key = fmt::format("{}/{}{}", parent.key, to_string(route->matchers), index);
+    route->key = key_of(parent, route->matchers);
     route->go_on = from.go_on;
     route->receivers = from.receivers.value_or(parent.receivers);
     check_receivers(route->receivers, "route.receivers",
@@ -86,8 +121,8 @@ struct RoutingCompiler {
                 place(from.places, "mute_time_intervals", from.where));
     check_names(route->active, intervals, "route.active_time_intervals", kNoInterval,
                 place(from.places, "active_time_intervals", from.where));
-    for (std::size_t i = 0; i < from.routes.size(); ++i)
-      route->routes.push_back(child(from.routes[i], *route, i));
+    check_repeats(*route, from.where);
+    for (const auto& inner : from.routes) route->routes.push_back(child(inner, *route));
     return route;
   }
 
@@ -106,8 +141,8 @@ struct RoutingCompiler {
     root->group_wait = routing.group_wait;
     root->group_interval = routing.group_interval;
     root->repeat_interval = routing.repeat_interval;
-    for (std::size_t i = 0; i < written.routes.size(); ++i)
-      root->routes.push_back(child(written.routes[i], *root, i));
+    check_repeats(*root, place(routing.places, "receivers", {}));
+    for (const auto& one : written.routes) root->routes.push_back(child(one, *root));
     const std::pair<std::string_view, const std::vector<std::string>*> simple[] = {
         {"critical", &routing.critical}, {"warning", &routing.warning}, {"info", &routing.info}};
     for (const auto& [severity, names] : simple) {
@@ -116,7 +151,7 @@ struct RoutingCompiler {
       route.match = {fmt::format("severity=\"{}\"", severity)};
       route.receivers = *names;
       route.where = place(routing.places, severity, {});
-      root->routes.push_back(child(route, *root, root->routes.size()));
+      root->routes.push_back(child(route, *root));
     }
     out.root_ = std::move(root);
   }

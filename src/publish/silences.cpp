@@ -1,6 +1,7 @@
 #include "publish/silences.hpp"
 
 #include <algorithm>
+#include <span>
 #include <tuple>
 
 #include "nexus/base/id.hpp"
@@ -73,19 +74,25 @@ Result<Silence> Silences::put(SilenceRequest request) {
                      (old->state(now) == "pending" || fresh.starts == old->starts);
   if (stays) {
     fresh.id = old->id;
-    if (auto kept = store_.put(fresh); !kept) return propagate(std::move(kept), "silence");
+    if (auto kept = store_.put(std::span(&fresh, 1)); !kept)
+      return propagate(std::move(kept), "silence");
     *old = fresh;
     return fresh;
   }
-  if (made_.size() >= Publisher::kMostSilences)
-    return fail(Errc::kExhausted, "there are {} silences already", made_.size());
+  const auto count =
+      std::ranges::count_if(made_, [&](const Silence& one) { return one.state(now) != "expired"; });
+  if (count >= static_cast<std::ptrdiff_t>(Publisher::kMostSilences) ||
+      made_.size() >= 10 * Publisher::kMostSilences)
+    return fail(Errc::kExhausted, "there are {} silences already", count);
   if (fresh.starts < now) fresh.starts = now;
-  if (auto kept = store_.put(fresh); !kept) return propagate(std::move(kept), "silence");
+  std::vector<Silence> both = {fresh};
   if (old != nullptr && old->state(now) != "expired") {
-    old->ends = now;
-    if (old->starts > now) old->starts = now;
-    if (auto kept = store_.put(*old); !kept) return propagate(std::move(kept), "silence");
+    both.push_back(*old);
+    both.back().ends = now;
+    both.back().starts = std::min(both.back().starts, now);
   }
+  if (auto kept = store_.put(both); !kept) return propagate(std::move(kept), "silence");
+  if (both.size() > 1) *old = both.back();
   made_.push_back(fresh);
   return fresh;
 }
@@ -106,7 +113,8 @@ Status Silences::expire(std::string_view id) {
   ended.ends = now;
   ended.starts = std::min(ended.starts, now);
   ended.updated = now;
-  if (auto kept = store_.put(ended); !kept) return propagate(std::move(kept), "silence");
+  if (auto kept = store_.put(std::span(&ended, 1)); !kept)
+    return propagate(std::move(kept), "silence");
   *found = std::move(ended);
   return {};
 }

@@ -1,5 +1,6 @@
 #include "publish/store.hpp"
 
+#include <algorithm>
 #include <array>
 #include <boost/json.hpp>
 
@@ -73,8 +74,9 @@ Result<PublishStore::Loaded> PublishStore::load(NotificationLog& log, const Now&
       ++out.damaged;
       continue;
     }
+    const auto age = std::max(Millis(0), now.wall - read->time);
     out.waiting[row.text(1)].push_back(
-        {row.integer(0), std::make_shared<const Notification>(*std::move(read))});
+        {row.integer(0), std::make_shared<const Notification>(*std::move(read)), now.steady - age});
   }
   auto silences =
       db_->query("SELECT id, matchers, starts, ends, author, comment, updated FROM silences");
@@ -133,12 +135,19 @@ Status PublishStore::remove(std::span<const std::int64_t> rows) {
   });
 }
 
-Status PublishStore::put(const Silence& silence) {
-  return db_->execute("INSERT OR REPLACE INTO silences VALUES (?,?,?,?,?,?,?)",
-                      std::array<SqlValue, 7>{
-                          silence.id, to_string(silence.matchers),
-                          base::to_unix_millis(silence.starts), base::to_unix_millis(silence.ends),
-                          silence.author, silence.comment, base::to_unix_millis(silence.updated)});
+Status PublishStore::put(std::span<const Silence> silences) {
+  return db_->transaction([&]() -> Status {
+    for (const Silence& silence : silences) {
+      auto done =
+          db_->execute("INSERT OR REPLACE INTO silences VALUES (?,?,?,?,?,?,?)",
+                       std::array<SqlValue, 7>{
+                           silence.id, to_string(silence.matchers),
+                           base::to_unix_millis(silence.starts), base::to_unix_millis(silence.ends),
+                           silence.author, silence.comment, base::to_unix_millis(silence.updated)});
+      if (!done) return done;
+    }
+    return {};
+  });
 }
 
 Status PublishStore::forget_silences(WallTime ended_before) {

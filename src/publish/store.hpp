@@ -20,6 +20,7 @@ namespace nexus::publish {
 struct Waiting {
   std::int64_t row = 0;  // 0: not saved, for the database was away
   NotificationPtr notification;
+  SteadyTime made{};  // when it was; counted back from its wall time after a restart
 };
 
 class PublishStore {
@@ -38,7 +39,8 @@ class PublishStore {
   [[nodiscard]] Status write(const NotificationLog& log, const std::set<NotificationLog::Key>& keys,
                              std::span<Waiting> fresh);
   [[nodiscard]] Status remove(std::span<const std::int64_t> rows);
-  [[nodiscard]] Status put(const Silence& silence);
+  /// All of them or none.
+  [[nodiscard]] Status put(std::span<const Silence> silences);
   [[nodiscard]] Status forget_silences(WallTime ended_before);
 
  private:

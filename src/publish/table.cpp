@@ -8,8 +8,8 @@ namespace nexus::publish {
 namespace {
 
 constexpr std::array kReceivers = {
-    &kLog,      &kWebhook, &kAlertmanager, &kEmail,    &kSlack, &kPagerDuty,
-    &kOpsgenie, &kTeams,   &kDiscord,      &kTelegram, &kNtfy,  &kExec,
+    &kLog,   &kWebhook, &kAlertmanager, &kEmail, &kSlack, &kPagerDuty, &kOpsgenie,
+    &kTeams, &kDiscord, &kTelegram,     &kNtfy,  &kExec,  &kHeartbeat,
 };
 
 }  // namespace

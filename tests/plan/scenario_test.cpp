@@ -157,6 +157,9 @@ class Runner {
     book_->clear("scenario", analyze::fingerprint(seen.kind, seen.name, seen.labels));
   }
   void doubt() { book_->doubt("scenario"); }
+  /// What a rule evaluates: seen now, or not any more.
+  void see() { book_->observe("rule", {observation()}); }
+  void unsee() { book_->observe("rule", {}); }
   void restart_all() {
     planner_.reset();
     open_book();
@@ -365,6 +368,8 @@ const std::map<std::string, Runner::Verb> Runner::kVerbs{
     {"fire", &Runner::fire},
     {"resolve", &Runner::resolve},
     {"doubt", &Runner::doubt},
+    {"see", &Runner::see},
+    {"unsee", &Runner::unsee},
     {"restart_all", &Runner::restart_all},
     {"advance", &Runner::advance},
     {"clock_back", &Runner::clock_back},

@@ -12,6 +12,7 @@ namespace {
 struct Script {
   std::deque<Delivery> answers;
   std::vector<Notification> got;
+  std::string poison;  // of this group none is ever taken
 };
 
 class Scripted final : public Receiver {
@@ -19,6 +20,7 @@ class Scripted final : public Receiver {
   explicit Scripted(Script& script) : script_(script) {}
   Delivery send(const Notification& notification, const std::function<bool()>&) override {
     script_.got.push_back(notification);
+    if (notification.group_key == script_.poison) return Delivery::disliked("status 403");
     const auto answer = script_.answers.empty() ? Delivery::sent() : script_.answers.front();
     if (script_.answers.size() > 1) script_.answers.pop_front();
     return answer;
@@ -40,8 +42,9 @@ struct World {
   }
 
   void make(const config::ReceiverConfig& with) {
-    courier = std::make_unique<Courier>(clock, with, kind, std::make_unique<Scripted>(script),
-                                        *store, self);
+    courier = std::make_unique<Courier>(
+        clock, with, kind, std::make_unique<Scripted>(script), *store, self,
+        [this](const Notification& one) { lost.push_back(one.group_key); });
   }
 
   /// One more notification, saved as the publisher saves it.
@@ -90,6 +93,7 @@ struct World {
   Script script;
   ReceiverDescriptor kind;
   std::unique_ptr<Courier> courier;
+  std::vector<std::string> lost;
 };
 
 using Groups = std::vector<std::string>;
@@ -156,7 +160,7 @@ TEST_CASE("what is refused is dropped, and the next one says so") {
   CHECK(world.saved() == 0);
 }
 
-TEST_CASE("a full queue drops the oldest, what is too old is given up, and both are told") {
+TEST_CASE("a full queue drops the newest, what is too old is given up, and both are told") {
   config::ReceiverConfig with;
   with.max_queue = 2;
   with.give_up_after = 1h;
@@ -166,7 +170,8 @@ TEST_CASE("a full queue drops the oldest, what is too old is given up, and both 
   world.run(1s);
   CHECK(world.courier->status().queued == 2);
   CHECK(world.courier->status().dropped == 1);
-  CHECK(world.got().front() == "2");
+  CHECK(world.got().front() == "1");
+  CHECK(world.lost == Groups{"3"});
   world.run(2h);
   CHECK(world.courier->status().queued == 0);
   CHECK(world.courier->status().dropped == 3);
@@ -218,4 +223,55 @@ TEST_CASE("what waits outlives the courier") {
   world.run(1s);
   CHECK(world.got() == Groups{"1", "2"});
   CHECK(world.saved() == 0);
+}
+
+TEST_CASE("one that the other side dislikes holds up no other, and is given up") {
+  World world;
+  world.script.poison = "bad";
+  world.add("bad");
+  world.add("1");
+  world.add("2");
+  world.run(5min);
+  const auto taken = [&](std::string_view group) { return std::ranges::count(world.got(), group); };
+  CHECK(taken("1") == 1);
+  CHECK(taken("2") == 1);
+  world.run(2h);
+  CHECK(world.lost == Groups{"bad"});
+  CHECK(taken("bad") == Courier::kMostDislikes);
+  CHECK(world.courier->status().queued == 0);
+  CHECK(world.saved() == 0);
+}
+
+TEST_CASE("of one group only the newest waits") {
+  World world;
+  world.script.answers = {Delivery::retry("down")};
+  world.add("0");
+  world.run(1s);  // in hand
+  for (const auto* group : {"1", "2", "1", "1"}) world.add(group);
+  CHECK(world.courier->status().queued == 3);
+  world.script.answers = {Delivery::sent()};
+  world.script.got.clear();
+  world.run(5min);
+  CHECK(world.got() == Groups{"0", "1", "2"});
+  CHECK(world.saved() == 0);
+}
+
+TEST_CASE("Retry-After of nothing is no invitation") {
+  World world;
+  world.script.answers = {Delivery::retry("status 429", Millis(0))};
+  world.add("1");
+  world.run(1h);
+  CHECK(world.script.got.size() <= 150);  // half a minute apart at least, once it is slow
+}
+
+TEST_CASE("what an answer tells of a secret is not told on") {
+  config::ReceiverConfig with;
+  with.url = config::Secret("https://hooks.example/services/T0/5ecre7");
+  with.token = config::Secret("t0ken5ecre7");
+  World world(with);
+  world.script.answers = {
+      Delivery::retry("status 404: Cannot POST /services/T0/5ecre7 with t0ken5ecre7")};
+  world.add("1");
+  world.run(1s);
+  CHECK(world.courier->status().last_error == "status 404: Cannot POST *** with ***");
 }

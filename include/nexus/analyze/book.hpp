@@ -11,6 +11,15 @@
 // by the following tick() in one transaction. A finding is seen again after a crash anyway, and
 // waiting for a synchronous commit would cost an event-driven finding tens of milliseconds.
 //
+// A finding that fires and ends, or changes its severity, again and again is flapping: a share of
+// state changes of the last hour, the newer ones weighing more (Nagios's way), of more than
+// kFlapping. It is then held firing with its worst severity until the share is below kSteady. A
+// finding without values is `missing`; what becomes of it is its rule's affair (`on_missing`).
+//
+// tick() also relates what fires: findings of things that depend on each other (Graph), or that
+// began together, have the most upstream of them as their cause; changes of the host shortly before
+// are attached to each.
+//
 // Beside the findings stand the last changes of the host (at most 500, kept in the database too):
 // what was done to it, to explain what is seen.
 //
@@ -38,10 +47,24 @@ namespace nexus::analyze {
 
 using Findings = std::vector<Finding>;
 
+/// What needs what, by the subjects of findings. Immutable.
+struct Graph {
+  struct Edge {
+    std::string dependent;
+    std::string upstream;
+    std::string link;  // depends_on, connection
+  };
+  static constexpr std::size_t kMostEdges = 10'000;
+  std::vector<Edge> edges;
+};
+
 class Book {
  public:
   using Listener = std::function<void(const Finding&)>;
   static constexpr Millis kKeepResolved{15 * 60'000};
+  static constexpr Millis kFlapWindow{60 * 60'000};
+  static constexpr double kFlapping = 0.2;
+  static constexpr double kSteady = 0.05;
 
   /// Reads what was pending or firing from `db`.
   [[nodiscard]] static Result<std::unique_ptr<Book>> open(Clock& clock, knowledge::StateDb& db,
@@ -50,8 +73,16 @@ class Book {
   ~Book();
 
   /// Everything that `source` (one rule, one detector, ...) sees now. What it saw before and does
-  /// not see any more goes on to be resolved.
-  void observe(std::string_view source, const std::vector<Observation>& seen);
+  /// not see any more goes on to be resolved, unless `held` has its fingerprint: that fires on as
+  /// it is, unseen (hysteresis, or no data).
+  struct Held {
+    std::string fingerprint;
+    bool missing = false;
+  };
+  void observe(std::string_view source, const std::vector<Observation>& seen,
+               const std::vector<Held>& held = {});
+  /// What of `source` is pending or firing.
+  [[nodiscard]] Findings of(std::string_view source) const;
   /// One more observation of an event-driven source, leaving its others alone.
   void report(std::string_view source, const Observation& seen);
   /// One thing an event-driven source does not see any more.
@@ -63,6 +94,11 @@ class Book {
   /// Moves timers on (pending to firing, keep_firing_for, forgetting) and writes what has changed.
   /// Called every check interval.
   void tick();
+
+  /// What needs what from now on; null: nothing is known.
+  void set_graph(std::shared_ptr<const Graph> graph);
+  /// What an action that was taken for a finding has come to; one of the same id is replaced.
+  void note_action(std::string_view fingerprint, FindingAction action);
 
   /// Something changed on the host; what is known already is passed over. Written by the next
   /// tick().

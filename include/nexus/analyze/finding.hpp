@@ -6,9 +6,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "nexus/analyze/change.hpp"
 
 #include "nexus/base/clock.hpp"
 #include "nexus/config/values.hpp"
@@ -42,7 +46,41 @@ struct Observation {
   Evidence evidence;
   Millis pending{0};  // `for`
   Millis keep_firing_for{0};
+  bool missing = false;   // what is seen is that there are no values (`on_missing`)
   SteadyTime received{};  // when the agent learned of it; measures detection to action
+};
+
+/// One thing that became of a finding.
+struct StateChange {
+  WallTime time{};
+  std::string
+      what;  // pending firing resolved; info warning critical; flapping steady; missing back
+};
+
+/// An action that was taken for it, or proposed.
+struct FindingAction {
+  WallTime time{};
+  std::string id;
+  std::string type;
+  std::string target;
+  std::string state;   // proposed queued running ... succeeded failed
+  std::string result;  // one sentence, once it is there
+  std::string remedy;
+};
+
+/// What belongs to a finding beside its values: immutable, shared by snapshots.
+struct FindingRecord {
+  static constexpr std::size_t kMostChanges = 40;  // of each list the newest
+  static constexpr std::size_t kMostActions = 10;
+  static constexpr std::size_t kMostSymptoms = 50;
+  static constexpr std::size_t kMostCauses = 10;  // of `what_changed`
+
+  std::vector<StateChange> states;     // oldest first
+  std::string cause;                   // fingerprint of the finding that explains this one
+  std::string cause_link;              // depends_on, connection, started_together
+  std::vector<std::string> symptoms;   // fingerprints of those that this one explains
+  Changes what_changed;                // on the host, shortly before it began; newest first
+  std::vector<FindingAction> actions;  // oldest first
 };
 
 struct Finding {
@@ -65,9 +103,17 @@ struct Finding {
   /// until somebody has seen it again, nor when its rule could not be evaluated. What is not seen
   /// is told, and not acted upon.
   bool seen_now = true;
+  /// It changed its state so often lately that it is held firing until it is steady again. It is
+  /// told once, and not acted upon.
+  bool flapping = false;
+  /// Its data is gone: there is no value by which to say whether it is so.
+  bool missing = false;
   /// When the agent learned of this episode; with a `for`, when it fired. Unset after a restart.
   SteadyTime received{};
+  std::shared_ptr<const FindingRecord> record;  // null: nothing yet; see record_of()
 };
+
+[[nodiscard]] const FindingRecord& record_of(const Finding& finding) noexcept;
 
 [[nodiscard]] std::string fingerprint(FindingKind kind, std::string_view name,
                                       const StringMap& labels);

@@ -7,6 +7,9 @@
 // series' mountpoint, service, device, ... or "host". An evaluation error is counted, kept and
 // shown; it stops no other rule and resolves nothing.
 //
+// With `clear` a finding ends only beyond it. Where a rule says so (`on_missing`), a series that
+// gives no value any more holds or makes a finding that is `missing`, for up to a day.
+//
 // Alerts as in Prometheus: every element of the result is one, with the element's labels and the
 // rule's over them. Labels and annotations are templates as in Prometheus's rule files.
 //
@@ -114,6 +117,8 @@ class RuleSet {
   struct CompiledAlert {
     config::AlertConfig definition;
     knowledge::promql::Query query;
+    std::optional<knowledge::promql::Query> clear;
+    std::optional<knowledge::promql::Query> data;  // what is compared; with on_missing
     std::shared_ptr<const Rule::Templates> labels;
     std::shared_ptr<const Rule::Templates> annotations;
   };

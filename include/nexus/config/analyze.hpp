@@ -9,6 +9,10 @@
 
 namespace nexus::config {
 
+/// What becomes of a finding whose data is gone: it ends, stays as it is, or begins.
+enum class OnMissing { kResolve, kHold, kFire };
+[[nodiscard]] std::string_view to_string(OnMissing policy) noexcept;  // resolve hold fire
+
 /// [[vital]]: a recording rule with unit and thresholds. One result series per element of the
 /// expression's vector.
 struct VitalConfig {
@@ -19,9 +23,12 @@ struct VitalConfig {
   std::optional<double> warning;
   std::optional<double> critical;
   Direction direction = Direction::kAbove;
+  std::optional<double> clear;    // where a finding ends: beyond `warning`, on the good side
   std::optional<double> minimum;  // natural bounds of the value: forecasts are kept inside
   std::optional<double> maximum;
   Millis pending = 0s;  // `for`: how long a threshold must be crossed before its finding fires
+  Millis keep_firing_for = 0s;
+  OnMissing on_missing = OnMissing::kResolve;
   bool forecast = true;
   bool anomaly = true;
   bool enabled = true;  // `enabled = false` switches a shipped vital off
@@ -29,6 +36,7 @@ struct VitalConfig {
   bool operator==(const VitalConfig& o) const {
     return name == o.name && expr == o.expr && unit == o.unit && help == o.help &&
            warning == o.warning && critical == o.critical && direction == o.direction &&
+           clear == o.clear && keep_firing_for == o.keep_firing_for && on_missing == o.on_missing &&
            minimum == o.minimum && maximum == o.maximum && pending == o.pending &&
            forecast == o.forecast && anomaly == o.anomaly && enabled == o.enabled;
   }
@@ -62,16 +70,20 @@ struct AnomalySection {
 struct AlertConfig {
   std::string name;
   Expression expr;
+  /// Hysteresis: what fires ends when this gives an element with its labels; empty: when `expr`
+  /// gives none.
+  Expression clear;
   Millis pending = 0s;  // `for`
   Millis keep_firing_for = 0s;
+  OnMissing on_missing = OnMissing::kResolve;
   Severity severity = Severity::kWarning;
   StringMap labels;
   StringMap annotations;
   Where where;
   bool operator==(const AlertConfig& o) const {
-    return name == o.name && expr == o.expr && pending == o.pending &&
-           keep_firing_for == o.keep_firing_for && severity == o.severity && labels == o.labels &&
-           annotations == o.annotations;
+    return name == o.name && expr == o.expr && pending == o.pending && clear == o.clear &&
+           keep_firing_for == o.keep_firing_for && on_missing == o.on_missing &&
+           severity == o.severity && labels == o.labels && annotations == o.annotations;
   }
 };
 

@@ -120,7 +120,12 @@ struct ReceiverConfig {
   Secret password;
   Secret token;
   Secret secret;
-  Parameters parameters;  // of its type
+  // Templates as rule files have them: of the title, and of what is told of each alert; empty: the
+  // agent's own words.
+  std::string title;
+  std::string text;
+  bool approval_links = false;  // in messages about proposals, where `external_url` is set
+  Parameters parameters;        // of its type
   Places parameter_places;
   Where where;
   Where type_place;
@@ -130,8 +135,8 @@ struct ReceiverConfig {
            rate_per_minute == o.rate_per_minute && proxy == o.proxy && ca_file == o.ca_file &&
            cert_file == o.cert_file && key_file == o.key_file &&
            insecure_skip_verify == o.insecure_skip_verify && url == o.url &&
-           password == o.password && token == o.token && secret == o.secret &&
-           parameters == o.parameters;
+           password == o.password && token == o.token && secret == o.secret && title == o.title &&
+           text == o.text && approval_links == o.approval_links && parameters == o.parameters;
   }
 };
 

@@ -189,6 +189,9 @@ class Planner {
 
   /// Newest first, ids below `before` (0: from the newest).
   [[nodiscard]] Result<std::vector<Decision>> decisions(std::size_t limit, std::int64_t before = 0);
+  /// Those about one finding, newest first, at most `limit`.
+  [[nodiscard]] Result<std::vector<Decision>> decisions_about(const std::string& fingerprint,
+                                                              std::size_t limit);
   [[nodiscard]] WallTime last_check() const;
 
   /// The remedies, switched on, that would answer such a finding, in their order.

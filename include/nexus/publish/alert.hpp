@@ -28,6 +28,15 @@ struct Now {
   return {clock.wall(), clock.steady()};
 }
 
+/// What the agent did about a finding, would do, or why it does not.
+struct Deed {
+  std::string text;         // one sentence
+  std::string action = {};  // its id, when there is one
+  bool proposed = false;    // it waits for approval
+  bool under_way = false;   // queued, running, verifying
+  WallTime expires{};       // of a proposal
+};
+
 struct Alert {
   StringMap labels;  // alertname, severity, kind, the finding's, and external ones; none is empty
   StringMap annotations;
@@ -44,6 +53,11 @@ struct Alert {
   double value = 0;
   std::optional<double> threshold;
   bool flapping = false;
+  bool missing = false;              // its data is gone
+  std::string trend;                 // one sentence on the values of late; may be empty
+  std::string cause;                 // what explains it
+  std::vector<std::string> changes;  // of the host, shortly before; newest first
+  std::vector<Deed> deeds;
 
   [[nodiscard]] bool resolved() const noexcept { return ends.has_value(); }
 };
@@ -60,7 +74,7 @@ struct Origin {
   std::string external_url;  // without a slash at its end
   std::string host;
 };
-/// An alert of a finding that fires or is resolved.
+/// An alert of a finding that fires or is resolved; trend and deeds are left empty.
 [[nodiscard]] Alert to_alert(const analyze::Finding& finding, const Origin& origin);
 
 struct Notification {

@@ -8,12 +8,16 @@
 // rules. After a restart and a reload everything is routed anew: the notification log keeps what
 // was told from being told again, and what ended meanwhile is told to have ended.
 //
+// What is dropped (refused, too old, too many) is forgotten by the notification log as well, so
+// that what still fires is told again at the next look at its group.
+//
 // A crash between an answer of the receiver and its note in the database tells it once more: at
 // least once, never less.
 //
 // Thread safety: all members, any thread; on_finding() neither blocks nor throws.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +26,7 @@
 #include "nexus/config/config.hpp"
 #include "nexus/knowledge/self_metrics.hpp"
 #include "nexus/knowledge/state.hpp"
+#include "nexus/publish/approvals.hpp"
 #include "nexus/publish/routing.hpp"
 #include "nexus/publish/status.hpp"
 
@@ -37,8 +42,18 @@ struct SilenceRequest {
   std::string comment;
 };
 
+/// What the rest of the agent knows of a finding, asked for when a notification is made (deeds,
+/// trend) or sent (chart, on the courier's thread). Each may be unset.
+struct Surroundings {
+  std::function<std::vector<Deed>(const analyze::Finding& finding)> deeds;
+  std::function<std::string(const analyze::Finding& finding)> trend;
+  std::function<std::string(const Alert& alert)> chart;  // PNG
+  std::function<bool()> healthy;                         // for signs of life
+};
+
 class Publisher {
  public:
+  static constexpr std::size_t kMostInbox = 20'000;
   static constexpr std::size_t kMostSilences = 10'000;
   static constexpr Millis kKeepExpired{5 * 24 * 3'600'000};
 
@@ -48,6 +63,11 @@ class Publisher {
                                                                analyze::Book& book,
                                                                std::string host);
   ~Publisher();
+
+  /// Before configure() and start().
+  void set_surroundings(Surroundings surroundings);
+  /// The links in messages.
+  [[nodiscard]] Approvals& approvals() noexcept;
 
   /// At start and at every reload; couriers whose configuration is the same stay as they are.
   void configure(const std::shared_ptr<const config::Config>& config,
@@ -72,7 +92,8 @@ class Publisher {
 
   [[nodiscard]] std::vector<ReceiverStatus> receivers() const;
   /// Sends a real notification that says it is a test; kNotFound: no such receiver.
-  [[nodiscard]] Status test(const std::string& receiver);
+  [[nodiscard]] Status test(const std::string& receiver,
+                            const std::function<bool()>& cancelled = {});
 
  private:
   struct Impl;

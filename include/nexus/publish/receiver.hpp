@@ -25,10 +25,15 @@ struct Delivery {
   Result result = Result::kSent;
   std::string why = {};  // unless sent: what and why, without any secret
   std::optional<Millis> retry_after = std::nullopt;  // as the other side asked for
+  /// The other side answered, and it may be this notification that it does not like.
+  bool suspect = false;
 
   [[nodiscard]] static Delivery sent() { return {}; }
   [[nodiscard]] static Delivery retry(std::string why, std::optional<Millis> after = {}) {
     return {Result::kRetry, std::move(why), after};
+  }
+  [[nodiscard]] static Delivery disliked(std::string why) {
+    return {Result::kRetry, std::move(why), {}, true};
   }
   [[nodiscard]] static Delivery refused(std::string why) {
     return {Result::kRefused, std::move(why), {}};
@@ -41,12 +46,23 @@ class Receiver {
   /// Ends within the receiver's timeout, or soon after `cancelled` says so.
   [[nodiscard]] virtual Delivery send(const Notification& notification,
                                       const std::function<bool()>& cancelled) = 0;
+  /// How often beat() is called; unset: never.
+  [[nodiscard]] virtual std::optional<Millis> beats() const { return std::nullopt; }
+  /// A sign of life, or what has to be said again without anything new. `healthy`: the agent is.
+  [[nodiscard]] virtual Delivery beat(bool healthy, const std::function<bool()>& cancelled) {
+    (void)healthy, (void)cancelled;
+    return Delivery::sent();
+  }
 };
 
 struct ReceiverContext {
   Clock& clock;
   Origin origin;
   std::shared_ptr<const config::Config> config;  // listed commands
+  /// Where a proposal is approved or rejected by whoever has the link; empty: there are no links.
+  std::function<std::string(const Deed& proposal)> approval_link = {};
+  /// A picture of the alert's values, PNG; empty: there is none.
+  std::function<std::string(const Alert& alert)> chart = {};
 };
 
 enum class OptionType { kBool, kInteger, kString, kStrings };
@@ -77,7 +93,11 @@ struct ReceiverDescriptor {
   Result<std::unique_ptr<Receiver>> (*make)(const config::ReceiverConfig& config,
                                             const ReceiverContext& context);
   /// Beyond types and presence; null: nothing.
-  void (*check)(const config::ReceiverConfig& config, const Complain& complain) = nullptr;
+  void (*check)(const config::ReceiverConfig& config, const config::Config& all,
+                const Complain& complain) = nullptr;
+  bool has_words = false;   // it shows people a text: `title` and `text` may be templates
+  bool local = false;       // it costs nobody anything: no limit of its rate
+  bool beats_only = false;  // it gives signs of life; no route may lead there
 };
 
 /// `make` of a type that needs nothing else, for its descriptor.

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "analyze/templates/template.hpp"
@@ -35,6 +37,18 @@ Observation observe(const RuleSet::CompiledAlert& compiled, TemplateData& data,
   return seen;
 }
 
+/// Whether an element says something about this finding: none of its labels is another.
+bool is_about(const knowledge::Labels& element, const Finding& finding,
+              const Rule::Templates& replaced) {
+  return std::ranges::all_of(element, [&](const knowledge::Label& label) {
+    if (label.name == knowledge::kMetricName) return true;
+    const bool own =
+        std::ranges::any_of(replaced, [&](const auto& one) { return one.first == label.name; });
+    const auto found = finding.labels.find(label.name);
+    return own || (found != finding.labels.end() && found->second == label.value);
+  });
+}
+
 }  // namespace
 
 Alerts::Alerts(Clock& clock, const knowledge::Queryable& data, Book& book,
@@ -46,6 +60,11 @@ Alerts::Alerts(Clock& clock, const knowledge::Queryable& data, Book& book,
 
 void Alerts::adopt(std::shared_ptr<const RuleSet> rules) {
   rules_ = std::move(rules);
+  std::erase_if(presence_, [&](const auto& one) {
+    return std::ranges::none_of(rules_->alerts, [&](const RuleSet::CompiledAlert& alert) {
+      return alert.definition.name == one.first;
+    });
+  });
 }
 
 void Alerts::tick() {
@@ -59,6 +78,59 @@ void Alerts::tick() {
   }
   const std::lock_guard guard(mutex_);
   status_ = std::move(all);
+}
+
+bool Alerts::fill_gaps(const RuleSet::CompiledAlert& alert, WallTime now, RuleStatus& status,
+                       TemplateData& data, std::vector<Observation>& seen,
+                       std::vector<Book::Held>& held) {
+  if (!alert.clear && !alert.data) return true;
+  const config::AlertConfig& definition = alert.definition;
+  knowledge::promql::Vector over;
+  knowledge::promql::Vector present;
+  if (alert.clear) {
+    auto result = evaluator_.run(*alert.clear, now, status);
+    if (!result) return false;
+    const bool scalar = alert.clear->type() == knowledge::promql::ValueType::kScalar;
+    if (!scalar || result->front().value != 0) over = *std::move(result);
+  }
+  if (alert.data) {
+    auto result = evaluator_.run(*alert.data, now, status);
+    if (!result) return false;
+    present = *std::move(result);
+  }
+  const auto says = [&](const knowledge::promql::Vector& some, const Finding& finding) {
+    return std::ranges::any_of(some, [&](const auto& element) {
+      return is_about(element.labels, finding, *alert.labels);
+    });
+  };
+  for (const Finding& finding : book_.of("alert:" + definition.name)) {
+    if (finding.state != FindingState::kFiring) continue;
+    const bool missing = alert.data && !says(present, finding);
+    const bool lately = now - finding.last_seen < Presence::kForget;
+    if (missing) {
+      if (definition.on_missing == config::OnMissing::kHold && lately)
+        held.push_back({finding.fingerprint, true});
+    } else if (alert.clear && !says(over, finding)) {
+      held.push_back({finding.fingerprint, false});
+    }
+  }
+  if (!alert.data || definition.on_missing != config::OnMissing::kFire) return true;
+  std::vector<StringMap> labels;
+  for (const auto& element : present) labels.push_back(to_map(element.labels));
+  for (const auto& gone : presence_[definition.name].update(labels, clock_.steady())) {
+    std::vector<knowledge::Label> list;
+    for (const auto& [name, value] : *gone.labels) list.push_back({name, value});
+    knowledge::promql::VectorElement element;
+    element.labels = knowledge::Labels(std::move(list));
+    element.value = std::nan("");
+    Observation observation = observe(alert, data, element);
+    observation.missing = true;
+    observation.evidence.text =
+        fmt::format("{} on {}: no value for {} s", definition.name, observation.subject,
+                    std::chrono::duration_cast<std::chrono::seconds>(gone.since).count());
+    seen.push_back(std::move(observation));
+  }
+  return true;
 }
 
 void Alerts::evaluate(const RuleSet::CompiledAlert& alert, WallTime now, RuleStatus& status) {
@@ -88,7 +160,12 @@ void Alerts::evaluate(const RuleSet::CompiledAlert& alert, WallTime now, RuleSta
       evaluator_.complain(status, "several elements of the result have the same labels");
     }
   }
-  book_.observe("alert:" + alert.definition.name, seen);
+  std::vector<Book::Held> held;
+  if (!fill_gaps(alert, now, status, data, seen, held)) {
+    book_.doubt("alert:" + alert.definition.name);
+    return;
+  }
+  book_.observe("alert:" + alert.definition.name, seen, held);
 }
 
 std::vector<RuleStatus> Alerts::status() const {

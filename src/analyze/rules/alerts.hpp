@@ -7,14 +7,18 @@
 // Thread safety: one thread, but status() any.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <vector>
 
 #include "analyze/rules/evaluator.hpp"
+#include "analyze/rules/presence.hpp"
 #include "nexus/analyze/rules.hpp"
 
 namespace nexus::analyze {
+
+struct TemplateData;
 
 class Alerts {
  public:
@@ -26,11 +30,16 @@ class Alerts {
 
  private:
   void evaluate(const RuleSet::CompiledAlert& alert, WallTime now, RuleStatus& status);
+  /// What fires on although its element is gone: by `clear` or for want of data; and what fires
+  /// because there is no data. False: an expression could not be evaluated.
+  bool fill_gaps(const RuleSet::CompiledAlert& alert, WallTime now, RuleStatus& status,
+                 TemplateData& data, std::vector<Observation>& seen, std::vector<Book::Held>& held);
 
   Clock& clock_;
   Book& book_;
   Evaluator evaluator_;
   std::shared_ptr<const RuleSet> rules_;
+  std::map<std::string, Presence> presence_;  // by alert, with on_missing = "fire"
 
   mutable std::mutex mutex_;  // guards status_
   std::vector<RuleStatus> status_;

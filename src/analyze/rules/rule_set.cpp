@@ -5,6 +5,7 @@
 #include "analyze/templates/template.hpp"
 #include "nexus/analyze/rules.hpp"
 #include "nexus/config/config.hpp"
+#include "nexus/knowledge/promql_parts.hpp"
 
 namespace nexus::analyze {
 namespace {
@@ -15,20 +16,20 @@ using knowledge::promql::ValueType;
 /// The parsed expression of a rule, or a problem at its place.
 std::optional<Query> parse(std::string_view kind, std::string_view name,
                            const config::Expression& expression, const config::Where& rule,
-                           std::vector<config::Problem>& problems) {
+                           std::vector<config::Problem>& problems, std::string_view key = "expr") {
   // Never written, or not a string: the reader of the configuration has complained.
   if (expression.text.empty() && expression.where.line == 0) return std::nullopt;
   const config::Where& where = expression.where.line > 0 ? expression.where : rule;
   auto query = Query::parse(expression.text);
   if (!query) {
     problems.push_back(
-        {where, fmt::format("{} \"{}\": expr: {}", kind, name, query.error().message())});
+        {where, fmt::format("{} \"{}\": {}: {}", kind, name, key, query.error().message())});
     return std::nullopt;
   }
   if (query->type() != ValueType::kVector && query->type() != ValueType::kScalar) {
     problems.push_back(
-        {where, fmt::format("{} \"{}\": expr: expected an instant vector or a scalar, this is a {}",
-                            kind, name, to_string(query->type()))});
+        {where, fmt::format("{} \"{}\": {}: expected an instant vector or a scalar, this is a {}",
+                            kind, name, key, to_string(query->type()))});
     return std::nullopt;
   }
   return std::move(*query);
@@ -99,9 +100,22 @@ std::shared_ptr<const RuleSet> RuleSet::compile(const config::Config& config,
     auto query = parse("alert", alert.name, alert.expr, alert.where, problems);
     auto labels = parse_templates(alert, context, "labels", alert.labels, problems);
     auto annotations = parse_templates(alert, context, "annotations", alert.annotations, problems);
-    if (query)
-      rules->alerts.push_back(
-          {alert, std::move(*query), std::move(labels), std::move(annotations)});
+    std::optional<Query> clear;
+    if (!alert.clear.text.empty() || alert.clear.where.line > 0)
+      clear = parse("alert", alert.name, alert.clear, alert.where, problems, "clear");
+    if (!query) continue;
+    std::optional<Query> data;
+    if (alert.on_missing != config::OnMissing::kResolve) {
+      data = knowledge::promql::compared_vector(*query);
+      if (!data)
+        problems.push_back(
+            {alert.expr.where.line > 0 ? alert.expr.where : alert.where,
+             fmt::format("alert \"{}\": expr: on_missing is \"{}\": expected a comparison of a "
+                         "vector with a number, such as up < 1, to tell its data from its answer",
+                         alert.name, config::to_string(alert.on_missing))});
+    }
+    rules->alerts.push_back({alert, std::move(*query), std::move(clear), std::move(data),
+                             std::move(labels), std::move(annotations)});
   }
   load_groups(config, context, *rules, problems);
   rules->definitions = std::move(definitions);

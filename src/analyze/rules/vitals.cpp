@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "nexus/base/text.hpp"
 
@@ -50,6 +51,7 @@ void Vitals::adopt(std::shared_ptr<const RuleSet> rules) {
                                    [&](const Live& live) { return live.status.name == name; });
     if (same != next.end()) {
       same->series = std::move(live_[old].series);
+      same->presence = std::move(live_[old].presence);
       continue;
     }
     for (const SeriesId id : live_[old].series) {  // the vital is gone, its series end
@@ -110,7 +112,7 @@ void Vitals::evaluate(std::uint32_t index, WallTime now, std::vector<VitalValue>
     evaluator_.complain(live.status, "several elements of the result have the same labels");
   }
   record(out, first, live);
-  report(vital, std::span(out).subspan(first));
+  report(vital, std::span(out).subspan(first), live);
 }
 
 /// Puts the values into the batch, and the end of what was there before.
@@ -130,7 +132,54 @@ void Vitals::record(const std::vector<VitalValue>& values, std::size_t first, Li
   live.series = std::move(now);
 }
 
-void Vitals::report(const RuleSet::CompiledVital& vital, std::span<const VitalValue> values) {
+void Vitals::report_gaps(const config::VitalConfig& vital, std::span<const VitalValue> values,
+                         Live& live, std::vector<Observation>& seen,
+                         std::vector<Book::Held>& held) {
+  const bool fires = vital.on_missing == config::OnMissing::kFire;
+  if (!vital.clear && vital.on_missing == config::OnMissing::kResolve) return;
+  std::map<StringMap, double> present;
+  for (const VitalValue& value : values) present.emplace(to_map(value.labels), value.value);
+  const Findings known = book_.of("vital:" + vital.name);
+  for (const Finding& finding : known) {
+    if (finding.state != FindingState::kFiring) continue;
+    const auto value = present.find(finding.labels);
+    if (value == present.end()) {
+      const bool lately = clock_.wall() - finding.last_seen < Presence::kForget;
+      if (vital.on_missing == config::OnMissing::kHold && lately)
+        held.push_back({finding.fingerprint, true});
+    } else if (vital.clear &&
+               (vital.direction == config::Direction::kAbove ? value->second >= *vital.clear
+                                                             : value->second <= *vital.clear)) {
+      held.push_back({finding.fingerprint, false});
+    }
+  }
+  if (!fires) return;
+  std::vector<StringMap> labels;
+  for (const auto& [one, value] : present) labels.push_back(one);
+  for (const auto& gone : live.presence.update(labels, clock_.steady())) {
+    Observation observation;
+    observation.kind = FindingKind::kVital;
+    observation.name = vital.name;
+    observation.labels = *gone.labels;
+    observation.subject = subject_of(observation.labels);
+    observation.missing = true;
+    observation.pending = vital.pending;
+    observation.keep_firing_for = vital.keep_firing_for;
+    for (const Finding& finding : known) {
+      if (finding.labels == observation.labels) observation.severity = finding.severity;
+    }
+    observation.evidence.source = vital.expr.text;
+    observation.evidence.value = std::nan("");
+    observation.evidence.text =
+        fmt::format("{} of {} has given no value for {} s", vital.name, observation.subject,
+                    std::chrono::duration_cast<std::chrono::seconds>(gone.since).count());
+    observation.annotations = {{"summary", observation.evidence.text}};
+    seen.push_back(std::move(observation));
+  }
+}
+
+void Vitals::report(const RuleSet::CompiledVital& vital, std::span<const VitalValue> values,
+                    Live& live) {
   const config::VitalConfig& definition = vital.definition;
   if (!definition.warning && !definition.critical) return;
   std::vector<Observation> seen;
@@ -143,6 +192,7 @@ void Vitals::report(const RuleSet::CompiledVital& vital, std::span<const VitalVa
     observation.labels = to_map(value.labels);
     observation.subject = subject_of(observation.labels);
     observation.pending = definition.pending;
+    observation.keep_firing_for = definition.keep_firing_for;
     Evidence& evidence = observation.evidence;
     evidence.source = definition.expr.text;
     evidence.value = value.value;
@@ -157,7 +207,9 @@ void Vitals::report(const RuleSet::CompiledVital& vital, std::span<const VitalVa
     if (!definition.help.empty()) observation.annotations["description"] = definition.help;
     seen.push_back(std::move(observation));
   }
-  book_.observe("vital:" + definition.name, seen);
+  std::vector<Book::Held> held;
+  report_gaps(definition, values, live, seen, held);
+  book_.observe("vital:" + definition.name, seen, held);
 }
 
 void Vitals::push(WallTime now) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "analyze/rules/evaluator.hpp"
+#include "analyze/rules/presence.hpp"
 #include "nexus/analyze/rules.hpp"
 
 namespace nexus::analyze {
@@ -36,12 +37,17 @@ class Vitals {
   struct Live {
     knowledge::FamilyId family = 0;
     std::vector<knowledge::SeriesId> series;  // ascending, of the last good evaluation
+    Presence presence;                        // with on_missing = "fire"
     RuleStatus status;
   };
 
   void evaluate(std::uint32_t index, WallTime now, std::vector<VitalValue>& out);
   void record(const std::vector<VitalValue>& values, std::size_t first, Live& live);
-  void report(const RuleSet::CompiledVital& vital, std::span<const VitalValue> values);
+  void report(const RuleSet::CompiledVital& vital, std::span<const VitalValue> values, Live& live);
+  /// What fires on although no threshold is reached: between `clear` and the threshold, or without
+  /// data; and what fires because there is no data.
+  void report_gaps(const config::VitalConfig& vital, std::span<const VitalValue> values, Live& live,
+                   std::vector<Observation>& seen, std::vector<Book::Held>& held);
   void push(WallTime now);
 
   Clock& clock_;

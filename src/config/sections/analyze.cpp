@@ -37,6 +37,15 @@ void check_vital(Section& section, const VitalConfig& vital) {
                       to_string(vital.direction), *vital.critical, *vital.warning));
     }
   }
+  const auto& nearest = vital.warning ? vital.warning : vital.critical;
+  if (vital.clear && nearest) {
+    const bool above = vital.direction == Direction::kAbove;
+    if (above ? *vital.clear > *nearest : *vital.clear < *nearest) {
+      section.report().add(section.place_of({"clear", "warning", "critical"}),
+                           fmt::format("{}: expected a value on the good side of {}, got {}",
+                                       section.name_of("clear"), *nearest, *vital.clear));
+    }
+  }
   if (vital.minimum && vital.maximum && *vital.minimum >= *vital.maximum) {
     section.report().add(section.place_of({"maximum", "minimum"}),
                          fmt::format("{}: expected more than minimum {}, got {}",
@@ -53,7 +62,11 @@ void read_vital_keys(Section& section, VitalConfig& vital) {
   section.choice("direction", vital.direction, {Direction::kAbove, Direction::kBelow});
   section.optional(&Section::number, "minimum", vital.minimum, Interval{});
   section.optional(&Section::number, "maximum", vital.maximum, Interval{});
+  read_threshold(section, "clear", vital.clear);
   section.duration("for", vital.pending);
+  section.duration("keep_firing_for", vital.keep_firing_for);
+  section.choice("on_missing", vital.on_missing,
+                 {OnMissing::kResolve, OnMissing::kHold, OnMissing::kFire});
   section.boolean("forecast", vital.forecast);
   section.boolean("anomaly", vital.anomaly);
   section.boolean("enabled", vital.enabled);
@@ -89,6 +102,9 @@ void read_alert(Section& section, Reading& reading) {
     reading.report.claim("alert", alert.name, section.place_of({"name"}));
   }
   section.expression("expr", alert.expr);
+  section.expression("clear", alert.clear);
+  section.choice("on_missing", alert.on_missing,
+                 {OnMissing::kResolve, OnMissing::kHold, OnMissing::kFire});
   section.duration("for", alert.pending);
   section.duration("keep_firing_for", alert.keep_firing_for);
   section.choice("severity", alert.severity,

@@ -173,6 +173,10 @@ void read_receiver(std::string_view name, Section& section, Reading& reading) {
   read_secret(section, reading, "password", out.password);
   read_secret(section, reading, "token", out.token);
   read_secret(section, reading, "secret", out.secret);
+  section.text("title", out.title, kAnyText);
+  section.text("text", out.text, kAnyText);
+  section.boolean("approval_links", out.approval_links);
+  note_places(section, {"title", "text"}, out.parameter_places);
   section.remaining_parameters(out.parameters, out.parameter_places);
 }
 

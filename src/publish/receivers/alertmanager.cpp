@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <map>
 
 #include "publish/receivers.hpp"
 
@@ -17,20 +18,51 @@ json::object from(const StringMap& map) {
   return out;
 }
 
+constexpr Millis kAgain{60'000};
+constexpr Millis kEndsTold{15 * 60'000};
+constexpr std::size_t kMostKept = 10'000;
+
 class Alertmanager final : public Receiver {
  public:
   Alertmanager(config::ReceiverConfig config, const ReceiverContext& context)
       : config_(std::move(config)), clock_(context.clock) {}
 
-  /// Sent when one of them has it: they tell each other, or are looked at together.
+  /// Sent when one of them has it. They do not tell each other of alerts: the others hear with the
+  /// next beat, as does one that was started again.
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
-    const auto body = json::serialize(alerts_of(notification));
+    for (const auto& alert : notification.alerts) {
+      if (present_.size() >= kMostKept && !present_.contains(alert->fingerprint)) continue;
+      present_.insert_or_assign(alert->fingerprint, alert);
+    }
+    return tell(json::serialize(alerts_of(notification.alerts)), cancelled);
+  }
+
+  std::optional<Millis> beats() const override { return kAgain; }
+
+  /// What fires, and what has ended lately, once more: as Prometheus does it.
+  Delivery beat(bool, const std::function<bool()>& cancelled) override {
+    const WallTime now = clock_.wall();
+    std::erase_if(present_, [&](const auto& one) {
+      return one.second->ends && now - *one.second->ends > kEndsTold;
+    });
+    if (present_.empty()) return Delivery::sent();
+    std::vector<AlertPtr> alerts;
+    for (const auto& [print, alert] : present_) alerts.push_back(alert);
+    return tell(json::serialize(alerts_of(alerts)), cancelled);
+  }
+
+ private:
+  Delivery tell(const std::string& body, const std::function<bool()>& cancelled) const {
     Delivery last = Delivery::retry("no address");
     bool sent = false;
     for (auto url : texts_option(config_, "urls")) {
       while (url.ends_with('/')) url.pop_back();
       auto request = post_request(config_, url + "/api/v2/alerts", body, cancelled);
-      request.shown = url;
+      request.shown = without_user(url);
+      // All of them together have the time of one attempt.
+      request.timeout =
+          config_.timeout / std::max<std::int64_t>(
+                                1, static_cast<std::int64_t>(texts_option(config_, "urls").size()));
       if (!config_.token.empty())
         request.headers.emplace_back("Authorization", "Bearer " + config_.token.reveal());
       auto one = deliver(request, clock_);
@@ -43,16 +75,15 @@ class Alertmanager final : public Receiver {
     return sent ? Delivery::sent() : last;
   }
 
- private:
   /// Alertmanager forgets an alert at its endsAt: that of one that fires is to come after the next
   /// repetition, so that one whose agent is gone ends by itself.
-  json::array alerts_of(const Notification& notification) const {
+  json::array alerts_of(const std::vector<AlertPtr>& alerts) const {
     std::int64_t seconds = 5 * 3600;
     const auto found = config_.parameters.find("valid_seconds");
     if (found != config_.parameters.end()) seconds = std::get<std::int64_t>(found->second);
     const WallTime until = clock_.wall() + Millis(seconds * 1000);
     json::array out;
-    for (const auto& alert : notification.alerts) {
+    for (const auto& alert : alerts) {
       out.push_back(json::object{{"labels", from(alert->labels)},
                                  {"annotations", from(alert->annotations)},
                                  {"startsAt", base::to_rfc3339(alert->starts)},
@@ -64,6 +95,7 @@ class Alertmanager final : public Receiver {
 
   const config::ReceiverConfig config_;
   Clock& clock_;
+  std::map<std::uint64_t, AlertPtr> present_;  // what was told, by fingerprint
 };
 
 constexpr OptionDescriptor kOptions[] = {
@@ -74,7 +106,7 @@ constexpr OptionDescriptor kOptions[] = {
 };
 constexpr SecretDescriptor kSecrets[] = {{"token", false, false, "a bearer token"}};
 
-void check(const config::ReceiverConfig& config, const Complain& complain) {
+void check(const config::ReceiverConfig& config, const config::Config&, const Complain& complain) {
   for (const auto& url : texts_option(config, "urls")) {
     if (!url.starts_with("http://") && !url.starts_with("https://"))
       complain("urls", "expected addresses that begin with http:// or https://");

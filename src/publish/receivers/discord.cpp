@@ -25,29 +25,43 @@ int color(const Message& message) {
 class Discord final : public Receiver {
  public:
   Discord(config::ReceiverConfig config, const ReceiverContext& context)
-      : config_(std::move(config)), clock_(context.clock), origin_(context.origin) {}
+      : config_(std::move(config)),
+        clock_(context.clock),
+        origin_(context.origin),
+        wording_(config_, context),
+        context_(context) {}
 
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
-    const auto message = message_of(notification, origin_);
+    const auto message = wording_.message(notification);
     auto text = to_text(message);
     text.erase(0, message.title.size() + 1);
-    json::object embed = {{"title", cut(message.title, 250)},
-                          {"description", cut(text, 3500)},
+    json::object embed = {{"title", cut(plain_markdown(message.title), 250)},
+                          {"description", cut(plain_markdown(text), 3500)},
                           {"color", color(message)},
                           {"timestamp", base::to_rfc3339(notification.time)}};
     if (!origin_.external_url.empty()) embed["url"] = origin_.external_url;
     // No text of an alert calls anybody: @everyone in a label stays text.
+    const auto chart = chart_of(notification, context_);
+    if (!chart.empty()) embed["image"] = json::object{{"url", "attachment://chart.png"}};
     const json::object body = {{"content", ""},
                                {"embeds", json::array{std::move(embed)}},
                                {"allowed_mentions", json::object{{"parse", json::array{}}}}};
-    return deliver(post_request(config_, config_.url.reveal(), json::serialize(body), cancelled),
-                   clock_);
+    auto request = post_request(config_, config_.url.reveal(), json::serialize(body), cancelled);
+    if (!chart.empty()) {
+      const std::pair<std::string, std::string> fields[] = {{"payload_json", request.body}};
+      auto form = form_of(fields, "files[0]", chart);
+      request.body = std::move(form.body);
+      request.headers.front() = {"Content-Type", std::move(form.content_type)};
+    }
+    return deliver(request, clock_);
   }
 
  private:
   const config::ReceiverConfig config_;
   Clock& clock_;
   const Origin origin_;
+  const Wording wording_;
+  const ReceiverContext context_;
 };
 
 constexpr SecretDescriptor kSecrets[] = {{"url", true, false, "the address of a webhook"}};
@@ -61,6 +75,7 @@ const ReceiverDescriptor kDiscord = {
     .secrets = kSecrets,
     .digests = true,
     .make = make_receiver<Discord>,
+    .has_words = true,
 };
 
 }  // namespace nexus::publish

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/drivers/mail.hpp"
 #include "publish/message.hpp"
@@ -47,11 +48,12 @@ std::string_view color(const Lines& alert) {
   return "#b26a00";
 }
 
-std::string html_of(const Message& message) {
+std::string html_of(const Message& message, bool has_chart) {
   std::string out = fmt::format(
       "<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"></head>\n"
       "<body style=\"font-family:sans-serif\">\n<h2>{}</h2>\n",
       escape(message.title));
+  if (has_chart) out += "<p><img src=\"cid:chart\" alt=\"the values of late\"></p>\n";
   for (const auto& alert : message.alerts) {
     out += fmt::format(
         "<div style=\"border-left:4px solid {};padding-left:1em;margin:1em 0\"><p><b>{} {}</b></p>"
@@ -59,6 +61,9 @@ std::string html_of(const Message& message) {
         color(alert), alert.resolved ? "resolved:" : "firing:", escape(alert.head));
     for (const auto& fact : alert.facts) out += fmt::format("<li>{}</li>\n", escape(fact));
     out += "</ul>\n";
+    for (const auto& answer : alert.answers)
+      out += fmt::format("<p><a href=\"{}\">Approve or reject</a>: {}</p>\n", escape(answer.url),
+                         escape(answer.text));
     if (!alert.link.empty())
       out += fmt::format("<p><a href=\"{0}\">{0}</a></p>\n", escape(alert.link));
     out += "</div>\n";
@@ -71,10 +76,14 @@ std::string html_of(const Message& message) {
 class Email final : public Receiver {
  public:
   Email(config::ReceiverConfig config, const ReceiverContext& context)
-      : config_(std::move(config)), clock_(context.clock), origin_(context.origin) {}
+      : config_(std::move(config)),
+        clock_(context.clock),
+        origin_(context.origin),
+        wording_(config_, context),
+        context_(context) {}
 
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
-    const auto message = message_of(notification, origin_);
+    const auto message = wording_.message(notification);
     drivers::Mail mail;
     mail.server = text_option(config_, "server");
     const auto encryption = text_option(config_, "encryption", "starttls");
@@ -87,7 +96,12 @@ class Email final : public Receiver {
     mail.to = texts_option(config_, "to");
     mail.headers = headers(notification, message, mail);
     mail.text = to_text(message);
-    mail.html = html_of(message);
+    mail.png = chart_of(notification, context_);
+    mail.html = html_of(message, !mail.png.empty());
+    mail.on_refused = [this](std::string_view recipient, std::string_view answer) {
+      log::warning("publish", "{}: the mail server refuses {}: {}", config_.name,
+                   one_line(recipient), one_line(answer));
+    };
     mail.timeout = config_.timeout;
     mail.tls = {.ca_file = config_.ca_file,
                 .cert_file = config_.cert_file,
@@ -125,6 +139,8 @@ class Email final : public Receiver {
   const config::ReceiverConfig config_;
   Clock& clock_;
   const Origin origin_;
+  const Wording wording_;
+  const ReceiverContext context_;
 };
 
 constexpr OptionDescriptor kOptions[] = {
@@ -138,7 +154,7 @@ constexpr OptionDescriptor kOptions[] = {
 constexpr SecretDescriptor kSecrets[] = {{"password", false, false, "of the user, for AUTH"}};
 
 /// Beyond types: what only this receiver knows.
-void check(const config::ReceiverConfig& config, const Complain& complain) {
+void check(const config::ReceiverConfig& config, const config::Config&, const Complain& complain) {
   const auto encryption = text_option(config, "encryption", "starttls");
   if (encryption != "starttls" && encryption != "tls" && encryption != "none")
     complain("encryption", "expected \"starttls\", \"tls\" or \"none\"");
@@ -171,6 +187,7 @@ const ReceiverDescriptor kEmail = {
     .digests = true,
     .make = make_receiver<Email>,
     .check = check,
+    .has_words = true,
 };
 
 }  // namespace nexus::publish

@@ -18,10 +18,11 @@ class Exec final : public Receiver {
       : config_(std::move(config)),
         clock_(context.clock),
         origin_(context.origin),
+        wording_(config_, context),
         argv_(std::move(argv)) {}
 
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
-    const auto message = message_of(notification, origin_);
+    const auto message = wording_.message(notification);
     host::Command command;
     command.argv = argv_;
     const auto set = [&](std::string_view name, std::string_view value) {
@@ -41,14 +42,15 @@ class Exec final : public Receiver {
     const auto ended = host::run(command, clock_, clock_.steady() + config_.timeout, cancelled);
     if (!ended) return Delivery::retry(cut(one_line(ended.error().message()), 300));
     if (ended->status == 0) return Delivery::sent();
-    return Delivery::retry(fmt::format("{} ended with {}: {}", argv_.front(), ended->status,
-                                       cut(one_line(ended->output), 200)));
+    return Delivery::disliked(fmt::format("{} ended with {}: {}", argv_.front(), ended->status,
+                                          cut(one_line(ended->output), 200)));
   }
 
  private:
   const config::ReceiverConfig config_;
   Clock& clock_;
   const Origin origin_;
+  const Wording wording_;
   const std::vector<std::string> argv_;
 };
 
@@ -65,6 +67,14 @@ Result<std::unique_ptr<Receiver>> make(const config::ReceiverConfig& config,
   return std::make_unique<Exec>(config, context, found->argv);
 }
 
+void check(const config::ReceiverConfig& config, const config::Config& all,
+           const Complain& complain) {
+  const auto name = text_option(config, "command");
+  if (!name.empty() &&
+      std::ranges::find(all.commands, name, &config::CommandConfig::name) == all.commands.end())
+    complain("command", fmt::format("there is no [[command]] \"{}\"", name));
+}
+
 }  // namespace
 
 const ReceiverDescriptor kExec = {
@@ -74,6 +84,8 @@ const ReceiverDescriptor kExec = {
     .secrets = {},
     .digests = false,
     .make = make,
+    .check = check,
+    .has_words = true,
 };
 
 }  // namespace nexus::publish

@@ -5,6 +5,7 @@
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/drivers/journal_writer.hpp"
+#include "nexus/publish/matchers.hpp"
 #include "publish/message.hpp"
 #include "publish/receivers.hpp"
 
@@ -60,11 +61,11 @@ class Log final : public Receiver {
   Delivery send(const Notification& notification, const std::function<bool()>&) override {
     for (const auto& alert : notification.alerts) {
       const auto summary = alert->annotations.find("summary");
-      const auto text = one_line(
-          fmt::format("{} {} {}{}{}",
-                      alert->resolved() ? "resolved:" : "firing:", alert->labels.at("alertname"),
-                      alert->subject, summary == alert->annotations.end() ? "" : ": ",
-                      summary == alert->annotations.end() ? "" : summary->second));
+      const auto text = one_line(fmt::format(
+          "{} {} {}{}{}",
+          alert->resolved() ? "resolved:" : "firing:", value_of(alert->labels, "alertname"),
+          alert->subject, summary == alert->annotations.end() ? "" : ": ",
+          summary == alert->annotations.end() ? "" : summary->second));
       if (drivers::journal_send(fields_of(*alert, notification, text))) continue;
       if (alert->resolved() || alert->severity == config::Severity::kInfo) {
         log::info("notify", "{}", text);
@@ -93,6 +94,7 @@ const ReceiverDescriptor kLog = {
     .secrets = {},
     .digests = false,
     .make = make,
+    .local = true,
 };
 
 }  // namespace nexus::publish

@@ -27,10 +27,13 @@ int priority(const Message& message) {
 class Ntfy final : public Receiver {
  public:
   Ntfy(config::ReceiverConfig config, const ReceiverContext& context)
-      : config_(std::move(config)), clock_(context.clock), origin_(context.origin) {}
+      : config_(std::move(config)),
+        clock_(context.clock),
+        origin_(context.origin),
+        wording_(config_, context) {}
 
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
-    const auto message = message_of(notification, origin_);
+    const auto message = wording_.message(notification);
     auto text = to_text(message);
     text.erase(0, message.title.size() + 1);  // the title stands above it
     json::object body = {
@@ -53,6 +56,7 @@ class Ntfy final : public Receiver {
   const config::ReceiverConfig config_;
   Clock& clock_;
   const Origin origin_;
+  const Wording wording_;
 };
 
 constexpr OptionDescriptor kOptions[] = {
@@ -72,6 +76,7 @@ const ReceiverDescriptor kNtfy = {
     .secrets = kSecrets,
     .digests = true,
     .make = make_receiver<Ntfy>,
+    .has_words = true,
 };
 
 }  // namespace nexus::publish

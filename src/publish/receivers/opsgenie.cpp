@@ -27,10 +27,13 @@ std::string_view priority(config::Severity severity) {
 class Opsgenie final : public Receiver {
  public:
   Opsgenie(config::ReceiverConfig config, const ReceiverContext& context)
-      : config_(std::move(config)), clock_(context.clock), origin_(context.origin) {}
+      : config_(std::move(config)),
+        clock_(context.clock),
+        origin_(context.origin),
+        wording_(config_, context) {}
 
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
-    const auto message = message_of(notification, origin_);
+    const auto message = wording_.message(notification);
     const auto alias = fmt::format("nexus-{:016x}-{:016x}", base::fnv1a(notification.group_key),
                                    base::fnv1a(origin_.host));
     std::string url = config_.url.empty() ? "https://api.opsgenie.com" : config_.url.reveal();
@@ -58,6 +61,7 @@ class Opsgenie final : public Receiver {
   const config::ReceiverConfig config_;
   Clock& clock_;
   const Origin origin_;
+  const Wording wording_;
 };
 
 constexpr SecretDescriptor kSecrets[] = {
@@ -74,6 +78,7 @@ const ReceiverDescriptor kOpsgenie = {
     .secrets = kSecrets,
     .digests = false,
     .make = make_receiver<Opsgenie>,
+    .has_words = true,
 };
 
 }  // namespace nexus::publish

@@ -1,6 +1,7 @@
 // pagerduty: Events API v2; one incident a group, triggered and resolved under one key.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "nexus/base/text.hpp"
@@ -30,10 +31,13 @@ std::string_view severity_of(config::Severity severity) {
 class PagerDuty final : public Receiver {
  public:
   PagerDuty(config::ReceiverConfig config, const ReceiverContext& context)
-      : config_(std::move(config)), clock_(context.clock), origin_(context.origin) {}
+      : config_(std::move(config)),
+        clock_(context.clock),
+        origin_(context.origin),
+        wording_(config_, context) {}
 
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
-    const auto message = message_of(notification, origin_);
+    const auto message = wording_.message(notification);
     json::object body = {
         {"routing_key", config_.token.reveal()},
         {"event_action", message.resolved ? "resolve" : "trigger"},
@@ -66,15 +70,36 @@ class PagerDuty final : public Receiver {
         config_,
         config_.url.empty() ? "https://events.pagerduty.com/v2/enqueue" : config_.url.reveal(),
         json::serialize(body), cancelled);
-    return deliver(request, clock_);
+    const auto sent = deliver(request, clock_);
+    if (sent.result != Delivery::Result::kSent || message.resolved || !is_acted_on(notification) ||
+        !bool_option(config_, "acknowledge", true))
+      return sent;
+    // Somebody is at it already: the agent. When that fails too, the trigger has been told.
+    request.body = json::serialize(json::object{{"routing_key", config_.token.reveal()},
+                                                {"event_action", "acknowledge"},
+                                                {"dedup_key", body.at("dedup_key")}});
+    (void)deliver(request, clock_);
+    return sent;
   }
 
  private:
+  /// Whether the agent is just doing something about all that fires.
+  static bool is_acted_on(const Notification& notification) {
+    return std::ranges::all_of(notification.alerts, [](const AlertPtr& alert) {
+      return alert->resolved() || std::ranges::any_of(alert->deeds, &Deed::under_way);
+    });
+  }
+
   const config::ReceiverConfig config_;
   Clock& clock_;
   const Origin origin_;
+  const Wording wording_;
 };
 
+constexpr OptionDescriptor kOptions[] = {
+    {"acknowledge", OptionType::kBool, false, "true",
+     "an incident is acknowledged while the agent itself does something about all of it"},
+};
 constexpr SecretDescriptor kSecrets[] = {
     {"token", true, false, "the integration key (routing key) of the service"},
     {"url", false, true, "another address than https://events.pagerduty.com/v2/enqueue"},
@@ -84,11 +109,12 @@ constexpr SecretDescriptor kSecrets[] = {
 
 const ReceiverDescriptor kPagerDuty = {
     .name = "pagerduty",
-    .help = "PagerDuty's Events API v2: an incident a group, triggered and resolved",
-    .options = {},
+    .help = "PagerDuty's Events API v2: an incident a group, triggered, acknowledged and resolved",
+    .options = kOptions,
     .secrets = kSecrets,
     .digests = false,
     .make = make_receiver<PagerDuty>,
+    .has_words = true,
 };
 
 }  // namespace nexus::publish

@@ -2,6 +2,7 @@
 // group.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <map>
 #include <set>
@@ -60,6 +61,21 @@ json::object section(std::string_view text, std::string_view before = {},
       {"text", {{"type", "mrkdwn"}, {"text", std::string(before) + escaped + std::string(after)}}}};
 }
 
+/// Buttons that lead to a page of the agent: nothing is done before somebody says so there.
+json::object buttons(const Answer& answer) {
+  json::array out;
+  for (const auto& [text, style] :
+       {std::pair("Approve", "primary"), std::pair("Reject", "danger")}) {
+    out.push_back(json::object{
+        {"type", "button"},
+        {"text", {{"type", "plain_text"}, {"text", text}}},
+        {"style", style},
+        {"url", answer.url + (style == std::string_view("primary") ? "?choice=approve"
+                                                                   : "?choice=reject")}});
+  }
+  return {{"type", "actions"}, {"elements", std::move(out)}};
+}
+
 json::array blocks_of(const Message& message) {
   json::array out;
   out.push_back(json::object{
@@ -75,6 +91,7 @@ json::array blocks_of(const Message& message) {
     for (const auto& fact : alert.facts) text += "\n" + fact;
     if (!alert.link.empty()) text += "\n" + alert.link;
     out.push_back(section(text, alert.resolved ? ":white_check_mark: " : ":rotating_light: "));
+    for (const auto& answer : alert.answers) out.push_back(buttons(answer));
   }
   if (left_out > 0) out.push_back(section(fmt::format("... and {} more", left_out)));
   for (const auto& line : message.footer) out.push_back(section(line));
@@ -84,10 +101,13 @@ json::array blocks_of(const Message& message) {
 class Slack final : public Receiver {
  public:
   Slack(config::ReceiverConfig config, const ReceiverContext& context)
-      : config_(std::move(config)), clock_(context.clock), origin_(context.origin) {}
+      : config_(std::move(config)),
+        clock_(context.clock),
+        origin_(context.origin),
+        wording_(config_, context) {}
 
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
-    const auto message = message_of(notification, origin_);
+    const auto message = wording_.message(notification);
     json::object body = {
         {"text", escape(message.title)},
         {"attachments",
@@ -138,7 +158,7 @@ class Slack final : public Receiver {
         error != nullptr && error->is_string() ? std::string(error->as_string()) : "unknown";
     auto told = "Slack refuses: " + cut(one_line(why), 100);
     return kRefused.contains(why) ? Delivery::refused(std::move(told))
-                                  : Delivery::retry(std::move(told));
+                                  : Delivery::disliked(std::move(told));
   }
 
   void note_thread(const Notification& notification, const json::object& answer) {
@@ -147,13 +167,18 @@ class Slack final : public Receiver {
       return;
     }
     const auto* ts = answer.if_contains("ts");
-    if (ts == nullptr || !ts->is_string() || threads_.size() >= kMostThreads) return;
+    if (ts == nullptr || !ts->is_string()) return;
+    // The thread that began first is the one that is missed least.
+    if (threads_.size() >= kMostThreads)
+      threads_.erase(
+          std::ranges::min_element(threads_, {}, [](const auto& one) { return one.second; }));
     threads_.try_emplace(notification.group_key, std::string(ts->as_string()));
   }
 
   const config::ReceiverConfig config_;
   Clock& clock_;
   const Origin origin_;
+  const Wording wording_;
   std::map<std::string, std::string> threads_;  // by group: the message that began it
 };
 
@@ -165,7 +190,7 @@ constexpr SecretDescriptor kSecrets[] = {
     {"token", false, false, "of a bot (xoxb-...), which keeps a thread for each group"},
 };
 
-void check(const config::ReceiverConfig& config, const Complain& complain) {
+void check(const config::ReceiverConfig& config, const config::Config&, const Complain& complain) {
   if (config.url.empty() && config.token.empty())
     complain("url",
              "missing; expected the address of an incoming webhook, as url_file, url_env or "
@@ -184,6 +209,7 @@ const ReceiverDescriptor kSlack = {
     .digests = true,
     .make = make_receiver<Slack>,
     .check = check,
+    .has_words = true,
 };
 
 }  // namespace nexus::publish

@@ -10,7 +10,8 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t kLongestBody = 20'000;  // of 28 KB that a card may have
+constexpr std::size_t kLongestBody = 14'000;  // of 28 KB that a card may have
+constexpr std::size_t kLargestChart = 6'000;  // bytes, a third more as text
 
 std::string_view style(const Lines& alert) {
   if (alert.resolved) return "good";
@@ -26,20 +27,25 @@ std::string_view style(const Lines& alert) {
 }
 
 json::object text_block(std::string_view text) {
-  return {{"type", "TextBlock"}, {"text", text}, {"wrap", true}};
+  return {{"type", "TextBlock"}, {"text", plain_markdown(text)}, {"wrap", true}};
 }
 
 class Teams final : public Receiver {
  public:
   Teams(config::ReceiverConfig config, const ReceiverContext& context)
-      : config_(std::move(config)), clock_(context.clock), origin_(context.origin) {}
+      : config_(std::move(config)),
+        clock_(context.clock),
+        origin_(context.origin),
+        wording_(config_, context),
+        context_(context) {}
 
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
-    const auto message = message_of(notification, origin_);
+    const auto message = wording_.message(notification);
     auto title = text_block(message.title);
     title["size"] = "Large";
     title["weight"] = "Bolder";
     json::array parts{std::move(title)};
+    json::array actions;
     std::size_t bytes = message.title.size();
     std::size_t left_out = message.more;
     for (const auto& alert : message.alerts) {
@@ -55,13 +61,26 @@ class Teams final : public Receiver {
       }
       parts.push_back(std::move(head));
       parts.push_back(text_block(facts));
+      for (const auto& answer : alert.answers) {
+        actions.push_back(json::object{{"type", "Action.OpenUrl"},
+                                       {"title", cut("Approve or reject: " + answer.text, 100)},
+                                       {"url", answer.url}});
+      }
     }
     if (left_out > 0) parts.push_back(text_block("... and " + std::to_string(left_out) + " more"));
     for (const auto& line : message.footer) parts.push_back(text_block(cut(line, 1000)));
-    const json::object card = {{"$schema", "http://adaptivecards.io/schemas/adaptive-card.json"},
-                               {"type", "AdaptiveCard"},
-                               {"version", "1.4"},
-                               {"body", std::move(parts)}};
+    const auto chart = chart_of(notification, context_);
+    // In the card itself, for no address of the agent need be reachable from there.
+    if (!chart.empty() && chart.size() <= kLargestChart) {
+      parts.push_back(json::object{{"type", "Image"},
+                                   {"altText", "the values of late"},
+                                   {"url", "data:image/png;base64," + base64(chart)}});
+    }
+    json::object card = {{"$schema", "http://adaptivecards.io/schemas/adaptive-card.json"},
+                         {"type", "AdaptiveCard"},
+                         {"version", "1.4"},
+                         {"body", std::move(parts)}};
+    if (!actions.empty()) card["actions"] = std::move(actions);
     const json::object body = {
         {"type", "message"},
         {"attachments",
@@ -75,6 +94,8 @@ class Teams final : public Receiver {
   const config::ReceiverConfig config_;
   Clock& clock_;
   const Origin origin_;
+  const Wording wording_;
+  const ReceiverContext context_;
 };
 
 constexpr SecretDescriptor kSecrets[] = {{"url", true, false, "the address of the workflow"}};
@@ -88,6 +109,7 @@ const ReceiverDescriptor kTeams = {
     .secrets = kSecrets,
     .digests = true,
     .make = make_receiver<Teams>,
+    .has_words = true,
 };
 
 }  // namespace nexus::publish

@@ -5,12 +5,17 @@
 
 #include "nexus/serve/routes.hpp"
 
+namespace nexus::publish {
+class Publisher;
+}
+
 namespace nexus::serve {
 
 using SharedRooms = std::shared_ptr<const Rooms>;
 
 void add_management(std::vector<Route>& routes, const SharedRooms& rooms);  // /-/..., /metrics, /
 void add_health(std::vector<Route>& routes, const SharedRooms& rooms);      // /health...
+void add_alerts(std::vector<Route>& routes, const SharedRooms& rooms);      // /health/alerts...
 void add_charts(std::vector<Route>& routes, const SharedRooms& rooms);      // .../chart.png
 void add_observed(std::vector<Route>& routes,
                   const SharedRooms& rooms);  // /health/processes, /health/connections
@@ -24,6 +29,8 @@ void add_prometheus_series(std::vector<Route>& routes, const SharedRooms& rooms)
 void add_import(std::vector<Route>& routes, const SharedRooms& rooms);  // /api/v1/admin/import
 void add_push(std::vector<Route>& routes, const SharedRooms& rooms);    // /api/v1/push
 void add_prometheus_status(std::vector<Route>& routes, const SharedRooms& rooms);
+void add_approvals(std::vector<Route>& routes, const SharedRooms& rooms,
+                   publish::Publisher& publisher);  // /approve/...
 
 /// Runs a change and writes it to the audit log: who, from where, what, about what, result. The
 /// change is not made when the intention cannot be recorded; the record of the result follows it.

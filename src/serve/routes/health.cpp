@@ -371,23 +371,6 @@ Response verdict(const Rooms& rooms, const Request& request) {
   });
 }
 
-Response alerts(const Rooms& rooms, const Request& request) {
-  const auto matches = [&](std::string_view name, std::string_view value) {
-    const auto wanted = request.param(name);
-    return !wanted || *wanted == value;
-  };
-  json_ns::array out;
-  for (const auto& f : *rooms.book.snapshot()) {
-    if (matches("state", to_string(f.state)) &&
-        matches("severity", config::to_string(f.severity)) && matches("name", f.name) &&
-        matches("kind", to_string(f.kind))) {
-      out.push_back(finding(f));
-    }
-  }
-  return to_response(
-      {{"alerts", std::move(out)}, {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
-}
-
 /// The step of a chart: as asked for, or what gives kChartPoints points, at least a second.
 Result<std::int64_t> chart_step(const Request& request, double hours) {
   if (const auto text = request.param("step")) {
@@ -464,9 +447,6 @@ void add_health(std::vector<Route>& routes, const SharedRooms& rooms) {
   routes.push_back({Method::kPost, "/health/anomalies/{id}/verdict", config::Role::kOperator,
                     Runs::kBlocking, [rooms](const Request& r) { return verdict(*rooms, r); },
                     "Say whether an anomaly was real or noise"});
-  add(
-      "/health/alerts", Runs::kSnapshot, [rooms](const Request& r) { return alerts(*rooms, r); },
-      "Findings");
   add(
       "/health/components", Runs::kSnapshot, [rooms](const Request&) { return components(*rooms); },
       "Collectors and connections");

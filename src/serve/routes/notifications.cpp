@@ -88,7 +88,13 @@ Result<Matcher> to_matcher(const json_ns::value& value) {
     return fail(Errc::kInvalidArgument, "{}", kShape);
   const MatchOp op = *is_regex ? (*is_equal ? MatchOp::kRegex : MatchOp::kNotRegex)
                                : (*is_equal ? MatchOp::kEqual : MatchOp::kNotEqual);
-  return Matcher::make(*name, op, *text);
+  auto made = Matcher::make(*name, op, *text);
+  if (!made) return made;
+  // It is kept as text, and read from there after a restart.
+  const auto again = publish::parse_matchers(publish::to_string({*made}));
+  if (!again || again->size() != 1 || again->front() != *made)
+    return fail(Errc::kInvalidArgument, "matchers: {} cannot be kept", publish::to_string({*made}));
+  return made;
 }
 
 Result<WallTime> time_member(const json_ns::object& object, std::string_view key) {
@@ -175,7 +181,7 @@ Response notifications(const Shared& shared) {
 Response test(const Shared& shared, const Request& request) {
   const auto& name = request.captures.at(0);
   return audited(*shared.rooms, request, "notify_test", base::sanitize_utf8(name), "{}", [&] {
-    const auto sent = shared.publisher.test(name);
+    const auto sent = shared.publisher.test(name, request.cancelled);
     return sent ? to_response({{"receiver", name}, {"result", "sent"}}) : error(sent.error());
   });
 }
@@ -186,7 +192,7 @@ std::vector<Route> notification_routes(const Rooms& rooms, publish::Publisher& p
   using config::Role;
   const auto shared =
       std::make_shared<const Shared>(Shared{std::make_shared<const Rooms>(rooms), publisher});
-  return {
+  std::vector<Route> routes = {
       {Method::kGet, "/health/notifications", Role::kViewer, Runs::kSnapshot,
        [shared](const Request&) { return notifications(*shared); },
        "Receivers of notifications: what waits, what was sent, what fails"},
@@ -205,6 +211,8 @@ std::vector<Route> notification_routes(const Rooms& rooms, publish::Publisher& p
        [shared](const Request& request) { return delete_silence(*shared, request); },
        "Ends a silence"},
   };
+  add_approvals(routes, shared->rooms, publisher);
+  return routes;
 }
 
 }  // namespace nexus::serve

@@ -101,6 +101,27 @@ json_ns::object labels(const config::StringMap& given) {
 }
 
 json_ns::object finding(const analyze::Finding& f) {
+  const analyze::FindingRecord& record = analyze::record_of(f);
+  json_ns::array states;
+  for (const auto& one : record.states)
+    states.push_back({{"time", time(one.time)}, {"what", one.what}});
+  json_ns::array changes;
+  for (const auto& one : record.what_changed) {
+    changes.push_back({{"time", time(one.time)},
+                       {"kind", one.kind},
+                       {"subject", one.subject},
+                       {"text", one.text}});
+  }
+  json_ns::array actions;
+  for (const auto& one : record.actions) {
+    actions.push_back({{"time", time(one.time)},
+                       {"id", one.id},
+                       {"action_type", one.type},
+                       {"target", one.target},
+                       {"state", one.state},
+                       {"result", text_or_null(one.result)},
+                       {"remedy", text_or_null(one.remedy)}});
+  }
   return {{"fingerprint", f.fingerprint},
           {"kind", to_string(f.kind)},
           {"name", f.name},
@@ -117,7 +138,16 @@ json_ns::object finding(const analyze::Finding& f) {
           {"fired", time(f.fired)},
           {"last_seen", time(f.last_seen)},
           {"resolved", time(f.resolved)},
-          {"episodes", f.episodes}};
+          {"episodes", f.episodes},
+          {"seen_now", f.seen_now},
+          {"flapping", f.flapping},
+          {"missing", f.missing},
+          {"state_changes", std::move(states)},
+          {"cause", text_or_null(record.cause)},
+          {"cause_link", text_or_null(record.cause_link)},
+          {"symptoms", strings(record.symptoms)},
+          {"what_changed", std::move(changes)},
+          {"actions", std::move(actions)}};
 }
 
 json_ns::array strings(const std::vector<std::string>& given) {

@@ -57,6 +57,7 @@ std::vector<Route> all_routes(const Rooms& rooms) {
   std::vector<Route> routes;
   add_management(routes, shared);
   add_health(routes, shared);
+  add_alerts(routes, shared);
   add_charts(routes, shared);
   add_observed(routes, shared);
   add_actions(routes, shared);

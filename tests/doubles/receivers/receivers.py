@@ -1,4 +1,6 @@
 """Doubles of the services that notifications go to; see README.md."""
+import email
+import email.policy
 import hashlib
 import hmac
 import http.server
@@ -76,6 +78,10 @@ def slack_block(value, where):
     kind = value.get("type")
     if kind == "header":
         table({"type": one_of("header"), "text": table({"type": one_of("plain_text"), "text": text(150)})})(value, where)
+    elif kind == "actions":
+        button = table({"type": one_of("button"), "text": table({"type": one_of("plain_text"), "text": text(75)}), "url": text(3000)},
+                       {"style": one_of("primary", "danger")})
+        table({"type": one_of("actions"), "elements": array(button, 1, 25)})(value, where)
     else:
         table({"type": one_of("section"), "text": MARKDOWN})(value, where)
         need(not re.search(r"<(?!(?:!|@|#|https?:))|&(?!amp;|lt;|gt;)", value["text"]["text"]), f"{where}: markup is not escaped")
@@ -101,9 +107,9 @@ def slack_api(request, body):
 
 
 def pagerduty(request, body):
-    need(body.get("event_action") in ("trigger", "resolve"), "event_action")
+    need(body.get("event_action") in ("trigger", "acknowledge", "resolve"), "event_action")
     common = {"routing_key": one_of(SECRETS["pagerduty"]), "event_action": text(11), "dedup_key": text(255)}
-    if body["event_action"] == "resolve":
+    if body["event_action"] in ("acknowledge", "resolve"):
         table(common)(body, "body")
     else:
         payload = table({"summary": text(1024), "source": text(255), "severity": one_of("critical", "warning", "error", "info")},
@@ -128,7 +134,7 @@ def opsgenie(request, body):
 
 
 def discord(request, body):
-    embed = table({}, {"title": text(256), "description": text(4096), "color": integer(0, 0xffffff), "timestamp": time_text, "url": text(2000)})
+    embed = table({}, {"image": table({"url": one_of("attachment://chart.png")}), "title": text(256), "description": text(4096), "color": integer(0, 0xffffff), "timestamp": time_text, "url": text(2000)})
     table({}, {"content": text(2000, 0), "embeds": array(embed, 1, 10), "allowed_mentions": table({"parse": array(text(10))})})(body, "body")
     need(body["allowed_mentions"] == {"parse": []}, "an alert could call everybody")
     return 204, ""
@@ -138,7 +144,12 @@ def teams(request, body):
     block = table({"type": one_of("TextBlock"), "text": text(8000)},
                   {"wrap": boolean, "size": one_of("Large"), "weight": one_of("Bolder"),
                    "color": one_of("default", "dark", "light", "accent", "good", "warning", "attention")})
-    card = table({"type": one_of("AdaptiveCard"), "version": text(5), "body": array(block, 1)}, {"$schema": text(200)})
+    picture = table({"type": one_of("Image"), "url": text(20_000), "altText": text(200)})
+    link = table({"type": one_of("Action.OpenUrl"), "title": text(100), "url": text(2000)})
+
+    def part(value, where):
+        (picture if value.get("type") == "Image" else block)(value, where)
+    card = table({"type": one_of("AdaptiveCard"), "version": text(5), "body": array(part, 1)}, {"$schema": text(200), "actions": array(link)})
     table({"type": one_of("message"),
            "attachments": array(table({"contentType": one_of("application/vnd.microsoft.card.adaptive"), "content": card}), 1, 1)})(body, "body")
     need(len(json.dumps(body)) <= 28 * 1024, "more than 28 KB")
@@ -232,8 +243,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if behave != "ok":
             return self.answer(behave[0], "as told", behave[1])
         try:
-            need(self.headers["Content-Type"].startswith("application/json"), f"Content-Type is {self.headers['Content-Type']}")
-            body = json.loads(self.body.decode("utf-8"))
+            kind = self.headers["Content-Type"]
+            fields, pictures = self.form(kind) if kind.startswith("multipart/form-data") else ({}, [])
+            need(pictures or kind.startswith("application/json"), f"Content-Type is {kind}")
+            need(not pictures or name in ("discord", "telegram"), f"{name} takes no file")
+            if pictures:
+                self.check_png(pictures[0])
+            if self.path.endswith("/sendPhoto"):  # the words came before it
+                need(fields.keys() == {"chat_id", "disable_notification"}, f"fields {fields.keys()}")
+                return self.answer(200, json.dumps({"ok": True, "result": {"message_id": 2}}))
+            body = json.loads(fields["payload_json"] if pictures else self.body.decode("utf-8"))
             status, said = SERVICES[name](self, body)
         except (Bad, ValueError, KeyError) as wrong:
             with server.lock:
@@ -243,6 +262,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
             server.got[name].append(body)
             server.headers[name].append(dict(self.headers))
         return self.answer(status, said)
+
+    def form(self, kind):
+        message = email.message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + self.body, policy=email.policy.HTTP)
+        fields, pictures = {}, []
+        for part in message.iter_parts():
+            if part.get_filename():
+                need(part.get_content_type() == "image/png", part.get_content_type())
+                pictures.append(part.get_payload(decode=True))
+            else:
+                fields[part.get_param("name", header="content-disposition")] = part.get_payload(decode=True).decode()
+        return fields, pictures
+
+    @staticmethod
+    def check_png(data):
+        need(data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82"), "the picture is no PNG")
 
     def answer(self, status, said, headers=None):
         self.send_response(status)

@@ -1,0 +1,132 @@
+// What flaps, what explains what, and what stays with a finding.
+#include "analyze/relations.hpp"
+#include "analyze/world.hpp"
+
+using namespace nexus;
+using namespace nexus::analyze;
+using namespace nexus::analyze::test;
+
+TEST_CASE("what fires and ends again and again is held firing until it is steady, over a restart") {
+  World world;
+  const auto seen = observation("hot");
+  int crossings = 0;
+  for (; crossings < 22; ++crossings) {  // three minutes apart
+    world.book->observe("rule",
+                        crossings % 2 == 0 ? std::vector{seen} : std::vector<Observation>{});
+    world.book->tick();
+    world.clock.advance(3min);
+  }
+  CHECK(world.heard == std::vector<std::string>{"hot firing", "hot resolved", "hot firing"});
+  REQUIRE(world.find("hot") != nullptr);
+  CHECK(world.find("hot")->flapping);
+  CHECK(world.find("hot")->state == FindingState::kFiring);
+  CHECK(metric(world.self, "nexus_findings_flapping") == 1);
+  world.open_book();
+  CHECK(world.find("hot")->flapping);
+  for (int i = 0; i < 60; ++i) {
+    world.clock.advance(1min);
+    world.book->observe("rule", {});
+    world.book->tick();
+  }
+  CHECK(world.heard.size() == 4);
+  CHECK(world.heard.back() == "hot resolved");
+  CHECK(metric(world.self, "nexus_findings_flapping") == 0);
+}
+
+TEST_CASE("what is told when it happens is no flapping measure: breakers watch over it") {
+  World world;
+  const auto seen = observation("service_failed");
+  const auto print = fingerprint(seen.kind, seen.name, seen.labels);
+  for (int i = 0; i < 10; ++i) {
+    world.book->report("services", seen);
+    world.clock.advance(10s);
+    world.book->clear("services", print);
+  }
+  CHECK(world.heard.size() == 20);
+}
+
+TEST_CASE("what is held fires on, unseen, and says when its data is missing") {
+  World world;
+  const auto seen = observation("hot");
+  const auto print = fingerprint(seen.kind, seen.name, seen.labels);
+  world.book->observe("rule", {seen});
+  world.book->observe("rule", {}, {{print, false}});
+  CHECK(world.find("hot")->state == FindingState::kFiring);
+  CHECK_FALSE(world.find("hot")->seen_now);
+  CHECK_FALSE(world.find("hot")->missing);
+  world.book->observe("rule", {}, {{print, true}});
+  CHECK(world.find("hot")->missing);
+  CHECK(metric(world.self, "nexus_findings_missing") == 1);
+  world.book->observe("rule", {});
+  CHECK(world.find("hot")->state == FindingState::kResolved);
+  CHECK_FALSE(world.find("hot")->missing);
+  CHECK(record_of(*world.find("hot")).states.back().what == "resolved");
+}
+
+TEST_CASE("the most upstream finding is the cause, and what changed before is attached") {
+  World world;
+  auto graph = std::make_shared<Graph>();
+  graph->edges = {{"web", "db", "depends_on"}, {"db", "disk", "depends_on"}};
+  world.book->set_graph(graph);
+  world.book->note({world.clock.wall(), "packages", "libfoo", "libfoo was installed"});
+  world.clock.advance(5min);
+  const auto fire = [&](std::string subject, FindingKind kind) {
+    auto seen = observation("broken", std::move(subject));
+    seen.kind = kind;
+    world.book->report("events", seen);
+    world.clock.advance(2min);
+  };
+  fire("web", FindingKind::kService);
+  fire("db", FindingKind::kService);
+  fire("disk", FindingKind::kVital);
+  fire("other", FindingKind::kService);
+  world.book->tick();
+  const auto print = [&](std::string_view subject) {
+    return world.find("broken", subject)->fingerprint;
+  };
+  CHECK(record_of(*world.find("broken", "web")).cause == print("disk"));
+  CHECK(record_of(*world.find("broken", "db")).cause == print("disk"));
+  CHECK(record_of(*world.find("broken", "db")).cause_link == "depends_on");
+  CHECK(record_of(*world.find("broken", "disk")).cause.empty());
+  CHECK(record_of(*world.find("broken", "disk")).symptoms.size() == 2);
+  CHECK(record_of(*world.find("broken", "other")).cause.empty());
+  REQUIRE(record_of(*world.find("broken", "web")).what_changed.size() == 1);
+  CHECK(record_of(*world.find("broken", "web")).what_changed.front().subject == "libfoo");
+  world.book->note_action(
+      print("web"), {world.clock.wall(), "id-1", "restart_service", "web", "queued", "", "r"});
+  world.book->note_action(print("web"), {world.clock.wall(), "id-1", "restart_service", "web",
+                                         "succeeded", "done", "r"});
+  world.book->tick();
+  world.open_book();
+  const auto& kept = record_of(*world.find("broken", "web"));
+  REQUIRE(kept.actions.size() == 1);
+  CHECK(kept.actions.front().state == "succeeded");
+  CHECK(kept.cause == print("disk"));
+}
+
+TEST_CASE("what began together has the host's own trouble as its cause; circles have the first") {
+  World world;
+  const auto finding = [&](std::string subject, FindingKind kind, Millis after) {
+    Finding out;
+    out.kind = kind;
+    out.subject = subject;
+    out.fingerprint = std::move(subject);
+    out.started = world.clock.wall() + after;
+    out.fired = out.started;
+    return out;
+  };
+  const auto disk = finding("disk", FindingKind::kVital, 10s);
+  const auto web = finding("web", FindingKind::kService, 0s);
+  const auto late = finding("late", FindingKind::kService, 10min);
+  const auto guess = finding("guess", FindingKind::kAnomaly, 0s);
+  const std::vector<const Finding*> all = {&disk, &web, &late, &guess};
+  auto causes = relate(all, {});
+  CHECK(causes.at("web").cause == "disk");
+  CHECK(causes.at("web").link == "started_together");
+  CHECK(causes.at("guess").cause == "disk");
+  CHECK_FALSE(causes.contains("late"));
+  CHECK_FALSE(causes.contains("disk"));
+  causes = relate(all, {{{"web", "late", "connection"}, {"late", "web", "connection"}}});
+  CHECK(causes.at("late").link == "connection");
+  CHECK(causes.at("late").cause == "disk");  // web's own
+}
