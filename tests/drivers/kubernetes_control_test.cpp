@@ -184,7 +184,9 @@ TEST_CASE("kubernetes control: a rollout goes back to the revision before, or to
 
 TEST_CASE("kubernetes control: a rollout that does not get on is said to have failed, or be late") {
   const Rig rig(any_server());
-  rig.make_workload("web", 1, "Deployment", "app:1", R"("progressDeadlineSeconds":2,)");
+  rig.make_workload("web", 1, "Deployment", "app:1",
+                    test::KubernetesBed::is_real() ? R"("progressDeadlineSeconds":20,)"
+                                                   : R"("progressDeadlineSeconds":2,)");
   const Workload web = rig.workload("web");
   rig.await(web);
   REQUIRE(rig.control.set_images(web, {{"main", "broken:1"}}, rig.patience()));

@@ -48,7 +48,7 @@ class Client:
                 self.connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": kind})
                 response = self.connection.getresponse()
                 text = response.read()
-                return response.status, json.loads(text) if text[:1] in b"{[" and text else {}
+                return response.status, json.loads(text) if text[:1] == b"{" else {}
             except (OSError, http.client.HTTPException):
                 self.connection = None
                 if not again:
