@@ -14,9 +14,11 @@ namespace {
 constexpr std::size_t kMostHeaders = 100;
 
 struct Received {
-  std::string body;
-  std::size_t limit;
+  CURL* handle;
+  const HttpRequest& request;
+  std::string body = {};
   std::vector<std::pair<std::string, std::string>> headers = {};
+  bool ended = false;  // by HttpRequest::receive
 };
 
 std::size_t on_header(char* data, std::size_t size, std::size_t count, void* user) {
@@ -37,7 +39,15 @@ int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
 
 std::size_t on_data(char* data, std::size_t size, std::size_t count, void* user) {
   auto& received = *static_cast<Received*>(user);
-  if (received.body.size() + size * count > received.limit)
+  if (received.request.receive) {
+    long status = 0;
+    curl_easy_getinfo(received.handle, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 400) {
+      received.ended = !received.request.receive({data, size * count});
+      return received.ended ? 0 : size * count;
+    }
+  }
+  if (received.body.size() + size * count > received.request.max_body)
     return 0;  // makes curl end with CURLE_WRITE_ERROR
   received.body.append(data, size * count);
   return size * count;
@@ -95,8 +105,8 @@ Result<HttpResponse> http_request(const HttpRequest& request) {
     list = curl_slist_append(list, fmt::format("{}: {}", name, value).c_str());
   const std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(list,
                                                                             curl_slist_free_all);
-  Received received{{}, request.max_body, {}};
   CURL* handle = curl.get();
+  Received received{.handle = handle, .request = request};
   curl_easy_setopt(handle, CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
@@ -123,7 +133,7 @@ Result<HttpResponse> http_request(const HttpRequest& request) {
                      static_cast<curl_off_t>(request.body.size()));
     curl_easy_setopt(handle, CURLOPT_POSTFIELDS, request.body.c_str());
   }
-  if (const auto code = curl_easy_perform(handle); code != CURLE_OK) {
+  if (const auto code = curl_easy_perform(handle); code != CURLE_OK && !received.ended) {
     // The buffer says more: which certificate, which port.
     return fail(
         classify(code), "{} {}: {}", request.method,

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "drivers/json.hpp"
+#include "drivers/kubernetes_list.hpp"
 #include "drivers/kubernetes_objects.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/host/file.hpp"
@@ -12,61 +13,52 @@
 namespace nexus::drivers {
 namespace {
 
-constexpr std::size_t kPage = 250;               // objects
-constexpr std::size_t kLargestPage = 16U << 20;  // bytes
+constexpr std::size_t kLargestAnswer = 16U << 20;  // bytes
+constexpr std::size_t kMostCauses = 5;             // of a refusal that are shown
 
-struct Page {
-  std::uint64_t remaining = 0;
-  std::string next;  // token of the next page
-};
-
-using AddItem = std::function<void(const boost::json::value& item)>;
-
-Result<Page> read_page(const std::string& body, const AddItem& add) {
-  const auto value = parse_json(body);
-  if (!value) return propagate(Result<boost::json::value>(std::unexpected(value.error())));
-  const auto* items = array_of(member(&*value, "items"));
-  const auto* nothing = member(&*value, "items");
-  if (items == nullptr && (nothing == nullptr || !nothing->is_null()))
-    return fail(Errc::kCorrupt, "the answer is no list");
-  if (items != nullptr) {
-    for (const auto& item : *items) add(item);
+/// What a status means to whoever runs the agent.
+std::string_view in_words(unsigned status, std::string_view reason) {
+  switch (status) {
+    case 401:
+      return "who asks is not known, the token or certificate is wrong or has expired";
+    case 403:
+      return "the account may not do this, a Role and its binding have to allow it";
+    case 404:
+      return "there is none of that name, or the server does not know the kind";
+    case 409:
+      return reason == "AlreadyExists" ? "it exists already" : "somebody else has changed it";
+    case 410:
+      return "what was read before is too old by now";
+    case 422:
+      return "the server holds it invalid";
+    case 429:
+      return "not now";
+    default:
+      return status >= 500 ? "the server failed" : "the server refused";
   }
-  const auto* metadata = member(&*value, "metadata");
-  return Page{whole_of<std::uint64_t>(member(metadata, "remainingItemCount")),
-              text_of(member(metadata, "continue"))};
 }
 
-/// Follows a list page by page. `clear` is called when it begins anew.
-Result<std::uint64_t> follow(const Kubernetes& api, const std::string& path, std::string query,
-                             std::size_t limit, SteadyTime deadline,
-                             const std::function<std::size_t()>& taken, const AddItem& add,
-                             const std::function<void()>& clear) {
-  if (!query.empty()) query = "&" + query;
-  std::string next;
-  bool again = false;
-  while (true) {
-    const std::size_t room = limit - std::min(limit, taken());
-    std::string target = fmt::format("{}?limit={}{}", path, std::min(kPage, room), query);
-    if (!next.empty()) target += "&continue=" + url_encode(next);
-    auto answer = api.request("GET", target, {}, deadline);
-    if (!answer) {
-      // 410 Gone: the page is older than what the API server keeps.
-      const bool gone = answer.error().message().ends_with("(status 410)");
-      if (!gone || again || next.empty()) return propagate(std::move(answer));
-      again = true;
-      next.clear();
-      clear();
-      continue;
-    }
-    auto page = read_page(answer->body, add);
-    if (!page) return propagate(std::move(page), "{}{}", api.access().server, path);
-    if (page->next.empty()) return 0;
-    if (page->next == next)
-      return fail(Errc::kCorrupt, "{}{}: the list goes round", api.access().server, path);
-    next = page->next;
-    if (taken() >= limit) return std::max<std::uint64_t>(page->remaining, 1);
+/// "spec.replicas: must be ...", for each field that a refusal names.
+std::string causes_of(const boost::json::value* details) {
+  std::string out;
+  const auto* causes = array_of(member(details, "causes"));
+  if (causes == nullptr) return out;
+  for (std::size_t i = 0; i < std::min(causes->size(), kMostCauses); ++i) {
+    const auto* cause = &(*causes)[i];
+    const auto field = text_of(member(cause, "field"));
+    if (!field.empty()) out += fmt::format("; {}: {}", field, text_of(member(cause, "message")));
   }
+  return out;
+}
+
+std::optional<Millis> retry_after(const HttpResponse& response) {
+  for (const auto& [name, value] : response.headers) {
+    if (name != "retry-after") continue;
+    // The API gives seconds, never a date.
+    if (const auto seconds = base::parse_uint(value); seconds && *seconds <= 86'400)
+      return std::chrono::seconds(*seconds);
+  }
+  return std::nullopt;
 }
 
 template <typename T, typename Convert>
@@ -74,49 +66,28 @@ Result<KubernetesList<T>> list(const Kubernetes& api, const std::string& path,
                                const std::string& query, std::size_t limit, SteadyTime deadline,
                                Convert convert) {
   KubernetesList<T> out;
-  std::uint64_t extra = 0;
-  auto left_out = follow(
-      api, path, query, limit, deadline, [&] { return out.items.size(); },
-      [&](const boost::json::value& item) {
-        if (out.items.size() < limit) {
-          out.items.push_back(convert(item));
-        } else {
-          ++extra;
-        }
-      },
-      [&] {
-        out.items.clear();
-        extra = 0;
-      });
-  if (!left_out) return propagate(std::move(left_out));
-  out.left_out = *left_out + extra;
+  auto whole = list_objects(
+      api, path, query, limit, deadline,
+      [&](const boost::json::value& item) { out.items.push_back(convert(item)); },
+      [&] { out.items.clear(); });
+  if (!whole) return propagate(std::move(whole));
+  out.left_out = whole->left_out;
   return out;
-}
-
-std::string within(std::string_view group, std::string_view name_space, std::string_view kind) {
-  return name_space.empty()
-             ? fmt::format("{}/{}", group, kind)
-             : fmt::format("{}/namespaces/{}/{}", group, url_encode(name_space), kind);
-}
-
-std::string select(std::string_view field, std::string_view value) {
-  return value.empty() ? std::string()
-                       : "fieldSelector=" + url_encode(fmt::format("{}={}", field, value));
 }
 
 }  // namespace
 
-Result<KubernetesAnswer> Kubernetes::request(std::string_view method, std::string_view path,
-                                             std::string_view body, SteadyTime deadline,
-                                             std::string_view content_type) const {
+Result<KubernetesReply> Kubernetes::send(const KubernetesCall& call) const {
   HttpRequest request;
-  request.method = method;
-  request.url = fmt::format("{}{}", access_.server, path);
-  request.body = body;
-  request.max_body = kLargestPage;
+  request.method = call.method;
+  request.url = access_.server + call.path;
+  request.body = call.json;
+  request.max_body = kLargestAnswer;
   request.tls = access_.tls;
+  request.cancelled = call.cancelled;
+  request.receive = call.receive;
   request.headers.emplace_back("Accept", "application/json");
-  if (!body.empty()) request.headers.emplace_back("Content-Type", content_type);
+  if (!call.json.empty()) request.headers.emplace_back("Content-Type", call.content_type);
   std::string token = access_.token.reveal();
   if (!access_.token_file.empty()) {
     auto text = host::read_file(access_.token_file);
@@ -124,42 +95,68 @@ Result<KubernetesAnswer> Kubernetes::request(std::string_view method, std::strin
     token = base::trim(*text);
   }
   if (!token.empty()) request.headers.emplace_back("Authorization", "Bearer " + token);
-  request.timeout = std::chrono::duration_cast<Millis>(deadline - clock_.steady());
+  request.timeout = std::chrono::duration_cast<Millis>(call.deadline - clock_.steady());
   if (request.timeout <= Millis(0))
-    return fail(Errc::kTimeout, "{} {}: no time is left", method, request.url);
+    return fail(Errc::kTimeout, "{} {}: no time is left", call.method, request.url);
   auto response = http_request(request);
   if (!response) return propagate(std::move(response), "Kubernetes API");
-  if (response->status >= 400 || response->status < 200)
-    return fail(errc_of_status(response->status), "Kubernetes API: {} {}: {} (status {})", method,
-                request.url, message_of(response->body, {"message"}), response->status);
-  return KubernetesAnswer{response->status, std::move(response->body)};
+  return KubernetesReply{response->status, std::move(response->body), retry_after(*response)};
+}
+
+Error Kubernetes::explain(const KubernetesCall& call, const KubernetesReply& reply) const {
+  const auto value = parse_json(reply.body);
+  const auto* status = value ? &*value : nullptr;
+  const std::string wait =
+      reply.retry_after
+          ? fmt::format(", to be asked again after {}", base::format_duration(*reply.retry_after))
+          : "";
+  return {
+      errc_of_status(reply.status),
+      fmt::format("Kubernetes API: {} {}{}: {}{}: {}{} (status {})", call.method, access_.server,
+                  call.path, in_words(reply.status, text_of(member(status, "reason"))), wait,
+                  message_of(reply.body, {"message"}), causes_of(member(status, "details")),
+                  reply.status)};
+}
+
+Result<KubernetesAnswer> Kubernetes::request(std::string_view method, std::string_view path,
+                                             std::string_view body, SteadyTime deadline,
+                                             std::string_view content_type) const {
+  const KubernetesCall call{.method = method,
+                            .path = std::string(path),
+                            .json = std::string(body),
+                            .content_type = content_type,
+                            .deadline = deadline};
+  auto reply = send(call);
+  if (!reply) return propagate(std::move(reply));
+  if (reply->status >= 400 || reply->status < 200) return std::unexpected(explain(call, *reply));
+  return KubernetesAnswer{reply->status, std::move(reply->body)};
 }
 
 Result<KubernetesList<KubernetesNode>> Kubernetes::nodes(std::string_view name, std::size_t limit,
                                                          SteadyTime deadline) const {
-  return list<KubernetesNode>(*this, "/api/v1/nodes", select("metadata.name", name), limit,
+  return list<KubernetesNode>(*this, "/api/v1/nodes", selecting("metadata.name", name), limit,
                               deadline, to_node);
 }
 
 Result<KubernetesList<KubernetesPod>> Kubernetes::pods(std::string_view name_space,
                                                        std::string_view node, std::size_t limit,
                                                        SteadyTime deadline) const {
-  return list<KubernetesPod>(*this, within("/api/v1", name_space, "pods"),
-                             select("spec.nodeName", node), limit, deadline, to_pod);
+  return list<KubernetesPod>(*this, collection("/api/v1", name_space, "pods"),
+                             selecting("spec.nodeName", node), limit, deadline, to_pod);
 }
 
 Result<KubernetesList<KubernetesDeployment>> Kubernetes::deployments(std::string_view name_space,
                                                                      std::size_t limit,
                                                                      SteadyTime deadline) const {
-  return list<KubernetesDeployment>(*this, within("/apis/apps/v1", name_space, "deployments"), {},
-                                    limit, deadline, to_deployment);
+  return list<KubernetesDeployment>(*this, collection("/apis/apps/v1", name_space, "deployments"),
+                                    {}, limit, deadline, to_deployment);
 }
 
 Result<KubernetesList<KubernetesEvent>> Kubernetes::warnings(std::string_view name_space,
                                                              std::size_t limit,
                                                              SteadyTime deadline) const {
-  return list<KubernetesEvent>(*this, within("/api/v1", name_space, "events"),
-                               select("type", "Warning"), limit, deadline, to_event);
+  return list<KubernetesEvent>(*this, collection("/api/v1", name_space, "events"),
+                               selecting("type", "Warning"), limit, deadline, to_event);
 }
 
 }  // namespace nexus::drivers

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "nexus/base/text.hpp"
+#include "nexus/config/connections.hpp"
 #include "nexus/drivers/kubernetes.hpp"
 #include "nexus/host/file.hpp"
 
@@ -136,6 +137,24 @@ Result<KubernetesAccess> kubernetes_from_config(const std::string& path,
     return fail(Errc::kInvalidArgument, "kubeconfig {}:{}:{}: not YAML", path, wrong.mark.line + 1,
                 wrong.mark.column + 1);
   }
+}
+
+Result<KubernetesAccess> kubernetes_access(
+    const config::KubernetesSection& section, const host::Roots& roots,
+    const std::function<std::optional<std::string>(const std::string&)>& environment) {
+  if (!section.kubeconfig.empty())
+    return kubernetes_from_config(section.kubeconfig, section.context);
+  return kubernetes_in_cluster(roots, environment("KUBERNETES_SERVICE_HOST").value_or(""),
+                               environment("KUBERNETES_SERVICE_PORT").value_or(""));
+}
+
+std::string kubernetes_node(const config::KubernetesSection& section, const host::Roots& roots) {
+  if (!section.node.empty()) return section.node;
+  const auto name = host::read_file(roots.proc("sys/kernel/hostname"));
+  if (!name) return {};
+  std::string out(base::trim(*name));  // kubelets call their nodes in lower case
+  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  return out;
 }
 
 Result<KubernetesAccess> kubernetes_in_cluster(const host::Roots& roots, const std::string& host,

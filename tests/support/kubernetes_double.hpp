@@ -41,6 +41,17 @@ class KubernetesDouble {
     std::filesystem::rename(directory_.file("state.json.next"), directory_.file("state.json"));
   }
 
+  /// The same without touching the state, which the double's controllers write; `path` may have a
+  /// method in front.
+  void fault_beside(std::string_view path, std::string_view fault) const {
+    directory_.write(
+        "faults.json.next",
+        boost::json::serialize(boost::json::object{
+            {boost::json::string_view(path.data(), path.size()),
+             boost::json::parse(boost::json::string_view(fault.data(), fault.size()))}}));
+    std::filesystem::rename(directory_.file("faults.json.next"), directory_.file("faults.json"));
+  }
+
   [[nodiscard]] std::string server() const { return "https://127.0.0.1:" + read("port"); }
   [[nodiscard]] std::string file(const std::string& name) const { return directory_.file(name); }
   [[nodiscard]] std::string read(const std::string& name) const {

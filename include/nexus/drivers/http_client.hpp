@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -42,6 +43,9 @@ struct HttpRequest {
   std::string proxy = {};
   /// Asked about once a second; true ends it with kCancelled.
   std::function<bool()> cancelled = {};
+  /// Given the body of a status below 400 piece by piece, as it comes; the answer's body is then
+  /// empty. False ends the transfer, which is no error.
+  std::function<bool(std::string_view piece)> receive = {};
 };
 
 struct HttpResponse {

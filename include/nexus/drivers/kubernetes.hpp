@@ -8,7 +8,8 @@
 // Errors name the server and path, never a token: kUnavailable (no connection, TLS, 503), kTimeout,
 // kPermissionDenied (401, 403; with the API's message), kNotFound, kConflict (409), kExhausted
 // (429, too large an answer), kCorrupt (no JSON of the expected form), kInvalidArgument (other
-// refusals), kInternal (500). Fields that the API leaves out are empty. Thread safety: any thread.
+// refusals), kInternal (500); each says in words what the status means. Fields that the API leaves
+// out are empty. What changes something: kubernetes_control.hpp. Thread safety: any thread.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,10 @@
 #include "nexus/config/values.hpp"
 #include "nexus/drivers/http_client.hpp"
 #include "nexus/host/roots.hpp"
+
+namespace nexus::config {
+struct KubernetesSection;
+}
 
 namespace nexus::drivers {
 
@@ -45,6 +50,16 @@ struct KubernetesAccess {
 [[nodiscard]] Result<KubernetesAccess> kubernetes_in_cluster(const host::Roots& roots,
                                                              const std::string& host,
                                                              const std::string& port);
+
+/// As [kubernetes] says: its kubeconfig, else the pod's own token. `environment` gives a variable
+/// of the process, or nothing.
+[[nodiscard]] Result<KubernetesAccess> kubernetes_access(
+    const config::KubernetesSection& section, const host::Roots& roots,
+    const std::function<std::optional<std::string>(const std::string&)>& environment);
+
+/// The name of this host's node; empty when it is not known.
+[[nodiscard]] std::string kubernetes_node(const config::KubernetesSection& section,
+                                          const host::Roots& roots);
 
 using KubernetesQuantities = std::map<std::string, double, std::less<>>;  // cores, bytes, counts
 
@@ -126,6 +141,23 @@ struct KubernetesAnswer {
   std::string body;  // JSON
 };
 
+/// One request and all that may be said of it.
+struct KubernetesCall {
+  std::string_view method = "GET";
+  std::string path;  // with its query
+  std::string json = {};
+  std::string_view content_type = "application/json";
+  SteadyTime deadline{};
+  std::function<bool()> cancelled = {};                      // asked about once a second
+  std::function<bool(std::string_view piece)> receive = {};  // as HttpRequest::receive
+};
+
+struct KubernetesReply {
+  unsigned status = 0;
+  std::string body;                   // JSON, mostly
+  std::optional<Millis> retry_after;  // what the API asks to wait
+};
+
 template <typename T>
 struct KubernetesList {
   std::vector<T> items;
@@ -135,6 +167,11 @@ struct KubernetesList {
 class Kubernetes {
  public:
   Kubernetes(Clock& clock, KubernetesAccess access) : clock_(clock), access_(std::move(access)) {}
+
+  /// Any request; a status of 400 or more is an answer, not an error.
+  [[nodiscard]] Result<KubernetesReply> send(const KubernetesCall& call) const;
+  /// What a reply of 400 or more means, in words, with the API's own message.
+  [[nodiscard]] Error explain(const KubernetesCall& call, const KubernetesReply& reply) const;
 
   /// Any request: `path` with its query, a JSON text or nothing. A status of 400 or more is an
   /// Error with the message of the API.
@@ -157,6 +194,7 @@ class Kubernetes {
                                                                  SteadyTime deadline) const;
 
   [[nodiscard]] const KubernetesAccess& access() const noexcept { return access_; }
+  [[nodiscard]] Clock& clock() const noexcept { return clock_; }
 
  private:
   Clock& clock_;

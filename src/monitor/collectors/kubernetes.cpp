@@ -14,11 +14,9 @@
 
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
-#include "nexus/base/text.hpp"
 #include "nexus/config/connections.hpp"
 #include "nexus/config/load.hpp"
 #include "nexus/drivers/kubernetes.hpp"
-#include "nexus/host/file.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -133,10 +131,6 @@ Resource resource_of(std::string_view name) {
   return {std::move(plain), bytes ? "byte" : "integer"};
 }
 
-std::string environment(const std::string& name) {
-  return config::process_environment(name).value_or("");
-}
-
 std::string lower(std::string text) {
   std::ranges::transform(text, text.begin(), [](char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
@@ -153,11 +147,7 @@ class KubernetesCollector final : public Collector {
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
-    auto access =
-        section_.kubeconfig.empty()
-            ? drivers::kubernetes_in_cluster(roots_, environment("KUBERNETES_SERVICE_HOST"),
-                                             environment("KUBERNETES_SERVICE_PORT"))
-            : drivers::kubernetes_from_config(section_.kubeconfig, section_.context);
+    auto access = drivers::kubernetes_access(section_, roots_, config::process_environment);
     if (!access && section_.kubeconfig.empty()) return propagate(std::move(access));
     answered_ = false;
     Status status = access ? collect_from(sink, Kubernetes(clock_, *std::move(access)))
@@ -173,7 +163,7 @@ class KubernetesCollector final : public Collector {
 
   Status collect_from(Sink& sink, const Kubernetes& api) {
     const SteadyTime deadline = clock_.steady() + section_.timeout;
-    const std::string node = own_node();
+    const std::string node = drivers::kubernetes_node(section_, roots_);
     if (!section_.all_nodes && node.empty())
       return fail(Errc::kInvalidArgument, "[kubernetes] node: the name of this host is not known");
     pods_.clear();
@@ -232,12 +222,6 @@ class KubernetesCollector final : public Collector {
   /// 401: whoever asks is not known; 403: may not see this one thing.
   static bool is_unknown_caller(std::string_view message) {
     return message.ends_with("(status 401)");
-  }
-
-  [[nodiscard]] std::string own_node() const {
-    if (!section_.node.empty()) return section_.node;
-    const auto name = host::read_file(roots_.proc("sys/kernel/hostname"));
-    return name ? lower(std::string(base::trim(*name))) : std::string();
   }
 
   void add_node(Sink& sink, const KubernetesNode& node) const {
