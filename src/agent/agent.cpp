@@ -35,6 +35,10 @@ Status Agent::Impl::start() {
   // What has just happened is told before anything new may happen.
   executor->on_finished([this](const plan::Action& action) { planner->on_finished(action); });
   executor->set_permission([this](const plan::Action& action) { return planner->refusal(action); });
+  executor->set_halted([this] { return !planner->running(); });
+  executor->set_notifier([this](const execute::Notice& notice) { return tell(notice); });
+  executor->set_witness([this](const plan::Action& action) { return witness.testify(action); });
+  planner->set_surroundings(surroundings);
   configure();
   for (const auto& unused : config::unused_variables(options)) log::warning("agent", "{}", unused);
   if (auto recovered = executor->recover(); !recovered)

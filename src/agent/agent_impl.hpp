@@ -12,6 +12,8 @@
 #include "agent/connectivity.hpp"
 #include "agent/directory_lock.hpp"
 #include "agent/incident.hpp"
+#include "agent/surroundings.hpp"
+#include "agent/witness.hpp"
 #include "nexus/agent/agent.hpp"
 #include "nexus/analyze/anomaly.hpp"
 #include "nexus/analyze/change_watch.hpp"
@@ -64,6 +66,8 @@ struct Agent::Impl {
   void replace_collectors(std::shared_ptr<monitor::Scheduler> fresh);
   void configure();
   void configure_sources();
+  /// Tells people what a remedy has to say: a finding that ends by itself.
+  Status tell(const execute::Notice& notice);
   static void configure_log(const config::AgentSection& section);
   Status start();
   void stop();
@@ -121,6 +125,9 @@ struct Agent::Impl {
   std::optional<knowledge::Ingest> ingest;  // once the history has taken in what is on disk
   drivers::Systemd systemd;
   monitor::Observed observed;
+  const std::shared_ptr<HostSurroundings> surroundings =
+      std::make_shared<HostSurroundings>(clock, systemd, observed);
+  const Witness witness{clock, roots, observed, queryable};
   std::unique_ptr<knowledge::StateDb> db;
   std::unique_ptr<Connectivity> connectivity;
   std::unique_ptr<knowledge::Audit> audit;

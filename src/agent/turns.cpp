@@ -55,7 +55,8 @@ void Agent::Impl::look_closer(const analyze::VitalsSnapshot& vitals, double cpu_
 SteadyTime Agent::Impl::plan_turn() {
   if (auto looked = changes->tick(); !looked) log::error("agent", "{}", looked.error().message());
   book->tick();
-  save_services();   // what could not be written when it happened
+  save_services();  // what could not be written when it happened
+  surroundings->look(*current());
   executor->tick();  // first: it learns the names of units that the planner waits for
   planner->tick();
   connectivity->look();

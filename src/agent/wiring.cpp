@@ -33,6 +33,12 @@ std::string host_name(const host::Roots& roots) {
   return text;
 }
 
+std::string boot_id(const host::Roots& roots) {
+  auto text = host::read_file(roots.proc("sys/kernel/random/boot_id")).value_or("");
+  text.erase(text.find_last_not_of(" \n") + 1);
+  return text;
+}
+
 /// What the agent is connected to has a collector of that name, which tells how that is.
 constexpr std::array kConnected = {"postgres", "redis", "docker", "kubernetes"};
 
@@ -85,7 +91,8 @@ Status Agent::Impl::open() {
   if (!made_journal) return propagate(std::move(made_journal), "journal");
   journal = std::move(*made_journal);
   executor = std::make_unique<execute::Executor>(clock, *journal, queryable, self, &systemd);
-  auto made_planner = plan::Planner::open(clock, *db, self, *book, *executor, data_dir + "/stop");
+  auto made_planner = plan::Planner::open(clock, *db, self, *book, *executor, data_dir + "/stop", 0,
+                                          boot_id(roots));
   if (!made_planner) return propagate(std::move(made_planner), "planner");
   planner = std::move(*made_planner);
   // What people had stopped, which breakers were open and what was tried is gone: it is for them to
@@ -145,6 +152,30 @@ void Agent::Impl::replace_collectors(std::shared_ptr<monitor::Scheduler> fresh) 
   old->stop();
   fresh->inherit(*old);
   fresh->start();
+}
+
+Status Agent::Impl::tell(const execute::Notice& notice) {
+  constexpr Millis kStands{15 * 60'000};
+  analyze::Observation seen;
+  seen.kind = analyze::FindingKind::kAgent;
+  seen.name = notice.name;
+  seen.severity = notice.severity;
+  seen.subject = notice.subject;
+  for (const auto& [name, value] : notice.labels) {
+    if (!value.empty()) seen.labels.emplace(name, value);
+  }
+  seen.annotations = {{"summary", notice.text}};
+  seen.evidence.source = "notify";
+  seen.evidence.text = notice.text;
+  seen.keep_firing_for = kStands;
+  seen.received = clock.steady();
+  constexpr std::string_view kSource = "notify";
+  book->report(kSource, seen);
+  const auto print = analyze::fingerprint(seen.kind, seen.name, seen.labels);
+  if (!book->find(print))
+    return fail(Errc::kExhausted, "the book of findings is full, people cannot be told");
+  book->clear(kSource, print);  // seen once; it stands for kStands
+  return {};
 }
 
 void Agent::Impl::configure() {
@@ -287,6 +318,7 @@ void Agent::Impl::watch_services() {
   fresh =
       std::make_unique<drivers::UnitWatcher>(clock, units, [this](const drivers::UnitEvent& event) {
         executor->learn_names(event.status.name, event.status.names);
+        executor->learn_run(event.status.name, event.status.invocation_id);
         const auto told = to_event(event);
         changes->on_event(told);
         services->on_event(told);

@@ -161,6 +161,12 @@ void Ledger::see(std::string_view source, const Observation& seen) {
   const auto found = entries_.find(print);
   Entry* entry = found == entries_.end() ? nullptr : found->second.get();
   if (entry == nullptr) {
+    // One rule that matches everything must not take the places of all others.
+    const auto mine = sources_.find(std::string(source));
+    if (mine != sources_.end() && mine->second.size() >= Ledger::kMostOfOneSource) {
+      refused_.add();
+      return;
+    }
     entry = enter(seen, std::move(print));
     if (entry == nullptr) return;
   } else if (entry->finding.state == FindingState::kResolved) {

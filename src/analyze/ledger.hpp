@@ -23,6 +23,10 @@ namespace nexus::analyze {
 
 class Ledger {
  public:
+  /// Of one source (a rule, a detector), resolved ones that are not forgotten yet among them; more
+  /// are refused and counted, so that one rule cannot take the places of all others.
+  static constexpr std::size_t kMostOfOneSource = 2500;
+
   struct Changes {
     std::vector<StoredFinding> changed;
     std::vector<std::string> forgotten;

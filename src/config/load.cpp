@@ -21,10 +21,10 @@ constexpr void (*kReaders[])(Section&, Reading&) = {
     read_postgres, read_redis,    read_docker,     read_kubernetes,  read_scrapes,
     read_push,     read_probes,   read_statsd,     read_logs,        read_allow,
     read_cleanups, read_sysctls,  read_requests,   read_maintenance, read_routing,
-    read_notify,
+    read_notify,   read_fleet,
 };
-constexpr void (*kChecks[])(Reading&) = {check_http, check_guardrails, check_services,
-                                         check_cleanups, place_rule_files};
+constexpr void (*kChecks[])(Reading&) = {check_http,     check_guardrails, check_services,
+                                         check_cleanups, check_fleet,      place_rule_files};
 
 }  // namespace
 

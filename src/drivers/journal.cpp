@@ -83,6 +83,22 @@ Result<std::unique_ptr<JournalReader>> JournalReader::open(const std::vector<std
   return std::unique_ptr<JournalReader>(new JournalReader(std::move(impl)));
 }
 
+Result<std::unique_ptr<JournalReader>> JournalReader::last(const std::string& unit,
+                                                           std::size_t count,
+                                                           const std::string& directory) {
+  auto reader = open({unit}, {}, JournalFrom::kEnd, directory);
+  if (!reader) return reader;
+  sd_journal* journal = (*reader)->impl_->journal;
+  if (const int code = sd_journal_seek_tail(journal); code < 0) return failed("seek", code);
+  // One more, for the next step goes to the entry behind the one that it stands on.
+  const int back = sd_journal_previous_skip(journal, count + 1);
+  if (back < 0) return failed("seek", back);
+  if (static_cast<std::size_t>(back) < count + 1) {
+    if (const int code = sd_journal_seek_head(journal); code < 0) return failed("seek", code);
+  }
+  return reader;
+}
+
 Result<std::size_t> JournalReader::read(std::size_t limit, std::size_t longest,
                                         const std::function<void(std::string_view)>& take) {
   sd_journal* journal = impl_->journal;

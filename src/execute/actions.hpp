@@ -7,10 +7,12 @@ namespace nexus::execute {
 
 extern const ActionDescriptor kAdjustMemory;
 extern const ActionDescriptor kCleanupDisk;
+extern const ActionDescriptor kComposite;
 extern const ActionDescriptor kDropCaches;
 extern const ActionDescriptor kHttpRequest;
 extern const ActionDescriptor kKillProcess;
 extern const ActionDescriptor kNetworkOptimization;
+extern const ActionDescriptor kNotify;
 extern const ActionDescriptor kPerformanceTuning;
 extern const ActionDescriptor kReloadService;
 extern const ActionDescriptor kReniceProcess;
@@ -19,5 +21,6 @@ extern const ActionDescriptor kRotateLogs;
 extern const ActionDescriptor kRunCommand;
 extern const ActionDescriptor kStartService;
 extern const ActionDescriptor kStopService;
+extern const ActionDescriptor kUndoAction;
 
 }  // namespace nexus::execute

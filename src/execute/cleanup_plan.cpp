@@ -10,6 +10,7 @@
 #include <cmath>
 #include <set>
 #include <span>
+#include <tuple>
 
 #include "execute/parameter_values.hpp"
 #include "nexus/host/roots.hpp"
@@ -27,6 +28,7 @@ struct Kind {
   std::span<const std::string_view> match;
   Millis older_than;
   std::uint32_t depth;
+  std::span<const std::string_view> except = {};  // paths below it; '*' takes '/' too
 };
 
 constexpr std::array<std::string_view, 1> kDeb{"*.deb"};
@@ -45,16 +47,26 @@ constexpr std::array<std::string_view, 9> kRotated{"*.gz",
                                                    "*-20[0-9][0-9][01][0-9][0-3][0-9].log"};
 constexpr std::array<std::string_view, 1> kCore{"core.*"};
 
+/// Never, whatever their age: who logged in, and what the audit saw. How long these are kept is for
+/// people to say, by a [[cleanup]] of their own.
+constexpr std::array<std::string_view, 7> kTraces{"audit/*", "auth.log*", "secure*", "wtmp*",
+                                                  "btmp*",   "lastlog*",  "faillog*"};
+/// Of programs that run: where a window system is, and the private /tmp of services.
+constexpr std::array<std::string_view, 3> kRunning{".X*-lock", "systemd-private-*",
+                                                   "snap-private-tmp/*"};
+
 // Of packages an hour: an installation that is under way has read or written them since.
 constexpr std::array<Kind, 10> kKinds{{
     {10, "packages", "/var/cache/apt/archives", kDeb, 1h, 1},
     {10, "packages", "/var/cache/dnf", kRpm, 1h, 4},
     {10, "packages", "/var/cache/zypp/packages", kRpm, 1h, 4},
     {10, "packages", "/var/cache/pacman/pkg", kPacman, 1h, 0},
-    {20, "journal", "/var/log/journal", kJournal, 24h, 1},
-    {30, "rotated_logs", "/var/log", kRotated, 24h, 6},
-    {40, "temporary", "/tmp", {}, 10 * 24h, 8},
-    {40, "temporary", "/var/tmp", {}, 30 * 24h, 8},
+    // A week of what a host tells of itself stays: whoever can fill a disk must not have root erase
+    // the traces of it.
+    {20, "journal", "/var/log/journal", kJournal, 7 * 24h, 1},
+    {30, "rotated_logs", "/var/log", kRotated, 7 * 24h, 6, kTraces},
+    {40, "temporary", "/tmp", {}, 10 * 24h, 8, kRunning},
+    {40, "temporary", "/var/tmp", {}, 30 * 24h, 8, kRunning},
     {50, "core_dumps", "/var/lib/systemd/coredump", kCore, 24h, 0},
     {60, "crashes", "/var/crash", {}, 7 * 24h, 2},
 }};
@@ -66,6 +78,7 @@ struct Rule {
   std::vector<std::string> match;
   Millis older_than;
   std::uint32_t depth;
+  std::span<const std::string_view> except;
 };
 
 std::vector<Rule> rules_of(const config::Config& config) {
@@ -76,10 +89,11 @@ std::vector<Rule> rules_of(const config::Config& config) {
                    std::string(kind.path),
                    {kind.match.begin(), kind.match.end()},
                    kind.older_than,
-                   kind.depth});
+                   kind.depth,
+                   kind.except});
   }
   for (const auto& own : config.cleanups)
-    out.push_back({own.rank, own.name, own.path, own.match, own.older_than, own.depth});
+    out.push_back({own.rank, own.name, own.path, own.match, own.older_than, own.depth, {}});
   std::ranges::stable_sort(out, {}, &Rule::rank);
   return out;
 }
@@ -100,45 +114,75 @@ std::string seen(const std::string& path, const config::Config& config) {
   return roots.root(path);
 }
 
+bool matches(std::string_view glob, const std::string& text) {
+  return fnmatch(std::string(glob).c_str(), text.c_str(), 0) == 0;
+}
+
+/// Of the files of one rule the longest unused, as many as may go: the youngest of those kept is on
+/// top, so that a directory of millions takes no more memory than one of that many.
+class Oldest {
+ public:
+  explicit Oldest(std::size_t most) : most_(most) {}
+  void add(CleanupFile file) {
+    if (files_.size() == most_) {
+      if (most_ == 0 || !less(file, files_.front())) return;
+      std::ranges::pop_heap(files_, less);
+      files_.pop_back();
+    }
+    files_.push_back(std::move(file));
+    std::ranges::push_heap(files_, less);
+  }
+  std::vector<CleanupFile> take() {
+    std::ranges::sort_heap(files_, less);
+    return std::move(files_);
+  }
+
+ private:
+  static bool less(const CleanupFile& a, const CleanupFile& b) {
+    return std::tie(a.file.used, a.file.path) < std::tie(b.file.used, b.file.path);
+  }
+  const std::size_t most_;
+  std::vector<CleanupFile> files_;
+};
+
 /// One rule's files, longest unused first.
 Result<std::vector<CleanupFile>> files_of(const Rule& rule, const CleanupWish& wish,
                                           const config::Config& config, dev_t device,
-                                          const host::OpenFiles& open, WallTime now,
+                                          const host::OpenFiles& open, const CleanupLimits& limits,
                                           CleanupPlan& plan) {
   const auto root = seen(rule.path, config);
-  const auto wanted = [&](const std::string& name) {
-    return rule.match.empty() || std::ranges::any_of(rule.match, [&](const auto& glob) {
-             return fnmatch(glob.c_str(), name.c_str(), 0) == 0;
-           });
-  };
-  auto walk = host::files_below(root, rule.depth, wanted);
-  if (!walk) return propagate(std::move(walk));
-  const auto youngest = now - std::max(rule.older_than, wish.older_than);
+  const auto youngest = limits.now - std::max(rule.older_than, wish.older_than);
   const auto own = seen(config.agent.data_dir, config);
-  std::vector<CleanupFile> out;
+  Oldest oldest(config.allow.max_files);
   std::size_t in_use = 0;
-  for (auto& file : walk->files) {
+  host::WalkWish walk_wish;
+  walk_wish.depth = rule.depth;
+  walk_wish.go_on = limits.go_on;
+  walk_wish.wanted = [&](const std::string& name) {
+    return rule.match.empty() ||
+           std::ranges::any_of(rule.match, [&](const auto& glob) { return matches(glob, name); });
+  };
+  walk_wish.take = [&](host::FoundFile&& file) {
     if (file.identity.device != device || file.used > youngest ||
-        is_below(root + "/" + file.path, own))
-      continue;
+        is_below(root + "/" + file.path, own) ||
+        std::ranges::any_of(rule.except, [&](auto glob) { return matches(glob, file.path); }))
+      return;
     if (open.files.contains({file.identity.device, file.identity.inode})) {
       ++in_use;
-      continue;
+      return;
     }
-    out.push_back({rule.name, root, std::move(file)});
-  }
+    oldest.add({rule.name, root, std::move(file)});
+  };
+  auto walk = host::files_below(root, walk_wish);
+  if (!walk) return propagate(std::move(walk));
   if (in_use > 0) plan.notes.push_back(fmt::format("{}: {} files are open", rule.path, in_use));
   if (walk->unreadable > 0) {
     plan.notes.push_back(
         fmt::format("{}: {} directories cannot be read", rule.path, walk->unreadable));
   }
-  if (!walk->complete) {
-    plan.notes.push_back(
-        fmt::format("{}: only the first {} entries were looked at", rule.path, host::kMostEntries));
-  }
-  std::ranges::sort(out, {},
-                    [](const CleanupFile& f) { return std::pair(f.file.used, f.file.path); });
-  return out;
+  if (!walk->complete)
+    plan.notes.push_back(fmt::format("{}: not all entries were looked at", rule.path));
+  return oldest.take();
 }
 
 std::uint64_t bytes_wanted(const CleanupWish& wish, const Space& space) {
@@ -207,11 +251,12 @@ Result<Space> space_of(const std::string& path, const config::Config& config) {
   const auto blocks = [&](std::uint64_t count) { return count * space.f_frsize; };
   return Space{.size = blocks(space.f_blocks - space.f_bfree + space.f_bavail),
                .available = blocks(space.f_bavail),
-               .device = status.st_dev};
+               .device = status.st_dev,
+               .knows_reads = (space.f_flag & (ST_NOATIME | ST_RDONLY)) == 0};
 }
 
 Result<CleanupPlan> plan_cleanup(const std::string& target, const CleanupWish& wish,
-                                 const config::Config& config, WallTime now) {
+                                 const config::Config& config, const CleanupLimits& limits) {
   auto space = space_of(target, config);
   if (!space) return propagate(std::move(space));
   CleanupPlan plan;
@@ -219,6 +264,8 @@ Result<CleanupPlan> plan_cleanup(const std::string& target, const CleanupWish& w
   if (plan.wanted == 0) return plan;
   auto open = host::open_files();
   if (!open) return propagate(std::move(open));
+  if (!space->knows_reads)
+    plan.notes.push_back("mounted noatime: \"unused\" is \"not written\" here");
   std::uint64_t budget = wish.max_bytes;
   std::set<ino_t> taken;  // all are on one device
   for (const auto& rule : rules_of(config)) {
@@ -228,7 +275,7 @@ Result<CleanupPlan> plan_cleanup(const std::string& target, const CleanupWish& w
       plan.notes.push_back(fmt::format("{} is not below [allow] paths", rule.path));
       continue;
     }
-    auto files = files_of(rule, wish, config, space->device, *open, now, plan);
+    auto files = files_of(rule, wish, config, space->device, *open, limits, plan);
     if (!files) {
       if (files.error().code() != Errc::kNotFound) plan.notes.push_back(files.error().message());
       continue;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,6 +34,7 @@ struct Space {
   std::uint64_t size = 0;       // as df counts: without what is reserved for root
   std::uint64_t available = 0;  // to everybody
   dev_t device = 0;
+  bool knows_reads = true;  // when a file was last read is kept
   [[nodiscard]] double used_percent() const {
     return size == 0 ? 0
                      : 100.0 * (1.0 - static_cast<double>(available) / static_cast<double>(size));
@@ -51,8 +53,13 @@ struct CleanupPlan {
   std::uint64_t wanted = 0;        // bytes to free
   std::vector<std::string> notes;  // what was left out, and why
 };
+struct CleanupLimits {
+  WallTime now{};
+  std::function<bool()> go_on;  // false ends the search; none: it goes on
+};
 [[nodiscard]] Result<CleanupPlan> plan_cleanup(const std::string& target, const CleanupWish& wish,
-                                               const config::Config& config, WallTime now);
+                                               const config::Config& config,
+                                               const CleanupLimits& limits);
 
 /// How many of the plan's files it takes to free what is wanted.
 [[nodiscard]] std::size_t enough_of(const CleanupPlan& plan);

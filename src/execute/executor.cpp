@@ -33,6 +33,11 @@ Executor::~Executor() {
 void Executor::configure(std::shared_ptr<const config::Config> config) {
   impl_->names.expect(*config);
   const std::lock_guard guard(impl_->mutex);
+  if (impl_->fleet_section != config->fleet || impl_->fleet_servers != config->connections) {
+    impl_->fleet_section = config->fleet;
+    impl_->fleet_servers = config->connections;
+    impl_->fleet = make_fleet(impl_->clock, *config);
+  }
   impl_->config = std::move(config);
   if (impl_->started && !impl_->stopping) impl_->spawn_workers();
   impl_->changed.notify_all();
@@ -46,6 +51,26 @@ void Executor::on_finished(Finished callback) {
 void Executor::set_permission(Permission refusal) {
   const std::lock_guard guard(impl_->mutex);
   impl_->refusal = std::make_shared<const Permission>(std::move(refusal));
+}
+
+void Executor::set_halted(std::function<bool()> halted) {
+  const std::lock_guard guard(impl_->mutex);
+  impl_->halted = std::make_shared<const std::function<bool()>>(std::move(halted));
+}
+
+void Executor::set_notifier(Notifier notifier) {
+  const std::lock_guard guard(impl_->mutex);
+  impl_->notifier = std::move(notifier);
+}
+
+void Executor::set_witness(Witness witness) {
+  const std::lock_guard guard(impl_->mutex);
+  impl_->witness = std::make_shared<const Witness>(std::move(witness));
+}
+
+void Executor::set_fleet(std::shared_ptr<FleetLock> fleet) {
+  const std::lock_guard guard(impl_->mutex);
+  impl_->fleet = std::move(fleet);
 }
 
 void Executor::start() {
@@ -76,6 +101,9 @@ void Executor::stop(Millis grace) {
 
 Status Executor::submit(Action action) {
   NEXUS_CHECK(action.state == ActionState::kQueued || action.state == ActionState::kProposed);
+  // A remedy is about the run of a service that has failed; a person means whatever there is.
+  if (!action.remedy.empty() && plan::is_unit_action(action.type))
+    action.identity = impl_->names.run_of(action.target);
   if (auto place = impl_->reserve_place(action); !place) return place;
   const auto taken = [&] {
     const auto known = impl_->journal.find_by_key(action.idempotency_key);
@@ -95,19 +123,44 @@ Status Executor::submit(Action action) {
   --impl_->arriving;
   if (!written) return written;
   auto entry = std::make_shared<Entry>();
+  entry->expires = impl_->clock.steady() + impl_->config->operations.approval_timeout;
   entry->action = std::make_shared<const Action>(std::move(action));
   impl_->add(std::move(entry));
   impl_->changed.notify_all();
   return {};
 }
 
+bool Executor::active(std::string_view account) const {
+  const std::lock_guard guard(impl_->mutex);
+  const auto load = impl_->targets.find(account);
+  return load != impl_->targets.end() && load->second.active > 0;
+}
+
+void Executor::supersede(std::string_view account, std::string_view why) {
+  const auto ended = impl_->claim([&](const Action& a) {
+    return a.state == ActionState::kProposed && plan::account_of(a) == account;
+  });
+  for (const auto& entry : ended)
+    impl_->end_early(*entry, ActionState::kCancelled, fmt::format("superseded: {}", why),
+                     "superseded");
+}
+
+std::string Executor::account(const Action& action) const {
+  return impl_->account_for(action);
+}
+
+std::string Executor::Impl::account_for(const Action& action) const {
+  const auto* step = step_of(action);
+  auto with = context();
+  return step == nullptr || with.config == nullptr ? std::string() : step->account(action, with);
+}
+
 bool Executor::in_flight(std::string_view target) const {
   const std::lock_guard guard(impl_->mutex);
   if (impl_->targets.contains(target)) return true;
   // Begun under an alias, before its name was known.
-  return std::ranges::any_of(impl_->targets, [&](const auto& known) {
-    return impl_->names.stands_for(known.first, target);
-  });
+  return std::ranges::any_of(
+      impl_->unnamed, [&](const auto& name) { return impl_->names.stands_for(name, target); });
 }
 
 std::size_t Executor::targets_in_flight() const {
@@ -131,6 +184,7 @@ Status Executor::validate(const Action& action) const {
   const auto context = impl_->context();
   if (context.config == nullptr)
     return fail(Errc::kUnavailable, "the executor has no configuration yet");
+  if (!action.rungs.empty()) return impl_->validate_rungs(action, context);
   if (auto ok = impl_->step_of(action)->validate(action, context); !ok)
     return propagate(std::move(ok), "{}", action.type);
   return {};
@@ -142,10 +196,9 @@ Result<std::optional<Action>> Executor::find_by_key(std::string_view idempotency
 
 void Executor::withdraw(std::string_view fingerprint, std::string_view why) {
   if (fingerprint.empty()) return;
-  const auto ended =
-      impl_->claim([&](const Action& a) { return a.cause.fingerprint == fingerprint; });
-  for (const auto& entry : ended)
-    impl_->end_early(*entry, ActionState::kCancelled, fmt::format("withdrawn: {}", why));
+  for (const auto& entry : impl_->claim_cause(fingerprint))
+    impl_->end_early(*entry, ActionState::kCancelled, fmt::format("withdrawn: {}", why),
+                     "resolved");
 }
 
 std::string Executor::resolve(std::string_view action_type, std::string_view target) {
@@ -154,6 +207,14 @@ std::string Executor::resolve(std::string_view action_type, std::string_view tar
 
 bool Executor::name_known(std::string_view action_type, std::string_view target) const {
   return !plan::is_unit_action(action_type) || impl_->names.is_known(target);
+}
+
+void Executor::learn_run(const std::string& unit, const std::string& invocation_id) {
+  impl_->names.learn_run(unit, invocation_id);
+}
+
+Result<std::optional<double>> Executor::usual_seconds(std::string_view type) const {
+  return impl_->journal.usual_seconds(type);
 }
 
 void Executor::learn_names(const std::string& unit, const std::vector<std::string>& names) {
@@ -165,52 +226,57 @@ Result<Action> Executor::find(std::string_view id) const {
 }
 
 void Executor::refuse(std::string_view id, std::string_view why) {
-  const auto ended = impl_->claim(
-      [&](const Action& a) { return a.id == id && a.state == ActionState::kProposed; });
-  for (const auto& entry : ended)
+  if (const auto entry = impl_->claim_one(id, ActionState::kProposed))
     impl_->end_early(*entry, ActionState::kCancelled, fmt::format("refused: {}", why));
 }
 
-Status Executor::approve(std::string_view id, std::string_view who) {
-  const auto found = impl_->claim(
-      [&](const Action& a) { return a.id == id && a.state == ActionState::kProposed; });
-  if (found.empty()) {
+Status Executor::approve(std::string_view id, std::string_view who, std::string_view why) {
+  const auto found = impl_->claim_one(id, ActionState::kProposed);
+  if (found == nullptr) {
     auto known = impl_->journal.get(id);
     if (!known) return propagate(std::move(known));
     return fail(Errc::kConflict, "action {} is {}, only a proposed one can be approved", id,
                 plan::to_string(known->state));
   }
-  auto& entry = *found.front();
+  auto& entry = *found;
   Action action = *entry.action;
   action.state = ActionState::kQueued;
   action.approved = impl_->clock.wall();
   action.approved_by = who;
+  action.approval_reason = why;
   auto written = impl_->journal.write(action);
   const std::lock_guard guard(impl_->mutex);
   entry.claimed = false;
   if (!written) return written;
   impl_->publish(entry, std::move(action));
-  impl_->queue.emplace(std::pair{entry.action->priority, entry.order}, found.front());
+  impl_->queue.emplace(std::pair{entry.action->priority, entry.order}, found);
   impl_->show_queue();
   impl_->changed.notify_all();
   return {};
 }
 
 Status Executor::cancel(std::string_view id, std::string_view who) {
-  const auto found = impl_->claim([&](const Action& a) { return a.id == id; });
-  if (!found.empty()) {
-    impl_->end_early(*found.front(), ActionState::kCancelled, fmt::format("cancelled by {}", who));
+  if (const auto found = impl_->claim_one(id)) {
+    impl_->end_early(*found, ActionState::kCancelled, fmt::format("cancelled by {}", who));
     return {};
   }
+  std::string rung;
   {
     const std::lock_guard guard(impl_->mutex);
-    if (const auto it = impl_->entries.find(id); it != impl_->entries.end()) {
+    const auto it = impl_->entries.find(id);
+    if (it != impl_->entries.end()) {
       it->second->cancelled_by = who;
       it->second->cancel = true;
       impl_->changed.notify_all();
-      return {};
+      if (!it->second->parked) return {};
+      for (const auto& step : it->second->action->rungs) {
+        if (impl_->entries.contains(step.action_id)) rung = step.action_id;
+      }
+      if (rung.empty()) return {};
     }
   }
+  // A ladder ends with the rung that is under way.
+  if (!rung.empty()) return cancel(rung, who);
   auto known = impl_->journal.get(id);
   if (!known) return propagate(std::move(known));
   return fail(Errc::kConflict, "action {} has ended: {}", id, plan::to_string(known->state));

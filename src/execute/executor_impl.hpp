@@ -25,13 +25,15 @@ struct Entry {
   std::uint64_t order = 0;                     // of arrival
   bool claimed = false;                        // guarded by the executor's mutex
   bool taken = false;                          // by a worker; guarded by the executor's mutex
+  bool parked = false;       // a ladder whose rung is under way; guarded by the executor's mutex
+  SteadyTime expires{};      // a proposal that nobody approves until then
   bool recovered = false;    // begun before a restart of the agent: followed, verified, not redone
   std::string cancelled_by;  // guarded by the executor's mutex
   std::atomic<bool> cancel{false};
 };
 using EntryPtr = std::shared_ptr<Entry>;
 
-/// How many actions of one target there are. Dry runs are not counted.
+/// How many actions on one account (plan::account_of) there are. Dry runs are not counted.
 struct TargetLoad {
   std::size_t proposed = 0;
   std::size_t active = 0;  // queued, running, verifying
@@ -56,11 +58,20 @@ struct Executor::Impl {
   std::shared_ptr<const config::Config> config;
   std::shared_ptr<const Finished> finished_callback;
   std::shared_ptr<const Permission> refusal;
-  std::map<std::string, EntryPtr, std::less<>> entries;     // everything that is not final, by id
+  std::shared_ptr<const std::function<bool()>> halted;
+  Notifier notifier;
+  std::shared_ptr<const Witness> witness;
+  std::shared_ptr<FleetLock> fleet;
+  config::FleetSection fleet_section;  // what `fleet` was made of
+  config::Connections fleet_servers;
+  std::map<std::string, EntryPtr, std::less<>> entries;  // everything that is not final, by id
+  std::multimap<std::string, EntryPtr, std::less<>> by_cause;  // the same, by fingerprint
+  /// Targets of entries whose one name was not known when they came.
+  std::multiset<std::string, std::less<>> unnamed;
   std::map<std::pair<int, std::uint64_t>, EntryPtr> queue;  // by priority and arrival
-  std::map<std::string, TargetLoad, std::less<>> targets;
-  std::size_t busy_targets = 0;  // with an active action
-  std::size_t arriving = 0;      // submitted, being journaled
+  std::map<std::string, TargetLoad, std::less<>> targets;   // by account
+  std::size_t busy_targets = 0;                             // with an active action
+  std::size_t arriving = 0;                                 // submitted, being journaled
   std::size_t proposed = 0;
   std::size_t running = 0;
   std::uint64_t arrivals = 0;
@@ -78,27 +89,40 @@ struct Executor::Impl {
   [[nodiscard]] std::shared_ptr<const config::Config> settings() const;
   [[nodiscard]] StepContext context() const;
   [[nodiscard]] Step* step_of(const plan::Action& action) const;
-  [[nodiscard]] std::optional<std::string> refused(const plan::Action& action) const;
+  [[nodiscard]] std::optional<plan::Refusal> refused(const plan::Action& action) const;
   void count_state(const plan::Action& action, int by);  // lock held
   void add(EntryPtr entry);                              // lock held
   void publish(Entry& entry, plan::Action action);       // lock held: replaces the action
   void show_queue();                                     // lock held
-  void spawn_workers();                                  // lock held
-  [[nodiscard]] EntryPtr next_runnable() const;          // lock held
+  /// What cannot be made now is made by a later tick: fewer threads do the work meanwhile.
+  void spawn_workers();                          // lock held
+  [[nodiscard]] EntryPtr next_runnable() const;  // lock held
   [[nodiscard]] EntryPtr take(std::size_t worker);
   [[nodiscard]] Status reserve_place(const plan::Action& action);
   /// Claims the entries that `wanted` accepts and that nobody has claimed; queued ones leave the
   /// queue.
   [[nodiscard]] std::vector<EntryPtr> claim(const std::function<bool(const plan::Action&)>& wanted);
-  void end_early(const Entry& entry, plan::ActionState state, std::string why);
+  [[nodiscard]] EntryPtr claim_one(std::string_view id,
+                                   std::optional<plan::ActionState> state = std::nullopt);
+  [[nodiscard]] std::vector<EntryPtr> claim_cause(std::string_view fingerprint);
+  [[nodiscard]] bool claim_entry(const EntryPtr& entry);  // lock held
+  void end_early(const Entry& entry, plan::ActionState state, std::string why,
+                 std::string_view code = {});
 
   // run.cpp
   void work(std::size_t worker);
   void run_one(Entry& entry);
   void run_dry(Entry& entry, Step& step, plan::Action action);
+  void call_off(plan::Action action, std::string_view code, std::string why);  // before it started
+  /// What holds it back although it is allowed: its condition, another run of its target.
+  [[nodiscard]] std::optional<plan::Refusal> unfit(const plan::Action& action) const;
+  /// A place among the hosts; null: none is needed.
+  [[nodiscard]] Result<std::unique_ptr<FleetPlace>> place_for(const plan::Action& action) const;
   [[nodiscard]] Status begin(Entry& entry, Step& step, plan::Action& action);
   void perform(Entry& entry, Step& step, plan::Action action);
   void note_begun(plan::Action& action);
+  /// Whether the kill switch ends it in the middle.
+  [[nodiscard]] bool halts(const plan::Action& action) const;
   void leave(const plan::Action& action);  // it goes on without the agent
   void settle_failure(plan::Action action, const Error& error, const Entry& entry);
   /// Final state: journal, metrics, callback, and only then out of flight.
@@ -115,6 +139,24 @@ struct Executor::Impl {
   /// Takes back what did not help, where that can be.
   void undo(Step& step, plan::Action& action);
   [[nodiscard]] std::string show_verify_value(const plan::Action& action) const;
+
+  // experiment.cpp
+  /// Waits for the window after the action and tests it against the one before; absent: not to be
+  /// waited for any longer. The record goes into the outcome.
+  [[nodiscard]] std::optional<bool> has_improved(const Entry& entry, plan::Action& action);
+
+  // ladder.cpp
+  [[nodiscard]] Status validate_rungs(const plan::Action& ladder, const StepContext& context) const;
+  [[nodiscard]] Result<std::string> would_climb(const plan::Action& ladder);
+  /// The ladder is allowed and taken: it leaves its worker, and its first rung is submitted.
+  void climb(Entry& entry, Step& step, plan::Action ladder);
+  void park(Entry& entry);
+  void begin_rung(plan::Action ladder, std::size_t index);
+  void rung_ended(const plan::Action& rung);
+  void end_ladder(plan::Action ladder, plan::ActionState state, std::string result);
+  [[nodiscard]] std::string undo_rungs(const plan::Action& ladder, std::size_t before);
+  [[nodiscard]] std::string account_for(const plan::Action& action) const;
+  void take_up_ladders();  // recover(): those whose rung has ended, or never came to be
 
   // recover.cpp
   void recover_one(plan::Action action);

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "execute/journal_json.hpp"
+#include "nexus/base/log.hpp"
 
 namespace nexus::execute {
 namespace {
@@ -13,7 +14,7 @@ namespace {
 using knowledge::SqlValue;
 using plan::Action;
 
-constexpr std::array<std::string_view, 1> kMigrations{
+constexpr std::array<std::string_view, 2> kMigrations{
     R"sql(
 CREATE TABLE action (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL, target TEXT NOT NULL,
@@ -25,7 +26,25 @@ CREATE INDEX action_finished ON action (finished);
 CREATE INDEX action_target ON action (target, seq);
 CREATE INDEX action_type ON action (type, seq);
 CREATE INDEX action_state ON action (state, seq);
+)sql",
+    // What actions are looked for by, besides: their cause, and the ladder that they are a rung of.
+    R"sql(
+ALTER TABLE action ADD COLUMN parent TEXT;
+ALTER TABLE action ADD COLUMN finding TEXT;
+ALTER TABLE action ADD COLUMN fingerprint TEXT;
+ALTER TABLE action ADD COLUMN requested_by TEXT;
+ALTER TABLE action ADD COLUMN verified INTEGER;
+CREATE INDEX action_parent ON action (parent, seq) WHERE parent IS NOT NULL;
+CREATE INDEX action_finding ON action (finding, seq) WHERE finding IS NOT NULL;
+CREATE INDEX action_fingerprint ON action (fingerprint, seq) WHERE fingerprint IS NOT NULL;
+CREATE INDEX action_requested_by ON action (requested_by, seq) WHERE requested_by IS NOT NULL;
+CREATE INDEX action_created ON action (created);
 )sql"};
+
+SqlValue text_or_null(const std::string& text) {
+  if (text.empty()) return std::monostate{};
+  return text;
+}
 
 constexpr std::string_view kSelect =
     "SELECT id, type, target, state, priority, idempotency_key, created, started, finished, "
@@ -101,7 +120,10 @@ Result<std::unique_ptr<Journal>> Journal::open(Clock& clock, knowledge::StateDb&
 Status Journal::write(const Action& action) {
   const SqlValue key =
       action.idempotency_key.empty() ? SqlValue{} : SqlValue{action.idempotency_key};
-  const std::array<SqlValue, 11> values{action.id,
+  const SqlValue verified = action.outcome.verified
+                                ? SqlValue{static_cast<std::int64_t>(*action.outcome.verified)}
+                                : SqlValue{};
+  const std::array<SqlValue, 16> values{action.id,
                                         action.type,
                                         action.target,
                                         std::string(plan::to_string(action.state)),
@@ -111,14 +133,19 @@ Status Journal::write(const Action& action) {
                                         base::to_unix_millis(action.created),
                                         millis(action.started),
                                         millis(action.finished),
-                                        details_of(action)};
+                                        details_of(action),
+                                        text_or_null(action.parent),
+                                        text_or_null(action.cause.finding),
+                                        text_or_null(action.cause.fingerprint),
+                                        text_or_null(action.cause.requested_by),
+                                        verified};
   auto ok = impl_->db.execute(
       "INSERT INTO action (id, type, target, state, final, priority, idempotency_key, created, "
       "started, finished, "
-      "details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET state = "
-      "excluded.state, "
+      "details, parent, finding, fingerprint, requested_by, verified) VALUES (?, ?, ?, ?, ?, ?, ?, "
+      "?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state, "
       "final = excluded.final, started = excluded.started, finished = excluded.finished, details = "
-      "excluded.details",
+      "excluded.details, verified = excluded.verified",
       values);
   if (!ok)
     return propagate(std::move(ok), "journal action {} ({})", action.id,
@@ -153,6 +180,20 @@ Result<std::vector<Action>> Journal::list(const ActionFilter& filter) {
   if (filter.state) add(" AND state = ?", std::string(plan::to_string(*filter.state)));
   if (!filter.type.empty()) add(" AND type = ?", filter.type);
   if (!filter.target.empty()) add(" AND target = ?", filter.target);
+  if (!filter.parent.empty()) add(" AND parent = ?", filter.parent);
+  if (!filter.cause.empty()) {
+    where += " AND (finding = ? OR fingerprint = ? OR requested_by = ?)";
+    for (int i = 0; i < 3; ++i) values.emplace_back(filter.cause);
+  }
+  if (filter.since) {
+    where += " AND created >= ?";
+    values.emplace_back(base::to_unix_millis(*filter.since));
+  }
+  if (filter.until) {
+    where += " AND created < ?";
+    values.emplace_back(base::to_unix_millis(*filter.until));
+  }
+  if (filter.ended) where += " AND final = 1";
   if (!filter.before.empty())
     add(" AND seq < (SELECT seq FROM action WHERE id = ?)", filter.before);
   where += " ORDER BY seq DESC LIMIT ?";
@@ -161,7 +202,23 @@ Result<std::vector<Action>> Journal::list(const ActionFilter& filter) {
 }
 
 Result<std::vector<Action>> Journal::unfinished() {
-  return impl_->select("WHERE final = 0 ORDER BY seq", {});
+  auto rows = impl_->db.query(std::string(kSelect) + "WHERE final = 0 ORDER BY seq");
+  if (!rows) return propagate(std::move(rows), "read the journal");
+  std::vector<Action> out;
+  for (const auto& row : *rows) {
+    if (auto action = action_from(row)) {
+      out.push_back(*std::move(action));
+      continue;
+    }
+    // What it was cannot be told: it is over, and does not stay open for ever without a word.
+    log::error("executor", "action {} ({} {}, {}) cannot be read; it ends as interrupted",
+               row.text(0), row.text(1), row.text(2), row.text(3));
+    const std::array<SqlValue, 2> values{base::to_unix_millis(impl_->clock.wall()), row.text(0)};
+    auto ended = impl_->db.execute(
+        "UPDATE action SET state = 'interrupted', final = 1, finished = ? WHERE id = ?", values);
+    if (!ended) return propagate(std::move(ended), "end a damaged action");
+  }
+  return out;
 }
 
 Result<std::uint64_t> Journal::finished_since(WallTime since) {
@@ -171,9 +228,39 @@ Result<std::uint64_t> Journal::finished_since(WallTime since) {
   return rows->empty() ? 0 : static_cast<std::uint64_t>(rows->front().integer(0));
 }
 
-Status Journal::prune(WallTime older_than) {
-  const std::array<SqlValue, 1> values{base::to_unix_millis(older_than)};
-  auto ok = impl_->db.execute("DELETE FROM action WHERE final = 1 AND finished < ?", values);
+Result<std::vector<Action>> Journal::rungs_of(std::string_view parent) {
+  const std::array<SqlValue, 1> values{std::string(parent)};
+  return impl_->select("WHERE parent = ? ORDER BY seq", values);
+}
+
+Result<std::optional<double>> Journal::usual_seconds(std::string_view type) {
+  const std::array<SqlValue, 1> values{std::string(type)};
+  auto rows = impl_->db.query(
+      "SELECT finished - started FROM action WHERE type = ? AND verified = 1 AND started IS NOT "
+      "NULL AND finished IS NOT NULL ORDER BY seq DESC LIMIT 100",
+      values);
+  if (!rows) return propagate(std::move(rows), "look how long {} takes", type);
+  std::vector<double> seconds;
+  for (const auto& row : *rows)
+    seconds.push_back(std::max(0.0, static_cast<double>(row.integer(0)) / 1000.0));
+  if (seconds.empty()) return std::nullopt;
+  const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
+  std::ranges::nth_element(seconds, middle);
+  return std::optional(*middle);
+}
+
+Status Journal::prune(WallTime older_than, std::uint64_t most) {
+  // By order of arrival, which no clock changes: what is dropped is a prefix, in bounded pieces.
+  const std::array<SqlValue, 4> values{static_cast<std::int64_t>(kAlwaysKept),
+                                       base::to_unix_millis(older_than),
+                                       static_cast<std::int64_t>(std::max(most, kAlwaysKept)),
+                                       static_cast<std::int64_t>(kPruneAtOnce)};
+  auto ok = impl_->db.execute(
+      "DELETE FROM action WHERE seq IN (SELECT seq FROM action WHERE final = 1 AND seq <= "
+      "IFNULL((SELECT seq FROM action ORDER BY seq DESC LIMIT 1 OFFSET ?), 0) AND (finished < ? OR "
+      "seq <= IFNULL((SELECT seq FROM action ORDER BY seq DESC LIMIT 1 OFFSET ?), 0)) ORDER BY seq "
+      "LIMIT ?)",
+      values);
   if (!ok) return propagate(std::move(ok), "prune the journal");
   return {};
 }

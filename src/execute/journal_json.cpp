@@ -43,6 +43,13 @@ json::value outcome_to_json(const plan::Outcome& outcome) {
   json::object out{{"result", outcome.result},     {"output", base::sanitize_utf8(outcome.output)},
                    {"would_do", outcome.would_do}, {"before", outcome.before},
                    {"after", outcome.after},       {"undone", outcome.undone}};
+  const auto add = [&](std::string_view name, const std::string& text) {
+    if (!text.empty()) out.emplace(name, text);
+  };
+  add("reason_code", outcome.reason_code);
+  add("evidence", outcome.evidence);
+  add("experiment", outcome.experiment);
+  add("fleet", outcome.fleet);
   if (outcome.verified) out.emplace("verified", *outcome.verified);
   return out;
 }
@@ -72,18 +79,99 @@ void read_outcome(const json::object& object, plan::Outcome& outcome) {
   outcome.before = text_at(object, "before");
   outcome.after = text_at(object, "after");
   outcome.undone = text_at(object, "undone");
+  outcome.reason_code = text_at(object, "reason_code");
+  outcome.evidence = text_at(object, "evidence");
+  outcome.experiment = text_at(object, "experiment");
+  outcome.fleet = text_at(object, "fleet");
   const auto* verified = object.if_contains("verified");
   if (verified != nullptr && verified->is_bool()) outcome.verified = verified->get_bool();
 }
 
-void read_object(const json::object& object, Action& action) {
-  if (const auto* values = object.if_contains("parameters");
-      values != nullptr && values->is_object()) {
-    for (const auto& [name, value] : values->get_object()) {
-      if (auto parameter = parameter_from(value))
-        action.parameters.emplace(name, *std::move(parameter));
-    }
+void read_parameters(const json::object& object, config::Parameters& out) {
+  const auto* values = object.if_contains("parameters");
+  if (values == nullptr || !values->is_object()) return;
+  for (const auto& [name, value] : values->get_object()) {
+    if (auto parameter = parameter_from(value)) out.emplace(name, *std::move(parameter));
   }
+}
+
+std::optional<config::VerifyConfig> verify_from(const json::object& object) {
+  const auto* verify = object.if_contains("verify");
+  if (verify == nullptr || !verify->is_object()) return std::nullopt;
+  return config::VerifyConfig{
+      .expr = {text_at(verify->get_object(), "expr"), {}},
+      .within = Millis(integer_at(verify->get_object(), "within_ms", 30'000))};
+}
+
+double number_at(const json::object& object, std::string_view name, double otherwise) {
+  const auto* value = object.if_contains(name);
+  if (value == nullptr) return otherwise;
+  if (value->is_double()) return value->get_double();
+  return value->is_int64() ? static_cast<double>(value->get_int64()) : otherwise;
+}
+
+json::array rungs_to_json(const std::vector<plan::Rung>& rungs) {
+  json::array out;
+  for (const auto& rung : rungs) {
+    out.push_back({{"type", rung.type},
+                   {"target", rung.target},
+                   {"parameters", parameters_to_json(rung.parameters)},
+                   {"verify", verify_to_json(rung.verify)},
+                   {"timeout_ms", rung.timeout.count()},
+                   {"action_id", rung.action_id}});
+  }
+  return out;
+}
+
+void read_rungs(const json::object& object, Action& action) {
+  const auto* rungs = object.if_contains("rungs");
+  if (rungs == nullptr || !rungs->is_array()) return;
+  for (const auto& item : rungs->get_array()) {
+    if (!item.is_object()) continue;
+    const auto& from = item.get_object();
+    plan::Rung rung{.type = text_at(from, "type"),
+                    .target = text_at(from, "target"),
+                    .parameters = {},
+                    .verify = verify_from(from),
+                    .timeout = Millis(integer_at(from, "timeout_ms", 300'000)),
+                    .action_id = text_at(from, "action_id")};
+    read_parameters(from, rung.parameters);
+    action.rungs.push_back(std::move(rung));
+  }
+}
+
+json::value experiment_to_json(const config::ExperimentConfig& experiment) {
+  return {{"metric", experiment.metric.text},       {"better", experiment.better},
+          {"before_ms", experiment.before.count()}, {"after_ms", experiment.after.count()},
+          {"confidence", experiment.confidence},    {"min_effect", experiment.min_effect}};
+}
+
+void read_experiment(const json::object& object, Action& action) {
+  const auto* found = object.if_contains("experiment");
+  if (found == nullptr || !found->is_object()) return;
+  const auto& from = found->get_object();
+  config::ExperimentConfig out;
+  out.metric.text = text_at(from, "metric");
+  out.better = text_at(from, "better");
+  out.before = Millis(integer_at(from, "before_ms", out.before.count()));
+  out.after = Millis(integer_at(from, "after_ms", out.after.count()));
+  out.confidence = number_at(from, "confidence", out.confidence);
+  out.min_effect = number_at(from, "min_effect", out.min_effect);
+  action.experiment = std::move(out);
+}
+
+void read_object(const json::object& object, Action& action) {
+  read_parameters(object, action.parameters);
+  read_rungs(object, action);
+  read_experiment(object, action);
+  action.definition = text_at(object, "definition");
+  action.parent = text_at(object, "parent");
+  action.only_if = text_at(object, "only_if");
+  action.identity = text_at(object, "identity");
+  action.account = text_at(object, "account");
+  action.approval_reason = text_at(object, "approval_reason");
+  if (const auto* all = object.if_contains("all_rungs"); all != nullptr && all->is_bool())
+    action.all_rungs = all->get_bool();
   if (const auto* cause = object.if_contains("cause"); cause != nullptr && cause->is_object()) {
     read_cause(cause->get_object(), action.cause);
   }
@@ -91,11 +179,7 @@ void read_object(const json::object& object, Action& action) {
       outcome != nullptr && outcome->is_object()) {
     read_outcome(outcome->get_object(), action.outcome);
   }
-  if (const auto* verify = object.if_contains("verify"); verify != nullptr && verify->is_object()) {
-    action.verify = config::VerifyConfig{
-        .expr = {text_at(verify->get_object(), "expr"), {}},
-        .within = Millis(integer_at(verify->get_object(), "within_ms", 30'000))};
-  }
+  action.verify = verify_from(object);
   action.remedy = text_at(object, "remedy");
   action.approved_by = text_at(object, "approved_by");
   action.timeout = Millis(integer_at(object, "timeout_ms", 300'000));
@@ -137,6 +221,18 @@ std::string details_of(const Action& action) {
       {"attempt", static_cast<std::int64_t>(action.attempt)},
       {"dry_run", action.dry_run},
   };
+  const auto add = [&](std::string_view name, const std::string& text) {
+    if (!text.empty()) out.emplace(name, text);
+  };
+  add("definition", action.definition);
+  add("parent", action.parent);
+  add("only_if", action.only_if);
+  add("identity", action.identity);
+  add("account", action.account);
+  add("approval_reason", base::sanitize_utf8(action.approval_reason));
+  if (!action.rungs.empty()) out.emplace("rungs", rungs_to_json(action.rungs));
+  if (action.all_rungs) out.emplace("all_rungs", true);
+  if (action.experiment) out.emplace("experiment", experiment_to_json(*action.experiment));
   if (action.approved) out.emplace("approved_ms", base::to_unix_millis(*action.approved));
   if (action.detection_to_start_seconds) {
     out.emplace("detection_to_start_seconds", *action.detection_to_start_seconds);

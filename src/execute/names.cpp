@@ -1,5 +1,7 @@
 #include "execute/names.hpp"
 
+#include <algorithm>
+
 #include "nexus/base/log.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
@@ -34,6 +36,18 @@ void UnitNames::learn(const std::string& unit, const std::vector<std::string>& n
   const std::lock_guard guard(mutex_);
   keep(unit, unit);
   for (const auto& name : names) keep(name, unit);
+}
+
+void UnitNames::learn_run(const std::string& unit, const std::string& invocation_id) {
+  const std::lock_guard guard(mutex_);
+  if (runs_.size() >= kMaxNames && !runs_.contains(unit)) runs_.erase(runs_.begin());
+  runs_.insert_or_assign(unit, invocation_id);
+}
+
+std::string UnitNames::run_of(std::string_view unit) const {
+  const std::lock_guard guard(mutex_);
+  const auto known = runs_.find(unit);
+  return known == runs_.end() ? std::string() : known->second;
 }
 
 void UnitNames::expect(const config::Config& config) {
@@ -79,7 +93,11 @@ void UnitNames::want(const std::string& name) {
 }
 
 void UnitNames::keep(const std::string& name, const std::string& unit) {
-  if (known_.size() >= kMaxNames && !known_.contains(name)) known_.clear();
+  if (known_.size() >= kMaxNames && !known_.contains(name)) {
+    // The one that was learned the longest ago: the others stay good.
+    known_.erase(
+        std::ranges::min_element(known_, {}, [](const auto& known) { return known.second.until; }));
+  }
   known_.insert_or_assign(name, Known{unit, clock_.steady() + kAskAgain});
 }
 

@@ -40,6 +40,9 @@ class UnitNames {
   /// Whether this name, in full, is known to be the unit's.
   [[nodiscard]] bool stands_for(std::string_view name, std::string_view unit) const;
   void learn(const std::string& unit, const std::vector<std::string>& names);
+  /// Which run of a unit there is, from whoever has just heard it; empty: that is not known.
+  void learn_run(const std::string& unit, const std::string& invocation_id);
+  [[nodiscard]] std::string run_of(std::string_view unit) const;
   /// Learns at the next refresh() what the configuration names.
   void expect(const config::Config& config);
   /// Asks about the names that are wanted. kUnavailable and kTimeout: nobody answers, the rest
@@ -58,9 +61,10 @@ class UnitNames {
 
   Clock& clock_;
   mutable std::mutex mutex_;
-  std::map<std::string, Known, std::less<>> known_;  // guarded by mutex_
-  std::set<std::string> wanted_;                     // guarded by mutex_
-  SteadyTime quiet_until_{};                         // guarded by mutex_
+  std::map<std::string, Known, std::less<>> known_;       // guarded by mutex_
+  std::map<std::string, std::string, std::less<>> runs_;  // by unit; guarded by mutex_
+  std::set<std::string> wanted_;                          // guarded by mutex_
+  SteadyTime quiet_until_{};                              // guarded by mutex_
 };
 
 }  // namespace nexus::execute

@@ -77,7 +77,7 @@ Result<host::ProcessFacts> target_process(const plan::Action& action,
 std::string show(const host::ProcessFacts& process) {
   return fmt::format("process {} ({}){}, {}: {}", host::to_string(process.id), process.name,
                      process.unit.empty() ? "" : " of " + process.unit,
-                     show_bytes(process.resident), process.command);
+                     show_bytes(process.resident), host::process_command(process.id));
 }
 
 std::string process_evidence(const plan::Action& action) {
@@ -88,12 +88,20 @@ std::string process_evidence(const plan::Action& action) {
   if (!facts) return json::serialize(json::object{{"error", facts.error().message()}});
   return json::serialize(json::object{{"process", host::to_string(facts->id)},
                                       {"name", facts->name},
-                                      {"command", facts->command},
+                                      {"command", host::process_command(facts->id)},
                                       {"unit", facts->unit},
                                       {"state", std::string(1, facts->state)},
                                       {"parent", facts->parent},
                                       {"nice", facts->nice},
                                       {"resident_bytes", facts->resident}});
+}
+
+std::string process_account(const plan::Action& action) {
+  auto id = host::parse_process(action.target);
+  if (!id) return {};
+  auto facts = host::process_facts(*id);
+  if (!facts) return {};
+  return facts->unit.ends_with(".service") ? facts->unit : "process " + facts->name;
 }
 
 Status check_process_remedy(const config::RemedyConfig& remedy, const config::Config&) {

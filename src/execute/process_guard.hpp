@@ -22,6 +22,8 @@ namespace nexus::execute {
 /// For people: "process 12:345 (web) of web.service, 12 MiB: /usr/bin/web --port 80".
 [[nodiscard]] std::string show(const host::ProcessFacts& process);
 [[nodiscard]] std::string process_evidence(const plan::Action& action);
+/// What the rails count an action on a process on: its unit, or its name. Empty: it is gone.
+[[nodiscard]] std::string process_account(const plan::Action& action);
 [[nodiscard]] Status check_process_remedy(const config::RemedyConfig& remedy,
                                           const config::Config& config);
 

@@ -21,7 +21,11 @@ namespace {
 namespace json = boost::json;
 using drivers::kNoLimit;
 
-constexpr std::string_view kCurrent = "MemoryCurrent";
+/// One property of a service: its value, and what the service takes of it.
+struct Seen {
+  std::optional<std::uint64_t> value;
+  std::optional<std::uint64_t> used;
+};
 
 struct Setting {
   const SettableProperty* what;
@@ -132,10 +136,10 @@ class PropertyStep final : public Step {
     if (!values) return json::serialize(json::object{{"error", values.error().message()}});
     json::object out;
     for (std::size_t i = 0; i < settable_.size(); ++i) {
-      if ((*values)[i]) out.emplace(settable_[i].property, *(*values)[i]);
+      const auto& [value, used] = (*values)[i];
+      if (value) out.emplace(settable_[i].property, *value);
+      if (used && *used != kNoLimit) out[settable_[i].used] = *used;
     }
-    if (const auto current = values->back(); current && *current != kNoLimit)
-      out.emplace(kCurrent, *current);
     return json::serialize(out);
   }
 
@@ -166,7 +170,7 @@ class PropertyStep final : public Step {
       if (given == action.parameters.end()) continue;
       const auto was = number_in(before, settable_[i].property).value_or(kNoLimit);
       const auto wanted = wanted_of(settable_[i], given->second, was);
-      const auto is = (*values)[i];
+      const auto is = (*values)[i].value;
       if (!wanted || !is) return false;
       const auto apart = *wanted > *is ? *wanted - *is : *is - *wanted;
       if (apart > (settable_[i].kind == PropertyKind::kBytes ? 65'536U : 0U)) return false;
@@ -192,12 +196,18 @@ class PropertyStep final : public Step {
       return fail(Errc::kConflict, "{} is not as it was set any more, and is left as it is",
                   action.target);
     const auto before = kept(action);
+    auto seen = read(action.target, context);
+    if (!seen) return propagate(std::move(seen));
     std::vector<drivers::NumberProperty> values;
     std::string said = "undone:";
-    for (const auto& one : settable_) {
+    for (std::size_t i = 0; i < settable_.size(); ++i) {
+      const auto& one = settable_[i];
       if (!action.parameters.contains(one.parameter)) continue;
       const auto was = number_in(before, one.property);
       if (!was) return fail(Errc::kNotFound, "what {} was before is not known", one.property);
+      // It may have grown into what it was given.
+      if (auto ok = check_limit(action.target, one, *was, (*seen)[i].used); !ok)
+        return propagate(std::move(ok), "left as it was set");
       values.push_back({one.property, *was});
       said += fmt::format(" {} is {} again", one.property, shown(one, values.back().value));
     }
@@ -219,9 +229,8 @@ class PropertyStep final : public Step {
     return name;
   }
 
-  /// As settable_, with what the service takes now at the end.
-  Result<std::vector<std::optional<std::uint64_t>>> read(std::string_view target,
-                                                         StepContext& context) const {
+  /// As settable_.
+  Result<std::vector<Seen>> read(std::string_view target, StepContext& context) const {
     if (context.systemd == nullptr) return fail(Errc::kUnavailable, "there is no systemd here");
     auto unit = unit_of(target, context);
     if (!unit) return propagate(std::move(unit));
@@ -233,10 +242,19 @@ class PropertyStep final : public Step {
       if (auto ok = unit_of(name, context); !ok) return propagate(std::move(ok));
     }
     std::vector<drivers::UnitProperty> asked;
-    for (const auto& one : settable_)
+    for (const auto& one : settable_) {
       asked.push_back({status->name, "Service", std::string(one.property)});
-    asked.push_back({status->name, "Service", std::string(kCurrent)});
-    return context.systemd->unit_numbers(asked);
+      if (!one.used.empty()) asked.push_back({status->name, "Service", std::string(one.used)});
+    }
+    auto numbers = context.systemd->unit_numbers(asked);
+    if (!numbers) return propagate(std::move(numbers));
+    std::vector<Seen> out;
+    for (std::size_t at = 0; const auto& one : settable_) {
+      auto& seen = out.emplace_back();
+      seen.value = (*numbers)[at++];
+      if (!one.used.empty()) seen.used = (*numbers)[at++];
+    }
+    return out;
   }
 
   Result<std::vector<Setting>> settings_of(const plan::Action& action, StepContext& context) const {
@@ -247,18 +265,15 @@ class PropertyStep final : public Step {
       const auto& one = settable_[i];
       const auto given = action.parameters.find(one.parameter);
       if (given == action.parameters.end()) continue;
-      if (!(*values)[i])
+      const auto& seen = (*values)[i];
+      if (!seen.value)
         return fail(Errc::kUnsupported, "{} has no {} that could be set", action.target,
                     one.property);
-      auto wanted = wanted_of(one, given->second, *(*values)[i]);
+      auto wanted = wanted_of(one, given->second, *seen.value);
       if (!wanted) return propagate(std::move(wanted), "parameter \"{}\"", one.parameter);
-      const auto current = values->back();
-      if (one.property == "MemoryMax" && current && *current != kNoLimit && *wanted < *current) {
-        return fail(Errc::kConflict,
-                    "{} takes {} now: a MemoryMax of {} would have the kernel kill it",
-                    action.target, show_bytes(*current), show_bytes(*wanted));
-      }
-      out.push_back({&one, *(*values)[i], *wanted});
+      if (auto ok = check_limit(action.target, one, *wanted, seen.used); !ok)
+        return propagate(std::move(ok));
+      out.push_back({&one, *seen.value, *wanted});
     }
     return out;
   }
@@ -273,6 +288,15 @@ class PropertyStep final : public Step {
 };
 
 }  // namespace
+
+Status check_limit(std::string_view target, const SettableProperty& what, std::uint64_t limit,
+                   std::optional<std::uint64_t> used) {
+  if (limit == kNoLimit || !used || *used == kNoLimit) return {};
+  const double least = static_cast<double>(*used) * what.least_percent / 100.0;
+  if (static_cast<double>(limit) >= least) return {};
+  return fail(Errc::kConflict, "{} takes {} now: {} is never set below {} % of that, and not to {}",
+              target, shown(what, *used), what.property, what.least_percent, shown(what, limit));
+}
 
 std::unique_ptr<Step> make_property_step(std::span<const SettableProperty> settable) {
   return std::make_unique<PropertyStep>(settable);

@@ -3,7 +3,9 @@
 // help. Thread safety: as nexus/execute/step.hpp says.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -22,8 +24,15 @@ struct SettableProperty {
   std::string_view parameter;  // "memory_max"
   std::string_view property;   // "MemoryMax"
   PropertyKind kind;
+  std::string_view used;       // what of it the service takes now: "MemoryCurrent"; may be empty
+  unsigned least_percent = 0;  // of that: below it the limit would do harm at once, and is refused,
+                               // on the way back too
 };
 
+/// kConflict: below what is in use the limit would have the kernel kill, stop or starve the service
+/// at once. Where the kernel does not count (`used` is missing), it does not limit either.
+[[nodiscard]] Status check_limit(std::string_view target, const SettableProperty& what,
+                                 std::uint64_t limit, std::optional<std::uint64_t> used);
 [[nodiscard]] std::unique_ptr<Step> make_property_step(std::span<const SettableProperty> settable);
 
 inline constexpr std::string_view kPropertyUndo =

@@ -1,7 +1,9 @@
 // The queue and the entries: who is next, who may change what, what counts as in flight.
 #include <algorithm>
+#include <system_error>
 
 #include "execute/executor_impl.hpp"
+#include "nexus/base/log.hpp"
 
 namespace nexus::execute {
 
@@ -14,7 +16,18 @@ std::shared_ptr<const config::Config> Executor::Impl::settings() const {
 }
 
 StepContext Executor::Impl::context() const {
-  return {.clock = clock, .systemd = systemd, .config = settings(), .privileged = privileged};
+  StepContext out{.clock = clock, .systemd = systemd, .config = nullptr, .privileged = privileged};
+  out.find = [this](std::string_view id) -> Result<Done> {
+    auto action = journal.get(id);
+    if (!action) return propagate(std::move(action));
+    auto* step = step_of(*action);
+    return Done{*std::move(action), step};
+  };
+  out.keep = [this](const Action& action) { return journal.write(action); };
+  const std::lock_guard guard(mutex);
+  out.config = config;
+  out.notify = notifier;
+  return out;
 }
 
 Step* Executor::Impl::step_of(const Action& action) const {
@@ -22,7 +35,7 @@ Step* Executor::Impl::step_of(const Action& action) const {
   return it == steps.end() ? nullptr : it->second.get();
 }
 
-std::optional<std::string> Executor::Impl::refused(const Action& action) const {
+std::optional<plan::Refusal> Executor::Impl::refused(const Action& action) const {
   std::shared_ptr<const Permission> ask;
   {
     const std::lock_guard guard(mutex);
@@ -38,11 +51,12 @@ void Executor::Impl::count_state(const Action& action, int by) {
   const bool is_proposed = action.state == ActionState::kProposed;
   if (is_proposed) change(proposed);
   if (action.dry_run || plan::is_final(action.state)) return;
-  auto& load = targets[action.target];
+  const auto& account = plan::account_of(action);
+  auto& load = targets[account];
   const bool was_busy = load.active > 0;
   change(is_proposed ? load.proposed : load.active);
   if (was_busy != (load.active > 0)) change(busy_targets);
-  if (load.active == 0 && load.proposed == 0) targets.erase(action.target);
+  if (load.active == 0 && load.proposed == 0) targets.erase(account);
 }
 
 void Executor::Impl::publish(Entry& entry, Action action) {
@@ -67,8 +81,11 @@ void Executor::Impl::add(EntryPtr entry) {
   count_state(action, 1);
   // What was done before a restart is looked at first.
   const int priority = entry->recovered ? -1 : action.priority;
-  if (action.state != ActionState::kProposed)
+  if (action.state != ActionState::kProposed && !entry->parked)
     queue.emplace(std::pair{priority, entry->order}, entry);
+  if (!action.cause.fingerprint.empty()) by_cause.emplace(action.cause.fingerprint, entry);
+  if (plan::is_unit_action(action.type) && !names.is_known(action.target))
+    unnamed.insert(action.target);
   entries.emplace(action.id, std::move(entry));
   ++generation;
   show_queue();
@@ -77,7 +94,7 @@ void Executor::Impl::add(EntryPtr entry) {
 EntryPtr Executor::Impl::next_runnable() const {
   for (const auto& [place, entry] : queue) {
     if (entry->action->dry_run) return entry;
-    const auto load = targets.find(entry->action->target);
+    const auto load = targets.find(plan::account_of(*entry->action));
     if (load == targets.end() || !load->second.running) return entry;
   }
   return nullptr;
@@ -99,32 +116,58 @@ EntryPtr Executor::Impl::take(std::size_t worker) {
   found->taken = true;
   ++running;
   ++generation;
-  if (!found->action->dry_run) targets[found->action->target].running = true;
+  if (!found->action->dry_run) targets[plan::account_of(*found->action)].running = true;
   show_queue();
   return found;
+}
+
+bool Executor::Impl::claim_entry(const EntryPtr& entry) {
+  if (entry->claimed || entry->recovered) return false;
+  entry->claimed = true;
+  queue.erase({entry->action->priority, entry->order});
+  return true;
 }
 
 std::vector<EntryPtr> Executor::Impl::claim(const std::function<bool(const Action&)>& wanted) {
   const std::lock_guard guard(mutex);
   std::vector<EntryPtr> out;
   for (const auto& [id, entry] : entries) {
-    if (entry->claimed || entry->recovered || !wanted(*entry->action)) continue;
-    entry->claimed = true;
-    queue.erase({entry->action->priority, entry->order});
-    out.push_back(entry);
+    if (wanted(*entry->action) && claim_entry(entry)) out.push_back(entry);
   }
   std::ranges::sort(out, {}, [](const EntryPtr& e) { return e->order; });
   if (!out.empty()) show_queue();
   return out;
 }
 
-void Executor::Impl::end_early(const Entry& entry, ActionState state, std::string why) {
+EntryPtr Executor::Impl::claim_one(std::string_view id, std::optional<ActionState> state) {
+  const std::lock_guard guard(mutex);
+  const auto it = entries.find(id);
+  if (it == entries.end() || (state && it->second->action->state != *state)) return nullptr;
+  if (!claim_entry(it->second)) return nullptr;
+  show_queue();
+  return it->second;
+}
+
+std::vector<EntryPtr> Executor::Impl::claim_cause(std::string_view fingerprint) {
+  const std::lock_guard guard(mutex);
+  std::vector<EntryPtr> out;
+  const auto [first, last] = by_cause.equal_range(fingerprint);
+  for (auto it = first; it != last; ++it) {
+    if (claim_entry(it->second)) out.push_back(it->second);
+  }
+  if (!out.empty()) show_queue();
+  return out;
+}
+
+void Executor::Impl::end_early(const Entry& entry, ActionState state, std::string why,
+                               std::string_view code) {
   Action action;
   {
     const std::lock_guard guard(mutex);
     action = *entry.action;
   }
   action.outcome.result = std::move(why);
+  action.outcome.reason_code = code;
   finish(std::move(action), state);
 }
 
@@ -148,9 +191,18 @@ Status Executor::Impl::reserve_place(const Action& action) {
 
 void Executor::Impl::spawn_workers() {
   const std::size_t wanted = config != nullptr ? config->operations.max_concurrent_actions : 0;
-  while (workers.size() < wanted) {
-    workers.emplace_back([this, index = workers.size()] { work(index); });
+  const auto missing =
+      self.gauge("nexus_action_workers_missing",
+                 "Threads for actions that could not be made (TasksMax=, memory).");
+  try {
+    while (workers.size() < wanted) {
+      workers.emplace_back([this, index = workers.size()] { work(index); });
+    }
+  } catch (const std::system_error& error) {
+    log::error("executor", "a thread for actions cannot be made, {} of {} are there: {}",
+               workers.size(), wanted, error.what());
   }
+  missing.set(static_cast<double>(wanted - std::min(wanted, workers.size())));
 }
 
 }  // namespace nexus::execute

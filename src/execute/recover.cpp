@@ -32,12 +32,23 @@ Status Executor::recover() {
   auto unfinished = impl_->journal.unfinished();
   if (!unfinished) return propagate(std::move(unfinished), "recover");
   for (auto& action : *unfinished) impl_->recover_one(std::move(action));
+  impl_->take_up_ladders();
   return {};
 }
 
 void Executor::Impl::recover_one(Action action) {
   if (action.state == ActionState::kProposed) {
     auto entry = std::make_shared<Entry>();
+    const auto waited = std::max(Millis(0), clock.wall() - action.created);
+    entry->expires = clock.steady() + (settings()->operations.approval_timeout - waited);
+    entry->action = std::make_shared<const Action>(std::move(action));
+    const std::lock_guard guard(mutex);
+    return add(std::move(entry));
+  }
+  if (action.state == ActionState::kRunning && !action.rungs.empty()) {
+    auto entry = std::make_shared<Entry>();
+    entry->parked = true;
+    entry->claimed = true;
     entry->action = std::make_shared<const Action>(std::move(action));
     const std::lock_guard guard(mutex);
     return add(std::move(entry));
@@ -151,18 +162,31 @@ void Executor::tick() {
   const auto now = impl_->clock.wall();
   {
     const std::lock_guard guard(impl_->mutex);
+    if (impl_->started && !impl_->stopping &&
+        impl_->workers.size() < config->operations.max_concurrent_actions)
+      impl_->spawn_workers();
     if (now >= impl_->last_prune && now < impl_->last_prune + kPruneEvery) return;
     impl_->last_prune = now;
   }
-  if (auto ok = impl_->journal.prune(now - config->operations.journal_retention); !ok) {
+  if (auto ok = impl_->journal.prune(now - config->operations.journal_retention,
+                                     config->operations.journal_actions);
+      !ok) {
     log::warning("executor", "{}", ok.error().message());
   }
 }
 
 void Executor::Impl::expire_proposals(const config::Config& now) {
-  const auto oldest = clock.wall() - now.operations.approval_timeout;
-  const auto expired = claim(
-      [&](const Action& a) { return a.state == ActionState::kProposed && a.created <= oldest; });
+  std::vector<EntryPtr> expired;
+  {
+    const std::lock_guard guard(mutex);
+    if (proposed == 0) return;
+    for (const auto& [id, entry] : entries) {
+      if (entry->action->state == ActionState::kProposed && entry->expires <= clock.steady() &&
+          claim_entry(entry))
+        expired.push_back(entry);
+    }
+  }
+  std::ranges::sort(expired, {}, [](const EntryPtr& entry) { return entry->order; });
   for (const auto& entry : expired) {
     end_early(*entry, ActionState::kExpired,
               fmt::format("nobody approved it within {}",

@@ -1,9 +1,14 @@
 // What a worker does with one action: permission, evidence, journal, step, verification, final
 // state.
+#include <fnmatch.h>
+
+#include <algorithm>
+
 #include "execute/executor_impl.hpp"
 #include "execute/journal_json.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/loop_thread.hpp"
+#include "nexus/knowledge/promql.hpp"
 
 namespace nexus::execute {
 
@@ -59,27 +64,91 @@ void Executor::Impl::run_one(Entry& entry) {
     return finish(std::move(action), ActionState::kFailed);
   }
   if (action.dry_run) return run_dry(entry, *step, std::move(action));
-  if (const auto why = refused(action)) {
-    action.outcome.result = "cancelled before it started: " + *why;
-    return finish(std::move(action), ActionState::kCancelled);
+  if (const auto why = refused(action)) return call_off(std::move(action), why->code, why->reason);
+  if (const auto why = unfit(action)) return call_off(std::move(action), why->code, why->reason);
+  if (!action.rungs.empty()) return climb(entry, *step, std::move(action));
+  auto place = place_for(action);
+  if (!place) {
+    const bool taken = place.error().code() == Errc::kConflict;
+    return call_off(std::move(action), taken ? "fleet_lock" : "fleet_unreachable",
+                    place.error().message());
   }
+  if (*place != nullptr) action.outcome.fleet = (*place)->describe();
   if (auto begun = begin(entry, *step, action); !begun) {
     action.outcome.result = "not started: " + begun.error().message();
     return finish(std::move(action), ActionState::kFailed);
   }
   // Taking evidence and writing the journal took their time: the kill switch is asked once more.
-  if (const auto why = refused(action)) {
+  auto why = refused(action);
+  if (const auto run = member_of(action.outcome.before, "invocation_id");
+      !why && !action.identity.empty() && !run.empty() && run != action.identity) {
+    why = plan::Refusal{"identity",
+                        fmt::format("{} is another run since it was decided on: somebody has "
+                                    "started it meanwhile",
+                                    action.target)};
+  }
+  if (why) {
     action.started.reset();
-    action.outcome.result = "cancelled before it started: " + *why;
-    return finish(std::move(action), ActionState::kCancelled);
+    return call_off(std::move(action), why->code, why->reason);
   }
   perform(entry, *step, std::move(action));
+}
+
+void Executor::Impl::call_off(Action action, std::string_view code, std::string why) {
+  action.outcome.reason_code = code;
+  action.outcome.result = "cancelled before it started: " + std::move(why);
+  finish(std::move(action), ActionState::kCancelled);
+}
+
+std::optional<plan::Refusal> Executor::Impl::unfit(const Action& action) const {
+  if (action.only_if.empty()) return std::nullopt;
+  namespace promql = knowledge::promql;
+  auto query = promql::Query::parse(action.only_if);
+  if (!query) return plan::Refusal{"missing_data", "only_if: " + query.error().message()};
+  auto value = query->instant(data, base::to_unix_millis(clock.wall()));
+  if (!value) return plan::Refusal{"missing_data", "only_if: " + value.error().message()};
+  if (promql::is_true(*value)) return std::nullopt;
+  const auto* vector = std::get_if<promql::Vector>(&*value);
+  // Without an answer it is not known: what is missing holds, as what is false does.
+  if (vector != nullptr && vector->empty())
+    return plan::Refusal{
+        "missing_data",
+        fmt::format("only_if {} has no result: it is not so, or nothing is known", action.only_if)};
+  return plan::Refusal{"condition", fmt::format("only_if {} is not true", action.only_if)};
+}
+
+Result<std::unique_ptr<FleetPlace>> Executor::Impl::place_for(const Action& action) const {
+  std::shared_ptr<FleetLock> ask;
+  config::FleetSection section;
+  {
+    const std::lock_guard guard(mutex);
+    ask = fleet;
+    section = fleet_section;
+  }
+  const bool asks = std::ranges::any_of(section.actions, [&](const std::string& glob) {
+    return fnmatch(glob.c_str(), action.type.c_str(), 0) == 0;
+  });
+  if (ask == nullptr || !asks) return std::unique_ptr<FleetPlace>();
+  const std::string what = section.scope == "all"                                ? "all"
+                           : section.scope == "remedy" && !action.remedy.empty() ? action.remedy
+                                                                                 : action.type;
+  // Beyond what it may take, so that nobody else begins while it ends.
+  auto lasts = action.timeout + Millis(60'000);
+  if (action.verify) lasts += action.verify->within;
+  if (action.experiment) lasts += action.experiment->after;
+  auto place = ask->acquire(what, lasts);
+  self.counter("nexus_fleet_lock_total", "Times that the lock which hosts share was asked for.",
+               {{"result", place                                     ? "granted"
+                           : place.error().code() == Errc::kConflict ? "taken"
+                                                                     : "unreachable"}})
+      .add();
+  return place;
 }
 
 void Executor::Impl::run_dry(Entry&, Step& step, Action action) {
   auto with = context();
   action.started = clock.wall();
-  auto would = step.dry_run(action, with);
+  auto would = action.rungs.empty() ? step.dry_run(action, with) : would_climb(action);
   if (would) {
     action.outcome.would_do = *std::move(would);
     action.outcome.result = "dry run: nothing was done";
@@ -95,6 +164,14 @@ Status Executor::Impl::begin(Entry& entry, Step& step, Action& action) {
   if (action.verify) {
     action.outcome.before = with_member(action.outcome.before, "verify", show_verify_value(action));
   }
+  const auto* descriptor = find_action(action.type);
+  std::shared_ptr<const Witness> ask;
+  {
+    const std::lock_guard guard(mutex);
+    ask = witness;
+  }
+  if (descriptor != nullptr && !descriptor->gentle && ask != nullptr && *ask)
+    action.outcome.evidence = (*ask)(action);
   auto running_now = action;
   running_now.state = ActionState::kRunning;
   running_now.started = clock.wall();
@@ -122,7 +199,7 @@ void Executor::Impl::note_begun(Action& action) {
 void Executor::Impl::perform(Entry& entry, Step& step, Action action) {
   auto with = context();
   const StepRun run{.deadline = clock.steady() + action.timeout,
-                    .cancelled = [&] { return entry.cancel.load(); },
+                    .cancelled = [&] { return entry.cancel.load() || halts(action); },
                     .leaving = [&] { return abandon.load(); },
                     .begun = [&] { note_begun(action); }};
   auto done = step.run(action, with, run);
@@ -140,6 +217,17 @@ void Executor::Impl::perform(Entry& entry, Step& step, Action action) {
   conclude(entry, step, std::move(action));
 }
 
+/// A unit's job that is stopped in the middle leaves the unit down: it goes on to its end.
+bool Executor::Impl::halts(const Action& action) const {
+  if (action.type.ends_with("_service")) return false;
+  std::shared_ptr<const std::function<bool()>> ask;
+  {
+    const std::lock_guard guard(mutex);
+    ask = halted;
+  }
+  return ask != nullptr && *ask && (*ask)();
+}
+
 void Executor::Impl::leave(const Action& action) {
   log::info("executor", "{} {}: {}", action.type, action.target, action.outcome.result);
   // It stays `running`: recover() looks at it when the agent is back.
@@ -150,6 +238,10 @@ void Executor::Impl::leave(const Action& action) {
 void Executor::Impl::settle_failure(Action action, const Error& error, const Entry& entry) {
   action.outcome.result = error.message();
   if (error.code() != Errc::kCancelled) return finish(std::move(action), ActionState::kFailed);
+  if (!entry.cancel && halts(action)) {
+    action.outcome.result = "operations were stopped: " + error.message();
+    return finish(std::move(action), ActionState::kCancelled);
+  }
   if (!entry.cancel) {
     action.outcome.result = "interrupted: the agent was stopped in the middle: " + error.message();
     return finish(std::move(action), ActionState::kInterrupted);
@@ -187,11 +279,20 @@ void Executor::Impl::forget(const Action& action) {
   const std::lock_guard guard(mutex);
   const auto it = entries.find(action.id);
   if (it == entries.end()) return;
-  if (const auto load = targets.find(action.target); load != targets.end() && !action.dry_run) {
+  if (const auto load = targets.find(plan::account_of(action));
+      load != targets.end() && !action.dry_run) {
     // What ended before a worker took it never made its target busy; another action may.
     if (it->second->taken) load->second.running = false;
   }
   count_state(*it->second->action, -1);
+  const auto& print = it->second->action->cause.fingerprint;
+  const auto [first, last] = by_cause.equal_range(print);
+  for (auto mine = first; mine != last; ++mine) {
+    if (mine->second != it->second) continue;
+    by_cause.erase(mine);
+    break;
+  }
+  if (const auto name = unnamed.find(action.target); name != unnamed.end()) unnamed.erase(name);
   entries.erase(it);
   ++generation;
   changed.notify_all();
@@ -208,6 +309,11 @@ void Executor::Impl::finish(Action action, ActionState state) {
   {
     const std::lock_guard guard(mutex);
     callback = finished_callback;
+  }
+  if (!action.parent.empty()) {
+    // Its ladder holds the target on; what the planner hears of is the ladder's end.
+    forget(action);
+    return rung_ended(action);
   }
   // The target is in flight until the planner has heard of the end, and with it of the cool-down.
   if (callback != nullptr && *callback) (*callback)(action);

@@ -9,7 +9,9 @@
 
 #include "execute/journal_json.hpp"
 #include "execute/parameter_values.hpp"
+#include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
+#include "nexus/host/file.hpp"
 #include "nexus/host/privileged.hpp"
 
 namespace nexus::execute {
@@ -61,9 +63,16 @@ class SysctlStep final : public Step {
     if (!now) return propagate(std::move(now), "target");
     auto old = numbers_of(*now);
     if (!old) return propagate(std::move(old), "{}", action.target);
-    if (old->size() == wanted->size()) return {};
-    return fail(Errc::kInvalidArgument, "parameter \"value\": {} has {} numbers, got {}",
-                action.target, old->size(), wanted->size());
+    if (old->size() != wanted->size()) {
+      return fail(Errc::kInvalidArgument, "parameter \"value\": {} has {} numbers, got {}",
+                  action.target, old->size(), wanted->size());
+    }
+    // Least, default and most memory of a socket (tcp(7)).
+    if (action.target.ends_with("mem") && !std::ranges::is_sorted(*wanted)) {
+      return fail(Errc::kInvalidArgument,
+                  "parameter \"value\": {}: none may be below the one before", action.target);
+    }
+    return does_no_harm(action.target, *wanted);
   }
 
   Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
@@ -121,21 +130,50 @@ class SysctlStep final : public Step {
   }
 
  private:
-  static Result<std::string> take_back(const plan::Action& action, StepContext& context) {
+  [[nodiscard]] Result<std::string> take_back(const plan::Action& action,
+                                              StepContext& context) const {
     const auto before = member_of(action.outcome.before, "value");
     if (before.empty()) return fail(Errc::kNotFound, "what it was before is not known");
+    const auto numbers = numbers_of(before);
+    if (!numbers) return propagate(Result<std::string>(std::unexpected(numbers.error())));
+    // What is in use may have grown into what it was given.
+    if (auto ok = does_no_harm(action.target, *numbers); !ok)
+      return propagate(std::move(ok), "left as it was set");
     if (auto ok = context.privileged.set_sysctl(action.target, before); !ok)
       return propagate(std::move(ok));
     return fmt::format("undone: {} is \"{}\" again", action.target, before);
+  }
+
+  [[nodiscard]] const AllowedSysctl* known(std::string_view name) const {
+    const auto found = std::ranges::find(shipped_, name, &AllowedSysctl::name);
+    return found == shipped_.end() ? nullptr : &*found;
+  }
+
+  [[nodiscard]] Status does_no_harm(std::string_view name,
+                                    std::span<const std::int64_t> wanted) const {
+    const auto* what = known(name);
+    if (what == nullptr) return {};
+    if (!what->instead_of.empty()) {
+      const auto other = host::sysctl(what->instead_of);
+      if (other && *other != "0") {
+        return fail(Errc::kConflict, "{} is {}, and the kernel would set it to 0 with {}",
+                    what->instead_of, *other, name);
+      }
+    }
+    const auto used = what->in_use == nullptr ? std::nullopt : what->in_use();
+    constexpr double kRoom = 1.2;
+    if (!used || static_cast<double>(wanted.front()) >= kRoom * static_cast<double>(*used))
+      return {};
+    return fail(Errc::kConflict,
+                "{} are in use now: {} is never set below {} times that, and not to {}", *used,
+                name, kRoom, wanted.front());
   }
 
   [[nodiscard]] Result<Range> range_of(std::string_view name, const config::Config& config) const {
     for (const auto& own : config.sysctls) {
       if (own.name == name && name.starts_with(prefix_)) return Range{own.min, own.max};
     }
-    for (const auto& one : shipped_) {
-      if (one.name == name) return Range{one.min, one.max};
-    }
+    if (const auto* one = known(name)) return Range{one->min, one->max};
     return fail(Errc::kPermissionDenied,
                 "{} may not be set: it is neither shipped as allowed nor listed as a [[sysctl]]",
                 name);
@@ -152,6 +190,13 @@ const std::span<const ParameterDescriptor> kSysctlParameters = kParameters;
 std::unique_ptr<Step> make_sysctl_step(std::span<const AllowedSysctl> shipped,
                                        std::string_view prefix) {
   return std::make_unique<SysctlStep>(shipped, prefix);
+}
+
+std::optional<std::int64_t> first_number(const char* path) {
+  const auto text = host::read_file(path);
+  if (!text) return std::nullopt;
+  std::string_view rest = *text;
+  return base::parse_int(base::take_word(rest));
 }
 
 std::string list_sysctls(std::span<const AllowedSysctl> shipped) {

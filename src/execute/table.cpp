@@ -9,10 +9,11 @@
 namespace nexus::execute {
 namespace {
 
-constexpr std::array<const ActionDescriptor*, 14> kActions{
-    &kAdjustMemory,        &kCleanupDisk,       &kDropCaches,    &kHttpRequest,   &kKillProcess,
-    &kNetworkOptimization, &kPerformanceTuning, &kReloadService, &kReniceProcess, &kRestartService,
-    &kRotateLogs,          &kRunCommand,        &kStartService,  &kStopService,
+constexpr std::array<const ActionDescriptor*, 17> kActions{
+    &kAdjustMemory,  &kCleanupDisk,         &kComposite,  &kDropCaches,        &kHttpRequest,
+    &kKillProcess,   &kNetworkOptimization, &kNotify,     &kPerformanceTuning, &kReloadService,
+    &kReniceProcess, &kRestartService,      &kRotateLogs, &kRunCommand,        &kStartService,
+    &kStopService,   &kUndoAction,
 };
 
 std::string names() {
@@ -48,6 +49,23 @@ std::vector<config::Problem> check_remedies(const config::Config& config) {
       complain(action_place, fmt::format("action: there is no action \"{}\", expected one of {}",
                                          remedy.action, names()));
       continue;
+    }
+    for (const auto& step : remedy.steps) {
+      config::RemedyConfig alone = remedy;
+      alone.steps.clear();
+      alone.action = step.action;
+      alone.parameters = step.parameters;
+      if (!step.target.empty()) alone.target = step.target;
+      const auto* of_step = find_action(step.action);
+      if (of_step == nullptr || of_step == descriptor) {
+        complain(step.where,
+                 fmt::format("steps: expected one of {}, got \"{}\"", names(), step.action));
+      } else if (auto ok = check_parameters(*of_step, step.parameters); !ok) {
+        complain(step.where, "steps: " + ok.error().message());
+      } else if (of_step->check_remedy != nullptr) {
+        if (auto possible = of_step->check_remedy(alone, config); !possible)
+          complain(step.where, "steps: " + possible.error().message());
+      }
     }
     if (auto ok = check_parameters(*descriptor, remedy.parameters); !ok) {
       complain(action_place, ok.error().message());

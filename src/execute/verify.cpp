@@ -125,7 +125,19 @@ void Executor::Impl::conclude(Entry& entry, Step& step, Action action) {
     publish(entry, action);
   }
   std::string detail;
-  const auto verification = verify(entry, step, action, detail);
+  auto verification = verify(entry, step, action, detail);
+  const bool well =
+      verification == Verification::kHolds || verification == Verification::kNothingToVerify;
+  bool disproved = false;
+  if (well && action.experiment) {
+    const auto improved = has_improved(entry, action);
+    if (improved) {
+      disproved = !*improved;
+      verification = disproved ? Verification::kDoesNotHold : Verification::kHolds;
+    } else {
+      verification = entry.cancel ? Verification::kCancelled : Verification::kStopping;
+    }
+  }
   // It stays in the journal as it is, and is verified when the agent is back.
   if (verification == Verification::kStopping) return;
   auto with = context();
@@ -139,17 +151,21 @@ void Executor::Impl::conclude(Entry& entry, Step& step, Action action) {
       return finish(std::move(action), ActionState::kSucceeded);
     case Verification::kDoesNotHold:
       action.outcome.verified = false;
-      action.outcome.result +=
-          action.verify ? fmt::format("; not verified: {} did not hold within {}: {}",
-                                      action.verify->expr.text,
-                                      base::format_duration(action.verify->within), detail)
-                        : std::string("; not verified: the target is not as it should be");
+      if (!disproved)
+        action.outcome.result +=
+            action.verify ? fmt::format("; not verified: {} did not hold within {}: {}",
+                                        action.verify->expr.text,
+                                        base::format_duration(action.verify->within), detail)
+                          : std::string("; not verified: the target is not as it should be");
       undo(step, action);
       return finish(std::move(action), ActionState::kUnverified);
     case Verification::kCancelled: {
-      const std::lock_guard guard(mutex);
-      action.outcome.result +=
-          fmt::format("; cancelled by {} while it was verified", entry.cancelled_by);
+      {
+        const std::lock_guard guard(mutex);
+        action.outcome.result +=
+            fmt::format("; cancelled by {} while it was verified", entry.cancelled_by);
+      }
+      undo(step, action);  // whether it has helped is not known: nothing half-tried stays
       break;
     }
     case Verification::kStopping:

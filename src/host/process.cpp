@@ -96,13 +96,35 @@ Result<ProcessFacts> process_facts(const ProcessId& id, const std::string& procf
     return fail(Errc::kNotFound, "process {} has ended: its pid belongs to {}, which began at {}",
                 to_string(id), facts->name, facts->id.start);
   }
-  if (auto arguments = buffer.read(directory + "cmdline")) {
-    std::string text(arguments->substr(0, kMaxCommand));
-    std::ranges::replace(text, '\0', ' ');
-    facts->command = base::sanitize_utf8(base::trim(text));
-  }
   if (auto cgroup = buffer.read(directory + "cgroup")) facts->unit = unit_of(*cgroup);
   return facts;
+}
+
+std::string process_command(const ProcessId& id, const std::string& procfs) {
+  FileBuffer buffer;
+  const auto arguments = buffer.read(fmt::format("{}/{}/cmdline", procfs, id.pid));
+  if (!arguments) return {};
+  std::string text(arguments->substr(0, kMaxCommand));
+  std::ranges::replace(text, '\0', ' ');
+  return base::sanitize_utf8(base::trim(text));
+}
+
+Result<bool> heeds_signal(const ProcessId& id, int number, const std::string& procfs) {
+  const auto path = fmt::format("{}/{}/status", procfs, id.pid);
+  FileBuffer buffer;
+  const auto status = buffer.read(path);
+  if (!status) return propagate(Result<bool>(std::unexpected(status.error())));
+  std::uint64_t heeded = 0;
+  std::string_view rest = *status;
+  for (auto line = base::take_until(rest, '\n'); !line.empty();
+       line = base::take_until(rest, '\n')) {
+    const auto name = base::take_until(line, ':');
+    if (name != "SigCgt" && name != "SigIgn") continue;
+    const auto mask = base::parse_uint(base::trim(line), 16);
+    if (!mask) return fail(Errc::kCorrupt, "{}: expected a mask behind {}", path, name);
+    heeded |= *mask;
+  }
+  return (heeded >> (number - 1) & 1) != 0;
 }
 
 }  // namespace nexus::host

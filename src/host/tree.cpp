@@ -43,16 +43,35 @@ std::int64_t nanoseconds(const timespec& time) {
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
-FoundFile found(const struct stat& status) {
-  const auto used = std::max(
-      {nanoseconds(status.st_atim), nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)});
+std::int64_t nanoseconds(const statx_timestamp& time) {
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
+
+FoundFile found(const FileIdentity& identity, std::uint64_t blocks, std::int64_t used_ns) {
   return {.path = {},
-          .identity = {.device = status.st_dev,
-                       .inode = status.st_ino,
-                       .size = status.st_size,
-                       .modified_ns = nanoseconds(status.st_mtim)},
-          .bytes = static_cast<std::uint64_t>(status.st_blocks) * 512,
-          .used = base::from_unix_millis(used / 1'000'000)};
+          .identity = identity,
+          .bytes = blocks * 512,
+          .used = base::from_unix_millis(used_ns / 1'000'000)};
+}
+
+FoundFile found(const struct stat& status) {
+  return found({.device = status.st_dev,
+                .inode = status.st_ino,
+                .size = status.st_size,
+                .modified_ns = nanoseconds(status.st_mtim)},
+               static_cast<std::uint64_t>(status.st_blocks),
+               std::max({nanoseconds(status.st_atim), nanoseconds(status.st_mtim),
+                         nanoseconds(status.st_ctim)}));
+}
+
+FoundFile found(const struct statx& status) {
+  return found({.device = ::makedev(status.stx_dev_major, status.stx_dev_minor),
+                .inode = status.stx_ino,
+                .size = static_cast<std::int64_t>(status.stx_size),
+                .modified_ns = nanoseconds(status.stx_mtime)},
+               status.stx_blocks,
+               std::max({nanoseconds(status.stx_atime), nanoseconds(status.stx_mtime),
+                         nanoseconds(status.stx_ctime)}));
 }
 
 Directory listing(Fd fd) {
@@ -64,8 +83,7 @@ Directory listing(Fd fd) {
 /// One walk; directories on the way down are held open, so that nobody can swap one for another.
 class Walker {
  public:
-  Walker(const std::function<bool(const std::string&)>& wanted, Walk& out)
-      : wanted_(wanted), out_(out) {}
+  Walker(const WalkWish& wish, Walk& out) : wish_(wish), out_(out) {}
 
   void walk(Fd fd, const std::string& path, std::uint32_t depth) {
     const auto directory = listing(std::move(fd));
@@ -79,25 +97,48 @@ class Walker {
       if (entry == nullptr) break;
       const std::string name = entry->d_name;
       if (name == "." || name == "..") continue;
-      if (++entries_ > kMostEntries) out_.complete = false;
-      visit(::dirfd(directory.get()), name, path.empty() ? name : path + "/" + name, depth);
+      if (++entries_ > kMostEntries || (wish_.go_on && !wish_.go_on())) {
+        out_.complete = false;
+        break;
+      }
+      visit(::dirfd(directory.get()), *entry, path.empty() ? name : path + "/" + name, depth);
     }
     if (errno != 0) ++out_.unreadable;
   }
 
  private:
-  void visit(int directory, const std::string& name, std::string path, std::uint32_t depth) {
-    struct stat status{};
-    if (::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0)
+  void visit(int directory, const dirent& entry, std::string path, std::uint32_t depth) {
+    const std::string name = entry.d_name;
+    switch (entry.d_type) {
+      case DT_LNK:
+        ++out_.links;
+        return;
+      case DT_DIR:
+        if (depth > 0) descend(directory, name, path, depth - 1);
+        return;
+      case DT_REG:
+      case DT_UNKNOWN:
+        break;
+      default:
+        return;
+    }
+    if (entry.d_type == DT_REG && !wish_.wanted(name)) return;
+    struct statx status{};
+    if (::statx(directory, entry.d_name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
+                STATX_BASIC_STATS, &status) != 0)
       return;  // it has gone
-    if (S_ISLNK(status.st_mode)) {
+    if (S_ISLNK(status.stx_mode)) {
       ++out_.links;
-    } else if (S_ISDIR(status.st_mode)) {
+    } else if (S_ISDIR(status.stx_mode)) {
       if (depth > 0) descend(directory, name, path, depth - 1);
-    } else if (S_ISREG(status.st_mode) && status.st_nlink == 1 && wanted_(name)) {
+    } else if (S_ISREG(status.stx_mode) && status.stx_nlink == 1 && wish_.wanted(name)) {
       auto file = found(status);
       file.path = std::move(path);
-      out_.files.push_back(std::move(file));
+      if (wish_.take) {
+        wish_.take(std::move(file));
+      } else {
+        out_.files.push_back(std::move(file));
+      }
     }
   }
 
@@ -109,7 +150,7 @@ class Walker {
     ++(inner.error().code() == Errc::kUnsupported ? out_.mounts : out_.unreadable);
   }
 
-  const std::function<bool(const std::string&)>& wanted_;
+  const WalkWish& wish_;
   Walk& out_;
   std::size_t entries_ = 0;
 };
@@ -159,12 +200,11 @@ Result<Fd> open_below(int root, const std::string& path, int flags) {
   return open_resolved(root, path, flags, RESOLVE_BENEATH | RESOLVE_NO_XDEV);
 }
 
-Result<Walk> files_below(const std::string& root, std::uint32_t depth,
-                         const std::function<bool(const std::string& name)>& wanted) {
+Result<Walk> files_below(const std::string& root, const WalkWish& wish) {
   auto directory = open_root(root);
   if (!directory) return propagate(std::move(directory));
   Walk out;
-  Walker(wanted, out).walk(*std::move(directory), "", depth);
+  Walker(wish, out).walk(*std::move(directory), "", wish.depth);
   return out;
 }
 

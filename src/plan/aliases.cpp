@@ -12,6 +12,7 @@ namespace {
 void merge(PairState& into, const PairState& from) {
   into.attempts += from.attempts;
   into.unanswered += from.unanswered;
+  into.openings = std::max(into.openings, from.openings);
   into.last_end = std::max(into.last_end, from.last_end);
   into.cooldown_until = std::max(into.cooldown_until, from.cooldown_until);
   if (!from.open) return;
@@ -49,7 +50,7 @@ void Planner::Impl::move_aliases(const Settings& now) {
   for (const auto& key : keys) {
     const auto* remedy = now.remedies->impl->find(key.remedy);
     if (remedy == nullptr) continue;
-    const PairKey to{key.remedy, unit_of(remedy->definition.action, key.target)};
+    const PairKey to{key.remedy, unit_of(naming_type(remedy->definition), key.target)};
     if (to == key) continue;
     std::optional<std::pair<StoredPair, StoredPair>> moved;
     {
@@ -69,7 +70,7 @@ std::vector<PairKey> Planner::Impl::pairs_of(std::string_view remedy, std::strin
   const auto now = current();
   const auto* known = now.remedies == nullptr ? nullptr : now.remedies->impl->find(remedy);
   const auto one_name = [&](std::string_view name) {
-    return known == nullptr ? std::string(name) : unit_of(known->definition.action, name);
+    return known == nullptr ? std::string(name) : unit_of(naming_type(known->definition), name);
   };
   std::vector<PairKey> out;
   {

@@ -13,7 +13,8 @@ std::string without_first_word(std::string_view reason) {
 
 }  // namespace
 
-Status Planner::approve(std::string_view id, std::string_view who) {
+Status Planner::approve(std::string_view id, std::string_view who, std::string_view why) {
+  impl_->follow_clock();
   const auto now = impl_->current();
   if (now.config == nullptr)
     return fail(Errc::kUnavailable, "the planner has no configuration yet");
@@ -23,11 +24,12 @@ Status Planner::approve(std::string_view id, std::string_view who) {
     return fail(Errc::kConflict, "action {} is {}, only a proposed one can be approved", id,
                 to_string(action->state));
   }
-  return impl_->approve(*action, now, who);
+  return impl_->approve(*action, now, who, why);
 }
 
-Status Planner::Impl::approve(const Action& action, const Settings& now, std::string_view who) {
-  const Reservation reservation(*this, action.target);
+Status Planner::Impl::approve(const Action& action, const Settings& now, std::string_view who,
+                              std::string_view why) {
+  const Reservation reservation(*this, account_of(action));
   if (!reservation.held()) {
     return fail(Errc::kConflict, "action {}: another action for {} is decided on; approve it again",
                 action.id, action.target);
@@ -36,35 +38,54 @@ Status Planner::Impl::approve(const Action& action, const Settings& now, std::st
     if (valid.error().code() == Errc::kUnavailable) return valid;
     return refuse(action, "invalid", valid.error().message());
   }
+  const auto* remedy = now.remedies->impl->find(action.remedy);
+  if (remedy != nullptr && !action.definition.empty() && remedy->digest != action.definition) {
+    return refuse(action, "redefined",
+                  fmt::format("remedy {} is another one since it was proposed", action.remedy));
+  }
   const Case c{.settings = &now,
-               .remedy = now.remedies->impl->find(action.remedy),
+               .remedy = remedy,
                .action = action,
                .named = action.target,
                .asker = Asker::kApproval,
                .fired = action.cause.detected,
-               .stopped = stopped()};
+               .stopped = stopped(),
+               .not_seen = std::nullopt,
+               .missing_data = std::nullopt};
   auto ruling = judge_case(c);
   if (ruling.verdict == Verdict::kSkip) {
-    const auto why = without_first_word(ruling.reason);
-    if (ruling.code == "protected") return refuse(action, ruling.code, why);
+    const auto objection = without_first_word(ruling.reason);
+    if (ruling.code == "protected") return refuse(action, ruling.code, objection);
     record_skip(action, ruling.code, std::move(ruling.reason));
     return fail(Errc::kConflict, "action {} ({} {}) stays proposed: {}", action.id, action.type,
-                action.target, why);
+                action.target, objection);
   }
-  auto decision = decision_of(action, to_string(Verdict::kAct), "ok",
-                              fmt::format("{} {}: approved by {}; {}", action.type, action.target,
-                                          who, action.cause.summary));
-  if (auto written = store->intend(nullptr, true, decision); !written) return written;
-  if (auto approved = sink.approve(action.id, who); !approved) {
+  auto decision =
+      decision_of(action, to_string(Verdict::kAct), "ok",
+                  fmt::format("{} {}: approved by {}{}; {}", action.type, action.target, who,
+                              why.empty() ? "" : fmt::format(" ({})", why), action.cause.summary));
+  {
+    const std::lock_guard guard(mutex);
+    recent.push_back({decision.time, account_of(action), Counts::kAction});
+  }
+  const auto take_back = [&] {
+    const std::lock_guard guard(mutex);
+    uncount(decision, account_of(action));
+  };
+  if (auto written =
+          store->intend(nullptr, Counts::kAction, account_of(action), decision, take_refused());
+      !written) {
+    take_back();
+    return written;
+  }
+  if (auto approved = sink.approve(action.id, who, why); !approved) {
+    take_back();
     decision.verdict = to_string(Verdict::kSkip);
     decision.reason_code = "not_submitted";
     decision.reason = "skipped: " + approved.error().message();
-    if (auto ok = store->correct(decision); !ok) log::error("planner", "{}", ok.error().message());
+    if (auto ok = store->correct(decision, account_of(action)); !ok)
+      log::error("planner", "{}", ok.error().message());
     return approved;
-  }
-  {
-    const std::lock_guard guard(mutex);
-    recent.push_back({decision.time, decision.target});
   }
   handed_on(decision);
   count(decision.verdict, decision.reason_code);
@@ -72,41 +93,49 @@ Status Planner::Impl::approve(const Action& action, const Settings& now, std::st
   return {};
 }
 
-std::optional<std::string> Planner::refusal(const Action& action) const {
+std::optional<Refusal> Planner::refusal(const Action& action) const {
   const auto now = impl_->current();
-  if (now.config == nullptr) return "the planner has no configuration yet";
-  if (auto stop = impl_->stopped()) return stop;
+  const auto no = [](std::string_view code, std::string reason) {
+    return Refusal{code, std::move(reason)};
+  };
+  if (now.config == nullptr) return no("unavailable", "the planner has no configuration yet");
+  if (auto stop = impl_->stopped()) return no("stopped", *std::move(stop));
   auto mode = now.config->operations.mode;
   if (!action.remedy.empty()) {
     const auto* remedy = now.remedies->impl->find(action.remedy);
     if (remedy == nullptr || !remedy->definition.enabled)
-      return fmt::format("there is no remedy {} any more, or it is switched off", action.remedy);
+      return no("no_remedy", fmt::format("there is no remedy {} any more, or it is switched off",
+                                         action.remedy));
+    if (!action.definition.empty() && remedy->digest != action.definition)
+      return no("redefined",
+                fmt::format("remedy {} is another one since it was decided on", action.remedy));
     mode = std::min(mode, remedy->definition.mode.value_or(mode));
   }
-  if (mode == config::Mode::kObserve) return "mode is observe, findings only";
+  if (mode == config::Mode::kObserve) return no("observe", "mode is observe, findings only");
   const bool asked_for = action.remedy.empty() || action.approved.has_value();
   if (mode == config::Mode::kPropose && !asked_for)
-    return "mode is propose, and nobody has approved it";
-  if (auto why =
-          protected_reason(action.type, action.target, now.config->guardrails.protected_units)) {
-    return why;
-  }
+    return no("propose", "mode is propose, and nobody has approved it");
+  if (auto why = impl_->protected_from(*now.config, action, action.target))
+    return no("protected", *std::move(why));
   if (!action.remedy.empty()) {
     const auto finding = impl_->book.find(action.cause.fingerprint);
     const bool firing = finding && finding->state == analyze::FindingState::kFiring;
-    if (!firing) return fmt::format("{} does not fire any more", action.cause.finding);
+    if (!firing)
+      return no("resolved", fmt::format("{} does not fire any more", action.cause.finding));
     // Who approved it may have looked for himself.
-    if (!asked_for && !finding->seen_now)
-      return fmt::format("{} is not seen any more", action.cause.finding);
+    if (!asked_for && !is_seen(*finding, impl_->clock.wall()))
+      return no("not_seen", fmt::format("{} is not seen any more", action.cause.finding));
   }
   if (!asked_for) {
-    if (auto window =
-            maintenance_for(now.remedies->impl->windows, action.target, impl_->clock.wall()))
-      return window;
-    if (auto suspect = impl_->too_many_unhealthy(*now.config, action)) return suspect;
+    const auto time = impl_->clock.wall();
+    if (auto window = maintenance_for(now.remedies->impl->windows, account_of(action), time))
+      return no("maintenance", *std::move(window));
+    if (auto held = impl_->held(action, time)) return no("held", *std::move(held));
+    if (auto suspect = impl_->too_many_unhealthy(*now.config, action))
+      return no("too_many_unhealthy", *std::move(suspect));
   }
   if (const auto down = impl_->dependency_down(*now.config, action))
-    return fmt::format("{} depends on {}, which is down", action.target, *down);
+    return no("dependency", fmt::format("{} depends on {}", action.target, *down));
   return std::nullopt;
 }
 
@@ -136,11 +165,12 @@ Status Planner::recover() {
   return {};
 }
 
-void Planner::Impl::uncount(const Decision& decision) {
-  const auto it = std::ranges::find_if(recent, [&](const RecentAction& counted) {
-    return counted.time == decision.time && counted.target == decision.target;
+void Planner::Impl::uncount(const Decision& decision, const std::string& account) {
+  // The newest: a proposal of the same moment stays counted when its approval was lost.
+  const auto it = std::find_if(recent.rbegin(), recent.rend(), [&](const RecentAction& counted) {
+    return counted.time == decision.time && counted.target == account;
   });
-  if (it != recent.end()) recent.erase(it);
+  if (it != recent.rend()) recent.erase(std::next(it).base());
 }
 
 void Planner::Impl::note_lost(Decision& decision, std::string what) {
@@ -149,9 +179,10 @@ void Planner::Impl::note_lost(Decision& decision, std::string what) {
   decision.reason = "skipped: lost, the agent ended before " + what;
   log::warning("planner", "{} {} {}", decision.action_type, decision.target, decision.reason);
   count(decision.verdict, decision.reason_code);
-  if (auto ok = store->correct(decision); !ok) log::error("planner", "{}", ok.error().message());
+  if (auto ok = store->correct(decision, decision.target); !ok)
+    log::error("planner", "{}", ok.error().message());
   const std::lock_guard guard(mutex);
-  uncount(decision);
+  uncount(decision, decision.target);
 }
 
 void Planner::Impl::settle_lost_approval(Decision decision) {

@@ -3,13 +3,12 @@
 
 #include "nexus/base/id.hpp"
 #include "nexus/base/log.hpp"
+#include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
 #include "plan/planner_impl.hpp"
 
 namespace nexus::plan {
 namespace {
-
-constexpr Millis kHour{3'600'000};
 
 std::string summary_of(const analyze::Finding& finding) {
   if (!finding.evidence.text.empty()) return finding.evidence.text;
@@ -69,11 +68,54 @@ Result<Action> Planner::Impl::draft(const analyze::Finding& finding, const Setti
   auto verify = remedy.verify_for(finding);
   if (!verify) return propagate(std::move(verify));
   action.verify = *std::move(verify);
+  auto only_if = remedy.only_if_for(finding);
+  if (!only_if) return propagate(std::move(only_if));
+  action.only_if = *std::move(only_if);
+  auto rungs = remedy.rungs_for(finding, action);
+  if (!rungs) return propagate(std::move(rungs));
+  action.rungs = *std::move(rungs);
+  action.all_rungs = definition.all_steps;
+  auto experiment = remedy.experiment_for(finding);
+  if (!experiment) return propagate(std::move(experiment));
+  action.experiment = *std::move(experiment);
+  action.definition = remedy.digest;
   return action;
 }
 
+namespace {}  // namespace
+
+bool is_seen(const analyze::Finding& finding, WallTime now) {
+  // A detector tells an anomaly once, of a minute that has passed; it is news for as long again.
+  constexpr Millis kNews{120'000};
+  return finding.seen_now ||
+         (finding.kind == analyze::FindingKind::kAnomaly && now - finding.last_seen <= kNews);
+}
+
+namespace {
+
+std::optional<std::string> not_seen_now(const analyze::Finding& finding, WallTime now) {
+  if (is_seen(finding, now)) return std::nullopt;
+  return fmt::format(
+      "{} is not seen now: its condition has ended and is kept firing, or nobody has looked since "
+      "the agent started",
+      finding.name);
+}
+
+/// What is measured has to have been measured lately; an event stays true until the next one.
+std::optional<std::string> too_old(const analyze::Finding& finding, Millis most, WallTime now) {
+  const bool event = finding.kind == analyze::FindingKind::kService ||
+                     finding.kind == analyze::FindingKind::kAgent;
+  if (event || now - finding.last_seen <= most) return std::nullopt;
+  return fmt::format(
+      "{} was last looked at {} ago (max_finding_age): what is so now is not known", finding.name,
+      base::format_duration(std::chrono::floor<std::chrono::seconds>(now - finding.last_seen)));
+}
+
+}  // namespace
+
 void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
                            const Remedy& remedy, const std::optional<std::string>& stop) {
+  if (own_action_under_way(finding.fingerprint, remedy.definition.name)) return;
   auto drafted = draft(finding, now, remedy);
   if (!drafted) {
     Action nameless;
@@ -85,31 +127,28 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
     return;
   }
   const std::string named = drafted->target;
-  drafted->target = sink.resolve(drafted->type, named);
-  if (!finding.seen_now) {
-    note_skip(
-        *drafted, "not_seen",
-        fmt::format("skipped: {} is not seen now: its condition has ended and is kept firing, "
-                    "or nobody has looked since the agent started",
-                    finding.name));
-    return;
-  }
+  drafted->target = sink.resolve(naming_type(*drafted), named);
+  for (auto& rung : drafted->rungs) rung.target = sink.resolve(rung.type, rung.target);
+  drafted->account = sink.account(*drafted);
   // Another thread that decides about this target right now is as good as us; the next tick looks
   // again.
-  const Reservation reservation(*this, drafted->target);
+  const Reservation reservation(*this, account_of(*drafted));
   if (!reservation.held() || own_action_under_way(finding.fingerprint, drafted->remedy)) return;
-  const PairKey key{drafted->remedy, drafted->target};
+  const PairKey key{drafted->remedy, account_of(*drafted)};
   settle_pairs(now, &key);
   Case c{.settings = &now,
          .remedy = &remedy,
          .action = *std::move(drafted),
          .named = named,
          .asker = Asker::kRemedy,
-         .fired = finding.fired.value_or(finding.started),
-         .stopped = stop};
+         .fired = fired_at(finding),
+         .stopped = stop,
+         .not_seen = not_seen_now(finding, clock.wall()),
+         .missing_data = too_old(finding, now.config->guardrails.max_finding_age, clock.wall())};
   auto ruling = judge_case(c);
   if (ruling.opens_breaker) open_breaker(key, ruling.reason.substr(ruling.reason.find(' ') + 1));
   if (ruling.verdict == Verdict::kSkip) {
+    if (ruling.code == "observe") follow_shadow(c);
     note_skip(c.action, ruling.code, std::move(ruling.reason));
     return;
   }
@@ -124,101 +163,6 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
 std::string Planner::Impl::unit_of(std::string_view action_type, std::string_view name) const {
   if (!is_unit_action(action_type)) return std::string(name);
   return sink.resolve(action_type, canonical_target(action_type, name));
-}
-
-/// A service that the target depends on ([services] watch) and that is a firing finding.
-std::optional<std::string> Planner::Impl::dependency_down(const config::Config& config,
-                                                          const Action& action) const {
-  const auto service = std::ranges::find_if(config.services, [&](const auto& s) {
-    return !s.depends_on.empty() &&
-           (s.name == action.target || unit_of(action.type, s.name) == action.target);
-  });
-  if (service == config.services.end()) return std::nullopt;
-  for (const auto& finding : *book.snapshot()) {
-    if (finding.name != "service_failed" || finding.state != analyze::FindingState::kFiring) {
-      continue;
-    }
-    const auto subject = unit_of(action.type, finding.subject);
-    const bool needed = std::ranges::any_of(service->depends_on, [&](const auto& name) {
-      return name == finding.subject || unit_of(action.type, name) == subject;
-    });
-    if (needed) return finding.subject;
-  }
-  return std::nullopt;
-}
-
-/// When most of what is watched is down at once, it is not for each of them to be restarted: the
-/// sensor is wrong, or something that all have in common is.
-std::optional<std::string> Planner::Impl::too_many_unhealthy(const config::Config& config,
-                                                             const Action& action) const {
-  const auto& rails = config.guardrails;
-  const auto watched = config.services.size();
-  if (!is_unit_action(action.type) || watched < rails.min_watched_for_share) return std::nullopt;
-  const auto findings = book.snapshot();
-  const auto is_down = [&](const std::string& name) {
-    return std::ranges::any_of(*findings, [&](const analyze::Finding& finding) {
-      return finding.name == "service_failed" && finding.state == analyze::FindingState::kFiring &&
-             finding.subject == name;
-    });
-  };
-  // What is down because of something else is a symptom of that, and not counted.
-  const auto down = std::ranges::count_if(config.services, [&](const auto& service) {
-    return is_down(service.name) && std::ranges::none_of(service.depends_on, is_down);
-  });
-  if (static_cast<double>(down) <= rails.max_unhealthy_share * static_cast<double>(watched))
-    return std::nullopt;
-  return fmt::format(
-      "{} of {} watched services are down at once (max_unhealthy_share): the sensor, or what they "
-      "have in common, is suspected",
-      down, watched);
-}
-
-Ruling Planner::Impl::judge_case(const Case& c) {
-  const auto& config = *c.settings->config;
-  const auto& action = c.action;
-  Situation s;
-  s.now = clock.wall();
-  s.asker = c.asker;
-  s.stopped = c.stopped;
-  s.mode = config.operations.mode;
-  if (c.remedy != nullptr) s.mode = std::min(s.mode, c.remedy->definition.mode.value_or(s.mode));
-  const auto& extra = config.guardrails.protected_units;
-  s.protected_reason = protected_reason(action.type, action.target, extra);
-  if (!s.protected_reason) s.protected_reason = protected_reason(action.type, c.named, extra);
-  // An alias would be a target of its own: without attempts, and past an open breaker. What cannot
-  // be asked about its units cannot restart them either, so that waiting loses nothing.
-  if (c.asker == Asker::kRemedy && !sink.name_known(action.type, c.named)) s.name_unknown = c.named;
-  if (c.asker == Asker::kRemedy) {
-    s.maintenance = maintenance_for(c.settings->remedies->impl->windows, action.target, s.now);
-    s.suspect = too_many_unhealthy(config, action);
-  }
-  s.dependency_down = dependency_down(config, action);
-  // A proposal is itself in flight until it is approved.
-  s.in_flight = c.asker != Asker::kApproval && sink.in_flight(action.target);
-  s.remedy = action.remedy;
-  s.target = action.target;
-  s.fired = c.fired;
-  const auto rails = rails_of(*c.settings, action.remedy);
-  // Reserved ones first: one that is handed on in between is then counted twice, rather than not.
-  std::size_t others = reserved_targets() - 1;
-  others += sink.targets_in_flight();
-  {
-    const std::lock_guard guard(mutex);
-    s.other_targets = others;
-    if (c.asker == Asker::kRemedy) s.pair = look({action.remedy, action.target}, s.now);
-    if (c.asker == Asker::kApproval) {
-      const auto known = pairs.find({action.remedy, action.target});
-      if (known != pairs.end()) s.pair = known->second.state;
-    }
-    while (!recent.empty() && recent.front().time + kHour <= s.now) recent.pop_front();
-    for (auto& [time, target] : recent) {
-      time = std::min(time,
-                      s.now);  // a clock that was set back holds nobody up for longer than an hour
-      if (s.hour_total++ == 0) s.total_frees = time + kHour;
-      if (target == action.target && s.hour_target++ == 0) s.target_frees = time + kHour;
-    }
-  }
-  return judge(s, rails);
 }
 
 std::size_t Planner::Impl::reserved_targets() const {
@@ -247,32 +191,58 @@ Result<Action> Planner::Impl::act(Case c, Verdict verdict) {
   action.created = now;
   action.state = verdict == Verdict::kPropose ? ActionState::kProposed : ActionState::kQueued;
   const bool by_remedy = c.remedy != nullptr;
-  StoredPair pair{{action.remedy, action.target}, {}};
+  StoredPair pair{{action.remedy, account_of(action)}, {}};
+  const auto counts = verdict == Verdict::kPropose ? Counts::kProposal
+                      : by_remedy                  ? Counts::kAction
+                                                   : Counts::kRequest;
   bool crowded = false;
+  std::optional<Ruling> late;
   {
     const std::lock_guard guard(mutex);
-    if (by_remedy) {
+    // Judged some time ago: others may have counted since, and the last place is taken once.
+    Situation hour;
+    hour.now = now;
+    hour.target = account_of(action);
+    hour.asker = c.asker;
+    count_hour(hour);
+    late = over_rate(hour, rails_of(*c.settings, action.remedy), verdict);
+    if (!late && by_remedy) {
       const auto state = attempt(pair.key, rails_of(*c.settings, action.remedy), now);
       crowded = !state;
       pair.state = state.value_or(PairState{});
       action.attempt = pair.state.attempts;
     }
-    if (!crowded) {
-      if (verdict == Verdict::kAct) recent.push_back({now, action.target});
-      pending[action.id] = {.fingerprint = action.cause.fingerprint,
-                            .remedy = action.remedy,
-                            .proposed = verdict == Verdict::kPropose};
+    if (!crowded && !late) {
+      recent.push_back({now, account_of(action), counts});
+      add_pending(action, verdict == Verdict::kPropose);
+      if (verdict == Verdict::kAct) shadow.lose(action.cause.fingerprint, now);
       last_reason.erase({action.cause.fingerprint, action.remedy});
     }
   }
+  {
+    std::optional<PairKey> gone;
+    {
+      const std::lock_guard guard(mutex);
+      gone = std::exchange(forgotten, std::nullopt);
+    }
+    forget_on_disk(gone);
+  }
+  if (late) {
+    auto error = fail(Errc::kConflict, "{} {}: {}", action.type, action.target, late->reason);
+    action.id.clear();
+    note_skip(action, late->code, std::move(late->reason));
+    return error;
+  }
   if (crowded) {
+    action.id.clear();
     note_skip(action, "too_many_targets",
               fmt::format("skipped: {} targets have attempts already", kMaxPairs));
     return fail(Errc::kExhausted, "{} targets have attempts already", kMaxPairs);
   }
   auto decision = decision_of(action, to_string(verdict), "ok", acted_reason(action));
   decision.time = now;  // that of what it counts against the rates
-  auto done = store->intend(by_remedy ? &pair : nullptr, verdict == Verdict::kAct, decision);
+  auto done = store->intend(by_remedy ? &pair : nullptr, counts, account_of(action), decision,
+                            take_refused());
   if (done) done = sink.submit(action);
   if (!done) return give_back(action, pair.key, decision, std::move(done).error());
   handed_on(decision);
@@ -294,8 +264,8 @@ std::unexpected<Error> Planner::Impl::give_back(const Action& action, const Pair
   bool news = true;
   {
     const std::lock_guard guard(mutex);
-    pending.erase(action.id);
-    uncount(decision);
+    erase_pending(action.id);
+    uncount(decision, account_of(action));
     // The attempt was none; its cool-down stays, so that a full queue or disk is not asked again at
     // every tick.
     if (const auto it = pairs.find(key); it != pairs.end() && !key.remedy.empty()) {
@@ -312,43 +282,32 @@ std::unexpected<Error> Planner::Impl::give_back(const Action& action, const Pair
   decision.reason = "skipped: " + error.message();
   count(decision.verdict, code);
   if (written) {
-    if (auto ok = store->correct(decision); !ok) log::error("planner", "{}", ok.error().message());
+    if (auto ok = store->correct(decision, account_of(action)); !ok)
+      log::error("planner", "{}", ok.error().message());
   }
   if (news)
     log::error("planner", "{} {} was not begun: {}", action.type, action.target, error.message());
   return std::unexpected(std::move(error));
 }
 
-void Planner::Impl::note_skip(const Action& action, std::string_view code, std::string reason) {
-  if (!action.remedy.empty()) {
-    const std::lock_guard guard(mutex);
-    auto& last = last_reason[{action.cause.fingerprint, action.remedy}];
-    if (last == code) return;
-    last = code;
-  }
-  record_skip(action, code, std::move(reason));
-}
-
-void Planner::Impl::record_skip(const Action& action, std::string_view code, std::string reason) {
-  const auto decision = decision_of(action, to_string(Verdict::kSkip), code, std::move(reason));
-  count(decision.verdict, code);
-  log::info("planner", "{} {} {}", action.type, action.target, decision.reason);
-  if (auto ok = store->record(decision); !ok) log::error("planner", "{}", ok.error().message());
-}
-
-void Planner::Impl::count(std::string_view verdict, std::string_view code) {
-  self.counter("nexus_decisions_total",
-               "Decisions about findings and requests, once per change of the reason.",
-               {{"verdict", verdict}, {"reason", code}})
-      .add();
-}
-
 bool Planner::Impl::own_action_under_way(const std::string& fingerprint,
                                          const std::string& remedy) const {
   const std::lock_guard guard(mutex);
-  return std::ranges::any_of(pending, [&](const auto& known) {
-    return known.second.fingerprint == fingerprint && known.second.remedy == remedy;
-  });
+  return causes.contains({fingerprint, remedy});
+}
+
+void Planner::Impl::add_pending(const Action& action, bool proposed) {
+  pending[action.id] = {
+      .fingerprint = action.cause.fingerprint, .remedy = action.remedy, .proposed = proposed};
+  if (!action.remedy.empty()) causes.emplace(action.cause.fingerprint, action.remedy);
+}
+
+bool Planner::Impl::erase_pending(const std::string& id) {
+  const auto known = pending.find(id);
+  if (known == pending.end()) return false;
+  causes.erase({known->second.fingerprint, known->second.remedy});
+  pending.erase(known);
+  return true;
 }
 
 }  // namespace nexus::plan

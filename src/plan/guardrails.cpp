@@ -26,16 +26,17 @@ std::optional<Ruling> hard_stops(const Situation& s) {
   }
   if (s.protected_reason) return skip("protected", *s.protected_reason);
   if (s.asker == Asker::kRemedy && s.maintenance) return skip("maintenance", *s.maintenance);
+  if (s.asker == Asker::kRemedy && s.held) return skip("held", *s.held);
   if (s.asker == Asker::kRemedy && s.suspect) return skip("too_many_unhealthy", *s.suspect);
   if (s.name_unknown) {
     return skip(
         "name_unknown",
         fmt::format("it is not known yet which unit {} is; systemd is asked", *s.name_unknown));
   }
-  if (s.dependency_down) {
-    return skip("dependency",
-                fmt::format("{} depends on {}, which is down", s.target, *s.dependency_down));
-  }
+  if (s.asker == Asker::kRemedy && s.not_seen) return skip("not_seen", *s.not_seen);
+  if (s.asker == Asker::kRemedy && s.missing_data) return skip("missing_data", *s.missing_data);
+  if (s.dependency_down)
+    return skip("dependency", fmt::format("{} depends on {}", s.target, *s.dependency_down));
   if (s.in_flight) {
     return skip("in_flight",
                 fmt::format("another action for {} is proposed or under way", s.target));
@@ -46,12 +47,12 @@ std::optional<Ruling> hard_stops(const Situation& s) {
 Ruling give_up(const Situation& s, const Rails& rails) {
   auto ruling =
       skip("breaker_open",
-           fmt::format(
-               "gave up on {} after {} attempts of {}; it stays so until it is reset{}", s.target,
-               s.pair.attempts, s.remedy,
-               rails.limits.breaker_open_for.count() > 0
-                   ? " or " + base::format_duration(rails.limits.breaker_open_for) + " have passed"
-                   : ""));
+           fmt::format("gave up on {} after {} attempts of {}; it stays so until it is reset{}",
+                       s.target, s.pair.attempts, s.remedy,
+                       rails.limits.breaker_open_for.count() > 0
+                           ? " or " + base::format_duration(open_for(s.pair.openings + 1, rails)) +
+                                 " have passed"
+                           : ""));
   ruling.opens_breaker = true;
   return ruling;
 }
@@ -73,24 +74,27 @@ std::optional<Ruling> repeated_trouble(const Situation& s, const Rails& rails) {
   return std::nullopt;
 }
 
-std::optional<Ruling> budget(const Situation& s, const Rails& rails) {
+std::optional<Ruling> blast_radius(const Situation& s, const Rails& rails) {
   const auto& limits = rails.limits;
-  if (s.hour_total >= limits.max_actions_per_hour) {
-    return skip("rate",
-                fmt::format("{} actions within the last hour (max_actions_per_hour), until {}",
-                            s.hour_total, clock_time(s.total_frees)));
-  }
-  if (s.hour_target >= limits.max_actions_per_hour_per_target) {
-    return skip("rate", fmt::format("{} actions on {} within the last hour "
-                                    "(max_actions_per_hour_per_target), until {}",
-                                    s.hour_target, s.target, clock_time(s.target_frees)));
-  }
   if (s.other_targets >= limits.max_targets_at_once) {
     return skip(
         "blast_radius",
         fmt::format("{} other targets are being acted on (max_targets_at_once)", s.other_targets));
   }
+  const auto share =
+      static_cast<std::size_t>(limits.max_share_at_once * static_cast<double>(s.watched));
+  if (s.watched > 0 && s.other_targets > 0 && s.other_targets + 1 > share) {
+    return skip("blast_radius",
+                fmt::format("{} other targets are being acted on, of {} watched services "
+                            "(max_share_at_once)",
+                            s.other_targets, s.watched));
+  }
   return std::nullopt;
+}
+
+Verdict verdict_of(const Situation& s) {
+  return s.mode == config::Mode::kPropose && s.asker == Asker::kRemedy ? Verdict::kPropose
+                                                                       : Verdict::kAct;
 }
 
 }  // namespace
@@ -112,9 +116,42 @@ Ruling judge(const Situation& s, const Rails& rails) {
   if (s.asker != Asker::kPerson) {
     if (auto ruling = repeated_trouble(s, rails)) return *ruling;
   }
-  if (auto ruling = budget(s, rails)) return *ruling;
-  const bool propose = s.mode == config::Mode::kPropose && s.asker == Asker::kRemedy;
-  return {.verdict = propose ? Verdict::kPropose : Verdict::kAct, .code = "ok"};
+  const auto verdict = verdict_of(s);
+  if (auto ruling = over_rate(s, rails, verdict)) return *ruling;
+  if (auto ruling = blast_radius(s, rails)) return *ruling;
+  return {.verdict = verdict, .code = "ok"};
+}
+
+std::optional<Ruling> over_rate(const Situation& s, const Rails& rails, Verdict verdict) {
+  const auto& limits = rails.limits;
+  // A proposal acts when it is approved, and counts then; what floods people is its own rate.
+  if (verdict == Verdict::kPropose && s.hour_proposals >= limits.max_proposals_per_hour) {
+    return skip("rate",
+                fmt::format("{} proposals within the last hour (max_proposals_per_hour), until {}",
+                            s.hour_proposals, clock_time(s.proposals_free)));
+  }
+  if (s.hour_total >= limits.max_actions_per_hour) {
+    return skip("rate",
+                fmt::format("{} actions within the last hour (max_actions_per_hour), until {}",
+                            s.hour_total, clock_time(s.total_frees)));
+  }
+  if (s.hour_target >= limits.max_actions_per_hour_per_target) {
+    return skip("rate", fmt::format("{} actions on {} within the last hour "
+                                    "(max_actions_per_hour_per_target), until {}",
+                                    s.hour_target, s.target, clock_time(s.target_frees)));
+  }
+  return std::nullopt;
+}
+
+Millis open_for(std::uint32_t openings, const Rails& rails) {
+  const auto first = rails.limits.breaker_open_for;
+  if (first.count() == 0) return first;
+  // What gives up again and again is left alone for longer and longer, a day at most.
+  constexpr Millis kDay{24LL * 3'600'000};
+  const double doublings = static_cast<double>(std::min(openings > 0 ? openings - 1 : 0, 30U));
+  const double grown = static_cast<double>(first.count()) * std::exp2(doublings);
+  const auto ceiling = static_cast<double>(std::max(first, kDay).count());
+  return Millis(static_cast<std::int64_t>(std::min(grown, ceiling)));
 }
 
 Millis cooldown_after(std::uint32_t attempts, const Rails& rails, double random) {
@@ -143,7 +180,7 @@ bool clamp_future(PairState& pair, const Rails& rails, WallTime now) {
 bool settle(PairState& pair, WallTime last_trouble, const Rails& rails, WallTime now) {
   const bool clamped = clamp_future(pair, rails, now);
   if (pair.open) {
-    const auto after = rails.limits.breaker_open_for;
+    const auto after = open_for(pair.openings, rails);
     if (after.count() == 0 || now < pair.opened + after) return clamped;
     pair.open = false;
     pair.why.clear();
@@ -155,6 +192,7 @@ bool settle(PairState& pair, WallTime last_trouble, const Rails& rails, WallTime
   if (pair.fresh() || now < quiet_since + rails.limits.reset_after) return clamped;
   pair.attempts = 0;
   pair.unanswered = 0;
+  pair.openings = 0;
   pair.cooldown_until = now;
   return true;
 }

@@ -56,7 +56,7 @@ PairState Planner::Impl::look(const PairKey& key, WallTime now) {
   return it->second.state;
 }
 
-bool Planner::Impl::make_room() {
+bool Planner::Impl::make_room(std::optional<PairKey>& gone) {
   if (pairs.size() < kMaxPairs) return true;
   auto idlest = pairs.end();
   for (auto it = pairs.begin(); it != pairs.end(); ++it) {
@@ -65,13 +65,14 @@ bool Planner::Impl::make_room() {
       idlest = it;
   }
   if (idlest == pairs.end()) return false;
+  gone = idlest->first;  // on disk too, or it is back after a restart
   pairs.erase(idlest);
   return true;
 }
 
 std::optional<PairState> Planner::Impl::attempt(const PairKey& key, const Rails& rails,
                                                 WallTime now) {
-  if (!pairs.contains(key) && !make_room()) return std::nullopt;
+  if (!pairs.contains(key) && !make_room(forgotten)) return std::nullopt;
   auto& entry = pairs[key];
   auto& state = entry.state;
   ++state.attempts;
@@ -92,8 +93,10 @@ void Planner::Impl::save(const PairKey& key, const PairState& state) {
 
 void Planner::Impl::finished(const Action& action) {
   const auto now = clock.wall();
-  PairKey key{action.remedy, action.target};
-  const auto unit = unit_of(action.type, action.target);
+  PairKey key{action.remedy, account_of(action)};
+  const auto unit = unit_of(naming_type(action), account_of(action));
+  if (never_begun(action) && !action.outcome.reason_code.empty() && !action.remedy.empty())
+    record_skip(action, action.outcome.reason_code, "skipped: " + action.outcome.result);
   PairState changed;
   {
     const std::lock_guard guard(mutex);
@@ -101,7 +104,7 @@ void Planner::Impl::finished(const Action& action) {
     const bool withdrawn = mine != pending.end() && mine->second.withdrawn;
     // Of what has not started, proposals alone outlive a restart of the agent.
     const bool was_proposed = mine == pending.end() || mine->second.proposed;
-    if (mine != pending.end()) pending.erase(mine);
+    erase_pending(action.id);
     if (!pairs.contains(key)) key.target = unit;  // its pair has moved, the alias is known now
     const auto it = pairs.find(key);
     if (action.remedy.empty() || it == pairs.end() || settings.config == nullptr) return;
@@ -113,7 +116,7 @@ void Planner::Impl::finished(const Action& action) {
         now + cooldown_after(state.attempts + state.unanswered, rails, unit_interval(random));
     if (never_begun(action)) {  // no attempt; a proposal that nobody wanted is not made again soon
       if (state.attempts > 0) --state.attempts;
-      const bool answered = withdrawn || action.approved;
+      const bool answered = withdrawn || action.approved || !action.outcome.reason_code.empty();
       // An agent that ends before it begins, again and again, must not come back at once each time.
       const bool lost_its_agent = action.state == ActionState::kInterrupted;
       if (lost_its_agent || (was_proposed && !answered)) ++state.unanswered;
@@ -128,20 +131,30 @@ void Planner::Impl::finished(const Action& action) {
   save(key, changed);
 }
 
+void Planner::Impl::forget_on_disk(const std::optional<PairKey>& key) {
+  if (!key) return;
+  if (auto ok = store->forget(*key); !ok) log::error("planner", "{}", ok.error().message());
+}
+
 void Planner::Impl::open_breaker(const PairKey& key, std::string why) {
   PairState state;
+  std::optional<PairKey> gone;
   {
     const std::lock_guard guard(mutex);
-    if (!pairs.contains(key) && !make_room()) return;
+    if (!pairs.contains(key) && !make_room(gone)) return;
     auto& entry = pairs[key];
     if (entry.state.open) return;
     entry.state.open = true;
     entry.state.opened = clock.wall();
+    ++entry.state.openings;
     entry.state.why = std::move(why);
+    if (entry.state.openings > 1)
+      entry.state.why += fmt::format(" (for the {}. time in a row)", entry.state.openings);
     entry.state.version = ++version;
     entry.announced = true;
     state = entry.state;
   }
+  forget_on_disk(gone);
   save(key, state);
   log::error("planner", "breaker of remedy {} on {} is open: {}", key.remedy, key.target,
              state.why);
@@ -179,8 +192,11 @@ void Planner::Impl::settle_pairs(const Settings& now, const PairKey* only) {
   std::vector<StoredPair> unannounced;
   {
     const std::lock_guard guard(mutex);
-    for (auto& [key, entry] : pairs) {
-      if (only != nullptr && key != *only) continue;
+    const auto first = only == nullptr ? pairs.begin() : pairs.find(*only);
+    const auto last = only == nullptr || first == pairs.end() ? pairs.end() : std::next(first);
+    for (auto it = first; it != last; ++it) {
+      const auto& key = it->first;
+      auto& entry = it->second;
       const bool was_open = entry.state.open;
       if (settle(entry.state, entry.last_trouble, rails_of(now, key.remedy), clock.wall())) {
         entry.state.version = ++version;

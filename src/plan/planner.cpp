@@ -20,54 +20,42 @@ std::uint64_t random_seed() {
   return base::parse_uint(base::random_hex(8), 16).value_or(1);
 }
 
-Action action_of(const ActionRequest& request, const config::Config& config, WallTime now,
-                 SteadyTime received) {
-  Action action;
-  action.type = request.type;
-  action.target = canonical_target(request.type, request.target);
-  action.parameters = request.parameters;
-  action.priority = request.priority;
-  action.dry_run = request.dry_run;
-  action.idempotency_key = request.idempotency_key;
-  action.timeout = config.operations.action_timeout;
-  action.cause = {
-      .finding = "",
-      .fingerprint = "",
-      .summary = request.reason.empty() ? "asked for by " + request.requested_by : request.reason,
-      .requested_by = request.requested_by,
-      .detected = now};
-  action.received = received;
-  return action;
-}
-
-Result<Action> same_request(const Action& wanted, Action known) {
-  if (known.type == wanted.type && known.target == wanted.target &&
-      known.parameters == wanted.parameters && known.dry_run == wanted.dry_run) {
-    return known;
-  }
-  return fail(Errc::kConflict, "idempotency key \"{}\" was used for {} {} (action {})",
-              wanted.idempotency_key, known.type, known.target, known.id);
-}
-
 }  // namespace
 
 Planner::Planner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Planner::~Planner() = default;
+Planner::~Planner() {
+  impl_->write_records();
+}
+
+void Planner::set_surroundings(std::shared_ptr<const Surroundings> surroundings) {
+  const std::lock_guard guard(impl_->mutex);
+  impl_->surroundings = std::move(surroundings);
+}
 
 Result<std::unique_ptr<Planner>> Planner::open(Clock& clock, knowledge::StateDb& db,
                                                knowledge::SelfMetrics& self, analyze::Book& book,
                                                ActionSink& sink, std::string stop_file,
-                                               std::uint64_t seed) {
-  auto store = PlannerStore::open(db);
-  if (!store) return propagate(std::move(store));
-  auto pairs = (*store)->pairs();
+                                               std::uint64_t seed, std::string boot) {
+  auto opened = PlannerStore::open(db);
+  if (!opened) return propagate(std::move(opened));
+  auto impl =
+      std::make_unique<Impl>(clock, self, book, sink, std::move(stop_file), *std::move(opened),
+                             seed != 0 ? seed : random_seed(), std::move(boot));
+  auto& store = *impl->store;
+  // First: what is read next has to be as the clock is now.
+  if (auto ok = open_clock(*impl); !ok) return propagate(std::move(ok));
+  auto pairs = store.pairs();
   if (!pairs) return propagate(std::move(pairs));
-  auto recent = (*store)->recent(clock.wall() - kPruneEvery);
+  auto recent = store.recent(clock.wall() - kPruneEvery);
   if (!recent) return propagate(std::move(recent));
-  auto kill_switch = (*store)->load_switch();
+  auto kill_switch = store.load_switch();
   if (!kill_switch) return propagate(std::move(kill_switch));
-  auto impl = std::make_unique<Impl>(clock, self, book, sink, std::move(stop_file),
-                                     *std::move(store), seed != 0 ? seed : random_seed());
+  auto holds = Holds::load(db);
+  if (!holds) return propagate(std::move(holds));
+  auto shadows = ShadowLedger::open_entries(db);
+  if (!shadows) return propagate(std::move(shadows));
+  impl->holds.set(*std::move(holds));
+  impl->shadow.restore(*shadows);
   for (auto& pair : *pairs) {
     impl->version = std::max(impl->version, pair.state.version);
     // What happened while the agent was away is not known: quiet is measured from now.
@@ -90,6 +78,7 @@ void Planner::configure(std::shared_ptr<const config::Config> config,
     impl_->last_reason.clear();
   }
   impl_->drop_unknown_pairs(*known);
+  impl_->look_for_failed(*impl_->book.snapshot());
 }
 
 Settings Planner::Impl::current() const {
@@ -117,6 +106,8 @@ std::optional<std::string> Planner::Impl::stopped() const {
 void Planner::on_finding(const analyze::Finding& finding) {
   const auto now = impl_->current();
   if (now.config == nullptr) return;
+  impl_->note_failed(finding);
+  impl_->follow_clock();
   switch (finding.state) {
     case analyze::FindingState::kPending:
       return;
@@ -128,10 +119,15 @@ void Planner::on_finding(const analyze::Finding& finding) {
   }
   {
     const std::lock_guard guard(impl_->mutex);
-    std::erase_if(impl_->last_reason,
-                  [&](const auto& known) { return known.first.first == finding.fingerprint; });
+    // Ordered by fingerprint: this finding's stand together.
+    auto& reasons = impl_->last_reason;
+    const auto first = reasons.lower_bound({finding.fingerprint, std::string()});
+    auto last = first;
+    while (last != reasons.end() && last->first.first == finding.fingerprint) ++last;
+    reasons.erase(first, last);
     for (auto& [id, pending] : impl_->pending)
       pending.withdrawn |= pending.fingerprint == finding.fingerprint;
+    impl_->shadow.resolve(finding.fingerprint, impl_->clock.wall());
   }
   impl_->sink.withdraw(finding.fingerprint,
                        fmt::format("{} on {} has resolved", finding.name, finding.subject));
@@ -142,6 +138,7 @@ void Planner::Impl::reconsider() {
   if (now.config == nullptr) return;
   const auto stop = stopped();
   const auto findings = book.snapshot();
+  look_for_failed(*findings);
   std::set<std::string> firing;
   for (const auto& finding : *findings) {
     if (finding.state != analyze::FindingState::kFiring) continue;
@@ -155,14 +152,17 @@ void Planner::Impl::forget_resolved(const std::set<std::string>& firing) {
   const std::lock_guard guard(mutex);
   std::erase_if(last_reason,
                 [&](const auto& known) { return !firing.contains(known.first.first); });
+  shadow.lose_all_but(firing, clock.wall());
 }
 
 void Planner::tick() {
   const auto now = impl_->current();
   if (now.config == nullptr) return;
+  impl_->follow_clock();
   impl_->move_aliases(now);
   impl_->settle_pairs(now);
   impl_->reconsider();
+  impl_->write_records();
   impl_->self.gauge("nexus_operations_running", "1 while the agent may act, 0 while it is stopped.")
       .set(running() ? 1 : 0);
   const auto time = impl_->clock.wall();
@@ -177,70 +177,17 @@ void Planner::Impl::prune(WallTime now) {
     if (now >= last_prune && now < last_prune + kPruneEvery) return;
     last_prune = now;
   }
+  {
+    const std::lock_guard guard(mutex);
+    holds.forget_expired(now);
+  }
   if (auto ok = store->prune(now - kPruneEvery, now); !ok)
     log::warning("planner", "{}", ok.error().message());
 }
 
 void Planner::on_finished(const Action& action) {
+  impl_->follow_clock();
   impl_->finished(action);
-}
-
-Result<Action> Planner::request(const ActionRequest& request) {
-  const auto now = impl_->current();
-  if (now.config == nullptr)
-    return fail(Errc::kUnavailable, "the planner has no configuration yet");
-  auto action = action_of(request, *now.config, impl_->clock.wall(), impl_->clock.steady());
-  if (auto valid = impl_->sink.validate(action); !valid) return propagate(std::move(valid));
-  const std::string named = action.target;
-  action.target = impl_->sink.resolve(action.type, named);
-  const auto known_by_key = [&]() -> Result<std::optional<Action>> {
-    if (action.idempotency_key.empty()) return std::nullopt;
-    return impl_->sink.find_by_key(action.idempotency_key);
-  };
-  auto known = known_by_key();
-  if (!known) return propagate(std::move(known));
-  if (*known) return same_request(action, **std::move(known));
-  auto made =
-      action.dry_run ? impl_->try_out(action, now) : impl_->act_for_person(action, named, now);
-  if (made || made.error().code() != Errc::kAlreadyExists) return made;
-  // Two requests with one key at the same time: the other one was first.
-  known = known_by_key();
-  if (known && *known) return same_request(action, **std::move(known));
-  return made;
-}
-
-Result<Action> Planner::Impl::act_for_person(const Action& action, const std::string& named,
-                                             const Settings& now) {
-  const Reservation reservation(*this, action.target);
-  Case c{.settings = &now,
-         .remedy = nullptr,
-         .action = action,
-         .named = named,
-         .asker = Asker::kPerson,
-         .fired = {},
-         .stopped = stopped()};
-  auto ruling =
-      reservation.held()
-          ? judge_case(c)
-          : Ruling{.verdict = Verdict::kSkip,
-                   .code = "in_flight",
-                   .reason = "skipped: another action for " + action.target + " is decided on"};
-  if (ruling.verdict != Verdict::kSkip) return act(std::move(c), ruling.verdict);
-  const std::string why = ruling.reason.substr(ruling.reason.find(' ') + 1);
-  note_skip(action, ruling.code, std::move(ruling.reason));
-  return fail(Errc::kConflict, "{} {}: {}", action.type, action.target, why);
-}
-
-Result<Action> Planner::Impl::try_out(Action action, const Settings& now) {
-  const auto reason =
-      protected_reason(action.type, action.target, now.config->guardrails.protected_units);
-  if (reason) return fail(Errc::kConflict, "{} {}: {}", action.type, action.target, *reason);
-  action.created = clock.wall();
-  action.id = base::make_id(action.created);
-  action.state = ActionState::kQueued;
-  if (auto ok = sink.submit(action); !ok) return propagate(std::move(ok));
-  count(to_string(Verdict::kAct), "dry_run");
-  return action;
 }
 
 Status Planner::set_running(bool running, std::string_view who) {
@@ -276,6 +223,7 @@ bool Planner::running() const {
 }
 
 Result<std::vector<Decision>> Planner::decisions(std::size_t limit, std::int64_t before) {
+  impl_->write_records();
   return impl_->store->decisions(limit, before);
 }
 
@@ -288,7 +236,8 @@ std::vector<Planner::Answer> Planner::answers_to(const analyze::Finding& finding
     const auto target = remedy.target_for(finding);
     if (!target) continue;  // a label is missing: it would be refused
     out.push_back({remedy.definition.name, remedy.definition.action, *target,
-                   remedy.definition.mode.value_or(config->operations.mode)});
+                   std::min(config->operations.mode,
+                            remedy.definition.mode.value_or(config->operations.mode))});
   }
   return out;
 }

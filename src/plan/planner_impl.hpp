@@ -1,5 +1,6 @@
-// The planner's state, shared by planner.cpp (its face), decide.cpp (from a finding to an action)
-// and pairs.cpp (counters and breakers).
+// The planner's state, shared by planner.cpp (its face), decide.cpp (from a finding to an action),
+// situation.cpp (what the rails are asked about), approve.cpp, person.cpp, pairs.cpp (counters and
+// breakers), aliases.cpp, clock_step.cpp and record.cpp (refusals, holds, the shadow ledger).
 //
 // `mutex` guards what stands under it and is never held while the database, the book or the sink is
 // called. What keeps two threads from acting on one target at once is a reservation: whoever
@@ -16,8 +17,10 @@
 #include "nexus/config/config.hpp"
 #include "nexus/plan/planner.hpp"
 #include "plan/guardrails.hpp"
+#include "plan/holds.hpp"
 #include "plan/planner_store.hpp"
 #include "plan/remedies.hpp"
+#include "plan/shadow_ledger.hpp"
 
 namespace nexus::plan {
 
@@ -36,16 +39,19 @@ struct PairEntry {
 struct Planner::Impl {
   /// Targets are bounded: a pair costs memory, disk and, when its breaker is open, a finding.
   static constexpr std::size_t kMaxPairs = 1000;
+  /// Refusals that wait for the next tick to be written; the oldest go beyond it, and are counted.
+  static constexpr std::size_t kMaxRefused = 10'000;
 
   Impl(Clock& the_clock, knowledge::SelfMetrics& metrics, analyze::Book& the_book,
        ActionSink& the_sink, std::string file, std::unique_ptr<PlannerStore> the_store,
-       std::uint64_t seed)
+       std::uint64_t seed, std::string the_boot)
       : clock(the_clock),
         self(metrics),
         book(the_book),
         sink(the_sink),
         stop_file(std::move(file)),
         store(std::move(the_store)),
+        boot(std::move(the_boot)),
         random(seed) {}
 
   Clock& clock;
@@ -54,9 +60,17 @@ struct Planner::Impl {
   ActionSink& sink;
   const std::string stop_file;
   const std::unique_ptr<PlannerStore> store;
+  const std::string boot;  // of the machine
 
   mutable std::mutex mutex;
   Settings settings;
+  std::shared_ptr<const Surroundings> surroundings;
+  Millis ahead{};  // of the wall clock, of the steady one
+  /// Subjects of firing service_failed, by the unit that each stands for.
+  std::multimap<std::string, std::string, std::less<>> failed;
+  Holds holds;
+  ShadowLedger shadow;
+  std::deque<Decision> refused;  // not written yet, oldest first
   StoredSwitch kill_switch;
   std::uint64_t stops = 0;  // how often set_running(false) was asked for
   std::map<PairKey, PairEntry> pairs;
@@ -71,7 +85,8 @@ struct Planner::Impl {
     bool proposed = false;
     bool withdrawn = false;
   };
-  std::map<std::string, Pending, std::less<>> pending;  // our own actions under way, by action id
+  std::map<std::string, Pending, std::less<>> pending;   // our own actions under way, by action id
+  std::set<std::pair<std::string, std::string>> causes;  // of them: fingerprint and remedy
   std::mt19937_64 random;
   WallTime last_check{};
   WallTime last_prune{};
@@ -85,7 +100,13 @@ struct Planner::Impl {
   void forget_resolved(const std::set<std::string>& firing);
   void prune(WallTime now);
 
-  // decide.cpp (the two that end in a person's action: planner.cpp)
+  // clock_step.cpp
+  /// Notices that the wall clock was set, and moves what is remembered with it.
+  void follow_clock();
+  /// When the finding's present episode began, whatever was done to the wall clock since.
+  [[nodiscard]] WallTime fired_at(const analyze::Finding& finding) const;
+
+  // situation.cpp
   /// Everything one decision is about.
   struct Case {
     const Settings* settings;
@@ -95,31 +116,52 @@ struct Planner::Impl {
     Asker asker = Asker::kRemedy;
     WallTime fired{};
     std::optional<std::string> stopped;
+    std::optional<std::string> not_seen;
+    std::optional<std::string> missing_data;
   };
+  [[nodiscard]] Situation situation_of(const Case& c);
+  [[nodiscard]] Ruling judge_case(const Case& c);
+  /// What of the situation the last hour says. Lock held.
+  void count_hour(Situation& situation);
   [[nodiscard]] std::optional<std::string> too_many_unhealthy(const config::Config& config,
                                                               const Action& action) const;
+  /// What an action's target depends on and is down: "db.service, which is inactive".
+  [[nodiscard]] std::optional<std::string> dependency_down(const config::Config& config,
+                                                           const Action& action) const;
+  /// Why a service is not there, in a word: one for both that ask, by any of its names. `stopped`:
+  /// whether one that is stopped cleanly is meant too.
+  [[nodiscard]] std::optional<std::string> is_down(std::string_view service, bool stopped) const;
+  [[nodiscard]] std::optional<std::string> held(const Action& action, WallTime now) const;
+  [[nodiscard]] std::optional<std::string> protected_from(const config::Config& config,
+                                                          const Action& action,
+                                                          const std::string& named) const;
+  /// The one name of a service.
+  [[nodiscard]] std::string service_name(std::string_view name) const;
+  void note_failed(const analyze::Finding& finding);
+  void look_for_failed(const analyze::Findings& findings);
   void consider(const analyze::Finding& finding, const Settings& now,
                 const std::optional<std::string>& stop);
   void decide(const analyze::Finding& finding, const Settings& now, const Remedy& remedy,
               const std::optional<std::string>& stop);
   [[nodiscard]] Result<Action> draft(const analyze::Finding& finding, const Settings& now,
                                      const Remedy& remedy) const;
-  [[nodiscard]] std::optional<std::string> dependency_down(const config::Config& config,
-                                                           const Action& action) const;
   /// The one name of the unit that an action on `name` touches; of other actions the name itself.
   [[nodiscard]] std::string unit_of(std::string_view action_type, std::string_view name) const;
-  [[nodiscard]] Ruling judge_case(const Case& c);
+  void add_pending(const Action& action, bool proposed);  // lock held
+  bool erase_pending(const std::string& id);              // lock held
   /// Writes the intention down and hands the action on. Returns what was submitted.
   [[nodiscard]] Result<Action> act(Case c, Verdict verdict);
+  // person.cpp
   [[nodiscard]] Result<Action> act_for_person(const Action& action, const std::string& named,
                                               const Settings& now);
   /// A dry run asked for by a person.
   [[nodiscard]] Result<Action> try_out(Action action, const Settings& now);
+  // decide.cpp
   /// The journal has it: it cannot be lost any more.
   void handed_on(const Decision& decision);
   /// Takes back what a decision counted against the hourly rates, in memory;
   /// PlannerStore::correct() does on disk. Lock held.
-  void uncount(const Decision& decision);
+  void uncount(const Decision& decision, const std::string& account);
   /// Undoes what was counted for an action that could not be handed on, and records why.
   [[nodiscard]] std::unexpected<Error> give_back(const Action& action, const PairKey& key,
                                                  Decision decision, Error error);
@@ -127,13 +169,20 @@ struct Planner::Impl {
   void note_skip(const Action& action, std::string_view code, std::string reason);
   void record_skip(const Action& action, std::string_view code, std::string reason);
   void count(std::string_view verdict, std::string_view code);
+  // record.cpp
+  /// Writes what was refused since the last time, and the shadow ledger.
+  void write_records();
+  [[nodiscard]] std::vector<Decision> take_refused();
+  /// Would it have acted, were it not for the mode?
+  void follow_shadow(const Case& c);
   [[nodiscard]] bool own_action_under_way(const std::string& fingerprint,
                                           const std::string& remedy) const;
   [[nodiscard]] Decision decision_of(const Action& action, std::string_view verdict,
                                      std::string_view code, std::string reason) const;
 
   // approve.cpp
-  [[nodiscard]] Status approve(const Action& action, const Settings& now, std::string_view who);
+  [[nodiscard]] Status approve(const Action& action, const Settings& now, std::string_view who,
+                               std::string_view why);
   [[nodiscard]] Status refuse(const Action& action, std::string_view code, std::string_view why);
   /// Undoes what was counted for an action that the journal never got.
   void settle_lost(Decision decision);
@@ -148,6 +197,8 @@ struct Planner::Impl {
   /// Counts one more attempt; nothing when there are too many pairs. Lock held.
   [[nodiscard]] std::optional<PairState> attempt(const PairKey& key, const Rails& rails,
                                                  WallTime now);
+  void forget_on_disk(const std::optional<PairKey>& key);
+  std::optional<PairKey> forgotten;  // by attempt(), to be forgotten on disk too; lock held
   void open_breaker(const PairKey& key, std::string why);
   void announce(const PairKey& key, const PairState& state);
   /// The finding of a breaker that is not open any more.
@@ -159,7 +210,7 @@ struct Planner::Impl {
   void show_breakers();
   /// Forgets pairs of remedies that are not configured any more.
   void drop_unknown_pairs(const RemedySet& remedies);
-  [[nodiscard]] bool make_room();
+  [[nodiscard]] bool make_room(std::optional<PairKey>& forgotten);
 
   // aliases.cpp
   /// Pairs kept under an alias go over to the unit, once it is known.
@@ -170,6 +221,12 @@ struct Planner::Impl {
   /// The remedy's pairs whose target is, or stands for, this one.
   [[nodiscard]] std::vector<PairKey> pairs_of(std::string_view remedy, std::string_view target);
 };
+
+/// Whether a finding is what is so now, rather than what was.
+[[nodiscard]] bool is_seen(const analyze::Finding& finding, WallTime now);
+
+/// At the start: how the clock is set, and whether it was set while the agent was away.
+[[nodiscard]] Status open_clock(Planner::Impl& planner);
 
 /// Holds a target while it is decided about; false when another thread has it.
 class Reservation {

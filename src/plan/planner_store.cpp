@@ -4,12 +4,15 @@
 #include <array>
 #include <limits>
 
+#include "plan/holds.hpp"
+#include "plan/shadow_ledger.hpp"
+
 namespace nexus::plan {
 namespace {
 
 using knowledge::SqlValue;
 
-constexpr std::array<std::string_view, 3> kMigrations{
+constexpr std::array<std::string_view, 5> kMigrations{
     R"sql(
 CREATE TABLE planner_pair (
   remedy TEXT NOT NULL, target TEXT NOT NULL, attempts INTEGER NOT NULL, last_end INTEGER NOT NULL,
@@ -27,7 +30,20 @@ CREATE TABLE decision (
     "ALTER TABLE planner_pair ADD COLUMN unanswered INTEGER NOT NULL DEFAULT 0",
     // 1 from the decision until its action is in the journal: what an agent that ends may lose.
     "ALTER TABLE decision ADD COLUMN open INTEGER NOT NULL DEFAULT 0;"
-    "CREATE INDEX decision_open ON decision (id) WHERE open = 1"};
+    "CREATE INDEX decision_open ON decision (id) WHERE open = 1",
+    "ALTER TABLE planner_pair ADD COLUMN openings INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE planner_recent ADD COLUMN proposal INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE planner_clock (id INTEGER PRIMARY KEY CHECK (id = 1), boot TEXT NOT NULL, "
+    "ahead INTEGER NOT NULL)",
+    R"sql(
+CREATE TABLE planner_hold (
+  id TEXT PRIMARY KEY, targets TEXT NOT NULL, remedy TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL,
+  created INTEGER NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE planner_shadow (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, remedy TEXT NOT NULL, action_type TEXT NOT NULL, target TEXT NOT NULL,
+  finding TEXT NOT NULL, fingerprint TEXT NOT NULL, time INTEGER NOT NULL, resolved INTEGER, lost INTEGER NOT NULL);
+CREATE INDEX planner_shadow_open ON planner_shadow (fingerprint) WHERE resolved IS NULL AND lost = 0;
+)sql"};
 
 constexpr std::string_view kSelectDecisions =
     "SELECT id, time, remedy, finding, fingerprint, action_type, target, verdict, reason_code, "
@@ -61,7 +77,7 @@ std::vector<Decision> decisions_from(const std::vector<knowledge::Row>& rows) {
 
 Status save_pair(knowledge::StateDb& db, const StoredPair& pair) {
   const auto& s = pair.state;
-  const std::array<SqlValue, 10> values{pair.key.remedy,
+  const std::array<SqlValue, 11> values{pair.key.remedy,
                                         pair.key.target,
                                         static_cast<std::int64_t>(s.attempts),
                                         millis(s.last_end),
@@ -70,15 +86,16 @@ Status save_pair(knowledge::StateDb& db, const StoredPair& pair) {
                                         millis(s.opened),
                                         s.why,
                                         static_cast<std::int64_t>(s.version),
-                                        static_cast<std::int64_t>(s.unanswered)};
+                                        static_cast<std::int64_t>(s.unanswered),
+                                        static_cast<std::int64_t>(s.openings)};
   return db.execute(
       "INSERT INTO planner_pair (remedy, target, attempts, last_end, cooldown_until, open, opened, "
-      "why, version, unanswered) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (remedy, target) DO UPDATE SET "
+      "why, version, unanswered, openings) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (remedy, target) DO UPDATE SET "
       "attempts = excluded.attempts, last_end = excluded.last_end, cooldown_until = "
       "excluded.cooldown_until, "
       "open = excluded.open, opened = excluded.opened, why = excluded.why, version = "
-      "excluded.version, unanswered = excluded.unanswered "
+      "excluded.version, unanswered = excluded.unanswered, openings = excluded.openings "
       "WHERE excluded.version > planner_pair.version",
       values);
 }
@@ -94,7 +111,7 @@ Result<std::unique_ptr<PlannerStore>> PlannerStore::open(knowledge::StateDb& db)
 Result<std::vector<StoredPair>> PlannerStore::pairs() {
   auto rows = db_.query(
       "SELECT remedy, target, attempts, last_end, cooldown_until, open, opened, why, version, "
-      "unanswered FROM planner_pair");
+      "unanswered, openings FROM planner_pair");
   if (!rows) return propagate(std::move(rows), "read the planner's counters");
   std::vector<StoredPair> out;
   for (const auto& row : *rows) {
@@ -109,6 +126,8 @@ Result<std::vector<StoredPair>> PlannerStore::pairs() {
     state.version = static_cast<std::uint64_t>(row.integer(8));
     state.unanswered =
         static_cast<std::uint32_t>(std::clamp<std::int64_t>(row.integer(9), 0, 1'000'000));
+    state.openings =
+        static_cast<std::uint32_t>(std::clamp<std::int64_t>(row.integer(10), 0, 1'000'000));
     out.push_back({{row.text(0), row.text(1)}, std::move(state)});
   }
   return out;
@@ -116,11 +135,15 @@ Result<std::vector<StoredPair>> PlannerStore::pairs() {
 
 Result<std::vector<RecentAction>> PlannerStore::recent(WallTime since) {
   const std::array<SqlValue, 1> values{millis(since)};
-  auto rows =
-      db_.query("SELECT time, target FROM planner_recent WHERE time > ? ORDER BY time", values);
+  auto rows = db_.query(
+      "SELECT time, target, proposal FROM planner_recent WHERE time > ? ORDER BY time", values);
   if (!rows) return propagate(std::move(rows), "read the actions of the last hour");
   std::vector<RecentAction> out;
-  for (const auto& row : *rows) out.push_back({wall(row, 0), row.text(1)});
+  for (const auto& row : *rows)
+    out.push_back({wall(row, 0), row.text(1),
+                   row.integer(2) == 1   ? Counts::kProposal
+                   : row.integer(2) == 2 ? Counts::kRequest
+                                         : Counts::kAction});
   return out;
 }
 
@@ -179,15 +202,54 @@ Result<std::int64_t> PlannerStore::insert(const Decision& d, bool open) {
       values);
 }
 
-Status PlannerStore::intend(const StoredPair* pair, bool counted, Decision& decision) {
+Result<std::optional<StoredClock>> PlannerStore::load_clock() {
+  auto rows = db_.query("SELECT boot, ahead FROM planner_clock WHERE id = 1");
+  if (!rows) return propagate(std::move(rows), "read how the clock was set");
+  if (rows->empty()) return std::nullopt;
+  return StoredClock{rows->front().text(0), Millis(rows->front().integer(1))};
+}
+
+Status PlannerStore::save(const StoredClock& clock) {
+  const std::array<SqlValue, 2> values{clock.boot, clock.ahead.count()};
+  auto ok = db_.execute("INSERT OR REPLACE INTO planner_clock (id, boot, ahead) VALUES (1, ?, ?)",
+                        values);
+  if (!ok) return propagate(std::move(ok), "keep how the clock is set");
+  return {};
+}
+
+Status PlannerStore::shift(Millis by, const StoredClock& clock) {
+  auto ok = db_.transaction([&]() -> Status {
+    const std::array<SqlValue, 3> times{by.count(), by.count(), by.count()};
+    auto done = db_.execute(
+        "UPDATE planner_pair SET last_end = last_end + ?, cooldown_until = cooldown_until + ?, "
+        "opened = opened + ?",
+        times);
+    if (!done) return done;
+    const std::array<SqlValue, 1> one{by.count()};
+    done = db_.execute("UPDATE planner_recent SET time = time + ?", one);
+    if (!done) return done;
+    if (done = Holds::shift(db_, by); !done) return done;
+    done = db_.execute("UPDATE planner_shadow SET time = time + ? WHERE resolved IS NULL", one);
+    if (!done) return done;
+    return save(clock);
+  });
+  if (!ok) return propagate(std::move(ok), "move the planner's times with the clock");
+  return {};
+}
+
+Status PlannerStore::intend(const StoredPair* pair, Counts counts, const std::string& account,
+                            Decision& decision, const std::vector<Decision>& refused) {
   auto ok = db_.transaction([&]() -> Status {
     if (pair != nullptr) {
       if (auto saved = save_pair(db_, *pair); !saved) return saved;
     }
-    if (counted) {
-      const std::array<SqlValue, 2> values{millis(decision.time), decision.target};
-      auto kept = db_.execute("INSERT INTO planner_recent (time, target) VALUES (?, ?)", values);
-      if (!kept) return kept;
+    const std::array<SqlValue, 3> values{millis(decision.time), account,
+                                         static_cast<std::int64_t>(counts)};
+    auto counted =
+        db_.execute("INSERT INTO planner_recent (time, target, proposal) VALUES (?, ?, ?)", values);
+    if (!counted) return counted;
+    for (const auto& earlier : refused) {
+      if (auto kept = insert(earlier, false); !kept) return propagate(std::move(kept));
     }
     auto id = insert(decision, true);
     if (!id) return propagate(std::move(id));
@@ -200,17 +262,32 @@ Status PlannerStore::intend(const StoredPair* pair, bool counted, Decision& deci
   return {};
 }
 
-Status PlannerStore::record(const Decision& decision) {
-  if (auto id = insert(decision, false); !id) return propagate(std::move(id), "record a decision");
+Status PlannerStore::record(const std::vector<Decision>& decisions) {
+  if (decisions.empty()) return {};
+  auto ok = db_.transaction([&]() -> Status {
+    for (const auto& decision : decisions) {
+      if (auto id = insert(decision, false); !id) return propagate(std::move(id));
+    }
+    return {};
+  });
+  if (!ok) return propagate(std::move(ok), "record {} decisions", decisions.size());
   return {};
 }
 
-Status PlannerStore::correct(const Decision& d) {
+Status PlannerStore::forget(const PairKey& key) {
+  const std::array<SqlValue, 2> values{key.remedy, key.target};
+  auto ok = db_.execute("DELETE FROM planner_pair WHERE remedy = ? AND target = ?", values);
+  if (!ok) return propagate(std::move(ok), "forget {} on {}", key.remedy, key.target);
+  return {};
+}
+
+Status PlannerStore::correct(const Decision& d, const std::string& account) {
   auto ok = db_.transaction([&]() -> Status {
-    const std::array<SqlValue, 2> counted{millis(d.time), d.target};
+    const std::array<SqlValue, 2> counted{millis(d.time), account};
     auto taken_back = db_.execute(
         "DELETE FROM planner_recent WHERE rowid = "
-        "(SELECT rowid FROM planner_recent WHERE time = ? AND target = ? LIMIT 1)",
+        "(SELECT rowid FROM planner_recent WHERE time = ? AND target = ? ORDER BY rowid DESC LIMIT "
+        "1)",
         counted);
     if (!taken_back) return taken_back;
     const std::array<SqlValue, 4> values{d.verdict, d.reason_code, d.reason, d.id};
@@ -256,6 +333,8 @@ Status PlannerStore::prune(WallTime since, WallTime now) {
                                 cooled);
         !done)
       return done;
+    if (auto done = Holds::prune(db_, now); !done) return done;
+    if (auto done = ShadowLedger::prune(db_); !done) return done;
     const std::array<SqlValue, 1> keep{kKeepDecisions};
     return db_.execute("DELETE FROM decision WHERE id <= (SELECT MAX(id) FROM decision) - ?", keep);
   });

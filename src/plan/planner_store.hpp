@@ -2,8 +2,9 @@
 // hour, the kill switch and the decisions.
 //
 // Tables (owner "plan" in the state database): planner_pair, planner_recent, planner_switch,
-// decision. Decisions are bounded to the newest `kKeepDecisions`. Thread safety: all members, any
-// thread; a pair carries a version, and an older one never overwrites a newer one.
+// planner_clock, planner_hold, planner_shadow, decision. Decisions are bounded to the newest
+// `kKeepDecisions`. Thread safety: all members, any thread; a pair carries a version, and an older
+// one never overwrites a newer one.
 #pragma once
 
 #include <memory>
@@ -27,10 +28,18 @@ struct StoredPair {
   PairState state;
 };
 
-/// One action that counts against the hourly rates.
+/// One action, or proposal, that counts against the hourly rates.
+enum class Counts { kAction, kProposal, kRequest };  // a remedy's, a remedy's, a person's
 struct RecentAction {
   WallTime time{};
-  std::string target;
+  std::string target;  // its account
+  Counts counts = Counts::kAction;
+};
+
+/// By how much the wall clock is ahead of the steady one, in this boot of the machine.
+struct StoredClock {
+  std::string boot;
+  Millis ahead{};
 };
 
 struct StoredSwitch {
@@ -53,21 +62,30 @@ class PlannerStore {
   [[nodiscard]] Status save(const StoredPair& pair);
   /// Both at once: what is left of the one, which the other has now.
   [[nodiscard]] Status move(const StoredPair& emptied, const StoredPair& filled);
-  /// Counters, rate and decision of one action, in one transaction, before it is handed on. Fills
-  /// in the decision's id; it is open until close(). `pair` is null for a person's action; a
-  /// proposal is not `counted`: that comes with its approval.
-  [[nodiscard]] Status intend(const StoredPair* pair, bool counted, Decision& decision);
+  [[nodiscard]] Result<std::optional<StoredClock>> load_clock();
+  [[nodiscard]] Status save(const StoredClock& clock);
+  /// Moves every kept time with a wall clock that was set, and keeps how it is set now.
+  [[nodiscard]] Status shift(Millis by, const StoredClock& clock);
+  /// Counters, rate and decision of one action, in one transaction, before it is handed on; with
+  /// what was refused before it. Fills in the decision's id; it is open until close(). `pair` is
+  /// null for a person's action.
+  [[nodiscard]] Status intend(const StoredPair* pair, Counts counts, const std::string& account,
+                              Decision& decision, const std::vector<Decision>& refused);
   /// The action of an open decision is in the journal.
   [[nodiscard]] Status close(std::int64_t decision);
   /// Decisions whose action may not have reached the journal, oldest first.
   [[nodiscard]] Result<std::vector<Decision>> open_decisions();
-  [[nodiscard]] Status record(const Decision& decision);
+  [[nodiscard]] Status record(const std::vector<Decision>& decisions);
   /// Replaces verdict, code and reason of a recorded decision, which has no action any more: what
   /// it counted against the rates is taken back, and it is not open.
-  [[nodiscard]] Status correct(const Decision& decision);
+  [[nodiscard]] Status correct(const Decision& decision, const std::string& account);
   [[nodiscard]] Result<std::vector<Decision>> decisions(std::size_t limit, std::int64_t before);
+  /// A pair that made room for another.
+  [[nodiscard]] Status forget(const PairKey& key);
   /// Drops old decisions, rates before `since` and pairs that hold nothing back at `now`.
   [[nodiscard]] Status prune(WallTime since, WallTime now);
+  /// For the holds and the shadow ledger, whose tables are here too.
+  [[nodiscard]] knowledge::StateDb& db() noexcept { return db_; }
 
  private:
   explicit PlannerStore(knowledge::StateDb& db) : db_(db) {}

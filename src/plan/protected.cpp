@@ -72,7 +72,9 @@ std::optional<std::string> floor_reason(std::string_view type, const std::string
 }  // namespace
 
 bool is_unit_action(std::string_view action_type) {
-  return action_type.ends_with("_service");
+  // What is not named so is told by its descriptor (ActionDescriptor::targets_units); a test holds
+  // the two together.
+  return action_type.ends_with("_service") || action_type == "adjust_memory";
 }
 
 std::string canonical_target(std::string_view action_type, std::string_view target) {

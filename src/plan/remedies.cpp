@@ -66,21 +66,70 @@ Status check_parameters(const config::Parameters& parameters) {
   return {};
 }
 
-Status compile_verify(Remedy& remedy) {
-  const auto& verify = remedy.definition.verify;
-  if (!verify) return {};
-  auto parsed = Template::parse(verify->expr.text);
-  if (!parsed) return propagate(std::move(parsed));
-  remedy.verify = *std::move(parsed);
-  if (auto query = knowledge::promql::Query::parse(remedy.verify.with(kAnyValue)); !query) {
+/// An expression with "${label}" in its string literals.
+Result<Template> compile_expression(const std::string& text) {
+  auto parsed = Template::parse(text);
+  if (!parsed) return parsed;
+  if (auto query = knowledge::promql::Query::parse(parsed->with(kAnyValue)); !query)
     return propagate(std::move(query));
+  return parsed;
+}
+
+/// FNV-1a over what the definition says about an action. What it is called, how urgent it is and
+/// how often it may act may change without making a queued action another one.
+std::string digest_of(const config::RemedyConfig& definition) {
+  std::uint64_t hash = 0xcbf29ce484222325U;
+  const auto eat = [&](std::string_view text) {
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+    hash = (hash ^ 0x1fU) * 0x100000001b3U;
+  };
+  const auto eat_parameters = [&](const config::Parameters& parameters) {
+    for (const auto& [name, value] : parameters) {
+      eat(name);
+      std::visit(
+          [&](const auto& held) {
+            using T = std::decay_t<decltype(held)>;
+            if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+              for (const auto& item : held) eat(item);
+            } else {
+              eat(fmt::format("{}", held));
+            }
+          },
+          value);
+    }
+  };
+  const auto eat_verify = [&](const std::optional<config::VerifyConfig>& verify) {
+    eat(verify ? fmt::format("{} {}", verify->expr.text, verify->within.count()) : "");
+  };
+  const auto eat_limit = [&](const std::optional<Millis>& limit) {
+    eat(limit ? fmt::format("{}", limit->count()) : "");
+  };
+  eat(definition.on.text);
+  eat(definition.action);
+  eat(definition.target);
+  eat_parameters(definition.parameters);
+  eat_verify(definition.verify);
+  eat_limit(definition.timeout);
+  eat(definition.only_if ? definition.only_if->text : "");
+  for (const auto& rung : definition.steps) {
+    eat(rung.action);
+    eat(rung.target);
+    eat_parameters(rung.parameters);
+    eat_verify(rung.verify);
+    eat_limit(rung.timeout);
   }
-  return {};
+  eat(definition.all_steps ? "all" : "");
+  if (const auto& trial = definition.experiment) {
+    eat(fmt::format("{} {} {} {} {} {}", trial->metric.text, trial->better, trial->before.count(),
+                    trial->after.count(), trial->confidence, trial->min_effect));
+  }
+  return fmt::format("{:016x}", hash);
 }
 
 void compile_one(const config::RemedyConfig& definition, RemedySet::Impl& out,
                  std::vector<config::Problem>& problems) {
-  Remedy remedy{.definition = definition, .matchers = {}, .target = {}, .verify = {}};
+  Remedy remedy;
+  remedy.definition = definition;
   const auto complain = [&](const config::Where& where, std::string_view key, const Error& error) {
     problems.push_back(
         {where, fmt::format("remedy \"{}\": {}: {}", definition.name, key, error.message())});
@@ -99,9 +148,31 @@ void compile_one(const config::RemedyConfig& definition, RemedySet::Impl& out,
   if (auto ok = check_parameters(definition.parameters); !ok) {
     complain(definition.where, "parameters", ok.error());
   }
-  if (auto ok = compile_verify(remedy); !ok) {
-    complain(definition.verify->expr.where, "verify", ok.error());
+  const auto expression = [&](const config::Expression& written, std::string_view key,
+                              Template& to) {
+    if (auto compiled = compile_expression(written.text)) {
+      to = *std::move(compiled);
+    } else {
+      complain(written.where, key, compiled.error());
+    }
+  };
+  if (definition.verify) expression(definition.verify->expr, "verify", remedy.verify);
+  if (definition.only_if) expression(*definition.only_if, "only_if", remedy.only_if);
+  if (definition.experiment)
+    expression(definition.experiment->metric, "experiment.metric", remedy.metric);
+  for (const auto& step : definition.steps) {
+    RungTemplate rung;
+    if (auto target = Template::parse(step.target)) {
+      rung.target = *std::move(target);
+    } else {
+      complain(step.where, "steps: target", target.error());
+    }
+    if (auto ok = check_parameters(step.parameters); !ok)
+      complain(step.where, "steps: parameters", ok.error());
+    if (step.verify) expression(step.verify->expr, "steps: verify", rung.verify);
+    remedy.rungs.push_back(std::move(rung));
   }
+  remedy.digest = digest_of(definition);
   out.remedies.push_back(std::move(remedy));
 }
 
@@ -190,11 +261,12 @@ Result<std::string> Remedy::target_for(const Finding& finding) const {
   if (!text) return propagate(std::move(text), "target");
   if (text->empty())
     return fail(Errc::kNotFound, "target: finding {} has no subject", finding.name);
-  return canonical_target(definition.action, *text);
+  return canonical_target(naming_type(definition), *text);
 }
 
-Result<config::Parameters> Remedy::parameters_for(const Finding& finding) const {
-  config::Parameters out = definition.parameters;
+namespace {
+
+Result<config::Parameters> filled(config::Parameters out, const Finding& finding) {
   const auto fill = [&](std::string& text) -> Status {
     auto parsed = Template::parse(text);
     if (!parsed) return propagate(std::move(parsed));
@@ -204,16 +276,76 @@ Result<config::Parameters> Remedy::parameters_for(const Finding& finding) const 
     return {};
   };
   for (auto& [name, value] : out) {
-    Status filled;
-    if (auto* text = std::get_if<std::string>(&value)) filled = fill(*text);
+    Status done;
+    if (auto* text = std::get_if<std::string>(&value)) done = fill(*text);
     if (auto* list = std::get_if<std::vector<std::string>>(&value)) {
       for (auto& text : *list) {
-        if (filled) filled = fill(text);
+        if (done) done = fill(text);
       }
     }
-    if (!filled) return propagate(std::move(filled), "parameter {}", name);
+    if (!done) return propagate(std::move(done), "parameter {}", name);
   }
   return out;
+}
+
+}  // namespace
+
+Result<config::Parameters> Remedy::parameters_for(const Finding& finding) const {
+  return filled(definition.parameters, finding);
+}
+
+Result<std::string> Remedy::only_if_for(const Finding& finding) const {
+  if (!definition.only_if) return std::string();
+  auto text = only_if.render(finding, &escape_in_literal);
+  if (!text) return propagate(std::move(text), "only_if");
+  return text;
+}
+
+Result<std::optional<config::ExperimentConfig>> Remedy::experiment_for(
+    const Finding& finding) const {
+  if (!definition.experiment) return std::nullopt;
+  auto text = metric.render(finding, &escape_in_literal);
+  if (!text) return propagate(std::move(text), "experiment.metric");
+  auto out = *definition.experiment;
+  out.metric.text = *std::move(text);
+  return out;
+}
+
+Result<std::vector<Rung>> Remedy::rungs_for(const Finding& finding, const Action& action) const {
+  std::vector<Rung> out;
+  for (std::size_t i = 0; i < definition.steps.size(); ++i) {
+    const auto& step = definition.steps[i];
+    Rung rung{.type = step.action,
+              .target = action.target,
+              .parameters = {},
+              .verify = action.verify,
+              .timeout = step.timeout.value_or(action.timeout),
+              .action_id = {}};
+    if (!step.target.empty()) {
+      auto name = rungs[i].target.render(finding);
+      if (!name) return propagate(std::move(name), "step {}: target", i + 1);
+      rung.target = canonical_target(step.action, *name);
+    }
+    auto parameters = filled(step.parameters, finding);
+    if (!parameters) return propagate(std::move(parameters), "step {}", i + 1);
+    rung.parameters = *std::move(parameters);
+    if (step.verify) {
+      auto text = rungs[i].verify.render(finding, &escape_in_literal);
+      if (!text) return propagate(std::move(text), "step {}: verify", i + 1);
+      rung.verify = config::VerifyConfig{.expr = {*std::move(text), step.verify->expr.where},
+                                         .within = step.verify->within};
+    }
+    out.push_back(std::move(rung));
+  }
+  return out;
+}
+
+std::string_view naming_type(const Action& action) {
+  return action.rungs.empty() ? std::string_view(action.type) : action.rungs.front().type;
+}
+
+std::string_view naming_type(const config::RemedyConfig& remedy) {
+  return remedy.steps.empty() ? std::string_view(remedy.action) : remedy.steps.front().action;
 }
 
 Result<std::optional<config::VerifyConfig>> Remedy::verify_for(const Finding& finding) const {

@@ -42,11 +42,21 @@ class Template {
   std::vector<Piece> pieces_;
 };
 
+/// A step of a ladder, compiled.
+struct RungTemplate {
+  Template target;
+  Template verify;
+};
+
 struct Remedy {
   config::RemedyConfig definition;
+  std::string digest;  // of what the definition says about an action: Action::definition
   std::vector<knowledge::Matcher> matchers;
   Template target;
   Template verify;
+  Template only_if;
+  Template metric;                  // of the experiment
+  std::vector<RungTemplate> rungs;  // as definition.steps
 
   [[nodiscard]] bool matches(const analyze::Finding& finding) const;
   /// The finding's subject when no target is configured.
@@ -54,7 +64,19 @@ struct Remedy {
   [[nodiscard]] Result<config::Parameters> parameters_for(const analyze::Finding& finding) const;
   [[nodiscard]] Result<std::optional<config::VerifyConfig>> verify_for(
       const analyze::Finding& finding) const;
+  /// Empty: there is none.
+  [[nodiscard]] Result<std::string> only_if_for(const analyze::Finding& finding) const;
+  [[nodiscard]] Result<std::optional<config::ExperimentConfig>> experiment_for(
+      const analyze::Finding& finding) const;
+  /// The rungs of a ladder. `action` has the remedy's own target, verify and time limit, which hold
+  /// for a rung that has none of its own.
+  [[nodiscard]] Result<std::vector<Rung>> rungs_for(const analyze::Finding& finding,
+                                                    const Action& action) const;
 };
+
+/// The type by which an action's target is named: that of a ladder's first rung.
+[[nodiscard]] std::string_view naming_type(const Action& action);
+[[nodiscard]] std::string_view naming_type(const config::RemedyConfig& remedy);
 
 struct RemedySet::Impl {
   std::vector<Remedy> remedies;  // as configured, disabled ones too

@@ -232,6 +232,20 @@ TEST_CASE("bounded: resolved findings make room, then newcomers are refused and 
   CHECK(metric(world.self, "nexus_findings_refused_total") == 5001);
 }
 
+TEST_CASE("one source cannot take the places of all others") {
+  constexpr std::size_t kMostOfOneSource = 2500;  // Ledger's
+  World world;
+  world.open_book(10'000);
+  std::vector<Observation> flood;
+  for (int i = 0; i < 9000; ++i) flood.push_back(observation("flood", std::to_string(i)));
+  world.book->observe("rule", flood);
+  CHECK(world.book->snapshot()->size() == kMostOfOneSource);
+  CHECK(metric(world.self, "nexus_findings_refused_total") ==
+        static_cast<double>(flood.size() - kMostOfOneSource));
+  world.book->report("other", observation("late"));
+  CHECK(world.find("late") != nullptr);
+}
+
 TEST_CASE("a restart: firing findings, `for` timers and episodes survive") {
   World world;
   Observation waits = observation("waits");

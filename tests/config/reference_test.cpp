@@ -90,7 +90,7 @@ TEST_CASE("the examples of the reference are valid") {
   const auto loaded = load_text(text, "agent.toml", options);
   CHECK(shown(loaded.problems) == none);
   CHECK(loaded.config.auth.tokens.size() == 3);
-  CHECK(loaded.config.remedies.size() == 2);
+  CHECK(loaded.config.remedies.size() == 4);
   CHECK(loaded.config.services.size() == 3);
   CHECK(loaded.config.commands.size() == 1);
   CHECK(loaded.config.alerts.size() == 1);

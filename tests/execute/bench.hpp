@@ -35,6 +35,7 @@ class Samples final : public knowledge::Queryable {
   }
   std::vector<knowledge::SeriesId> select(std::span<const knowledge::Matcher> matchers,
                                           std::int64_t, std::int64_t) const override {
+    if (when_asked) when_asked();
     const std::lock_guard guard(mutex_);
     ++asked;
     std::vector<knowledge::SeriesId> out;
@@ -59,6 +60,7 @@ class Samples final : public knowledge::Queryable {
     }
   }
   mutable std::atomic<int> asked{0};  // selections so far
+  std::function<void()> when_asked;   // set before anything is asked
 
  private:
   mutable std::mutex mutex_;

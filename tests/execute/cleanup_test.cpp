@@ -247,7 +247,9 @@ TEST_CASE("a file that was replaced, or whose directory became a link, is not re
   const Disk disk;
   host::LocalPrivileged privileged;
   disk.write("junk/deep/a", 10, 1h);
-  const auto walk = host::files_below(disk.path(), 8, [](const auto&) { return true; });
+  const auto walk = host::files_below(
+      disk.path(),
+      {.depth = 8, .wanted = [](const auto&) { return true; }, .take = {}, .go_on = {}});
   REQUIRE(walk);
   REQUIRE(walk->files.size() == 1);
   const auto& found = walk->files.front();
@@ -278,4 +280,51 @@ TEST_CASE("a file that was replaced, or whose directory became a link, is not re
     CHECK(privileged.remove(disk.path(), found.path, found.identity).error().code() ==
           Errc::kNotFound);
   }
+}
+
+TEST_CASE("what a host tells of itself stays a week, who logged in for ever") {
+  const Disk disk;
+  config::Config config;
+  config.collect.rootfs = disk.path();
+  config.allow.paths = {"/var/log", "/tmp"};
+  disk.write("var/log/app/app.log.1", kMiB, 0h);
+  disk.write("var/log/audit/audit.log.1", kMiB, 0h);
+  disk.write("var/log/auth.log.2.gz", kMiB, 0h);
+  disk.write("var/log/wtmp.1", kMiB, 0h);
+  disk.write("tmp/upload", kMiB, 0h);
+  disk.write("tmp/.X0-lock", 10, 0h);
+  disk.write("tmp/systemd-private-1-web.service-x/tmp/upload", kMiB, 0h);
+  const base::SystemClock clock;
+  CleanupWish wish;
+  wish.free = 10 * kMiB;
+  wish.max_bytes = 10 * kMiB;
+  const auto found = [&](std::chrono::hours later, std::uint32_t most = 100) {
+    config.allow.max_files = most;
+    const auto plan =
+        plan_cleanup("/", wish, config, {.now = clock.wall() + later, .go_on = {}}).value();
+    std::vector<std::string> out;
+    for (const auto& file : plan.files) out.push_back(file.file.path);
+    return out;
+  };
+  CHECK(found(6 * 24h).empty());
+  CHECK(found(8 * 24h) == std::vector<std::string>{"app/app.log.1"});
+  CHECK(found(11 * 24h) == std::vector<std::string>{"app/app.log.1", "upload"});
+  CHECK(found(11 * 24h, 1) == std::vector<std::string>{"app/app.log.1"});
+  const auto ended = plan_cleanup("/", wish, config,
+                                  {.now = clock.wall() + 8 * 24h, .go_on = [] { return false; }})
+                         .value();
+  CHECK(ended.files.empty());
+  CHECK(std::ranges::find(ended.notes, "/var/log: not all entries were looked at") !=
+        ended.notes.end());
+}
+
+TEST_CASE("of more files than may go those unused for the longest are chosen") {
+  Room room;
+  for (const auto* name : {"a", "b", "c", "d", "e"})
+    room.disk.write(fmt::format("junk/{}", name), kMiB, 24h);
+  room.bench.config.allow.max_files = 2;
+  room.bench.configure();
+  const auto would = room.try_out({{"free", std::string("5MiB")}}).outcome.would_do;
+  CHECK_THAT(would, Catch::StartsWith("would delete 2 files"));
+  CHECK_THAT(would, Catch::Contains("junk/a") && Catch::Contains("junk/b"));
 }

@@ -136,18 +136,19 @@ TEST_CASE("permission is asked again right before an action starts") {
   bench.config.commands.push_back(Bench::command("touch", {"/bin/touch", mark}));
   bench.configure();
   bench.executor->set_permission(
-      [](const Action&) { return std::optional<std::string>("mode is observe"); });
+      [](const Action&) { return std::optional(plan::Refusal{"observe", "mode is observe"}); });
   bench.executor->start();
   const auto refused = bench.run(bench.action("touch"));
   CHECK(refused.state == ActionState::kCancelled);
   CHECK(refused.outcome.result == "cancelled before it started: mode is observe");
+  CHECK(refused.outcome.reason_code == "observe");
   CHECK_FALSE(refused.started);
   CHECK_FALSE(std::filesystem::exists(mark));
   auto dry = bench.action("touch");
   dry.dry_run = true;
   CHECK(bench.run(dry).state == ActionState::kSucceeded);
   CHECK_FALSE(std::filesystem::exists(mark));
-  bench.executor->set_permission([](const Action&) { return std::optional<std::string>(); });
+  bench.executor->set_permission([](const Action&) { return std::optional<plan::Refusal>(); });
   CHECK(bench.run(bench.action("touch")).state == ActionState::kSucceeded);
   CHECK(std::filesystem::exists(mark));
 }
@@ -270,7 +271,7 @@ TEST_CASE("stopped while its start was being journaled, an action has not starte
   Bench bench(clock);
   std::atomic<int> asked{0};
   bench.executor->set_permission([&](const Action&) {
-    return ++asked < 2 ? std::nullopt : std::optional<std::string>("stopped");
+    return ++asked < 2 ? std::nullopt : std::optional(plan::Refusal{"stopped", "stopped"});
   });
   bench.executor->start();
   const auto ended = bench.run(bench.action("echo"));

@@ -115,19 +115,59 @@ TEST_CASE("lists are newest first, filtered and paged, also within one milliseco
   CHECK(bench.journal->finished_since(clock.wall() + 1h).value() == 0);
 }
 
-TEST_CASE("old ended actions are pruned, open ones never") {
+TEST_CASE("old ended actions are pruned by age and by count, open ones and the newest never") {
   base::ManualClock clock;
   Bench bench(clock);
-  auto ended = full_action(clock);
   auto open = full_action(clock);
   open.idempotency_key.clear();
   open.state = ActionState::kProposed;
   open.finished.reset();
-  REQUIRE(bench.journal->write(ended));
   REQUIRE(bench.journal->write(open));
-  REQUIRE(bench.journal->prune(clock.wall() + 24h));
-  CHECK(bench.journal->get(ended.id).error().code() == Errc::kNotFound);
+  std::vector<std::string> ids;
+  for (int i = 0; i < 1100; ++i) {
+    auto ended = full_action(clock);
+    ended.id = base::make_id(clock.wall());
+    ended.idempotency_key.clear();
+    ids.push_back(ended.id);
+    REQUIRE(bench.journal->write(ended));
+  }
+  const auto count = [&] { return bench.journal->finished_since(WallTime{}).value(); };
+  REQUIRE(bench.journal->prune(clock.wall() - 24h, 100'000));
+  CHECK(count() == 1100);
+  REQUIRE(bench.journal->prune(clock.wall() - 24h, 1050));
+  CHECK(count() == 1050);
+  // A clock that was set forward by years: the newest stay.
+  REQUIRE(bench.journal->prune(clock.wall() + 24h, 100'000));
+  CHECK(count() == Journal::kAlwaysKept);
+  CHECK(bench.journal->get(ids.front()).error().code() == Errc::kNotFound);
+  CHECK(bench.journal->get(ids.back()));
   CHECK(bench.journal->get(open.id));
+}
+
+TEST_CASE("actions are found by their cause, their ladder and their time, page by page") {
+  base::ManualClock clock;
+  Bench bench(clock);
+  std::vector<Action> all;
+  for (int i = 0; i < 5; ++i) {
+    auto action = full_action(clock);
+    action.id = base::make_id(clock.wall());
+    action.idempotency_key.clear();
+    action.created = clock.wall() + i * 1h;
+    action.cause.finding = i % 2 == 0 ? "even" : "odd";
+    action.parent = i == 4 ? all[0].id : "";
+    all.push_back(action);
+    REQUIRE(bench.journal->write(action));
+  }
+  const auto found = [&](const ActionFilter& filter) {
+    return bench.journal->list(filter).value().size();
+  };
+  CHECK(found({.cause = "even"}) == 3);
+  CHECK(found({.cause = all[0].cause.requested_by}) == 5);
+  CHECK(found({.parent = all[0].id}) == 1);
+  CHECK(found({.since = clock.wall() + 1h, .until = clock.wall() + 3h}) == 2);
+  CHECK(found({.ended = true, .limit = 3}) == 3);
+  CHECK(found({.cause = "even", .before = all[4].id}) == 2);
+  CHECK(bench.journal->get(all[4].id).value().parent == all[0].id);
 }
 
 TEST_CASE("a key belongs to one action") {
@@ -156,6 +196,17 @@ TEST_CASE("a damaged row is an error by itself and hides no other") {
   const auto rest = bench.journal->list({}).value();
   REQUIRE(rest.size() == 1);
   CHECK(rest[0].id == b.id);
+  // One that was open ends, rather than stay so for ever.
+  auto c = full_action(clock);
+  c.idempotency_key.clear();
+  c.state = ActionState::kRunning;
+  c.finished.reset();
+  REQUIRE(bench.journal->write(c));
+  const std::array<knowledge::SqlValue, 1> open{c.id};
+  REQUIRE(bench.db->execute("UPDATE action SET details = '[1' WHERE id = ?", open));
+  CHECK(bench.journal->unfinished().value().empty());
+  CHECK(bench.db->query("SELECT 1 FROM action WHERE final = 0").value().empty());
+  CHECK(bench.db->query("SELECT 1 FROM action WHERE state = 'interrupted'").value().size() == 1);
 }
 
 TEST_CASE("evidence is one JSON object, whatever it was") {

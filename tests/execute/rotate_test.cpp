@@ -255,3 +255,57 @@ TEST_CASE("the newest are kept, small logs are left, and copytruncate has to be 
   outside.target = "/etc/passwd";
   CHECK_THAT(room.invalid(outside), Catch::Contains("below one of [allow] paths"));
 }
+
+TEST_CASE("a signal that would end the writer is not sent, and nothing is moved") {
+  Room room;
+  std::ofstream(room.log) << "line\n";
+  pid_t pid = 0;
+  std::array<char*, 3> argv{const_cast<char*>("sleep"), const_cast<char*>("1000"), nullptr};
+  REQUIRE(::posix_spawn(&pid, "/bin/sleep", nullptr, nullptr, argv.data(), environ) == 0);
+  const auto id = host::process_facts({.pid = pid}).value().id;
+  const auto ended = room.bench.run(room.rotate({{"process", host::to_string(id)}}));
+  CHECK(ended.state == ActionState::kFailed);
+  CHECK_THAT(ended.outcome.result, Catch::Contains("does not handle the signal"));
+  CHECK(room.rotated().empty());
+  CHECK(::waitpid(pid, nullptr, WNOHANG) == 0);
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, nullptr, 0);
+}
+
+TEST_CASE("what a killed rotation has left behind is swept, and counts for nothing") {
+  Room room;
+  std::ofstream(room.log) << "line\n";
+  const auto half = room.directory + "/.app.log-20260101-000000.zst.0123abcd";
+  const auto empty = room.directory + "/app.log-20260102-000000";
+  const auto real = room.directory + "/app.log-20260101-000000.zst";
+  std::ofstream(half) << "half";
+  std::ofstream(empty).flush();
+  std::ofstream(real) << "real";
+  const auto done = room.bench.run(room.rotate(
+      {{"copytruncate", true}, {"compress", std::string("zstd")}, {"keep", std::int64_t{2}}}));
+  INFO(done.outcome.result << done.outcome.output);
+  CHECK(done.state == ActionState::kSucceeded);
+  CHECK_FALSE(std::filesystem::exists(half));
+  CHECK_FALSE(std::filesystem::exists(empty));
+  CHECK(std::filesystem::exists(real));
+}
+
+TEST_CASE("a compression that is ended leaves the log as it was, and nothing else") {
+  Room room;
+  std::ofstream(room.log) << std::string(1 << 20, 'x');
+  host::LocalPrivileged privileged;
+  for (const auto how : {host::Compression::kZstd, host::Compression::kGzip}) {
+    int asked = 0;
+    const auto ended =
+        privileged.compress(room.directory, "app.log", how, [&] { return ++asked < 3; });
+    REQUIRE_FALSE(ended);
+    CHECK(ended.error().code() == Errc::kCancelled);
+  }
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(room.directory)) {
+    CHECK(entry.path() == room.log);
+    ++files;
+  }
+  CHECK(files == 1);
+  CHECK(std::filesystem::file_size(room.log) == 1 << 20);
+}

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 
 #include <catch2/catch.hpp>
@@ -41,10 +42,15 @@ struct Seen {
   std::string invalid_name;
   std::string invalid_words;
   std::string invalid_count;
+  std::string invalid_order;
   std::string would;
   std::string before;
   std::string after;
   std::string after_undo;
+  std::string dirty_before;
+  std::string dirty;
+  std::string files;
+  std::string enough_files;
   Action done;
   Action undone;
 };
@@ -65,6 +71,7 @@ Seen in_own_network() {
     seen.invalid_name = room.invalid(room.tune("net.ipv4.ip_forward", "1"));
     seen.invalid_words = room.invalid(room.tune(kName, "many"));
     seen.invalid_count = room.invalid(room.tune("net.ipv4.tcp_rmem", "4096"));
+    seen.invalid_order = room.invalid(room.tune("net.ipv4.tcp_rmem", "8192 4096 65536"));
     auto dry = room.tune(kName, "1234");
     dry.dry_run = true;
     seen.would = run(dry).outcome.would_do;
@@ -74,6 +81,29 @@ Seen in_own_network() {
     vain.verify = config::VerifyConfig{.expr = {"drops < 1", {}}, .within = 1ms};
     seen.undone = run(vain);
     seen.after_undo = host::sysctl(kName).value();
+
+    // A host that counts dirty pages in bytes, and one with many open files.
+    if (::unshare(CLONE_NEWNS) != 0 ||
+        ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+      return;
+    const TemporaryDirectory directory;
+    const auto pretend = [&](const std::string& path, const std::string& text) {
+      const auto file = directory.write(std::filesystem::path(path).filename(), text);
+      return ::mount(file.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) == 0;
+    };
+    const auto set = [&](const char* name, const char* value) {
+      auto out = room.tune(name, value);
+      out.type = "performance_tuning";
+      return room.invalid(out);
+    };
+    if (!pretend("/proc/sys/vm/dirty_bytes", "0\n") ||
+        !pretend("/proc/sys/fs/file-nr", "900000\t0\t1\n"))
+      return;
+    seen.dirty_before = set("vm.dirty_ratio", "20");
+    directory.write("dirty_bytes", "1048576\n");
+    seen.dirty = set("vm.dirty_ratio", "20");
+    seen.files = set("fs.file-max", "65536");
+    seen.enough_files = set("fs.file-max", "2000000");
   }).join();
   return seen;
 }
@@ -144,6 +174,11 @@ TEST_CASE("a kernel parameter is set within its range, read back, and undone whe
   CHECK_THAT(seen.invalid_name, Catch::Contains("net.ipv4.ip_forward may not be set"));
   CHECK_THAT(seen.invalid_words, Catch::Contains("expected whole numbers"));
   CHECK_THAT(seen.invalid_count, Catch::Contains("has 3 numbers, got 1"));
+  CHECK_THAT(seen.invalid_order, Catch::Contains("none may be below the one before"));
+  CHECK(seen.dirty_before.empty());
+  CHECK_THAT(seen.dirty, Catch::Contains("vm.dirty_bytes is 1048576, and the kernel would"));
+  CHECK_THAT(seen.files, Catch::Contains("900000 are in use now"));
+  CHECK(seen.enough_files.empty());
   CHECK(seen.would ==
         fmt::format("would set net.core.somaxconn from \"{}\" to \"1234\"", seen.before));
   CHECK(seen.done.state == ActionState::kSucceeded);

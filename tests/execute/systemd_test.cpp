@@ -1,11 +1,13 @@
 // Unit jobs that take long, against a real systemd: tests/testbed/room_systemd.py boots one and
 // runs these in it.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <thread>
 
 #include "bench.hpp"
 #include "drivers/machine.hpp"
+#include "nexus/drivers/unit_requirements.hpp"
 
 using namespace nexus;
 using namespace nexus::execute;
@@ -247,4 +249,117 @@ TEST_CASE("a service's limits are set at run time, read back, and undone when in
   ssh.target = "ssh.service";
   ssh.parameters = memory.parameters;
   CHECK_THAT(m.bench.executor->validate(ssh).error().message(), Catch::Contains("is protected"));
+}
+
+TEST_CASE("a limit is not taken back below what the service takes meanwhile", "[.systemd]") {
+  Machine m;
+  const Gate gate;
+  const TestUnit unit(
+      "nexus-test-grows.service",
+      "[Service]\nMemoryMax=64M\nTasksMax=20\nExecStart=/bin/sh -c 'while test -e " + gate.path() +
+          "; do sleep 0.02; done; "
+          "dd if=/dev/zero of=/dev/shm/nexus-test-grows bs=1M count=80; "
+          "exec sleep infinity'\nExecStopPost=/bin/rm -f /dev/shm/nexus-test-grows\n");
+  m.start(unit);
+  const auto number = [&](const char* property) {
+    const std::array<drivers::UnitProperty, 1> asked{{{unit.name(), "Service", property}}};
+    return m.systemd.unit_numbers(asked).value().front().value_or(0);
+  };
+  if (number("MemoryCurrent") == std::numeric_limits<std::uint64_t>::max()) {
+    WARN("the kernel does not count the memory of services here: table_test has the rule alone");
+    return;
+  }
+  m.bench.samples.when_asked = [&] {  // it grows into its new limit while it is verified
+    gate.open();
+    for (const auto end = m.clock.steady() + kLong;
+         number("MemoryCurrent") < 80ULL << 20 && m.clock.steady() < end;)
+      std::this_thread::yield();
+  };
+  m.bench.executor->start();
+  auto more = m.action("adjust_memory", unit);
+  more.parameters = {{"memory_max", std::string("+100%")}};
+  more.verify = config::VerifyConfig{.expr = {"pressure < 1", {}}, .within = 1ms};
+  const auto done = m.bench.run(more);
+  INFO(done.outcome.result);
+  CHECK(done.state == ActionState::kUnverified);
+  CHECK_THAT(done.outcome.undone, Catch::Contains("not undone: left as it was set") &&
+                                      Catch::Contains("MemoryMax is never set below 110 %"));
+  CHECK(number("MemoryMax") == 128ULL << 20);
+  CHECK(m.status(unit).active_state == "active");
+
+  const auto refused = [&](const char* parameter, const char* value) {
+    auto less = m.action("adjust_memory", unit);
+    less.parameters = {{parameter, std::string(value)}};
+    const auto ended = m.bench.run(less);
+    CHECK(ended.state == ActionState::kFailed);
+    return ended.outcome.result;
+  };
+  CHECK_THAT(refused("memory_max", "81MiB"), Catch::Contains("never set below 110 %"));
+  CHECK_THAT(refused("memory_high", "1MiB"), Catch::Contains("never set below 50 %"));
+}
+
+TEST_CASE("a remedy does not restart a service that somebody has started anew meanwhile",
+          "[.systemd]") {
+  Machine m;
+  const TestUnit unit("nexus-test-anew.service", "[Service]\nExecStart=/usr/bin/sleep infinity\n");
+  m.start(unit);
+  const auto failed = m.status(unit);
+  m.bench.executor->learn_run(unit.name(), failed.invocation_id);
+  auto remedied = m.action("restart_service", unit);
+  remedied.remedy = "r";
+  REQUIRE(m.bench.executor->submit(remedied));  // decided on about this run
+  drivers::testing::systemctl({"restart", unit.name()});
+  const auto anew = m.status(unit);
+  REQUIRE(anew.invocation_id != failed.invocation_id);
+  m.bench.executor->start();
+  const auto ended = m.bench.wait(1).front();
+  CHECK(ended.state == ActionState::kCancelled);
+  CHECK(ended.outcome.reason_code == "identity");
+  CHECK_FALSE(ended.started);
+  CHECK(m.status(unit).invocation_id == anew.invocation_id);
+  // Of the run that it is about, it is restarted.
+  m.bench.executor->learn_run(unit.name(), anew.invocation_id);
+  remedied.id = m.bench.action("x").id;
+  CHECK(m.bench.run(remedied).state == ActionState::kSucceeded);
+  CHECK(m.status(unit).invocation_id != anew.invocation_id);
+}
+
+TEST_CASE("a ladder restarts a service that a reload did not help", "[.systemd]") {
+  Machine m;
+  const TestUnit unit("nexus-test-ladder.service",
+                      "[Service]\nExecStart=/usr/bin/sleep infinity\nExecReload=/bin/false\n");
+  m.start(unit);
+  const auto first = m.status(unit);
+  m.bench.executor->start();
+  auto ladder = m.action("composite", unit);
+  for (const auto* type : {"reload_service", "restart_service"}) {
+    ladder.rungs.push_back({.type = type,
+                            .target = unit.name(),
+                            .parameters = {},
+                            .verify = std::nullopt,
+                            .timeout = kLong,
+                            .action_id = {}});
+  }
+  const auto ended = m.bench.run(ladder);
+  INFO(ended.outcome.result);
+  CHECK(ended.state == ActionState::kSucceeded);
+  const auto rungs = m.bench.journal->rungs_of(ended.id).value();
+  REQUIRE(rungs.size() == 2);
+  CHECK(rungs[0].state == ActionState::kFailed);
+  CHECK(rungs[1].state == ActionState::kSucceeded);
+  CHECK(m.status(unit).invocation_id != first.invocation_id);
+}
+
+TEST_CASE("what a unit requires is what systemd says", "[.systemd]") {
+  const TestUnit needed("nexus-test-needed.service",
+                        "[Service]\nExecStart=/usr/bin/sleep infinity\n");
+  const TestUnit unit(
+      "nexus-test-needs.service",
+      "[Unit]\nRequires=nexus-test-needed.service\nWants=nexus-test-wanted.service\n"
+      "[Service]\nExecStart=/usr/bin/sleep infinity\n");
+  const auto found = drivers::unit_requirements("nexus-test-needs");
+  REQUIRE(found);
+  CHECK(std::ranges::find(*found, needed.name()) != found->end());
+  CHECK(std::ranges::find(*found, "nexus-test-wanted.service") == found->end());
+  CHECK(std::ranges::none_of(*found, [](const auto& name) { return name.ends_with(".slice"); }));
 }

@@ -1,8 +1,10 @@
 #include <catch2/catch.hpp>
 
+#include "execute/property_step.hpp"
 #include "execute/service_job.hpp"
 #include "nexus/config/load.hpp"
 #include "nexus/execute/step.hpp"
+#include "nexus/plan/planner.hpp"
 
 using namespace nexus;
 using namespace nexus::execute;
@@ -61,7 +63,10 @@ Recovered became(UnitJob job, const UnitStatus& now, std::string_view before = k
 }  // namespace
 
 TEST_CASE("every action describes itself and is found by its name") {
-  CHECK(actions().size() == 14);
+  CHECK(actions().size() == 17);
+  // What the planner knows of units is what the descriptors say.
+  for (const auto* action : actions())
+    CHECK(action->targets_units == plan::is_unit_action(action->name));
   for (const auto* action : actions()) {
     CHECK(find_action(action->name) == action);
     CHECK_FALSE(action->help.empty());
@@ -192,4 +197,20 @@ TEST_CASE("a restart has left a unit stopped when it was up before and nothing b
   auto queued = unit("deactivating");
   queued.start_job = "/org/freedesktop/systemd1/job/7";
   CHECK_FALSE(left_stopped(unit("active"), queued));
+}
+
+TEST_CASE("a limit is never set below what is in use, on the way there and back") {
+  constexpr SettableProperty kMax{"memory_max", "MemoryMax", PropertyKind::kBytes, "MemoryCurrent",
+                                  110};
+  constexpr std::uint64_t kMiB = 1U << 20;
+  const auto refused = check_limit("web.service", kMax, 100 * kMiB, 100 * kMiB);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == Errc::kConflict);
+  CHECK(refused.error().message() ==
+        "web.service takes 100.0 MiB now: MemoryMax is never set below 110 % of that, and not to "
+        "100.0 MiB");
+  CHECK(check_limit("web.service", kMax, 110 * kMiB, 100 * kMiB));
+  CHECK(check_limit("web.service", kMax, std::numeric_limits<std::uint64_t>::max(), 100 * kMiB));
+  CHECK(check_limit("web.service", kMax, kMiB, std::nullopt));
+  CHECK(check_limit("web.service", kMax, kMiB, std::numeric_limits<std::uint64_t>::max()));
 }

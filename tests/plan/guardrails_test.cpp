@@ -56,8 +56,20 @@ TEST_CASE("the first rail that objects gives the reason, in the order of the con
   CHECK(code(s) == "breaker_open");
   s.in_flight = true;
   CHECK(code(s) == "in_flight");
-  s.dependency_down = "db.service";
+  s.dependency_down = "db.service, which is down";
   CHECK(code(s) == "dependency");
+  s.missing_data = "x was last looked at 11m ago";
+  CHECK(code(s) == "missing_data");
+  s.not_seen = "x is not seen now";
+  CHECK(code(s) == "not_seen");
+  s.name_unknown = "web";
+  CHECK(code(s) == "name_unknown");
+  s.suspect = "3 of 4";
+  CHECK(code(s) == "too_many_unhealthy");
+  s.held = "held by alice";
+  CHECK(code(s) == "held");
+  s.maintenance = "backup";
+  CHECK(code(s) == "maintenance");
   s.protected_reason = "it is sshd";
   CHECK(code(s) == "protected");
   s.mode = config::Mode::kObserve;
@@ -77,6 +89,43 @@ TEST_CASE("a person is held back by everything but breaker, cool-down and propos
   CHECK(code(s) == "blast_radius");
   s.mode = config::Mode::kObserve;
   CHECK(code(s) == "observe");
+}
+
+TEST_CASE("proposals have a rate of their own, besides that of what they become") {
+  auto s = calm();
+  s.mode = config::Mode::kPropose;
+  s.hour_proposals = 30;
+  CHECK(code(s) == "rate");
+  s.mode = config::Mode::kAct;
+  CHECK(code(s) == "ok");
+  s.mode = config::Mode::kPropose;
+  s.hour_proposals = 0;
+  s.hour_total = 60;
+  CHECK(code(s) == "rate");
+}
+
+TEST_CASE("of the watched services only a share is acted on at once, but always one") {
+  auto s = calm();
+  s.watched = 4;
+  s.other_targets = 1;
+  CHECK(code(s) == "ok");
+  s.other_targets = 2;
+  CHECK(code(s) == "blast_radius");
+  s.watched = 1;
+  s.other_targets = 0;
+  CHECK(code(s) == "ok");
+}
+
+TEST_CASE("a breaker that opens again and again cools off later each time") {
+  auto r = rails();
+  CHECK(open_for(3, r) == 0s);
+  r.limits.breaker_open_for = 10min;
+  CHECK(open_for(1, r) == 10min);
+  CHECK(open_for(2, r) == 20min);
+  CHECK(open_for(4'000'000'000U, r) == 24h);
+  PairState pair{.attempts = 5, .last_end = kNow, .open = true, .opened = kNow, .openings = 2};
+  CHECK_FALSE(settle(pair, kNow, r, kNow + 20min - 1ms));
+  CHECK(settle(pair, kNow, r, kNow + 20min));
 }
 
 TEST_CASE("used-up attempts open the breaker when a further one is due") {

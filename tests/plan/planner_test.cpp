@@ -3,6 +3,7 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -48,9 +49,9 @@ class LockedSink final : public ActionSink {
     const std::lock_guard guard(mutex);
     return inner.find(id);
   }
-  Status approve(std::string_view id, std::string_view who) override {
+  Status approve(std::string_view id, std::string_view who, std::string_view why) override {
     const std::lock_guard guard(mutex);
-    return inner.approve(id, who);
+    return inner.approve(id, who, why);
   }
   void refuse(std::string_view, std::string_view) override {}
 
@@ -203,7 +204,7 @@ TEST_CASE("decisions are kept newest first, in pages, and pruned to a bound") {
   auto db = *knowledge::StateDb::open(":memory:");
   auto store = *PlannerStore::open(*db);
   for (int i = 0; i < PlannerStore::kKeepDecisions + 5; ++i) {
-    REQUIRE(store->record({.remedy = "r", .target = std::to_string(i), .verdict = "skipped"}));
+    REQUIRE(store->record({{.remedy = "r", .target = std::to_string(i), .verdict = "skipped"}}));
   }
   REQUIRE(store->prune(WallTime{}, WallTime{}));
   const auto page = store->decisions(3, 0).value();
@@ -235,7 +236,7 @@ TEST_CASE("a decision whose action was lost before it was journaled says so, and
                     .verdict = "acted",
                     .reason_code = "ok",
                     .action_id = "00ff"};
-  REQUIRE(store->intend(&pair, true, decision));
+  REQUIRE(store->intend(&pair, Counts::kAction, decision.target, decision, {}));
   REQUIRE(store->recent(WallTime{}).value().size() == 2);
   world.restart(sink);
   REQUIRE(world.planner->recover());
@@ -292,16 +293,20 @@ TEST_CASE("an approval that fails or is lost halfway takes back what it counted"
                       .verdict = "acted",
                       .reason_code = "ok",
                       .action_id = id};
-    REQUIRE(store->intend(nullptr, true, decision));
+    REQUIRE(store->intend(nullptr, Counts::kAction, decision.target, decision, {}));
     world.restart(sink);
     REQUIRE(world.planner->recover());
     const auto newest = world.planner->decisions(1).value().at(0);
     CHECK(newest.reason_code == "lost");
     CHECK_THAT(newest.reason, Catch::Contains("it stays proposed"));
   }
-  CHECK(store->recent(WallTime{}).value().empty());
+  const auto actions = [&] {
+    const auto recent = store->recent(WallTime{}).value();
+    return std::ranges::count(recent, Counts::kAction, &RecentAction::counts);
+  };
+  CHECK(actions() == 0);
   REQUIRE(world.planner->approve(id, "alice"));
-  CHECK(store->recent(WallTime{}).value().size() == 1);
+  CHECK(actions() == 1);
 }
 
 TEST_CASE("a pair that only cools down is kept until it has") {
@@ -331,14 +336,18 @@ TEST_CASE("what was queued may not start once a reload, a stop or a dependency f
   world.fire("web.service");
   REQUIRE(sink.submitted.size() == 1);
   const Action queued = sink.submitted[0];
-  CHECK(world.planner->refusal(queued) == std::nullopt);
+  CHECK_FALSE(world.planner->refusal(queued));
+  const auto said = [&](const Action& action) {
+    const auto refusal = world.planner->refusal(action);
+    return refusal ? refusal->reason : std::string("allowed");
+  };
   const auto reload = [&](const std::string& toml) {
     auto loaded = config::load_text(toml, "test");
     REQUIRE(loaded.problems.empty());
     std::vector<config::Problem> problems;
     world.planner->configure(std::make_shared<const config::Config>(loaded.config),
                              RemedySet::compile(loaded.config, problems));
-    return world.planner->refusal(queued).value_or("allowed");
+    return said(queued);
   };
   const std::string remedy = World::kRemedy;
   CHECK(reload(remedy) == "allowed");
@@ -349,6 +358,9 @@ TEST_CASE("what was queued may not start once a reload, a stop or a dependency f
   CHECK(reload(remedy + "enabled = false\n") ==
         "there is no remedy r any more, or it is switched off");
   CHECK(reload("") == "there is no remedy r any more, or it is switched off");
+  CHECK(reload(remedy + "priority = 10\n") == "allowed");
+  CHECK(reload(remedy + "timeout = '5s'\n") == "remedy r is another one since it was decided on");
+  CHECK(world.planner->refusal(queued)->code == "redefined");
   CHECK(reload("[guardrails]\nprotected_units = ['web.service']\n" + remedy).find("protected") !=
         std::string::npos);
   Action approved = queued;
@@ -356,20 +368,19 @@ TEST_CASE("what was queued may not start once a reload, a stop or a dependency f
   Action by_person = queued;
   by_person.remedy.clear();
   CHECK(reload("[operations]\nmode = 'propose'\n" + remedy) != "allowed");
-  CHECK(world.planner->refusal(approved) == std::nullopt);
-  CHECK(world.planner->refusal(by_person) == std::nullopt);
+  CHECK_FALSE(world.planner->refusal(approved));
+  CHECK_FALSE(world.planner->refusal(by_person));
   world.planner->configure(world.config, world.remedies);
-  CHECK(world.planner->refusal(queued) == std::nullopt);
+  CHECK_FALSE(world.planner->refusal(queued));
   world.fire("db.service");
-  CHECK(world.planner->refusal(queued) == "web.service depends on db.service, which is down");
+  CHECK(said(queued) == "web.service depends on db.service, which is down");
   world.book->doubt("test");
-  CHECK(world.planner->refusal(queued) == "service_failed is not seen any more");
+  CHECK(said(queued) == "service_failed is not seen any more");
   world.book->retire([](std::string_view) { return true; });
-  CHECK(world.planner->refusal(queued) == "service_failed does not fire any more");
-  CHECK(world.planner->refusal(approved) == "service_failed does not fire any more");
+  CHECK(said(queued) == "service_failed does not fire any more");
+  CHECK(said(approved) == "service_failed does not fire any more");
   REQUIRE(world.planner->set_running(false, "alice"));
-  CHECK(world.planner->refusal(by_person).value_or("").starts_with(
-      "operations were stopped by alice"));
+  CHECK(said(by_person).starts_with("operations were stopped by alice"));
 }
 
 TEST_CASE("a stop holds against a start that was under way") {

@@ -22,9 +22,26 @@ class RecordingSink final : public ActionSink {
     return {};
   }
   bool in_flight(std::string_view target) const override {
-    return std::ranges::any_of(open,
-                               [&](const Action& a) { return a.target == target && !a.dry_run; });
+    return std::ranges::any_of(
+        open, [&](const Action& a) { return account_of(a) == target && !a.dry_run; });
   }
+  bool active(std::string_view target) const override {
+    return std::ranges::any_of(open, [&](const Action& a) {
+      return account_of(a) == target && !a.dry_run && a.state != ActionState::kProposed;
+    });
+  }
+  void supersede(std::string_view target, std::string_view) override {
+    const auto copy = open;
+    for (const auto& action : copy) {
+      if (account_of(action) == target && action.state == ActionState::kProposed)
+        end(action.id, ActionState::kCancelled, "superseded");
+    }
+  }
+  std::string account(const Action& action) const override {
+    const auto known = accounts.find(action.target);
+    return known == accounts.end() ? std::string() : known->second;
+  }
+  Result<std::optional<double>> usual_seconds(std::string_view) const override { return usual; }
   std::size_t targets_in_flight() const override {
     std::set<std::string> targets;
     for (const auto& action : open) {
@@ -65,7 +82,7 @@ class RecordingSink final : public ActionSink {
     }
     return fail(Errc::kNotFound, "no action {}", id);
   }
-  Status approve(std::string_view id, std::string_view who) override {
+  Status approve(std::string_view id, std::string_view who, std::string_view why) override {
     if (full) return fail(Errc::kExhausted, "the queue is full");
     const auto it = std::ranges::find(open, id, &Action::id);
     if (it == open.end() || it->state != ActionState::kProposed)
@@ -73,6 +90,7 @@ class RecordingSink final : public ActionSink {
     it->state = ActionState::kQueued;
     it->approved = it->created;
     it->approved_by = who;
+    it->approval_reason = why;
     return {};
   }
   void refuse(std::string_view id, std::string_view) override {
@@ -84,17 +102,21 @@ class RecordingSink final : public ActionSink {
         std::ranges::find(open, target, [](const Action& a) { return std::string_view(a.target); });
     return it == open.end() ? nullptr : &*it;
   }
-  void end(std::string id, ActionState state) {
+  void end(std::string id, ActionState state, std::string_view code = {}) {
     const auto it = std::ranges::find(open, id, &Action::id);
     if (it == open.end()) return;
     Action action = *it;
     action.state = state;
+    action.outcome.reason_code = code;
+    if (!code.empty()) action.outcome.result = "because of " + std::string(code);
     if (finished) finished(action);
     std::erase_if(open, [&](const Action& a) { return a.id == id; });
   }
 
   bool full = false;
   std::map<std::string, std::string> aliases;
+  std::map<std::string, std::string> accounts;
+  std::optional<double> usual;                 // seconds that an action takes
   std::set<std::string, std::less<>> unknown;  // names that nobody can tell the unit of
   std::vector<Action> submitted;
   std::vector<Action> open;

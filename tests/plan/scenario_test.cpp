@@ -1,5 +1,7 @@
 // Guardrail scenarios as data: tests/plan/scenarios/*.txt, described in
 // tests/plan/scenarios/README.md.
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
@@ -52,6 +54,21 @@ Scenario read_scenario(const std::filesystem::path& file) {
   }
   return out;
 }
+
+class KnownSurroundings final : public Surroundings {
+ public:
+  std::optional<std::string> down(std::string_view service) const override {
+    const auto known = states.find(service);
+    if (known == states.end() || known->second == "up") return std::nullopt;
+    return known->second;
+  }
+  std::vector<Need> needs(std::string_view service) const override {
+    const auto known = all_needs.find(service);
+    return known == all_needs.end() ? std::vector<Need>{} : known->second;
+  }
+  std::map<std::string, std::string, std::less<>> states;
+  std::map<std::string, std::vector<Need>, std::less<>> all_needs;
+};
 
 class Runner {
  public:
@@ -106,15 +123,24 @@ class Runner {
   }
   void restart() {
     planner_.reset();
-    planner_ = *Planner::open(clock_, *db_, self_, *book_, sink_, stop_file_, 7);
+    planner_ = *Planner::open(clock_, *db_, self_, *book_, sink_, stop_file_, 7, "boot");
+    planner_->set_surroundings(surroundings_);
     planner_->configure(config_, remedies_);
   }
 
   analyze::Observation observation() {
+    // An event, which stays true until the next one; `kind=` says otherwise.
     analyze::Observation seen{
-        .kind = analyze::FindingKind::kAlert, .name = word(), .subject = word()};
+        .kind = analyze::FindingKind::kService, .name = word(), .subject = word()};
     for (auto label = word(); !label.empty(); label = word()) {
       const auto equals = label.find('=');
+      if (label.starts_with("kind=")) {
+        using enum analyze::FindingKind;
+        for (const auto kind : {kAlert, kVital, kForecast, kAnomaly, kService, kAgent}) {
+          if (analyze::to_string(kind) == label.substr(equals + 1)) seen.kind = kind;
+        }
+        continue;
+      }
       if (label.starts_with("keep=")) {
         seen.keep_firing_for = base::parse_duration(label.substr(equals + 1)).value();
         continue;
@@ -143,6 +169,56 @@ class Runner {
     }
   }
   void clock_back() { clock_.step_wall(-duration()); }
+  void clock_forward() { clock_.step_wall(duration()); }
+  void hold() {
+    HoldRequest request{.who = "alice"};
+    request.targets = {word()};
+    request.lasts = duration();
+    for (auto more = word(); !more.empty(); more = word()) {
+      if (more.starts_with("remedy=")) request.remedy = more.substr(7);
+      if (more.starts_with("reason=")) request.reason = more.substr(7);
+    }
+    CHECK(planner_->hold(request));
+  }
+  void release() {
+    const auto holds = planner_->holds();
+    REQUIRE_FALSE(holds.empty());
+    CHECK(planner_->release(holds.front().id));
+  }
+  void holds() { CHECK(planner_->holds().size() == base::parse_uint(word()).value()); }
+  void state() {
+    const auto unit = word();
+    surroundings_->states[unit] = word();
+  }
+  void needs() {
+    const auto unit = word();
+    const auto needed = word();
+    surroundings_->all_needs[unit].push_back({needed, word()});
+  }
+  void account() {
+    const auto target = word();
+    sink_.accounts[target] = word();
+  }
+  void usual() { sink_.usual = base::parse_double(word()).value(); }
+  /// REMEDY WOULD BY_ITSELF STILL UNKNOWN SAVED_SECONDS
+  void shadow() {
+    const auto remedy = word();
+    std::string found = "none";
+    const auto report = planner_->report();
+    REQUIRE(report);
+    for (const auto& s : *report) {
+      if (s.remedy != remedy) continue;
+      found = fmt::format("{} {} {} {} {}", s.would_have_acted, s.resolved_by_itself, s.still_there,
+                          s.unknown, s.saved_seconds);
+    }
+    CHECK(found == rest());
+  }
+  void refusal() {
+    auto* action = sink_.on(word());
+    REQUIRE(action != nullptr);
+    const auto refused = planner_->refusal(*action);
+    CHECK((refused ? std::string(refused->code) : "none") == rest());
+  }
   void start_action() {
     auto* action = sink_.on(word());
     REQUIRE(action != nullptr);
@@ -154,16 +230,18 @@ class Runner {
     const auto how = parse_action_state(word());
     REQUIRE(how);
     const bool ended_early = *how == ActionState::kCancelled || *how == ActionState::kExpired;
-    if (!ended_early && word() != "unstarted") action->started = clock_.wall();
-    sink_.end(action->id, *how);
+    const auto more = word();
+    if (!ended_early && more != "unstarted") action->started = clock_.wall();
+    sink_.end(action->id, *how, more.starts_with("code=") ? more.substr(5) : "");
   }
   void approve() {
     auto* action = sink_.on(word());
     REQUIRE(action != nullptr);
     CHECK(action->state == ActionState::kProposed);
-    const auto approved = planner_->approve(std::string(action->id), "alice");
+    const auto expected = word();
+    const auto approved = planner_->approve(std::string(action->id), "alice", rest());
     INFO((approved ? std::string("ok") : approved.error().message()));
-    CHECK(approved.has_value() == (word() != "conflict"));
+    CHECK(approved.has_value() == (expected != "conflict"));
   }
   void alias() {
     const auto name = word();
@@ -240,6 +318,10 @@ class Runner {
         {"by", last.cause.requested_by},
         {"verify", last.verify ? last.verify->expr.text : "none"},
         {"timeout", base::format_duration(last.timeout)},
+        {"rungs", std::to_string(last.rungs.size())},
+        {"rung", last.rungs.empty() ? "none" : last.rungs.back().type},
+        {"account", account_of(last)},
+        {"why", last.approval_reason},
     };
     CHECK(fields.at(field) == rest());
   }
@@ -269,6 +351,7 @@ class Runner {
   std::unique_ptr<knowledge::StateDb> db_;
   std::unique_ptr<analyze::Book> book_;
   test::RecordingSink sink_;
+  const std::shared_ptr<KnownSurroundings> surroundings_ = std::make_shared<KnownSurroundings>();
   std::string stop_file_;
   std::shared_ptr<const config::Config> config_;
   std::shared_ptr<const RemedySet> remedies_;
@@ -285,6 +368,16 @@ const std::map<std::string, Runner::Verb> Runner::kVerbs{
     {"restart_all", &Runner::restart_all},
     {"advance", &Runner::advance},
     {"clock_back", &Runner::clock_back},
+    {"clock_forward", &Runner::clock_forward},
+    {"hold", &Runner::hold},
+    {"release", &Runner::release},
+    {"holds", &Runner::holds},
+    {"state", &Runner::state},
+    {"needs", &Runner::needs},
+    {"account", &Runner::account},
+    {"usual", &Runner::usual},
+    {"shadow", &Runner::shadow},
+    {"refusal", &Runner::refusal},
     {"begin", &Runner::start_action},
     {"finish", &Runner::finish},
     {"approve", &Runner::approve},
@@ -319,7 +412,7 @@ std::vector<std::filesystem::path> scenario_files() {
 
 TEST_CASE("scenarios of remedies and guardrails") {
   const auto files = scenario_files();
-  REQUIRE(files.size() >= 60);
+  REQUIRE(files.size() >= 80);
   for (const auto& file : files) {
     DYNAMIC_SECTION(file.stem().string()) {
       const auto scenario = read_scenario(file);

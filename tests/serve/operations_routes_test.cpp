@@ -12,14 +12,32 @@ constexpr std::string_view kFix =
     R"({"action_type":"run_command","target_component":"web","parameters":{"command":"fix"}})";
 
 void check_action(const js::value& action) {
-  check_shape(action, {"id:s", "action_type:s", "target_component:s", "parameters:o", "priority:n",
-                       "state:s", "dry_run:b", "remedy:s0", "attempt:n", "cause:o", "created:t",
-                       "approved:t0", "approved_by:s0", "started:t0", "finished:t0",
-                       "timeout_seconds:n", "detection_to_start_seconds:n0", "outcome:o"});
+  check_shape(action, {"id:s",
+                       "action_type:s",
+                       "target_component:s",
+                       "parameters:o",
+                       "priority:n",
+                       "state:s",
+                       "dry_run:b",
+                       "remedy:s0",
+                       "attempt:n",
+                       "cause:o",
+                       "created:t",
+                       "approved:t0",
+                       "approved_by:s0",
+                       "approval_reason:s0",
+                       "ladder:s0",
+                       "steps:a",
+                       "started:t0",
+                       "finished:t0",
+                       "timeout_seconds:n",
+                       "detection_to_start_seconds:n0",
+                       "outcome:o"});
   check_shape(action.at("cause"),
               {"finding:s0", "fingerprint:s0", "summary:s", "requested_by:s", "detected:t0"});
-  check_shape(action.at("outcome"), {"result:s0", "output:s0", "would_do:s0", "verified:b0",
-                                     "before:so0", "after:so0", "undone:s0"});
+  check_shape(action.at("outcome"),
+              {"result:s0", "output:s0", "would_do:s0", "verified:b0", "before:so0", "after:so0",
+               "undone:s0", "reason_code:s0", "fleet_lock:s0", "experiment:o0", "evidence:so0"});
 }
 
 std::string id_of(const js::value& action) {
@@ -72,7 +90,7 @@ TEST_CASE("an action is queued, found, listed and cancelled") {
   const auto id = id_of(made);
   CHECK(expect(world.get("/operations/actions/" + id)) == made);
   auto list = expect(world.get("/operations/actions"));
-  check_shape(list, {"proposed:a", "queue:a", "in_progress:a", "history:a"});
+  check_shape(list, {"proposed:a", "queue:a", "in_progress:a", "history:a", "next:s0"});
   CHECK(list.at("queue").at(0) == made);
   const auto cancelled = expect(world.post("/operations/actions/" + id + "/cancel"));
   check_action(cancelled);
@@ -82,6 +100,24 @@ TEST_CASE("an action is queued, found, listed and cancelled") {
       {{"status", "cancelled"}, {"type", "run_command"}, {"target", "web"}, {"limit", "1"}}));
   CHECK(list.at("history").as_array().size() == 1);
   CHECK(list.at("queue").as_array().empty());
+  CHECK(list.at("next").as_string() == id);
+  const auto history = [&](const World::Params& query) {
+    return expect(world.get("/operations/actions", query)).at("history").as_array().size();
+  };
+  CHECK(history({{"cause", "token ci"}}) == 1);
+  CHECK(history({{"cause", "service_failed"}}) == 0);
+  CHECK(history({{"since", "2000-01-01T00:00:00Z"}}) == 1);
+  CHECK(history({{"until", "2000-01-01T00:00:00Z"}}) == 0);
+  CHECK(history({{"before", id}}) == 0);
+  CHECK(expect(world.get("/operations/actions", {{"decisions", "1"}}))
+            .at("decisions")
+            .at(0)
+            .at("reason_code") == "ok");
+  CHECK_THAT(message_of(world.get("/operations/actions", {{"since", "yesterday"}}), 400),
+             Catch::Contains("since: expected a time"));
+  CHECK(world.get("/operations/actions", {{"decisions", "yes"}}).status == 400);
+  // It was cancelled: there is nothing to undo.
+  CHECK(world.post("/operations/actions/" + id + "/rollback").status >= 400);
   CHECK(expect(world.post("/operations/actions/" + id + "/cancel"), 409).at("error").is_object());
   CHECK(expect(world.post("/operations/actions/" + id + "/approve"), 409).at("error").is_object());
   for (const std::string verb : {"", "/cancel", "/approve"}) {
@@ -101,7 +137,9 @@ TEST_CASE("a proposed action waits for an approval, which is recorded") {
   check_action(proposed);
   CHECK(proposed.at("remedy") == "fix-web");
   CHECK(proposed.at("cause").at("finding") == "service_failed");
-  const auto approved = expect(world.post("/operations/actions/" + id_of(proposed) + "/approve"));
+  const auto approved = expect(world.post("/operations/actions/" + id_of(proposed) + "/approve",
+                                          R"({"reason":"change 4711"})"));
+  CHECK(approved.at("approval_reason") == "change 4711");
   CHECK(approved.at("state") == "queued");
   CHECK(approved.at("approved_by") == "token ci");
   CHECK(records(world).at(0) == "token ci 127.0.0.1:5 actions.approve " + id_of(proposed) + ": ok");
@@ -113,6 +151,38 @@ TEST_CASE("a proposed action waits for an approval, which is recorded") {
   CHECK(decisions.at("decisions").at(0).at("reason").as_string().find("approved by token ci") !=
         std::string::npos);
   CHECK(decisions.at("decisions").at(1).at("verdict") == "proposed");
+}
+
+TEST_CASE("holds are made, listed and ended, and on record") {
+  World world;
+  const auto made = expect(
+      world.post("/operations/holds",
+                 R"({"targets":["web*"],"duration":"2h","reason":"deploy","remedy":"fix*"})"),
+      201);
+  check_shape(made, {"id:s", "targets:a", "remedy:s", "who:s", "reason:s", "created:t", "until:t"});
+  CHECK(made.at("who") == "token ci");
+  CHECK(expect(world.get("/operations/holds")).at("holds").at(0) == made);
+  CHECK(records(world).at(0) == "token ci 127.0.0.1:5 holds.create web*: ok");
+  world.fail_service();
+  CHECK(expect(world.get("/operations/decisions")).at("decisions").at(0).at("reason_code") ==
+        "held");
+  const std::string id(made.at("id").as_string());
+  CHECK(expect(world.post("/operations/holds/" + id + "/end")) == made);
+  CHECK(expect(world.get("/operations/holds")).at("holds").as_array().empty());
+  CHECK(world.post("/operations/holds/" + id + "/end").status == 404);
+  CHECK(world.post("/operations/holds/x/end").status == 404);
+  for (const std::string wrong :
+       {R"({})", R"({"targets":[],"duration":"2h"})", R"({"targets":["a"],"duration":"soon"})",
+        R"({"targets":["a"],"duration":"0s"})", R"({"targets":"a","duration":"2h"})",
+        R"({"targets":["a\nb"],"duration":"2h"})", R"({"targets":["a"],"duration":"1000d"})"})
+    CHECK(world.post("/operations/holds", wrong).status == 400);
+}
+
+TEST_CASE("the shadow ledger is reported") {
+  World world;
+  check_shape(expect(world.get("/operations/remedies/report")), {"remedies:a"});
+  check_shape(expect(world.get("/operations/remedies/shadow", {{"remedy", "x"}})), {"entries:a"});
+  CHECK(world.get("/operations/remedies/shadow", {{"limit", "0"}}).status == 400);
 }
 
 TEST_CASE("a dry run ends by itself and says what it would do") {

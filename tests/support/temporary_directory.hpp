@@ -18,7 +18,10 @@ class TemporaryDirectory {
       : path_(std::filesystem::temp_directory_path() / ("nexus-test-" + base::random_hex(8))) {
     std::filesystem::create_directory(path_);
   }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
+  ~TemporaryDirectory() {
+    std::error_code ignored;  // somebody may still write to it, and a destructor must not throw
+    std::filesystem::remove_all(path_, ignored);
+  }
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
 

@@ -42,6 +42,7 @@ struct Config {
   std::vector<CommandConfig> commands;
   std::vector<RemedyConfig> remedies;
   GuardrailsSection guardrails;
+  FleetSection fleet;
   AllowSection allow;
   std::vector<CleanupConfig> cleanups;
   std::vector<SysctlConfig> sysctls;

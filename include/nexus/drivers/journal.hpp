@@ -22,6 +22,9 @@ class JournalReader {
   [[nodiscard]] static Result<std::unique_ptr<JournalReader>> open(
       const std::vector<std::string>& units, const std::string& cursor, JournalFrom from,
       const std::string& directory = {});
+  /// Stands so that the last `count` messages of the unit are what is read next.
+  [[nodiscard]] static Result<std::unique_ptr<JournalReader>> last(
+      const std::string& unit, std::size_t count, const std::string& directory = {});
   ~JournalReader();
 
   /// Gives at most `limit` messages, of which at most `longest` bytes each; how many there were.

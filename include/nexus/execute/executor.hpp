@@ -7,6 +7,11 @@
 // neither repeats nor forgets it; (5) every action ends in a final state and `finished` is called
 // once with it; (6) nothing here holds a lock while a step runs or a callback is called.
 //
+// A ladder (`composite`) is an action whose rungs are actions of their own, each journaled,
+// verified and recovered like any other; the ladder keeps no worker while a rung is under way. The
+// next rung is begun when the last one did not help; with `all_rungs` when it helped, and what went
+// before is undone when one does not.
+//
 // Verification: the `verify` expression is evaluated over the history about every 200 ms until it
 // is true or `within` has passed; without one the step's own check is asked the same way for a few
 // seconds. Only what was measured after the action ended counts for it.
@@ -25,6 +30,7 @@
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/config/values.hpp"
+#include "nexus/execute/fleet.hpp"
 #include "nexus/execute/journal.hpp"
 #include "nexus/execute/step.hpp"
 #include "nexus/knowledge/queryable.hpp"
@@ -58,8 +64,20 @@ class Executor final : public plan::ActionSink {
   /// Asked just before a queued action starts, since the world may have changed while it waited
   /// (the kill switch, a reload, a dependency): the reason why it may not. Called without a lock
   /// held.
-  using Permission = std::function<std::optional<std::string>(const plan::Action&)>;
+  using Permission = std::function<std::optional<plan::Refusal>(const plan::Action&)>;
   void set_permission(Permission refusal);
+  /// Asked while an action runs: whether the kill switch is thrown. What can be ended in the middle
+  /// is ended then; a job of systemd goes on, for a service stopped half-way is worse.
+  void set_halted(std::function<bool()> halted);
+  /// Where the action `notify` sends what it has to say.
+  void set_notifier(Notifier notifier);
+  /// What is kept of the host before a step that may destroy the traces: one JSON object, bounded.
+  /// Called on a worker, may take a moment; empty: nothing is kept.
+  using Witness = std::function<std::string(const plan::Action&)>;
+  void set_witness(Witness witness);
+  /// The lock that hosts share; null: none is asked. configure() makes the configured one when
+  /// [fleet] changes.
+  void set_fleet(std::shared_ptr<FleetLock> fleet);
 
   /// Settles what the last run left unfinished: after configure() and on_finished(), before
   /// start().
@@ -72,6 +90,9 @@ class Executor final : public plan::ActionSink {
   [[nodiscard]] Status submit(plan::Action action) override;
   [[nodiscard]] bool in_flight(std::string_view target) const override;
   [[nodiscard]] std::size_t targets_in_flight() const override;
+  [[nodiscard]] bool active(std::string_view account) const override;
+  void supersede(std::string_view account, std::string_view why) override;
+  [[nodiscard]] std::string account(const plan::Action& action) const override;
   [[nodiscard]] Status validate(const plan::Action& action) const override;
   [[nodiscard]] Result<std::optional<plan::Action>> find_by_key(
       std::string_view idempotency_key) const override;
@@ -82,10 +103,14 @@ class Executor final : public plan::ActionSink {
                                 std::string_view target) const override;
   /// What a unit is called, from whoever has just heard it of systemd. Never waits.
   void learn_names(const std::string& unit, const std::vector<std::string>& names);
+  /// Which run of a unit there is now. Never waits.
+  void learn_run(const std::string& unit, const std::string& invocation_id);
   [[nodiscard]] Result<plan::Action> find(std::string_view id) const override;
   /// For Planner::approve(), which asks the rails.
-  [[nodiscard]] Status approve(std::string_view id, std::string_view who) override;
+  [[nodiscard]] Status approve(std::string_view id, std::string_view who,
+                               std::string_view why = {}) override;
   void refuse(std::string_view id, std::string_view why) override;
+  [[nodiscard]] Result<std::optional<double>> usual_seconds(std::string_view type) const override;
 
   [[nodiscard]] Status cancel(std::string_view id, std::string_view who);
   /// Cancels what is queued (the kill switch).

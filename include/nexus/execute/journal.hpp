@@ -22,8 +22,13 @@ struct ActionFilter {
   std::optional<plan::ActionState> state;
   std::string type;
   std::string target;
-  std::size_t limit = 100;  // at most 1000
-  std::string before;       // id: only older ones (ids are ordered by time)
+  std::string cause;              // the finding's name, its fingerprint, or who asked
+  std::string parent;             // rungs of this ladder only
+  std::optional<WallTime> since;  // created at this time or later
+  std::optional<WallTime> until;  // created before
+  bool ended = false;             // final ones only
+  std::size_t limit = 100;        // at most 1000
+  std::string before;             // id: only older ones (ids are ordered by time)
 };
 
 class Journal {
@@ -40,7 +45,16 @@ class Journal {
   /// Those that were not final when the agent stopped, oldest first.
   [[nodiscard]] Result<std::vector<plan::Action>> unfinished();
   [[nodiscard]] Result<std::uint64_t> finished_since(WallTime since);
-  [[nodiscard]] Status prune(WallTime older_than);
+  /// The rungs of a ladder, in their order.
+  [[nodiscard]] Result<std::vector<plan::Action>> rungs_of(std::string_view parent);
+  /// How long actions of this type took from start to end that were verified to have helped: the
+  /// median of the last hundred, in seconds.
+  [[nodiscard]] Result<std::optional<double>> usual_seconds(std::string_view type);
+  /// Drops ended actions that are older, and the oldest beyond `most` actions; the newest
+  /// kAlwaysKept stay whatever the clock says. At most kPruneAtOnce a call.
+  [[nodiscard]] Status prune(WallTime older_than, std::uint64_t most);
+  static constexpr std::uint64_t kAlwaysKept = 1000;
+  static constexpr std::uint64_t kPruneAtOnce = 10'000;
 
  private:
   struct Impl;

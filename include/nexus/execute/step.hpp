@@ -40,6 +40,24 @@ struct ParameterDescriptor {
   std::string_view help;
 };
 
+/// Something for people, beside the findings.
+struct Notice {
+  config::Severity severity = config::Severity::kWarning;
+  std::string name;     // groups what belongs together
+  std::string subject;  // what it is about
+  std::string text;
+  config::StringMap labels;
+};
+using Notifier = std::function<Status(const Notice&)>;
+
+class Step;
+
+/// Another action, and the step that did it.
+struct Done {
+  plan::Action action;
+  Step* step = nullptr;
+};
+
 /// What a step may use.
 struct StepContext {
   Clock& clock;
@@ -47,6 +65,10 @@ struct StepContext {
   std::shared_ptr<const config::Config> config;  // listed commands
   /// Everything that needs rights, but what systemd is asked for.
   host::Privileged& privileged;
+  Notifier notify = {};  // empty where nobody is told
+  /// An action of the journal, to undo it; the second keeps what became of that.
+  std::function<Result<Done>(std::string_view id)> find = {};
+  std::function<Status(const plan::Action&)> keep = {};
 };
 
 struct StepRun {
@@ -94,6 +116,14 @@ class Step {
   /// it is under way or not reachable.
   [[nodiscard]] virtual Recovered recover(const plan::Action& action, StepContext& context,
                                           std::string& what) = 0;
+  /// What the rails count it on, when that is not its target: a process comes back under another
+  /// pid, and what is done to it again and again is done to its unit. Empty: the target.
+  [[nodiscard]] virtual std::string account(const plan::Action& action,
+                                            const StepContext& context) const {
+    std::ignore = action;
+    std::ignore = context;
+    return {};
+  }
   /// Takes back what run() did, from the evidence taken before it; one sentence about what is now.
   /// Called when the action was done and has not helped (its verification failed), and the
   /// descriptor says that it can be undone.
@@ -117,6 +147,10 @@ struct ActionDescriptor {
   std::string_view undo_help;
   /// What else `describe` says, line by line: what the action knows by itself.
   std::string (*details)() = nullptr;
+  /// It destroys no traces: nothing is kept of the host before it.
+  bool gentle = false;
+  /// Its targets are units of systemd, whatever its name: plan::is_unit_action() says the same.
+  bool targets_units = false;
 };
 
 /// All actions, by name. One line each in src/execute/table.cpp.

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -40,15 +41,16 @@ class Privileged {
   [[nodiscard]] virtual Status rotate(const std::string& root, const std::string& path,
                                       const FileIdentity& expected, const std::string& name) = 0;
   /// Copies a log to `name` beside it and empties it, for a writer that cannot be told. What is
-  /// written between the two is lost.
+  /// written between the two is lost. kCancelled as compress().
   [[nodiscard]] virtual Status copy_truncate(const std::string& root, const std::string& path,
-                                             const FileIdentity& expected,
-                                             const std::string& name) = 0;
+                                             const FileIdentity& expected, const std::string& name,
+                                             const std::function<bool()>& go_on) = 0;
   /// Makes PATH.zst or PATH.gz of a file that nobody writes to, and removes it; the bytes that it
-  /// has then. kConflict: somebody has it open for writing, and it stays as it is.
+  /// has then. kConflict: somebody has, or has just, opened it for writing; kCancelled: `go_on`,
+  /// asked every 256 KiB, said no. Either way it stays as it is.
   [[nodiscard]] virtual Result<std::uint64_t> compress(const std::string& root,
-                                                       const std::string& path,
-                                                       Compression how) = 0;
+                                                       const std::string& path, Compression how,
+                                                       const std::function<bool()>& go_on) = 0;
 
   /// kNotFound: it has ended. Waits up to `wait` of real time for its end; true: it has ended.
   [[nodiscard]] virtual Result<bool> signal(const ProcessId& process, int number, Millis wait) = 0;
@@ -69,10 +71,11 @@ class LocalPrivileged final : public Privileged {
   [[nodiscard]] Status rotate(const std::string& root, const std::string& path,
                               const FileIdentity& expected, const std::string& name) override;
   [[nodiscard]] Status copy_truncate(const std::string& root, const std::string& path,
-                                     const FileIdentity& expected,
-                                     const std::string& name) override;
+                                     const FileIdentity& expected, const std::string& name,
+                                     const std::function<bool()>& go_on) override;
   [[nodiscard]] Result<std::uint64_t> compress(const std::string& root, const std::string& path,
-                                               Compression how) override;
+                                               Compression how,
+                                               const std::function<bool()>& go_on) override;
   [[nodiscard]] Result<bool> signal(const ProcessId& process, int number, Millis wait) override;
   [[nodiscard]] Status set_nice(const ProcessId& process, int nice) override;
   [[nodiscard]] Status set_sysctl(std::string_view name, std::string_view value) override;

@@ -24,10 +24,9 @@ struct ProcessId {
 
 struct ProcessFacts {
   ProcessId id;
-  std::string name;     // comm
-  std::string command;  // its arguments, blank between them, shortened
-  std::string unit;     // of systemd, from its control group; empty: none
-  char state = '?';     // as in /proc/PID/stat
+  std::string name;  // comm
+  std::string unit;  // of systemd, from its control group; empty: none
+  char state = '?';  // as in /proc/PID/stat
   pid_t parent = 0;
   pid_t session = 0;
   bool has_terminal = false;
@@ -39,5 +38,12 @@ struct ProcessFacts {
 /// kNotFound: there is no such process (any more), or its pid belongs to another one now.
 [[nodiscard]] Result<ProcessFacts> process_facts(const ProcessId& id,
                                                  const std::string& procfs = "/proc");
+/// Its arguments, blank between them, shortened; empty when they cannot be read. Not for a thread
+/// that must go on: the kernel makes the reader wait for a process that is stuck in its memory.
+[[nodiscard]] std::string process_command(const ProcessId& id, const std::string& procfs = "/proc");
+/// Whether a signal would be caught or ignored, and not end the process (SigCgt and SigIgn of
+/// /proc/PID/status).
+[[nodiscard]] Result<bool> heeds_signal(const ProcessId& id, int number,
+                                        const std::string& procfs = "/proc");
 
 }  // namespace nexus::host

@@ -46,7 +46,17 @@ struct Walk {
   std::size_t links = 0;       // symbolic links that were not followed
   std::size_t mounts = 0;      // directories of other file systems that were not entered
   std::size_t unreadable = 0;  // directories that could not be read
-  bool complete = true;        // false: there is more than kMostEntries
+  bool complete = true;        // false: there is more than kMostEntries, or go_on said no
+};
+
+struct WalkWish {
+  std::uint32_t depth = 0;  // directories below the root that are entered, one in the other
+  /// By its name: whether a file is looked at.
+  std::function<bool(const std::string& name)> wanted;
+  /// Gets what is found, so that not all of it has to be kept; none: Walk::files keeps it.
+  std::function<void(FoundFile&&)> take;
+  /// Asked at every entry; false ends the walk.
+  std::function<bool()> go_on;
 };
 
 /// `root` as a directory, with no symbolic link in any part of it. kNotFound: it is not there.
@@ -55,9 +65,10 @@ struct Walk {
 /// symbolic link or another file system is in the way.
 [[nodiscard]] Result<Fd> open_below(int root, const std::string& path, int flags);
 
-/// Regular files below `root` whose name `wanted` accepts, in no order.
-[[nodiscard]] Result<Walk> files_below(const std::string& root, std::uint32_t depth,
-                                       const std::function<bool(const std::string& name)>& wanted);
+/// Regular files below `root`, in no order. Neither a file's nor a directory's server is waited
+/// for: a mount that hangs is not entered, and what is known of a file is what the kernel has at
+/// hand.
+[[nodiscard]] Result<Walk> files_below(const std::string& root, const WalkWish& wish);
 
 /// As fstat(2) tells it. kUnsupported: no regular file, or one with more than one name.
 [[nodiscard]] Result<FoundFile> look_at(int fd);

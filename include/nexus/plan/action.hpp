@@ -48,14 +48,29 @@ struct Cause {
 
 struct Outcome {
   std::string result;            // one sentence: what was done, or the error
+  std::string reason_code;       // why it was cancelled before it started; empty otherwise
   std::string output;            // of a command, bounded
   std::string would_do;          // of a dry run
   std::optional<bool> verified;  // unset: nothing to verify
   std::string
       before;  // evidence taken just before (unit state, value of the verify expression), JSON
-  std::string after;   // the same afterwards, JSON
-  std::string undone;  // what was taken back because it did not help, or why it could not be
+  std::string after;       // the same afterwards, JSON
+  std::string undone;      // what was taken back because it did not help, or why it could not be
+  std::string evidence;    // of the host just before a disruptive step, JSON, bounded
+  std::string experiment;  // the windows and the test that decided to keep or undo it, JSON
+  std::string fleet;       // the fleet lock it was done under, and its fencing token
   bool operator==(const Outcome&) const = default;
+};
+
+/// One step of a ladder: what it does, and the action that did it.
+struct Rung {
+  std::string type;
+  std::string target;
+  config::Parameters parameters;
+  std::optional<config::VerifyConfig> verify;
+  Millis timeout{300'000};
+  std::string action_id;  // empty: its turn has not come
+  bool operator==(const Rung&) const = default;
 };
 
 struct Action {
@@ -71,11 +86,20 @@ struct Action {
   Millis timeout{300'000};
   std::optional<config::VerifyConfig> verify;
   std::uint32_t attempt = 1;  // how often this remedy has been tried on this target in this episode
+  std::string definition;     // digest of the remedy it was decided by: a reload may change that
+  std::vector<Rung> rungs;    // of a ladder (`composite`), in their order
+  bool all_rungs = false;     // every rung has to help
+  std::string parent;         // the ladder that this action is a rung of
+  std::optional<config::ExperimentConfig> experiment;
+  std::string only_if;   // an expression that must hold just before it acts
+  std::string account;   // what the rails count it on; empty: the target
+  std::string identity;  // which run of the target it is about (invocation id), where known
 
   ActionState state = ActionState::kQueued;
   WallTime created{};
   std::optional<WallTime> approved;
   std::string approved_by;
+  std::string approval_reason;
   std::optional<WallTime> started;
   std::optional<WallTime> finished;
   std::optional<double>
@@ -83,6 +107,11 @@ struct Action {
   SteadyTime received{};           // of the finding; not persisted
   Outcome outcome;
 };
+
+/// What attempts, rates and "one at a time" are counted on.
+[[nodiscard]] inline const std::string& account_of(const Action& action) noexcept {
+  return action.account.empty() ? action.target : action.account;
+}
 
 /// What a person asks for.
 struct ActionRequest {
@@ -93,6 +122,12 @@ struct ActionRequest {
   bool dry_run = false;
   std::string idempotency_key;
   std::string requested_by;
+  std::string reason;
+};
+
+/// Why something may not be done: a code for machines and metrics, a sentence for people.
+struct Refusal {
+  std::string_view code;  // a literal
   std::string reason;
 };
 

@@ -1,9 +1,12 @@
 // Planner: finding in, action (or a reason why not) out.
 //
 // For every firing finding it looks for the remedies that match and passes each through the
-// guardrails (DESIGN.md section 9) in a fixed order: stopped, mode, protected, maintenance, too
-// many unhealthy, dependency, in flight, breaker, cool-down, rate, blast radius. The first that
-// objects gives the reason. Each decision, acted or not, is recorded when its reason changes.
+// guardrails (DESIGN.md section 9) in a fixed order: stopped, mode, protected, maintenance, hold,
+// too many unhealthy, unknown name, not seen, missing data, dependency, in flight, breaker,
+// cool-down, rate, blast radius. The first that objects gives the reason. Each decision, acted or
+// not, is recorded when its reason changes; a refusal is written by the next tick at the latest.
+//
+// What `observe` alone holds back is followed in the shadow ledger: report().
 //
 // A person's dry run changes nothing and is held back by the protected set only. An action that
 // was cancelled, expired or lost before it started is no attempt and never opens a breaker; a
@@ -13,7 +16,9 @@
 // Invariants: (1) counters, cool-downs, breakers and the kill switch survive a restart (state
 // database), written before the action is handed on; (2) one action per target at a time; (3) the
 // protected set compiled in cannot be configured away; (4) a person's request passes the same
-// guardrails except maintenance, too many unhealthy, cool-down, breaker and mode `propose`.
+// guardrails except maintenance, holds, too many unhealthy, not seen, missing data, cool-down,
+// breaker and mode `propose`; (5) a wall clock that is set neither ends nor lengthens a cool-down,
+// a rate, a hold or a breaker: what was counted in this boot moves with it.
 //
 // Lock order: none is held while the ActionSink or the Book is called. Thread safety: all members,
 // any thread.
@@ -25,6 +30,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "nexus/analyze/book.hpp"
@@ -34,6 +40,9 @@
 #include "nexus/knowledge/self_metrics.hpp"
 #include "nexus/knowledge/state.hpp"
 #include "nexus/plan/action.hpp"
+#include "nexus/plan/hold.hpp"
+#include "nexus/plan/shadow.hpp"
+#include "nexus/plan/surroundings.hpp"
 
 namespace nexus::plan {
 
@@ -43,8 +52,20 @@ class ActionSink {
   virtual ~ActionSink() = default;
   /// Journals the action and queues it (state kQueued) or keeps it for approval (state kProposed).
   [[nodiscard]] virtual Status submit(Action action) = 0;
-  /// Whether an action for this target is proposed, queued, running or verifying.
-  [[nodiscard]] virtual bool in_flight(std::string_view target) const = 0;
+  /// Whether an action on this account is proposed, queued, running or verifying.
+  [[nodiscard]] virtual bool in_flight(std::string_view account) const = 0;
+  /// The same without the proposals.
+  [[nodiscard]] virtual bool active(std::string_view account) const { return in_flight(account); }
+  /// Cancels the proposals on this account: a person acts there.
+  virtual void supersede(std::string_view account, std::string_view why) {
+    std::ignore = account;
+    std::ignore = why;
+  }
+  /// What the rails count an action on, when that is not its target; empty: the target.
+  [[nodiscard]] virtual std::string account(const Action& action) const {
+    std::ignore = action;
+    return {};
+  }
   /// Distinct targets with an action queued, running or verifying.
   [[nodiscard]] virtual std::size_t targets_in_flight() const = 0;
   /// Checks type, target and parameters against the action's descriptor.
@@ -66,9 +87,14 @@ class ActionSink {
   /// An action as the journal has it. kNotFound: there is none of this id.
   [[nodiscard]] virtual Result<Action> find(std::string_view id) const = 0;
   /// Queues a proposed action. kConflict: it is not proposed (any more).
-  [[nodiscard]] virtual Status approve(std::string_view id, std::string_view who) = 0;
+  [[nodiscard]] virtual Status approve(std::string_view id, std::string_view who,
+                                       std::string_view why) = 0;
   /// Cancels a proposed action that can never be approved.
   virtual void refuse(std::string_view id, std::string_view why) = 0;
+  /// How long an action of this type usually takes until it has helped, in seconds.
+  [[nodiscard]] virtual Result<std::optional<double>> usual_seconds(std::string_view) const {
+    return std::nullopt;
+  }
 };
 
 /// State of one (remedy, target).
@@ -97,13 +123,16 @@ class RemedySet {
 
 class Planner {
  public:
-  /// `seed` of the jitter; 0: a random one. An empty `stop_file` switches that file off.
-  [[nodiscard]] static Result<std::unique_ptr<Planner>> open(Clock& clock, knowledge::StateDb& db,
-                                                             knowledge::SelfMetrics& self,
-                                                             analyze::Book& book, ActionSink& sink,
-                                                             std::string stop_file,
-                                                             std::uint64_t seed = 0);
+  /// `seed` of the jitter; 0: a random one. An empty `stop_file` switches that file off. `boot`
+  /// tells this boot of the machine from others (/proc/sys/kernel/random/boot_id).
+  [[nodiscard]] static Result<std::unique_ptr<Planner>> open(
+      Clock& clock, knowledge::StateDb& db, knowledge::SelfMetrics& self, analyze::Book& book,
+      ActionSink& sink, std::string stop_file, std::uint64_t seed = 0, std::string boot = {});
   ~Planner();
+
+  /// Who knows what targets depend on and how those are. Null: nobody. Set before the first
+  /// finding.
+  void set_surroundings(std::shared_ptr<const Surroundings> surroundings);
 
   void configure(std::shared_ptr<const config::Config> config,
                  std::shared_ptr<const RemedySet> remedies);
@@ -121,7 +150,21 @@ class Planner {
   [[nodiscard]] Result<Action> request(const ActionRequest& request);
   /// Lets a proposed action run when no rail objects now: all but the cool-down, which its own
   /// proposal has begun. kConflict with the reason; it stays proposed, unless it can never be done.
-  [[nodiscard]] Status approve(std::string_view id, std::string_view who);
+  [[nodiscard]] Status approve(std::string_view id, std::string_view who,
+                               std::string_view why = {});
+
+  /// Holds remedies off what the request names, until it expires. kInvalidArgument: no targets, no
+  /// time; kExhausted: too many.
+  [[nodiscard]] Result<Hold> hold(const HoldRequest& request);
+  /// Ends a hold. kNotFound.
+  [[nodiscard]] Result<Hold> release(std::string_view id);
+  /// Those in force, the one that ends first first.
+  [[nodiscard]] std::vector<Hold> holds() const;
+
+  /// What each remedy would have done while it was only observing, and what happened without it.
+  [[nodiscard]] Result<std::vector<ShadowSummary>> report();
+  /// The newest entries of the shadow ledger, of one remedy or (empty) of all.
+  [[nodiscard]] Result<std::vector<ShadowEntry>> shadow(std::string_view remedy, std::size_t limit);
 
   /// At the start, once the sink has recovered: corrects decisions whose action was lost because
   /// the agent ended before the action was journaled.
@@ -131,10 +174,11 @@ class Planner {
   /// audit. A stop that cannot be persisted stops all the same, and is an error; a start that
   /// cannot be persisted does not start.
   [[nodiscard]] Status set_running(bool running, std::string_view who);
-  /// Why a queued action may not start any more, in words: stopped, a mode (its own remedy's too)
-  /// that does not allow it, its remedy is gone or switched off, a thing that is protected now,
-  /// something it depends on that is down. Attempts and rates were counted when it was decided on.
-  [[nodiscard]] std::optional<std::string> refusal(const Action& action) const;
+  /// Why a queued action may not start any more: stopped, a mode (its own remedy's too) that does
+  /// not allow it, its remedy is gone, switched off or another one since, a thing that is protected
+  /// now, a hold, something it depends on that is down. Attempts and rates were counted when it was
+  /// decided on.
+  [[nodiscard]] std::optional<Refusal> refusal(const Action& action) const;
   /// False while stopped by set_running() or by the stop file.
   [[nodiscard]] bool running() const;
 

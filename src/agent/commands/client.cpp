@@ -9,6 +9,7 @@
 #include "agent/commands.hpp"
 #include "agent/commands/foresee.hpp"
 #include "agent/commands/query.hpp"
+#include "agent/commands/rollback.hpp"
 #include "agent/commands/transfer.hpp"
 #include "nexus/drivers/http_client.hpp"
 
@@ -34,7 +35,15 @@ const std::vector<ColumnSpec> kActionRows = {
     {"result", "outcome.result"},
     {"verified", "outcome.verified"},
     {"would do", "outcome.would_do"},
-    {"output", "outcome.output"}};
+    {"output", "outcome.output"},
+    {"why not", "outcome.reason_code"},
+    {"undone", "outcome.undone"},
+    {"approved by", "approved_by"},
+    {"approved because", "approval_reason"},
+    {"fleet lock", "outcome.fleet_lock"},
+    {"experiment", "outcome.experiment"},
+    {"ladder", "ladder"},
+    {"steps", "steps"}};
 
 /// What the callbacks of all client commands need.
 struct Shared {
@@ -42,8 +51,18 @@ struct Shared {
   std::string id;
   std::string target;
   std::string type;
+  std::string reason;
+  std::string duration = "1h";
+  std::string remedy;
+  std::vector<std::string> targets;
+  std::string cause;
+  std::string state;
+  std::string since;
+  std::string until;
+  std::string before;
   std::vector<std::string> parameters;
   bool dry_run = false;
+  bool all = false;
   int priority = 50;
 };
 using SharedPtr = std::shared_ptr<Shared>;
@@ -89,8 +108,17 @@ int run_action(const Shared& shared) {
   return object(shared.flags, "POST", "/operations/actions", kActionRows, &body);
 }
 
-int list_actions(const ClientFlags& flags) {
-  const auto answer = call(flags, "GET", "/operations/actions");
+int list_actions(const Shared& shared) {
+  const auto& flags = shared.flags;
+  std::string path = "/operations/actions?limit=100";
+  for (const auto& [name, value] :
+       {std::pair("status", &shared.state), std::pair("type", &shared.type),
+        std::pair("target", &shared.target), std::pair("cause", &shared.cause),
+        std::pair("since", &shared.since), std::pair("until", &shared.until),
+        std::pair("before", &shared.before)}) {
+    if (!value->empty()) path += fmt::format("&{}={}", name, drivers::url_encode(*value));
+  }
+  const auto answer = call(flags, "GET", path);
   if (!answer) return report(answer.error());
   json::array all;
   for (const auto* part : {"proposed", "in_progress", "queue", "history"}) {
@@ -207,8 +235,15 @@ void add_actions(CLI::App& app, CommandContext& context, const SharedPtr& shared
   auto* actions = app.add_subcommand("actions", "What the agent did, does and would do");
   actions->require_subcommand(0, 1);
   actions->callback([&context, shared, actions] {
-    if (actions->get_subcommands().empty()) context.code = list_actions(shared->flags);
+    if (actions->get_subcommands().empty()) context.code = list_actions(*shared);
   });
+  actions->add_option("--status", shared->state, "succeeded, failed, queued, ...");
+  actions->add_option("--type", shared->type, "restart_service, ...");
+  actions->add_option("--target", shared->target, "Only of this target");
+  actions->add_option("--cause", shared->cause, "A finding, its fingerprint, or who asked");
+  actions->add_option("--since", shared->since, "Made at this time or later");
+  actions->add_option("--until", shared->until, "Made before this time");
+  actions->add_option("--before", shared->before, "Older than the action of this id: a next page");
   auto* show = actions->add_subcommand("show", "One action with cause, timings and outcome");
   show->add_option("id", shared->id, "Its id")->required();
   show->callback([&context, shared] {
@@ -226,12 +261,31 @@ void add_actions(CLI::App& app, CommandContext& context, const SharedPtr& shared
     auto* command = actions->add_subcommand(
         verb, verb == "approve" ? "Let a proposed action run" : "Cancel an action");
     command->add_option("id", shared->id, "Its id")->required();
+    if (verb == "approve") command->add_option("--reason", shared->reason, "Why");
     command->callback([&context, shared, verb] {
+      const json::value body = {{"reason", shared->reason}};
       context.code = object(shared->flags, "POST",
                             "/operations/actions/" + drivers::url_encode(shared->id) + "/" + verb,
-                            kActionRows);
+                            kActionRows, verb == "approve" ? &body : nullptr);
     });
   }
+  auto* rollback = actions->add_subcommand("rollback", "Undo an action that has succeeded");
+  auto* which = rollback->add_option("id", shared->id, "Its id");
+  rollback->add_flag("--all", shared->all, "Everything that can be undone, newest first")
+      ->excludes(which);
+  rollback->add_option("--reason", shared->reason, "Why");
+  rollback->add_flag("--dry-run", shared->dry_run, "Say what would be done, do nothing");
+  rollback->callback([&context, shared] {
+    if (shared->all) {
+      context.code = roll_back_all(shared->flags, shared->reason);
+      return;
+    }
+    if (shared->id.empty()) throw CLI::RequiredError("id or --all");
+    const json::value body = {{"reason", shared->reason}, {"dry_run", shared->dry_run}};
+    context.code = object(shared->flags, "POST",
+                          "/operations/actions/" + drivers::url_encode(shared->id) + "/rollback",
+                          kActionRows, &body);
+  });
 }
 
 void add_operations(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
@@ -274,6 +328,44 @@ void add_operations(CLI::App& app, CommandContext& context, const SharedPtr& sha
   });
 }
 
+void add_holds(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
+  static const std::vector<ColumnSpec> kRows = {{"id", "id"},         {"targets", "targets"},
+                                                {"remedy", "remedy"}, {"by", "who"},
+                                                {"until", "until"},   {"reason", "reason"}};
+  auto* holds = app.add_subcommand("holds", "Keep remedies off targets for a while");
+  holds->require_subcommand(0, 1);
+  holds->callback([&context, shared, holds] {
+    if (!holds->get_subcommands().empty()) return;
+    context.code = table(shared->flags, "/operations/holds", "holds",
+                         {{"ID", "id"},
+                          {"TARGETS", "targets"},
+                          {"REMEDY", "remedy"},
+                          {"BY", "who"},
+                          {"UNTIL", "until"},
+                          {"REASON", "reason"}});
+  });
+  auto* add = holds->add_subcommand("add", "Hold remedies off these targets");
+  add->add_option("targets", shared->targets, "Globs: \"web*\"; \"*\" is everything")->required();
+  add->add_option("--for", shared->duration, "How long")->capture_default_str();
+  add->add_option("--remedy", shared->remedy, "Only remedies of this name, a glob");
+  add->add_option("--reason", shared->reason, "Why");
+  add->callback([&context, shared] {
+    json::array targets;
+    for (const auto& one : shared->targets) targets.push_back(json::value(one));
+    const json::value body = {{"targets", std::move(targets)},
+                              {"remedy", shared->remedy},
+                              {"duration", shared->duration},
+                              {"reason", shared->reason}};
+    context.code = object(shared->flags, "POST", "/operations/holds", kRows, &body);
+  });
+  auto* end = holds->add_subcommand("end", "End a hold before its time");
+  end->add_option("id", shared->id, "Its id")->required();
+  end->callback([&context, shared] {
+    context.code = object(shared->flags, "POST",
+                          "/operations/holds/" + drivers::url_encode(shared->id) + "/end", kRows);
+  });
+}
+
 void add_remedies(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
   auto* remedies =
       app.add_subcommand("remedies", "Attempts, cool-downs and breakers of the remedies");
@@ -288,6 +380,22 @@ void add_remedies(CLI::App& app, CommandContext& context, const SharedPtr& share
                           {"COOL-DOWN UNTIL", "cooldown_until"},
                           {"REASON", "reason"}});
   });
+  remedies
+      ->add_subcommand("report",
+                       "What remedies that only observe would have done, and what happened without")
+      ->callback([&context, shared] {
+        context.code = table(shared->flags, "/operations/remedies/report", "remedies",
+                             {{"REMEDY", "remedy"},
+                              {"ACTION", "action_type"},
+                              {"WOULD HAVE ACTED", "would_have_acted"},
+                              {"BY ITSELF", "resolved_by_itself"},
+                              {"STILL THERE", "still_there"},
+                              {"UNKNOWN", "unknown"},
+                              {"MEDIAN (s)", "median_seconds"},
+                              {"LONGEST (s)", "longest_seconds"},
+                              {"ACTING TAKES (s)", "action_seconds"},
+                              {"WOULD SAVE (s)", "saved_seconds"}});
+      });
   auto* reset = remedies->add_subcommand("reset", "Re-arm a remedy whose breaker is open");
   reset->add_option("remedy", shared->type, "Its name")->required();
   reset->add_option("target", shared->target, "The target")->required();
@@ -374,6 +482,7 @@ void add_client(CLI::App& app, CommandContext& context) {
   add_reads(app, context, shared);
   add_actions(app, context, shared);
   add_operations(app, context, shared);
+  add_holds(app, context, shared);
   add_remedies(app, context, shared);
   auto* reload = app.add_subcommand("reload", "Let the running agent read its configuration anew");
   reload->callback([&context, shared] {

@@ -1,4 +1,4 @@
-// [operations], [[command]], [[remedy]] and [guardrails].
+// [operations], [[command]], [[remedy]], [guardrails] and [fleet].
 #include <fmt/core.h>
 
 #include "config/sections/sections.hpp"
@@ -9,7 +9,11 @@ namespace nexus::config {
 namespace {
 
 constexpr Period kTimeLimit{100ms, 7 * 24h};
+constexpr Period kWindow{10s, 24h};
 constexpr std::int64_t kMost = 1'000'000;
+/// Each action has a thread; the unit has TasksMax=256 for all of them.
+constexpr std::int64_t kMostWorkers = 64;
+constexpr std::size_t kMostSteps = 16;
 constexpr auto kModes = {Mode::kObserve, Mode::kPropose, Mode::kAct};
 
 void read_command(Section& section, Reading& reading) {
@@ -36,6 +40,44 @@ void read_verify(Section& section, std::optional<VerifyConfig>& out) {
     verify.duration("within", config.within, kTimeLimit);
     out = std::move(config);
   });
+}
+
+void read_rung(Section& section, RemedyConfig& remedy) {
+  RungConfig rung;
+  rung.where = section.where();
+  section.require("action", "the name of an action");
+  section.text("action", rung.action, kPlainName);
+  section.text("target", rung.target, kAnyText);
+  Places places;
+  section.parameters("parameters", rung.parameters, places);
+  read_verify(section, rung.verify);
+  section.optional(&Section::duration, "timeout", rung.timeout, kTimeLimit);
+  remedy.steps.push_back(std::move(rung));
+}
+
+void read_experiment(Section& section, std::optional<ExperimentConfig>& out) {
+  section.table("experiment", [&](Section& experiment) {
+    ExperimentConfig config;
+    experiment.require("metric", "a PromQL expression");
+    experiment.expression("metric", config.metric);
+    experiment.choice("better", config.better, {"lower", "higher"});
+    experiment.duration("before", config.before, kWindow);
+    experiment.duration("after", config.after, kWindow);
+    experiment.number("confidence", config.confidence, {0.5, 1, false, true});
+    experiment.number("min_effect", config.min_effect, {0, 1});
+    out = std::move(config);
+  });
+}
+
+/// A ladder has steps, and nothing else has.
+void check_steps(Section& section, const RemedyConfig& remedy) {
+  if (remedy.action == "composite" && remedy.steps.empty())
+    section.complain("steps", "expected at least one [[remedy.steps]] of action = \"composite\"");
+  if (remedy.action != "composite" && !remedy.steps.empty())
+    section.complain("steps", "expected action = \"composite\" where there are steps");
+  if (remedy.steps.size() > kMostSteps)
+    section.complain(
+        "steps", fmt::format("expected at most {} steps, got {}", kMostSteps, remedy.steps.size()));
 }
 
 void name_remedy(Section& section, RemedyConfig& remedy) {
@@ -68,6 +110,12 @@ void read_remedy(Section& section, Reading& reading) {
     remedy.max_attempts = attempts;
   read_verify(section, remedy.verify);
   section.optional(&Section::duration, "timeout", remedy.timeout, kTimeLimit);
+  Expression only_if;
+  if (section.expression("only_if", only_if) != nullptr) remedy.only_if = std::move(only_if);
+  section.tables("steps", [&](Section& step) { read_rung(step, remedy); });
+  section.boolean("all_steps", remedy.all_steps);
+  check_steps(section, remedy);
+  read_experiment(section, remedy.experiment);
   section.boolean("enabled", remedy.enabled);
   reading.config.remedies.push_back(std::move(remedy));
 }
@@ -79,11 +127,12 @@ void read_operations(Section& root, Reading& reading) {
   root.table("operations", [&](Section& operations) {
     operations.choice("mode", out.mode, kModes);
     operations.duration("check_interval", out.check_interval, {100ms, 1h});
-    operations.integer("max_concurrent_actions", out.max_concurrent_actions, 1, 256);
+    operations.integer("max_concurrent_actions", out.max_concurrent_actions, 1, kMostWorkers);
     operations.duration("action_timeout", out.action_timeout, kTimeLimit);
     operations.duration("approval_timeout", out.approval_timeout, {1s, kLongest});
     operations.integer("max_queue", out.max_queue, 1, kMost);
     operations.duration("journal_retention", out.journal_retention, {1h, kLongest});
+    operations.integer("journal_actions", out.journal_actions, 1000, 10 * kMost);
   });
 }
 
@@ -107,11 +156,36 @@ void read_guardrails(Section& root, Reading& reading) {
     guardrails.integer("max_actions_per_hour", out.max_actions_per_hour, 1, kMost);
     guardrails.integer("max_actions_per_hour_per_target", out.max_actions_per_hour_per_target, 1,
                        kMost);
+    guardrails.integer("max_proposals_per_hour", out.max_proposals_per_hour, 1, kMost);
     guardrails.integer("max_targets_at_once", out.max_targets_at_once, 1, kMost);
+    guardrails.number("max_share_at_once", out.max_share_at_once, {0, 1, true, false});
     guardrails.number("max_unhealthy_share", out.max_unhealthy_share, {0, 1, true, false});
     guardrails.integer("min_watched_for_share", out.min_watched_for_share, 1, kMost);
+    guardrails.duration("max_finding_age", out.max_finding_age, {10s, kLongest});
     guardrails.texts("protected_units", out.protected_units);
   });
+}
+
+void read_fleet(Section& root, Reading& reading) {
+  FleetSection& out = reading.config.fleet;
+  root.table("fleet", [&](Section& fleet) {
+    fleet.choice("lock", out.lock, {"none", "redis", "postgres"});
+    fleet.text("name", out.name, kPlainName);
+    fleet.integer("budget", out.budget, 1, 1000);
+    fleet.choice("scope", out.scope, {"action", "remedy", "all"});
+    fleet.texts("actions", out.actions);
+    fleet.duration("timeout", out.timeout, {100ms, 30s});
+  });
+}
+
+void check_fleet(Reading& reading) {
+  const auto& config = reading.config;
+  const bool redis = config.fleet.lock == "redis" && config.connections.redis.host.empty();
+  const bool postgres = config.fleet.lock == "postgres" && config.connections.postgres.host.empty();
+  if (!redis && !postgres) return;
+  reading.report.add(reading.report.place_of("fleet.lock"),
+                     fmt::format("fleet.lock: expected [{0}] host to be set for the lock \"{0}\"",
+                                 config.fleet.lock));
 }
 
 void check_guardrails(Reading& reading) {

@@ -56,6 +56,8 @@ void read_commands(Section& root, Reading& reading);
 void read_remedies(Section& root, Reading& reading);
 void read_guardrails(Section& root, Reading& reading);
 void check_guardrails(Reading& reading);
+void read_fleet(Section& root, Reading& reading);
+void check_fleet(Reading& reading);
 // permit.cpp
 void read_allow(Section& root, Reading& reading);
 void read_cleanups(Section& root, Reading& reading);

@@ -8,9 +8,10 @@ namespace nexus::execute {
 namespace {
 
 constexpr std::array<SettableProperty, 3> kSettable{{
-    {"memory_high", "MemoryHigh", PropertyKind::kBytes},
-    {"memory_max", "MemoryMax", PropertyKind::kBytes},
-    {"memory_swap_max", "MemorySwapMax", PropertyKind::kBytes},
+    // Half: caches may be squeezed, a service that lives in reclaim may not be.
+    {"memory_high", "MemoryHigh", PropertyKind::kBytes, "MemoryCurrent", 50},
+    {"memory_max", "MemoryMax", PropertyKind::kBytes, "MemoryCurrent", 110},
+    {"memory_swap_max", "MemorySwapMax", PropertyKind::kBytes, "", 0},
 }};
 
 constexpr std::array<ParameterDescriptor, 3> kParameters{{
@@ -19,12 +20,13 @@ constexpr std::array<ParameterDescriptor, 3> kParameters{{
      .required = false,
      .default_value = "",
      .help = "from here on it is slowed down and has to give back: \"512MiB\", \"infinity\", or "
-             "\"+25%\" of what it is"},
+             "\"+25%\" of what it is; never below half of what the service takes now"},
     {.name = "memory_max",
      .type = ParameterType::kString,
      .required = false,
      .default_value = "",
-     .help = "from here on the kernel kills in it; never below what the service takes now"},
+     .help =
+         "from here on the kernel kills in it; never below 1.1 times what the service takes now"},
     {.name = "memory_swap_max",
      .type = ParameterType::kString,
      .required = false,
@@ -43,6 +45,7 @@ const ActionDescriptor kAdjustMemory{
     .parameters = kParameters,
     .make = [] { return make_property_step(kSettable); },
     .undo_help = kPropertyUndo,
+    .targets_units = true,
 };
 
 }  // namespace nexus::execute

@@ -106,7 +106,9 @@ class CleanupDisk final : public Step {
                          const StepRun& run) override {
     auto wish = cleanup_wish(action, *context.config);
     if (!wish) return propagate(std::move(wish));
-    auto plan = plan_cleanup(action.target, *wish, *context.config, context.clock.wall());
+    auto plan = plan_cleanup(
+        action.target, *wish, *context.config,
+        {.now = context.clock.wall(), .go_on = [&] { return !why_to_end(context.clock, run); }});
     if (!plan) return propagate(std::move(plan));
     run.begun();
     Freed freed;
@@ -156,7 +158,8 @@ class CleanupDisk final : public Step {
   static Result<CleanupPlan> make_plan(const plan::Action& action, StepContext& context) {
     auto wish = cleanup_wish(action, *context.config);
     if (!wish) return propagate(std::move(wish));
-    return plan_cleanup(action.target, *wish, *context.config, context.clock.wall());
+    return plan_cleanup(action.target, *wish, *context.config,
+                        {.now = context.clock.wall(), .go_on = {}});
   }
 
   static bool is_enough(const plan::Action& action, const CleanupWish& wish, StepContext& context) {

@@ -166,6 +166,7 @@ const ActionDescriptor kHttpRequest{
     .parameters = kParameters,
     .make = []() -> std::unique_ptr<Step> { return std::make_unique<HttpRequest>(); },
     .check_remedy = check_request,
+    .gentle = true,
 };
 
 }  // namespace nexus::execute

@@ -81,6 +81,10 @@ class KillProcess final : public Step {
                            : "");
   }
 
+  [[nodiscard]] std::string account(const plan::Action& action, const StepContext&) const override {
+    return process_account(action);
+  }
+
   std::string evidence(const plan::Action& action, StepContext&) override {
     return process_evidence(action);
   }

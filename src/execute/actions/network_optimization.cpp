@@ -6,6 +6,10 @@
 namespace nexus::execute {
 namespace {
 
+std::optional<std::int64_t> tracked_connections() {
+  return first_number("/proc/sys/net/netfilter/nf_conntrack_count");
+}
+
 constexpr std::array<AllowedSysctl, 13> kAllowed{{
     {"net.core.netdev_budget", 100, 10'000},
     {"net.core.netdev_max_backlog", 100, 1'000'000},
@@ -19,7 +23,7 @@ constexpr std::array<AllowedSysctl, 13> kAllowed{{
     {"net.ipv4.tcp_slow_start_after_idle", 0, 1},
     {"net.ipv4.tcp_tw_reuse", 0, 2},
     {"net.ipv4.tcp_wmem", 4'096, 1LL << 30},
-    {"net.netfilter.nf_conntrack_max", 4'096, 16'777'216},
+    {"net.netfilter.nf_conntrack_max", 4'096, 16'777'216, "", tracked_connections},
 }};
 
 }  // namespace

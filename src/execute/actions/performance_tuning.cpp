@@ -4,27 +4,43 @@
 #include "execute/actions.hpp"
 #include "execute/property_step.hpp"
 #include "execute/sysctl_step.hpp"
+#include "nexus/base/text.hpp"
+#include "nexus/host/file.hpp"
+#include "nexus/plan/planner.hpp"
 
 namespace nexus::execute {
 namespace {
 
+std::optional<std::int64_t> open_files() {
+  return first_number("/proc/sys/fs/file-nr");
+}
+
+/// "0.20 0.18 0.12 1/80 11206": all threads are behind the stroke.
+std::optional<std::int64_t> tasks() {
+  const auto text = host::read_file("/proc/loadavg");
+  if (!text) return std::nullopt;
+  std::string_view rest = *text;
+  std::ignore = base::take_until(rest, '/');
+  return base::parse_int(base::take_word(rest));
+}
+
 constexpr std::array<AllowedSysctl, 9> kAllowed{{
-    {"fs.file-max", 65'536, 1LL << 40},
+    {"fs.file-max", 65'536, 1LL << 40, "", open_files},
     {"fs.inotify.max_user_instances", 128, 65'536},
     {"fs.inotify.max_user_watches", 8'192, 16'777'216},
-    {"kernel.pid_max", 32'768, 4'194'304},
-    {"vm.dirty_background_ratio", 1, 50},
-    {"vm.dirty_ratio", 2, 80},
+    {"kernel.pid_max", 32'768, 4'194'304, "", tasks},
+    {"vm.dirty_background_ratio", 1, 50, "vm.dirty_background_bytes"},
+    {"vm.dirty_ratio", 2, 80, "vm.dirty_bytes"},
     {"vm.max_map_count", 65'530, 16'777'216},
     {"vm.swappiness", 0, 200},
     {"vm.vfs_cache_pressure", 1, 1'000},
 }};
 
 constexpr std::array<SettableProperty, 4> kSettable{{
-    {"cpu_weight", "CPUWeight", PropertyKind::kWeight},
-    {"cpu_quota", "CPUQuotaPerSecUSec", PropertyKind::kPercent},
-    {"io_weight", "IOWeight", PropertyKind::kWeight},
-    {"tasks_max", "TasksMax", PropertyKind::kCount},
+    {"cpu_weight", "CPUWeight", PropertyKind::kWeight, "", 0},
+    {"cpu_quota", "CPUQuotaPerSecUSec", PropertyKind::kPercent, "", 0},
+    {"io_weight", "IOWeight", PropertyKind::kWeight, "", 0},
+    {"tasks_max", "TasksMax", PropertyKind::kCount, "TasksCurrent", 110},
 }};
 
 constexpr std::array<ParameterDescriptor, 5> kParameters{{
@@ -52,7 +68,7 @@ constexpr std::array<ParameterDescriptor, 5> kParameters{{
      .type = ParameterType::kInteger,
      .required = false,
      .default_value = "",
-     .help = "of a service: processes and threads"},
+     .help = "of a service: processes and threads; never below 1.1 times what it has now"},
 }};
 
 /// What a target is says which of the two it is about: "vm.swappiness", "web.service", "web".
@@ -76,6 +92,11 @@ class PerformanceTuning final : public Step {
   }
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     return of(action).recover(action, context, what);
+  }
+  /// "web" and "web.service" are one.
+  [[nodiscard]] std::string account(const plan::Action& action, const StepContext&) const override {
+    return &of(action) == service_.get() ? plan::canonical_target("restart_service", action.target)
+                                         : std::string();
   }
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
     return of(action).undo(action, context);

@@ -12,6 +12,7 @@ const ActionDescriptor kReloadService{
     .parameters = {},
     .make = [] { return make_service_step(drivers::UnitJob::kReload); },
     .check_remedy = check_unit_remedy,
+    .targets_units = true,
 };
 
 }  // namespace nexus::execute

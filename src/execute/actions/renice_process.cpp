@@ -61,6 +61,10 @@ class ReniceProcess final : public Step {
                        process->nice, *nice);
   }
 
+  [[nodiscard]] std::string account(const plan::Action& action, const StepContext&) const override {
+    return process_account(action);
+  }
+
   std::string evidence(const plan::Action& action, StepContext&) override {
     return process_evidence(action);
   }

@@ -12,6 +12,7 @@ const ActionDescriptor kRestartService{
     .parameters = {},
     .make = [] { return make_service_step(drivers::UnitJob::kRestart); },
     .check_remedy = check_unit_remedy,
+    .targets_units = true,
 };
 
 }  // namespace nexus::execute

@@ -170,8 +170,28 @@ Result<host::FoundFile> find_log(const Log& log) {
   return found;
 }
 
-/// NAME-20261126-031500[.zst|.gz], oldest first.
-Result<std::vector<host::FoundFile>> rotated(const Log& log) {
+std::string directory_of(const Log& log) {
+  if (log.directory().empty()) return log.root;
+  return log.root + "/" + log.directory().substr(0, log.directory().size() - 1);
+}
+
+/// What a compression that was killed half way has left: .NAME-20261126-031500.zst.0123abcd.
+Result<std::vector<host::FoundFile>> half_packed(const Log& log) {
+  const auto prefix = "." + log.name() + "-";
+  const auto is_half = [&](const std::string& name) {
+    constexpr std::size_t kEnd = 9;  // a dot and eight digits
+    if (!name.starts_with(prefix) || name.size() < prefix.size() + kEnd) return false;
+    const auto rest = std::string_view(name).substr(name.size() - kEnd);
+    return rest.front() == '.' && base::parse_uint(rest.substr(1), 16).has_value();
+  };
+  auto walk = host::files_below(directory_of(log), {.wanted = is_half, .take = {}, .go_on = {}});
+  if (!walk) return propagate(std::move(walk));
+  return std::move(walk->files);
+}
+
+/// NAME-20261126-031500[.zst|.gz], oldest first; or those among them without a byte, which a
+/// rotation that went no further has left and which count for nothing.
+Result<std::vector<host::FoundFile>> rotated(const Log& log, bool empty = false) {
   const auto prefix = log.name() + "-";
   const auto is_rotated = [&](const std::string& name) {
     if (!name.starts_with(prefix)) return false;
@@ -181,11 +201,9 @@ Result<std::vector<host::FoundFile>> rotated(const Log& log) {
     return date.size() == 8 && base::parse_uint(date) && time.size() == 6 &&
            base::parse_uint(time) && (rest.empty() || rest == "zst" || rest == "gz");
   };
-  auto directory = log.root;
-  if (!log.directory().empty())
-    directory += "/" + log.directory().substr(0, log.directory().size() - 1);
-  auto walk = host::files_below(directory, 0, is_rotated);
+  auto walk = host::files_below(directory_of(log), {.wanted = is_rotated, .take = {}, .go_on = {}});
   if (!walk) return propagate(std::move(walk));
+  std::erase_if(walk->files, [&](const auto& file) { return (file.identity.size == 0) != empty; });
   std::ranges::sort(walk->files, {}, &host::FoundFile::path);
   return std::move(walk->files);
 }
@@ -271,9 +289,10 @@ class RotateLogs final : public Step {
     const auto name = log->name() + "-" + stamp(context.clock.wall());
     run.begun();
     if (moves) {
-      auto moved =
-          wish->copy ? context.privileged.copy_truncate(log->root, log->path, file->identity, name)
-                     : context.privileged.rotate(log->root, log->path, file->identity, name);
+      auto moved = wish->copy
+                       ? context.privileged.copy_truncate(log->root, log->path, file->identity,
+                                                          name, go_on(context, run))
+                       : context.privileged.rotate(log->root, log->path, file->identity, name);
       if (!moved) return propagate(std::move(moved));
     }
     const auto what =
@@ -285,6 +304,7 @@ class RotateLogs final : public Step {
                   told.error().message());
     }
     StepResult out{.result = what, .output = {}};
+    sweep(*log, context, out);
     if (auto why = pack(*log, *wish, context, run, out); why)
       return fail(*why, "{}; its compression was ended", out.result);
     prune(*log, *wish, context, out);
@@ -335,6 +355,14 @@ class RotateLogs final : public Step {
     if (!facts) return propagate(std::move(facts));
     if (auto why = process_protected(*facts, *context.config))
       return fail(Errc::kPermissionDenied, "{}", *why);
+    auto heeds = host::heeds_signal(facts->id, wish.signal);
+    if (!heeds) return propagate(std::move(heeds));
+    if (!*heeds) {
+      return fail(Errc::kConflict,
+                  "process {} ({}) does not handle the signal, which would end it: expected "
+                  "another signal, a command, or copytruncate",
+                  host::to_string(facts->id), facts->name);
+    }
     return std::optional(*std::move(facts));
   }
 
@@ -370,8 +398,8 @@ class RotateLogs final : public Step {
       std::size_t held = 0;
       for (const auto& file : old ? *old : std::vector<host::FoundFile>{}) {
         if (is_packed(file.path)) continue;
-        auto bytes =
-            context.privileged.compress(log.root, log.directory() + file.path, *wish.compress);
+        auto bytes = context.privileged.compress(log.root, log.directory() + file.path,
+                                                 *wish.compress, go_on(context, run));
         if (bytes) {
           out.output +=
               fmt::format("{}: {} bytes, compressed {}\n", file.path, file.identity.size, *bytes);
@@ -389,6 +417,20 @@ class RotateLogs final : public Step {
         return std::nullopt;
       }
       pause_until(context.clock, std::min(until, now + kAskEvery));
+    }
+  }
+
+  static std::function<bool()> go_on(const StepContext& context, const StepRun& run) {
+    return [&context, &run] { return !why_to_end(context.clock, run); };
+  }
+
+  static void sweep(const Log& log, StepContext& context, StepResult& out) {
+    auto left = half_packed(log).value_or(std::vector<host::FoundFile>{});
+    std::ranges::move(rotated(log, true).value_or(std::vector<host::FoundFile>{}),
+                      std::back_inserter(left));
+    for (const auto& file : left) {
+      auto gone = context.privileged.remove(log.root, log.directory() + file.path, file.identity);
+      if (gone) out.output += fmt::format("deleted {}, which was never finished\n", file.path);
     }
   }
 

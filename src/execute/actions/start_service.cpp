@@ -10,6 +10,7 @@ const ActionDescriptor kStartService{
     .parameters = {},
     .make = [] { return make_service_step(drivers::UnitJob::kStart); },
     .check_remedy = check_unit_remedy,
+    .targets_units = true,
 };
 
 }  // namespace nexus::execute

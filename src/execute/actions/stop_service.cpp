@@ -10,6 +10,7 @@ const ActionDescriptor kStopService{
     .parameters = {},
     .make = [] { return make_service_step(drivers::UnitJob::kStop); },
     .check_remedy = check_unit_remedy,
+    .targets_units = true,
 };
 
 }  // namespace nexus::execute

@@ -126,6 +126,25 @@ json_ns::array strings(const std::vector<std::string>& given) {
   return out;
 }
 
+namespace {
+
+json_ns::array rungs(const plan::Action& a, bool open) {
+  json_ns::array out;
+  for (const auto& rung : a.rungs) {
+    json_ns::object parameters;
+    if (open) {
+      for (const auto& [name, value] : rung.parameters) parameters[name] = parameter(value);
+    }
+    out.push_back({{"action_type", rung.type},
+                   {"target_component", rung.target},
+                   {"parameters", std::move(parameters)},
+                   {"action", text_or_null(rung.action_id)}});
+  }
+  return out;
+}
+
+}  // namespace
+
 json_ns::object action(const plan::Action& a, const Caller& reader) {
   const bool trusted = reader.role >= config::Role::kOperator;
   const bool open = trusted || a.type != "run_command";  // what the command was told, is shown
@@ -151,6 +170,9 @@ json_ns::object action(const plan::Action& a, const Caller& reader) {
           {"created", time(a.created)},
           {"approved", time(a.approved)},
           {"approved_by", text_or_null(a.approved_by)},
+          {"approval_reason", text_or_null(a.approval_reason)},
+          {"ladder", text_or_null(a.parent)},
+          {"steps", rungs(a, trusted)},
           {"started", time(a.started)},
           {"finished", time(a.finished)},
           {"timeout_seconds", static_cast<double>(a.timeout.count()) / 1000.0},
@@ -163,7 +185,11 @@ json_ns::object action(const plan::Action& a, const Caller& reader) {
              a.outcome.verified ? json_ns::value(*a.outcome.verified) : json_ns::value(nullptr)},
             {"before", open ? embedded(a.outcome.before) : json_ns::value(nullptr)},
             {"after", open ? embedded(a.outcome.after) : json_ns::value(nullptr)},
-            {"undone", text_or_null(a.outcome.undone)}}}};
+            {"undone", text_or_null(a.outcome.undone)},
+            {"reason_code", text_or_null(a.outcome.reason_code)},
+            {"fleet_lock", text_or_null(a.outcome.fleet)},
+            {"experiment", embedded(a.outcome.experiment)},
+            {"evidence", trusted ? embedded(a.outcome.evidence) : json_ns::value(nullptr)}}}};
 }
 
 json_ns::object decision(const plan::Decision& d) {

@@ -1,0 +1,184 @@
+#!/usr/bin/python3
+"""Injects faults into a booted machine and measures whether, and how soon, the agent mends them.
+
+    bench/chaos.py ROOT NEXUS_AGENT [FAULTS]      # ROOT as tests/testbed/root.sh makes it; as root; not a part of ./test
+
+Faults: services that are killed (SIGKILL), that hang (their watchdog of systemd ends them), that eat memory until they
+run into their limit (LimitAS=), and a file system that fills up. Afterwards the journal of actions is looked through for violations:
+an action on what no remedy names, two at once on one target, more at once than max_targets_at_once.
+Standard library of /usr/bin/python3 only.
+"""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "testbed"))
+from nspawn import Machine  # noqa: E402
+
+KILLED = [f"killed{i}" for i in range(6)]
+CONFIG = """
+[services]
+watch = [%s]
+
+[guardrails]
+cooldown = "0s"
+max_attempts = 100000
+max_actions_per_hour = 100000
+max_actions_per_hour_per_target = 100000
+max_targets_at_once = 3
+
+[[remedy]]
+name = "restart"
+on = "service_failed"
+action = "restart_service"
+
+[[command]]
+name = "clean"
+argv = ["/bin/rm", "-f", "/run/chaos/fill"]
+
+[[alert]]
+name = "ChaosFull"
+expr = '(1 - node_filesystem_avail_bytes{mountpoint="/run/chaos"} / node_filesystem_size_bytes{mountpoint="/run/chaos"}) > 0.9'
+
+[[remedy]]
+name = "clean"
+on = "ChaosFull"
+action = "run_command"
+target = "clean"
+
+[collect.filesystem]
+interval = "1s"
+""" % ", ".join(f'"{name}.service"' for name in [*KILLED, "hung", "hog"])
+
+PLAIN = "[Service]\nExecStart=/bin/sleep infinity\n"
+HUNG = """[Service]
+Type=notify
+NotifyAccess=all
+WatchdogSec=1
+ExecStart=/bin/sh -c 'systemd-notify --ready; while ! test -e /run/hang; do systemd-notify WATCHDOG=1; sleep 0.2; done; rm /run/hang; exec sleep infinity'
+"""
+HOG = """[Service]
+LimitAS=64M
+ExecStart=/bin/sh -c 'while ! test -e /run/hog; do sleep 0.05; done; rm /run/hog; x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done'
+"""
+LIMIT = 60  # seconds; what is not mended by then was not
+
+
+class Chaos:
+    def __init__(self, machine):
+        self.machine = machine
+        self.took = {"killed": [], "hung": [], "hog": [], "full": []}
+        self.lost = []
+
+    def state(self, units):
+        """{unit: (state, monotonic microseconds of the end, of the last start)}"""
+        names = [f"{unit}.service" for unit in units]
+        text = self.machine.run(["systemctl", "show", "-p", "Id,ActiveState,InactiveEnterTimestampMonotonic,"
+                                 "ActiveEnterTimestampMonotonic", *names]).stdout
+        out = {}
+        for block in text.strip().split("\n\n"):
+            values = dict(line.split("=", 1) for line in block.splitlines())
+            out[values["Id"].removesuffix(".service")] = (
+                values["ActiveState"], int(values["InactiveEnterTimestampMonotonic"]),
+                int(values["ActiveEnterTimestampMonotonic"]))
+        return out
+
+    def calm(self):
+        status = self.machine.http("GET", "/operations/status").json()
+        return status["in_progress_actions"] + status["queue_size"] == 0
+
+    def services(self, units, inject, kind_of):
+        before = self.state(units)
+        self.machine.sh(inject)
+        left = set(units)
+        end = time.monotonic() + LIMIT
+        while left and time.monotonic() < end:
+            for unit, (state, ended, started) in self.state(sorted(left)).items():
+                if state == "active" and started > before[unit][2] and started >= ended:
+                    # From the end of the old run to the new one: what its users see.
+                    self.took[kind_of(unit)].append((started - ended) / 1e6)
+                    left.discard(unit)
+        self.lost += sorted(left)
+
+    def full(self):
+        begun = time.monotonic()
+        self.machine.sh("dd if=/dev/zero of=/run/chaos/fill bs=1M count=60 2>/dev/null; true")
+        while self.machine.exists("/run/chaos/fill"):
+            if time.monotonic() > begun + LIMIT:
+                self.lost.append("full")
+                return
+            time.sleep(0.1)
+        self.took["full"].append(time.monotonic() - begun)
+
+    def violations(self):
+        known = {f"{name}.service" for name in [*KILLED, "hung", "hog"]} | {"clean"}
+        actions, before = [], ""
+        while True:
+            page = self.machine.http("GET", "/operations/actions?limit=1000" + before).json()
+            actions += page["history"]
+            if page["next"] is None:
+                break
+            before = "&before=" + page["next"]
+        found = [f"unknown target {a['target_component']}" for a in actions if a["target_component"] not in known]
+        spans = sorted((a["started"], a["finished"], a["target_component"]) for a in actions if a["started"])
+        running = []
+        for started, finished, target in spans:
+            running = [r for r in running if r[0] > started]
+            if any(r[1] == target for r in running):
+                found.append(f"two at once on {target} at {started}")
+            running.append((finished, target))
+            if len({r[1] for r in running}) > 3:
+                found.append(f"more than three targets at {started}")
+        failed = sum(a["state"] not in ("succeeded", "cancelled") for a in actions)
+        return len(actions), failed, found
+
+
+def main():
+    root, agent = sys.argv[1:3]
+    faults = int(sys.argv[3]) if len(sys.argv) > 3 else 500
+    with Machine(root, binds={agent: "/opt/nexus-agent"}) as machine:
+        for name in KILLED:
+            machine.write_file(f"/etc/systemd/system/{name}.service", PLAIN)
+        machine.write_file("/etc/systemd/system/hung.service", HUNG)
+        machine.write_file("/etc/systemd/system/hog.service", HOG)
+        machine.write_file("/etc/nexus/agent.toml", CONFIG)
+        machine.write_file("/etc/systemd/system/nexus-agent.service",
+                           "[Service]\nType=notify\nRuntimeDirectory=nexus-agent\nStateDirectory=nexus-agent\n"
+                           "ExecStart=/opt/nexus-agent run --config /etc/nexus/agent.toml\n")
+        machine.sh("mkdir -p /run/chaos && mount -t tmpfs -o size=64M chaos /run/chaos && systemctl daemon-reload && "
+                   "systemctl start " + " ".join([*KILLED, "hung", "hog", "nexus-agent"]))
+        ready = ["curl", "-fs", "--unix-socket", "/run/nexus-agent/agent.sock", "http://localhost/-/ready"]
+        machine.wait_for("the agent", lambda: machine.run(ready, check=False).returncode == 0)
+        chaos = Chaos(machine)
+        begun = time.monotonic()
+        done, turn = 0, 0
+        while done < faults:
+            turn += 1
+            # What is verified still holds its place: the next faults come when nothing is under way.
+            machine.wait_for("nothing under way", chaos.calm)
+            three = [KILLED[(turn * 3 + i) % len(KILLED)] for i in range(3)]
+            chaos.services(three, "systemctl kill -s KILL " + " ".join(three), lambda _: "killed")
+            done += 3
+            if turn % 5 == 1:
+                chaos.services(["hung", "hog"], "touch /run/hang /run/hog", lambda unit: unit)
+                done += 2
+            if turn % 20 == 2:
+                chaos.full()
+                done += 1
+        every = [seconds for kind in chaos.took.values() for seconds in kind]
+        print(f"{done} faults in {time.monotonic() - begun:.0f} s: {len(every)} mended "
+              f"({100 * len(every) / done:.1f} %), not: {chaos.lost}")
+        for kind, took in chaos.took.items():
+            if took:
+                took.sort()
+                print(f"{kind}: {len(took)}, median {statistics.median(took):.3f} s, "
+                      f"p99 {took[min(len(took) - 1, len(took) * 99 // 100)]:.3f} s, longest {took[-1]:.3f} s")
+        actions, failed, found = chaos.violations()
+        print(f"{actions} actions, {failed} of them did not succeed; violations: {found or 'none'}")
+        raise SystemExit(1 if found or len(every) < 0.99 * done else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+#include "agent/commands/rollback.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <iterator>
+#include <mutex>
+
+#include <boost/json.hpp>
+
+#include "nexus/drivers/http_client.hpp"
+#include "nexus/execute/step.hpp"
+
+namespace nexus::agent {
+namespace {
+
+namespace json = boost::json;
+
+constexpr Millis kAskEvery{100};
+constexpr Millis kLongest{60'000};  // that one is waited for
+
+bool is_over(const json::value& action) {
+  const auto state = to_cell(*find_path(action, "state"));
+  return state != "queued" && state != "running" && state != "verifying";
+}
+
+/// The undoing action as it ended.
+Result<json::value> wait(const ClientFlags& flags, const std::string& id) {
+  base::SystemClock clock;
+  const auto until = clock.steady() + kLongest;
+  std::mutex mutex;
+  std::condition_variable never;
+  while (true) {
+    auto now = call(flags, "GET", "/operations/actions/" + id);
+    if (!now || is_over(*now)) return now;
+    if (clock.steady() >= until) return fail(Errc::kTimeout, "action {} has not ended yet", id);
+    std::unique_lock lock(mutex);
+    clock.wait_until(lock, never, clock.steady() + kAskEvery, [] { return false; });
+  }
+}
+
+/// Those of one type that have succeeded and were not undone, newest first.
+Result<std::vector<json::object>> undoable(const ClientFlags& flags, std::string_view type) {
+  std::vector<json::object> out;
+  std::string before;
+  while (true) {
+    auto page = call(flags, "GET",
+                     fmt::format("/operations/actions?status=succeeded&limit=1000&type={}{}", type,
+                                 before.empty() ? "" : "&before=" + before));
+    if (!page) return propagate(std::move(page));
+    const auto* history = find_path(*page, "history");
+    if (history == nullptr || !history->is_array())
+      return fail(Errc::kCorrupt, "the agent's answer has no history");
+    for (const auto& action : history->get_array()) {
+      const auto* undone = find_path(action, "outcome.undone");
+      const auto* dry = find_path(action, "dry_run");
+      if (undone != nullptr && !undone->is_null()) continue;
+      if (dry != nullptr && dry->is_bool() && dry->get_bool()) continue;
+      out.push_back(action.as_object());
+    }
+    const auto* next = find_path(*page, "next");
+    if (next == nullptr || !next->is_string()) return out;
+    before = std::string(next->get_string());
+  }
+}
+
+}  // namespace
+
+int roll_back_all(const ClientFlags& flags, const std::string& reason) {
+  std::vector<json::object> all;
+  for (const auto* descriptor : execute::actions()) {
+    if (descriptor->undo_help.empty()) continue;
+    auto found = undoable(flags, descriptor->name);
+    if (!found) return report(found.error());
+    std::ranges::move(*found, std::back_inserter(all));
+  }
+  // Ids are ordered by time: what was set last is taken back first.
+  std::ranges::sort(all, std::ranges::greater(),
+                    [](const json::object& action) { return to_cell(action.at("id")); });
+  int code = 0;
+  for (const auto& action : all) {
+    const auto id = to_cell(action.at("id"));
+    const json::value body = {{"reason", reason}};
+    auto asked = call(flags, "POST", "/operations/actions/" + id + "/rollback", &body);
+    if (asked) asked = wait(flags, to_cell(*find_path(*asked, "id")));
+    if (!asked) {
+      code = report(asked.error());
+      continue;
+    }
+    fmt::print("{} {}: {}\n", to_cell(action.at("action_type")),
+               to_cell(action.at("target_component")),
+               to_cell(*find_path(*asked, "outcome.result")));
+    if (to_cell(*find_path(*asked, "state")) != "succeeded") code = 1;
+  }
+  return code;
+}
+
+}  // namespace nexus::agent

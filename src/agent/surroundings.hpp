@@ -1,0 +1,58 @@
+// Surroundings of the host, for the planner: what systemd says of services, and what they need by
+// systemd's dependencies and by connections that were seen.
+//
+// look() asks systemd, on the plan loop, every kStates for the states and every kNeeds for the
+// needs of what is watched; the answers stand until the next look, and are dropped (nothing is
+// known) when systemd could not be asked for kStale. Thread safety: look() one at a time; the
+// others any thread.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "nexus/config/config.hpp"
+#include "nexus/drivers/systemd.hpp"
+#include "nexus/monitor/observed.hpp"
+#include "nexus/plan/surroundings.hpp"
+
+namespace nexus::agent {
+
+class HostSurroundings final : public plan::Surroundings {
+ public:
+  static constexpr Millis kStates{2000};
+  static constexpr Millis kNeeds{60'000};
+  static constexpr Millis kStale{30'000};
+  static constexpr std::size_t kMostUnits = 200;  // whose needs are asked for
+
+  HostSurroundings(Clock& clock, drivers::Systemd& systemd, const monitor::Observed& observed)
+      : clock_(clock), systemd_(systemd), observed_(observed) {}
+
+  void look(const config::Config& config);
+
+  [[nodiscard]] std::optional<std::string> down(std::string_view service) const override;
+  [[nodiscard]] std::vector<plan::Need> needs(std::string_view service) const override;
+
+ private:
+  void look_at_states();
+  void look_for_needs(const config::Config& config);
+  [[nodiscard]] std::vector<plan::Need> by_connections(std::string_view service) const;
+
+  Clock& clock_;
+  drivers::Systemd& systemd_;
+  const monitor::Observed& observed_;
+  SteadyTime next_states_{};  // look()'s
+  SteadyTime next_needs_{};   // look()'s
+  mutable std::mutex mutex_;
+  SteadyTime seen_{};                                                  // guarded by mutex_
+  std::map<std::string, std::string, std::less<>> states_;             // of what is not up; guarded
+  std::set<std::string, std::less<>> loaded_;                          // guarded
+  std::map<std::string, std::vector<plan::Need>, std::less<>> needs_;  // guarded
+};
+
+/// Why a unit in this state cannot serve, in systemd's word; nothing: it can.
+[[nodiscard]] std::optional<std::string> cannot_serve(const drivers::UnitSummary& unit);
+
+}  // namespace nexus::agent

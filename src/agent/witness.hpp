@@ -1,0 +1,36 @@
+// Witness: what is kept of the host just before an action that may destroy the traces: the largest
+// processes, pressure, the unit's last messages, and the last minutes of the vitals.
+//
+// Bounded: kMostBytes of JSON; what is left out is said. Thread safety: any thread; reads the
+// journal and the history, and may take some milliseconds.
+#pragma once
+
+#include <string>
+
+#include "nexus/base/clock.hpp"
+#include "nexus/host/roots.hpp"
+#include "nexus/knowledge/queryable.hpp"
+#include "nexus/monitor/observed.hpp"
+#include "nexus/plan/action.hpp"
+
+namespace nexus::agent {
+
+class Witness {
+ public:
+  static constexpr std::size_t kMostBytes = 48U << 10;
+
+  Witness(Clock& clock, const host::Roots& roots, const monitor::Observed& observed,
+          const knowledge::Queryable& data)
+      : clock_(clock), roots_(roots), observed_(observed), data_(data) {}
+
+  /// One JSON object.
+  [[nodiscard]] std::string testify(const plan::Action& action) const;
+
+ private:
+  Clock& clock_;
+  const host::Roots& roots_;
+  const monitor::Observed& observed_;
+  const knowledge::Queryable& data_;
+};
+
+}  // namespace nexus::agent
