@@ -82,7 +82,7 @@ struct Agent::Impl {
   /// Has the collectors look more closely that a firing finding concerns.
   void look_closer(const analyze::VitalsSnapshot& vitals, double cpu_budget_percent);
   SteadyTime plan_turn();
-  // surroundings.cpp
+  // message_facts.cpp
   publish::Surroundings message_facts();
   [[nodiscard]] std::vector<publish::Deed> deeds_about(const analyze::Finding& finding) const;
   [[nodiscard]] std::string picture_of(const publish::Alert& alert) const;
