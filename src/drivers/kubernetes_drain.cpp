@@ -157,8 +157,11 @@ class Drain {
         continue;
       }
       auto evicted = evict(victim);
-      if (!evicted) return propagate(std::move(evicted));
-      if (!*evicted) held.push_back(std::move(victim));
+      // Out of time in the middle of a question: what holds the others is still worth saying.
+      const bool late = !evicted && evicted.error().code() == Errc::kTimeout &&
+                        api_.clock().steady() >= patience_.deadline;
+      if (!evicted && !late) return propagate(std::move(evicted));
+      if (late || !*evicted) held.push_back(std::move(victim));
     }
     waiting_ = std::move(held);
     return {};

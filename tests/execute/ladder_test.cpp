@@ -84,9 +84,10 @@ TEST_CASE("a ladder goes on to the next step until one helps, each an action of 
     CHECK(rungs[i].remedy == "climb");
   }
   CHECK(ended.rungs[3].action_id.empty());
+  // Whoever listens hears of the end before the place is free.
+  while (bench.executor->targets_in_flight() != 0) std::this_thread::yield();
   CHECK_FALSE(bench.executor->in_flight("web"));
-  CHECK(bench.executor->targets_in_flight() == 0);
-  CHECK(bench.executor->activity()->in_progress.empty());
+  while (!bench.executor->activity()->in_progress.empty()) std::this_thread::yield();
 }
 
 TEST_CASE("a ladder none of whose steps helps says so; one whose steps all have to help stops") {
