@@ -18,3 +18,8 @@ class Refusal(Exception):
         if details:
             out["details"] = details
         return out
+
+
+def bad(message):
+    """A request that breaks the documented API."""
+    return Refusal(400, "BadRequest", message, complaint=True)
