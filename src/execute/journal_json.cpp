@@ -39,17 +39,19 @@ json::value verify_to_json(const std::optional<config::VerifyConfig>& verify) {
   return {{"expr", verify->expr.text}, {"within_ms", verify->within.count()}};
 }
 
+/// Most actions have none of it.
+void add_text(json::object& to, std::string_view name, const std::string& text) {
+  if (!text.empty()) to.emplace(name, text);
+}
+
 json::value outcome_to_json(const plan::Outcome& outcome) {
   json::object out{{"result", outcome.result},     {"output", base::sanitize_utf8(outcome.output)},
                    {"would_do", outcome.would_do}, {"before", outcome.before},
                    {"after", outcome.after},       {"undone", outcome.undone}};
-  const auto add = [&](std::string_view name, const std::string& text) {
-    if (!text.empty()) out.emplace(name, text);
-  };
-  add("reason_code", outcome.reason_code);
-  add("evidence", outcome.evidence);
-  add("experiment", outcome.experiment);
-  add("fleet", outcome.fleet);
+  add_text(out, "reason_code", outcome.reason_code);
+  add_text(out, "evidence", outcome.evidence);
+  add_text(out, "experiment", outcome.experiment);
+  add_text(out, "fleet", outcome.fleet);
   if (outcome.verified) out.emplace("verified", *outcome.verified);
   return out;
 }
@@ -221,15 +223,12 @@ std::string details_of(const Action& action) {
       {"attempt", static_cast<std::int64_t>(action.attempt)},
       {"dry_run", action.dry_run},
   };
-  const auto add = [&](std::string_view name, const std::string& text) {
-    if (!text.empty()) out.emplace(name, text);
-  };
-  add("definition", action.definition);
-  add("parent", action.parent);
-  add("only_if", action.only_if);
-  add("identity", action.identity);
-  add("account", action.account);
-  add("approval_reason", base::sanitize_utf8(action.approval_reason));
+  add_text(out, "definition", action.definition);
+  add_text(out, "parent", action.parent);
+  add_text(out, "only_if", action.only_if);
+  add_text(out, "identity", action.identity);
+  add_text(out, "account", action.account);
+  add_text(out, "approval_reason", base::sanitize_utf8(action.approval_reason));
   if (!action.rungs.empty()) out.emplace("rungs", rungs_to_json(action.rungs));
   if (action.all_rungs) out.emplace("all_rungs", true);
   if (action.experiment) out.emplace("experiment", experiment_to_json(*action.experiment));

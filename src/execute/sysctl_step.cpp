@@ -134,8 +134,8 @@ class SysctlStep final : public Step {
                                               StepContext& context) const {
     const auto before = member_of(action.outcome.before, "value");
     if (before.empty()) return fail(Errc::kNotFound, "what it was before is not known");
-    const auto numbers = numbers_of(before);
-    if (!numbers) return propagate(Result<std::string>(std::unexpected(numbers.error())));
+    auto numbers = numbers_of(before);
+    if (!numbers) return propagate(std::move(numbers));
     // What is in use may have grown into what it was given.
     if (auto ok = does_no_harm(action.target, *numbers); !ok)
       return propagate(std::move(ok), "left as it was set");

@@ -112,8 +112,8 @@ std::string process_command(const ProcessId& id, const std::string& procfs) {
 Result<bool> heeds_signal(const ProcessId& id, int number, const std::string& procfs) {
   const auto path = fmt::format("{}/{}/status", procfs, id.pid);
   FileBuffer buffer;
-  const auto status = buffer.read(path);
-  if (!status) return propagate(Result<bool>(std::unexpected(status.error())));
+  auto status = buffer.read(path);
+  if (!status) return propagate(std::move(status));
   std::uint64_t heeded = 0;
   std::string_view rest = *status;
   for (auto line = base::take_until(rest, '\n'); !line.empty();
