@@ -12,8 +12,10 @@
 namespace nexus::drivers {
 namespace {
 
-constexpr std::size_t kPage = 250;               // objects
-constexpr std::size_t kLargestPage = 16U << 20;  // bytes
+// A page is parsed as a whole, which takes several times its bytes: few objects a page, and half as
+// many when they turn out to be large.
+constexpr std::size_t kPage = 100;              // objects
+constexpr std::size_t kLargestPage = 4U << 20;  // bytes
 
 struct Page {
   std::uint64_t remaining = 0;
@@ -45,11 +47,17 @@ Result<std::uint64_t> follow(const Kubernetes& api, const std::string& path, std
   if (!query.empty()) query = "&" + query;
   std::string next;
   bool again = false;
+  std::size_t page_size = kPage;
   while (true) {
     const std::size_t room = limit - std::min(limit, taken());
-    std::string target = fmt::format("{}?limit={}{}", path, std::min(kPage, room), query);
+    std::string target = fmt::format("{}?limit={}{}", path, std::min(page_size, room), query);
     if (!next.empty()) target += "&continue=" + url_encode(next);
     auto answer = api.request("GET", target, {}, deadline);
+    if (!answer && answer.error().code() == Errc::kExhausted && page_size > 1 &&
+        !answer.error().message().ends_with("(status 429)")) {
+      page_size = std::max<std::size_t>(1, std::min(page_size, std::max<std::size_t>(1, room)) / 2);
+      continue;
+    }
     if (!answer) {
       // 410 Gone: the page is older than what the API server keeps.
       const bool gone = answer.error().message().ends_with("(status 410)");
