@@ -13,8 +13,7 @@
 namespace nexus::drivers {
 namespace {
 
-constexpr std::size_t kLargestAnswer = 16U << 20;  // bytes
-constexpr std::size_t kMostCauses = 5;             // of a refusal that are shown
+constexpr std::size_t kMostCauses = 5;  // of a refusal that are shown
 
 /// What a status means to whoever runs the agent.
 std::string_view in_words(unsigned status, std::string_view reason) {
@@ -82,7 +81,7 @@ Result<KubernetesReply> Kubernetes::send(const KubernetesCall& call) const {
   request.method = call.method;
   request.url = access_.server + call.path;
   request.body = call.json;
-  request.max_body = kLargestAnswer;
+  request.max_body = call.largest_answer;
   request.tls = access_.tls;
   request.cancelled = call.cancelled;
   request.receive = call.receive;

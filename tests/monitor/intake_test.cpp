@@ -239,3 +239,41 @@ TEST_CASE("pushes: what is not pushed stays, and ends after a while") {
   rig.drain();
   CHECK(rig.newest().at("b{job=\"j\"}") == "stale");
 }
+
+TEST_CASE("intake: labels are bounded, of one series and of all of a source") {
+  Rig rig({.budget = 20});
+  const std::string huge(9000, 'x');
+  REQUIRE(rig.scrape("a{l=\"" + huge + "\"} 1\nb 2\n"));
+  CHECK(rig.newest() == Values{{"b{job=\"j\"}", "2"}});
+  CHECK(rig.intake->counts().dropped == 1);
+  // Twenty series of 8,000 bytes: they fit one by one, not all.
+  std::string text;
+  for (int i = 0; i < 20; ++i)
+    text += fmt::format("c{{l=\"{}{}\"}} 1\n", std::string(8000, 'y'), i);
+  for (int scrape = 0; scrape < 3; ++scrape) {
+    REQUIRE(rig.scrape(text));
+    CHECK(rig.intake->live() == 9);
+    CHECK(rig.intake->counts().dropped == 11);
+  }
+}
+
+TEST_CASE("intake: all sources together have a share, and what one gives up others get") {
+  Rig rig;
+  rig.outbox.series().limit(3);
+  REQUIRE(rig.scrape("a{x=\"1\"} 1\na{x=\"2\"} 1\nb 1\nc 1\nd 1\n"));
+  CHECK(rig.intake->live() == 3);
+  CHECK(rig.intake->counts().dropped == 2);
+  const auto scrape_other = [&](Intake& other) {
+    other.begin(knowledge::ExpositionFormat::kText, rig.now());
+    other.feed("e 1\nf 1\n");
+    REQUIRE(other.finish());
+    other.commit();
+    return other.live();
+  };
+  Intake crowded(rig.registry, rig.history, rig.outbox, {.target = {{"job", "k"}}});
+  CHECK(scrape_other(crowded) == 0);
+  CHECK(crowded.counts().dropped == 2);
+  rig.intake.reset();
+  Intake alone(rig.registry, rig.history, rig.outbox, {.target = {{"job", "k"}}});
+  CHECK(scrape_other(alone) == 2);
+}

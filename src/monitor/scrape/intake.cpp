@@ -13,6 +13,7 @@ namespace {
 constexpr std::uint32_t kNone = UINT32_MAX;
 constexpr std::int64_t kMostAhead = 10 * 60'000;  // ms: Prometheus's bound too
 constexpr std::size_t kFewDead = 1024;
+constexpr std::size_t kLabelUnit = 64;  // bytes
 constexpr std::size_t kFewTimed = 10'000;
 
 /// The family of a metric: x_bucket belongs to the histogram x.
@@ -24,6 +25,12 @@ bool belongs_to(std::string_view metric, std::string_view family, knowledge::Met
     return suffix == "_bucket" || suffix == "_sum" || suffix == "_count";
   if (type == knowledge::MetricType::kSummary) return suffix == "_sum" || suffix == "_count";
   return false;
+}
+
+std::size_t label_units_of(const LabelList& labels) {
+  std::size_t bytes = 0;
+  for (const auto& label : labels) bytes += label.name.size() + label.value.size();
+  return (bytes + kLabelUnit - 1) / kLabelUnit;
 }
 
 }  // namespace
@@ -39,6 +46,7 @@ Intake::Intake(knowledge::SeriesRegistry& registry, const knowledge::History& hi
 
 Intake::~Intake() {
   for (const auto group : groups_) outbox_.groups().give(group);
+  outbox_.series().give(series_);
 }
 
 void Intake::begin(knowledge::ExpositionFormat format, std::int64_t now) {
@@ -166,6 +174,13 @@ Status Intake::count(std::string_view head) {
   return {};
 }
 
+/// Whether the labels of one more series fit.
+bool Intake::fits(std::size_t units) const noexcept {
+  return units * kLabelUnit <= kMostLabelBytes &&
+         (label_units_ + units) * kLabelUnit <=
+             kFewDead * kLabelUnit + rules_.budget * kMeanLabelBytes;
+}
+
 /// What replaces counts the series of this scrape, whatever was there before.
 bool Intake::over_budget() const noexcept {
   return (rules_.replaces ? seen_ : series_) >= rules_.budget;
@@ -208,11 +223,21 @@ Result<std::uint32_t> Intake::add(std::string_view head, const knowledge::HeadKe
     entry.kind = Kind::kDropped;
   } else if (over_budget()) {
     entry.kind = Kind::kOver;
+  } else if (const std::size_t units = label_units_of(*labels); !fits(units)) {
+    entry.kind = Kind::kOver;
+  } else if (!outbox_.series().take()) {
+    entry.kind = Kind::kOver;
   } else if (const auto id = intern(*labels); !id) {
+    outbox_.series().give(1);
     entry.kind = Kind::kOver;
   } else {
     const auto [owner, fresh] =
         owners_.try_emplace(*id, static_cast<std::uint32_t>(entries_.size()));
+    if (!fresh) outbox_.series().give(1);
+    if (fresh) {
+      entry.label_units = static_cast<std::uint8_t>(units);
+      label_units_ += units;
+    }
     entry.kind = fresh ? Kind::kSeries : Kind::kAlias;
     entry.id = *id;
     entry.other = owner->second;
@@ -407,7 +432,10 @@ void Intake::compact() {
   entries_ = std::move(kept);
   values_ = std::move(values);
   times_ = std::move(times);
+  outbox_.series().give(series_ - entries_.size());
   series_ = entries_.size();
+  label_units_ = 0;
+  for (const Entry& entry : entries_) label_units_ += entry.label_units;
   owners_.clear();
   std::ranges::fill(slots_, 0);
   for (std::uint32_t i = 0; i < entries_.size(); ++i) {
@@ -427,6 +455,8 @@ void Intake::forget_gone() {
       owners_.erase(entry.id);
       timed_.erase(entry.id);
       entry.kind = Kind::kDropped;
+      label_units_ -= entry.label_units;
+      outbox_.series().give(1);
       --series_;
     }
   }
