@@ -139,9 +139,10 @@ TEST_CASE("containers: names of the engine and of Kubernetes, as soon as they ar
   CHECK(rig.sink.value(fmt::format(
             R"(container_threads{{id="{0}",namespace="shop",pod="cart-0",pod_uid="{1}"}})", pod,
             uid)) == 3);
-  CHECK(rig.sink.value(fmt::format(
-            R"(container_threads{{container="main",id="{0}/{1}",image="cart:7",name="{1}",namespace="shop",pod="cart-0",pod_uid="{2}"}})",
-            pod, app, uid)) == 3);
+  CHECK(
+      rig.sink.value(fmt::format(
+          R"(container_threads{{container="main",id="{0}/{1}",image="cart:7",name="{1}",namespace="shop",pod="cart-0",pod_uid="{2}"}})",
+          pod, app, uid)) == 3);
 }
 
 TEST_CASE("containers: networks of containers and pods, each once, and of the host") {

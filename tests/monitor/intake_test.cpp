@@ -277,3 +277,29 @@ TEST_CASE("intake: all sources together have a share, and what one gives up othe
   Intake alone(rig.registry, rig.history, rig.outbox, {.target = {{"job", "k"}}});
   CHECK(scrape_other(alone) == 2);
 }
+
+TEST_CASE(
+    "intake: a family that changes its type has the new one, our own collectors' keep theirs") {
+  Rig rig;
+  const auto type_of = [&](std::string_view name) {
+    const auto id = rig.registry.family(name, knowledge::MetricType::kUntyped, "");
+    return rig.registry.family(id).type;
+  };
+  rig.registry.family("node_load1", knowledge::MetricType::kGauge, "1m load average.");
+  REQUIRE(rig.scrape("jobs 1\n# TYPE work gauge\nwork 1\n"));
+  CHECK(type_of("jobs") == knowledge::MetricType::kUntyped);
+  CHECK(type_of("work") == knowledge::MetricType::kGauge);
+  // The application was replaced by its next version; the series are the same.
+  REQUIRE(
+      rig.scrape("# TYPE jobs counter\njobs 1\njobs{q=\"new\"} 1\n# HELP work Done.\n"
+                 "# TYPE work counter\nwork 1\n# TYPE node_load1 counter\nnode_load1 3\n"
+                 "# TYPE node_load5 counter\nnode_load5 3\n"));
+  CHECK(type_of("jobs") == knowledge::MetricType::kCounter);
+  CHECK(type_of("work") == knowledge::MetricType::kCounter);
+  const auto id = rig.registry.family("work", knowledge::MetricType::kUntyped, "");
+  CHECK(rig.registry.family(id).help == "Done.");
+  CHECK(type_of("node_load1") == knowledge::MetricType::kGauge);
+  CHECK(type_of("node_load5") == knowledge::MetricType::kCounter);  // which nobody here has
+  REQUIRE(rig.scrape("# TYPE jobs untyped\njobs 2\n"));
+  CHECK(type_of("jobs") == knowledge::MetricType::kCounter);
+}

@@ -261,12 +261,13 @@ class DockerCollector final : public Collector {
     if (observed_ == nullptr) return;
     const auto names = std::make_shared<ContainerNames>();
     for (const auto& container : containers) {
-      names->try_emplace(container.id,
-                         ContainerName{.name = base::sanitize_utf8(container.name),
-                                       .image = base::sanitize_utf8(container.image),
-                                       .name_space = label(container, "io.kubernetes.pod.namespace"),
-                                       .pod = label(container, "io.kubernetes.pod.name"),
-                                       .container = label(container, "io.kubernetes.container.name")});
+      names->try_emplace(
+          container.id,
+          ContainerName{.name = base::sanitize_utf8(container.name),
+                        .image = base::sanitize_utf8(container.image),
+                        .name_space = label(container, "io.kubernetes.pod.namespace"),
+                        .pod = label(container, "io.kubernetes.pod.name"),
+                        .container = label(container, "io.kubernetes.container.name")});
     }
     observed_->publish(NameSource::kEngine, names);
   }

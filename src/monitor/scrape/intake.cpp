@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "nexus/knowledge/queryable.hpp"
+#include "nexus/monitor/collector.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -25,6 +27,24 @@ bool belongs_to(std::string_view metric, std::string_view family, knowledge::Met
     return suffix == "_bucket" || suffix == "_sum" || suffix == "_count";
   if (type == knowledge::MetricType::kSummary) return suffix == "_sum" || suffix == "_count";
   return false;
+}
+
+/// Whether a collector has a metric of that name.
+bool is_own_metric(std::string_view name) {
+  static const auto kOwn = [] {
+    std::pair<std::set<std::string_view>, std::set<std::string_view>> out;  // whole, prefixes
+    for (const CollectorDescriptor* collector : collectors()) {
+      for (const MetricDescriptor& metric : collector->metrics) {
+        const bool many = metric.name.ends_with('*');
+        (many ? out.second : out.first)
+            .insert(many ? metric.name.substr(0, metric.name.size() - 1) : metric.name);
+      }
+    }
+    return out;
+  }();
+  return kOwn.first.contains(name) ||
+         std::ranges::any_of(kOwn.second,
+                             [&](std::string_view prefix) { return name.starts_with(prefix); });
 }
 
 std::size_t label_units_of(const LabelList& labels) {
@@ -87,6 +107,13 @@ Status Intake::finish() {
 void Intake::on_type(std::string_view family, knowledge::MetricType type) {
   family_ = family;
   type_ = type;
+  const auto known = types_.find(family_);
+  if (known != types_.end() && known->second == type) return;
+  const bool fresh = known == types_.end();
+  if (fresh && types_.size() >= rules_.budget) return;
+  types_.insert_or_assign(family_, type);
+  // Series that are known are not looked up again: their family learns it here.
+  if (!fresh || round_ > 1) static_cast<void>(family_for(full_name()));
 }
 
 void Intake::on_help(std::string_view family, std::string_view help) {
@@ -307,14 +334,24 @@ Status Intake::check_limits(const LabelList& labels) const {
   return {};
 }
 
-knowledge::FamilyId Intake::family_for(std::string_view metric) {
+/// The name that the samples of the present family's counters have.
+std::string Intake::full_name() const {
   const bool counter = format_ == knowledge::ExpositionFormat::kOpenMetrics &&
                        type_ == knowledge::MetricType::kCounter;
-  std::string name = family_;
-  if (counter && !name.ends_with("_total")) name += "_total";
-  if (!family_.empty() && belongs_to(metric, name, type_))
-    return registry_.family(name, type_, helped_ == family_ ? help_ : std::string());
-  return registry_.family(metric, knowledge::MetricType::kUntyped, "");
+  return counter && !family_.ends_with("_total") ? family_ + "_total" : family_;
+}
+
+knowledge::FamilyId Intake::family_for(std::string_view metric) {
+  const std::string name = full_name();
+  if (family_.empty() || !belongs_to(metric, name, type_))
+    return registry_.family(metric, knowledge::MetricType::kUntyped, "");
+  const std::string help = helped_ == family_ ? help_ : std::string();
+  if (is_own_metric(name)) {
+    // What a collector of our own measures is what that says.
+    const auto id = registry_.family(name, knowledge::MetricType::kUntyped, help);
+    if (registry_.family(id).type != knowledge::MetricType::kUntyped) return id;
+  }
+  return registry_.family(name, type_, help);
 }
 
 Result<knowledge::SeriesId> Intake::intern(const LabelList& labels) {

@@ -112,6 +112,7 @@ class Intake final : private knowledge::ExpositionHandler {
   [[nodiscard]] Result<std::uint32_t> add(std::string_view head, const knowledge::HeadKey& key);
   [[nodiscard]] Result<LabelList> labels_for(std::string_view head);
   [[nodiscard]] Status check_limits(const LabelList& labels) const;
+  [[nodiscard]] std::string full_name() const;
   [[nodiscard]] knowledge::FamilyId family_for(std::string_view metric);
   [[nodiscard]] Result<knowledge::SeriesId> intern(const LabelList& labels);
   [[nodiscard]] bool over_budget() const noexcept;
@@ -153,7 +154,8 @@ class Intake final : private knowledge::ExpositionHandler {
   bool only_counts_ = false;  // after that limit, which is about the number of samples
   std::string family_;        // of the last # TYPE
   knowledge::MetricType type_ = knowledge::MetricType::kUntyped;
-  std::string helped_;  // of the last # HELP
+  std::unordered_map<std::string, knowledge::MetricType> types_;  // as last declared, by family
+  std::string helped_;                                            // of the last # HELP
   std::string help_;
   std::vector<knowledge::SeriesId> batch_ids_;  // scratch
   std::vector<double> batch_values_;            // scratch
