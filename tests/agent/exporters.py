@@ -22,13 +22,10 @@ SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? \S+")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
 OF_THE_EXPORTER = "about the exporter itself: nexus_collector_* and node_scrape_collector_* are about ours"
-RENAMED = "later versions have another name, which is ours"
 REASONS = {
     "redis": [
         (r"redis_exporter_(?!last_scrape_ping)|redis_target_scrape_request_errors_total", OF_THE_EXPORTER),
         (r"redis_last_key_groups_scrape_duration_milliseconds", "groups of keys need SCAN over all of them"),
-        (r"redis_rdb_last_load_keys_(expired|loaded)|redis_rdb_saves$|redis_eviction_exceeded_time_total", RENAMED),
-        (r"redis_expired_time_cap_reached_total", "a counter since later versions, and so here"),
     ],
     "postgres": [
         (r"pg_exporter_|pg_scrape_collector_", OF_THE_EXPORTER),
@@ -36,7 +33,9 @@ REASONS = {
          "the collector has set them for its own connection: they are not the server's"),
         (r"pg_stat_activity_(count|max_tx_duration)$",
          "later versions have a label for each application and wait event: here they are summed by database and state"),
-        (r"pg_stat_bgwriter_\w+(?<!_total)$|pg_database_size$", RENAMED),
+        (r"pg_stat_database_(active|idle_in_transaction|session)_time$", "milliseconds; later versions have _seconds_total, as here"),
+        (r"pg_stat_database_sessions", "untyped in a version that does not know them; counters in later ones"),
+        (r"pg_stat_database_checksum_", "NaN where checksums are off, and nothing here"),
         (r"server", "later versions have the label `server` with metrics of connections, conflicts, archiver, replicas, settings only"),
     ],
     "process": [],

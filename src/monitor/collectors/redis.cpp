@@ -134,6 +134,11 @@ bool is_plain(std::string_view name) {
   });
 }
 
+/// Whether an access control list or the server's operator keeps a command from this user.
+bool is_hidden(const Error& error) {
+  return error.code() == Errc::kPermissionDenied || error.code() == Errc::kUnsupported;
+}
+
 /// INFO's fields by name; those of one section that are not names of numbers are told apart by it.
 using Fields = std::map<std::string_view, std::string_view, std::less<>>;
 
@@ -169,9 +174,7 @@ class RedisCollector final : public Collector {
       if (clock_.steady() < extra.next) continue;
       Status done = (this->*extra.add)(sink, deadline);
       if (done) continue;
-      if (done.error().code() == Errc::kPermissionDenied ||
-          done.error().code() == Errc::kUnsupported)
-        extra.next = clock_.steady() + kRefusedPause;
+      if (is_hidden(done.error())) extra.next = clock_.steady() + kRefusedPause;
       if (first) first = std::move(done);
       if (!server_.connected()) break;
     }
@@ -413,11 +416,17 @@ class RedisCollector final : public Collector {
     return {};
   }
 
-  /// The distribution of each command's run times (Redis 7 and later).
+  /// The distribution of each command's run times (Redis 7 and later). Who may not ask for it lacks
+  /// these only.
   Status add_latencies(Sink& sink, SteadyTime deadline) {
     std::string_view version = get(fields_, "redis_version");
     if (base::parse_uint(base::take_until(version, '.')).value_or(0) < 7) return {};
+    if (clock_.steady() < next_latencies_) return {};
     auto all = server_.command({"LATENCY", "HISTOGRAM"}, deadline);
+    if (!all && is_hidden(all.error())) {
+      next_latencies_ = clock_.steady() + kRefusedPause;
+      return {};
+    }
     if (!all) return propagate(std::move(all));
     const auto& flat = all->elements;  // name, [calls, N, histogram_usec, [le, count, ...]], ...
     for (std::size_t i = 0; i + 1 < flat.size() && i / 2 < kMostCommands; i += 2) {
@@ -462,8 +471,7 @@ class RedisCollector final : public Collector {
       auto threads = setting("io-threads", deadline);
       auto limits = threads ? setting("client-output-buffer-limit", deadline)
                             : Result<std::string>(std::unexpected(threads.error()));
-      const bool hidden = !limits && (limits.error().code() == Errc::kPermissionDenied ||
-                                      limits.error().code() == Errc::kUnsupported);
+      const bool hidden = !limits && is_hidden(limits.error());
       if (!limits && !hidden) return std::unexpected(limits.error());
       next_settings_ = now + (hidden ? kRefusedPause : kSettingsPace);
       if (hidden) return {};
@@ -499,6 +507,7 @@ class RedisCollector final : public Collector {
   Fields fields_;  // views into the reply of the present run
   std::map<std::string, std::pair<double, double>, std::less<>> calls_;  // and their microseconds
   SteadyTime next_settings_{};
+  SteadyTime next_latencies_{};
   std::string io_threads_;  // of the configuration, as the server has them
   std::string buffer_limits_;
   mutable double start_ = 0;  // of the server
