@@ -25,14 +25,13 @@ OF_THE_EXPORTER = "about the exporter itself: nexus_collector_* and node_scrape_
 REASONS = {
     "redis": [
         (r"redis_exporter_(?!last_scrape_ping)|redis_target_scrape_request_errors_total", OF_THE_EXPORTER),
+        (r"redis_expired_time_cap_reached_total", "a counter since later versions, as here"),
         (r"redis_last_key_groups_scrape_duration_milliseconds", "groups of keys need SCAN over all of them"),
     ],
     "postgres": [
         (r"pg_exporter_|pg_scrape_collector_", OF_THE_EXPORTER),
         (r"pg_settings_(default_transaction_read_only|(idle_in_transaction_session|lock|statement)_timeout_seconds)$",
          "the collector has set them for its own connection: they are not the server's"),
-        (r"pg_stat_activity_(count|max_tx_duration)$",
-         "later versions have a label for each application and wait event: here they are summed by database and state"),
         (r"pg_stat_database_(active|idle_in_transaction|session)_time$", "milliseconds; later versions have _seconds_total, as here"),
         (r"pg_stat_database_sessions", "untyped in a version that does not know them; counters in later ones"),
         (r"pg_stat_database_checksum_", "NaN where checksums are off, and nothing here"),

@@ -75,7 +75,8 @@ TEST_CASE("kubernetes: a list is read page by page, of one node or all, up to a 
   CHECK_FALSE(rig.api_server.requests().contains("complaint"));
 }
 
-TEST_CASE("kubernetes: pages of large objects are halved until they fit, and none is lost or doubled") {
+TEST_CASE(
+    "kubernetes: pages of large objects are halved until they fit, and none is lost or doubled") {
   Rig rig(cluster(150, R"(["*"])", 60'000));
   const auto api = rig.client();
   const auto all = api.pods("", "", 1000, rig.soon());
