@@ -9,10 +9,13 @@
 namespace nexus::execute {
 namespace {
 
-constexpr std::array<const ActionDescriptor*, 14> kActions{
-    &kAdjustMemory,        &kCleanupDisk,       &kDropCaches,    &kHttpRequest,   &kKillProcess,
-    &kNetworkOptimization, &kPerformanceTuning, &kReloadService, &kReniceProcess, &kRestartService,
-    &kRotateLogs,          &kRunCommand,        &kStartService,  &kStopService,
+constexpr std::array<const ActionDescriptor*, 22> kActions{
+    &kAdjustMemory,        &kCleanupDisk,      &kClearCache,        &kDisableService,
+    &kDropCaches,          &kEnableService,    &kHttpRequest,       &kKillProcess,
+    &kNetworkOptimization, &kOptimizeDatabase, &kPerformanceTuning, &kReloadService,
+    &kReniceProcess,       &kResetService,     &kRestartService,    &kRollbackDeployment,
+    &kRollingUpdate,       &kRotateLogs,       &kRunCommand,        &kScaleService,
+    &kStartService,        &kStopService,
 };
 
 std::string names() {
