@@ -131,8 +131,9 @@ parameters = { command = "tidy" }
              Catch::Contains("t.toml:8") && Catch::Contains("there is no action \"restart\""));
   CHECK_THAT(problems[1].message, Catch::Contains("\"tidi\" is not listed"));
   CHECK_THAT(problems[2].message, Catch::Contains("ssh.service is protected"));
-  CHECK_THAT(problems[3].message,
-             Catch::Contains("restart_service has no parameter \"force\": it takes none"));
+  CHECK_THAT(
+      problems[3].message,
+      Catch::Contains("restart_service has no parameter \"force\": it takes only_if_running, "));
 }
 
 TEST_CASE("a started service has to stay up for a moment, a stopped one to be down") {
