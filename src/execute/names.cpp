@@ -4,12 +4,14 @@
 
 #include "nexus/base/log.hpp"
 #include "nexus/config/config.hpp"
+#include "nexus/config/service_name.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/plan/planner.hpp"
 
 namespace nexus::execute {
 
 std::string UnitNames::resolve(std::string_view name) {
+  if (!config::parse_service_name(name).is_unit()) return std::string(name);
   auto unit = drivers::normalize_unit_name(name);
   if (!unit) return std::string(name);
   const auto now = clock_.steady();
@@ -20,6 +22,7 @@ std::string UnitNames::resolve(std::string_view name) {
 }
 
 bool UnitNames::is_known(std::string_view name) const {
+  if (!config::parse_service_name(name).is_unit()) return true;
   const auto unit = drivers::normalize_unit_name(name);
   if (!unit) return true;
   const std::lock_guard guard(mutex_);

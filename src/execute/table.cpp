@@ -9,11 +9,14 @@
 namespace nexus::execute {
 namespace {
 
-constexpr std::array<const ActionDescriptor*, 17> kActions{
-    &kAdjustMemory,  &kCleanupDisk,         &kComposite,  &kDropCaches,        &kHttpRequest,
-    &kKillProcess,   &kNetworkOptimization, &kNotify,     &kPerformanceTuning, &kReloadService,
-    &kReniceProcess, &kRestartService,      &kRotateLogs, &kRunCommand,        &kStartService,
-    &kStopService,   &kUndoAction,
+constexpr std::array<const ActionDescriptor*, 25> kActions{
+    &kAdjustMemory,      &kCleanupDisk,         &kClearCache,    &kComposite,
+    &kDisableService,    &kDropCaches,          &kEnableService, &kHttpRequest,
+    &kKillProcess,       &kNetworkOptimization, &kNotify,        &kOptimizeDatabase,
+    &kPerformanceTuning, &kReloadService,       &kReniceProcess, &kResetService,
+    &kRestartService,    &kRollbackDeployment,  &kRollingUpdate, &kRotateLogs,
+    &kRunCommand,        &kScaleService,        &kStartService,  &kStopService,
+    &kUndoAction,
 };
 
 std::string names() {

@@ -405,7 +405,7 @@ TEST_CASE("breakers are listed, and only one that exists is re-armed") {
 TEST_CASE("services: what is watched, and a restart through the guardrails") {
   World world;
   auto list = expect(world.get("/operations/services"));
-  check_shape(list.at("services").at(0), {"name:s", "kind:s", "state:s"});
+  check_shape(list.at("services").at(0), {"name:s", "kind:s", "state:s", "watched:b"});
   knowledge::ServiceEvent event;
   event.service = "web.service";
   event.kind = "systemd";
@@ -416,7 +416,7 @@ TEST_CASE("services: what is watched, and a restart through the guardrails") {
   world.services->on_event(event);
   list = expect(world.get("/operations/services"));
   check_shape(list.at("services").at(0),
-              {"name:s", "kind:s", "state:s", "detail:s", "main_pid:n", "since:t0"});
+              {"name:s", "kind:s", "state:s", "detail:s", "main_pid:n", "since:t0", "watched:b"});
   CHECK(list.at("services").at(0).at("state") == "failed");
   CHECK(world.get("/operations/services/a b/status").status == 400);
   CHECK(message_of(world.post("/operations/services/web/restart", R"({"priority":-1})"), 400)

@@ -11,12 +11,14 @@
 
 namespace nexus::config {
 
-/// Where files may be deleted or rotated, and how much one action may delete.
+/// Where files may be deleted or rotated, and how much one action may delete; which keys are a
+/// cache.
 struct AllowSection {
   std::vector<std::string> paths = {"/tmp",     "/var/tmp",   "/var/cache",
                                     "/var/log", "/var/crash", "/var/lib/systemd/coredump"};
   std::uint64_t max_bytes = 10ULL << 30;
   std::uint32_t max_files = 10'000;
+  std::vector<std::string> redis_keys;  // patterns of keys that clear_cache may let expire
   bool operator==(const AllowSection&) const = default;
 };
 
