@@ -305,8 +305,10 @@ std::optional<std::string> refuse_name_space(const KubernetesScope& scope,
   if (is_protected_name_space(name_space))
     return fmt::format("namespace {} is protected: Kubernetes itself lives in it", name_space);
   if (std::ranges::find(scope.name_spaces, name_space) == scope.name_spaces.end())
-    return fmt::format("namespace {} is not among those in which the agent may change something",
-                       name_space);
+    return fmt::format(
+        "namespace {} is not among those in which the agent may change something "
+        "([kubernetes] change_in)",
+        name_space);
   return std::nullopt;
 }
 
@@ -319,7 +321,7 @@ Status KubernetesControl::may_change(std::string_view name_space) const {
 std::optional<std::string> refuse_node(const KubernetesScope& scope, std::string_view node) {
   const bool own = scope.nodes == NodeScope::kOwn && node == scope.own_node;
   if (own || scope.nodes == NodeScope::kAll) return std::nullopt;
-  return fmt::format("node {} may not be changed by the agent", node);
+  return fmt::format("node {} may not be changed by the agent ([kubernetes] change_nodes)", node);
 }
 
 Status KubernetesControl::may_change_node(std::string_view node) const {

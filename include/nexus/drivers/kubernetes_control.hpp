@@ -42,6 +42,10 @@ struct KubernetesScope {
   std::string own_node;
 };
 
+/// As [kubernetes] change_in and change_nodes say.
+[[nodiscard]] KubernetesScope kubernetes_scope(const config::KubernetesSection& section,
+                                               const host::Roots& roots);
+
 /// Why nothing there may be changed; nothing: it may.
 [[nodiscard]] std::optional<std::string> refuse_name_space(const KubernetesScope& scope,
                                                            std::string_view name_space);
