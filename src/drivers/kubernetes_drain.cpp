@@ -84,7 +84,7 @@ Result<Sorted> sort_pods(const Kubernetes& api, const std::string& node, const D
                          const KubernetesPatience& patience) {
   Sorted out;
   auto listed = list_objects(
-      api, "/api/v1/pods", selecting("spec.nodeName", node), kMostPods, patience.deadline,
+      api, "/api/v1/pods", selecting("spec.nodeName", node), kMostPods, patience,
       [&](const json::value& pod) { sort_pod(pod, wish, out); }, [&] { out = {}; });
   if (!listed) return propagate(std::move(listed), "pods of node {}", node);
   if (listed->left_out > 0)

@@ -5,11 +5,17 @@
 
 namespace nexus::execute {
 
+extern const ActionDescriptor kAdjustAutoscaler;
 extern const ActionDescriptor kAdjustMemory;
+extern const ActionDescriptor kAdjustQuota;
+extern const ActionDescriptor kAdjustResources;
 extern const ActionDescriptor kCleanupDisk;
 extern const ActionDescriptor kClearCache;
 extern const ActionDescriptor kComposite;
+extern const ActionDescriptor kCordonNode;
+extern const ActionDescriptor kDeletePod;
 extern const ActionDescriptor kDisableService;
+extern const ActionDescriptor kDrainNode;
 extern const ActionDescriptor kDropCaches;
 extern const ActionDescriptor kEnableService;
 extern const ActionDescriptor kHttpRequest;
@@ -29,6 +35,7 @@ extern const ActionDescriptor kRunCommand;
 extern const ActionDescriptor kScaleService;
 extern const ActionDescriptor kStartService;
 extern const ActionDescriptor kStopService;
+extern const ActionDescriptor kUncordonNode;
 extern const ActionDescriptor kUndoAction;
 
 }  // namespace nexus::execute

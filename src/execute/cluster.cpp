@@ -6,19 +6,20 @@
 #include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/config/load.hpp"
+#include "nexus/plan/planner.hpp"
 
 namespace nexus::execute {
 namespace {
-
-host::Roots roots_of(const config::Config& config) {
-  return {config.collect.procfs, config.collect.sysfs, config.collect.rootfs};
-}
 
 std::string_view without_prefix(std::string_view target) {
   return target.starts_with(kClusterPrefix) ? target.substr(kClusterPrefix.size()) : target;
 }
 
 }  // namespace
+
+host::Roots roots_of(const config::Config& config) {
+  return {config.collect.procfs, config.collect.sysfs, config.collect.rootfs};
+}
 
 Result<drivers::KubernetesControl> cluster_of(const StepContext& context) {
   const auto& section = context.config->connections.kubernetes;
@@ -84,6 +85,11 @@ Result<drivers::Workload> changeable_workload(std::string_view target,
   auto workload = drivers::parse_workload(without_prefix(target));
   if (!workload) return propagate(std::move(workload), "target");
   if (auto may = may_change(workload->name_space, config); !may) return propagate(std::move(may));
+  // Whatever is done to it: its replicas, its limits and its autoscaler are protected with it.
+  if (auto why = plan::protected_reason("restart_service",
+                                        std::string(kClusterPrefix) + to_string(*workload),
+                                        config.guardrails.protected_units))
+    return fail(Errc::kPermissionDenied, "{}", *why);
   return workload;
 }
 

@@ -15,7 +15,8 @@ namespace nexus::execute {
 
 inline constexpr std::string_view kClusterPrefix = "kubernetes:";
 
-/// kNotFound: the agent runs in no pod and has no kubeconfig; kUnavailable: switched off.
+[[nodiscard]] host::Roots roots_of(const config::Config& config);
+/// kNotFound: the agent runs in no pod and has no kubeconfig, or [kubernetes] is switched off.
 [[nodiscard]] Result<drivers::KubernetesControl> cluster_of(const StepContext& context);
 /// Of a question between steps: [kubernetes] timeout.
 [[nodiscard]] drivers::KubernetesPatience brief(const StepContext& context);
@@ -33,7 +34,8 @@ struct ClusterObject {
 [[nodiscard]] Result<ClusterObject> parse_object(std::string_view target, std::string_view kind);
 /// Of "kubernetes:node/NAME".
 [[nodiscard]] Result<std::string> parse_node(std::string_view target);
-/// Of "kubernetes:shop/deployment/web", a workload in a namespace that may be changed.
+/// Of "kubernetes:shop/deployment/web", a workload in a namespace that may be changed, and that
+/// [guardrails] protected_units does not protect.
 [[nodiscard]] Result<drivers::Workload> changeable_workload(std::string_view target,
                                                             const config::Config& config);
 /// Whether [kubernetes] change_in has it.

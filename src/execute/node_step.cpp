@@ -1,5 +1,6 @@
 #include "execute/node_step.hpp"
 
+#include <fmt/ranges.h>
 #include <boost/json.hpp>
 
 #include "execute/cluster.hpp"

@@ -8,9 +8,10 @@
 namespace nexus::execute {
 namespace {
 
-constexpr std::array<const ServiceManagerDescriptor*, 3> kManagers{
+constexpr std::array<const ServiceManagerDescriptor*, 4> kManagers{
     &kUnitServices,
     &kDockerServices,
+    &kKubernetesServices,
     &kProcessServices,
 };
 

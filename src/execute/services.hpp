@@ -7,6 +7,7 @@
 namespace nexus::execute {
 
 extern const ServiceManagerDescriptor kDockerServices;
+extern const ServiceManagerDescriptor kKubernetesServices;
 extern const ServiceManagerDescriptor kProcessServices;
 extern const ServiceManagerDescriptor kUnitServices;
 

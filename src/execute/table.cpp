@@ -9,14 +9,15 @@
 namespace nexus::execute {
 namespace {
 
-constexpr std::array<const ActionDescriptor*, 25> kActions{
-    &kAdjustMemory,      &kCleanupDisk,         &kClearCache,    &kComposite,
-    &kDisableService,    &kDropCaches,          &kEnableService, &kHttpRequest,
-    &kKillProcess,       &kNetworkOptimization, &kNotify,        &kOptimizeDatabase,
-    &kPerformanceTuning, &kReloadService,       &kReniceProcess, &kResetService,
-    &kRestartService,    &kRollbackDeployment,  &kRollingUpdate, &kRotateLogs,
-    &kRunCommand,        &kScaleService,        &kStartService,  &kStopService,
-    &kUndoAction,
+constexpr std::array<const ActionDescriptor*, 32> kActions{
+    &kAdjustAutoscaler, &kAdjustMemory,     &kAdjustQuota,       &kAdjustResources,
+    &kCleanupDisk,      &kClearCache,       &kComposite,         &kCordonNode,
+    &kDeletePod,        &kDisableService,   &kDrainNode,         &kDropCaches,
+    &kEnableService,    &kHttpRequest,      &kKillProcess,       &kNetworkOptimization,
+    &kNotify,           &kOptimizeDatabase, &kPerformanceTuning, &kReloadService,
+    &kReniceProcess,    &kResetService,     &kRestartService,    &kRollbackDeployment,
+    &kRollingUpdate,    &kRotateLogs,       &kRunCommand,        &kScaleService,
+    &kStartService,     &kStopService,      &kUncordonNode,      &kUndoAction,
 };
 
 std::string names() {

@@ -249,6 +249,11 @@ TEST_CASE("kubernetes control: stateful sets and daemon sets restart and go back
             .error()
             .code() == Errc::kUnsupported);
   CHECK(rig.control.scale(rig.workload("db", WorkloadKind::kStatefulSet), 1, rig.patience()) == 2U);
+  rig.make_workload("by-hand", 0, "DaemonSet", "app:1", R"("updateStrategy":{"type":"OnDelete"},)");
+  const auto by_hand = rig.workload("by-hand", WorkloadKind::kDaemonSet);
+  CHECK(error_of(rig.control.restart(by_hand, "now", rig.patience())).contains("OnDelete"));
+  CHECK(rig.control.set_images(by_hand, {{"main", "app:2"}}, rig.patience()).error().code() ==
+        Errc::kUnsupported);
 }
 
 TEST_CASE("kubernetes control: scaling, and the autoscaler that would undo it") {

@@ -110,7 +110,7 @@ using Texts = std::vector<std::string>;
 
 }  // namespace
 
-TEST_CASE("workloads of Kubernetes are listed, restarted, scaled, updated and rolled back") {
+TEST_CASE("kubernetes control: workloads are listed, restarted, scaled, updated and rolled back") {
   Cluster cluster;
   auto* manager = service_manager("kubernetes");
   REQUIRE(manager != nullptr);
@@ -163,7 +163,8 @@ TEST_CASE("workloads of Kubernetes are listed, restarted, scaled, updated and ro
   CHECK(cluster.status().images.at("main") == "app:1");
 }
 
-TEST_CASE("autoscalers, quotas and resources of Kubernetes are adjusted, and taken back in vain") {
+TEST_CASE(
+    "kubernetes control: autoscalers, quotas and resources are adjusted, and taken back in vain") {
   Cluster cluster;
   const config::Parameters bounds{{"min", std::int64_t{2}}, {"max", std::int64_t{4}}};
   const auto vain = cluster.run_in_vain("adjust_autoscaler", cluster.target(), bounds);
@@ -206,7 +207,7 @@ TEST_CASE("autoscalers, quotas and resources of Kubernetes are adjusted, and tak
         drivers::QuantityTexts{{"memory", "256Mi"}});
 }
 
-TEST_CASE("nodes of Kubernetes are cordoned and drained, a stuck pod is deleted") {
+TEST_CASE("kubernetes control: nodes are cordoned and drained, a stuck pod is deleted") {
   Cluster cluster;
   const auto vain = cluster.run_in_vain("cordon_node", "kubernetes:node/n1", {});
   CHECK(vain.outcome.undone.contains("node n1 is open"));
@@ -233,7 +234,7 @@ TEST_CASE("nodes of Kubernetes are cordoned and drained, a stuck pod is deleted"
   CHECK(deleted.outcome.result.contains("which ReplicaSet web-"));
 }
 
-TEST_CASE("what of Kubernetes may not be touched is refused before anything is sent") {
+TEST_CASE("kubernetes control: what may not be touched is refused before anything is sent") {
   Cluster cluster;
   CHECK(cluster.invalid("restart_service", "kubernetes:other/deployment/web")
             .contains("[kubernetes] change_in"));
@@ -258,7 +259,7 @@ TEST_CASE("what of Kubernetes may not be touched is refused before anything is s
   CHECK(cluster.status().generation == 1);
 }
 
-TEST_CASE("a restart of the agent learns what became of a rollout") {
+TEST_CASE("kubernetes control: a restart of the agent learns what became of a rollout") {
   Cluster cluster;
   auto context = cluster.context();
   auto* step = service_manager("kubernetes")->step(ServiceVerb::kRestart);

@@ -12,8 +12,9 @@
 //
 // Errors: as kubernetes.hpp, and kConflict where the state of a thing forbids what is asked (a
 // paused deployment, a workload that an autoscaler scales), kTimeout at the end of the patience,
-// kUnsupported where the kind of workload cannot do it. Times are milliseconds, quantities texts as
-// Kubernetes writes them ("500m", "1Gi"). Thread safety: any thread.
+// kUnsupported where the kind of workload cannot do it, or its updateStrategy is OnDelete. Times
+// are milliseconds, quantities texts as Kubernetes writes them ("500m", "1Gi"). Thread safety: any
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -51,8 +52,6 @@ struct KubernetesScope {
                                                            std::string_view name_space);
 [[nodiscard]] std::optional<std::string> refuse_node(const KubernetesScope& scope,
                                                      std::string_view node);
-/// Namespaces that Kubernetes itself lives in (kube-system, ...).
-[[nodiscard]] bool is_protected_name_space(std::string_view name_space);
 
 enum class WorkloadKind { kDeployment, kStatefulSet, kDaemonSet };
 [[nodiscard]] std::string_view to_string(WorkloadKind kind) noexcept;  // "deployment", ...

@@ -2,12 +2,12 @@
 // here: it may be a secret in the wrong place.
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <array>
 
 #include "config/secret.hpp"
 #include "config/sections/sections.hpp"
 #include "config/shapes.hpp"
+#include "nexus/config/name_space.hpp"
 
 namespace nexus::config {
 namespace {
@@ -22,18 +22,13 @@ bool is_path_or_nothing(std::string_view text) {
   return text.empty() || text.starts_with('/');
 }
 
-/// Kubernetes itself lives in these: no configuration opens them to actions.
-bool is_open_name_space(std::string_view text) {
-  const bool written = !text.empty() && text.size() <= 63 && text.front() != '-' &&
-                       text.back() != '-' && std::ranges::all_of(text, [](char c) {
-                         return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-                       });
-  return written && text != "kube-system" && text != "kube-public" && text != "kube-node-lease";
+bool may_be_opened(std::string_view text) {
+  return is_name_space(text) && !is_protected_name_space(text);
 }
 
-const Shape kNameSpace{is_open_name_space,
-                       "the name of a namespace (not kube-system, kube-public or kube-node-lease, "
-                       "which are protected)"};
+const Shape kOpenNameSpace{may_be_opened,
+                           "the name of a namespace (not kube-system, kube-public or "
+                           "kube-node-lease, which are protected)"};
 const Shape kServerOrDirectory{
     is_peer, "a host name, an address, or the absolute path of the directory of a unix socket"};
 const Shape kServerOrSocket{is_peer,
@@ -147,7 +142,7 @@ void read_kubernetes(Section& root, Reading& reading) {
     kubernetes.duration("timeout", out.timeout, kTimeout);
     kubernetes.integer("max_pods", out.max_pods, 1, kMost);
     kubernetes.integer("max_objects", out.max_objects, 1, kMost);
-    kubernetes.texts("change_in", out.change_in, kNameSpace);
+    kubernetes.texts("change_in", out.change_in, kOpenNameSpace);
     kubernetes.choice("change_nodes", out.change_nodes, {"none", "own", "all"});
   });
 }

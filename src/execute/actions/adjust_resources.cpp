@@ -46,7 +46,7 @@ Result<Wish> wish_of(const plan::Action& action) {
   return Wish{*std::move(requests), *std::move(limits)};
 }
 
-std::string shown(const Wish& wish) {
+std::string described(const Wish& wish) {
   std::string out;
   if (!wish.requests.empty()) out = "requests of " + shown(wish.requests);
   if (!wish.limits.empty()) out += (out.empty() ? "" : ", ") + ("limits of " + shown(wish.limits));
@@ -76,7 +76,7 @@ class ResourcesStep final : public Step {
     if (!now) return propagate(std::move(now));
     auto wish = wish_of(action);
     if (!wish) return propagate(std::move(wish));
-    return fmt::format("would set {} in container {} of {}, and roll it out", shown(*wish),
+    return fmt::format("would set {} in container {} of {}, and roll it out", described(*wish),
                        now->container, action.target);
   }
 
@@ -101,8 +101,8 @@ class ResourcesStep final : public Step {
                                           wish->limits, patience);
     if (!set) return propagate(std::move(set));
     run.begun();
-    const std::string done =
-        fmt::format("set {} in container {} of {}", shown(*wish), now->container, action.target);
+    const std::string done = fmt::format("set {} in container {} of {}", described(*wish),
+                                         now->container, action.target);
     auto complete = now->cluster.await_rollout(now->workload, patience);
     if (complete) return StepResult{.result = done + "; " + complete->message, .output = {}};
     if (complete.error().code() == Errc::kCancelled && run.leaving())
@@ -162,7 +162,7 @@ class ResourcesStep final : public Step {
     if (!set) return propagate(std::move(set));
     auto complete = now->cluster.await_rollout(now->workload, patience);
     if (!complete) return propagate(std::move(complete), "set back, but");
-    return fmt::format("undone in {}: {}", action.target, shown(back));
+    return fmt::format("undone in {}: {}", action.target, described(back));
   }
 
  private:

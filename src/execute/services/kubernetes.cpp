@@ -5,7 +5,6 @@
 #include "execute/services.hpp"
 #include "execute/workload_step.hpp"
 #include "nexus/config/config.hpp"
-#include "nexus/plan/planner.hpp"
 
 namespace nexus::execute {
 namespace {
@@ -58,9 +57,6 @@ class Workloads final : public ServiceManager {
     if (verb == ServiceVerb::kScale && workload->kind == drivers::WorkloadKind::kDaemonSet)
       return fail(Errc::kUnsupported, "{}: a daemon set has one pod a node and cannot be scaled",
                   name);
-    if (auto why = plan::protected_reason("restart_service", std::string(kClusterPrefix) + name,
-                                          config.guardrails.protected_units))
-      return fail(Errc::kPermissionDenied, "{}", *why);
     return {};
   }
 

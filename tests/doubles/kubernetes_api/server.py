@@ -83,8 +83,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if fault and self.break_down(fault, record, query):
                 return
             answer = self.answer(state, url.path, query, body, record)
-            if answer is None:  # a watch, which has answered
+            if answer is None or (fault and fault.get("close_after")):  # a watch has answered already
                 self.server.note(record)
+                self.close_connection = True
                 return
         except Refusal as refusal:
             record["status"] = refusal.status
@@ -250,20 +251,33 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Cluster:
-    """The objects, in state.json, and what has happened to them since the server began. `lock` guards both."""
+    """The objects, and what has happened to them since the server began. `lock` guards both.
+
+    Without controllers they are what state.json says at the moment; with controllers it is read once, at the start. An object
+    is never changed, only replaced: what load() gives is a snapshot.
+    """
 
     def __init__(self, path):
         self.path = path
         self.lock = threading.RLock()
         self.moved = threading.Condition(self.lock)
         self.events = []  # (version, resource, object before, object after)
-        self.oldest = self.load().get("version", 1)
+        self.state = None
+        first = self.load()
+        self.oldest = first.get("version", 1)
+        if first.get("controllers"):
+            self.state = first
 
     def load(self):
+        if self.state is not None:
+            return {**self.state, "objects": {kind: list(every) for kind, every in self.state["objects"].items()}}
         with open(self.path, encoding="utf-8") as file:
             return json.load(file)
 
     def save(self, state):
+        if self.state is not None:
+            self.state = state
+            return
         with open(self.path + ".new", "w", encoding="utf-8") as file:
             json.dump(state, file)
         os.replace(self.path + ".new", self.path)
@@ -298,7 +312,7 @@ class Cluster:
         return after
 
     def remember(self, version, resource, before, after, gone):
-        self.events.append((version, resource, copy.deepcopy(before), copy.deepcopy(after), gone))
+        self.events.append((version, resource, before, after, gone))
         if len(self.events) > KEPT_EVENTS:
             self.oldest = self.events.pop(0)[0]
         self.moved.notify_all()
@@ -391,6 +405,9 @@ class Cluster:
             metadata.setdefault("namespace", asked.space)
             if metadata["namespace"] != asked.space:
                 raise bad("the namespace of the object does not match the request")
+            if state.get("controllers") and not any(one["metadata"]["name"] == asked.space
+                                                    for one in state["objects"].get("namespaces", [])):
+                raise Refusal(404, "NotFound", f'namespaces "{asked.space}" not found')
         if any(one["metadata"]["name"] == metadata["name"]
                and one["metadata"].get("namespace") == metadata.get("namespace") for one in objects):
             raise Refusal(409, "AlreadyExists", f'{asked.about.qualified(asked.resource)} "{metadata["name"]}" already exists')
@@ -406,6 +423,9 @@ class Cluster:
         metadata, mine = wanted.get("metadata", {}), present["metadata"]
         given = metadata.get("resourceVersion")
         qualified = asked.about.qualified(asked.resource)
+        if asked.resource == "leases" and asked.command == "PUT" and not given:
+            raise Refusal(422, "Invalid", f'{qualified} "{asked.name}" is invalid: metadata.resourceVersion: Invalid value: 0x0: '
+                                          "must be specified for an update", complaint=True)
         if given and given != mine.get("resourceVersion"):
             raise Refusal(409, "Conflict", f'Operation cannot be fulfilled on {qualified} "{asked.name}": the object has been '
                                            "modified; please apply your changes to the latest version and try again")
