@@ -39,7 +39,7 @@ struct Cluster {
                      name_space));
     make(fmt::format("/apis/apps/v1/namespaces/{}/deployments", name_space),
          R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},
-             "spec":{"replicas":2,"progressDeadlineSeconds":2,
+             "spec":{"replicas":2,
                      "selector":{"matchLabels":{"app":"web"}},
                      "template":{"metadata":{"labels":{"app":"web"}},
                                  "spec":{"containers":[{"name":"main","image":"app:1"}]}}}})");
@@ -57,6 +57,13 @@ struct Cluster {
     REQUIRE(nexus::test::eventually([&] {
       return control.api().request("POST", path, object, clock.steady() + 60s).has_value();
     }));
+  }
+  /// How long "web" may come no further before its rollout has failed.
+  void give_time(int seconds) const {
+    REQUIRE(control.api().request(
+        "PATCH", fmt::format("/apis/apps/v1/namespaces/{}/deployments/web", name_space),
+        fmt::format(R"({{"spec":{{"progressDeadlineSeconds":{}}}}})", seconds),
+        clock.steady() + 60s, "application/merge-patch+json"));
   }
   drivers::KubernetesPatience soon() const { return {clock.steady() + 60s}; }
   std::string target(const std::string& name = "deployment/web") const {
@@ -148,8 +155,10 @@ TEST_CASE("kubernetes control: workloads are listed, restarted, scaled, updated 
       cluster.run("rolling_update", cluster.target(), {{"image", std::string("app:2")}});
   CHECK(updated.state == ActionState::kSucceeded);
   CHECK(cluster.status().images.at("main") == "app:2");
+  cluster.give_time(nexus::test::KubernetesBed::soon_failed());
   const auto failed =
       cluster.run("rolling_update", cluster.target(), {{"image", std::string("broken:1")}});
+  cluster.give_time(600);
   CHECK(failed.state == ActionState::kFailed);
   CHECK(failed.outcome.result.contains("ProgressDeadlineExceeded"));
   CHECK(failed.outcome.result.contains("is set back to app:2"));
