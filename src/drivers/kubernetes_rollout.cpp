@@ -232,7 +232,8 @@ Result<WorkloadRollback> KubernetesControl::undo(const Workload& workload, std::
 
 Result<WorkloadStatus> KubernetesControl::await_rollout(
     const Workload& workload, const KubernetesPatience& patience,
-    const std::function<void(const WorkloadStatus&)>& progress) const {
+    const std::function<void(const WorkloadStatus&)>& progress,
+    std::string_view known_failure) const {
   std::optional<WorkloadStatus> last;
   bool gone = false;
   const auto judge = [&](WatchEvent event, const json::value& object) {
@@ -249,6 +250,10 @@ Result<WorkloadStatus> KubernetesControl::await_rollout(
       return false;
     }
     last = to_workload_status(workload.kind, object);
+    if (last->phase == RolloutPhase::kFailed && last->failure == known_failure) {
+      last->phase = RolloutPhase::kProgressing;
+      last->message = "its controller still tells of the rollout before: " + last->message;
+    }
     if (progress) progress(*last);
     return last->phase == RolloutPhase::kProgressing;
   };

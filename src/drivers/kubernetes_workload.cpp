@@ -38,6 +38,7 @@ void deployment_phase(const json::value* status, WorkloadStatus& out) {
           text_of(member(&one, "reason")) == "ProgressDeadlineExceeded") {
         out.phase = RolloutPhase::kFailed;
         out.message = fmt::format("ProgressDeadlineExceeded: {}", text_of(member(&one, "message")));
+        out.failure = fmt::format("{} {}", text_of(member(&one, "lastUpdateTime")), out.message);
         return;
       }
     }

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "execute/cluster.hpp"
+#include "execute/journal_json.hpp"
 #include "execute/parameter_values.hpp"
 #include "nexus/config/config.hpp"
 
@@ -29,7 +30,8 @@ json::object to_json(const WorkloadStatus& status) {
           {"available", status.available},
           {"images", std::move(images)},
           {"rollout", std::string(to_string(status.phase))},
-          {"message", status.message}};
+          {"message", status.message},
+          {"failure", status.failure}};
 }
 
 json::object evidence_of(const plan::Action& action) {
@@ -85,7 +87,8 @@ class WorkloadStep : public Step {
     auto done = act(action, *work, context, patience);
     if (!done) return propagate(std::move(done));
     run.begun();
-    auto complete = work->cluster.await_rollout(work->workload, patience);
+    auto complete =
+        work->cluster.await_rollout(work->workload, patience, {}, work->before.failure);
     if (complete)
       return StepResult{.result = fmt::format("{}; {}", *done, complete->message), .output = {}};
     if (complete.error().code() == Errc::kCancelled && run.leaving())
@@ -107,7 +110,10 @@ class WorkloadStep : public Step {
     if (!status) return unasked(status.error(), what);
     what = fmt::format("{}: {}", action.target, status->message);
     if (!is_asked_for(action, *status)) return Recovered::kNotDone;
-    return status->phase == RolloutPhase::kProgressing ? Recovered::kUnderWay : Recovered::kDone;
+    const bool failed_before = status->phase == RolloutPhase::kFailed &&
+                               status->failure == member_of(action.outcome.before, "failure");
+    return status->phase == RolloutPhase::kProgressing || failed_before ? Recovered::kUnderWay
+                                                                        : Recovered::kDone;
   }
 
  protected:
@@ -243,7 +249,8 @@ class RolloutStep final : public WorkloadStep {
                   work->before.images.at(container));
     auto back = set_back(action, *work, container, patience);
     if (!back) return back;
-    auto complete = work->cluster.await_rollout(work->workload, patience);
+    auto complete =
+        work->cluster.await_rollout(work->workload, patience, {}, work->before.failure);
     if (!complete) return propagate(std::move(complete), "{}, but", *back);
     return "undone: " + *back;
   }

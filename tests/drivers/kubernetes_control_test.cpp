@@ -85,8 +85,8 @@ struct Rig {
                         fmt::format(R"({{"spec":{{"progressDeadlineSeconds":{}}}}})", seconds),
                         soon(), kMergePatch));
   }
-  WorkloadStatus await(const Workload& what) const {
-    auto done = control.await_rollout(what, patience());
+  WorkloadStatus await(const Workload& what, std::string_view known_failure = {}) const {
+    auto done = control.await_rollout(what, patience(), {}, known_failure);
     if (!done) FAIL(done.error().message());
     return *done;
   }
@@ -209,8 +209,11 @@ TEST_CASE("kubernetes control: a rollout that does not get on is said to have fa
   CHECK(failed.error().code() == Errc::kConflict);
   CHECK(error_of(failed).contains("failed: ProgressDeadlineExceeded"));
   rig.give_time(web, 600);
+  // What the controller says of it stays until the next rollout gets on.
+  const auto failure = rig.control.status(web, rig.patience())->failure;
+  CHECK(failure.contains("ProgressDeadlineExceeded"));
   CHECK(rig.control.undo(web, 0, rig.patience())->changed);
-  rig.await(web);
+  CHECK(rig.await(web, failure).failure.empty());
   rig.make_workload("slow", 1, "Deployment", "broken:1");
   CHECK(says_late("not complete in time: ", [&](Millis limit) {
     return rig.control.await_rollout(rig.workload("slow"), rig.patience(limit));

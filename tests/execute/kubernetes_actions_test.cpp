@@ -163,7 +163,8 @@ TEST_CASE("kubernetes control: workloads are listed, restarted, scaled, updated 
   CHECK(failed.outcome.result.contains("ProgressDeadlineExceeded"));
   CHECK(failed.outcome.result.contains("is set back to app:2"));
   CHECK(cluster.status().images.at("main") == "app:2");
-  REQUIRE(cluster.control.await_rollout(cluster.web, cluster.soon()));
+  REQUIRE(
+      cluster.control.await_rollout(cluster.web, cluster.soon(), {}, cluster.status().failure));
   CHECK(cluster.dry("rollback_deployment", cluster.target(), {{"revision", std::int64_t{2}}})
             .contains("revision 2 (app:1)"));
   const auto back =

@@ -84,6 +84,7 @@ struct WorkloadStatus {
   std::map<std::string, std::string, std::less<>> images;  // by container
   RolloutPhase phase = RolloutPhase::kProgressing;
   std::string message;  // one sentence about the phase
+  std::string failure;  // since when and why its controller has given up; empty: it has not
 };
 
 struct WorkloadSummary {
@@ -195,10 +196,12 @@ class KubernetesControl {
   [[nodiscard]] Result<WorkloadRollback> undo(const Workload& workload, std::uint64_t revision,
                                               const KubernetesPatience& patience) const;
   /// Watches until the rollout is complete. kConflict: it has failed or is paused, with the
-  /// controller's reason. `progress` is given each new state.
+  /// controller's reason. `progress` is given each new state. `known_failure` is the `failure` of
+  /// before the change: a controller says it on until what comes after it gets on.
   [[nodiscard]] Result<WorkloadStatus> await_rollout(
       const Workload& workload, const KubernetesPatience& patience,
-      const std::function<void(const WorkloadStatus&)>& progress = {}) const;
+      const std::function<void(const WorkloadStatus&)>& progress = {},
+      std::string_view known_failure = {}) const;
 
   /// Replicas before. kConflict: an autoscaler scales it; kUnsupported: a daemon set.
   [[nodiscard]] Result<std::uint32_t> scale(const Workload& workload, std::uint32_t replicas,

@@ -58,7 +58,7 @@ struct Found {
   drivers::Workload workload;
   std::string container;
   drivers::ContainerResources resources;
-  std::string uid;
+  drivers::WorkloadStatus status;
 };
 
 class ResourcesStep final : public Step {
@@ -83,7 +83,7 @@ class ResourcesStep final : public Step {
   std::string evidence(const plan::Action& action, StepContext& context) override {
     auto now = look(action, context, brief(context));
     if (!now) return error_evidence(now.error());
-    return json::serialize(json::object{{"instance", now->uid},
+    return json::serialize(json::object{{"instance", now->status.uid},
                                         {"container", now->container},
                                         {"requests", to_json(now->resources.requests)},
                                         {"limits", to_json(now->resources.limits)}});
@@ -94,7 +94,7 @@ class ResourcesStep final : public Step {
     const auto patience = patience_of(run);
     auto now = look(action, context, patience);
     if (!now) return propagate(std::move(now));
-    if (auto same = same_object(action, now->uid); !same) return propagate(std::move(same));
+    if (auto same = same_object(action, now->status.uid); !same) return propagate(std::move(same));
     auto wish = wish_of(action);
     if (!wish) return propagate(std::move(wish));
     auto set = now->cluster.set_resources(now->workload, now->container, wish->requests,
@@ -103,7 +103,7 @@ class ResourcesStep final : public Step {
     run.begun();
     const std::string done = fmt::format("set {} in container {} of {}", described(*wish),
                                          now->container, action.target);
-    auto complete = now->cluster.await_rollout(now->workload, patience);
+    auto complete = now->cluster.await_rollout(now->workload, patience, {}, now->status.failure);
     if (complete) return StepResult{.result = done + "; " + complete->message, .output = {}};
     if (complete.error().code() == Errc::kCancelled && run.leaving())
       return StepResult{
@@ -160,7 +160,7 @@ class ResourcesStep final : public Step {
     auto set = now->cluster.set_resources(now->workload, now->container, back.requests, back.limits,
                                           patience);
     if (!set) return propagate(std::move(set));
-    auto complete = now->cluster.await_rollout(now->workload, patience);
+    auto complete = now->cluster.await_rollout(now->workload, patience, {}, now->status.failure);
     if (!complete) return propagate(std::move(complete), "set back, but");
     return fmt::format("undone in {}: {}", action.target, described(back));
   }
@@ -185,7 +185,7 @@ class ResourcesStep final : public Step {
       return fail(Errc::kInvalidArgument, "parameter \"container\": expected one of {}", names);
     }
     return Found{*std::move(cluster), *std::move(workload), found->first, found->second,
-                 status->uid};
+                 *std::move(status)};
   }
 };
 

@@ -1,4 +1,5 @@
 """What the API serves: resources, their groups and versions by the server's version, discovery, and what is valid."""
+import datetime
 import re
 
 from refusal import Refusal
@@ -91,6 +92,10 @@ def discover(path, minor):
         return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{group}/{version}" if group else version,
                 "resources": listed}
     return None
+
+
+def now_text():
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def amount(text):

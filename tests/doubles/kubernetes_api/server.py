@@ -3,22 +3,21 @@
 import argparse
 import base64
 import copy
-import datetime
 import http.server
 import json
 import os
 import re
 import ssl
-import subprocess
 import threading
 import time
 import urllib.parse
 import uuid
 
+import certificates
 import controllers
 import patches
 from refusal import Refusal, bad
-from resources import RESOURCES, discover, eviction_version, from_version, to_version, validate
+from resources import RESOURCES, discover, eviction_version, from_version, now_text, to_version, validate
 from selecting import Selectors
 
 LIST_PARAMETERS = {"limit", "continue", "fieldSelector", "labelSelector", "resourceVersion", "resourceVersionMatch",
@@ -29,10 +28,6 @@ PATCH_TYPES = {"application/merge-patch+json": patches.merge, "application/strat
 PATH = re.compile(r"^/(?:api/v1|apis/(?P<group>[a-z0-9.]+)/(?P<version>v[a-z0-9]+))(?:/namespaces/(?P<namespace>[^/]+)(?=/))?"
                   r"/(?P<resource>[a-z]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>scale|status|eviction))?$")
 KEPT_EVENTS = 2000
-
-
-def now_text():
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Request:
@@ -576,27 +571,12 @@ class Server(http.server.ThreadingHTTPServer):
             return self.expired <= times
 
 
-def make_certificates(directory):
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=double-ca")
-    openssl("req", "-x509", *key, "-keyout", "other-ca.key", "-out", "other-ca.crt", "-subj", "/CN=other-ca")
-    with open(os.path.join(directory, "names"), "w", encoding="utf-8") as file:
-        file.write("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    for name in ("server", "client"):
-        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-                "-out", f"{name}.crt", *(("-extfile", "names") if name == "server" else ()))
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--directory", required=True)
     parser.add_argument("--port", type=int, default=0)
     arguments = parser.parse_args()
-    make_certificates(arguments.directory)
+    certificates.make(arguments.directory)
     server = Server(arguments.directory, arguments.port)
     if server.cluster.load().get("controllers"):
         threading.Thread(target=controllers.run, args=(server.cluster,), daemon=True).start()
