@@ -8,6 +8,7 @@
 
 #include "execute/parameter_values.hpp"
 #include "execute/waiting.hpp"
+#include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
 
 namespace nexus::execute {
@@ -50,7 +51,15 @@ const json::value* known(const json::array* before, const std::string& id) {
 
 /// A remedy was judged about these containers, not about others that have their names now.
 Status are_what_was_judged(const plan::Action& action, const std::vector<Container>& containers) {
-  if (action.remedy.empty() || action.outcome.before.empty()) return {};
+  if (action.remedy.empty()) return {};
+  for (const auto& one : containers) {
+    const auto made = base::parse_time(one.created);
+    if (made && *made > action.created)
+      return fail(Errc::kConflict,
+                  "docker:{} is another container since it was decided on: it was made at {}",
+                  one.name, one.created);
+  }
+  if (action.outcome.before.empty()) return {};
   json::error_code error;
   const auto before = json::parse(action.outcome.before, error);
   const auto* list = error ? nullptr : containers_in(before);
@@ -202,8 +211,9 @@ std::string names_of(const std::vector<Container>& containers) {
 
 Status wait_until_well(const std::string& id, const ContainerWork& work) {
   auto& clock = work.context.clock;
-  const auto begun = clock.steady();
-  const auto until = std::min(work.run.deadline, begun + kWellBy);
+  const auto until = std::min(work.run.deadline, clock.steady() + kWellBy);
+  std::string started;
+  SteadyTime since{};  // it has run since then, as far as was seen
   while (true) {
     auto one = look_at(id, work.engine, work.call());
     if (!one) return propagate(std::move(one));
@@ -213,7 +223,12 @@ Status wait_until_well(const std::string& id, const ContainerWork& work) {
       return fail(Errc::kConflict, "docker:{} has ended again (exit code {})", one->name,
                   one->exit_code);
     const auto now = clock.steady();
-    if (is_well(*one) && (!one->health.empty() || now >= begun + kSettle)) return {};
+    // One that the engine starts again and again runs whenever it is looked at.
+    if (!one->runs() || one->started != started) {
+      started = one->started;
+      since = now;
+    }
+    if (is_well(*one) && (!one->health.empty() || now >= since + kSettle)) return {};
     if (auto why = why_to_end(clock, work.run))
       return fail(*why, "docker:{} is {}{} so far", one->name, one->state,
                   one->health.empty() ? "" : ", " + one->health);

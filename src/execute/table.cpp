@@ -9,14 +9,16 @@
 namespace nexus::execute {
 namespace {
 
-constexpr std::array<const ActionDescriptor*, 25> kActions{
-    &kAdjustMemory,      &kCleanupDisk,         &kClearCache,    &kComposite,
-    &kDisableService,    &kDropCaches,          &kEnableService, &kHttpRequest,
-    &kKillProcess,       &kNetworkOptimization, &kNotify,        &kOptimizeDatabase,
-    &kPerformanceTuning, &kReloadService,       &kReniceProcess, &kResetService,
-    &kRestartService,    &kRollbackDeployment,  &kRollingUpdate, &kRotateLogs,
-    &kRunCommand,        &kScaleService,        &kStartService,  &kStopService,
-    &kUndoAction,
+constexpr std::array<const ActionDescriptor*, 26> kActions{
+    &kAdjustMemory,        &kCleanupDisk,    &kClearCache,
+    &kComposite,           &kDisableService, &kDropCaches,
+    &kEnableService,       &kHttpRequest,    &kKillProcess,
+    &kNetworkOptimization, &kNotify,         &kOptimizeDatabase,
+    &kPerformanceTuning,   &kPruneDocker,    &kReloadService,
+    &kReniceProcess,       &kResetService,   &kRestartService,
+    &kRollbackDeployment,  &kRollingUpdate,  &kRotateLogs,
+    &kRunCommand,          &kScaleService,   &kStartService,
+    &kStopService,         &kUndoAction,
 };
 
 std::string names() {
