@@ -1,5 +1,6 @@
 // What is done to containers, on a real dockerd.
 #include <catch2/catch.hpp>
+#include <fstream>
 
 #include "container_bed.hpp"
 #include "execute/container.hpp"
@@ -372,6 +373,40 @@ TEST_CASE("docker: what nobody uses is pruned when it is old, never a volume") {
       w.actions.refused("prune_docker", "docker", {{"what", std::vector<std::string>{"volumes"}}}),
       Contains("there is no \"volumes\""));
   CHECK_THAT(w.actions.refused("prune_docker", "/"), Contains("expected \"docker\""));
+}
+
+TEST_CASE("docker: records of the build cache are listed and pruned when no image has them") {
+  World w;
+  nexus::test::TemporaryDirectory directory;
+  std::ofstream(directory.file("Dockerfile")) << "FROM scratch\nCOPY file /file\n";
+  std::ofstream(directory.file("file")) << std::string(100'000, 'x');
+  nexus::test::Server build(
+      {0, 0},
+      {"/usr/bin/env", "DOCKER_BUILDKIT=1", "DOCKER_CONFIG=" + directory.path(), "/usr/bin/docker",
+       "--host", "unix://" + w.bed.engine().socket(), "build", "--tag", "cached:1",
+       directory.path()},
+      directory.file("log"));
+  INFO(directory.file("log"));
+  REQUIRE(build.run() == 0);
+  w.bed.ask("DELETE", "/images/cached:1?force=true");
+  const auto records = drivers::build_cache(w.bed.engine(), w.bed.soon());
+  REQUIRE(records);
+  REQUIRE_FALSE(records->empty());
+  CHECK(std::ranges::any_of(*records, [](const auto& r) { return r.bytes >= 100'000; }));
+
+  AheadClock later(48h);
+  ContainerBench actions(later, w.bed);
+  CHECK_THAT(actions.would("prune_docker", "docker"),
+             Contains(fmt::format("build_cache build cache, {} records", records->size())));
+  // The engine counts by its own clock: nothing of it is an hour old.
+  const drivers::EngineCall call{.deadline = w.bed.soon()};
+  CHECK(drivers::prune_build_cache(w.bed.engine(), 1h, call) == 0U);
+  std::uint64_t freed = 0;
+  CHECK(nexus::test::eventually([&] {
+    freed += drivers::prune_build_cache(w.bed.engine(), 0ms, call).value_or(0);
+    return drivers::build_cache(w.bed.engine(), w.bed.soon()).value().empty();
+  }));
+  CHECK(freed >= 100'000);
 }
 
 TEST_CASE("docker: cleanup_disk takes what the engine keeps on that file system, last") {
