@@ -5,6 +5,8 @@
 #include <boost/json.hpp>
 
 #include <algorithm>
+#include <mutex>
+#include <set>
 
 #include "execute/parameter_values.hpp"
 #include "execute/waiting.hpp"
@@ -72,6 +74,40 @@ Status are_what_was_judged(const plan::Action& action, const std::vector<Contain
   }
   return {};
 }
+
+/// Containers that an action works on. One target has one action at a time, but a container of
+/// Compose has two names.
+class Claim {
+ public:
+  Claim() = default;
+  ~Claim() {
+    const std::lock_guard guard(mutex());
+    for (const auto& id : ids_) taken().erase(id);
+  }
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+
+  Status take(const std::vector<Container>& containers) {
+    const std::lock_guard guard(mutex());
+    for (const auto& one : containers) {
+      if (!taken().insert(one.id).second)
+        return fail(Errc::kConflict, "docker:{} is being worked on by another action", one.name);
+      ids_.push_back(one.id);
+    }
+    return {};
+  }
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex one;
+    return one;
+  }
+  static std::set<std::string>& taken() {  // guarded by mutex()
+    static std::set<std::string> ids;
+    return ids;
+  }
+  std::vector<std::string> ids_;
+};
 
 bool is_well(const Container& container) {
   return container.runs() && (container.health.empty() || container.health == "healthy");
@@ -296,6 +332,8 @@ Result<StepResult> ContainerStep::run(const plan::Action& action, StepContext& c
   if (!work) return propagate(std::move(work));
   if (auto same = are_what_was_judged(action, work->containers); !same)
     return propagate(std::move(same));
+  Claim claim;
+  if (auto ok = claim.take(work->containers); !ok) return propagate(std::move(ok));
   return carry_out(*work);
 }
 

@@ -144,6 +144,34 @@ TEST_CASE("docker: a remedy does not touch a container made since it was decided
   CHECK(w.id("anew") == id);
 }
 
+TEST_CASE("docker: a container is worked on by one action, by whichever of its names") {
+  World w;
+  const nexus::test::TemporaryDirectory gate;
+  std::ofstream(gate.file("well")).put('\n');
+  w.bed.make_of("shop", "slow", 1,
+                {{"Healthcheck",
+                  {{"Test", {"CMD-SHELL", "test -e /gate/well"}},
+                   {"Interval", 100'000'000},
+                   {"Retries", 100'000}}},
+                 {"HostConfig", {{"NetworkMode", "host"}, {"Binds", {gate.path() + ":/gate"}}}}});
+  std::filesystem::remove(gate.file("well"));
+  w.actions.bench.config.operations.max_concurrent_actions = 2;
+  w.actions.bench.configure();
+  auto& executor = *w.actions.bench.executor;
+  REQUIRE(executor.submit(w.actions.action("restart_service", "docker:shop/slow")));
+  REQUIRE(executor.submit(w.actions.action("restart_service", "docker:shop-slow-1")));
+  executor.start();
+  // One has it and waits for its health; the other is told so.
+  const auto refused = w.actions.bench.wait(1).front();
+  CHECK(refused.state == ActionState::kFailed);
+  CHECK_THAT(refused.outcome.result,
+             Contains("docker:shop-slow-1 is being worked on by another action"));
+  std::ofstream(gate.file("well")).put('\n');
+  const auto done = w.actions.bench.wait(2).back();
+  INFO(done.outcome.result);
+  CHECK(done.state == ActionState::kSucceeded);
+}
+
 TEST_CASE("docker: limits of a container are set, read back, and undone when in vain") {
   World w;
   w.bed.make("limited");
