@@ -24,6 +24,7 @@ extern const ActionDescriptor kNetworkOptimization;
 extern const ActionDescriptor kNotify;
 extern const ActionDescriptor kOptimizeDatabase;
 extern const ActionDescriptor kPerformanceTuning;
+extern const ActionDescriptor kPruneDocker;
 extern const ActionDescriptor kReloadService;
 extern const ActionDescriptor kReniceProcess;
 extern const ActionDescriptor kResetService;

@@ -48,6 +48,7 @@ Container container_from(const json::value& value) {
   out.id = text(at(&value, "Id"));
   out.name = text(at(&value, "Name"));
   if (out.name.starts_with('/')) out.name.erase(0, 1);
+  out.created = text(at(&value, "Created"));
   const auto* config = at(&value, "Config");
   out.image = text(at(config, "Image"));
   out.image_id = text(at(&value, "Image"));
@@ -56,6 +57,7 @@ Container container_from(const json::value& value) {
   out.health = text(at(at(state, "Health"), "Status"));
   if (out.health == "none") out.health.clear();
   out.started = text(at(state, "StartedAt"));
+  out.finished = text(at(state, "FinishedAt"));
   out.exit_code = whole<std::int64_t>(at(state, "ExitCode"));
   out.pid = whole<std::uint32_t>(at(state, "Pid"));
   out.restarts = whole<std::uint64_t>(at(&value, "RestartCount"));
@@ -201,7 +203,8 @@ Result<std::vector<Container>> containers_of(const std::string& name,
     auto container = look_at(one.id, engine, call);
     if (!container && container.error().code() == Errc::kNotFound) continue;  // it has just gone
     if (!container) return propagate(std::move(container));
-    if (container->label("com.docker.compose.oneoff") != "True")
+    if (container->label("com.docker.compose.oneoff") != "True" &&
+        !container->name.ends_with(kOldSuffix))
       out.push_back(*std::move(container));
   }
   if (out.empty())
@@ -211,6 +214,31 @@ Result<std::vector<Container>> containers_of(const std::string& name,
                 rest, project);
   std::ranges::sort(out, {}, [](const Container& c) { return std::pair(c.number(), c.name); });
   return out;
+}
+
+std::string image_of(const Container& container, const drivers::DockerControl& engine,
+                     const drivers::EngineCall& call) {
+  const auto named = engine.image(container.image, call);
+  json::error_code error;
+  const auto value = named ? json::parse(*named, error) : json::value();
+  const bool same = !error && text(at(&value, "Id")) == container.image_id;
+  return same ? container.image : container.image_id;
+}
+
+std::string image_name(const std::string& id, std::string_view like,
+                       const drivers::DockerControl& engine, const drivers::EngineCall& call) {
+  const auto image = engine.image(id, call);
+  json::error_code error;
+  const auto value = image ? json::parse(*image, error) : json::value();
+  const auto* tags = error ? nullptr : at(&value, "RepoTags");
+  if (tags == nullptr || !tags->is_array()) return id;
+  const auto repository = like.substr(0, like.rfind(':'));
+  std::string out;
+  for (const auto& tag : tags->get_array()) {
+    const auto name = text(&tag);
+    if (out.empty() || name.substr(0, name.rfind(':')) == repository) out = name;
+  }
+  return out.empty() ? id : out;
 }
 
 std::optional<std::string> container_protected(const Container& container,

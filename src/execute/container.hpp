@@ -17,6 +17,8 @@ namespace nexus::execute {
 inline constexpr std::string_view kComposeProject = "com.docker.compose.project";
 inline constexpr std::string_view kComposeService = "com.docker.compose.service";
 inline constexpr std::string_view kComposeNumber = "com.docker.compose.container-number";
+/// What the name of a container ends with while, and only while, another is to take its place.
+inline constexpr std::string_view kOldSuffix = ".nexus-old";
 /// On a container that took another's place: the image that it had, and by which action.
 inline constexpr std::string_view kPreviousImage = "nexus-agent.previous-image";
 inline constexpr std::string_view kMadeBy = "nexus-agent.action";
@@ -26,9 +28,11 @@ struct Container {
   std::string name;
   std::string image;  // as it was made
   std::string image_id;
-  std::string state;   // running, exited, ...
-  std::string health;  // starting, healthy, unhealthy; empty: no check
+  std::string state;    // running, exited, ...
+  std::string health;   // starting, healthy, unhealthy; empty: no check
+  std::string created;  // as the engine writes times
   std::string started;
+  std::string finished;
   std::int64_t exit_code = 0;
   std::uint64_t restarts = 0;
   std::uint32_t pid = 0;
@@ -48,10 +52,20 @@ struct Container {
 [[nodiscard]] Status check_container_name(std::string_view name);
 [[nodiscard]] Result<Container> look_at(std::string_view id, const drivers::DockerControl& engine,
                                         const drivers::EngineCall& call);
-/// One container, or all of a service of Compose, by number. kNotFound: none.
+/// One container, or all of a service of Compose, by number, without those that are being replaced.
+/// kNotFound: none.
 [[nodiscard]] Result<std::vector<Container>> containers_of(const std::string& name,
                                                            const drivers::DockerControl& engine,
                                                            const drivers::EngineCall& call);
+/// How the container's image is to be called: by the name it was made with, while that is the same
+/// image's; otherwise by its id, as a name means another one by now.
+[[nodiscard]] std::string image_of(const Container& container, const drivers::DockerControl& engine,
+                                   const drivers::EngineCall& call);
+/// A name of the image with this id, one of the same repository as `like` first; without a name the
+/// id.
+[[nodiscard]] std::string image_name(const std::string& id, std::string_view like,
+                                     const drivers::DockerControl& engine,
+                                     const drivers::EngineCall& call);
 /// Why a container must not be touched.
 [[nodiscard]] std::optional<std::string> container_protected(const Container& container,
                                                              const std::string& socket,

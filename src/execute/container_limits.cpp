@@ -21,7 +21,9 @@ using namespace std::chrono_literals;
 
 constexpr std::int64_t kShares = 1024;               // of a container that has no other
 constexpr std::int64_t kNanosAPercent = 10'000'000;  // of one processor
-constexpr std::int64_t kLeastMemory = 6 << 20;       // the engine takes no less
+constexpr std::int64_t kLeastPercent = 110;          // of what it takes now
+constexpr Millis kAskLimit = 5s;
+constexpr std::int64_t kLeastMemory = 6 << 20;  // the engine takes no less
 
 /// A limit, its place in HostConfig, and the parameter that sets it.
 struct Limit {
@@ -60,22 +62,38 @@ Result<ContainerLimits> limits_of(const Container& container) {
   return limits_in(host->get_object());
 }
 
-/// Bytes that it takes now; nothing: it does not run, or the engine does not say.
-std::optional<std::int64_t> in_use(const Container& container, const drivers::DockerControl& engine,
-                                   SteadyTime deadline) {
-  if (!container.runs()) return std::nullopt;
+/// What it takes now, in bytes without the caches that the kernel can drop, and in processes;
+/// nothing: it does not run, or the engine does not say.
+struct InUse {
+  std::optional<std::int64_t> memory;
+  std::optional<std::int64_t> pids;
+};
+
+std::optional<std::int64_t> number_at(const json::value& value, std::string_view pointer) {
+  boost::system::error_code error;
+  const auto* found = value.find_pointer(pointer, error);
+  if (found == nullptr || !found->is_number()) return std::nullopt;
+  const auto number = found->to_number<std::int64_t>(error);
+  return error ? std::nullopt : std::optional(number);
+}
+
+InUse in_use(const Container& container, const drivers::DockerControl& engine,
+             SteadyTime deadline) {
+  if (!container.runs()) return {};
   auto answer = engine.engine().request(
       "GET", fmt::format("/containers/{}/stats?stream=false&one-shot=true", container.id), {},
       deadline);
-  if (!answer) return std::nullopt;
+  if (!answer) return {};
   json::error_code error;
   const auto value = json::parse(answer->body, error);
-  const auto* object = error ? nullptr : value.if_object();
-  const auto* memory = object != nullptr ? object->if_contains("memory_stats") : nullptr;
-  const auto* stats = memory != nullptr ? memory->if_object() : nullptr;
-  const auto* usage = stats != nullptr ? stats->if_contains("usage") : nullptr;
-  if (usage == nullptr || !usage->is_number()) return std::nullopt;
-  return usage->to_number<std::int64_t>();
+  if (error) return {};
+  InUse out{.memory = number_at(value, "/memory_stats/usage"),
+            .pids = number_at(value, "/pids_stats/current")};
+  // By its name in control groups of the first kind, and of the second.
+  auto cache = number_at(value, "/memory_stats/stats/total_inactive_file");
+  if (!cache) cache = number_at(value, "/memory_stats/stats/inactive_file");
+  if (out.memory && cache && *cache < *out.memory) *out.memory -= *cache;
+  return out;
 }
 
 std::string show(const Limit& limit, std::int64_t value) {
@@ -159,8 +177,9 @@ class ContainerLimitsStep final : public ContainerStep {
       for (const auto& limit : kLimits) entry[limit.key] = ((*limits).*limit.value).value_or(0);
     }
     if (const auto engine = engine_of(*context.config, context.clock)) {
-      if (const auto used = in_use(one, *engine, context.clock.steady() + 5s))
-        entry["in_use_bytes"] = *used;
+      const auto used = in_use(one, *engine, context.clock.steady() + kAskLimit);
+      if (used.memory) entry["in_use_bytes"] = *used.memory;
+      if (used.pids) entry["in_use_pids"] = *used.pids;
     }
     return json::serialize(json::object{{"containers", json::array{std::move(entry)}}});
   }
@@ -267,13 +286,24 @@ class ContainerLimitsStep final : public ContainerStep {
     return out;
   }
 
-  static Status fits(std::int64_t memory, const ContainerWork& work) {
+  /// With the reserve that limits of units have, on the way back too.
+  static Status fits(const ContainerLimits& limits, const ContainerWork& work) {
+    const bool memory = limits.memory && *limits.memory > 0;
+    const bool pids = limits.pids && *limits.pids > 0;
+    if (!memory && !pids) return {};
     const auto used =
-        in_use(work.containers.front(), work.engine, work.context.clock.steady() + 5s);
-    if (!used || *used <= memory) return {};
-    return fail(Errc::kConflict, "{} takes {} now: at {} the kernel would kill it",
-                work.action.target, show_bytes(static_cast<std::uint64_t>(*used)),
-                show_bytes(static_cast<std::uint64_t>(memory)));
+        in_use(work.containers.front(), work.engine, work.context.clock.steady() + kAskLimit);
+    const auto check = [&](const std::optional<std::int64_t>& limit,
+                           const std::optional<std::int64_t>& now, const Limit& what) -> Status {
+      if (!now || *limit * 100 >= *now * kLeastPercent) return {};
+      return fail(
+          Errc::kConflict, "{} takes {} now: {} is never set below {} % of that, and not to {}",
+          work.action.target, show(what, *now), what.key, kLeastPercent, show(what, *limit));
+    };
+    if (memory) {
+      if (auto ok = check(limits.memory, used.memory, kLimits.front()); !ok) return ok;
+    }
+    return pids ? check(limits.pids, used.pids, kLimits.back()) : Status();
   }
 
   static Result<Change> change_of(const ContainerWork& work) {
@@ -281,9 +311,7 @@ class ContainerLimitsStep final : public ContainerStep {
     if (!before) return propagate(std::move(before));
     auto wanted = wanted_of(work.action.parameters, *before);
     if (!wanted) return propagate(std::move(wanted));
-    if (wanted->memory) {
-      if (auto ok = fits(*wanted->memory, work); !ok) return propagate(std::move(ok));
-    }
+    if (auto ok = fits(*wanted, work); !ok) return propagate(std::move(ok));
     return Change{*before, *wanted};
   }
 
@@ -297,9 +325,7 @@ class ContainerLimitsStep final : public ContainerStep {
     }
     if (out.cpu_shares && *out.cpu_shares == 0) out.cpu_shares = kShares;
     if (out.pids && *out.pids == 0) out.pids = -1;
-    if (out.memory && *out.memory > 0) {
-      if (auto ok = fits(*out.memory, work); !ok) return propagate(std::move(ok));
-    }
+    if (auto ok = fits(out, work); !ok) return propagate(std::move(ok));
     const bool lifts = (out.memory && *out.memory == 0) ||
                        (out.memory_reservation && *out.memory_reservation == 0) ||
                        (out.nano_cpus && *out.nano_cpus == 0);

@@ -21,7 +21,6 @@ namespace {
 namespace json = boost::json;
 using namespace std::chrono_literals;
 
-constexpr std::string_view kOld = ".nexus-old";
 constexpr std::int64_t kMostContainers = 100;
 constexpr Millis kPutBackLimit = 60s;
 
@@ -59,9 +58,12 @@ class Rollout {
   Result<StepResult> run() {
     const auto wait = duration_parameter(work_.action.parameters, "wait", 0ms);
     for (const auto& one : work_.containers) {
-      if (!places_.empty() && wait > 0ms)
-        pause_until(work_.context.clock,
-                    std::min(work_.run.deadline, work_.context.clock.steady() + wait));
+      if (!places_.empty()) {
+        auto& clock = work_.context.clock;
+        if (auto why = pause_in_step(clock, work_.run, clock.steady() + wait))
+          return give_up({*why, fmt::format("ended after {} of {} containers", places_.size(),
+                                            work_.containers.size())});
+      }
       places_.push_back(
           {.name = one.name, .old = one, .fresh = {}, .was_running = one.runs(), .stopped = false});
       if (auto ok = replace(places_.back()); !ok) return give_up(std::move(ok).error());
@@ -72,7 +74,7 @@ class Rollout {
       auto gone = work_.engine.remove(place.old.id, true,
                                       {.deadline = work_.context.clock.steady() + kPutBackLimit});
       if (!gone)
-        left += fmt::format("; {}{} is left: {}", place.name, kOld, gone.error().message());
+        left += fmt::format("; {}{} is left: {}", place.name, kOldSuffix, gone.error().message());
     }
     return StepResult{
         .result = fmt::format("{} containers replaced, now of {}: {}{}", places_.size(),
@@ -94,7 +96,8 @@ class Rollout {
     if (!copy) return propagate(std::move(copy));
     for (const auto& note : copy->notes) notes_ += fmt::format("{}: {}\n", place.name, note);
     work_.run.begun();
-    if (auto ok = work_.engine.rename(place.old.id, place.name + std::string(kOld), call); !ok)
+    if (auto ok = work_.engine.rename(place.old.id, place.name + std::string(kOldSuffix), call);
+        !ok)
       return ok;
     auto fresh = work_.engine.create(place.name, *copy, call);
     if (!fresh) return propagate(std::move(fresh), "make another docker:{}", place.name);
@@ -176,7 +179,7 @@ class ContainerRolloutStep final : public ContainerStep {
                       .begun = [] {}};
     auto work = look(action, context, run);
     if (!work) return propagate(std::move(work));
-    auto image = previous_image(work->containers);
+    auto image = previous_image(*work);
     if (!image) return propagate(std::move(image));
     auto done = Rollout(*work, *image).run();
     if (!done) return propagate(std::move(done));
@@ -216,7 +219,7 @@ class ContainerRolloutStep final : public ContainerStep {
   }
 
   [[nodiscard]] Result<std::string> image_for(const ContainerWork& work) const {
-    if (where_ == RolloutTo::kEarlier) return previous_image(work.containers);
+    if (where_ == RolloutTo::kEarlier) return previous_image(work);
     auto image = text_parameter(work.action.parameters, "image");
     if (image.empty()) return image;
     // We have nobody's password to a registry: it has to be here.
@@ -225,9 +228,9 @@ class ContainerRolloutStep final : public ContainerStep {
     return image;
   }
 
-  static Result<std::string> previous_image(const std::vector<Container>& containers) {
+  static Result<std::string> previous_image(const ContainerWork& work) {
     std::string image;
-    for (const auto& one : containers) {
+    for (const auto& one : work.containers) {
       const auto before = one.label(kPreviousImage);
       if (before.empty())
         return fail(Errc::kNotFound,
@@ -237,7 +240,7 @@ class ContainerRolloutStep final : public ContainerStep {
         return fail(Errc::kConflict, "its containers had different images before");
       image = before;
     }
-    return image;
+    return image_name(image, work.containers.front().image, work.engine, work.call());
   }
 
   /// The old containers of the evidence that are still there, with those that took their places.
@@ -397,9 +400,10 @@ class ContainerScaleStep final : public ContainerStep {
     return out;
   }
 
-  static Result<drivers::ContainerCopy> copy_of(const Container& one, std::int64_t number) {
+  static Result<drivers::ContainerCopy> copy_of(const ContainerWork& work, std::int64_t number) {
+    const auto& one = work.containers.front();
     return drivers::copy_container(
-        one.inspected, {.image = one.image_id,
+        one.inspected, {.image = image_of(one, work.engine, work.call()),
                         .old_image = {},
                         .labels = {{std::string(kComposeNumber), std::to_string(number)}},
                         .beside = true});
@@ -414,7 +418,7 @@ class ContainerScaleStep final : public ContainerStep {
     };
     for (const auto& one : change->start) add("start", one.name);
     for (const auto number : change->make) {
-      auto copy = copy_of(work.containers.front(), number);
+      auto copy = copy_of(work, number);
       if (!copy) return propagate(std::move(copy));
       add("make and start", fmt::format("{}{}, like {}", stem_of(work.containers.front()), number,
                                         work.containers.front().name));
@@ -456,7 +460,7 @@ class ContainerScaleStep final : public ContainerStep {
   /// One that does not get well is removed again: half a container is none.
   static Result<std::string> make_one(const ContainerWork& work, std::int64_t number) {
     const auto& like = work.containers.front();
-    auto copy = copy_of(like, number);
+    auto copy = copy_of(work, number);
     if (!copy) return propagate(std::move(copy));
     const auto name = stem_of(like) + std::to_string(number);
     auto id = work.engine.create(name, *copy, work.call());

@@ -5,9 +5,12 @@
 #include <boost/json.hpp>
 
 #include <algorithm>
+#include <mutex>
+#include <set>
 
 #include "execute/parameter_values.hpp"
 #include "execute/waiting.hpp"
+#include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
 
 namespace nexus::execute {
@@ -50,7 +53,15 @@ const json::value* known(const json::array* before, const std::string& id) {
 
 /// A remedy was judged about these containers, not about others that have their names now.
 Status are_what_was_judged(const plan::Action& action, const std::vector<Container>& containers) {
-  if (action.remedy.empty() || action.outcome.before.empty()) return {};
+  if (action.remedy.empty()) return {};
+  for (const auto& one : containers) {
+    const auto made = base::parse_time(one.created);
+    if (made && *made > action.created)
+      return fail(Errc::kConflict,
+                  "docker:{} is another container since it was decided on: it was made at {}",
+                  one.name, one.created);
+  }
+  if (action.outcome.before.empty()) return {};
   json::error_code error;
   const auto before = json::parse(action.outcome.before, error);
   const auto* list = error ? nullptr : containers_in(before);
@@ -63,6 +74,40 @@ Status are_what_was_judged(const plan::Action& action, const std::vector<Contain
   }
   return {};
 }
+
+/// Containers that an action works on. One target has one action at a time, but a container of
+/// Compose has two names.
+class Claim {
+ public:
+  Claim() = default;
+  ~Claim() {
+    const std::lock_guard guard(mutex());
+    for (const auto& id : ids_) taken().erase(id);
+  }
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+
+  Status take(const std::vector<Container>& containers) {
+    const std::lock_guard guard(mutex());
+    for (const auto& one : containers) {
+      if (!taken().insert(one.id).second)
+        return fail(Errc::kConflict, "docker:{} is being worked on by another action", one.name);
+      ids_.push_back(one.id);
+    }
+    return {};
+  }
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex one;
+    return one;
+  }
+  static std::set<std::string>& taken() {  // guarded by mutex()
+    static std::set<std::string> ids;
+    return ids;
+  }
+  std::vector<std::string> ids_;
+};
 
 bool is_well(const Container& container) {
   return container.runs() && (container.health.empty() || container.health == "healthy");
@@ -202,8 +247,9 @@ std::string names_of(const std::vector<Container>& containers) {
 
 Status wait_until_well(const std::string& id, const ContainerWork& work) {
   auto& clock = work.context.clock;
-  const auto begun = clock.steady();
-  const auto until = std::min(work.run.deadline, begun + kWellBy);
+  const auto until = std::min(work.run.deadline, clock.steady() + kWellBy);
+  std::string started;
+  SteadyTime since{};  // it has run since then, as far as was seen
   while (true) {
     auto one = look_at(id, work.engine, work.call());
     if (!one) return propagate(std::move(one));
@@ -213,7 +259,12 @@ Status wait_until_well(const std::string& id, const ContainerWork& work) {
       return fail(Errc::kConflict, "docker:{} has ended again (exit code {})", one->name,
                   one->exit_code);
     const auto now = clock.steady();
-    if (is_well(*one) && (!one->health.empty() || now >= begun + kSettle)) return {};
+    // One that the engine starts again and again runs whenever it is looked at.
+    if (!one->runs() || one->started != started) {
+      started = one->started;
+      since = now;
+    }
+    if (is_well(*one) && (!one->health.empty() || now >= since + kSettle)) return {};
     if (auto why = why_to_end(clock, work.run))
       return fail(*why, "docker:{} is {}{} so far", one->name, one->state,
                   one->health.empty() ? "" : ", " + one->health);
@@ -281,6 +332,8 @@ Result<StepResult> ContainerStep::run(const plan::Action& action, StepContext& c
   if (!work) return propagate(std::move(work));
   if (auto same = are_what_was_judged(action, work->containers); !same)
     return propagate(std::move(same));
+  Claim claim;
+  if (auto ok = claim.take(work->containers); !ok) return propagate(std::move(ok));
   return carry_out(*work);
 }
 

@@ -9,15 +9,18 @@
 namespace nexus::execute {
 namespace {
 
-constexpr std::array<const ActionDescriptor*, 32> kActions{
-    &kAdjustAutoscaler, &kAdjustMemory,     &kAdjustQuota,       &kAdjustResources,
-    &kCleanupDisk,      &kClearCache,       &kComposite,         &kCordonNode,
-    &kDeletePod,        &kDisableService,   &kDrainNode,         &kDropCaches,
-    &kEnableService,    &kHttpRequest,      &kKillProcess,       &kNetworkOptimization,
-    &kNotify,           &kOptimizeDatabase, &kPerformanceTuning, &kReloadService,
-    &kReniceProcess,    &kResetService,     &kRestartService,    &kRollbackDeployment,
-    &kRollingUpdate,    &kRotateLogs,       &kRunCommand,        &kScaleService,
-    &kStartService,     &kStopService,      &kUncordonNode,      &kUndoAction,
+constexpr std::array<const ActionDescriptor*, 33> kActions{
+    &kAdjustAutoscaler,    &kAdjustMemory,  &kAdjustQuota,
+    &kAdjustResources,     &kCleanupDisk,   &kClearCache,
+    &kComposite,           &kCordonNode,    &kDeletePod,
+    &kDisableService,      &kDrainNode,     &kDropCaches,
+    &kEnableService,       &kHttpRequest,   &kKillProcess,
+    &kNetworkOptimization, &kNotify,        &kOptimizeDatabase,
+    &kPerformanceTuning,   &kPruneDocker,   &kReloadService,
+    &kReniceProcess,       &kResetService,  &kRestartService,
+    &kRollbackDeployment,  &kRollingUpdate, &kRotateLogs,
+    &kRunCommand,          &kScaleService,  &kStartService,
+    &kStopService,         &kUncordonNode,  &kUndoAction,
 };
 
 std::string names() {

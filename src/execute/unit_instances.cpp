@@ -229,8 +229,10 @@ class UnitRolloutStep final : public Step {
     const auto wait = duration_parameter(action.parameters, "wait", 0ms);
     std::size_t done = 0;
     for (const auto number : found->now.up) {
-      if (done > 0 && wait > 0ms)
-        pause_until(context.clock, std::min(run.deadline, context.clock.steady() + wait));
+      if (done > 0) {
+        if (auto why = pause_in_step(context.clock, run, context.clock.steady() + wait))
+          return fail(*why, "{} of {} instances were restarted", done, found->now.up.size());
+      }
       const auto unit = instance_of(found->stem, number);
       if (auto ok = one_job(UnitJob::kRestart, unit, action, context, run); !ok)
         return propagate(std::move(ok), "{} of {} instances were restarted, then", done,

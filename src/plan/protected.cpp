@@ -7,7 +7,8 @@
 // scopes, mounts, swaps, devices and targets hold other things up (killing a session's scope is
 // what people remember of systemd-oomd); (2) units that end or switch the running system may not
 // even be started; (3) what the host and its administrators hang on may be started when it is down,
-// but never stopped, restarted or reloaded (a reload of sshd with a bad configuration ends it).
+// enabled and reset, but never stopped, restarted or reloaded (a reload of sshd with a bad
+// configuration ends it).
 #include <fmt/format.h>
 #include <fnmatch.h>
 
@@ -58,6 +59,10 @@ constexpr std::array<const char*, 5> kNeverStopped{
 constexpr std::array<std::string_view, 3> kServiceActions{"adjust_memory", "rolling_update",
                                                           "rollback_deployment"};
 
+/// What brings a service up, or makes it possible, takes nothing from anybody.
+constexpr std::array<std::string_view, 3> kHarmless{"start_service", "enable_service",
+                                                    "reset_service"};
+
 bool glob(const char* pattern, const std::string& name) {
   return fnmatch(pattern, name.c_str(), 0) == 0;
 }
@@ -74,7 +79,7 @@ std::optional<std::string> floor_reason(std::string_view type, const std::string
   if (std::ranges::any_of(kNeverTouched, [&](const char* p) { return glob(p, unit); })) {
     return fmt::format("{} is protected: it ends or switches the running system", unit);
   }
-  if (type == "start_service") return std::nullopt;
+  if (std::ranges::find(kHarmless, type) != kHarmless.end()) return std::nullopt;
   if (type == "stop_service" &&
       std::ranges::any_of(kNeverStopped, [&](const char* p) { return glob(p, unit); })) {
     return fmt::format("{} is protected: every container would end with it", unit);

@@ -63,7 +63,7 @@ Recovered became(UnitJob job, const UnitStatus& now, std::string_view before = k
 }  // namespace
 
 TEST_CASE("every action describes itself and is found by its name") {
-  CHECK(actions().size() == 32);
+  CHECK(actions().size() == 33);
   // What the planner knows of services is what the descriptors say.
   for (const auto* action : actions())
     CHECK(action->targets_units == plan::is_unit_action(action->name));

@@ -29,7 +29,7 @@ struct CleanupConfig {
   std::vector<std::string> match;  // globs over file names; none: all
   Millis older_than = 7 * 24h;     // neither changed nor read since
   std::uint32_t depth = 8;         // directories below `path` that are looked into
-  int rank = 100;                  // 0 is deleted first; the shipped ones have 10 (packages) to 60
+  int rank = 100;                  // 0 is deleted first; the shipped ones have 10 (packages) to 90
   Where where;
   bool operator==(const CleanupConfig& o) const {
     return name == o.name && path == o.path && match == o.match && older_than == o.older_than &&

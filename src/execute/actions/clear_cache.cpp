@@ -27,6 +27,7 @@ using drivers::Redis;
 using drivers::RedisReply;
 
 constexpr Millis kCommandLimit = 5s;
+constexpr Millis kDryRunLimit = 20s;
 constexpr Millis kLeastLife = 60s;
 constexpr Millis kMostLife = 30 * 24h;
 constexpr std::int64_t kMostKeys = 1'000'000;
@@ -131,12 +132,13 @@ class Server {
     return out;
   }
 
-  /// Keys without a time to live; fewer than `most` when there are no more. `on_key` says whether
-  /// to go on.
-  Status each_endless(const Wish& wish,
+  /// Keys of the pattern without a time to live. `on_page` is asked before each page of keys, of
+  /// which most may be none of them; `on_key` says whether to go on.
+  Status each_endless(const Wish& wish, const std::function<Status()>& on_page,
                       const std::function<Result<bool>(const std::string&)>& on_key) {
     std::string cursor = "0";
     for (std::size_t i = 0; i < kMostScans; ++i) {
+      if (auto ok = on_page(); !ok) return ok;
       auto page = ask({"SCAN", cursor, "MATCH", wish.keys, "COUNT", std::to_string(kBatch)});
       if (!page) return propagate(std::move(page));
       if (page->elements.size() != 2)
@@ -185,13 +187,21 @@ class ClearCache final : public Step {
     if (memory->is_replica) return fail(Errc::kConflict, "this Redis is a replica");
     std::int64_t found = 0;
     std::string names;
-    auto done = server.each_endless(*wish, [&](const std::string& key) -> Result<bool> {
-      if (static_cast<std::size_t>(found) < kShown) names += "\n" + base::sanitize_utf8(key);
-      return ++found < wish->max_keys;
-    });
-    if (!done) return propagate(std::move(done));
-    return fmt::format("would have {} of {} keys end within {}{}:{}", found, memory->keys,
-                       base::format_duration(wish->ttl),
+    bool complete = true;
+    const auto until = context.clock.steady() + kDryRunLimit;
+    auto done = server.each_endless(
+        *wish,
+        [&]() -> Status {
+          complete = context.clock.steady() < until;
+          return complete ? Status() : fail(Errc::kTimeout, "the dry run takes too long");
+        },
+        [&](const std::string& key) -> Result<bool> {
+          if (static_cast<std::size_t>(found) < kShown) names += "\n" + base::sanitize_utf8(key);
+          return ++found < wish->max_keys;
+        });
+    if (!done && complete) return propagate(std::move(done));
+    return fmt::format("would have {}{} of {} keys end within {}{}:{}", complete ? "" : "at least ",
+                       found, memory->keys, base::format_duration(wish->ttl),
                        found >= wish->max_keys ? " (max_keys)" : "", names);
   }
 
@@ -247,10 +257,13 @@ class ClearCache final : public Step {
         std::to_string(std::chrono::duration_cast<std::chrono::seconds>(wish.ttl).count());
     std::int64_t changed = 0;
     run.begun();
-    auto done = server.each_endless(wish, [&](const std::string& key) -> Result<bool> {
-      if (auto why = why_to_end(context.clock, run))
-        return fail(*why, "ended after {} keys", changed);
-      // The name of a pattern is a set of names: whatever Redis takes for a match is asked again.
+    const auto go_on = [&]() -> Status {
+      auto why = why_to_end(context.clock, run);
+      return why ? fail(*why, "ended after {} keys", changed) : Status();
+    };
+    auto done = server.each_endless(wish, go_on, [&](const std::string& key) -> Result<bool> {
+      if (auto ok = go_on(); !ok) return propagate(std::move(ok));
+      // Redis' patterns are not quite everybody's: what either does not take for a match stays.
       if (::fnmatch(wish.keys.c_str(), key.c_str(), 0) != 0) return true;
       auto set = server.ask({"EXPIRE", key, seconds});
       if (!set) return propagate(std::move(set), "EXPIRE");

@@ -150,12 +150,16 @@ Result<Facts> facts_of(Postgres& server, const Table& table, Clock& clock) {
   const std::array<drivers::PostgresResult::Value, 2> names{table.schema, table.name};
   auto rows = server.query(
       "SELECT c.oid, pg_table_size(c.oid), coalesce(s.n_dead_tup, 0), coalesce(s.n_live_tup, 0), "
-      "coalesce(s.vacuum_count, 0), coalesce(s.analyze_count, 0) FROM pg_class c JOIN pg_namespace "
+      "coalesce(s.vacuum_count, 0), coalesce(s.analyze_count, 0), c.relkind FROM pg_class c JOIN "
+      "pg_namespace "
       "n ON n.oid = c.relnamespace LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid WHERE "
       "n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'm')",
       clock.steady() + kQueryLimit, names);
   if (!rows) return propagate(std::move(rows));
   if (rows->rows() == 0) return fail(Errc::kNotFound, "there is no table {}", table.shown());
+  // The server counts nothing of the whole: whether it was done could not be told.
+  if (rows->at(0, 6) == "p")
+    return fail(Errc::kUnsupported, "{} is partitioned: name its partitions", table.shown());
   const auto number = [&](std::size_t column) {
     return base::parse_uint(rows->at(0, column).value_or("0")).value_or(0);
   };

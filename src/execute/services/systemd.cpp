@@ -48,8 +48,7 @@ class Units final : public ServiceManager {
     const auto stem = template_of(name);
     auto unit = drivers::normalize_unit_name(stem.empty() ? name : instance_of(stem, 1));
     if (!unit) return propagate(std::move(unit));
-    const auto* type = verb == ServiceVerb::kStart ? "start_service" : "restart_service";
-    if (auto why = plan::protected_reason(type, *unit, config.guardrails.protected_units))
+    if (auto why = plan::protected_reason(type_of(verb), *unit, config.guardrails.protected_units))
       return fail(Errc::kPermissionDenied, "{}", *why);
     return {};
   }
@@ -119,6 +118,22 @@ class Units final : public ServiceManager {
   }
 
  private:
+  /// The action whose rules of what is protected go for a verb.
+  static std::string_view type_of(ServiceVerb verb) {
+    switch (verb) {
+      case ServiceVerb::kStart:
+        return "start_service";
+      case ServiceVerb::kStop:
+        return "stop_service";
+      case ServiceVerb::kEnable:
+        return "enable_service";
+      case ServiceVerb::kReset:
+        return "reset_service";
+      default:
+        return "restart_service";
+    }
+  }
+
   static Result<ServiceState> template_status(const std::string& stem, StepContext& context) {
     auto units = context.systemd->list_units();
     if (!units) return propagate(std::move(units));
