@@ -87,8 +87,7 @@ class WorkloadStep : public Step {
     auto done = act(action, *work, context, patience);
     if (!done) return propagate(std::move(done));
     run.begun();
-    auto complete =
-        work->cluster.await_rollout(work->workload, patience, {}, work->before.failure);
+    auto complete = work->cluster.await_rollout(work->workload, patience, {}, work->before.failure);
     if (complete)
       return StepResult{.result = fmt::format("{}; {}", *done, complete->message), .output = {}};
     if (complete.error().code() == Errc::kCancelled && run.leaving())
@@ -231,6 +230,14 @@ class ScaleStep final : public WorkloadStep {
   bool is_asked_for(const plan::Action& action, const WorkloadStatus& now) const override {
     return now.wanted == wanted(action);
   }
+  /// Replicas that find no place, or that a quota forbids, would be wanted for ever.
+  std::string given_up(const plan::Action& action, const WorkloadWork& work,
+                       StepContext& context) override {
+    auto back =
+        work.cluster.scale(work.workload, work.before.wanted, patience_to_undo(action, context));
+    return back ? fmt::format("; it is scaled back to {}", work.before.wanted)
+                : "; it could not be scaled back: " + back.error().message();
+  }
 };
 
 class RolloutStep final : public WorkloadStep {
@@ -249,8 +256,7 @@ class RolloutStep final : public WorkloadStep {
                   work->before.images.at(container));
     auto back = set_back(action, *work, container, patience);
     if (!back) return back;
-    auto complete =
-        work->cluster.await_rollout(work->workload, patience, {}, work->before.failure);
+    auto complete = work->cluster.await_rollout(work->workload, patience, {}, work->before.failure);
     if (!complete) return propagate(std::move(complete), "{}, but", *back);
     return "undone: " + *back;
   }

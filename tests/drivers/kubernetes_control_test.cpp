@@ -49,12 +49,12 @@ struct Rig {
   void make(const std::string& path, const std::string& object) const {
     // A namespace that was just made is not known to every part of a real server yet.
     std::string last;
-    REQUIRE((test::eventually([&] {
-               auto made = api.request("POST", path, object, soon());
-               if (!made) last = made.error().message();
-               return made.has_value();
-             }) ||
-             last.empty()));
+    const bool made = test::eventually([&] {
+      auto answer = api.request("POST", path, object, soon());
+      if (!answer) last = answer.error().message();
+      return answer.has_value();
+    });
+    if (!made) FAIL(last);
   }
   void make_workload(const std::string& name, int replicas = 2,
                      const std::string& kind = "Deployment", const std::string& image = "app:1",

@@ -151,6 +151,22 @@ TEST_CASE("kubernetes control: workloads are listed, restarted, scaled, updated 
   CHECK(vain.outcome.undone.contains("scaled to 3 again"));
   CHECK(cluster.status().wanted == 3);
 
+  // More than the quota has room for never come up.
+  cluster.make(fmt::format("/api/v1/namespaces/{}/resourcequotas", cluster.name_space),
+               R"({"apiVersion":"v1","kind":"ResourceQuota","metadata":{"name":"few"},
+                   "spec":{"hard":{"pods":"4"}}})");
+  cluster.give_time(nexus::test::KubernetesBed::soon_failed());
+  const auto too_many =
+      cluster.run("scale_service", cluster.target(), {{"replicas", std::int64_t{9}}});
+  CHECK(too_many.state == ActionState::kFailed);
+  CHECK_THAT(too_many.outcome.result, Catch::Contains("it is scaled back to 3"));
+  CHECK(cluster.status().wanted == 3);
+  cluster.give_time(600);
+  REQUIRE(cluster.control.api().request(
+      "DELETE", fmt::format("/api/v1/namespaces/{}/resourcequotas/few", cluster.name_space), {},
+      cluster.clock.steady() + 60s));
+  REQUIRE(cluster.control.await_rollout(cluster.web, cluster.soon(), {}, cluster.status().failure));
+
   const auto updated =
       cluster.run("rolling_update", cluster.target(), {{"image", std::string("app:2")}});
   CHECK(updated.state == ActionState::kSucceeded);
@@ -163,8 +179,7 @@ TEST_CASE("kubernetes control: workloads are listed, restarted, scaled, updated 
   CHECK(failed.outcome.result.contains("ProgressDeadlineExceeded"));
   CHECK(failed.outcome.result.contains("is set back to app:2"));
   CHECK(cluster.status().images.at("main") == "app:2");
-  REQUIRE(
-      cluster.control.await_rollout(cluster.web, cluster.soon(), {}, cluster.status().failure));
+  REQUIRE(cluster.control.await_rollout(cluster.web, cluster.soon(), {}, cluster.status().failure));
   CHECK(cluster.dry("rollback_deployment", cluster.target(), {{"revision", std::int64_t{2}}})
             .contains("revision 2 (app:1)"));
   const auto back =
