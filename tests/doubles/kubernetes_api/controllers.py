@@ -232,11 +232,14 @@ class Turn:
             known |= fresh
         # Once said, it is said until there is progress, whatever is changed.
         waited = time.monotonic() - known["since"]
-        late = not done and (known["late"] or waited > one["spec"].get("progressDeadlineSeconds", 600))
+        before = next((c for c in one.get("status", {}).get("conditions", []) if c["type"] == "Progressing"), {})
+        # One that was rolled out before is only scaled: that has no deadline.
+        settled = before.get("reason") == "NewReplicaSetAvailable" and total["replicas"] == updated
+        late = not done and not settled and (known["late"] or waited > one["spec"].get("progressDeadlineSeconds", 600))
         known |= {"counts": counts, "done": done, "late": late}
         if one["spec"].get("paused"):
             reason, value = "DeploymentPaused", "Unknown"
-        elif done:
+        elif done or settled:
             reason, value = "NewReplicaSetAvailable", "True"
         elif late:
             reason, value = "ProgressDeadlineExceeded", "False"
@@ -244,7 +247,6 @@ class Turn:
             reason, value = "ReplicaSetUpdated", "True"
         name = mine["metadata"]["name"] if mine else ""
         said = {"ProgressDeadlineExceeded": f'ReplicaSet "{name}" has timed out progressing.'}
-        before = next((c for c in one.get("status", {}).get("conditions", []) if c["type"] == "Progressing"), {})
         if late and before.get("reason") == reason:  # as it was said first, of whatever ReplicaSet
             progressing = before
         else:
