@@ -66,7 +66,7 @@ Result<KubernetesList<T>> list(const Kubernetes& api, const std::string& path,
                                Convert convert) {
   KubernetesList<T> out;
   auto whole = list_objects(
-      api, path, query, limit, deadline,
+      api, path, query, limit, {deadline},
       [&](const boost::json::value& item) { out.items.push_back(convert(item)); },
       [&] { out.items.clear(); });
   if (!whole) return propagate(std::move(whole));

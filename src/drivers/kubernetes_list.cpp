@@ -40,7 +40,8 @@ Result<Page> read_page(const std::string& body,
 
 Result<KubernetesListed> list_objects(
     const Kubernetes& api, const std::string& path, std::string query, std::size_t limit,
-    SteadyTime deadline, const std::function<void(const boost::json::value& item)>& add,
+    const KubernetesPatience& patience,
+    const std::function<void(const boost::json::value& item)>& add,
     const std::function<void()>& clear) {
   if (!query.empty()) query = "&" + query;
   std::string next;
@@ -59,7 +60,8 @@ Result<KubernetesListed> list_objects(
   while (true) {
     KubernetesCall call{
         .path = fmt::format("{}?limit={}{}", path, std::min(page_size, limit - taken), query),
-        .deadline = deadline,
+        .deadline = patience.deadline,
+        .cancelled = patience.cancelled,
         .largest_answer = kLargestPage};
     if (!next.empty()) call.path += "&continue=" + url_encode(next);
     auto reply = api.send(call);

@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "execute/cluster.hpp"
 #include "nexus/base/id.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
@@ -185,6 +186,9 @@ std::shared_ptr<FleetLock> make_fleet(Clock& clock, const config::Config& config
     return make_redis_fleet(clock, config.fleet, config.connections.redis, host_name());
   if (config.fleet.lock == "postgres")
     return make_postgres_fleet(clock, config.fleet, config.connections.postgres, host_name());
+  if (config.fleet.lock == "kubernetes")
+    return make_kubernetes_fleet(clock, config.fleet, config.connections.kubernetes,
+                                 roots_of(config), host_name());
   return nullptr;
 }
 

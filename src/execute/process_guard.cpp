@@ -54,10 +54,19 @@ std::optional<std::string> process_protected(const host::ProcessFacts& process,
   return std::nullopt;
 }
 
+Result<host::ProcessId> process_of(const plan::Action& action) {
+  constexpr std::string_view kPrefix = "process:";
+  std::string_view text = action.target;
+  if (text.starts_with(kPrefix)) text.remove_prefix(kPrefix.size());
+  auto id = host::parse_process(text);
+  if (!id) return propagate(std::move(id), "target");
+  return id;
+}
+
 Result<host::ProcessFacts> target_process(const plan::Action& action,
                                           const config::Config& config) {
-  auto id = host::parse_process(action.target);
-  if (!id) return propagate(std::move(id), "target");
+  auto id = process_of(action);
+  if (!id) return propagate(std::move(id));
   auto facts = host::process_facts(*id);
   if (!facts) return facts;
   if (id->start == 0) {
@@ -82,7 +91,7 @@ std::string show(const host::ProcessFacts& process) {
 
 std::string process_evidence(const plan::Action& action) {
   namespace json = boost::json;
-  auto id = host::parse_process(action.target);
+  auto id = process_of(action);
   auto facts =
       id ? host::process_facts(*id) : Result<host::ProcessFacts>(std::unexpected(id.error()));
   if (!facts) return json::serialize(json::object{{"error", facts.error().message()}});
@@ -97,7 +106,7 @@ std::string process_evidence(const plan::Action& action) {
 }
 
 std::string process_account(const plan::Action& action) {
-  auto id = host::parse_process(action.target);
+  auto id = process_of(action);
   if (!id) return {};
   auto facts = host::process_facts(*id);
   if (!facts) return {};

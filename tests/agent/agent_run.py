@@ -154,6 +154,35 @@ def actions(agent):
     expect("actions.create" in whats, f"audit: {whats}")
 
 
+def services(agent):
+    """The face of services on a process that nobody manages, which needs neither systemd nor an engine."""
+    process = subprocess.Popen(["/bin/sleep", "300"], start_new_session=True)
+    try:
+        fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        name = f"process:{process.pid}:{fields[19]}"
+        listed = agent.command_json("services", "--kind", "process")["services"]
+        expect(any(one["name"] == name for one in listed), f"no {name} in {listed}")
+        expect("CONDITION" in agent.command("services", "--kind", "process")[0].splitlines()[0], "no heading")
+        state = agent.command_json("services", "status", name)
+        equal((state["kind"], state["condition"], state["can"]), ("process", "up", ["stop", "reload"]), "status")
+        _, said = agent.command("services", "restart", name, code=1)
+        expect("nobody manages the process" in said, said)
+        _, said = agent.command("services", "scale", "web", "2", code=1)
+        expect('expected "web@"' in said, said)
+        _, said = agent.command("services", "rollout", "web", "--undo", code=1)
+        expect("systemd keeps no earlier version" in said, said)
+        dry = final(agent, agent.command_json("services", "stop", name, "--dry-run"))
+        expect("would send SIGTERM" in dry["outcome"]["would_do"], f"dry run: {dry}")
+        expect(alive(process.pid), "a dry run ended it")
+        done = final(agent, agent.command_json("services", "stop", name))
+        equal(done["state"], "succeeded", f"stop: {done['outcome']}")
+        equal(process.wait(60), -signal.SIGTERM, "its end")
+        equal(agent.get(f"/operations/services/{name}/status").status, 404, "status of what has ended")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def time_limit(agent, where):
     done = run_action(agent, "limited")
     expect(done["state"] in ("failed", "timed_out"), f"a command over its limit: {done['state']} {done['outcome']}")
@@ -421,6 +450,7 @@ def main():
                 ("reference", lambda: reference(agent)),
                 ("queries", lambda: queries(agent)),
                 ("actions", lambda: actions(agent)),
+                ("services", lambda: services(agent)),
                 ("time limit", lambda: time_limit(agent, where)),
                 ("operations", lambda: operations(agent)),
                 ("roles", lambda: roles(agent)),

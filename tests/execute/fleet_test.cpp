@@ -1,9 +1,9 @@
 // The lock that hosts share, against a real Redis and a real PostgreSQL; experiments; what holds an
 // action back that is allowed.
 #include <cmath>
-#include <set>
 
 #include "bench.hpp"
+#include "compete.hpp"
 #include "execute/mann_whitney.hpp"
 #include "nexus/config/config.hpp"
 #include "support/postgres_server.hpp"
@@ -21,47 +21,6 @@ config::FleetSection fleet_of(std::uint32_t budget) {
   out.budget = budget;
   out.timeout = 20s;
   return out;
-}
-
-/// `hosts` hosts that want to do the same, all at once; each has its turn.
-void compete(const std::function<std::shared_ptr<FleetLock>(int)>& lock_of, int hosts, int budget) {
-  std::atomic<int> inside{0};
-  std::atomic<int> most{0};
-  std::atomic<int> wrong{0};
-  std::mutex mutex;
-  std::set<std::int64_t> tokens;
-  std::vector<std::thread> threads;
-  for (int host = 0; host < hosts; ++host) {
-    threads.emplace_back([&, host] {
-      const auto lock = lock_of(host);
-      while (true) {
-        auto place = lock->acquire("restart_service", 60s);
-        if (!place) {
-          if (place.error().code() != Errc::kConflict) {
-            ++wrong;
-            return;
-          }
-          std::this_thread::yield();
-          continue;
-        }
-        const int now = ++inside;
-        for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
-        }
-        {
-          const std::lock_guard guard(mutex);
-          if (!tokens.insert((*place)->token()).second) ++wrong;
-        }
-        std::this_thread::yield();
-        --inside;
-        return;
-      }
-    });
-  }
-  for (auto& thread : threads) thread.join();
-  CHECK(wrong == 0);
-  CHECK(most >= 1);
-  CHECK(most <= budget);
-  CHECK(tokens.size() == static_cast<std::size_t>(hosts));
 }
 
 }  // namespace

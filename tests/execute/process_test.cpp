@@ -8,6 +8,7 @@
 
 #include "bench.hpp"
 #include "execute/process_guard.hpp"
+#include "nexus/execute/service_manager.hpp"
 #include "nexus/host/privileged.hpp"
 
 using namespace nexus;
@@ -217,4 +218,38 @@ TEST_CASE("which unit a process belongs to is read from its control group") {
   proc.write("9/stat", "9 nothing");
   CHECK(host::process_facts({.pid = 9}, proc.path()).error().code() == Errc::kCorrupt);
   CHECK(host::process_facts({.pid = 10}, proc.path()).error().code() == Errc::kNotFound);
+}
+
+TEST_CASE("a process that nobody manages is a service by its pid and start time") {
+  Room room;
+  const Ready ready;
+  const Ready heard;
+  const Child child("trap ': > " + heard.path() + "' HUP; : > " + ready.path() +
+                    "; while :; do sleep 0.05; done");
+  ready.await();
+  const auto name = "process:" + child.target();
+  auto* manager = service_manager("process");
+  REQUIRE(manager != nullptr);
+  auto context = room.bench.executor->step_context();
+  const auto state =
+      manager->status(child.target(), Look::kAny, context, room.clock.steady() + 10s);
+  REQUIRE(state);
+  CHECK(state->name == name);
+  CHECK(state->condition == ServiceCondition::kUp);
+  CHECK(state->main_pid == static_cast<std::uint32_t>(child.id().pid));
+
+  CHECK(room.bench.run(room.action("reload_service", name)).state == ActionState::kSucceeded);
+  heard.await();
+  CHECK(child.runs());
+  const auto restart = room.action("restart_service", name);
+  CHECK_THAT(room.bench.executor->validate(restart).error().message(),
+             Catch::Contains("nobody manages the process"));
+  const auto pid_alone = room.action("stop_service", fmt::format("process:{}", child.id().pid));
+  CHECK_THAT(room.bench.executor->validate(pid_alone).error().message(),
+             Catch::Contains("a pid alone may be another process's by then"));
+  // What it is counted on is its unit or its name: it comes back under another pid.
+  CHECK_FALSE(room.bench.executor->account(room.action("stop_service", name)).empty());
+  const auto done = room.bench.run(room.action("stop_service", name));
+  CHECK(done.state == ActionState::kSucceeded);
+  CHECK_FALSE(child.runs());
 }

@@ -14,6 +14,7 @@
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/config/config.hpp"
+#include "nexus/host/roots.hpp"
 
 namespace nexus::execute {
 
@@ -46,6 +47,12 @@ class FleetLock {
                                                              const config::FleetSection& fleet,
                                                              const config::PostgresSection& server,
                                                              std::string host);
+/// Places in Kubernetes: a Lease object each, taken by its resourceVersion. A place that nobody
+/// gives back lapses when this host has seen it unchanged for as long as its holder said, by this
+/// host's own clock; the token is the resourceVersion of the grant, which only grows.
+[[nodiscard]] std::shared_ptr<FleetLock> make_kubernetes_fleet(
+    Clock& clock, const config::FleetSection& fleet, const config::KubernetesSection& cluster,
+    host::Roots roots, std::string host);
 /// What [fleet] asks for; null: none.
 [[nodiscard]] std::shared_ptr<FleetLock> make_fleet(Clock& clock, const config::Config& config);
 

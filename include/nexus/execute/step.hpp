@@ -149,7 +149,8 @@ struct ActionDescriptor {
   std::string (*details)() = nullptr;
   /// It destroys no traces: nothing is kept of the host before it.
   bool gentle = false;
-  /// Its targets are units of systemd, whatever its name: plan::is_unit_action() says the same.
+  /// Its targets are services by the names of nexus/config/service_name.hpp, whatever its own name:
+  /// plan::is_unit_action() says the same.
   bool targets_units = false;
 };
 

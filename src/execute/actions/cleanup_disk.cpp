@@ -6,6 +6,7 @@
 
 #include "execute/actions.hpp"
 #include "execute/cleanup_plan.hpp"
+#include "execute/container.hpp"
 #include "execute/parameter_values.hpp"
 #include "execute/waiting.hpp"
 #include "nexus/host/privileged.hpp"
@@ -44,12 +45,14 @@ constexpr std::array<ParameterDescriptor, 5> kParameters{{
 }};
 
 std::string line_of(const CleanupFile& file) {
-  return fmt::format("{:>12} {} {}/{}\n", file.file.bytes, file.kind, file.root, file.file.path);
+  if (file.leftover)
+    return fmt::format("{:>12} {} {}\n", file.bytes(), file.kind, file.leftover->name);
+  return fmt::format("{:>12} {} {}/{}\n", file.bytes(), file.kind, file.root, file.file.path);
 }
 
 std::uint64_t sum(const CleanupPlan& plan, std::size_t count) {
   std::uint64_t bytes = 0;
-  for (std::size_t i = 0; i < count; ++i) bytes += plan.files[i].file.bytes;
+  for (std::size_t i = 0; i < count; ++i) bytes += plan.files[i].bytes();
   return bytes;
 }
 
@@ -106,9 +109,10 @@ class CleanupDisk final : public Step {
                          const StepRun& run) override {
     auto wish = cleanup_wish(action, *context.config);
     if (!wish) return propagate(std::move(wish));
-    auto plan = plan_cleanup(
-        action.target, *wish, *context.config,
-        {.now = context.clock.wall(), .go_on = [&] { return !why_to_end(context.clock, run); }});
+    auto plan = plan_cleanup(action.target, *wish, *context.config,
+                             {.now = context.clock.wall(),
+                              .go_on = [&] { return !why_to_end(context.clock, run); },
+                              .clock = &context.clock});
     if (!plan) return propagate(std::move(plan));
     run.begun();
     Freed freed;
@@ -119,7 +123,10 @@ class CleanupDisk final : public Step {
                     *why == Errc::kTimeout ? "the time limit was reached" : "ended", freed.files,
                     show_bytes(freed.bytes), show_bytes(plan->wanted));
       }
-      remove(file, context, freed);
+      if (file.leftover)
+        remove_leftover(action, file, context, run, freed);
+      else
+        remove(file, context, freed);
     }
     const bool enough =
         freed.bytes >= plan->wanted || (!wish->free && is_enough(action, *wish, context));
@@ -159,7 +166,7 @@ class CleanupDisk final : public Step {
     auto wish = cleanup_wish(action, *context.config);
     if (!wish) return propagate(std::move(wish));
     return plan_cleanup(action.target, *wish, *context.config,
-                        {.now = context.clock.wall(), .go_on = {}});
+                        {.now = context.clock.wall(), .go_on = {}, .clock = &context.clock});
   }
 
   static bool is_enough(const plan::Action& action, const CleanupWish& wish, StepContext& context) {
@@ -169,10 +176,29 @@ class CleanupDisk final : public Step {
 
   static void remove(const CleanupFile& file, StepContext& context, Freed& freed) {
     auto gone = context.privileged.remove(file.root, file.file.path, file.file.identity);
+    note(file, gone, file.file.bytes, freed);
+  }
+
+  /// Layers are shared: what has come free is what there is more of afterwards.
+  static void remove_leftover(const plan::Action& action, const CleanupFile& file,
+                              StepContext& context, const StepRun& run, Freed& freed) {
+    const auto& config = *context.config;
+    auto engine = engine_of(config, context.clock);
+    if (!engine) return note(file, propagate(std::move(engine)), 0, freed);
+    const auto before = space_of(action.target, config);
+    auto gone = execute::remove(
+        *file.leftover, *engine, config,
+        {.deadline = run.deadline, .ended = [&] { return run.cancelled() || run.leaving(); }});
+    const auto after = space_of(action.target, config);
+    const bool more = before && after && after->available > before->available;
+    note(file, gone, more ? after->available - before->available : 0, freed);
+  }
+
+  static void note(const CleanupFile& file, const Status& gone, std::uint64_t bytes, Freed& freed) {
     const bool list = freed.files + freed.refused < kMostListed;
     if (gone) {
       ++freed.files;
-      freed.bytes += file.file.bytes;
+      freed.bytes += bytes;
       if (list) freed.output += line_of(file);
       return;
     }
@@ -203,8 +229,8 @@ const ActionDescriptor kCleanupDisk{
     .help =
         "Makes room on a file system: deletes package caches, old journals, rotated logs, "
         "temporary "
-        "files and core dumps, safest first, until there is enough; only below [allow] paths, "
-        "never what is open.",
+        "files, core dumps, and what a container engine keeps and nobody uses, safest first, until "
+        "there is enough; only below [allow] paths, never what is open, never a volume.",
     .target_help = "a mount point, e.g. \"/\"",
     .parameters = kParameters,
     .make = []() -> std::unique_ptr<Step> { return std::make_unique<CleanupDisk>(); },
