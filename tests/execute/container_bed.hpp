@@ -45,6 +45,10 @@ class ContainerBed {
     }
     for (const auto& name : images_)
       std::ignore = engine_.request("DELETE", "/images/" + name + "?force=true", {}, soon());
+    // Of which a name was taken.
+    std::ignore = engine_.request(
+        "POST", "/images/prune?filters=" + drivers::url_encode(R"({"dangling":["true"]})"), {},
+        soon());
   }
   ContainerBed(const ContainerBed&) = delete;
   ContainerBed& operator=(const ContainerBed&) = delete;
