@@ -30,8 +30,8 @@ class AheadClock final : public Clock {
 
 class ContainerBed {
  public:
-  ContainerBed(const std::string& socket, std::string image)
-      : image(std::move(image)), engine_(clock_, socket) {}
+  ContainerBed(const std::string& socket, std::string its_image)
+      : image(std::move(its_image)), engine_(clock_, socket) {}
   ~ContainerBed() {
     for (const auto& id : made_)
       std::ignore = engine_.request("DELETE", "/containers/" + id + "?force=true", {}, soon());
