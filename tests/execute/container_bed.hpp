@@ -92,9 +92,11 @@ class ContainerBed {
   std::string make_image(const std::string& name, const std::string& changes) {
     const auto like = make("for-an-image");
     const auto colon = name.rfind(':');
-    auto id = ask("POST", "/commit?container=" + like +
-                              "&repo=" + drivers::url_encode(name.substr(0, colon)) + "&tag=" +
-                              name.substr(colon + 1) + "&changes=" + drivers::url_encode(changes));
+    auto id =
+        ask("POST",
+            "/commit?container=" + like + "&repo=" + drivers::url_encode(name.substr(0, colon)) +
+                "&tag=" + name.substr(colon + 1) + "&changes=" + drivers::url_encode(changes),
+            "{}");
     ask("DELETE", "/containers/" + like + "?force=true");
     images_.push_back(drivers::url_encode(name));
     return std::string(
