@@ -159,7 +159,7 @@ Result<Facts> facts_of(Postgres& server, const Table& table, Clock& clock) {
       "n ON n.oid = c.relnamespace LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid WHERE "
       "n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'm')",
       clock.steady() + kQueryLimit, names);
-  if (!rows) return propagate(std::move(rows));
+  if (!rows) return propagate(std::move(rows), "{}", table.shown());
   if (rows->rows() == 0) return fail(Errc::kNotFound, "there is no table {}", table.shown());
   // The server counts nothing of the whole: whether it was done could not be told.
   if (rows->at(0, 6) == "p")
@@ -241,7 +241,7 @@ class OptimizeDatabase final : public Step {
         return fail(*why, "ended before {}{}", table.shown(),
                     said.empty() ? "" : " (" + said + ")");
       auto one = optimize(server, table, *wish, context, run);
-      if (!one) return propagate(std::move(one), "{}", table.shown());
+      if (!one) return propagate(std::move(one));
       said += (said.empty() ? "" : "; ") + *one;
     }
     return StepResult{.result = said, .output = {}};
@@ -315,10 +315,10 @@ class OptimizeDatabase final : public Step {
     // A moment more than the server's own limit, so that it is the server that says so.
     const auto limit = std::min(run.deadline, begun + wish.timeout + 5s);
     if (auto done = server.query(wish.statement(table), limit); !done)
-      return propagate(std::move(done));
+      return propagate(std::move(done), "{}", table.shown());
     const auto took = std::chrono::duration_cast<Millis>(context.clock.steady() - begun).count();
     auto after = counted(server, table, wish, *before, context, run);
-    if (!after) return propagate(std::move(after));
+    if (!after) return propagate(std::move(after), "{}", table.shown());
     return fmt::format("{} in {} ms: {} dead rows, {} before; {}, {} before", wish.statement(table),
                        took, after->dead, before->dead, show_bytes(after->bytes),
                        show_bytes(before->bytes));
