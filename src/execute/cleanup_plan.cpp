@@ -282,9 +282,11 @@ Result<CleanupPlan> plan_cleanup(const std::string& target, const CleanupWish& w
     }
     for (auto& file : *files) {
       // A file of two kinds goes once: what is below /var/log/journal is below /var/log too.
-      if (file.file.bytes > budget || plan.files.size() >= config.allow.max_files ||
-          !taken.insert(file.file.identity.inode).second)
+      if (!taken.insert(file.file.identity.inode).second) continue;
+      if (file.file.bytes > budget || plan.files.size() >= config.allow.max_files) {
+        if (plan.spare.size() < config.allow.max_files) plan.spare.push_back(std::move(file));
         continue;
+      }
       budget -= file.file.bytes;
       plan.files.push_back(std::move(file));
     }

@@ -82,8 +82,6 @@ Result<Action> Planner::Impl::draft(const analyze::Finding& finding, const Setti
   return action;
 }
 
-namespace {}  // namespace
-
 bool is_seen(const analyze::Finding& finding, WallTime now) {
   // A detector tells an anomaly once, of a minute that has passed; it is news for as long again.
   constexpr Millis kNews{120'000};
@@ -151,10 +149,12 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
          .not_seen = not_seen_now(finding, clock.wall()),
          .flaps = flaps_now(finding),
          .missing_data = too_old(finding, now.config->guardrails.max_finding_age, clock.wall())};
-  auto ruling = judge_case(c);
+  auto situation = situation_of(c);
+  const auto rails = rails_of(now, key.remedy);
+  auto ruling = judge(situation, rails);
   if (ruling.opens_breaker) open_breaker(key, ruling.reason.substr(ruling.reason.find(' ') + 1));
   if (ruling.verdict == Verdict::kSkip) {
-    if (ruling.code == "observe") follow_shadow(c);
+    if (ruling.code == "observe") follow_shadow(c, std::move(situation), rails);
     note_skip(c.action, ruling.code, std::move(ruling.reason));
     return;
   }

@@ -21,6 +21,7 @@
 #include "plan/planner_store.hpp"
 #include "plan/remedies.hpp"
 #include "plan/shadow_ledger.hpp"
+#include "plan/shadow_rails.hpp"
 
 namespace nexus::plan {
 
@@ -70,6 +71,7 @@ struct Planner::Impl {
   std::multimap<std::string, std::string, std::less<>> failed;
   Holds holds;
   ShadowLedger shadow;
+  ShadowRails shadow_rails;
   std::deque<Decision> refused;  // not written yet, oldest first
   StoredSwitch kill_switch;
   std::uint64_t stops = 0;  // how often set_running(false) was asked for
@@ -175,7 +177,7 @@ struct Planner::Impl {
   void write_records();
   [[nodiscard]] std::vector<Decision> take_refused();
   /// Would it have acted, were it not for the mode?
-  void follow_shadow(const Case& c);
+  void follow_shadow(const Case& c, Situation situation, const Rails& rails);
   [[nodiscard]] bool own_action_under_way(const std::string& fingerprint,
                                           const std::string& remedy) const;
   [[nodiscard]] Decision decision_of(const Action& action, std::string_view verdict,

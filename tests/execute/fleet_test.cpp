@@ -70,7 +70,7 @@ TEST_CASE("fifty hosts share a lock of Redis with a budget of two") {
   base::SystemClock clock;
   const nexus::test::RedisServer server;
   const auto lock_of = [&](int host) {
-    return make_redis_fleet(clock, fleet_of(2), server.section(), "host" + std::to_string(host));
+    return make_redis_fleet(clock, fleet_of(2), server.section(), "host" + std::to_string(host), 0s);
   };
   compete(lock_of, 50, 2);
   // Who has the places is said; tokens only grow; a place that nobody gives back lapses.
@@ -98,7 +98,7 @@ TEST_CASE("hosts share an advisory lock of PostgreSQL, which a dead host gives b
   base::SystemClock clock;
   const nexus::test::PostgresServer server;
   const auto lock_of = [&](int host) {
-    return make_postgres_fleet(clock, fleet_of(2), server.section(), "host" + std::to_string(host));
+    return make_postgres_fleet(clock, fleet_of(2), server.section(), "host" + std::to_string(host), 0s);
   };
   compete(lock_of, 8, 2);
   const auto lock = lock_of(1);
@@ -109,6 +109,55 @@ TEST_CASE("hosts share an advisory lock of PostgreSQL, which a dead host gives b
   CHECK(lock->acquire("x", 60s).error().code() == Errc::kConflict);
   first->reset();  // its connection ends, as it does with a host that dies
   while (!lock->acquire("x", 60s)) std::this_thread::yield();
+}
+
+TEST_CASE("a restarted server gives no place until those who hold one have told it again") {
+  base::SystemClock clock;
+  // The holder tells its server ten times a second; whoever asks waits for much longer.
+  constexpr Millis kWait = 8s;
+  const auto check = [&](FleetLock& holder, FleetLock& other, const std::function<void()>& restart) {
+    const auto fresh = other.acquire("x", 60s);
+    REQUIRE_FALSE(fresh);
+    CHECK(fresh.error().code() == Errc::kUnavailable);
+    CHECK_THAT(fresh.error().message(), Catch::Contains("has started just now"));
+    auto held = holder.acquire("x", 60s);
+    REQUIRE(held);
+    restart();
+    Result<std::unique_ptr<FleetPlace>> asked;
+    REQUIRE(nexus::test::eventually([&] {
+      asked = other.acquire("x", 60s);
+      return asked || asked.error().code() != Errc::kUnavailable;
+    }));
+    // As soon as it would give one, it knows again that it is taken.
+    REQUIRE_FALSE(asked);
+    CHECK(asked.error().code() == Errc::kConflict);
+    const auto before = (*held)->token();
+    held->reset();
+    // PostgreSQL gives it when it has seen the end of the connection.
+    REQUIRE(nexus::test::eventually([&] {
+      asked = other.acquire("x", 60s);
+      return asked.has_value();
+    }));
+    CHECK((*asked)->token() > before);
+  };
+  SECTION("Redis, which keeps nothing on disk") {
+    nexus::test::RedisServer server;
+    const auto holder = make_redis_fleet(clock, fleet_of(1), server.section(), "one", 0s);
+    const auto other = make_redis_fleet(clock, fleet_of(1), server.section(), "other", kWait);
+    check(*holder, *other, [&] {
+      server.stop();
+      server.start();
+    });
+  }
+  SECTION("PostgreSQL, whose locks end with it") {
+    nexus::test::PostgresServer server;
+    const auto holder = make_postgres_fleet(clock, fleet_of(1), server.section(), "one", 0s);
+    const auto other = make_postgres_fleet(clock, fleet_of(1), server.section(), "other", kWait);
+    check(*holder, *other, [&] {
+      server.stop();
+      server.start();
+    });
+  }
 }
 
 TEST_CASE(
@@ -129,10 +178,19 @@ TEST_CASE(
   const nexus::test::RedisServer server;
   bench.config.connections.redis = server.section();
   bench.configure();
+  CHECK(bench.run(bench.action("true")).outcome.reason_code == "fleet_unreachable");  // just started
+  bench.executor->set_fleet(
+      make_redis_fleet(clock, bench.config.fleet, server.section(), "this", 0s));
   const auto done = bench.run(bench.action("true"));
   CHECK(done.state == ActionState::kSucceeded);
-  CHECK_THAT(done.outcome.fleet, Catch::Contains("nexus:fleet:run_command, token 1"));
-  auto other = make_redis_fleet(clock, fleet_of(1), server.section(), "other");
+  CHECK_THAT(done.outcome.fleet, Catch::Contains("nexus:fleet:run_command, token "));
+  // What it runs can have it checked.
+  bench.config.commands.push_back(Bench::command("env", {"/usr/bin/env"}));
+  bench.configure();
+  const auto told = bench.run(bench.action("env"));
+  const auto token = told.outcome.fleet.substr(told.outcome.fleet.rfind(' ') + 1);
+  CHECK_THAT(told.outcome.output, Catch::Contains("NEXUS_FENCING_TOKEN=" + token + "\n"));
+  auto other = make_redis_fleet(clock, fleet_of(1), server.section(), "other", 0s);
   auto place = other->acquire("run_command", 60s);
   while (!place) place = other->acquire("run_command", 60s);  // the action's is given back by now
   const auto taken = bench.run(bench.action("true"));

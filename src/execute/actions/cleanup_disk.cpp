@@ -64,6 +64,9 @@ struct Freed {
   std::uint64_t bytes = 0;
   std::size_t files = 0;
   std::size_t refused = 0;  // in use, or not as they were
+  /// Of the budget, what those that were refused did not use.
+  std::uint64_t unspent_bytes = 0;
+  std::size_t unspent_files = 0;
   std::string output;
 };
 
@@ -112,17 +115,23 @@ class CleanupDisk final : public Step {
     if (!plan) return propagate(std::move(plan));
     run.begun();
     Freed freed;
-    for (const auto& file : plan->files) {
-      if (freed.bytes >= plan->wanted || (!wish->free && is_enough(action, *wish, context))) break;
-      if (auto why = why_to_end(context.clock, run); why) {
-        return fail(*why, "{} after {} files and {} of {}",
-                    *why == Errc::kTimeout ? "the time limit was reached" : "ended", freed.files,
-                    show_bytes(freed.bytes), show_bytes(plan->wanted));
+    const auto is_done = [&] {
+      return freed.bytes >= plan->wanted || (!wish->free && is_enough(action, *wish, context));
+    };
+    for (const auto* files : {&plan->files, &plan->spare}) {
+      const bool spare = files == &plan->spare;
+      for (const auto& file : *files) {
+        if (is_done()) break;
+        if (spare && (freed.unspent_files == 0 || file.file.bytes > freed.unspent_bytes)) continue;
+        if (auto why = why_to_end(context.clock, run); why) {
+          return fail(*why, "{} after {} files and {} of {}",
+                      *why == Errc::kTimeout ? "the time limit was reached" : "ended", freed.files,
+                      show_bytes(freed.bytes), show_bytes(plan->wanted));
+        }
+        remove(file, spare, context, freed);
       }
-      remove(file, context, freed);
     }
-    const bool enough =
-        freed.bytes >= plan->wanted || (!wish->free && is_enough(action, *wish, context));
+    const bool enough = is_done();
     return StepResult{
         .result =
             fmt::format("freed {} in {} files{}{}", show_bytes(freed.bytes), freed.files,
@@ -167,16 +176,24 @@ class CleanupDisk final : public Step {
     return space && space->used_percent() <= wish.used_percent;
   }
 
-  static void remove(const CleanupFile& file, StepContext& context, Freed& freed) {
+  static void remove(const CleanupFile& file, bool spare, StepContext& context, Freed& freed) {
     auto gone = context.privileged.remove(file.root, file.file.path, file.file.identity);
     const bool list = freed.files + freed.refused < kMostListed;
     if (gone) {
       ++freed.files;
       freed.bytes += file.file.bytes;
+      if (spare) {
+        freed.unspent_bytes -= file.file.bytes;
+        --freed.unspent_files;
+      }
       if (list) freed.output += line_of(file);
       return;
     }
     ++freed.refused;
+    if (!spare) {
+      freed.unspent_bytes += file.file.bytes;
+      ++freed.unspent_files;
+    }
     if (list) freed.output += "left alone: " + gone.error().message() + "\n";
   }
 };
