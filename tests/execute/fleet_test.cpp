@@ -1,6 +1,7 @@
 // The lock that hosts share, against a real Redis and a real PostgreSQL; experiments; what holds an
 // action back that is allowed.
 #include <cmath>
+#include <random>
 #include <set>
 
 #include "bench.hpp"
@@ -216,6 +217,34 @@ TEST_CASE("the test of two samples: values of scipy.stats.mannwhitneyu, asymptot
   CHECK(mann_whitney(same, same).delta == 0);
 }
 
+TEST_CASE("values that follow each other prove less: a drifting metric is seldom taken for better") {
+  std::mt19937 random(7);
+  std::normal_distribution<double> noise;
+  const auto window = [&] {  // autoregressive, of first order
+    std::vector<double> out{noise(random)};
+    for (int i = 0; i < 20; ++i) out[0] = 0.9 * out[0] + noise(random);
+    while (out.size() < 300) out.push_back(0.9 * out.back() + noise(random));
+    return out;
+  };
+  int plain = 0;
+  int widened = 0;
+  constexpr int kTries = 1000;
+  for (int i = 0; i < kTries; ++i) {
+    const auto before = window();
+    const auto after = window();  // nothing has changed
+    const double dependence = std::max(dependence_of(before), dependence_of(after));
+    CHECK(dependence > 5);
+    plain += mann_whitney(after, before).p_less < 0.05 ? 1 : 0;
+    widened += mann_whitney(after, before, dependence).p_less < 0.05 ? 1 : 0;
+  }
+  CHECK(plain > kTries / 5);  // one in twenty is what is said
+  CHECK(widened < kTries / 10);
+  const std::vector<double> steady(10, 3.0);
+  CHECK(dependence_of(steady) == 1);
+  const std::vector<double> alternating{1, 2, 1, 2, 1, 2, 1, 2};
+  CHECK(dependence_of(alternating) == 1);
+}
+
 TEST_CASE("an experiment keeps what is proven better and undoes the rest") {
   base::ManualClock clock;
   Bench bench(clock);
@@ -249,6 +278,28 @@ TEST_CASE("an experiment keeps what is proven better and undoes the rest") {
   CHECK(ended.outcome.verified == keeps);
   CHECK_THAT(ended.outcome.experiment, Catch::Contains(keeps ? "\"keep\"" : "\"undo\""));
   CHECK(bench.journal->get(ended.id).value().outcome.experiment == ended.outcome.experiment);
+}
+
+TEST_CASE("experiments, whose windows take minutes, leave a worker for what is urgent") {
+  base::ManualClock clock;
+  Bench bench(clock);
+  bench.config.operations.max_concurrent_actions = 2;
+  bench.configure();
+  bench.executor->start();
+  auto first = bench.action("true");
+  first.experiment = config::ExperimentConfig{
+      .metric = {"latency", {}}, .better = "lower", .before = 60s, .after = 60s};
+  auto second = bench.action("echo");
+  second.experiment = first.experiment;
+  REQUIRE(bench.executor->submit(first));
+  REQUIRE(bench.executor->submit(second));
+  CHECK(bench.run(bench.action("false")).state == ActionState::kFailed);
+  bench.until(first.id, ActionState::kVerifying);
+  CHECK(bench.journaled(second.id) == ActionState::kQueued);
+  while (bench.journaled(second.id) == ActionState::kQueued) {
+    clock.advance(1s);
+    std::this_thread::yield();
+  }
 }
 
 TEST_CASE("a condition that is false or has no answer holds an action back") {

@@ -221,6 +221,27 @@ TEST_CASE("a nice value is set for all threads, and taken back when it did not h
   CHECK(nice() == theirs);
 }
 
+TEST_CASE("what could not be undone by itself may be asked for again") {
+  Room room;
+  std::optional<Child> child(std::in_place, "exec sleep 1000");
+  const int before = ::getpriority(PRIO_PROCESS, static_cast<id_t>(child->id().pid));
+  auto vain = room.action("renice_process", child->target(),
+                          {{"nice", std::int64_t{before > 9 ? before - 3 : before + 3}}});
+  vain.verify = config::VerifyConfig{.expr = {"load < 1", {}}, .within = 1ms};
+  const auto target = vain.target;
+  std::atomic<int> asked{0};
+  // The second time is the verification: by then it is done, and its process ends.
+  room.bench.samples.when_asked = [&] {
+    if (++asked == 2) child.reset();
+  };
+  const auto ended = room.bench.run(vain);
+  CHECK(ended.state == ActionState::kUnverified);
+  CHECK_THAT(ended.outcome.undone, Catch::StartsWith("not undone: "));
+  const auto again = room.action("undo_action", target, {{"action", ended.id}});
+  CHECK(room.bench.executor->validate(again));
+  CHECK(room.bench.run(again).state == ActionState::kFailed);  // it is gone still
+}
+
 TEST_CASE("which unit a process belongs to is read from its control group") {
   TemporaryDirectory proc;
   const auto stat = "7 (a) b) S 1 7 7 0 -1 4194560 0 0 0 0 1 2 0 0 20 5 1 0 4711 0 100 0";

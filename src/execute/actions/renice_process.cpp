@@ -106,7 +106,7 @@ class ReniceProcess final : public Step {
     if (!id) return propagate(std::move(id));
     const auto ours = nice_of(action.parameters);
     const auto now = host::process_facts(*id);
-    if (!now) return propagate(std::move(now).error());
+    if (!now) return std::unexpected(now.error());
     if (ours && now->nice != *ours)
       return fmt::format("left at {}: somebody else has set the nice value since", now->nice);
     if (auto ok = context.privileged.set_nice(*id, *before); !ok) return propagate(std::move(ok));
