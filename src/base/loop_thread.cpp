@@ -39,8 +39,9 @@ LoopThread::~LoopThread() {
 void LoopThread::wake() {
   {
     const std::lock_guard guard(mutex_);
-    woken_ = true;
-    if (missing_ && !stopping_) make_thread();
+    const bool was_missing = missing_;
+    if (was_missing && !stopping_) make_thread();
+    woken_ = !was_missing;  // its first turn comes at once
   }
   changed_.notify_all();
 }

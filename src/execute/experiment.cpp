@@ -70,8 +70,8 @@ bool decide(const config::ExperimentConfig& trial, const std::vector<double>& be
   }
   const bool lower = trial.better == "lower";
   const double dependence = std::max(dependence_of(before), dependence_of(after));
-  const auto test = lower ? mann_whitney(after, before, dependence)
-                          : mann_whitney(before, after, dependence);
+  const auto test =
+      lower ? mann_whitney(after, before, dependence) : mann_whitney(before, after, dependence);
   record["dependence"] = dependence;  // so many values stand for an independent one
   record["median_before"] = median(before);
   record["median_after"] = median(after);

@@ -1,5 +1,5 @@
-// FleetKeeper: while a place is held, its server is told of it again and again, so that one that has
-// lost its memory (a restart, a flush) learns of it before it gives a place to anybody.
+// FleetKeeper: while a place is held, its server is told of it again and again, so that one that
+// has lost its memory (a restart, a flush) learns of it before it gives a place to anybody.
 //
 // How often is a quarter of the time for which a server that has just started gives
 // no places. Thread safety: one owner; `tell` runs on the keeper's thread.

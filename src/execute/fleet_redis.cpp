@@ -14,10 +14,10 @@ namespace nexus::execute {
 namespace {
 
 /// Takes a place when there is one: KEYS holders, counter; ARGV budget, milliseconds, holder,
-/// settle. By the server's clock, so that no host's own matters. The answer: {token, lapses at}, {0,
-/// holder, ...} when all are taken, {-1, seconds} when the server has been up for no longer than
-/// that. A token is no less than the time: a server that has lost its counter gives greater ones
-/// all the same.
+/// settle. By the server's clock, so that no host's own matters. The answer: {token, lapses at},
+/// {0, holder, ...} when all are taken, {-1, seconds} when the server has been up for no longer
+/// than that. A token is no less than the time: a server that has lost its counter gives greater
+/// ones all the same.
 constexpr const char* kTake = R"lua(
 redis.replicate_commands()
 local now = redis.call('TIME')
@@ -38,8 +38,8 @@ redis.call('PEXPIREAT', KEYS[1], redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCOR
 return {token, lapses}
 )lua";
 
-/// Tells the server of a place that is held: ARGV holder, lapses at, token. Whether it had forgotten
-/// it (1), and how many hold one. It never lapses while its holder can say that it acts.
+/// Tells the server of a place that is held: ARGV holder, lapses at, token. Whether it had
+/// forgotten it (1), and how many hold one. It never lapses while its holder can say that it acts.
 constexpr const char* kKeep = R"lua(
 redis.replicate_commands()
 local now = redis.call('TIME')
@@ -107,8 +107,8 @@ class RedisPlace final : public FleetPlace {
     // A server that is away forgets nothing that it is not told of again.
     if (!answer || answer->elements.size() != 2 || answer->elements[0].integer == 0) return;
     const auto holders = answer->elements[1].integer;
-    log::warning("executor", "the fleet lock {} had forgotten this host's place: it was told again{}",
-                 key_,
+    log::warning("executor",
+                 "the fleet lock {} had forgotten this host's place: it was told again{}", key_,
                  holders > server_.fleet.budget
                      ? fmt::format("; {} hosts hold one now, of {}", holders, server_.fleet.budget)
                      : "");

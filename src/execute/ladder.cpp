@@ -212,8 +212,7 @@ std::string Executor::Impl::undo_rungs(const Action& ladder, std::size_t before)
   std::string out;
   for (std::size_t i = before; i-- > 0;) {
     auto done = journal.get(ladder.rungs[i].action_id);
-    if (!done || done->state != ActionState::kSucceeded || is_undone(done->outcome))
-      continue;
+    if (!done || done->state != ActionState::kSucceeded || is_undone(done->outcome)) continue;
     auto* step = step_of(*done);
     if (step == nullptr) continue;
     undo(*step, *done);

@@ -22,7 +22,7 @@ constexpr std::array<const char*, 8> kNames{"init",         "systemd*", "sshd*",
 constexpr int kMostAncestors = 64;
 
 /// Where nobody but the administrator puts programs: any program can take any name.
-constexpr std::array<std::string_view, 6> kSystemDirectories{"/usr/", "/bin/",  "/sbin/",
+constexpr std::array<std::string_view, 6> kSystemDirectories{"/usr/", "/bin/", "/sbin/",
                                                              "/lib/", "/nix/", "/opt/"};
 
 /// Named like what the host hangs on, and its program may be that.

@@ -92,8 +92,10 @@ void Executor::Impl::add(EntryPtr entry) {
 }
 
 EntryPtr Executor::Impl::next_runnable() const {
-  // Windows of minutes must not keep what is urgent from a worker: one is left, where there are two.
-  const bool tries = trials + 1 < std::max<std::size_t>(2, config->operations.max_concurrent_actions);
+  // Windows of minutes must not keep what is urgent from a worker: one is left, where there are
+  // two.
+  const bool tries =
+      trials + 1 < std::max<std::size_t>(2, config->operations.max_concurrent_actions);
   for (const auto& [place, entry] : queue) {
     if (entry->action->dry_run) return entry;
     if (entry->action->experiment && !tries) continue;

@@ -199,12 +199,12 @@ void Executor::Impl::note_begun(Action& action) {
 
 void Executor::Impl::perform(Entry& entry, Step& step, Action action, const FleetPlace* place) {
   auto with = context();
-  const StepRun run{.deadline = clock.steady() + action.timeout,
-                    .cancelled = [&] { return entry.cancel.load() || halts(action); },
-                    .leaving = [&] { return abandon.load(); },
-                    .begun = [&] { note_begun(action); },
-                    .fencing_token =
-                        place != nullptr ? std::optional(place->token()) : std::nullopt};
+  const StepRun run{
+      .deadline = clock.steady() + action.timeout,
+      .cancelled = [&] { return entry.cancel.load() || halts(action); },
+      .leaving = [&] { return abandon.load(); },
+      .begun = [&] { note_begun(action); },
+      .fencing_token = place != nullptr ? std::optional(place->token()) : std::nullopt};
   auto done = step.run(action, with, run);
   if (!done) {
     action.outcome.after = step.evidence(action, with);

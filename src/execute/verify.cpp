@@ -110,8 +110,8 @@ void Executor::Impl::undo(Step& step, Action& action) {
   if (descriptor == nullptr || descriptor->undo_help.empty()) return;
   auto with = context();
   auto undone = step.undo(action, with);
-  action.outcome.undone = undone ? *std::move(undone)
-                                 : std::string(kNotUndone) + undone.error().message();
+  action.outcome.undone =
+      undone ? *std::move(undone) : std::string(kNotUndone) + undone.error().message();
   action.outcome.result += "; " + action.outcome.undone;
   self.counter("nexus_actions_undone_total", "Actions that did not help and were taken back.",
                {{"type", descriptor->name}, {"undone", undone ? "yes" : "no"}})

@@ -169,8 +169,7 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
     return;
   }
   if (c.action.rungs.empty()) {
-    if (auto ok = complete(c.action, finding, now, remedy); !ok)
-      return cannot_be_said(ok.error());
+    if (auto ok = complete(c.action, finding, now, remedy); !ok) return cannot_be_said(ok.error());
   }
   if (auto valid = sink.validate(c.action); !valid) {
     note_skip(c.action, "invalid", "skipped: " + valid.error().message());

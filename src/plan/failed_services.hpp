@@ -1,5 +1,5 @@
-// FailedServices: which services have failed, by the subjects of firing findings and by the one name
-// of each. Thread safety: one thread at a time (the planner's mutex).
+// FailedServices: which services have failed, by the subjects of firing findings and by the one
+// name of each. Thread safety: one thread at a time (the planner's mutex).
 #pragma once
 
 #include <map>

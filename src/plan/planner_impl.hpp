@@ -104,7 +104,7 @@ struct Planner::Impl {
     bool proposed = false;
     bool withdrawn = false;
   };
-  std::map<std::string, Pending, std::less<>> pending;   // our own actions under way, by action id
+  std::map<std::string, Pending, std::less<>> pending;  // our own actions under way, by action id
   std::set<std::pair<std::string, std::string>, BothNames> causes;  // their fingerprint and remedy
   std::mt19937_64 random;
   WallTime last_check{};

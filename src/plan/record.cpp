@@ -37,8 +37,7 @@ Status check(const HoldRequest& request) {
 void Planner::Impl::note_skip(const Action& action, std::string_view code, std::string reason) {
   if (!action.remedy.empty()) {
     const std::lock_guard guard(mutex);
-    const auto known =
-        last_reason.find(BothNames::View(action.cause.fingerprint, action.remedy));
+    const auto known = last_reason.find(BothNames::View(action.cause.fingerprint, action.remedy));
     if (known != last_reason.end() && known->second == code) return;
     last_reason.insert_or_assign({action.cause.fingerprint, action.remedy}, std::string(code));
   }

@@ -48,8 +48,7 @@ Result<std::vector<ShadowEntry>> ShadowLedger::open_entries(knowledge::StateDb& 
   return entries_from(*rows);
 }
 
-Result<std::vector<ShadowEntry>> ShadowLedger::begun_since(knowledge::StateDb& db,
-                                                           WallTime since) {
+Result<std::vector<ShadowEntry>> ShadowLedger::begun_since(knowledge::StateDb& db, WallTime since) {
   const std::array<SqlValue, 1> values{base::to_unix_millis(since)};
   // The newest entries have the largest ids: no more of them are looked at than there may be.
   auto rows = db.query(std::string(kSelect) + "WHERE time > ? ORDER BY id DESC LIMIT 1000", values);

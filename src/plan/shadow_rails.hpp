@@ -1,7 +1,7 @@
 // ShadowRails: the counters that acting would have left behind, while a remedy only observes, so
 // that the shadow ledger holds no more than the rails would have let through: cool-down, attempts,
-// breaker and hourly rates. Left out is the blast radius: how long the actions would have been under
-// way nobody knows.
+// breaker and hourly rates. Left out is the blast radius: how long the actions would have been
+// under way nobody knows.
 //
 // In memory, from the ledger's last hour after a restart; bounded to kMost pairs, the one that was
 // quiet for the longest goes first. Thread safety: one thread at a time (the planner's mutex).

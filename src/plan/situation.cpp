@@ -120,7 +120,8 @@ std::optional<std::string> Planner::Impl::too_many_unhealthy(
   if (!is_about_units(action) || watched_services < rails.min_watched_for_share)
     return std::nullopt;
   const auto down = look_at_watched(config)->down;
-  if (static_cast<double>(down) <= rails.max_unhealthy_share * static_cast<double>(watched_services))
+  if (static_cast<double>(down) <=
+      rails.max_unhealthy_share * static_cast<double>(watched_services))
     return std::nullopt;
   return fmt::format(
       "{} of {} watched services are down at once (max_unhealthy_share): the sensor, or what they "

@@ -71,7 +71,8 @@ TEST_CASE("fifty hosts share a lock of Redis with a budget of two") {
   base::SystemClock clock;
   const nexus::test::RedisServer server;
   const auto lock_of = [&](int host) {
-    return make_redis_fleet(clock, fleet_of(2), server.section(), "host" + std::to_string(host), 0s);
+    return make_redis_fleet(clock, fleet_of(2), server.section(), "host" + std::to_string(host),
+                            0s);
   };
   compete(lock_of, 50, 2);
   // Who has the places is said; tokens only grow; a place that nobody gives back lapses.
@@ -99,7 +100,8 @@ TEST_CASE("hosts share an advisory lock of PostgreSQL, which a dead host gives b
   base::SystemClock clock;
   const nexus::test::PostgresServer server;
   const auto lock_of = [&](int host) {
-    return make_postgres_fleet(clock, fleet_of(2), server.section(), "host" + std::to_string(host), 0s);
+    return make_postgres_fleet(clock, fleet_of(2), server.section(), "host" + std::to_string(host),
+                               0s);
   };
   compete(lock_of, 8, 2);
   const auto lock = lock_of(1);
@@ -116,7 +118,8 @@ TEST_CASE("a restarted server gives no place until those who hold one have told 
   base::SystemClock clock;
   // The holder tells its server ten times a second; whoever asks waits for much longer.
   constexpr Millis kWait = 8s;
-  const auto check = [&](FleetLock& holder, FleetLock& other, const std::function<void()>& restart) {
+  const auto check = [&](FleetLock& holder, FleetLock& other,
+                         const std::function<void()>& restart) {
     const auto fresh = other.acquire("x", 60s);
     REQUIRE_FALSE(fresh);
     CHECK(fresh.error().code() == Errc::kUnavailable);
@@ -179,7 +182,8 @@ TEST_CASE(
   const nexus::test::RedisServer server;
   bench.config.connections.redis = server.section();
   bench.configure();
-  CHECK(bench.run(bench.action("true")).outcome.reason_code == "fleet_unreachable");  // just started
+  CHECK(bench.run(bench.action("true")).outcome.reason_code ==
+        "fleet_unreachable");  // just started
   bench.executor->set_fleet(
       make_redis_fleet(clock, bench.config.fleet, server.section(), "this", 0s));
   const auto done = bench.run(bench.action("true"));
@@ -217,7 +221,8 @@ TEST_CASE("the test of two samples: values of scipy.stats.mannwhitneyu, asymptot
   CHECK(mann_whitney(same, same).delta == 0);
 }
 
-TEST_CASE("values that follow each other prove less: a drifting metric is seldom taken for better") {
+TEST_CASE(
+    "values that follow each other prove less: a drifting metric is seldom taken for better") {
   std::mt19937 random(7);
   std::normal_distribution<double> noise;
   const auto window = [&] {  // autoregressive, of first order

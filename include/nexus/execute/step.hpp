@@ -82,9 +82,9 @@ struct StepRun {
   /// To be called, on run()'s thread, when the step has begun to change the world (the job is
   /// queued, the process runs).
   std::function<void()> begun;
-  /// Of the fleet lock, where one is held: greater than those of all earlier grants. It is handed to
-  /// what can check it: a command's environment, a request's header. Units of systemd have no use
-  /// for it.
+  /// Of the fleet lock, where one is held: greater than those of all earlier grants. It is handed
+  /// to what can check it: a command's environment, a request's header. Units of systemd have no
+  /// use for it.
   std::optional<std::int64_t> fencing_token = {};
 };
 

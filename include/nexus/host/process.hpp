@@ -25,8 +25,8 @@ struct ProcessId {
 
 struct ProcessFacts {
   ProcessId id;
-  std::string name;  // comm
-  std::string unit;  // of systemd, from its control group: the innermost; empty: none
+  std::string name;                // comm
+  std::string unit;                // of systemd, from its control group: the innermost; empty: none
   std::vector<std::string> units;  // all that it is in, slices too, the outermost first
   std::string program;             // the file that it runs; empty: not to be read
   char state = '?';                // as in /proc/PID/stat, of its first thread

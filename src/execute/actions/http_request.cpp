@@ -115,7 +115,8 @@ class HttpRequest final : public Step {
     auto request = request_of(action, context);
     if (!request) return propagate(std::move(request));
     std::string out = fmt::format("would send {} {}", request->method, shown(request->url));
-    for (const auto& [name, value] : request->headers) out += fmt::format("\n{}: (not shown)", name);
+    for (const auto& [name, value] : request->headers)
+      out += fmt::format("\n{}: (not shown)", name);
     if (!request->body.empty())
       out += fmt::format("\nand a body of {} bytes", request->body.size());
     return out;
@@ -180,7 +181,8 @@ class HttpRequest final : public Step {
 const ActionDescriptor kHttpRequest{
     .name = "http_request",
     .help =
-        "Sends a request listed as [[request]] and looks at the status of the answer. Under a fleet "
+        "Sends a request listed as [[request]] and looks at the status of the answer. Under a "
+        "fleet "
         "lock it has the fencing token, as X-Nexus-Fencing-Token.",
     .target_help = "the name of a [[request]], or with the parameter `request` what it is about",
     .parameters = kParameters,

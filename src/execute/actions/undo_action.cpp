@@ -102,7 +102,8 @@ class UndoAction final : public Step {
 const ActionDescriptor kUndoAction{
     .name = "undo_action",
     .help =
-        "Takes back an earlier action that has begun, as its own undo would have; what somebody else "
+        "Takes back an earlier action that has begun, as its own undo would have; what somebody "
+        "else "
         "has set meanwhile stays. `nexus-agent actions rollback ID` asks for it.",
     .target_help = "the target of that action",
     .parameters = kParameters,
