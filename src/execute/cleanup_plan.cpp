@@ -153,7 +153,7 @@ Result<std::vector<CleanupFile>> files_of(const Rule& rule, const CleanupWish& w
   const auto root = seen(rule.path, config);
   const auto youngest = limits.now - std::max(rule.older_than, wish.older_than);
   const auto own = seen(config.agent.data_dir, config);
-  Oldest oldest(config.allow.max_files);
+  Oldest oldest(2UL * config.allow.max_files);  // as many again, should those not go
   std::size_t in_use = 0;
   host::WalkWish walk_wish;
   walk_wish.depth = rule.depth;

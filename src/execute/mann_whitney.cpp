@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -42,15 +43,16 @@ MannWhitney mann_whitney(std::span<const double> first, std::span<const double> 
 double dependence_of(std::span<const double> values) {
   constexpr double kMost = 0.99;  // a trend has nearly 1: it proves nothing, but in finite terms
   if (values.size() < 3) return 1;
-  double mean = 0;
-  for (const double value : values) mean += value / static_cast<double>(values.size());
+  const auto n = static_cast<double>(values.size());
+  const double mean = std::reduce(values.begin(), values.end()) / n;
   double own = 0;
   double neighbours = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
     own += (values[i] - mean) * (values[i] - mean);
     if (i > 0) neighbours += (values[i] - mean) * (values[i - 1] - mean);
   }
-  if (!(own > 0) || !(neighbours > 0)) return 1;
+  // What is left of equal values by rounding says nothing.
+  if (!(own > 1e-24 * n * mean * mean) || !(neighbours > 0)) return 1;
   const double r = std::min(neighbours / own, kMost);
   return (1 + r) / (1 - r);
 }

@@ -192,7 +192,9 @@ TEST_CASE(
   // What it runs can have it checked.
   bench.config.commands.push_back(Bench::command("env", {"/usr/bin/env"}));
   bench.configure();
-  const auto told = bench.run(bench.action("env"));
+  auto told = bench.run(bench.action("env"));
+  // The place of the action before is given back after its end.
+  while (told.outcome.reason_code == "fleet_lock") told = bench.run(bench.action("env"));
   const auto token = told.outcome.fleet.substr(told.outcome.fleet.rfind(' ') + 1);
   CHECK_THAT(told.outcome.output, Catch::Contains("NEXUS_FENCING_TOKEN=" + token + "\n"));
   auto other = make_redis_fleet(clock, fleet_of(1), server.section(), "other", 0s);
