@@ -90,6 +90,8 @@ struct Agent::Impl {
   void look_at_graph();
   void tell_of_life();
   Status write_addresses();
+  /// Addresses of the server that could not be had: tells of them, and of their end.
+  void look_at_listeners();
   serve::Rooms rooms();
   [[nodiscard]] bool ready() const;
   [[nodiscard]] bool healthy(std::string& why) const;
@@ -159,6 +161,7 @@ struct Agent::Impl {
   std::unique_ptr<drivers::UnitWatcher> watcher;
   std::unique_ptr<base::LoopThread> analyze_loop;
   std::unique_ptr<base::LoopThread> plan_loop;
+  std::vector<std::string> listeners_missing;  // plan loop only: as it was told
 
   SteadyTime next_graph{};                      // the plan thread's, as the two below
   std::shared_ptr<const analyze::Graph> graph;  // as the book has it

@@ -78,26 +78,30 @@ std::optional<std::string> HostSurroundings::down(std::string_view service) cons
 }
 
 std::vector<plan::Need> HostSurroundings::needs(std::string_view service) const {
-  auto out = by_connections(service);
+  const auto map = observed_.connections();
+  std::vector<plan::Need> out;
   const std::lock_guard guard(mutex_);
-  if (const auto known = needs_.find(service); known != needs_.end())
-    out.insert(out.end(), known->second.begin(), known->second.end());
+  if (map != indexed_) index(map);
+  for (const auto* known : {&talks_, &needs_}) {
+    if (const auto it = known->find(service); it != known->end())
+      out.insert(out.end(), it->second.begin(), it->second.end());
+  }
   return out;
 }
 
-/// Whom a process of the service talks to on this host.
-std::vector<plan::Need> HostSurroundings::by_connections(std::string_view service) const {
-  std::vector<plan::Need> out;
-  const auto map = observed_.connections();
-  if (map == nullptr) return out;
+void HostSurroundings::index(const std::shared_ptr<const monitor::ConnectionMap>& map) const {
+  talks_.clear();
+  indexed_ = map;
+  if (map == nullptr) return;
   for (const auto& talk : map->conversations) {
-    if (talk.direction != monitor::Conversation::Direction::kOutbound ||
-        talk.local.unit != service || talk.remote.unit.empty() || talk.remote.unit == service)
+    if (talk.direction != monitor::Conversation::Direction::kOutbound || talk.local.unit.empty() ||
+        talk.remote.unit.empty() || talk.remote.unit == talk.local.unit)
       continue;
-    if (std::ranges::none_of(out, [&](const auto& need) { return need.name == talk.remote.unit; }))
-      out.push_back({talk.remote.unit, "connections"});
+    auto& needs = talks_[talk.local.unit];
+    if (std::ranges::none_of(needs,
+                             [&](const auto& need) { return need.name == talk.remote.unit; }))
+      needs.push_back({talk.remote.unit, "connections"});
   }
-  return out;
 }
 
 }  // namespace nexus::agent

@@ -38,7 +38,8 @@ class HostSurroundings final : public plan::Surroundings {
  private:
   void look_at_states();
   void look_for_needs(const config::Config& config);
-  [[nodiscard]] std::vector<plan::Need> by_connections(std::string_view service) const;
+  /// Lock held: takes up a new map of connections.
+  void index(const std::shared_ptr<const monitor::ConnectionMap>& map) const;
 
   Clock& clock_;
   drivers::Systemd& systemd_;
@@ -50,6 +51,10 @@ class HostSurroundings final : public plan::Surroundings {
   std::map<std::string, std::string, std::less<>> states_;             // of what is not up; guarded
   std::set<std::string, std::less<>> loaded_;                          // guarded
   std::map<std::string, std::vector<plan::Need>, std::less<>> needs_;  // guarded
+  /// Whom the processes of each unit talk to, of `indexed_`: made once a map, asked at every
+  /// decision. Guarded.
+  mutable std::shared_ptr<const monitor::ConnectionMap> indexed_;
+  mutable std::map<std::string, std::vector<plan::Need>, std::less<>> talks_;
 };
 
 /// Why a unit in this state cannot serve, in systemd's word; nothing: it can.

@@ -172,7 +172,7 @@ Result<std::vector<CleanupFile>> files_of(const Rule& rule, const CleanupWish& w
   const auto root = seen(rule.path, config);
   const auto youngest = limits.now - std::max(rule.older_than, wish.older_than);
   const auto own = seen(config.agent.data_dir, config);
-  Oldest oldest(config.allow.max_files);
+  Oldest oldest(2UL * config.allow.max_files);  // as many again, should those not go
   std::size_t in_use = 0;
   host::WalkWish walk_wish;
   walk_wish.depth = rule.depth;
@@ -348,9 +348,11 @@ Result<CleanupPlan> plan_cleanup(const std::string& target, const CleanupWish& w
     }
     for (auto& file : *files) {
       // A file of two kinds goes once: what is below /var/log/journal is below /var/log too.
-      if (file.file.bytes > budget || plan.files.size() >= config.allow.max_files ||
-          !taken.insert(file.file.identity.inode).second)
+      if (!taken.insert(file.file.identity.inode).second) continue;
+      if (file.file.bytes > budget || plan.files.size() >= config.allow.max_files) {
+        if (plan.spare.size() < config.allow.max_files) plan.spare.push_back(std::move(file));
         continue;
+      }
       budget -= file.file.bytes;
       plan.files.push_back(std::move(file));
     }

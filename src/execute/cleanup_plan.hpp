@@ -55,6 +55,7 @@ struct CleanupFile {
 
 struct CleanupPlan {
   std::vector<CleanupFile> files;  // within the budget, in the order in which they go
+  std::vector<CleanupFile> spare;  // beyond it: their turn comes when others cannot go
   std::uint64_t wanted = 0;        // bytes to free
   std::vector<std::string> notes;  // what was left out, and why
 };

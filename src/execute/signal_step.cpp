@@ -85,7 +85,7 @@ class SignalStep final : public ProcessStep {
     const auto signal = signal_of(action);
     const auto id = process_of(action);
     if (!signal || !id || !signal->ends) return std::nullopt;
-    return is_gone(*id);
+    return host::has_ended(*id);
   }
 
   Recovered recover(const plan::Action& action, StepContext&, std::string& what) override {
@@ -95,7 +95,7 @@ class SignalStep final : public ProcessStep {
       what = "whether the signal was sent cannot be told";
       return Recovered::kUnknown;
     }
-    const bool gone = is_gone(*id);
+    const bool gone = host::has_ended(*id);
     what = fmt::format("process {} {}", action.target, gone ? "has ended" : "still runs");
     return gone ? Recovered::kDone : Recovered::kNotDone;
   }
@@ -127,16 +127,10 @@ class SignalStep final : public ProcessStep {
     return out;
   }
 
-  /// A zombie has ended; only its parent has not looked yet.
-  static bool is_gone(const host::ProcessId& id) {
-    const auto now = host::process_facts(id);
-    return (!now && now.error().code() == Errc::kNotFound) || (now && now->state == 'Z');
-  }
-
   static Result<bool> wait(const host::ProcessId& id, StepContext& context, const StepRun& run,
                            Millis most) {
     const auto until = std::min(run.deadline, context.clock.steady() + most);
-    while (!is_gone(id)) {
+    while (!host::has_ended(id)) {
       if (run.cancelled() || run.leaving())
         return fail(Errc::kCancelled, "process {} was sent a signal and has not ended yet",
                     host::to_string(id));

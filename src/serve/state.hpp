@@ -38,6 +38,8 @@ struct ServerMetrics {
   knowledge::Counter accepted;
   knowledge::Counter accept_errors;
   knowledge::Counter timeouts;
+  knowledge::Counter listen_errors;
+  knowledge::Gauge listeners_missing;
   knowledge::SelfMetrics& registry;
 
   void count_response(unsigned status) const;

@@ -53,6 +53,11 @@ TEST_CASE("a service needs whom it talks to on this host") {
   REQUIRE(needs.size() == 1);
   CHECK(needs[0].name == "db.service");
   CHECK(needs[0].how == "connections");
+  auto later = std::make_shared<monitor::ConnectionMap>(*map);
+  later->conversations.pop_back();
+  observed.publish(later);  // a new map is taken up
+  CHECK(surroundings.needs("other.service").empty());
+  CHECK(surroundings.needs("app.service").size() == 1);
   CHECK_FALSE(surroundings.down("db.service"));  // nobody has asked systemd yet
 }
 

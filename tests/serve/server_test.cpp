@@ -350,7 +350,7 @@ TEST_CASE("a stale unix socket is replaced, a live one and a file are not") {
   CHECK(make("unix:" + file) == file + " exists and is no socket");
   CHECK(make("unix:/nowhere/s").starts_with("listen on unix:/nowhere/s: "));
   CHECK(make("unix:/" + std::string(120, 'x')).find("at most 107 bytes") != std::string::npos);
-  CHECK(make(bench.tcp.substr(7)).starts_with("listen on 127.0.0.1:"));
+  CHECK(make(bench.tcp.substr(7)).empty());  // it is waited for: the case below
   for (const std::string bad :
        {"nonsense", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:", "example.org:80"}) {
     CHECK(make(bad).find("expected ADDRESS:PORT or unix:/PATH") != std::string::npos);
@@ -507,4 +507,30 @@ TEST_CASE("a server that never started can be thrown away") {
   made->reset();
   bench.start();
   CHECK(bench.serves());
+}
+
+TEST_CASE("a taken TCP address is waited for, said and counted, while the unix socket serves") {
+  Bench first;
+  first.start();
+  Bench second;
+  second.http.listen[0] = first.tcp.substr(7);
+  auto made =
+      Server::make(second.clock, second.http, std::make_shared<const Authenticator>(second.auth),
+                   std::make_shared<const Router>(second.routes()), second.self);
+  REQUIRE(made);
+  second.server = std::move(*made);
+  second.server->start();
+  REQUIRE(second.server->waits_for().size() == 1);
+  CHECK(second.server->waits_for().front() ==
+        "listen on " + second.http.listen[0] + ": Address already in use");
+  CHECK(second.server->addresses() == std::vector{second.http.listen[1]});
+  CHECK(Client(second.http.listen[1]).ask(request("GET", "/hello")).status == 200);
+  CHECK(metric(second.self, "nexus_http_listeners_missing") == 1);
+  CHECK(metric(second.self, "nexus_http_listen_errors_total") >= 1);
+
+  first.server->stop(0ms);
+  while (!second.server->waits_for().empty()) std::this_thread::yield();
+  CHECK(second.server->addresses().front() == first.tcp);
+  CHECK(Client(first.tcp).ask(request("GET", "/hello")).status == 200);
+  CHECK(metric(second.self, "nexus_http_listeners_missing") == 0);
 }

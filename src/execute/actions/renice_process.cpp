@@ -88,6 +88,11 @@ class ReniceProcess final : public ProcessStep {
     if (!before) return fail(Errc::kNotFound, "what it was before is not known");
     auto id = process_of(action);
     if (!id) return propagate(std::move(id));
+    const auto ours = nice_of(action.parameters);
+    const auto now = host::process_facts(*id);
+    if (!now) return std::unexpected(now.error());
+    if (ours && now->nice != *ours)
+      return fmt::format("left at {}: somebody else has set the nice value since", now->nice);
     if (auto ok = context.privileged.set_nice(*id, *before); !ok) return propagate(std::move(ok));
     return fmt::format("undone: the nice value is {} again", *before);
   }
