@@ -38,7 +38,8 @@ constexpr std::array<std::string_view, 3> kSources = {"_file", "_env", "_credent
 
 }  // namespace
 
-void read_secret(Section& section, Reading& reading, std::string_view name, Secret& out) {
+void read_secret(Section& section, Reading& reading, std::string_view name, Secret& out,
+                 std::string* file) {
   const auto expected = fmt::format("at most one of {0}_file, {0}_env and {0}_credential", name);
   if (section.take(name) != nullptr) {
     section.complain(name,
@@ -50,13 +51,17 @@ void read_secret(Section& section, Reading& reading, std::string_view name, Secr
   for (const auto ending : kSources) {
     const auto key = fmt::format("{}{}", name, ending);
     if (section.has(key)) ++given;
-    if (section.text(key, value) != nullptr) source = key;
+    const bool kept = file != nullptr && ending == kSources.front();
+    const auto* given_as =
+        kept ? section.text(key, *file, kAbsolutePath) : section.text(key, value);
+    if (given_as != nullptr) source = key;
   }
   if (given > 1) {
     section.complain(source, fmt::format("expected {}", expected));
     return;
   }
-  if (source.empty()) return;  // none, or of a wrong type and reported
+  if (source.empty()) return;                     // none, or of a wrong type and reported
+  if (file != nullptr && !file->empty()) return;  // read when it is used
   auto secret =
       secret_of(std::string_view(source).substr(source.rfind('_') + 1), value, reading.options);
   if (secret && secret->empty()) secret = fail(Errc::kInvalidArgument, "the secret is empty");
