@@ -1,11 +1,64 @@
 #include "agent/surroundings.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 #include "nexus/base/log.hpp"
 #include "nexus/drivers/unit_requirements.hpp"
 
 namespace nexus::agent {
+namespace {
+
+constexpr std::string_view kConnection = "connection";
+
+/// As systemd calls it: services may be configured without their suffix.
+std::string unit_of(std::string_view name) {
+  return std::string(name) + (name.contains('.') ? "" : ".service");
+}
+
+auto key_of(const analyze::Graph::Edge& edge) {
+  return std::tie(edge.dependent, edge.upstream, edge.link);
+}
+
+/// Units by the names that they are configured with, as findings call them.
+std::shared_ptr<analyze::Graph> make_graph(const config::Config& config,
+                                           const monitor::ConnectionMap* map,
+                                           const analyze::Graph* before) {
+  auto out = std::make_shared<analyze::Graph>();
+  auto& edges = out->edges;
+  const auto named = [&](const std::string& unit) {
+    const auto found = std::ranges::find_if(
+        config.services, [&](const auto& service) { return unit_of(service.name) == unit; });
+    return found == config.services.end() ? unit : found->name;
+  };
+  const auto add = [&](std::string dependent, std::string upstream, std::string_view link) {
+    if (dependent.empty() || upstream.empty() || dependent == upstream ||
+        edges.size() >= analyze::Graph::kMostEdges)
+      return;
+    edges.push_back({std::move(dependent), std::move(upstream), std::string(link)});
+  };
+  for (const auto& service : config.services) {
+    for (const auto& needed : service.depends_on)
+      add(service.name, named(unit_of(needed)), "depends_on");
+  }
+  if (map != nullptr) {
+    for (const auto& one : map->conversations) {
+      if (one.direction == monitor::Conversation::Direction::kOutbound)
+        add(named(one.local.unit), named(one.remote.unit), kConnection);
+    }
+  }
+  if (before != nullptr) {
+    for (const auto& edge : before->edges) {
+      if (edge.link == kConnection) add(edge.dependent, edge.upstream, edge.link);
+    }
+  }
+  std::ranges::sort(edges, {}, key_of);
+  const auto twice = std::ranges::unique(edges, {}, key_of);
+  edges.erase(twice.begin(), twice.end());
+  return out;
+}
+
+}  // namespace
 
 std::optional<std::string> cannot_serve(const drivers::UnitSummary& unit) {
   if (unit.active_state == "active" || unit.active_state == "reloading") return std::nullopt;
@@ -87,17 +140,34 @@ std::vector<plan::Need> HostSurroundings::needs(std::string_view service) const 
 
 /// Whom a process of the service talks to on this host.
 std::vector<plan::Need> HostSurroundings::by_connections(std::string_view service) const {
+  std::shared_ptr<const analyze::Graph> graph;
+  {
+    const std::lock_guard guard(mutex_);
+    graph = graph_;
+  }
   std::vector<plan::Need> out;
-  const auto map = observed_.connections();
-  if (map == nullptr) return out;
-  for (const auto& talk : map->conversations) {
-    if (talk.direction != monitor::Conversation::Direction::kOutbound ||
-        talk.local.unit != service || talk.remote.unit.empty() || talk.remote.unit == service)
-      continue;
-    if (std::ranges::none_of(out, [&](const auto& need) { return need.name == talk.remote.unit; }))
-      out.push_back({talk.remote.unit, "connections"});
+  if (!graph) return out;
+  for (const auto& edge : graph->edges) {
+    if (edge.link == kConnection && unit_of(edge.dependent) == unit_of(service))
+      out.push_back({unit_of(edge.upstream), "connections"});
   }
   return out;
+}
+
+std::shared_ptr<const analyze::Graph> HostSurroundings::look_for_graph(
+    const config::Config& config) {
+  if (clock_.steady() < next_graph_) return nullptr;
+  next_graph_ = clock_.steady() + kGraph;
+  std::shared_ptr<const analyze::Graph> before;
+  {
+    const std::lock_guard guard(mutex_);
+    before = graph_;
+  }
+  auto fresh = make_graph(config, observed_.connections().get(), before.get());
+  if (before && std::ranges::equal(before->edges, fresh->edges, {}, key_of, key_of)) return nullptr;
+  const std::lock_guard guard(mutex_);
+  graph_ = fresh;
+  return fresh;
 }
 
 }  // namespace nexus::agent

@@ -54,7 +54,7 @@ void Agent::Impl::look_closer(const analyze::VitalsSnapshot& vitals, double cpu_
 
 SteadyTime Agent::Impl::plan_turn() {
   if (auto looked = changes->tick(); !looked) log::error("agent", "{}", looked.error().message());
-  look_at_graph();
+  if (auto graph = surroundings->look_for_graph(*current())) book->set_graph(std::move(graph));
   tell_of_life();
   book->tick();
   save_services();  // what could not be written when it happened

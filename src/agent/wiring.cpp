@@ -104,7 +104,14 @@ Status Agent::Impl::open() {
     if (auto ok = planner->set_running(false, "the agent (its state database was damaged)"); !ok)
       return propagate(std::move(ok), "planner");
   }
-  auto made_publisher = publish::Publisher::open(clock, *db, self, *book, host_name(roots));
+  auto notes = knowledge::StateDb::open(data_dir + "/notifications.db");
+  if (!notes) return propagate(std::move(notes), "database of notifications");
+  notifications_db = std::move(*notes);
+  if (notifications_db->quarantined())
+    log::error("agent", "the database of notifications was damaged; it is kept as {}",
+               *notifications_db->quarantined());
+  auto made_publisher =
+      publish::Publisher::open(clock, *notifications_db, self, *book, host_name(roots), db.get());
   if (!made_publisher) return propagate(std::move(made_publisher), "notifications");
   publisher = std::move(*made_publisher);
   publisher->set_surroundings(message_facts());

@@ -12,7 +12,7 @@ namespace {
 
 using knowledge::SqlValue;
 
-constexpr std::array<std::string_view, 5> kMigrations{
+constexpr std::array<std::string_view, 6> kMigrations{
     R"sql(
 CREATE TABLE planner_pair (
   remedy TEXT NOT NULL, target TEXT NOT NULL, attempts INTEGER NOT NULL, last_end INTEGER NOT NULL,
@@ -43,7 +43,9 @@ CREATE TABLE planner_shadow (
   id INTEGER PRIMARY KEY AUTOINCREMENT, remedy TEXT NOT NULL, action_type TEXT NOT NULL, target TEXT NOT NULL,
   finding TEXT NOT NULL, fingerprint TEXT NOT NULL, time INTEGER NOT NULL, resolved INTEGER, lost INTEGER NOT NULL);
 CREATE INDEX planner_shadow_open ON planner_shadow (fingerprint) WHERE resolved IS NULL AND lost = 0;
-)sql"};
+)sql",
+    // What messages say was done about a finding.
+    "CREATE INDEX decision_fingerprint ON decision (fingerprint)"};
 
 constexpr std::string_view kSelectDecisions =
     "SELECT id, time, remedy, finding, fingerprint, action_type, target, verdict, reason_code, "

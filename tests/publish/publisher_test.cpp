@@ -7,6 +7,7 @@
 #include "nexus/config/load.hpp"
 #include "publish/message.hpp"
 #include "publish/store.hpp"
+#include "support/self_metrics.hpp"
 
 using namespace nexus;
 using namespace nexus::publish;
@@ -18,6 +19,7 @@ constexpr std::string_view kConfig = R"(
 [routing]
 group_wait = "0s"
 group_interval = "10s"
+hold_ends = "0s"
 receivers = ["hook"]
 [notify.hook]
 type = "webhook"
@@ -95,6 +97,10 @@ struct World {
 using Told = std::vector<std::string>;
 constexpr auto kWarning = config::Severity::kWarning;
 constexpr auto kCritical = config::Severity::kCritical;
+
+double metric_of(World& world, std::string_view name) {
+  return nexus::test::metric(world.self, name);
+}
 
 Matchers matchers(std::string_view text) {
   return parse_matchers(text).value();
@@ -236,4 +242,156 @@ TEST_CASE("what people read has no control characters in its title and valid UTF
   CHECK(message.title == "[FIRING:1] a  Bcc: everybody\xef\xbf\xbd on web1");
   CHECK_THAT(to_text(message), Catch::Contains("3 more notifications before this one"));
   CHECK(cut("äääääää", 8) == "ää…");
+}
+
+namespace {
+
+/// As shipped, but for the receiver.
+constexpr std::string_view kShipped = R"(
+[routing]
+receivers = ["hook"]
+[notify.hook]
+type = "webhook"
+url = "http://127.0.0.1:9/"
+)";
+
+/// A value that is over its threshold and below it again, for so long each; what was told of it
+/// until it had been below for a day.
+Told day_of(World& world, const std::vector<Millis>& spells) {
+  Told told;
+  const auto pass = [&](bool over, Millis time) {
+    for (Millis left = time; left > Millis(0); left -= Millis(1min)) {
+      world.see(over ? std::vector<std::pair<std::string, config::Severity>>{{"disk", kWarning}}
+                     : std::vector<std::pair<std::string, config::Severity>>{});
+      world.book->tick();
+      world.publisher->turn();
+      world.clock.advance(std::min<Millis>(left, 1min));
+    }
+    world.publisher->turn();
+    std::ranges::move(world.told(), std::back_inserter(told));
+  };
+  bool over = true;
+  for (const auto spell : spells) pass(std::exchange(over, !over), spell);
+  pass(false, 24h);
+  return told;
+}
+
+const Told kTwice = {"+disk/warning", "-disk/warning"};
+
+}  // namespace
+
+TEST_CASE("a day of 22 crossings of a threshold is told twice, by the shipped routes") {
+  World world;
+  world.configure(kShipped);
+  SECTION("an hour apart") {
+    CHECK(day_of(world, std::vector<Millis>(22, 65min)) == kTwice);
+  }
+  SECTION("at uneven distances") {
+    std::vector<Millis> spells;
+    for (int i = 0; i < 22; ++i) spells.push_back(Millis(45min) + i * 17 % 40 * Millis(1min));
+    CHECK(day_of(world, spells) == kTwice);
+  }
+  SECTION("in a burst of minutes, which the book holds as flapping") {
+    CHECK(day_of(world, std::vector<Millis>(22, 3min)) == kTwice);
+  }
+  SECTION("short peaks far apart: twice the first time, and twice from then on") {
+    std::vector<Millis> spells;
+    for (int i = 0; i < 22; ++i) spells.push_back(i % 2 == 0 ? Millis(5min) : Millis(126min));
+    CHECK(day_of(world, spells).size() == 4);
+  }
+}
+
+TEST_CASE("what held for long is over at once, and one that comes back says that it is flapping") {
+  World world;
+  world.configure(kShipped);
+  CHECK(day_of(world, {4h}) == Told{"+disk/warning", "-disk/warning"});
+  world.see({{"disk", kWarning}});
+  world.run(1min);
+  CHECK(world.told() == Told{"+disk/warning"});
+  world.clock.advance(1h);
+  world.see({});
+  world.run(20min);
+  CHECK(world.told().empty());
+  CHECK(metric_of(world, "nexus_notification_ends_held") == 1);
+  SECTION("it is repeated once a day, and its end told when it lasts") {
+    world.see({{"disk", kWarning}});
+    world.run(1min);
+    CHECK(metric_of(world, "nexus_notification_ends_held") == 0);
+    Told told;
+    for (int hour = 0; hour < 24; ++hour) {
+      world.clock.advance(1h);
+      world.run(6min);
+      std::ranges::move(world.told(), std::back_inserter(told));
+    }
+    CHECK(told == Told{"+disk/warning"});
+  }
+  SECTION("over a restart it is still held, and told when it is due") {
+    world.restart();
+    world.configure(kShipped);
+    world.run(20min);
+    CHECK(world.told().empty());
+    world.clock.advance(2h);
+    world.run(6min);
+    CHECK(world.told() == Told{"-disk/warning"});
+  }
+}
+
+TEST_CASE("a severity that falls is held back as an end is") {
+  World world;
+  world.configure(kShipped);
+  world.see({{"disk", kCritical}});
+  world.run(1min);
+  CHECK(world.told() == Told{"+disk/critical"});
+  world.clock.advance(30min);
+  for (int i = 0; i < 4; ++i) {
+    world.see({{"disk", i % 2 == 0 ? kWarning : kCritical}});
+    world.run(5min);
+    world.clock.advance(40min);
+  }
+  CHECK(world.told().empty());
+  world.see({});
+  world.clock.advance(3h);
+  world.run(6min);
+  CHECK(world.told() == Told{"-disk/critical"});
+}
+
+TEST_CASE(
+    "a database that is away loses nothing: what was sent meanwhile is written once it is back") {
+  World world;
+  // As good as a full disk, for this table alone.
+  REQUIRE(world.db->execute("ALTER TABLE notifications RENAME TO away"));
+  world.see({{"disk", kWarning}});
+  world.run(1s);
+  CHECK(metric_of(world, "nexus_notifications_write_errors_total") == 1);
+  REQUIRE(world.db->execute("ALTER TABLE away RENAME TO notifications"));
+  world.run(1s);
+  CHECK(world.told() == Told{"+disk/warning"});
+  world.restart();
+  world.run(30s);
+  CHECK(world.told().empty());
+}
+
+TEST_CASE("what an agent before kept in the state database is moved to the notifications' own") {
+  World world;
+  const auto now = world.clock.wall();
+  REQUIRE(world.publisher->put_silence(
+      {"", matchers("alertname=load"), now, now + 1h, "alice", "being mended"}));
+  const auto token = world.publisher->approvals().token({"id-1", "hook", now + 1h});
+  world.see({{"disk", kWarning}});
+  world.run(1s);
+  CHECK(world.told() == Told{"+disk/warning"});
+  world.publisher.reset();
+  const auto own = *knowledge::StateDb::open(":memory:");
+  for (int times = 0; times < 2; ++times) {  // the second finds nothing to be moved
+    world.publisher =
+        *Publisher::open(world.clock, *own, world.self, *world.book, "web1", world.db.get());
+    world.configure(kConfig);
+    CHECK(world.publisher->silences().size() == 1);
+    CHECK(world.publisher->approvals().look(token));
+    world.publisher->turn();
+    world.publisher.reset();
+  }
+  CHECK(world.db->query("SELECT 1 FROM notifications").value().empty());
+  CHECK(own->query("SELECT 1 FROM notifications").value().size() == 1);
+  CHECK(own->query("SELECT 1 FROM notification_log").value().size() == 1);
 }
