@@ -49,7 +49,7 @@ struct Room {
   explicit Room(const std::string& toml, std::size_t max_findings = 20'000) {
     log::configure(log::Level::kError, log::Format::kText);
     book = *analyze::Book::open(clock, *db, self, max_findings);
-    publisher = *publish::Publisher::open(clock, *notes, self, *book, "bench");
+    publisher = *publish::Publisher::open(clock, *notes, self, *book, {"bench"});
     rules = std::make_unique<analyze::Rules>(clock, history, registry, ring, *book, self);
     auto loaded = config::load_text(toml, "bench");
     for (const auto& problem : loaded.problems) fail(config::to_string(problem));

@@ -33,6 +33,11 @@ std::string host_name(const host::Roots& roots) {
   return text;
 }
 
+/// Empty where there is none: then only names tell machines apart.
+std::string machine_id(const host::Roots& roots) {
+  return std::string(base::trim(host::read_file(roots.root("etc/machine-id")).value_or("")));
+}
+
 std::string boot_id(const host::Roots& roots) {
   auto text = host::read_file(roots.proc("sys/kernel/random/boot_id")).value_or("");
   text.erase(text.find_last_not_of(" \n") + 1);
@@ -110,8 +115,8 @@ Status Agent::Impl::open() {
   if (notifications_db->quarantined())
     log::error("agent", "the database of notifications was damaged; it is kept as {}",
                *notifications_db->quarantined());
-  auto made_publisher =
-      publish::Publisher::open(clock, *notifications_db, self, *book, host_name(roots), db.get());
+  auto made_publisher = publish::Publisher::open(clock, *notifications_db, self, *book,
+                                                 {host_name(roots), machine_id(roots)}, db.get());
   if (!made_publisher) return propagate(std::move(made_publisher), "notifications");
   publisher = std::move(*made_publisher);
   publisher->set_surroundings(message_facts());

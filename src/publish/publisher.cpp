@@ -8,6 +8,7 @@
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
 #include "publish/publisher_impl.hpp"
+#include "publish/signature.hpp"
 
 namespace nexus::publish {
 namespace {
@@ -30,7 +31,7 @@ Publisher::~Publisher() {
 
 Result<std::unique_ptr<Publisher>> Publisher::open(Clock& clock, knowledge::StateDb& db,
                                                    knowledge::SelfMetrics& self,
-                                                   analyze::Book& book, std::string host,
+                                                   analyze::Book& book, Machine machine,
                                                    knowledge::StateDb* before) {
   auto store = PublishStore::open(db);
   if (!store) return propagate(std::move(store));
@@ -47,13 +48,18 @@ Result<std::unique_ptr<Publisher>> Publisher::open(Clock& clock, knowledge::Stat
   if (loaded->damaged > 0)
     log::warning("publish", "{} saved notifications or silences were unreadable", loaded->damaged);
   auto impl = std::make_unique<Impl>(clock, *store, *std::move(approvals), self, book,
-                                     std::move(host), *loaded);
+                                     std::move(machine), *loaded);
   impl->sent = std::move(sent);
   return std::unique_ptr<Publisher>(new Publisher(std::move(impl)));
 }
 
 void Publisher::set_surroundings(Surroundings surroundings) {
   impl_->around = std::move(surroundings);
+}
+
+void Publisher::hold_ends(Millis most) {
+  const std::lock_guard guard(impl_->turn_mutex);
+  impl_->settling.set_most(most);
 }
 
 Approvals& Publisher::approvals() noexcept {
@@ -64,12 +70,18 @@ void Publisher::configure(const std::shared_ptr<const config::Config>& config,
                           std::shared_ptr<const Routing> routing) {
   const std::lock_guard guard(impl_->turn_mutex);
   impl_->origin = {config->agent.external_labels, without_slash(config->agent.external_url),
-                   impl_->host};
+                   impl_->machine.host, impl_->identity_of(*config)};
   impl_->hire(config);
   impl_->silences.set_file(routing->silences());
-  impl_->settling.set_most(config->publish.routing.hold_ends);
   impl_->routing = std::move(routing);
   impl_->route_anew();
+}
+
+/// Of incidents elsewhere, which hosts of the same name must not share: no machine id is told.
+std::string Publisher::Impl::identity_of(const config::Config& all) const {
+  std::string text = machine.host;
+  for (const auto& [name, value] : all.agent.external_labels) text += "\n" + name + "=" + value;
+  return hmac_sha256(machine.id, text).substr(0, 32);
 }
 
 /// What the log says was told to fire: it fires until something else is put. By fingerprint.
@@ -331,6 +343,7 @@ void Publisher::stop() {
     impl_->running = false;
     staff = impl_->couriers;
   }
+  for (const auto& courier : staff) courier->cancel();
   for (const auto& courier : staff) courier->stop();
 }
 

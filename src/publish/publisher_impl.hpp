@@ -23,13 +23,13 @@ namespace nexus::publish {
 
 struct Publisher::Impl {
   Impl(Clock& c, PublishStore s, std::unique_ptr<Approvals> a, knowledge::SelfMetrics& m,
-       analyze::Book& b, std::string h, PublishStore::Loaded& loaded)
+       analyze::Book& b, Machine who, PublishStore::Loaded& loaded)
       : clock(c),
         store(s),
         approvals(std::move(a)),
         self(m),
         book(b),
-        host(std::move(h)),
+        machine(std::move(who)),
         silences(clock, store, self, std::move(loaded.silences)),
         waiting(std::move(loaded.waiting)),
         write_errors(self.counter("nexus_notifications_write_errors_total",
@@ -45,6 +45,7 @@ struct Publisher::Impl {
   void hire(const std::shared_ptr<const config::Config>& config);
   [[nodiscard]] ReceiverContext context_of(const config::ReceiverConfig& receiver,
                                            const std::shared_ptr<const config::Config>& all) const;
+  [[nodiscard]] std::string identity_of(const config::Config& all) const;
   void drop_orphans();
   void forget_lost();
   void save_unsaved();
@@ -65,7 +66,7 @@ struct Publisher::Impl {
   const std::unique_ptr<Approvals> approvals;
   knowledge::SelfMetrics& self;
   analyze::Book& book;
-  const std::string host;
+  const Machine machine;
   Silences silences;
   Surroundings around;  // constant once it was set
 

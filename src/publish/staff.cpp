@@ -76,6 +76,9 @@ void Publisher::Impl::hire(const std::shared_ptr<const config::Config>& next) {
   // What the others still have goes to whoever has their name now; what nobody has waits in the
   // database for the day that the receiver comes back.
   for (const auto& courier : old) {
+    if (courier) courier->cancel();
+  }
+  for (const auto& courier : old) {
     if (!courier) continue;
     courier->stop();
     auto left = courier->take();

@@ -8,7 +8,8 @@ import http.server
 import json
 import os
 import pathlib
-import re
+import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -18,6 +19,9 @@ import zoneinfo
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "doubles" / "receivers"))
 from harness import Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
 from receivers import SECRETS, Receivers  # noqa: E402
+
+import aiosmtpd.controller  # noqa: E402
+import aiosmtpd.smtp  # noqa: E402
 
 BINARY = sys.argv[1]
 
@@ -37,7 +41,6 @@ enabled = false
 group_wait = "0s"
 group_interval = "500ms"
 repeat_interval = "1h"
-hold_ends = "0s"
 receivers = ["hook"]
 [[route]]
 match = ['team!="test"', 'alertname!~"unclean_restart|remedy_notice"']
@@ -378,5 +381,105 @@ receivers = ["bot", "ntfy", "telegram"]
         equal((last["thread_ts"], last["reply_broadcast"]), (thread, True), "the thread over a restart")
 
 
+class Post:
+    """Mail servers of one certificate, each with its own habits; what each took and was told of passwords."""
+
+    def __init__(self, where):
+        self.where = where
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext",
+                        "subjectAltName=IP:127.0.0.1", "-keyout", where / "key.pem", "-out", where / "cert.pem"], check=True, capture_output=True)
+        self.controllers = {}
+        self.mails = {}
+        self.logins = {}
+
+    def context(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.where / "cert.pem", self.where / "key.pem")
+        return context
+
+    def open(self, name, mechanisms=("PLAIN", "LOGIN"), tls="starttls", refuses=""):
+        mails, logins = self.mails.setdefault(name, []), self.logins.setdefault(name, [])
+
+        class Handler:
+            async def handle_RCPT(self, server, session, envelope, address, options):
+                if refuses and address.startswith(refuses):
+                    return "550 5.1.1 no such user"
+                envelope.rcpt_tos.append(address)
+                return "250 OK"
+
+            async def handle_DATA(self, server, session, envelope):
+                mails.append(envelope)
+                return "250 taken"
+
+        def login(server, session, envelope, mechanism, data):
+            logins.append((mechanism, data.password))
+            return aiosmtpd.smtp.AuthResult(success=data.login == b"agent" and data.password == PASSWORD.encode())
+
+        others = {
+            "starttls": {"tls_context": self.context(), "require_starttls": True, "auth_require_tls": True},
+            "tls": {"ssl_context": self.context(), "auth_require_tls": False},
+            "none": {"auth_require_tls": False},
+        }[tls]
+        controller = aiosmtpd.controller.Controller(
+            Handler(), hostname="127.0.0.1", port=free_port(), authenticator=login, auth_required=True, enable_SMTPUTF8=True,
+            auth_exclude_mechanism=[one for one in ("PLAIN", "LOGIN") if one not in mechanisms], **others)
+        controller.start()
+        self.controllers[name] = controller
+        return f"127.0.0.1:{controller.port}"
+
+    def stop(self):
+        for controller in self.controllers.values():
+            controller.stop()
+
+
+PASSWORD = "5ecre7 pass: \"quoted\" ü"
+
+
+def mails():
+    """SMTP with STARTTLS or TLS and AUTH, and what a mail server may refuse; aiosmtpd is real."""
+    with directory() as beside:
+        post = Post(beside)
+        servers = {
+            "plain": post.open("plain", mechanisms=("PLAIN",)),
+            "login": post.open("login", mechanisms=("LOGIN",)),
+            "implicit": post.open("implicit", tls="tls"),
+            "clear": post.open("clear", tls="none"),
+            "some": post.open("some", refuses="gone"),
+        }
+        more = ""
+        for name, server in {**servers, "wrong": servers["plain"], "stranger": servers["plain"]}.items():
+            more += f"""
+[notify.{name}]
+type = "email"
+server = "{server}"
+from = "agent@example.org"
+to = ["gone@example.org", "oncall@example.org"]
+username = "agent"
+password_file = "{beside}/{'wrong' if name == 'wrong' else 'mail'}.secret"
+encryption = "{'tls' if name == 'implicit' else 'starttls'}"
+""" + ("" if name == "stranger" else f'ca_file = "{beside}/cert.pem"\n')
+        for name, secret in (("mail", PASSWORD), ("wrong", "not the 5ecre7")):
+            path = beside / f"{name}.secret"
+            path.write_text(secret + "\n")
+            path.chmod(0o600)
+        try:
+            with world(more) as it:
+                it.agent.start()
+                for name in ("plain", "login", "implicit", "some"):
+                    it.agent.command("notify", "test", name)
+                    equal(len(post.mails[name]), 1, f"mails of {name}")
+                    equal(set(post.logins[name]), {("LOGIN" if name == "login" else "PLAIN", PASSWORD.encode())}, f"log-in of {name}")
+                equal(post.mails["some"][0].rcpt_tos, ["oncall@example.org"], "who still gets it")
+                expect("refuses gone@example.org: 550" in it.agent.log, it.agent.log[-2000:])
+                for name, why in (("clear", "STARTTLS"), ("wrong", "ogin denied"), ("stranger", "certificate")):
+                    _, said = it.agent.command("notify", "test", name, code=1)
+                    expect(why in said or why in it.agent.log, f"{name}: {said}")
+                    expect("5ecre7" not in said, f"{name} tells a secret: {said}")
+                equal((post.mails["clear"], post.logins["clear"]), ([], []), "what went in the clear")
+                expect("5ecre7" not in it.agent.log, "a secret is in the log")
+        finally:
+            post.stop()
+
+
 run_tests((("hysteresis and missing data", hysteresis_and_missing), ("approvals", approvals), ("life and death", life_and_death),
-           ("silences and times", silences_and_times), ("pictures and threads", pictures)))
+           ("silences and times", silences_and_times), ("pictures and threads", pictures), ("mails", mails)))

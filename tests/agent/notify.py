@@ -46,7 +46,6 @@ enabled = false
 group_wait = "0s"
 group_interval = "500ms"
 repeat_interval = "1h"
-hold_ends = "0s"
 receivers = {receivers}
 [[alert]]
 name = "test_fires"

@@ -19,7 +19,6 @@ constexpr std::string_view kConfig = R"(
 [routing]
 group_wait = "0s"
 group_interval = "10s"
-hold_ends = "0s"
 receivers = ["hook"]
 [notify.hook]
 type = "webhook"
@@ -35,7 +34,7 @@ struct World {
 
   void restart() {
     publisher.reset();
-    publisher = *Publisher::open(clock, *db, self, *book, "web1");
+    publisher = *Publisher::open(clock, *db, self, *book, {"web1"});
     configure(kConfig);
   }
 
@@ -45,6 +44,7 @@ struct World {
     std::vector<config::Problem> problems;
     auto routing = Routing::compile(loaded.config, problems);
     for (const auto& problem : problems) FAIL(config::to_string(problem));
+    publisher->hold_ends(hold_ends);
     publisher->configure(std::make_shared<const config::Config>(std::move(loaded.config)),
                          std::move(routing));
   }
@@ -92,6 +92,7 @@ struct World {
   std::unique_ptr<analyze::Book> book;
   std::unique_ptr<Publisher> publisher;
   std::int64_t last = 0;
+  Millis hold_ends{0};
 };
 
 using Told = std::vector<std::string>;
@@ -133,7 +134,7 @@ TEST_CASE("what ends while nobody listens is told after the restart") {
   world.run(1s);
   CHECK(world.told() == Told{"+disk/warning"});
   world.publisher.reset();
-  world.publisher = *Publisher::open(world.clock, *world.db, world.self, *world.book, "web1");
+  world.publisher = *Publisher::open(world.clock, *world.db, world.self, *world.book, {"web1"});
   world.see({});  // its turn never comes
   world.clock.advance(1h);
   world.book->tick();  // forgotten by the book
@@ -282,6 +283,7 @@ const Told kTwice = {"+disk/warning", "-disk/warning"};
 
 TEST_CASE("a day of 22 crossings of a threshold is told twice, by the shipped routes") {
   World world;
+  world.hold_ends = 150min;
   world.configure(kShipped);
   SECTION("an hour apart") {
     CHECK(day_of(world, std::vector<Millis>(22, 65min)) == kTwice);
@@ -303,6 +305,7 @@ TEST_CASE("a day of 22 crossings of a threshold is told twice, by the shipped ro
 
 TEST_CASE("what held for long is over at once, and one that comes back says that it is flapping") {
   World world;
+  world.hold_ends = 150min;
   world.configure(kShipped);
   CHECK(day_of(world, {4h}) == Told{"+disk/warning", "-disk/warning"});
   world.see({{"disk", kWarning}});
@@ -327,7 +330,8 @@ TEST_CASE("what held for long is over at once, and one that comes back says that
   }
   SECTION("over a restart it is still held, and told when it is due") {
     world.restart();
-    world.configure(kShipped);
+    world.hold_ends = 150min;
+  world.configure(kShipped);
     world.run(20min);
     CHECK(world.told().empty());
     world.clock.advance(2h);
@@ -338,6 +342,7 @@ TEST_CASE("what held for long is over at once, and one that comes back says that
 
 TEST_CASE("a severity that falls is held back as an end is") {
   World world;
+  world.hold_ends = 150min;
   world.configure(kShipped);
   world.see({{"disk", kCritical}});
   world.run(1min);
@@ -384,7 +389,7 @@ TEST_CASE("what an agent before kept in the state database is moved to the notif
   const auto own = *knowledge::StateDb::open(":memory:");
   for (int times = 0; times < 2; ++times) {  // the second finds nothing to be moved
     world.publisher =
-        *Publisher::open(world.clock, *own, world.self, *world.book, "web1", world.db.get());
+        *Publisher::open(world.clock, *own, world.self, *world.book, {"web1"}, world.db.get());
     world.configure(kConfig);
     CHECK(world.publisher->silences().size() == 1);
     CHECK(world.publisher->approvals().look(token));

@@ -45,9 +45,6 @@ struct RoutingSection {
   Millis group_wait = 10s;
   Millis group_interval = 5min;
   Millis repeat_interval = 4h;
-  /// An end, or a lower severity, is told once it lasted twice as long as what it ends, at most so
-  /// long; what lasted longer than this is over at once. 0: always at once, as Alertmanager.
-  Millis hold_ends = 150min;
   // The simple form: receivers by severity, tried after every [[route]].
   std::vector<std::string> info = {};
   std::vector<std::string> warning = {};
@@ -56,8 +53,7 @@ struct RoutingSection {
   bool operator==(const RoutingSection& o) const {
     return receivers == o.receivers && group_by == o.group_by && group_wait == o.group_wait &&
            group_interval == o.group_interval && repeat_interval == o.repeat_interval &&
-           hold_ends == o.hold_ends && info == o.info && warning == o.warning &&
-           critical == o.critical;
+           info == o.info && warning == o.warning && critical == o.critical;
   }
 };
 

@@ -59,15 +59,21 @@ class Publisher {
   static constexpr std::size_t kMostSilences = 10'000;
   static constexpr Millis kKeepExpired{5 * 24 * 3'600'000};
 
-  /// `host`: the name of this machine, as messages call it. `before`: where an agent before kept
-  /// what is in `db` now; it is moved here.
+  /// Which machine this is: its name, as messages call it, and what no other machine has.
+  struct Machine {
+    std::string host;
+    std::string id = {};
+  };
+  /// `before`: where an agent before kept what is in `db` now; it is moved here.
   [[nodiscard]] static Result<std::unique_ptr<Publisher>> open(
       Clock& clock, knowledge::StateDb& db, knowledge::SelfMetrics& self, analyze::Book& book,
-      std::string host, knowledge::StateDb* before = nullptr);
+      Machine machine, knowledge::StateDb* before = nullptr);
   ~Publisher();
 
   /// Before configure() and start().
   void set_surroundings(Surroundings surroundings);
+  /// For how long an end may be held back until it is told; 0: not at all. 150 minutes otherwise.
+  void hold_ends(Millis most);
   /// The links in messages.
   [[nodiscard]] Approvals& approvals() noexcept;
 

@@ -38,8 +38,7 @@ constexpr std::array<std::string_view, 3> kSources = {"_file", "_env", "_credent
 
 }  // namespace
 
-void read_secret(Section& section, Reading& reading, std::string_view name, Secret& out,
-                 std::string* file) {
+void read_secret(Section& section, Reading& reading, std::string_view name, Secret& out) {
   const auto expected = fmt::format("at most one of {0}_file, {0}_env and {0}_credential", name);
   if (section.take(name) != nullptr) {
     section.complain(name,
@@ -51,17 +50,13 @@ void read_secret(Section& section, Reading& reading, std::string_view name, Secr
   for (const auto ending : kSources) {
     const auto key = fmt::format("{}{}", name, ending);
     if (section.has(key)) ++given;
-    const bool kept = file != nullptr && ending == kSources.front();
-    const auto* given_as =
-        kept ? section.text(key, *file, kAbsolutePath) : section.text(key, value);
-    if (given_as != nullptr) source = key;
+    if (section.text(key, value) != nullptr) source = key;
   }
   if (given > 1) {
     section.complain(source, fmt::format("expected {}", expected));
     return;
   }
-  if (source.empty()) return;                     // none, or of a wrong type and reported
-  if (file != nullptr && !file->empty()) return;  // read when it is used
+  if (source.empty()) return;  // none, or of a wrong type and reported
   auto secret =
       secret_of(std::string_view(source).substr(source.rfind('_') + 1), value, reading.options);
   if (secret && secret->empty()) secret = fail(Errc::kInvalidArgument, "the secret is empty");

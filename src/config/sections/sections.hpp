@@ -31,10 +31,8 @@ void read_redis(Section& root, Reading& reading);
 void read_docker(Section& root, Reading& reading);
 void read_kubernetes(Section& root, Reading& reading);
 /// At most one of NAME_file, NAME_env and NAME_credential; several, NAME itself and what cannot be
-/// read are reported. Leaves `out` alone when there is none. With `file` the path is kept there and
-/// read whenever it is used: its contents may change.
-void read_secret(Section& section, Reading& reading, std::string_view name, Secret& out,
-                 std::string* file = nullptr);
+/// read are reported. Leaves `out` alone when there is none.
+void read_secret(Section& section, Reading& reading, std::string_view name, Secret& out);
 // scrape.cpp
 void read_scrapes(Section& root, Reading& reading);
 void read_push(Section& root, Reading& reading);

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "config/sections/sections.hpp"
+#include "config/secret.hpp"
 #include "config/shapes.hpp"
 #include "nexus/base/text.hpp"
 
@@ -14,6 +14,34 @@ namespace {
 bool is_status(std::string_view text) {
   if (text.size() != 3 || text.front() < '1' || text.front() > '5') return false;
   return text.substr(1) == "xx" || base::parse_uint(text).has_value();
+}
+
+void read_secret(Section& section, Reading& reading, std::string_view what, Secret& out,
+                 std::string& file) {
+  const auto env_key = fmt::format("{}_env", what);
+  const auto credential_key = fmt::format("{}_credential", what);
+  const auto file_key = fmt::format("{}_file", what);
+  if (section.take(what) != nullptr) {
+    section.complain(what, fmt::format("a secret does not belong into this file; expected one of "
+                                       "{}, {} and {}",
+                                       file_key, env_key, credential_key));
+  }
+  section.text(file_key, file, kAbsolutePath);
+  for (const auto& key : {env_key, credential_key}) {
+    std::string name;
+    if (section.text(key, name) == nullptr) continue;
+    auto secret = secret_of(key == env_key ? "env" : "credential", name, reading.options);
+    if (secret) {
+      out = Secret(*std::move(secret));
+    } else {
+      section.complain(key, secret.error().message());
+    }
+  }
+  const int given = (section.has(file_key) ? 1 : 0) + (section.has(env_key) ? 1 : 0) +
+                    (section.has(credential_key) ? 1 : 0);
+  if (given > 1)
+    section.complain(file_key, fmt::format("expected only one of {}, {} and {}", file_key, env_key,
+                                           credential_key));
 }
 
 }  // namespace
@@ -77,8 +105,8 @@ void read_tls(Section& section, TlsClientConfig& out) {
 
 void read_credentials(Section& section, Reading& reading, CredentialConfig& out) {
   section.text("username", out.username);
-  read_secret(section, reading, "password", out.password, &out.password_file);
-  read_secret(section, reading, "token", out.token, &out.token_file);
+  read_secret(section, reading, "password", out.password, out.password_file);
+  read_secret(section, reading, "token", out.token, out.token_file);
   const bool password = !out.password.empty() || !out.password_file.empty();
   if (password && out.username.empty())
     section.complain("username", "expected the name that the password belongs to");

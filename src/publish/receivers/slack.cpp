@@ -138,7 +138,8 @@ class Slack final : public Receiver {
     }
     const auto ts = thread.value_or(text_of(*said, "ts"));
     if (ts.empty()) return Delivery::sent();
-    if (!thread && context_.memory) context_.memory->note(key, ts);
+    // A digest is a group of its own, once.
+    if (!thread && context_.memory && notification.merged == 0) context_.memory->note(key, ts);
     show_chart(notification, text_of(*said, "channel"), ts, cancelled);
     return Delivery::sent();
   }
