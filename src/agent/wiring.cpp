@@ -5,6 +5,7 @@
 
 #include "agent/agent_impl.hpp"
 #include "nexus/base/log.hpp"
+#include "nexus/base/text.hpp"
 #include "nexus/base/version.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/host/file.hpp"

@@ -32,7 +32,7 @@ bool needs_update(const LogEntry* entry, const LogEntry& present, bool sends_res
   return entry->steady + repeat_interval < now;
 }
 
-/// What flaps was told, and is told again once a day.
+/// What flaps was told, and is told again every other day.
 Millis repeat_of(const Route& route, const std::vector<AlertPtr>& firing) {
   const bool flaps = !firing.empty() &&
                      std::ranges::all_of(firing, [](const AlertPtr& one) { return one->flapping; });

@@ -132,7 +132,13 @@ Alert Publisher::Impl::alert_of(const analyze::Finding& finding) const {
 void Publisher::Impl::put(const analyze::Finding& finding, const Now& now) {
   const auto told = known.find(finding.fingerprint);
   if (!settling.holds(finding, told == known.end() ? nullptr : told->second.get(), now))
-    put_now(finding, now);
+    return put_now(finding, now);
+  if (told == known.end() || told->second->flapping) return;
+  // Whether it flaps will be seen; until then it is not repeated either.
+  auto settles = std::make_shared<Alert>(*told->second);
+  settles->flapping = true;
+  told->second = settles;
+  dispatcher->put(std::move(settles), now);
 }
 
 void Publisher::Impl::put_now(const analyze::Finding& finding, const Now& now) {
@@ -183,7 +189,9 @@ void Publisher::Impl::look(const Now& now) {
   for (const auto& finding : *seen) {
     if (finding.state != analyze::FindingState::kFiring) continue;
     const auto found = known.find(finding.fingerprint);
-    if (found != known.end() && found->second->severity == finding.severity) continue;
+    if (found != known.end() && found->second->severity == finding.severity &&
+        !settling.is_held(finding.fingerprint))
+      continue;
     // One that is not known is on its way through the inbox; put() again changes nothing.
     put(finding, now);
   }
