@@ -87,7 +87,6 @@ struct Agent::Impl {
   [[nodiscard]] std::vector<publish::Deed> deeds_about(const analyze::Finding& finding) const;
   [[nodiscard]] std::string picture_of(const publish::Alert& alert) const;
   void note_action(const plan::Action& action);
-  void look_at_graph();
   void tell_of_life();
   Status write_addresses();
   /// Addresses of the server that could not be had: tells of them, and of their end.
@@ -139,6 +138,8 @@ struct Agent::Impl {
       std::make_shared<HostSurroundings>(clock, systemd, observed);
   const Witness witness{clock, roots, observed, queryable};
   std::unique_ptr<knowledge::StateDb> db;
+  // Its own: a flood of notifications is not to delay the journal of actions.
+  std::unique_ptr<knowledge::StateDb> notifications_db;
   std::optional<Life> life;
   std::unique_ptr<Connectivity> connectivity;
   std::unique_ptr<knowledge::Audit> audit;
@@ -163,9 +164,7 @@ struct Agent::Impl {
   std::unique_ptr<base::LoopThread> plan_loop;
   std::vector<std::string> listeners_missing;  // plan loop only: as it was told
 
-  SteadyTime next_graph{};                      // the plan thread's, as the two below
-  std::shared_ptr<const analyze::Graph> graph;  // as the book has it
-  bool told_of_life = false;
+  bool told_of_life = false;  // the plan thread's
   SteadyTime next_vitals{};
   SteadyTime next_alerts{};
   SteadyTime next_forecast{};

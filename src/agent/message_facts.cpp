@@ -1,10 +1,9 @@
 // What messages tell beyond a finding: what was done about it and why not, the trend of its values
-// and a picture of them; and what needs what, for the book.
+// and a picture of them.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 
 #include "agent/agent_impl.hpp"
 #include "nexus/base/log.hpp"
@@ -20,7 +19,6 @@ constexpr Millis kLookedBack{3'600'000};
 constexpr std::int64_t kPoints = 120;
 constexpr std::size_t kDecisions = 8;
 constexpr Millis kQueryTime{500};
-constexpr Millis kGraphEvery{10'000};
 
 using Points = std::vector<std::pair<double, double>>;  // Unix seconds, value
 
@@ -178,50 +176,6 @@ void Agent::Impl::note_action(const plan::Action& action) {
                                                .state = std::string(to_string(action.state)),
                                                .result = action.outcome.result,
                                                .remedy = action.remedy});
-}
-
-/// Dependencies of the configuration, and units of this host that have connections.
-void Agent::Impl::look_at_graph() {
-  if (clock.steady() < next_graph) return;
-  next_graph = clock.steady() + kGraphEvery;
-  const auto configuration = current();
-  const auto named = [&](const std::string& unit) {
-    for (const auto& service : configuration->services) {
-      if (service.name == unit || service.name + ".service" == unit) return service.name;
-    }
-    return unit;
-  };
-  auto fresh = std::make_shared<analyze::Graph>();
-  const auto add = [&](std::string dependent, std::string upstream, std::string_view link) {
-    if (dependent.empty() || upstream.empty() || dependent == upstream ||
-        fresh->edges.size() >= analyze::Graph::kMostEdges)
-      return;
-    fresh->edges.push_back({std::move(dependent), std::move(upstream), std::string(link)});
-  };
-  for (const auto& service : configuration->services) {
-    for (const auto& needed : service.depends_on) add(service.name, named(needed), "depends_on");
-  }
-  if (const auto map = observed.connections()) {
-    for (const auto& one : map->conversations) {
-      if (one.direction == monitor::Conversation::Direction::kOutbound)
-        add(named(one.local.unit), named(one.remote.unit), "connection");
-    }
-  }
-  // What talked lately is what it needs, also while it cannot: edges stay for as long as it runs.
-  const auto key = [](const analyze::Graph::Edge& edge) {
-    return std::tie(edge.dependent, edge.upstream, edge.link);
-  };
-  if (graph) {
-    for (const auto& edge : graph->edges) {
-      if (edge.link == "connection") add(edge.dependent, edge.upstream, edge.link);
-    }
-  }
-  std::ranges::sort(fresh->edges, {}, key);
-  const auto twice = std::ranges::unique(fresh->edges, {}, key);
-  fresh->edges.erase(twice.begin(), twice.end());
-  if (graph && std::ranges::equal(graph->edges, fresh->edges, {}, key, key)) return;
-  graph = fresh;
-  book->set_graph(graph);
 }
 
 /// The last end of the agent was none: a finding for a quarter of an hour.

@@ -1,11 +1,57 @@
 #include "agent/surroundings.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 #include "nexus/base/log.hpp"
 #include "nexus/drivers/unit_requirements.hpp"
 
 namespace nexus::agent {
+namespace {
+
+constexpr std::string_view kConnection = "connection";
+/// A service that dies takes its connections along: they are remembered for so long, so that a
+/// failure is still traced to whom it talked to, and not for ever.
+constexpr Millis kTalkLasts = std::chrono::hours(1);
+
+using Talks = std::map<std::pair<std::string, std::string>, SteadyTime>;
+
+/// As systemd calls it: services may be configured without their suffix.
+std::string unit_of(std::string_view name) {
+  return std::string(name) + (name.contains('.') ? "" : ".service");
+}
+
+auto key_of(const analyze::Graph::Edge& edge) {
+  return std::tie(edge.dependent, edge.upstream, edge.link);
+}
+
+/// Units by the names that they are configured with, as findings call them.
+std::shared_ptr<analyze::Graph> make_graph(const config::Config& config, const Talks& talks) {
+  auto out = std::make_shared<analyze::Graph>();
+  auto& edges = out->edges;
+  const auto named = [&](const std::string& unit) {
+    const auto found = std::ranges::find_if(
+        config.services, [&](const auto& service) { return unit_of(service.name) == unit; });
+    return found == config.services.end() ? unit : found->name;
+  };
+  const auto add = [&](std::string dependent, std::string upstream, std::string_view link) {
+    if (dependent.empty() || upstream.empty() || dependent == upstream ||
+        edges.size() >= analyze::Graph::kMostEdges)
+      return;
+    edges.push_back({std::move(dependent), std::move(upstream), std::string(link)});
+  };
+  for (const auto& service : config.services) {
+    for (const auto& needed : service.depends_on)
+      add(service.name, named(unit_of(needed)), "depends_on");
+  }
+  for (const auto& [pair, seen] : talks) add(named(pair.first), named(pair.second), kConnection);
+  std::ranges::sort(edges, {}, key_of);
+  const auto twice = std::ranges::unique(edges, {}, key_of);
+  edges.erase(twice.begin(), twice.end());
+  return out;
+}
+
+}  // namespace
 
 std::optional<std::string> cannot_serve(const drivers::UnitSummary& unit) {
   if (unit.active_state == "active" || unit.active_state == "reloading") return std::nullopt;
@@ -78,30 +124,52 @@ std::optional<std::string> HostSurroundings::down(std::string_view service) cons
 }
 
 std::vector<plan::Need> HostSurroundings::needs(std::string_view service) const {
-  const auto map = observed_.connections();
   std::vector<plan::Need> out;
+  const auto unit = unit_of(service);
   const std::lock_guard guard(mutex_);
-  if (map != indexed_) index(map);
-  for (const auto* known : {&talks_, &needs_}) {
-    if (const auto it = known->find(service); it != known->end())
-      out.insert(out.end(), it->second.begin(), it->second.end());
-  }
+  if (const auto it = talks_.find(unit); it != talks_.end()) out = it->second;
+  if (const auto it = needs_.find(service); it != needs_.end())
+    out.insert(out.end(), it->second.begin(), it->second.end());
   return out;
 }
 
-void HostSurroundings::index(const std::shared_ptr<const monitor::ConnectionMap>& map) const {
-  talks_.clear();
-  indexed_ = map;
+void HostSurroundings::remember_talks(SteadyTime now) {
+  std::erase_if(seen_talks_, [&](const auto& talk) { return now - talk.second > kTalkLasts; });
+  const auto map = observed_.connections();
   if (map == nullptr) return;
-  for (const auto& talk : map->conversations) {
-    if (talk.direction != monitor::Conversation::Direction::kOutbound || talk.local.unit.empty() ||
-        talk.remote.unit.empty() || talk.remote.unit == talk.local.unit)
+  for (const auto& one : map->conversations) {
+    if (one.direction != monitor::Conversation::Direction::kOutbound || one.local.unit.empty() ||
+        one.remote.unit.empty() || one.local.unit == one.remote.unit)
       continue;
-    auto& needs = talks_[talk.local.unit];
-    if (std::ranges::none_of(needs,
-                             [&](const auto& need) { return need.name == talk.remote.unit; }))
-      needs.push_back({talk.remote.unit, "connections"});
+    auto pair = std::pair(one.local.unit, one.remote.unit);
+    if (const auto known = seen_talks_.find(pair); known != seen_talks_.end())
+      known->second = now;
+    else if (seen_talks_.size() < analyze::Graph::kMostEdges)
+      seen_talks_.emplace(std::move(pair), now);
   }
+}
+
+std::shared_ptr<const analyze::Graph> HostSurroundings::look_for_graph(
+    const config::Config& config) {
+  if (clock_.steady() < next_graph_) return nullptr;
+  next_graph_ = clock_.steady() + kGraph;
+  std::shared_ptr<const analyze::Graph> before;
+  {
+    const std::lock_guard guard(mutex_);
+    before = graph_;
+  }
+  remember_talks(clock_.steady());
+  auto fresh = make_graph(config, seen_talks_);
+  if (before && std::ranges::equal(before->edges, fresh->edges, {}, key_of, key_of)) return nullptr;
+  std::map<std::string, std::vector<plan::Need>, std::less<>> talks;
+  for (const auto& edge : fresh->edges) {
+    if (edge.link == kConnection)
+      talks[unit_of(edge.dependent)].push_back({unit_of(edge.upstream), "connections"});
+  }
+  const std::lock_guard guard(mutex_);
+  graph_ = fresh;
+  talks_ = std::move(talks);
+  return fresh;
 }
 
 }  // namespace nexus::agent

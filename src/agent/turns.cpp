@@ -75,7 +75,7 @@ void Agent::Impl::look_at_listeners() {
 
 SteadyTime Agent::Impl::plan_turn() {
   if (auto looked = changes->tick(); !looked) log::error("agent", "{}", looked.error().message());
-  look_at_graph();
+  if (auto graph = surroundings->look_for_graph(*current())) book->set_graph(std::move(graph));
   tell_of_life();
   look_at_listeners();
   book->tick();

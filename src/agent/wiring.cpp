@@ -5,6 +5,7 @@
 
 #include "agent/agent_impl.hpp"
 #include "nexus/base/log.hpp"
+#include "nexus/base/text.hpp"
 #include "nexus/base/version.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/host/file.hpp"
@@ -31,6 +32,11 @@ std::string host_name(const host::Roots& roots) {
   auto text = host::read_file(roots.proc("sys/kernel/hostname")).value_or("localhost");
   text.erase(text.find_last_not_of(" \n") + 1);
   return text;
+}
+
+/// Empty where there is none: then only names tell machines apart.
+std::string machine_id(const host::Roots& roots) {
+  return std::string(base::trim(host::read_file(roots.root("etc/machine-id")).value_or("")));
 }
 
 std::string boot_id(const host::Roots& roots) {
@@ -104,7 +110,14 @@ Status Agent::Impl::open() {
     if (auto ok = planner->set_running(false, "the agent (its state database was damaged)"); !ok)
       return propagate(std::move(ok), "planner");
   }
-  auto made_publisher = publish::Publisher::open(clock, *db, self, *book, host_name(roots));
+  auto notes = knowledge::StateDb::open(data_dir + "/notifications.db");
+  if (!notes) return propagate(std::move(notes), "database of notifications");
+  notifications_db = std::move(*notes);
+  if (notifications_db->quarantined())
+    log::error("agent", "the database of notifications was damaged; it is kept as {}",
+               *notifications_db->quarantined());
+  auto made_publisher = publish::Publisher::open(clock, *notifications_db, self, *book,
+                                                 {host_name(roots), machine_id(roots)}, db.get());
   if (!made_publisher) return propagate(std::move(made_publisher), "notifications");
   publisher = std::move(*made_publisher);
   publisher->set_surroundings(message_facts());

@@ -44,6 +44,7 @@ CREATE TABLE planner_shadow (
   finding TEXT NOT NULL, fingerprint TEXT NOT NULL, time INTEGER NOT NULL, resolved INTEGER, lost INTEGER NOT NULL);
 CREATE INDEX planner_shadow_open ON planner_shadow (fingerprint) WHERE resolved IS NULL AND lost = 0;
 )sql",
+    // What messages say was done about a finding.
     "CREATE INDEX decision_fingerprint ON decision (fingerprint, id)"};
 
 constexpr std::string_view kSelectDecisions =

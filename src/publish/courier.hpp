@@ -53,6 +53,8 @@ class Courier {
 
   void enqueue(std::vector<Waiting> fresh);
   void start();
+  /// A running attempt ends soon: before several are stopped, one after the other.
+  void cancel() noexcept { stopping_ = true; }
   /// Cancels a running attempt and joins; what waits is kept.
   void stop();
   /// What waits, oldest first, for a successor with another configuration. After stop().

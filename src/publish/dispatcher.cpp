@@ -32,6 +32,14 @@ bool needs_update(const LogEntry* entry, const LogEntry& present, bool sends_res
   return entry->steady + repeat_interval < now;
 }
 
+/// What flaps was told, and is told again every other day.
+Millis repeat_of(const Route& route, const std::vector<AlertPtr>& firing) {
+  const bool flaps = !firing.empty() &&
+                     std::ranges::all_of(firing, [](const AlertPtr& one) { return one->flapping; });
+  return flaps ? std::max(route.repeat_interval, Dispatcher::kFlappingRepeat)
+               : route.repeat_interval;
+}
+
 }  // namespace
 
 Dispatcher::Dispatcher(std::shared_ptr<const Routing> routing, NotificationLog& log)
@@ -115,16 +123,16 @@ void Dispatcher::notify(const Group& group, const std::string& receiver,
     if (!alert->resolved()) present.alerts.push_back(alert);
   }
   const bool sends_resolved = routing_->sends_resolved(receiver);
-  if (!needs_update(log_.find(group.key, receiver), present, sends_resolved,
-                    group.route->repeat_interval, now.steady))
-    return;
+  const Millis repeat = repeat_of(*group.route, present.alerts);
+  if (!needs_update(log_.find(group.key, receiver), present, sends_resolved, repeat, now.steady))
+    return log_.keep_for(group.key, receiver, 2 * repeat);
   Notification notification;
   for (const auto& alert : alerts) {
     if (sends_resolved || !alert->resolved()) notification.alerts.push_back(alert);
   }
   present.time = now.wall;
   present.steady = now.steady;
-  present.keep = 2 * group.route->repeat_interval;
+  present.keep = 2 * repeat;
   log_.put(group.key, receiver, std::move(present));
   if (notification.alerts.empty()) return;
   notification.id = base::make_id(now.wall);

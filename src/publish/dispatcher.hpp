@@ -33,6 +33,7 @@ using IsSilenced = std::function<bool(const StringMap& labels)>;
 class Dispatcher {
  public:
   static constexpr Millis kEmptyFor{30'000};
+  static constexpr Millis kFlappingRepeat{48 * 3'600'000};  // where all that fires is flapping
 
   Dispatcher(std::shared_ptr<const Routing> routing, NotificationLog& log);
 

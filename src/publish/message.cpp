@@ -99,8 +99,8 @@ Lines Wording::lines_of(const Alert& alert) const {
   }
   if (alert.flapping)
     fact(
-        "it changes its state again and again; no more is told of that, and nothing is done, "
-        "until it is steady");
+        "it comes and goes again and again; no more is told of that until it is steady, but every "
+        "other day that it still does");
   if (!alert.cause.empty()) fact("explained by: " + one_line(alert.cause));
   for (std::size_t i = 0; i < alert.changes.size() && i < kChangesShown && !alert.resolved(); ++i)
     fact("changed before: " + one_line(alert.changes[i]));

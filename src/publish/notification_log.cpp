@@ -13,6 +13,13 @@ void NotificationLog::put(const std::string& group, const std::string& receiver,
   entries_.insert_or_assign(std::move(key), std::move(entry));
 }
 
+void NotificationLog::keep_for(const std::string& group, const std::string& receiver, Millis keep) {
+  const auto found = entries_.find({group, receiver});
+  if (found == entries_.end() || found->second.keep >= keep) return;
+  found->second.keep = keep;
+  changed_.insert(found->first);
+}
+
 void NotificationLog::erase(const std::string& group, const std::string& receiver) {
   Key key{group, receiver};
   if (entries_.erase(key) > 0) changed_.insert(std::move(key));

@@ -32,6 +32,8 @@ class NotificationLog {
 
   [[nodiscard]] const LogEntry* find(const std::string& group, const std::string& receiver) const;
   void put(const std::string& group, const std::string& receiver, LogEntry entry);
+  /// An entry that is meant to last is not forgotten before.
+  void keep_for(const std::string& group, const std::string& receiver, Millis keep);
   /// As if nobody had been told.
   void erase(const std::string& group, const std::string& receiver);
   /// Forgets what is too old.

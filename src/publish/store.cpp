@@ -1,8 +1,10 @@
 #include "publish/store.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
-#include <boost/json.hpp>
+#include <utility>
 
 #include "nexus/base/text.hpp"
 
@@ -11,13 +13,51 @@ namespace {
 
 using knowledge::SqlValue;
 
-constexpr std::array<std::string_view, 1> kMigrations = {
+constexpr std::array<std::string_view, 2> kMigrations = {
     R"(CREATE TABLE notification_log (group_key TEXT NOT NULL, receiver TEXT NOT NULL, firing TEXT NOT NULL,
   resolved TEXT NOT NULL, alerts TEXT NOT NULL, time INTEGER NOT NULL, keep_ms INTEGER NOT NULL,
   PRIMARY KEY (group_key, receiver)) WITHOUT ROWID;
 CREATE TABLE notifications (id INTEGER PRIMARY KEY AUTOINCREMENT, receiver TEXT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE silences (id TEXT PRIMARY KEY, matchers TEXT NOT NULL, starts INTEGER NOT NULL, ends INTEGER NOT NULL,
-  author TEXT NOT NULL, comment TEXT NOT NULL, updated INTEGER NOT NULL) WITHOUT ROWID)"};
+  author TEXT NOT NULL, comment TEXT NOT NULL, updated INTEGER NOT NULL) WITHOUT ROWID)",
+    R"(CREATE TABLE receiver_memory (receiver TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+  time INTEGER NOT NULL, PRIMARY KEY (receiver, key)) WITHOUT ROWID)"};
+
+/// Tables that an agent before kept in the state database, and how many columns they have.
+constexpr std::array<std::pair<std::string_view, std::size_t>, 5> kMoved = {
+    {{"notification_log", 7},
+     {"notifications", 3},
+     {"silences", 7},
+     {"approval_key", 2},
+     {"approvals_used", 3}}};
+
+/// Again after a crash in the middle: what is there already is passed over.
+Status move_table(knowledge::StateDb& from, knowledge::StateDb& to, std::string_view table,
+                  std::size_t columns) {
+  const auto there = from.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?",
+                                std::array<SqlValue, 1>{std::string(table)});
+  if (!there) return std::unexpected(there.error());
+  if (there->empty()) return {};
+  const auto rows = from.query(fmt::format("SELECT * FROM {}", table));
+  if (!rows) return std::unexpected(rows.error());
+  if (rows->empty()) return {};
+  std::string places = "?";
+  for (std::size_t i = 1; i < columns; ++i) places += ",?";
+  auto moved = to.transaction([&]() -> Status {
+    for (const auto& row : *rows) {
+      // A column's type is its affinity's: what is bound as text becomes a number again.
+      std::vector<SqlValue> values;
+      for (std::size_t i = 0; i < columns; ++i) values.emplace_back(row.text(i));
+      if (auto done = to.execute(
+              fmt::format("INSERT OR REPLACE INTO {} VALUES ({})", table, places), values);
+          !done)
+        return done;
+    }
+    return {};
+  });
+  if (!moved) return moved;
+  return from.execute(fmt::format("DELETE FROM {}", table));
+}
 
 /// Fingerprints as hexadecimal words: SQLite's integers are signed.
 std::string to_text(const std::set<std::uint64_t>& prints) {
@@ -44,6 +84,14 @@ Result<PublishStore> PublishStore::open(knowledge::StateDb& db) {
   if (auto migrated = db.migrate("publish", kMigrations); !migrated)
     return propagate(std::move(migrated), "tables of notifications");
   return PublishStore(db);
+}
+
+Status move_notifications(knowledge::StateDb& from, knowledge::StateDb& to) {
+  for (const auto& [table, columns] : kMoved) {
+    if (auto moved = move_table(from, to, table, columns); !moved)
+      return propagate(std::move(moved), "move {} to the database of notifications", table);
+  }
+  return {};
 }
 
 Result<PublishStore::Loaded> PublishStore::load(NotificationLog& log, const Now& now) {

@@ -1,4 +1,5 @@
-// PublishStore: the notification log, notifications that wait, and silences, in the state database.
+// PublishStore: the notification log, notifications that wait, and silences, in a database of their
+// own: a flood of them delays no action, which is journaled in the state database.
 //
 // What one turn of the dispatcher decides is one transaction: the log entry and the notifications
 // it stands for are both there after a crash, or neither. A row that cannot be read is skipped and
@@ -42,10 +43,14 @@ class PublishStore {
   /// All of them or none.
   [[nodiscard]] Status put(std::span<const Silence> silences);
   [[nodiscard]] Status forget_silences(WallTime ended_before);
+  [[nodiscard]] knowledge::StateDb& db() const noexcept { return *db_; }
 
  private:
   explicit PublishStore(knowledge::StateDb& db) : db_(&db) {}
   knowledge::StateDb* db_;
 };
+
+/// What an agent before kept in the state database; the tables of `to` are there.
+[[nodiscard]] Status move_notifications(knowledge::StateDb& from, knowledge::StateDb& to);
 
 }  // namespace nexus::publish

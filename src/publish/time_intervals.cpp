@@ -1,11 +1,11 @@
 #include "publish/time_intervals.hpp"
 
-#include <date/tz.h>
+#include <cctz/civil_time.h>
+#include <cctz/time_zone.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
-#include <exception>
 
 #include "nexus/base/text.hpp"
 
@@ -99,13 +99,11 @@ struct TimeIntervalReader {
   }
 
   void location(std::string& into) {
-    try {
-      into = written.location == "Local" ? date::current_zone()->name()
-                                         : date::locate_zone(written.location)->name();
-    } catch (const std::exception&) {
-      into = "Etc/UTC";
-      complain("location", written.location, "a time zone such as \"Europe/Berlin\"");
-    }
+    cctz::time_zone zone;
+    into = written.location;
+    if (into == "Local" || cctz::load_time_zone(into, &zone)) return;
+    complain("location", written.location, "a time zone such as \"Europe/Berlin\"");
+    into = "UTC";
   }
 };
 
@@ -137,23 +135,22 @@ TimeInterval TimeInterval::compile(const config::TimeIntervalConfig& written,
 
 bool TimeInterval::contains(WallTime time) const {
   // The zone was found when this was compiled; a tzdata that is gone by now is taken for UTC.
-  date::local_time<Millis> local{time.time_since_epoch()};
-  try {
-    local = date::locate_zone(location_)->to_local(time);
-  } catch (const std::exception&) {
+  cctz::time_zone zone = cctz::utc_time_zone();
+  if (location_ == "Local") {
+    zone = cctz::local_time_zone();
+  } else {
+    cctz::load_time_zone(location_, &zone);
   }
-  const auto midnight = date::floor<date::days>(local);
-  const date::year_month_day today(midnight);
-  const int minutes =
-      static_cast<int>(std::chrono::duration_cast<std::chrono::minutes>(local - midnight).count());
-  const int days =
-      static_cast<int>(static_cast<unsigned>((today.year() / today.month() / date::last).day()));
+  const auto local = cctz::convert(time, zone);
+  const cctz::civil_day today(local);
+  const int minutes = local.hour() * 60 + local.minute();
+  const int days = (cctz::civil_day(cctz::civil_month(today) + 1) - 1).day();
   const auto within = [](const std::vector<Range>& ranges, int value) {
     return ranges.empty() || std::ranges::any_of(ranges, [&](const Range& range) {
              return value >= range.first && value <= range.last;
            });
   };
-  const int in_month = static_cast<int>(static_cast<unsigned>(today.day()));
+  const int in_month = today.day();
   const bool day_holds =
       days_.empty() || std::ranges::any_of(days_, [&](const Range& range) {
         return in_month >= day_of(range.first, days) && in_month <= day_of(range.last, days);
@@ -163,9 +160,8 @@ bool TimeInterval::contains(WallTime time) const {
         return minutes >= range.first && minutes < range.last;
       });
   return minute_holds && day_holds &&
-         within(weekdays_, static_cast<int>(date::weekday(midnight).c_encoding())) &&
-         within(months_, static_cast<int>(static_cast<unsigned>(today.month()))) &&
-         within(years_, static_cast<int>(today.year()));
+         within(weekdays_, (static_cast<int>(cctz::get_weekday(today)) + 1) % 7)  // 0 is Sunday
+         && within(months_, today.month()) && within(years_, static_cast<int>(today.year()));
 }
 
 }  // namespace nexus::publish

@@ -270,7 +270,7 @@ def no_secrets(it):
     pages["log"] = it.agent.log
     for name, page in pages.items():
         expect("5ecre7" not in page, f"a secret is in {name}")
-    expect(b"5ecre7" not in (it.agent.data / "state.db").read_bytes(), "a secret is in the state database")
+    expect(b"5ecre7" not in (it.agent.data / "notifications.db").read_bytes(), "a secret is in the database")
 
 
 OTHER = """

@@ -31,7 +31,13 @@ TEST_CASE("a service needs whom it talks to on this host") {
   base::ManualClock clock;
   drivers::Systemd systemd(clock);
   monitor::Observed observed;
-  const HostSurroundings surroundings(clock, systemd, observed);
+  HostSurroundings surroundings(clock, systemd, observed);
+  config::Config config;
+  config.services.push_back({.name = "web", .depends_on = {"cache"}});
+  const auto bare = surroundings.look_for_graph(config);
+  REQUIRE(bare);
+  REQUIRE(bare->edges.size() == 1);
+  CHECK(bare->edges[0].link == "depends_on");
   CHECK(surroundings.needs("app.service").empty());
   auto map = std::make_shared<monitor::ConnectionMap>();
   using Direction = monitor::Conversation::Direction;
@@ -48,16 +54,26 @@ TEST_CASE("a service needs whom it talks to on this host") {
   talk(Direction::kOutbound, "app.service", "");
   talk(Direction::kInbound, "app.service", "proxy.service");
   talk(Direction::kOutbound, "other.service", "cache.service");
+  talk(Direction::kOutbound, "web.service", "db.service");
   observed.publish(map);
+  CHECK_FALSE(surroundings.look_for_graph(config));  // not yet again
+  clock.advance(HostSurroundings::kGraph);
+  const auto graph = surroundings.look_for_graph(config);
+  REQUIRE(graph);
+  CHECK(graph->edges.size() == 4);
+  // What is configured without a suffix is the same unit; what has talked is needed for an hour.
+  observed.publish(std::make_shared<monitor::ConnectionMap>());
+  clock.advance(HostSurroundings::kGraph);
+  CHECK_FALSE(surroundings.look_for_graph(config));
+  CHECK(surroundings.needs("web").front().name == "db.service");
+  CHECK(surroundings.needs("web.service").size() == 1);
   const auto needs = surroundings.needs("app.service");
   REQUIRE(needs.size() == 1);
   CHECK(needs[0].name == "db.service");
   CHECK(needs[0].how == "connections");
-  auto later = std::make_shared<monitor::ConnectionMap>(*map);
-  later->conversations.pop_back();
-  observed.publish(later);  // a new map is taken up
-  CHECK(surroundings.needs("other.service").empty());
-  CHECK(surroundings.needs("app.service").size() == 1);
+  clock.advance(std::chrono::hours(1));
+  REQUIRE(surroundings.look_for_graph(config));
+  CHECK(surroundings.needs("app.service").empty());
   CHECK_FALSE(surroundings.down("db.service"));  // nobody has asked systemd yet
 }
 

@@ -135,6 +135,25 @@ TEST_CASE("an hour without an answer loses nothing and keeps the order") {
   CHECK(world.saved() == 0);
 }
 
+TEST_CASE("after an hour without an answer people get a digest of what came meanwhile") {
+  World world({}, true);
+  world.script.answers = {Delivery::retry("no connection")};
+  for (int i = 0; i < 15; ++i) {
+    world.add("g" + std::to_string(i), "a" + std::to_string(i));
+    world.run(4min);
+  }
+  CHECK(world.courier->status().queued == 15);
+  world.script.answers = {Delivery::sent()};
+  world.script.got.clear();
+  world.run(5min);
+  REQUIRE(world.script.got.size() == 2);
+  CHECK(world.script.got[0].group_key == "g0");  // in hand when it ended
+  CHECK(world.script.got[1].merged == 14);
+  CHECK(world.script.got[1].alerts.size() == 14);
+  CHECK(world.courier->status().sent == 15);
+  CHECK(world.saved() == 0);
+}
+
 TEST_CASE("Retry-After is heeded") {
   World world;
   world.script.answers = {Delivery::retry("status 429", Millis(90'000)), Delivery::sent()};

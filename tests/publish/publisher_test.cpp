@@ -7,6 +7,7 @@
 #include "nexus/config/load.hpp"
 #include "publish/message.hpp"
 #include "publish/store.hpp"
+#include "support/self_metrics.hpp"
 
 using namespace nexus;
 using namespace nexus::publish;
@@ -33,7 +34,7 @@ struct World {
 
   void restart() {
     publisher.reset();
-    publisher = *Publisher::open(clock, *db, self, *book, "web1");
+    publisher = *Publisher::open(clock, *db, self, *book, {"web1"});
     configure(kConfig);
   }
 
@@ -43,6 +44,7 @@ struct World {
     std::vector<config::Problem> problems;
     auto routing = Routing::compile(loaded.config, problems);
     for (const auto& problem : problems) FAIL(config::to_string(problem));
+    publisher->hold_ends(hold_ends);
     publisher->configure(std::make_shared<const config::Config>(std::move(loaded.config)),
                          std::move(routing));
   }
@@ -90,11 +92,16 @@ struct World {
   std::unique_ptr<analyze::Book> book;
   std::unique_ptr<Publisher> publisher;
   std::int64_t last = 0;
+  Millis hold_ends{0};
 };
 
 using Told = std::vector<std::string>;
 constexpr auto kWarning = config::Severity::kWarning;
 constexpr auto kCritical = config::Severity::kCritical;
+
+double metric_of(World& world, std::string_view name) {
+  return nexus::test::metric(world.self, name);
+}
 
 Matchers matchers(std::string_view text) {
   return parse_matchers(text).value();
@@ -127,7 +134,7 @@ TEST_CASE("what ends while nobody listens is told after the restart") {
   world.run(1s);
   CHECK(world.told() == Told{"+disk/warning"});
   world.publisher.reset();
-  world.publisher = *Publisher::open(world.clock, *world.db, world.self, *world.book, "web1");
+  world.publisher = *Publisher::open(world.clock, *world.db, world.self, *world.book, {"web1"});
   world.see({});  // its turn never comes
   world.clock.advance(1h);
   world.book->tick();  // forgotten by the book
@@ -236,4 +243,160 @@ TEST_CASE("what people read has no control characters in its title and valid UTF
   CHECK(message.title == "[FIRING:1] a  Bcc: everybody\xef\xbf\xbd on web1");
   CHECK_THAT(to_text(message), Catch::Contains("3 more notifications before this one"));
   CHECK(cut("äääääää", 8) == "ää…");
+}
+
+namespace {
+
+/// As shipped, but for the receiver.
+constexpr std::string_view kShipped = R"(
+[routing]
+receivers = ["hook"]
+[notify.hook]
+type = "webhook"
+url = "http://127.0.0.1:9/"
+)";
+
+/// A value that is over its threshold and below it again, for so long each; what was told of it
+/// until it had been below for a day.
+Told day_of(World& world, const std::vector<Millis>& spells) {
+  Told told;
+  const auto pass = [&](bool over, Millis time) {
+    for (Millis left = time; left > Millis(0); left -= Millis(1min)) {
+      world.see(over ? std::vector<std::pair<std::string, config::Severity>>{{"disk", kWarning}}
+                     : std::vector<std::pair<std::string, config::Severity>>{});
+      world.book->tick();
+      world.publisher->turn();
+      world.clock.advance(std::min<Millis>(left, 1min));
+    }
+    world.publisher->turn();
+    std::ranges::move(world.told(), std::back_inserter(told));
+  };
+  bool over = true;
+  for (const auto spell : spells) pass(std::exchange(over, !over), spell);
+  pass(false, 24h);
+  return told;
+}
+
+const Told kTwice = {"+disk/warning", "-disk/warning"};
+
+}  // namespace
+
+TEST_CASE("a day of 22 crossings of a threshold is told twice, by the shipped routes") {
+  World world;
+  world.hold_ends = 150min;
+  world.configure(kShipped);
+  SECTION("an hour apart") {
+    CHECK(day_of(world, std::vector<Millis>(22, 65min)) == kTwice);
+  }
+  SECTION("at uneven distances") {
+    std::vector<Millis> spells;
+    for (int i = 0; i < 22; ++i) spells.push_back(Millis(45min) + i * 17 % 40 * Millis(1min));
+    CHECK(day_of(world, spells) == kTwice);
+  }
+  SECTION("in a burst of minutes, which the book holds as flapping") {
+    CHECK(day_of(world, std::vector<Millis>(22, 3min)) == kTwice);
+  }
+  SECTION("short peaks far apart: twice the first time, and twice from then on") {
+    std::vector<Millis> spells;
+    for (int i = 0; i < 22; ++i) spells.push_back(i % 2 == 0 ? Millis(5min) : Millis(126min));
+    CHECK(day_of(world, spells).size() == 4);
+  }
+}
+
+TEST_CASE("what held for long is over at once, and one that comes back says that it is flapping") {
+  World world;
+  world.hold_ends = 150min;
+  world.configure(kShipped);
+  CHECK(day_of(world, {4h}) == Told{"+disk/warning", "-disk/warning"});
+  world.see({{"disk", kWarning}});
+  world.run(1min);
+  CHECK(world.told() == Told{"+disk/warning"});
+  world.clock.advance(1h);
+  world.see({});
+  world.run(20min);
+  CHECK(world.told().empty());
+  CHECK(metric_of(world, "nexus_notification_ends_held") == 1);
+  SECTION("it is repeated every other day") {
+    world.see({{"disk", kWarning}});
+    world.run(1min);
+    CHECK(metric_of(world, "nexus_notification_ends_held") == 0);
+    Told told;
+    for (int hour = 0; hour < 48; ++hour) {
+      world.clock.advance(1h);
+      world.run(6min);
+      std::ranges::move(world.told(), std::back_inserter(told));
+    }
+    CHECK(told == Told{"+disk/warning"});
+  }
+  SECTION("over a restart it is still held, and told when it is due") {
+    world.restart();
+    world.hold_ends = 150min;
+    world.configure(kShipped);
+    world.run(20min);
+    CHECK(world.told().empty());
+    world.clock.advance(2h);
+    world.run(6min);
+    CHECK(world.told() == Told{"-disk/warning"});
+  }
+}
+
+TEST_CASE("a severity that falls is held back as an end is") {
+  World world;
+  world.hold_ends = 150min;
+  world.configure(kShipped);
+  world.see({{"disk", kCritical}});
+  world.run(1min);
+  CHECK(world.told() == Told{"+disk/critical"});
+  world.clock.advance(30min);
+  for (int i = 0; i < 4; ++i) {
+    world.see({{"disk", i % 2 == 0 ? kWarning : kCritical}});
+    world.run(5min);
+    world.clock.advance(40min);
+  }
+  CHECK(world.told().empty());
+  world.see({});
+  world.clock.advance(3h);
+  world.run(6min);
+  CHECK(world.told() == Told{"-disk/critical"});
+}
+
+TEST_CASE(
+    "a database that is away loses nothing: what was sent meanwhile is written once it is back") {
+  World world;
+  // As good as a full disk, for this table alone.
+  REQUIRE(world.db->execute("ALTER TABLE notifications RENAME TO away"));
+  world.see({{"disk", kWarning}});
+  world.run(1s);
+  CHECK(metric_of(world, "nexus_notifications_write_errors_total") == 1);
+  REQUIRE(world.db->execute("ALTER TABLE away RENAME TO notifications"));
+  world.run(1s);
+  CHECK(world.told() == Told{"+disk/warning"});
+  world.restart();
+  world.run(30s);
+  CHECK(world.told().empty());
+}
+
+TEST_CASE("what an agent before kept in the state database is moved to the notifications' own") {
+  World world;
+  const auto now = world.clock.wall();
+  REQUIRE(world.publisher->put_silence(
+      {"", matchers("alertname=load"), now, now + 1h, "alice", "being mended"}));
+  const auto token = world.publisher->approvals().token({"id-1", "hook", now + 1h});
+  world.see({{"disk", kWarning}});
+  world.run(1s);
+  CHECK(world.told() == Told{"+disk/warning"});
+  world.publisher.reset();
+  const auto own = *knowledge::StateDb::open(":memory:");
+  for (int times = 0; times < 2; ++times) {  // the second finds nothing to be moved
+    world.publisher =
+        *Publisher::open(world.clock, *own, world.self, *world.book, {"web1"}, world.db.get());
+    world.configure(kConfig);
+    CHECK(world.publisher->silences().size() == 1);
+    CHECK(world.publisher->approvals().look(token));
+    world.publisher->turn();
+    world.publisher.reset();
+  }
+  CHECK(world.db->query("SELECT 1 FROM notifications").value().empty());
+  CHECK(own->query("SELECT 1 FROM notifications").value().size() == 1);
+  CHECK(own->query("SELECT 1 FROM notification_log").value().size() == 1);
 }

@@ -13,7 +13,7 @@ PACKAGES=(
   # What nexus-agent and the test programs link; the sanitizers' libraries for the asan and tsan presets.
   libstdc++6 libfmt9 libspdlog1.10 libsystemd0 libsqlite3-0 libssl3 libre2-9 zlib1g libzstd1 libisal2
   libyaml-cpp0.7 libboost-json1.81.0 libboost-url1.81.0 libboost-container1.81.0 libboost-system1.81.0
-  libpq5 libhiredis0.14 libcctz2 libdate-tz3 tzdata libprometheus-cpp-core1.0 libtomlplusplus3 libasan8 libubsan1 libtsan2
+  libpq5 libhiredis0.14 libcctz2 tzdata libprometheus-cpp-core1.0 libtomlplusplus3 libasan8 libubsan1 libtsan2
 )
 # They wait for a network or a console that the machine does not have.
 MASKED=(apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer

@@ -3,7 +3,7 @@
 BUILD_PACKAGES=(g++ cmake ninja-build ccache mold pkg-config git ca-certificates curl
   libboost1.81-dev libboost-json1.81-dev libboost-url1.81-dev libfmt-dev libspdlog-dev libtomlplusplus-dev libcli11-dev
   prometheus-cpp-dev libsystemd-dev libsqlite3-dev libssl-dev libre2-dev libyaml-cpp-dev libcurl4-openssl-dev zlib1g-dev libzstd-dev libisal-dev
-  libpq-dev libhiredis-dev libcctz-dev libhowardhinnant-date-dev tzdata dpkg-dev fakeroot file
+  libpq-dev libhiredis-dev libcctz-dev tzdata dpkg-dev fakeroot file
   catch2 libbenchmark-dev)
 TEST_PACKAGES=(clang-format-19 python3 debootstrap systemd-container dbus iproute2 nftables util-linux prometheus
   prometheus-node-exporter prometheus-blackbox-exporter prometheus-process-exporter

@@ -73,6 +73,8 @@ struct Origin {
   StringMap external_labels;
   std::string external_url;  // without a slash at its end
   std::string host;
+  /// Hosts of one name are many: this is of the machine, its name and its external labels.
+  std::string identity = {};
 };
 /// An alert of a finding that fires or is resolved; trend and deeds are left empty.
 [[nodiscard]] Alert to_alert(const analyze::Finding& finding, const Origin& origin);

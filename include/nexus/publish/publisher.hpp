@@ -5,8 +5,10 @@
 // receiver with a thread of its own. What is due is in the state database before a courier has it;
 // when the database cannot be written, it is sent all the same, and counted. A change of severity
 // while a finding fires is the end of one alert and the begin of another, as with Prometheus's
-// rules. After a restart and a reload everything is routed anew: the notification log keeps what
-// was told from being told again, and what ended meanwhile is told to have ended.
+// rules. What crosses its threshold again and again is told to begin and to end once ([routing]
+// hold_ends; settling.hpp). After a restart and a reload everything is routed anew: the
+// notification log keeps what was told from being told again, and what ended meanwhile is told to
+// have ended.
 //
 // What is dropped (refused, too old, too many) is forgotten by the notification log as well, so
 // that what still fires is told again at the next look at its group.
@@ -57,15 +59,21 @@ class Publisher {
   static constexpr std::size_t kMostSilences = 10'000;
   static constexpr Millis kKeepExpired{5 * 24 * 3'600'000};
 
-  /// `host`: the name of this machine, as messages call it.
-  [[nodiscard]] static Result<std::unique_ptr<Publisher>> open(Clock& clock, knowledge::StateDb& db,
-                                                               knowledge::SelfMetrics& self,
-                                                               analyze::Book& book,
-                                                               std::string host);
+  /// Which machine this is: its name, as messages call it, and what no other machine has.
+  struct Machine {
+    std::string host;
+    std::string id = {};
+  };
+  /// `before`: where an agent before kept what is in `db` now; it is moved here.
+  [[nodiscard]] static Result<std::unique_ptr<Publisher>> open(
+      Clock& clock, knowledge::StateDb& db, knowledge::SelfMetrics& self, analyze::Book& book,
+      Machine machine, knowledge::StateDb* before = nullptr);
   ~Publisher();
 
   /// Before configure() and start().
   void set_surroundings(Surroundings surroundings);
+  /// For how long an end may be held back until it is told; 0: not at all. 150 minutes otherwise.
+  void hold_ends(Millis most);
   /// The links in messages.
   [[nodiscard]] Approvals& approvals() noexcept;
 

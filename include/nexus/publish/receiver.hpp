@@ -55,6 +55,16 @@ class Receiver {
   }
 };
 
+/// What a receiver has to know over restarts, such as the thread of a group. Bounded: of too many
+/// the oldest are forgotten. Thread safety: as the receiver.
+class Memory {
+ public:
+  virtual ~Memory() = default;
+  [[nodiscard]] virtual std::optional<std::string> recall(const std::string& key) const = 0;
+  virtual void note(const std::string& key, const std::string& value) = 0;
+  virtual void forget(const std::string& key) = 0;
+};
+
 struct ReceiverContext {
   Clock& clock;
   Origin origin;
@@ -63,6 +73,7 @@ struct ReceiverContext {
   std::function<std::string(const Deed& proposal)> approval_link = {};
   /// A picture of the alert's values, PNG; empty: there is none.
   std::function<std::string(const Alert& alert)> chart = {};
+  std::shared_ptr<Memory> memory = {};  // null: nothing is kept
 };
 
 enum class OptionType { kBool, kInteger, kString, kStrings };

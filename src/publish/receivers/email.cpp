@@ -1,5 +1,5 @@
 // email: SMTP with STARTTLS or TLS, AUTH, text and HTML, threads by group.
-#include <date/date.h>
+#include <cctz/time_zone.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -122,12 +122,12 @@ class Email final : public Receiver {
                                    const drivers::Mail& mail) const {
     const std::string domain = mail.from.substr(mail.from.find('@') + 1);
     const auto thread = fmt::format("<nexus-{:016x}@{}>",
-                                    base::fnv1a(notification.group_key + origin_.host), domain);
-    using Seconds = std::chrono::seconds;
+                                    base::fnv1a(notification.group_key + origin_.identity), domain);
     return {"From: " + mail.from,
-            fmt::format("To: {}", fmt::join(mail.to, ", ")),
+            fmt::format("To: {}", fmt::join(mail.to, ",\r\n ")),
             "Subject: " + drivers::encode_header(message.title),
-            "Date: " + date::format("%a, %d %b %Y %T +0000", date::floor<Seconds>(clock_.wall())),
+            "Date: " +
+                cctz::format("%a, %d %b %Y %H:%M:%S +0000", clock_.wall(), cctz::utc_time_zone()),
             fmt::format("Message-ID: <{}@{}>", notification.id, domain),
             "In-Reply-To: " + thread,
             "References: " + thread,

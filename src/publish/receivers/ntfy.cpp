@@ -1,6 +1,8 @@
-// ntfy: a topic of ntfy.sh or of a server of one's own, published as JSON.
+// ntfy: a topic of ntfy.sh or of a server of one's own, published as JSON; the picture of the
+// values behind it, as an attachment (PUT), where the server keeps any.
 #include <boost/json.hpp>
 
+#include "nexus/base/log.hpp"
 #include "publish/message.hpp"
 #include "publish/receivers.hpp"
 
@@ -27,10 +29,7 @@ int priority(const Message& message) {
 class Ntfy final : public Receiver {
  public:
   Ntfy(config::ReceiverConfig config, const ReceiverContext& context)
-      : config_(std::move(config)),
-        clock_(context.clock),
-        origin_(context.origin),
-        wording_(config_, context) {}
+      : config_(std::move(config)), context_(context), wording_(config_, context) {}
 
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
     const auto message = wording_.message(notification);
@@ -43,20 +42,43 @@ class Ntfy final : public Receiver {
         {"priority", priority(message)},
         {"tags", json::array{message.resolved ? "white_check_mark" : "rotating_light",
                              config::to_string(message.severity)}}};
-    if (!origin_.external_url.empty()) body["click"] = origin_.external_url;
-    auto request =
-        post_request(config_, config_.url.empty() ? "https://ntfy.sh/" : config_.url.reveal(),
-                     json::serialize(body), cancelled);
-    if (!config_.token.empty())
-      request.headers.emplace_back("Authorization", "Bearer " + config_.token.reveal());
-    return deliver(request, clock_);
+    if (!context_.origin.external_url.empty()) body["click"] = context_.origin.external_url;
+    const auto sent = deliver(request_to("", json::serialize(body), cancelled), context_.clock);
+    if (sent.result == Delivery::Result::kSent && !message.resolved)
+      send_chart(notification, cancelled);
+    return sent;
   }
 
  private:
+  drivers::HttpRequest request_to(std::string_view path, std::string body,
+                                  const std::function<bool()>& cancelled) const {
+    std::string url = config_.url.empty() ? "https://ntfy.sh/" : config_.url.reveal();
+    if (!path.empty()) url += (url.ends_with('/') ? "" : "/") + std::string(path);
+    auto request = post_request(config_, std::move(url), std::move(body), cancelled);
+    if (!config_.token.empty())
+      request.headers.emplace_back("Authorization", "Bearer " + config_.token.reveal());
+    return request;
+  }
+
+  /// Quietly: the words came before it. A server without room for files says so, and that is all.
+  void send_chart(const Notification& notification, const std::function<bool()>& cancelled) {
+    auto chart = chart_of(notification, context_);
+    if (chart.empty()) return;
+    auto request = request_to(text_option(config_, "topic"), std::move(chart), cancelled);
+    request.method = "PUT";
+    request.headers.front() = {"Content-Type", "image/png"};
+    request.headers.emplace_back("Filename", "chart.png");
+    request.headers.emplace_back("Priority", "1");
+    const auto sent = deliver(request, context_.clock);
+    if (sent.result == Delivery::Result::kSent || told_of_charts_) return;
+    told_of_charts_ = true;
+    log::warning("publish", "{} shows no pictures: {}", config_.name, sent.why);
+  }
+
   const config::ReceiverConfig config_;
-  Clock& clock_;
-  const Origin origin_;
+  const ReceiverContext context_;
   const Wording wording_;
+  bool told_of_charts_ = false;
 };
 
 constexpr OptionDescriptor kOptions[] = {

@@ -35,7 +35,7 @@ class Opsgenie final : public Receiver {
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
     const auto message = wording_.message(notification);
     const auto alias = fmt::format("nexus-{:016x}-{:016x}", base::fnv1a(notification.group_key),
-                                   base::fnv1a(origin_.host));
+                                   base::fnv1a(origin_.identity));
     std::string url = config_.url.empty() ? "https://api.opsgenie.com" : config_.url.reveal();
     while (url.ends_with('/')) url.pop_back();
     url += "/v2/alerts";

@@ -42,7 +42,7 @@ class PagerDuty final : public Receiver {
         {"routing_key", config_.token.reveal()},
         {"event_action", message.resolved ? "resolve" : "trigger"},
         {"dedup_key", fmt::format("nexus-{:016x}-{:016x}", base::fnv1a(notification.group_key),
-                                  base::fnv1a(origin_.host))}};
+                                  base::fnv1a(origin_.identity))}};
     if (!message.resolved) {
       json::object labels;
       for (const auto& [name, value] : notification.common_labels) labels[name] = value;

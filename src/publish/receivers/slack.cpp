@@ -1,12 +1,13 @@
 // slack: an incoming webhook; or, with a bot's token, chat.postMessage with a thread for each
-// group.
+// group, kept over restarts, and a picture of the values in it (files.getUploadURLExternal, the
+// upload, files.completeUploadExternal; the scope files:write). A webhook takes no file.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <boost/json.hpp>
-#include <map>
+#include <expected>
 #include <set>
 
+#include "nexus/base/log.hpp"
 #include "publish/message.hpp"
 #include "publish/receivers.hpp"
 
@@ -17,7 +18,7 @@ namespace json = boost::json;
 
 constexpr std::size_t kLongestHeader = 150;
 constexpr std::size_t kLongestSection = 2900;  // 3000 with what is put around
-constexpr std::size_t kMostThreads = 1000;
+constexpr std::string_view kPost = "chat.postMessage";
 constexpr std::size_t kMostSections = 10;  // of 50 blocks
 
 /// Of Slack's markup only these three are special, and only as entities.
@@ -101,10 +102,7 @@ json::array blocks_of(const Message& message) {
 class Slack final : public Receiver {
  public:
   Slack(config::ReceiverConfig config, const ReceiverContext& context)
-      : config_(std::move(config)),
-        clock_(context.clock),
-        origin_(context.origin),
-        wording_(config_, context) {}
+      : config_(std::move(config)), context_(context), wording_(config_, context) {}
 
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
     const auto message = wording_.message(notification);
@@ -114,7 +112,7 @@ class Slack final : public Receiver {
          json::array{json::object{{"color", color(message)}, {"blocks", blocks_of(message)}}}}};
     if (config_.token.empty()) {
       return deliver(post_request(config_, config_.url.reveal(), json::serialize(body), cancelled),
-                     clock_);
+                     context_.clock);
     }
     return post_message(notification, std::move(body), cancelled);
   }
@@ -122,30 +120,89 @@ class Slack final : public Receiver {
  private:
   Delivery post_message(const Notification& notification, json::object body,
                         const std::function<bool()>& cancelled) {
-    body["channel"] = text_option(config_, "channel");
-    const auto thread = threads_.find(notification.group_key);
-    if (thread != threads_.end()) {
-      body["thread_ts"] = thread->second;
+    const auto channel = text_option(config_, "channel");
+    body["channel"] = channel;
+    // What another channel has is no thread of this one.
+    const auto key = channel + " " + notification.group_key;
+    const auto thread = context_.memory ? context_.memory->recall(key) : std::nullopt;
+    if (thread) {
+      body["thread_ts"] = *thread;
       // The end is for everybody who saw the begin.
       if (notification.is_resolved()) body["reply_broadcast"] = true;
     }
-    auto request = post_request(
-        config_,
-        config_.url.empty() ? "https://slack.com/api/chat.postMessage" : config_.url.reveal(),
-        json::serialize(body), cancelled);
+    auto said = call(kPost, json::serialize(body), "application/json", cancelled);
+    if (!said) return said.error();
+    if (notification.is_resolved()) {
+      if (context_.memory) context_.memory->forget(key);
+      return Delivery::sent();
+    }
+    const auto ts = thread.value_or(text_of(*said, "ts"));
+    if (ts.empty()) return Delivery::sent();
+    // A digest is a group of its own, once.
+    if (!thread && context_.memory && notification.merged == 0) context_.memory->note(key, ts);
+    show_chart(notification, text_of(*said, "channel"), ts, cancelled);
+    return Delivery::sent();
+  }
+
+  /// The picture comes behind the words: without it the message is told all the same.
+  void show_chart(const Notification& notification, const std::string& channel,
+                  const std::string& thread, const std::function<bool()>& cancelled) {
+    const auto chart = channel.empty() ? std::string() : chart_of(notification, context_);
+    if (chart.empty()) return;
+    const auto shown = upload(chart, channel, thread, cancelled);
+    if (shown.result == Delivery::Result::kSent || told_of_charts_) return;
+    told_of_charts_ = true;
+    log::warning("publish", "{} shows no pictures: {}", config_.name, shown.why);
+  }
+
+  Delivery upload(const std::string& chart, const std::string& channel, const std::string& thread,
+                  const std::function<bool()>& cancelled) const {
+    const auto place = call("files.getUploadURLExternal",
+                            fmt::format("filename=chart.png&length={}", chart.size()),
+                            "application/x-www-form-urlencoded", cancelled);
+    if (!place) return place.error();
+    auto request = post_request(config_, text_of(*place, "upload_url"), chart, cancelled);
+    request.shown = fmt::format("where {} takes files", config_.name);
+    request.headers.front() = {"Content-Type", "image/png"};
+    if (auto sent = deliver(request, context_.clock); sent.result != Delivery::Result::kSent)
+      return sent;
+    const json::object body = {
+        {"files",
+         json::array{json::object{{"id", text_of(*place, "file_id")}, {"title", "chart"}}}},
+        {"channel_id", channel},
+        {"thread_ts", thread}};
+    const auto done =
+        call("files.completeUploadExternal", json::serialize(body), "application/json", cancelled);
+    return done ? Delivery::sent() : done.error();
+  }
+
+  /// One method of Slack's API; its answer, once it says that it is well.
+  std::expected<json::object, Delivery> call(std::string_view method, std::string body,
+                                             std::string_view type,
+                                             const std::function<bool()>& cancelled) const {
+    std::string url = config_.url.empty() ? "https://slack.com/api/chat.postMessage"
+                                          : std::string(config_.url.reveal());
+    if (url.ends_with(kPost)) url.replace(url.size() - kPost.size(), kPost.size(), method);
+    auto request = post_request(config_, std::move(url), std::move(body), cancelled);
+    request.headers.front().second = fmt::format("{}; charset=utf-8", type);
     request.headers.emplace_back("Authorization", "Bearer " + config_.token.reveal());
     const auto answer = drivers::http_request(request);
-    if (!answer) return Delivery::retry(answer.error().message());
-    if (auto judged = judge(*answer, clock_); judged.result != Delivery::Result::kSent)
-      return judged;
+    if (!answer) return std::unexpected(Delivery::retry(answer.error().message()));
+    if (auto judged = judge(*answer, context_.clock); judged.result != Delivery::Result::kSent)
+      return std::unexpected(std::move(judged));
     boost::system::error_code ec;
-    const auto said = json::parse(answer->body, ec);
-    if (ec || !said.is_object()) return Delivery::retry("Slack's answer is no JSON object");
-    const auto& object = said.as_object();
-    const auto* ok = object.if_contains("ok");
-    if (ok == nullptr || !ok->is_bool() || !ok->as_bool()) return failed(object);
-    note_thread(notification, object);
-    return Delivery::sent();
+    auto said = json::parse(answer->body, ec);
+    if (ec || !said.is_object())
+      return std::unexpected(Delivery::retry("Slack's answer is no JSON object"));
+    const auto* ok = said.as_object().if_contains("ok");
+    if (ok == nullptr || !ok->is_bool() || !ok->as_bool())
+      return std::unexpected(failed(said.as_object()));
+    return std::move(said.as_object());
+  }
+
+  static std::string text_of(const json::object& object, std::string_view key) {
+    const auto* value = object.if_contains(key);
+    return value != nullptr && value->is_string() ? std::string(value->as_string()) : "";
   }
 
   static Delivery failed(const json::object& answer) {
@@ -153,33 +210,16 @@ class Slack final : public Receiver {
     static const std::set<std::string, std::less<>> kRefused = {
         "invalid_blocks", "invalid_attachments",  "msg_too_long",
         "no_text",        "too_many_attachments", "invalid_arguments"};
-    const auto* error = answer.if_contains("error");
-    const std::string why =
-        error != nullptr && error->is_string() ? std::string(error->as_string()) : "unknown";
-    auto told = "Slack refuses: " + cut(one_line(why), 100);
+    const auto why = text_of(answer, "error");
+    auto told = "Slack refuses: " + (why.empty() ? "unknown" : cut(one_line(why), 100));
     return kRefused.contains(why) ? Delivery::refused(std::move(told))
                                   : Delivery::disliked(std::move(told));
   }
 
-  void note_thread(const Notification& notification, const json::object& answer) {
-    if (notification.is_resolved()) {
-      threads_.erase(notification.group_key);
-      return;
-    }
-    const auto* ts = answer.if_contains("ts");
-    if (ts == nullptr || !ts->is_string()) return;
-    // The thread that began first is the one that is missed least.
-    if (threads_.size() >= kMostThreads)
-      threads_.erase(
-          std::ranges::min_element(threads_, {}, [](const auto& one) { return one.second; }));
-    threads_.try_emplace(notification.group_key, std::string(ts->as_string()));
-  }
-
   const config::ReceiverConfig config_;
-  Clock& clock_;
-  const Origin origin_;
+  const ReceiverContext context_;
   const Wording wording_;
-  std::map<std::string, std::string> threads_;  // by group: the message that began it
+  bool told_of_charts_ = false;
 };
 
 constexpr OptionDescriptor kOptions[] = {
@@ -187,7 +227,8 @@ constexpr OptionDescriptor kOptions[] = {
 };
 constexpr SecretDescriptor kSecrets[] = {
     {"url", false, false, "the address of an incoming webhook"},
-    {"token", false, false, "of a bot (xoxb-...), which keeps a thread for each group"},
+    {"token", false, false,
+     "of a bot (xoxb-...; chat:write, and files:write for pictures): a thread for each group"},
 };
 
 void check(const config::ReceiverConfig& config, const config::Config&, const Complain& complain) {
@@ -203,7 +244,9 @@ void check(const config::ReceiverConfig& config, const config::Config&, const Co
 
 const ReceiverDescriptor kSlack = {
     .name = "slack",
-    .help = "Slack, by an incoming webhook or a bot that keeps a thread for each group",
+    .help =
+        "Slack, by an incoming webhook, or a bot that keeps a thread for each group and shows "
+        "charts",
     .options = kOptions,
     .secrets = kSecrets,
     .digests = true,

@@ -9,6 +9,7 @@ import re
 import ssl
 import threading
 import time
+import urllib.parse
 
 SECRETS = {"slack": "xoxb-5ecre7-bot", "pagerduty": "5ecre7" + "k" * 26, "opsgenie": "5ecre7-genie", "telegram": "123456:5ecre7",
            "ntfy": "tk_5ecre7", "webhook": "5ecre7-signature"}
@@ -99,7 +100,24 @@ def slack_hook(request, body):
 
 
 def slack_api(request, body):
+    """chat.postMessage, and the three steps of a file: a place for it, the upload, and where it is shown."""
+    method = request.path.removeprefix("/slack-api/")
+    if method.startswith("upload/"):
+        need(method in request.server.uploads, f"nobody was given the address {method}")
+        need(len(request.body) == request.server.uploads[method], "the length is not the one that was announced")
+        return 200, f"OK - {len(request.body)}"
     need(request.headers["Authorization"] == "Bearer " + SECRETS["slack"], "Authorization is not the bot's")
+    if method == "files.getUploadURLExternal":
+        form = dict(urllib.parse.parse_qsl(request.body.decode(), strict_parsing=True))
+        need(form.keys() == {"filename", "length"} and form["length"].isdigit(), f"form {form}")
+        place = f"upload/{len(request.server.uploads)}"
+        request.server.uploads[place] = int(form["length"])
+        return 200, json.dumps({"ok": True, "upload_url": f"{request.server.address}/slack-api/{place}", "file_id": "F1"})
+    if method == "files.completeUploadExternal":
+        table({"files": array(table({"id": one_of("F1"), "title": text(100)}), 1, 1), "channel_id": one_of("C1"), "thread_ts": text(20)})(body, "body")
+        request.server.pictures["slack-api"].append(body["thread_ts"])
+        return 200, json.dumps({"ok": True, "files": [{"id": "F1"}]})
+    need(method == "chat.postMessage", f"no such method: {method}")
     table({**SLACK, "channel": text(80)}, {"thread_ts": text(20), "reply_broadcast": boolean})(body, "body")
     if body["channel"] == "#gone":
         return 200, json.dumps({"ok": False, "error": "channel_not_found"})
@@ -162,6 +180,15 @@ def telegram(request, body):
     return 200, json.dumps({"ok": True, "result": {"message_id": 1}})
 
 
+def ntfy_file(request):
+    need(request.headers["Authorization"] == "Bearer " + SECRETS["ntfy"], "Authorization is not the token")
+    need(request.path == "/ntfy/nexus", "a file goes to its topic")
+    need(request.headers["Filename"] == "chart.png" and request.headers["Priority"] == "1", "headers of the attachment")
+    request.check_png(request.body)
+    request.server.pictures["ntfy"].append("nexus")
+    return 200, json.dumps({"id": "2", "time": 1, "event": "message", "topic": "nexus", "attachment": {"name": "chart.png"}})
+
+
 def ntfy(request, body):
     need(request.path == "/ntfy/", "published as JSON only at the root")
     need(request.headers["Authorization"] == "Bearer " + SECRETS["ntfy"], "Authorization is not the token")
@@ -200,6 +227,8 @@ class Receivers(http.server.ThreadingHTTPServer):
         self.attempts = {name: [] for name in SERVICES}
         self.complaints = []
         self.behave = {}
+        self.uploads = {}  # place: announced length
+        self.pictures = {name: [] for name in SERVICES}
         self.headers = {name: [] for name in SERVICES}
         self.lock = threading.Lock()
         self.closing = threading.Event()
@@ -225,6 +254,9 @@ class Receivers(http.server.ThreadingHTTPServer):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
+    def do_PUT(self):
+        self.do_POST()
+
     def do_POST(self):
         server = self.server
         name = self.path.split("/")[1]
@@ -244,11 +276,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(behave[0], "as told", behave[1])
         try:
             kind = self.headers["Content-Type"]
+            need((self.command == "PUT") == (name == "ntfy" and kind == "image/png"), f"{self.command} of {kind}")
+            if self.command == "PUT":
+                return self.answer(*ntfy_file(self))
+            if name == "slack-api" and "chat.postMessage" not in self.path:
+                if kind == "image/png":
+                    self.check_png(self.body)
+                body = json.loads(self.body) if kind.startswith("application/json") else None
+                return self.answer(*slack_api(self, body))
             fields, pictures = self.form(kind) if kind.startswith("multipart/form-data") else ({}, [])
             need(pictures or kind.startswith("application/json"), f"Content-Type is {kind}")
             need(not pictures or name in ("discord", "telegram"), f"{name} takes no file")
             if pictures:
                 self.check_png(pictures[0])
+                server.pictures[name].append("form")
             if self.path.endswith("/sendPhoto"):  # the words came before it
                 need(fields.keys() == {"chat_id", "disable_notification"}, f"fields {fields.keys()}")
                 return self.answer(200, json.dumps({"ok": True, "result": {"message_id": 2}}))

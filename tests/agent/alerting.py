@@ -1,0 +1,485 @@
+"""Alerts as people meet them: a real agent, what it tells and what can be answered; doubles of receivers that validate (tests/doubles/receivers).
+
+    alerting.py NEXUS_AGENT
+"""
+import contextlib
+import datetime
+import http.server
+import json
+import os
+import pathlib
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import zoneinfo
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "doubles" / "receivers"))
+from harness import Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
+from receivers import SECRETS, Receivers  # noqa: E402
+
+import aiosmtpd.controller  # noqa: E402
+import aiosmtpd.smtp  # noqa: E402
+
+BINARY = sys.argv[1]
+
+BASE = """
+[collect]
+interval = "200ms"
+[collect.textfile]
+interval = "200ms"
+directory = "WHERE"
+[operations]
+check_interval = "200ms"
+[forecast]
+enabled = false
+[anomaly]
+enabled = false
+[routing]
+group_wait = "0s"
+group_interval = "500ms"
+repeat_interval = "1h"
+receivers = ["hook"]
+[[route]]
+match = ['team!="test"', 'alertname!~"unclean_restart|remedy_notice"']
+receivers = []
+[notify.hook]
+type = "webhook"
+url = "ADDRESS/webhook/x"
+"""
+
+
+class World:
+    """An agent whose values of `test_value{name="..."}` the test sets."""
+
+    def __init__(self, where, doubles, more):
+        self.where = where
+        self.doubles = doubles
+        for name, secret in SECRETS.items():
+            path = where / f"{name}.secret"
+            path.write_text(secret + "\n")
+            path.chmod(0o600)
+        self.values = {}
+        self.write()
+        self.agent = Agent(BINARY, where)
+        self.port = free_port()
+        self.agent.listen[0] = f"127.0.0.1:{self.port}"
+        text = (BASE + more).replace("WHERE", str(where)).replace("ADDRESS", doubles.address)
+        self.agent.configure(text)
+        # Links lead to where the agent listens.
+        self.agent.file.write_text(self.agent.file.read_text().replace("[agent]", f'[agent]\nexternal_url = "http://127.0.0.1:{self.port}"', 1))
+
+    def write(self):
+        text = "".join(f'test_value{{name="{name}"}} {value}\n' for name, value in self.values.items())
+        temporary = self.where / "test.tmp"
+        temporary.write_text(text)
+        os.rename(temporary, self.where / "test.prom")
+
+    def set(self, name, value):
+        if value is None:
+            del self.values[name]
+        else:
+            self.values[name] = value
+        self.write()
+
+    def told(self, alert):
+        """What the webhook was told of an alert: statuses, in order."""
+        return [one["status"] for body in self.doubles.of("webhook") for one in body["alerts"] if one["labels"]["alertname"] == alert]
+
+    def finding(self, name):
+        rows = [one for one in self.agent.get("/health/alerts").json["alerts"] if one["name"] == name]
+        return rows[0] if rows else None
+
+    def wait_state(self, name, state):
+        return wait_for(f"{name} being {state}", lambda: (row := self.finding(name)) and row["state"] == state and row)
+
+    def wait_metric(self, expression):
+        wait_for(expression, lambda: self.agent.query(expression))
+
+
+@contextlib.contextmanager
+def world(more=""):
+    doubles = Receivers()
+    try:
+        with directory() as where:
+            made = World(where, doubles, more)
+            try:
+                yield made
+            finally:
+                made.agent.close()
+        equal(doubles.complaints, [], "what the doubles complain about")
+    finally:
+        doubles.stop()
+
+
+def alert(name, more="", expr=None):
+    expr = expr or f'test_value{{name="{name}"}} > 10'
+    return f"[[alert]]\nname = \"{name}\"\nexpr = '{expr}'\nlabels = {{ team = \"test\" }}\n{more}\n"
+
+
+def hysteresis_and_missing():
+    """`clear` holds an alert until it is far enough on the good side; on_missing says what no data mean."""
+    more = alert("Hysteresis", "clear = 'test_value{name=\"Hysteresis\"} < 5'") + "".join(
+        alert(f"Missing_{what}", f'on_missing = "{what}"') for what in ("resolve", "hold", "fire"))
+    with world(more) as it:
+        names = ("Hysteresis", "Missing_resolve", "Missing_hold", "Missing_fire")
+        for name in names:
+            it.set(name, 20)
+        it.agent.start()
+        for name in names:
+            it.wait_state(name, "firing")
+        it.set("Hysteresis", 7)
+        it.wait_metric('test_value{name="Hysteresis"} == 7')
+        it.wait_metric('nexus_findings{state="firing"} >= 4')
+        row = it.wait_state("Hysteresis", "firing")
+        wait_for("its being held, unseen", lambda: it.finding("Hysteresis")["seen_now"] is False)
+        it.set("Missing_fire", 1)  # well, and then gone
+        it.wait_state("Missing_fire", "resolved")
+        for name in names[1:]:
+            it.set(name, None)
+        it.wait_state("Missing_resolve", "resolved")
+        row = it.wait_state("Missing_fire", "firing")
+        expect(row["missing"], row)
+        wait_for("the hold", lambda: it.finding("Missing_hold")["missing"])
+        equal(it.finding("Missing_hold")["state"], "firing", "what is held")
+        equal(it.told("Hysteresis"), ["firing"], "what was told between 5 and 10")
+        it.set("Hysteresis", 3)
+        it.wait_state("Hysteresis", "resolved")
+        wait_for("the end", lambda: it.told("Hysteresis") == ["firing", "resolved"])
+        wait_for("what has no data", lambda: it.told("Missing_fire") == ["firing", "resolved", "firing"])
+        equal(it.told("Missing_hold"), ["firing"], "what is held was told")
+
+
+REMEDY = """
+[[command]]
+name = "help"
+argv = ["/bin/sh", "-c", "echo helped >> WHERE/helped"]
+[[remedy]]
+name = "help"
+on = 'NAME'
+action = "run_command"
+target = "help"
+mode = "propose"
+cooldown = "1s"
+[notify.phone]
+type = "slack"
+url_file = "WHERE/phone.secret"
+approval_links = true
+"""
+
+
+def proposal(it, answered=""):
+    """The links of the buttons of the newest message that has some, and other ones than what was answered."""
+    def links():
+        for body in reversed(it.doubles.of("slack-hook")):
+            found = [element["url"] for block in body["attachments"][0]["blocks"] if block["type"] == "actions" for element in block["elements"]]
+            if found and urllib.parse.urlsplit(found[0]).path != answered:
+                return found
+        return None
+    return wait_for(f"a message with links ({it.agent.log[-1500:]})", links)
+
+
+def answer(it, url, **fields):
+    path = urllib.parse.urlsplit(url).path
+    return it.agent.tcp("POST", path, urllib.parse.urlencode(fields), {"Content-Type": "application/x-www-form-urlencoded"})
+
+
+def approvals():
+    """Approve and reject from a message: signed, good for one answer, recorded with who."""
+    more = alert("Approve") + alert("Reject") + REMEDY.replace("'NAME'", "'{alertname=~\"Approve|Reject\"}'") + """
+[[route]]
+match = ['team="test"']
+group_by = ["..."]
+repeat_interval = "1s"  # what was told before the proposal was made is told again
+receivers = ["phone"]
+"""
+    with world(more) as it:
+        secret = it.where / "phone.secret"
+        secret.write_text(f"{it.doubles.address}/slack-hook/T0/B0/5ecre7")
+        secret.chmod(0o600)
+        it.agent.start()
+        it.set("Approve", 20)
+        approve, reject = proposal(it)
+        expect(approve.startswith(f"http://127.0.0.1:{it.port}/approve/"), approve)
+        parts = urllib.parse.urlsplit(approve)
+        page = it.agent.tcp("GET", f"{parts.path}?{parts.query}")
+        expect(page.status == 200 and "run_command help" in page.body and "Approve" in page.body, page.body)
+        expect(not (it.where / "helped").exists(), "a GET has acted")
+        forged = parts.path[:-1] + ("0" if parts.path[-1] != "0" else "1")
+        equal(it.agent.tcp("GET", forged).status, 404, "a signature that is none")
+        equal(answer(it, forged, choice="approve").status, 404, "an answer with it")
+        equal(answer(it, approve, choice="maybe").status, 400, "an answer that is none")
+        done = answer(it, approve, choice="approve", name="Alice <b>")
+        expect(done.status == 200 and "Approved" in done.body, done.body)
+        wait_for("the command", (it.where / "helped").exists)
+        equal(answer(it, reject, choice="reject").status, 409, "a link that was used")
+        it.set("Approve", 1)
+        it.set("Reject", 20)
+        approve, reject = proposal(it, urllib.parse.urlsplit(approve).path)
+        done = answer(it, reject, choice="reject", name="Bob")
+        expect(done.status == 200 and "Rejected" in done.body, done.body)
+        equal(answer(it, approve, choice="approve", name="Eve").status, 409, "the other link of the same answer")
+        equal((it.where / "helped").read_text().splitlines(), ["helped"], "what was run")
+        records = [(one["what"], one["who"]) for one in it.agent.get("/operations/audit").json["records"]]
+        expect(("actions.approve", "Alice <b> (by the link sent to phone)") in records or
+               any(what.endswith("approve") and who.startswith("Alice <b>") for what, who in records), records)
+        expect(any("reject" in what and who.startswith("Bob") for what, who in records), records)
+        expect("/approve/" not in it.agent.log, "a link is in the log")
+
+
+class Listener(http.server.ThreadingHTTPServer):
+    """What hears heartbeats: any method; counts them."""
+    daemon_threads = True
+
+    def __init__(self):
+        self.beats = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.server.beats.append((self.command, self.path))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            do_GET = do_POST
+
+            def log_message(self, *_):
+                pass
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def life_and_death():
+    """The heartbeat beats while the agent lives; after a kill a finding says how it ended."""
+    heart = Listener()
+    more = f"""
+[notify.switch]
+type = "heartbeat"
+url = "http://127.0.0.1:{heart.server_port}/ping"
+method = "GET"
+interval_seconds = 5
+"""
+    with world(more) as it:
+        it.agent.start()
+        wait_for("two heartbeats", lambda: len(heart.beats) >= 2)
+        equal(heart.beats[0], ("GET", "/ping"), "a heartbeat")
+        equal(it.finding("unclean_restart"), None, "a first start")
+        out, _ = it.agent.command("notify", "test", "switch")
+        expect("sent" in out, out)
+        it.agent.kill()
+        silent = len(heart.beats)
+        it.agent.start()
+        row = it.wait_state("unclean_restart", "firing")
+        expect(row["severity"] in ("warning", "info", "critical"), row)
+        wait_for("people being told", lambda: it.told("unclean_restart") == ["firing"])
+        wait_for("the heart beating again", lambda: len(heart.beats) > silent)
+        it.agent.stop()
+        it.agent.start()
+        wait_for("readiness", lambda: it.agent.get("/-/ready").status == 200)
+        row = it.finding("unclean_restart")
+        expect(row is None or row["state"] == "resolved" or not row["seen_now"], row)
+    heart.shutdown()
+    heart.server_close()
+
+
+def around_now(zone):
+    """An hour to both sides of now in a time zone, as ranges within a day."""
+    now = datetime.datetime.now(zoneinfo.ZoneInfo(zone))
+    minute = now.hour * 60 + now.minute
+    first, last = minute - 60, minute + 60
+    ranges = [(max(first, 0), min(last, 1440))] + ([(first + 1440, 1440)] if first < 0 else []) + ([(0, last - 1440)] if last > 1440 else [])
+    return [f"{a // 60:02}:{a % 60:02}-{b // 60:02}:{b % 60:02}" for a, b in ranges if a < b]
+
+
+def silences_and_times():
+    """A silence of the file; routes that are muted and active by the clock of another time zone."""
+    hours = json.dumps(around_now("Asia/Kathmandu"))
+    more = alert("Silenced") + alert("Muted") + alert("Active") + alert("Asleep") + alert("Loud") + f"""
+[[silence]]
+match = ['alertname="Silenced"']
+comment = "it may be"
+[[time_interval]]
+name = "here"
+times = {hours}
+location = "Asia/Kathmandu"
+[[time_interval]]
+name = "elsewhere"
+times = {hours}
+location = "America/Caracas"
+[[route]]
+match = ['alertname="Muted"']
+mute_time_intervals = ["here"]
+[[route]]
+match = ['alertname="Active"']
+active_time_intervals = ["here"]
+[[route]]
+match = ['alertname="Asleep"']
+active_time_intervals = ["elsewhere"]
+[[route]]
+match = ['alertname="Loud"']
+mute_time_intervals = ["elsewhere"]
+"""
+    with world(more) as it:
+        for name in ("Silenced", "Muted", "Active", "Asleep", "Loud"):
+            it.set(name, 20)
+        it.agent.start()
+        for name in ("Silenced", "Muted", "Active", "Asleep", "Loud"):
+            it.wait_state(name, "firing")
+        for name in ("Active", "Loud"):
+            wait_for(f"{name} being told", lambda name=name: it.told(name) == ["firing"])
+        out = it.agent.command_json("silence", "list")
+        equal([row["comment"] for row in out["silences"] if row["status"]["state"] == "active"], ["it may be"], "the silence of the file")
+        it.set("Loud", 1)  # all groups were looked at again by the time that this end is told
+        wait_for("the end", lambda: it.told("Loud") == ["firing", "resolved"])
+        equal([it.told(name) for name in ("Silenced", "Muted", "Asleep")], [[], [], []], "what is silent")
+
+
+def pictures():
+    """Charts where a receiver takes one, and Slack's thread of a group over a restart."""
+    more = alert("Picture", expr="picture_value > 50") + """
+[notify.bot]
+type = "slack"
+url_env = "SLACK_API"
+token_file = "WHERE/slack.secret"
+channel = "#alerts"
+[notify.ntfy]
+url = "ADDRESS/ntfy/"
+token_file = "WHERE/ntfy.secret"
+topic = "nexus"
+[notify.telegram]
+url = "ADDRESS/telegram"
+token_file = "WHERE/telegram.secret"
+chat = "-100123"
+[[route]]
+match = ['alertname="Picture"']
+receivers = ["bot", "ntfy", "telegram"]
+"""
+    with world(more) as it:
+        it.agent.environment["SLACK_API"] = it.doubles.address + "/slack-api/chat.postMessage"
+        it.agent.start()
+        now = time.time()
+        rows = "".join(f"picture_value {50 + step} {now - 3600 + step * 60:.3f}\n" for step in range(1, 59))
+        file = it.where / "picture.om"
+        file.write_text(f"# TYPE picture_value gauge\n{rows}# EOF\n")
+        it.agent.command("import", file)
+        (it.where / "picture.prom").write_text("picture_value 110\n")
+        it.wait_state("Picture", "firing")
+        for name in ("slack-api", "ntfy", "telegram"):
+            wait_for(f"a picture for {name}: {it.agent.log[-2000:]} {it.doubles.complaints}", lambda name=name: it.doubles.pictures[name])
+        first = it.doubles.of("slack-api")[0]
+        expect("thread_ts" not in first, "the begin is no answer")
+        thread = it.doubles.pictures["slack-api"][0]
+        it.agent.stop()
+        it.agent.start()
+        it.wait_state("Picture", "firing")
+        (it.where / "picture.prom").write_text("picture_value 1\n")
+        # What a restart restored and no rule of this run has seen is held for a minute.
+        wait_for("the end in the thread", lambda: len(it.doubles.of("slack-api")) == 2)
+        last = it.doubles.of("slack-api")[1]
+        equal((last["thread_ts"], last["reply_broadcast"]), (thread, True), "the thread over a restart")
+
+
+class Post:
+    """Mail servers of one certificate, each with its own habits; what each took and was told of passwords."""
+
+    def __init__(self, where):
+        self.where = where
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext",
+                        "subjectAltName=IP:127.0.0.1", "-keyout", where / "key.pem", "-out", where / "cert.pem"], check=True, capture_output=True)
+        self.controllers = {}
+        self.mails = {}
+        self.logins = {}
+
+    def context(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.where / "cert.pem", self.where / "key.pem")
+        return context
+
+    def open(self, name, mechanisms=("PLAIN", "LOGIN"), tls="starttls", refuses=""):
+        mails, logins = self.mails.setdefault(name, []), self.logins.setdefault(name, [])
+
+        class Handler:
+            async def handle_RCPT(self, server, session, envelope, address, options):
+                if refuses and address.startswith(refuses):
+                    return "550 5.1.1 no such user"
+                envelope.rcpt_tos.append(address)
+                return "250 OK"
+
+            async def handle_DATA(self, server, session, envelope):
+                mails.append(envelope)
+                return "250 taken"
+
+        def login(server, session, envelope, mechanism, data):
+            logins.append((mechanism, data.password))
+            return aiosmtpd.smtp.AuthResult(success=data.login == b"agent" and data.password == PASSWORD.encode())
+
+        others = {
+            "starttls": {"tls_context": self.context(), "require_starttls": True, "auth_require_tls": True},
+            "tls": {"ssl_context": self.context(), "auth_require_tls": False},
+            "none": {"auth_require_tls": False},
+        }[tls]
+        controller = aiosmtpd.controller.Controller(
+            Handler(), hostname="127.0.0.1", port=free_port(), authenticator=login, auth_required=True, enable_SMTPUTF8=True,
+            auth_exclude_mechanism=[one for one in ("PLAIN", "LOGIN") if one not in mechanisms], **others)
+        controller.start()
+        self.controllers[name] = controller
+        return f"127.0.0.1:{controller.port}"
+
+    def stop(self):
+        for controller in self.controllers.values():
+            controller.stop()
+
+
+PASSWORD = "5ecre7 pass: \"quoted\" ü"
+
+
+def mails():
+    """SMTP with STARTTLS or TLS and AUTH, and what a mail server may refuse; aiosmtpd is real."""
+    with directory() as beside:
+        post = Post(beside)
+        servers = {
+            "plain": post.open("plain", mechanisms=("PLAIN",)),
+            "login": post.open("login", mechanisms=("LOGIN",)),
+            "implicit": post.open("implicit", tls="tls"),
+            "clear": post.open("clear", tls="none"),
+            "some": post.open("some", refuses="gone"),
+        }
+        more = ""
+        for name, server in {**servers, "wrong": servers["plain"], "stranger": servers["plain"]}.items():
+            more += f"""
+[notify.{name}]
+type = "email"
+server = "{server}"
+from = "agent@example.org"
+to = ["gone@example.org", "oncall@example.org"]
+username = "agent"
+password_file = "{beside}/{'wrong' if name == 'wrong' else 'mail'}.secret"
+encryption = "{'tls' if name == 'implicit' else 'starttls'}"
+""" + ("" if name == "stranger" else f'ca_file = "{beside}/cert.pem"\n')
+        for name, secret in (("mail", PASSWORD), ("wrong", "not the 5ecre7")):
+            path = beside / f"{name}.secret"
+            path.write_text(secret + "\n")
+            path.chmod(0o600)
+        try:
+            with world(more) as it:
+                it.agent.start()
+                for name in ("plain", "login", "implicit", "some"):
+                    it.agent.command("notify", "test", name)
+                    equal(len(post.mails[name]), 1, f"mails of {name}")
+                    equal(set(post.logins[name]), {("LOGIN" if name == "login" else "PLAIN", PASSWORD.encode())}, f"log-in of {name}")
+                equal(post.mails["some"][0].rcpt_tos, ["oncall@example.org"], "who still gets it")
+                expect("refuses gone@example.org: 550" in it.agent.log, it.agent.log[-2000:])
+                for name, why in (("clear", "STARTTLS"), ("wrong", "ogin denied"), ("stranger", "certificate")):
+                    _, said = it.agent.command("notify", "test", name, code=1)
+                    expect(why in said or why in it.agent.log, f"{name}: {said}")
+                    expect("5ecre7" not in said, f"{name} tells a secret: {said}")
+                equal((post.mails["clear"], post.logins["clear"]), ([], []), "what went in the clear")
+                expect("5ecre7" not in it.agent.log, "a secret is in the log")
+        finally:
+            post.stop()
+
+
+run_tests((("hysteresis and missing data", hysteresis_and_missing), ("approvals", approvals), ("life and death", life_and_death),
+           ("silences and times", silences_and_times), ("pictures and threads", pictures), ("mails", mails)))
