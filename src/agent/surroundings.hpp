@@ -38,8 +38,8 @@ class HostSurroundings final : public plan::Surroundings {
 
   void look(const config::Config& config);
   /// Who needs whom: [services] depends_on, and connections of units of this host, for the book and
-  /// for needs(). Whom a unit talked to once it needs as long as the agent runs, also while it
-  /// cannot talk. Null: as at the last call. Asked on the plan loop; looks every kGraph.
+  /// for needs(). Whom a unit talked to it needs for an hour, also while it cannot talk. Null: as
+  /// at the last call. Asked on the plan loop; looks every kGraph.
   [[nodiscard]] std::shared_ptr<const analyze::Graph> look_for_graph(const config::Config& config);
 
   [[nodiscard]] std::optional<std::string> down(std::string_view service) const override;

@@ -74,6 +74,7 @@ struct Server::Impl {
       state->pool.join();
       state->control.join();
       state->switches.join();
+      state->writers.join();
       return;
     }
     left_behind = state->handlers.inside();
