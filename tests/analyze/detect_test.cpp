@@ -92,7 +92,9 @@ TEST_CASE("small counts: as exact as plain ones, and bounded when all of them gr
       counts.set(slot, static_cast<std::uint16_t>(counts.at(slot) + 1));
   CHECK(counts.sound());
   CHECK(counts.bytes() <= SmallCounts::kSlots + 4 * SmallCounts::kMostLarge);
-  for (std::size_t slot = 0; slot < plain.size(); ++slot) CHECK(counts.at(slot) < 300);
+  std::uint16_t most = 0;
+  for (std::size_t slot = 0; slot < plain.size(); ++slot) most = std::max(most, counts.at(slot));
+  CHECK(most < 600);  // all were halved, several times
 }
 
 TEST_CASE("extremes: beyond the range, in shares of it; rounding and infinite ranges do no harm") {

@@ -108,8 +108,8 @@ TEST_CASE("leak: what fills up more and more slowly, or has stopped, is none at 
   // A history that keeps ever coarser rows, from its start on or seen from its sixth hour on.
   const auto slower = [](double h) { return (60 + 20 * std::log1p(h)) * kMiB; };
   const auto later = [](double h) { return (60 + 20 * std::log(h + 6)) * kMiB; };
-  // A ring that takes two days to be full.
-  const auto ring = [](double h) { return (60 + std::min(h, 48.0)) * kMiB; };
+  // A ring that was full after a day and a half.
+  const auto ring = [](double h) { return (60 + std::min(h, 36.0)) * kMiB; };
   for (const double hours : {60.0, 72.0, 96.0, 160.0, 300.0}) {
     INFO(hours);
     CHECK_FALSE(claimed(hours, slower));

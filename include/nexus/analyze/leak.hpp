@@ -10,10 +10,11 @@
 // No slope is given for less than 36 hours, nor when lives and hours leave nothing of the time to
 // compare (a group that is restarted every day at the same time: a leak and a daily pattern are the
 // same there). `certain` is a claim: p below 0.001 two-sided, the whole 95 % interval above zero,
-// every third of the time with at least a quarter of the slope and the last one with half of it,
-// the last twelve hours not significantly below half of it (a cache that fills up slows down and
-// stops, a leak does not), no two hours with half of all growth (a file that was loaded), and an
-// amount that matters (a hundredth of the present value a day, and 4 MiB, 4 files or 2 threads).
+// every third of the time with at least a quarter of the slope and the last one with half of it;
+// the last twelve hours not significantly below half of it, nor the last third below half of the
+// first (a cache that fills up slows down and stops, a leak does not); no two hours with half of
+// all growth (a file that was loaded); and an amount that matters (a hundredth of the present value
+// a day, and 4 MiB, 4 files or 2 threads).
 //
 // The first kFillingHours of a life, where its start is known, are no evidence: every program fills
 // its pools, buffers and caches then. What grows so fast that the group does not live longer is for

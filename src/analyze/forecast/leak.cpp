@@ -123,12 +123,20 @@ bool steady(const Panel& panel, const Vector& grown, double slope) {
   return true;
 }
 
-/// Whether the newest hours grow by less than half of the slope, and not by chance: what filled up
-/// has stopped. `sigma`: standard deviation of a row, autocorrelation counted in.
-bool slowed_down(const Panel& panel, const Vector& grown, double slope, double sigma) {
-  const std::size_t newest = std::min(kNewest, grown.size());
-  const PartSlope here = slope_of(panel, grown, grown.size() - newest, grown.size());
-  return here.xx > 0 && here.slope + kOneSided * sigma / std::sqrt(here.xx) < kOfLastSlope * slope;
+/// Whether growth becomes slower, and not by chance: the newest hours have less than half of the
+/// slope (what filled up has stopped), or the last third less than half of the first one's.
+/// `sigma`: standard deviation of a row, autocorrelation counted in.
+bool slows_down(const Panel& panel, const Vector& grown, double slope, double sigma) {
+  const std::size_t n = grown.size();
+  const PartSlope newest = slope_of(panel, grown, n - std::min(kNewest, n), n);
+  const PartSlope first = slope_of(panel, grown, 0, n / 3);
+  const PartSlope last = slope_of(panel, grown, n / 3 * 2, n);
+  const auto below = [sigma](const PartSlope& part, double goal, double also) {
+    return part.xx > 0 && part.slope + kOneSided * sigma * std::sqrt(1 / part.xx + also) < goal;
+  };
+  return below(newest, kOfLastSlope * slope, 0) ||
+         (first.xx > 0 &&
+          below(last, kOfLastSlope * first.slope, kOfLastSlope * kOfLastSlope / first.xx));
 }
 
 bool one_step(const Panel& panel, const Vector& grown, double slope) {
@@ -223,7 +231,7 @@ std::optional<Leak> LeakTrend::fit(double least_a_day) const {
   for (std::size_t i = 0; i < rest.size(); ++i) grown[i] = rest[i] + slope * panel.x[i];
   out.certain = slope > 0 && out.p_value < kSignificant && out.per_day > out.per_day_error &&
                 out.per_day >= std::max(least_a_day, kMatters * std::abs(out.current)) &&
-                steady(panel, grown, slope) && !slowed_down(panel, grown, slope, sigma) &&
+                steady(panel, grown, slope) && !slows_down(panel, grown, slope, sigma) &&
                 !one_step(panel, grown, slope);
   return out;
 }
