@@ -47,6 +47,9 @@ TEST_CASE("short floats: two and a half digits over all of a float's range") {
   for (int i = 0; i < 2000; ++i) {
     const float value = (i % 2 == 0 ? 1.0F : -1.0F) * std::pow(10.0F, power(random));
     CHECK(std::abs(lengthen(shorten(value)) - value) <= std::abs(value) / 256);
+    CHECK(lengthen(shorten_up(value)) >= value);
+    CHECK(lengthen(shorten_down(value)) <= value);
+    CHECK(lengthen(shorten_up(value)) - lengthen(shorten_down(value)) <= std::abs(value) / 127);
   }
   CHECK(lengthen(shorten(0)) == 0);
   CHECK(lengthen(shorten(-2.5F)) == -2.5F);

@@ -187,7 +187,9 @@ void Combination::State::issue() {
     for (std::size_t i = 0; i < ends.size(); ++i) {
       ends[i] = bounded(next.mean + next.size * quantiles[j][i]) + (i % 2 == 0 ? -round : round);
       if (i >= 2) ends[i] = i == 2 ? std::min(ends[2], ends[0]) : std::max(ends[3], ends[1]);
-      next.ends[i] = shorten(ends[i] - next.mean);
+      // Outward: values that come back are often just at an end.
+      const float far = ends[i] - next.mean;
+      next.ends[i] = i % 2 == 0 ? shorten_down(far) : shorten_up(far);
     }
   }
 }

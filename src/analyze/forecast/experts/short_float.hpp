@@ -25,4 +25,18 @@ enum class ShortFloat : std::uint16_t {};
   return std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16U);
 }
 
+/// No less than `value`.
+[[nodiscard]] inline ShortFloat shorten_up(float value) noexcept {
+  const ShortFloat nearest = shorten(value);
+  if (!(lengthen(nearest) < value)) return nearest;
+  const auto bits = static_cast<std::uint16_t>(nearest);
+  return ShortFloat{static_cast<std::uint16_t>(value > 0 ? bits + 1 : bits - 1)};
+}
+/// No more than `value`.
+[[nodiscard]] inline ShortFloat shorten_down(float value) noexcept {
+  constexpr std::uint16_t kSign = 0x8000;
+  return ShortFloat{
+      static_cast<std::uint16_t>(static_cast<std::uint16_t>(shorten_up(-value)) ^ kSign)};
+}
+
 }  // namespace nexus::analyze
