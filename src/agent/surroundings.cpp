@@ -1,6 +1,7 @@
 #include "agent/surroundings.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "nexus/base/log.hpp"
 #include "nexus/drivers/unit_requirements.hpp"
@@ -82,7 +83,7 @@ std::vector<plan::Need> HostSurroundings::needs(std::string_view service) const 
   std::vector<plan::Need> out;
   const std::lock_guard guard(mutex_);
   if (map != indexed_) index(map);
-  for (const auto* known : {&talks_, &needs_}) {
+  for (const Needs* known : {&std::as_const(talks_), &needs_}) {
     if (const auto it = known->find(service); it != known->end())
       out.insert(out.end(), it->second.begin(), it->second.end());
   }

@@ -47,14 +47,15 @@ class HostSurroundings final : public plan::Surroundings {
   SteadyTime next_states_{};  // look()'s
   SteadyTime next_needs_{};   // look()'s
   mutable std::mutex mutex_;
-  SteadyTime seen_{};                                                  // guarded by mutex_
-  std::map<std::string, std::string, std::less<>> states_;             // of what is not up; guarded
-  std::set<std::string, std::less<>> loaded_;                          // guarded
-  std::map<std::string, std::vector<plan::Need>, std::less<>> needs_;  // guarded
+  SteadyTime seen_{};                                       // guarded by mutex_
+  std::map<std::string, std::string, std::less<>> states_;  // of what is not up; guarded
+  std::set<std::string, std::less<>> loaded_;               // guarded
+  using Needs = std::map<std::string, std::vector<plan::Need>, std::less<>>;
+  Needs needs_;  // guarded
   /// Whom the processes of each unit talk to, of `indexed_`: made once a map, asked at every
   /// decision. Guarded.
   mutable std::shared_ptr<const monitor::ConnectionMap> indexed_;
-  mutable std::map<std::string, std::vector<plan::Need>, std::less<>> talks_;
+  mutable Needs talks_;
 };
 
 /// Why a unit in this state cannot serve, in systemd's word; nothing: it can.
