@@ -369,9 +369,13 @@ void Session<Stream>::on_piece(beast::error_code ec, std::size_t bytes) {
     written_ = 0;
     stream_.expires_after(settings_->http.write_timeout);
   }
-  boost::asio::post(state_->writers, [self = this->shared_from_this()] {
-    const auto pass = self->state_->handlers.enter();
-    if (!pass) return;  // the server has ended
+  // Not posted to a pool that has ended, which would keep the session for ever.
+  auto pass = state_->handlers.enter();
+  if (!pass) {
+    rest_.reset();
+    return close();
+  }
+  boost::asio::post(state_->writers, [self = this->shared_from_this(), pass = *std::move(pass)] {
     const bool is_good = self->make_piece();
     boost::asio::post(self->state_->io, [self, is_good] {
       if (is_good) return self->write_piece();
