@@ -234,7 +234,10 @@ std::expected<Request, Refusal> Session<Stream>::make_request() {
   request.accept = text(message[http::field::accept]);
   request.accept_encoding = text(message[http::field::accept_encoding]);
   request.body = std::move(message.body());
-  if (is_media_type(request.content_type, "application/x-www-form-urlencoded")) {
+  // curl calls every body a form; what is pushed is exposition text all the same.
+  const bool is_form = is_media_type(request.content_type, "application/x-www-form-urlencoded") &&
+                       request.path != "/api/v1/push";
+  if (is_form) {
     auto form = parse_form(request.body);
     if (!form) return std::unexpected(Refusal{400, "bad_form", form.error().message()});
     std::ranges::move(*form, std::back_inserter(request.query));
