@@ -58,17 +58,8 @@ bool has_networks(const std::string& mode) {
   return mode != "host" && mode != "none" && !mode.starts_with("container:");
 }
 
-/// Whether an image says what is to be run.
-bool has_command(const json::object& image) {
-  return std::ranges::any_of(std::array{"Entrypoint", "Cmd"}, [&](const char* key) {
-    const auto* words = array_of(image.if_contains(key));
-    return words != nullptr && !words->empty();
-  });
-}
-
-/// What of `config` is as the image has it is the image's, and the next image's to say, where it
-/// says anything.
-void leave_to_image(json::object& config, const json::object& image, const json::object* next) {
+/// What of `config` is as the image has it is the image's, and the next image's to say.
+void leave_to_image(json::object& config, const json::object& image) {
   for (const auto* key : {"WorkingDir", "User", "StopSignal", "Healthcheck", "Shell", "OnBuild"}) {
     const auto* ours = config.if_contains(key);
     const auto* theirs = image.if_contains(key);
@@ -92,7 +83,6 @@ void leave_to_image(json::object& config, const json::object& image, const json:
     }
     *environment = std::move(kept);
   }
-  if (next != nullptr && !has_command(*next)) return;
   // An entry point of one's own hides the image's command: then both stay.
   const auto same = [&](const char* key) {
     const auto* ours = config.if_contains(key);
@@ -240,10 +230,8 @@ Result<ContainerCopy> copy_container(const std::string& inspected, const CopyWis
   create.erase("MacAddress");
   if (!wish.old_image.empty()) {
     const auto image = parse_json(wish.old_image);
-    const auto next = parse_json(wish.new_image);
-    const auto* next_defaults = next ? object_of(member(&*next, "Config")) : nullptr;
     if (const auto* defaults = image ? object_of(member(&*image, "Config")) : nullptr)
-      leave_to_image(create, *defaults, next_defaults);
+      leave_to_image(create, *defaults);
   }
   if (!wish.image.empty()) create["Image"] = wish.image;
   json::object labels;

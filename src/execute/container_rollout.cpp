@@ -92,8 +92,6 @@ class Rollout {
                    {std::string(kMadeBy), work_.action.id}};
     // An old image that was removed by force tells nothing, and nothing is taken for its.
     wish.old_image = work_.engine.image(place.old.image_id, call).value_or("");
-    wish.new_image =
-        work_.engine.image(image_.empty() ? place.old.image : image_, call).value_or("");
     auto copy = drivers::copy_container(place.old.inspected, wish);
     if (!copy) return propagate(std::move(copy));
     for (const auto& note : copy->notes) notes_ += fmt::format("{}: {}\n", place.name, note);

@@ -291,14 +291,6 @@ TEST_CASE("docker: several containers are replaced one after the other, and roll
   CHECK(w.bed.text("shop-web-3", "/Image") == one);
   CHECK(w.bed.text("shop-web-3", "/Config/Labels/nexus-agent.previous-image") == two);
 
-  // An image that does not say what is to be run: what ran before does.
-  w.bed.make_of("shop", "bare", 1, {{"Image", "shop:1"}, {"Cmd", nullptr}});
-  done = w.actions.run("rolling_update", "docker:shop/bare", {{"image", "busybox:test"}});
-  INFO(done.outcome.result);
-  CHECK(done.state == ActionState::kSucceeded);
-  CHECK(json::serialize(w.bed.inspect("shop-bare-1").at_pointer("/Config/Cmd")) ==
-        R"(["sh","-c","sleep 1000"])");
-
   CHECK_THAT(
       w.actions.run("rolling_update", "docker:shop/web", {{"image", "shop:9"}}).outcome.result,
       Contains("parameter \"image\"") && Contains("No such image: shop:9"));

@@ -30,7 +30,6 @@ struct CopyWish {
   /// What the engine says of the original's image (JSON); with it, what the original has of it is
   /// not copied.
   std::string old_image;
-  std::string new_image;  // the same of the new one: where it has no command, the original's stays
   std::map<std::string, std::string, std::less<>> labels;  // set, over the original's
   bool beside = false;  // a further container; false: one in its place, once it is stopped
 };
