@@ -5,6 +5,7 @@
 
 #include "nexus/drivers/unit_files.hpp"
 #include "nexus/execute/service_manager.hpp"
+#include "nexus/plan/planner.hpp"
 #include "unit_machine.hpp"
 
 using namespace nexus;
@@ -128,8 +129,7 @@ TEST_CASE("instances of a template are scaled as name@1 to name@n, and back", "[
   CHECK(s.of(many.instance("blue")).active_state == "active");
   CHECK_THAT(s.refused("scale_service", "nexus-test-many", {{"replicas", std::int64_t{1}}}),
              Contains("expected \"web@\""));
-  CHECK_THAT(s.refused("scale_service", "getty@", {{"replicas", std::int64_t{1}}}),
-             Contains("is protected"));
+  CHECK_THAT(s.scale("getty@", 1).outcome.result, Contains("getty@1.service is protected"));
   CHECK_THAT(s.refused("rollback_deployment", "nexus-test-many@"),
              Contains("systemd keeps no earlier version of a service"));
   CHECK_THAT(s.refused("rolling_update", "nexus-test-many@", {{"image", "web:2"}}),
@@ -176,8 +176,9 @@ TEST_CASE("a unit is enabled and disabled for good, and as it was when that is i
   done = s.run("enable_service", "nexus-test-static.service");
   CHECK(done.state == ActionState::kFailed);
   CHECK_THAT(done.outcome.result, Contains("has no [Install] section"));
-  CHECK_THAT(s.refused("disable_service", "ssh"), Contains("ssh.service is protected"));
-  CHECK(s.refused("enable_service", "ssh").empty());  // takes nothing from anybody
+  CHECK_THAT(s.run("disable_service", "dbus.service").outcome.result, Contains("is protected"));
+  // It takes nothing from anybody.
+  CHECK_FALSE(plan::protected_reason("enable_service", "dbus.service", {}));
 }
 
 TEST_CASE("that a unit failed is forgotten, its start limit too", "[.systemd]") {

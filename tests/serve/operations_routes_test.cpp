@@ -485,8 +485,8 @@ TEST_CASE("services: scaled and rolled out through the guardrails, as actions of
   CHECK(timed.at("parameters").at("timeout") == "5s");
   CHECK(message_of(world.post("/operations/services/docker:a b/restart"), 400)
             .contains("expected the name of a container"));
-  CHECK(message_of(world.post("/operations/services/init.scope/scale", R"({"replicas":2})"), 409)
-            .contains("protected"));
+  CHECK(
+      message_of(world.post("/operations/services/dbus/rollout", "{}"), 409).contains("protected"));
 }
 
 TEST_CASE("every route that changes something needs more than a viewer, and says what it is for") {
