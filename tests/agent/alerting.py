@@ -414,7 +414,8 @@ class Post:
 
         def login(server, session, envelope, mechanism, data):
             logins.append((mechanism, data.password))
-            return aiosmtpd.smtp.AuthResult(success=data.login == b"agent" and data.password == PASSWORD.encode())
+            good = data.login == b"agent" and data.password == PASSWORD.encode()
+            return aiosmtpd.smtp.AuthResult(success=good, handled=good)  # who is not handled is answered with 535
 
         others = {
             "starttls": {"tls_context": self.context(), "require_starttls": True, "auth_require_tls": True},
