@@ -3,12 +3,16 @@
 
     bench/chaos.py ROOT NEXUS_AGENT [FAULTS]      # ROOT as tests/testbed/root.sh makes it; as root; not a part of ./test
 
-Faults: services that are killed (SIGKILL), that hang (their watchdog of systemd ends them), that eat memory until they
-run into their limit (LimitAS=), and a file system that fills up. Afterwards the journal of actions is looked through for violations:
+Faults: services that are killed (SIGKILL), that hang (their watchdog of systemd ends them), whose health endpoint hangs while
+they run on, that eat memory until they run into a limit (of their addresses: LimitAS=; of the memory itself, which the kernel's
+killer enforces: a memory control group made here, from outside, for systemd in a container has none on a host with the old
+hierarchy), and a file system that fills up. Afterwards the journal of actions is looked through for violations:
 an action on what no remedy names, two at once on one target, more at once than max_targets_at_once.
 Standard library of /usr/bin/python3 only.
 """
 
+import contextlib
+import os
 import statistics
 import sys
 import time
@@ -50,7 +54,25 @@ target = "clean"
 
 [collect.filesystem]
 interval = "1s"
-""" % ", ".join(f'"{name}.service"' for name in [*KILLED, "hung", "hog"])
+
+[[probe]]
+name = "web"
+kind = "http"
+targets = ["http://127.0.0.1:8099/"]
+interval = "1s"
+timeout = "500ms"
+
+[[alert]]
+name = "ChaosWebHangs"
+expr = 'probe_success{instance="http://127.0.0.1:8099/"} == 0'
+
+[[remedy]]
+name = "web"
+on = "ChaosWebHangs"
+action = "restart_service"
+target = "web.service"
+verify = { expr = 'probe_success{instance="http://127.0.0.1:8099/"}', within = "10s" }
+""" % ", ".join(f'"{name}.service"' for name in [*KILLED, "hung", "hog", "eater"])
 
 PLAIN = "[Service]\nExecStart=/bin/sleep infinity\n"
 HUNG = """[Service]
@@ -63,13 +85,34 @@ HOG = """[Service]
 LimitAS=64M
 ExecStart=/bin/sh -c 'while ! test -e /run/hog; do sleep 0.05; done; rm /run/hog; x=aaaaaaaaaaaaaaaa; while :; do x=$x$x; done'
 """
+EATER = """[Service]
+ExecStart=/bin/sh -c 'while ! test -e /run/eat; do sleep 0.05; done; rm /run/eat; exec perl -e "push @a, q(x) x 1048576 while 1"'
+"""
+WEB = """[Service]
+ExecStart=/usr/bin/perl /opt/web.pl
+"""
+# Answers, until it is told to hang: then it takes connections and says nothing, and runs on.
+WEB_PROGRAM = """use IO::Socket::INET;
+my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 8099, Listen => 50, ReuseAddr => 1) or die;
+my @kept;
+while (my $client = $server->accept) {
+  if (unlink("/run/hangweb") || @kept) { push @kept, $client; next; }
+  <$client>; print $client "HTTP/1.0 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"; close $client;
+}
+"""
 LIMIT = 60  # seconds; what is not mended by then was not
 
 
 class Chaos:
     def __init__(self, machine):
         self.machine = machine
-        self.took = {"killed": [], "hung": [], "hog": [], "full": []}
+        self.took = {"killed": [], "hung": [], "endpoint": [], "hog": [], "eater": [], "full": []}
+        self.group = Path("/sys/fs/cgroup/memory") / f"nexus-chaos-{os.getpid()}"
+        if self.group.parent.is_dir():
+            self.group.mkdir()
+            (self.group / "memory.limit_in_bytes").write_text(str(64 << 20))
+        else:
+            self.group = None
         self.lost = []
 
     def state(self, units):
@@ -102,6 +145,35 @@ class Chaos:
                     left.discard(unit)
         self.lost += sorted(left)
 
+    def close(self):
+        if self.group is not None:
+            with contextlib.suppress(OSError):
+                self.group.rmdir()
+
+    def eat(self):
+        """The eater's main process gets a limit of 64 MiB of real memory, and eats: the kernel kills it."""
+        pid = self.machine.run(["systemctl", "show", "--value", "-p", "MainPID", "eater"]).stdout.strip()
+        for status in Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(OSError):
+                ids = next((line.split()[1:] for line in status.read_text().splitlines() if line.startswith("NSpid:")), [])
+                same = len(ids) > 1 and ids[-1] == pid and os.readlink(f"/proc/{ids[0]}/ns/pid") == os.readlink(
+                    f"/proc/{self.machine.init}/ns/pid")
+                if same:
+                    (self.group / "cgroup.procs").write_text(ids[0])
+        self.services(["eater"], "touch /run/eat", lambda unit: unit)
+
+    def endpoint(self):
+        begun = time.monotonic()
+        start = self.state(["web"])["web"][2]
+        self.machine.sh("touch /run/hangweb")
+        while self.state(["web"])["web"][2] == start or self.machine.run(
+                ["curl", "-fsm", "1", "http://127.0.0.1:8099/"], check=False).returncode != 0:
+            if time.monotonic() > begun + LIMIT:
+                self.lost.append("endpoint")
+                return
+            time.sleep(0.05)
+        self.took["endpoint"].append(time.monotonic() - begun)
+
     def full(self):
         begun = time.monotonic()
         self.machine.sh("dd if=/dev/zero of=/run/chaos/fill bs=1M count=60 2>/dev/null; true")
@@ -113,7 +185,7 @@ class Chaos:
         self.took["full"].append(time.monotonic() - begun)
 
     def violations(self):
-        known = {f"{name}.service" for name in [*KILLED, "hung", "hog"]} | {"clean"}
+        known = {f"{name}.service" for name in [*KILLED, "hung", "hog", "eater", "web"]} | {"clean"}
         actions, before = [], ""
         while True:
             page = self.machine.http("GET", "/operations/actions?limit=1000" + before).json()
@@ -143,12 +215,15 @@ def main():
             machine.write_file(f"/etc/systemd/system/{name}.service", PLAIN)
         machine.write_file("/etc/systemd/system/hung.service", HUNG)
         machine.write_file("/etc/systemd/system/hog.service", HOG)
+        machine.write_file("/etc/systemd/system/eater.service", EATER)
+        machine.write_file("/etc/systemd/system/web.service", WEB)
+        machine.write_file("/opt/web.pl", WEB_PROGRAM)
         machine.write_file("/etc/nexus/agent.toml", CONFIG)
         machine.write_file("/etc/systemd/system/nexus-agent.service",
                            "[Service]\nType=notify\nRuntimeDirectory=nexus-agent\nStateDirectory=nexus-agent\n"
                            "ExecStart=/opt/nexus-agent run --config /etc/nexus/agent.toml\n")
         machine.sh("mkdir -p /run/chaos && mount -t tmpfs -o size=64M chaos /run/chaos && systemctl daemon-reload && "
-                   "systemctl start " + " ".join([*KILLED, "hung", "hog", "nexus-agent"]))
+                   "systemctl start " + " ".join([*KILLED, "hung", "hog", "eater", "web", "nexus-agent"]))
         ready = ["curl", "-fs", "--unix-socket", "/run/nexus-agent/agent.sock", "http://localhost/-/ready"]
         machine.wait_for("the agent", lambda: machine.run(ready, check=False).returncode == 0)
         chaos = Chaos(machine)
@@ -164,6 +239,12 @@ def main():
             if turn % 5 == 1:
                 chaos.services(["hung", "hog"], "touch /run/hang /run/hog", lambda unit: unit)
                 done += 2
+            if turn % 10 == 3:
+                chaos.endpoint()
+                done += 1
+            if turn % 10 == 8 and chaos.group is not None:
+                chaos.eat()
+                done += 1
             if turn % 20 == 2:
                 chaos.full()
                 done += 1
@@ -175,8 +256,11 @@ def main():
                 took.sort()
                 print(f"{kind}: {len(took)}, median {statistics.median(took):.3f} s, "
                       f"p99 {took[min(len(took) - 1, len(took) * 99 // 100)]:.3f} s, longest {took[-1]:.3f} s")
+        # The last ones are verified still, and not in the history before.
+        machine.wait_for("nothing under way", chaos.calm)
         actions, failed, found = chaos.violations()
         print(f"{actions} actions, {failed} of them did not succeed; violations: {found or 'none'}")
+        chaos.close()
         raise SystemExit(1 if found or len(every) < 0.99 * done else 0)
 
 

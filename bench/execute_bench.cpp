@@ -228,6 +228,47 @@ void turn_of_a_thousand_decisions(benchmark::State& state) {
 }
 BENCHMARK(turn_of_a_thousand_decisions)->Unit(benchmark::kMillisecond);
 
+/// The same over services that are watched, depend on each other, and of which some have failed.
+void turn_of_a_thousand_about_services(benchmark::State& state) {
+  Loop loop(":memory:");
+  std::string text = R"(
+[[remedy]]
+name = "r"
+on = "service_slow"
+action = "restart_service"
+[guardrails]
+max_unhealthy_share = 1
+[services]
+watch = [)";
+  for (int i = 0; i < 200; ++i) {
+    text += i % 10 == 0
+                ? fmt::format("\"web{}\", ", i)
+                : fmt::format("{{ name = \"web{}\", depends_on = [\"web{}\"] }}, ", i, i / 10 * 10);
+  }
+  text += "]\n";
+  auto read = config::load_text(text, "bench");
+  if (!read.problems.empty()) return state.SkipWithError(read.problems.front().message.c_str());
+  const auto config = std::make_shared<const config::Config>(std::move(read.config));
+  std::vector<config::Problem> problems;
+  loop.planner->configure(config, plan::RemedySet::compile(*config, problems));
+  loop.executor->configure(config);
+  std::vector<analyze::Observation> seen;
+  for (int i = 0; i < 1000; ++i) {
+    const auto subject = fmt::format("web{}.service", i % 200);
+    seen.push_back({.kind = analyze::FindingKind::kService,
+                    .name = i < 20 ? "service_failed" : "service_slow",
+                    .subject = subject,
+                    .labels = {{"service", subject}, {"number", std::to_string(i)}}});
+    loop.executor->learn_names(subject, {});
+  }
+  if (!loop.planner->hold({.targets = {"*"}, .remedy = {}, .lasts = Millis(3'600'000)}))
+    return state.SkipWithError("no hold");
+  loop.book->observe("rule", seen);
+  for (auto _ : state) loop.planner->tick();
+  state.SetItemsProcessed(state.iterations() * 980);
+}
+BENCHMARK(turn_of_a_thousand_about_services)->Unit(benchmark::kMillisecond);
+
 /// Into and out of a queue that has 100,000 actions in it.
 void queue_of_a_hundred_thousand(benchmark::State& state) {
   Loop loop(":memory:");
@@ -282,6 +323,20 @@ void journal_of_a_hundred_thousand(benchmark::State& state) {
     old.id = base::make_id(loop.clock.wall());
     if (!loop.journal->write(old)) return state.SkipWithError("not written");
   }
+  // What people ask it for, each in milliseconds; nothing of it is there, so that all is looked at.
+  const auto time = [&](const char* name, const auto& ask) {
+    const auto begun = loop.clock.steady();
+    benchmark::DoNotOptimize(ask());
+    state.counters[name] =
+        std::chrono::duration<double, std::milli>(loop.clock.steady() - begun).count();
+  };
+  time("by_cause_ms", [&] { return loop.journal->list({.cause = "nothing"}); });
+  time("by_status_ms",
+       [&] { return loop.journal->list({.state = plan::ActionState::kUnverified}); });
+  time("by_time_ms", [&] {
+    return loop.journal->list({.since = loop.clock.wall(), .until = loop.clock.wall()});
+  });
+  time("usual_seconds_ms", [&] { return loop.journal->usual_seconds("run_command"); });
 }
 BENCHMARK(journal_of_a_hundred_thousand)->Unit(benchmark::kMicrosecond)->Iterations(200);
 

@@ -4,8 +4,9 @@
 usage: bench/versus/history.py RECORDING.txt[.gz] [BUILD_DIR]
 
 Needs a release build and the Debian packages prometheus (promtool) and victoria-metrics; what is missing is left out
-and said. RECORDING is as bench/record_host.py writes it. All three read the same text, series after series; everything
-that a program leaves on disk counts. CPU time is user and system time of the whole program.
+and said. RECORDING is as bench/record_host.py writes it, or what an agent has recorded itself: `nexus-agent export`. All three read
+the same text, series after series; everything that a program leaves on disk counts. CPU time is user and system time of the whole
+program.
 """
 import collections
 import gzip
@@ -29,9 +30,12 @@ def read_recording(path):
         for line in lines:
             if line.startswith("@"):
                 now = int(line[1:])
-            else:
+            elif now:
                 head, value = line.rstrip("\n").rsplit(" ", 1)
                 series.setdefault(head, []).append((now, value))
+            elif not line.startswith("#"):
+                head, value, seconds = line.rstrip("\n").rsplit(" ", 2)
+                series.setdefault(head, []).append((round(float(seconds) * 1000), value))
     return series
 
 

@@ -89,6 +89,8 @@ struct Agent::Impl {
   void note_action(const plan::Action& action);
   void tell_of_life();
   Status write_addresses();
+  /// Addresses of the server that could not be had: tells of them, and of their end.
+  void look_at_listeners();
   serve::Rooms rooms();
   [[nodiscard]] bool ready() const;
   [[nodiscard]] bool healthy(std::string& why) const;
@@ -160,6 +162,7 @@ struct Agent::Impl {
   std::unique_ptr<drivers::UnitWatcher> watcher;
   std::unique_ptr<base::LoopThread> analyze_loop;
   std::unique_ptr<base::LoopThread> plan_loop;
+  std::vector<std::string> listeners_missing;  // plan loop only: as it was told
 
   bool told_of_life = false;  // the plan thread's
   SteadyTime next_vitals{};

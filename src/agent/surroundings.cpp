@@ -10,6 +10,11 @@ namespace nexus::agent {
 namespace {
 
 constexpr std::string_view kConnection = "connection";
+/// A service that dies takes its connections along: they are remembered for so long, so that a
+/// failure is still traced to whom it talked to, and not for ever.
+constexpr Millis kTalkLasts = std::chrono::hours(1);
+
+using Talks = std::map<std::pair<std::string, std::string>, SteadyTime>;
 
 /// As systemd calls it: services may be configured without their suffix.
 std::string unit_of(std::string_view name) {
@@ -21,9 +26,7 @@ auto key_of(const analyze::Graph::Edge& edge) {
 }
 
 /// Units by the names that they are configured with, as findings call them.
-std::shared_ptr<analyze::Graph> make_graph(const config::Config& config,
-                                           const monitor::ConnectionMap* map,
-                                           const analyze::Graph* before) {
+std::shared_ptr<analyze::Graph> make_graph(const config::Config& config, const Talks& talks) {
   auto out = std::make_shared<analyze::Graph>();
   auto& edges = out->edges;
   const auto named = [&](const std::string& unit) {
@@ -41,17 +44,7 @@ std::shared_ptr<analyze::Graph> make_graph(const config::Config& config,
     for (const auto& needed : service.depends_on)
       add(service.name, named(unit_of(needed)), "depends_on");
   }
-  if (map != nullptr) {
-    for (const auto& one : map->conversations) {
-      if (one.direction == monitor::Conversation::Direction::kOutbound)
-        add(named(one.local.unit), named(one.remote.unit), kConnection);
-    }
-  }
-  if (before != nullptr) {
-    for (const auto& edge : before->edges) {
-      if (edge.link == kConnection) add(edge.dependent, edge.upstream, edge.link);
-    }
-  }
+  for (const auto& [pair, seen] : talks) add(named(pair.first), named(pair.second), kConnection);
   std::ranges::sort(edges, {}, key_of);
   const auto twice = std::ranges::unique(edges, {}, key_of);
   edges.erase(twice.begin(), twice.end());
@@ -131,27 +124,29 @@ std::optional<std::string> HostSurroundings::down(std::string_view service) cons
 }
 
 std::vector<plan::Need> HostSurroundings::needs(std::string_view service) const {
-  auto out = by_connections(service);
+  std::vector<plan::Need> out;
+  const auto unit = unit_of(service);
   const std::lock_guard guard(mutex_);
-  if (const auto known = needs_.find(service); known != needs_.end())
-    out.insert(out.end(), known->second.begin(), known->second.end());
+  if (const auto it = talks_.find(unit); it != talks_.end()) out = it->second;
+  if (const auto it = needs_.find(service); it != needs_.end())
+    out.insert(out.end(), it->second.begin(), it->second.end());
   return out;
 }
 
-/// Whom a process of the service talks to on this host.
-std::vector<plan::Need> HostSurroundings::by_connections(std::string_view service) const {
-  std::shared_ptr<const analyze::Graph> graph;
-  {
-    const std::lock_guard guard(mutex_);
-    graph = graph_;
+void HostSurroundings::remember_talks(SteadyTime now) {
+  std::erase_if(seen_talks_, [&](const auto& talk) { return now - talk.second > kTalkLasts; });
+  const auto map = observed_.connections();
+  if (map == nullptr) return;
+  for (const auto& one : map->conversations) {
+    if (one.direction != monitor::Conversation::Direction::kOutbound || one.local.unit.empty() ||
+        one.remote.unit.empty() || one.local.unit == one.remote.unit)
+      continue;
+    auto pair = std::pair(one.local.unit, one.remote.unit);
+    if (const auto known = seen_talks_.find(pair); known != seen_talks_.end())
+      known->second = now;
+    else if (seen_talks_.size() < analyze::Graph::kMostEdges)
+      seen_talks_.emplace(std::move(pair), now);
   }
-  std::vector<plan::Need> out;
-  if (!graph) return out;
-  for (const auto& edge : graph->edges) {
-    if (edge.link == kConnection && unit_of(edge.dependent) == unit_of(service))
-      out.push_back({unit_of(edge.upstream), "connections"});
-  }
-  return out;
 }
 
 std::shared_ptr<const analyze::Graph> HostSurroundings::look_for_graph(
@@ -163,10 +158,17 @@ std::shared_ptr<const analyze::Graph> HostSurroundings::look_for_graph(
     const std::lock_guard guard(mutex_);
     before = graph_;
   }
-  auto fresh = make_graph(config, observed_.connections().get(), before.get());
+  remember_talks(clock_.steady());
+  auto fresh = make_graph(config, seen_talks_);
   if (before && std::ranges::equal(before->edges, fresh->edges, {}, key_of, key_of)) return nullptr;
+  std::map<std::string, std::vector<plan::Need>, std::less<>> talks;
+  for (const auto& edge : fresh->edges) {
+    if (edge.link == kConnection)
+      talks[unit_of(edge.dependent)].push_back({unit_of(edge.upstream), "connections"});
+  }
   const std::lock_guard guard(mutex_);
   graph_ = fresh;
+  talks_ = std::move(talks);
   return fresh;
 }
 

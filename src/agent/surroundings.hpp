@@ -14,6 +14,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nexus/analyze/book.hpp"
@@ -37,8 +38,8 @@ class HostSurroundings final : public plan::Surroundings {
 
   void look(const config::Config& config);
   /// Who needs whom: [services] depends_on, and connections of units of this host, for the book and
-  /// for needs(). Whom a unit talked to once it needs as long as the agent runs, also while it
-  /// cannot talk. Null: as at the last call. Asked on the plan loop; looks every kGraph.
+  /// for needs(). Whom a unit talked to it needs for an hour, also while it cannot talk. Null: as
+  /// at the last call. Asked on the plan loop; looks every kGraph.
   [[nodiscard]] std::shared_ptr<const analyze::Graph> look_for_graph(const config::Config& config);
 
   [[nodiscard]] std::optional<std::string> down(std::string_view service) const override;
@@ -47,7 +48,7 @@ class HostSurroundings final : public plan::Surroundings {
  private:
   void look_at_states();
   void look_for_needs(const config::Config& config);
-  [[nodiscard]] std::vector<plan::Need> by_connections(std::string_view service) const;
+  void remember_talks(SteadyTime now);
 
   Clock& clock_;
   drivers::Systemd& systemd_;
@@ -60,7 +61,12 @@ class HostSurroundings final : public plan::Surroundings {
   std::map<std::string, std::string, std::less<>> states_;             // of what is not up; guarded
   std::set<std::string, std::less<>> loaded_;                          // guarded
   std::map<std::string, std::vector<plan::Need>, std::less<>> needs_;  // guarded
-  std::shared_ptr<const analyze::Graph> graph_;                        // guarded
+  /// Connections by who needs whom, and when they were last seen. Of the thread that looks.
+  std::map<std::pair<std::string, std::string>, SteadyTime> seen_talks_;
+  std::shared_ptr<const analyze::Graph> graph_;  // guarded
+  /// Whom the processes of each unit talk to, of `graph_`: made once a graph, asked at every
+  /// decision. Guarded.
+  std::map<std::string, std::vector<plan::Need>, std::less<>> talks_;
 };
 
 /// Why a unit in this state cannot serve, in systemd's word; nothing: it can.

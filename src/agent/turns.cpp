@@ -1,4 +1,6 @@
 // What the loops do at each turn.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "agent/agent_impl.hpp"
@@ -52,10 +54,30 @@ void Agent::Impl::look_closer(const analyze::VitalsSnapshot& vitals, double cpu_
   scheduler_now->hurry(hurry);
 }
 
+void Agent::Impl::look_at_listeners() {
+  constexpr std::string_view kName = "http_listener_missing";
+  auto missing = server->waits_for();
+  if (missing == listeners_missing) return;
+  if (missing.empty()) {
+    book->clear("agent", analyze::fingerprint(analyze::FindingKind::kAgent, kName, {}));
+  } else {
+    book->report("agent", {.kind = analyze::FindingKind::kAgent,
+                           .name = std::string(kName),
+                           .severity = config::Severity::kWarning,
+                           .subject = "nexus-agent",
+                           .evidence = {.text = fmt::format("{}", fmt::join(missing, "; "))}});
+  }
+  // What was waited for is there now, or not any more: scripts read where it is.
+  if (auto written = write_addresses(); !written)
+    log::error("agent", "{}", written.error().message());
+  listeners_missing = std::move(missing);
+}
+
 SteadyTime Agent::Impl::plan_turn() {
   if (auto looked = changes->tick(); !looked) log::error("agent", "{}", looked.error().message());
   if (auto graph = surroundings->look_for_graph(*current())) book->set_graph(std::move(graph));
   tell_of_life();
+  look_at_listeners();
   book->tick();
   save_services();  // what could not be written when it happened
   surroundings->look(*current());

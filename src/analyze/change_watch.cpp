@@ -1,12 +1,10 @@
 #include "nexus/analyze/change_watch.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cmath>
 #include <map>
 #include <mutex>
@@ -15,7 +13,6 @@
 
 #include "analyze/dpkg_log.hpp"
 #include "nexus/base/text.hpp"
-#include "nexus/host/fd.hpp"
 #include "nexus/host/file.hpp"
 
 namespace nexus::analyze {
@@ -25,7 +22,7 @@ constexpr std::array<std::string_view, 1> kMigrations = {
     "CREATE TABLE change_marks (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"};
 constexpr std::int64_t kFresh = 120'000;        // milliseconds: a newer start time, or none
 constexpr std::int64_t kForgotten = 3'600'000;  // a unit that is not told any more
-constexpr std::size_t kMostOfLog = 256U << 10;  // bytes a look
+constexpr double kPaceAllowance = 60;  // seconds: what a timer's accuracy makes of equal distances
 constexpr std::array<std::string_view, 3> kRpm = {
     "/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/Packages"};
 
@@ -68,6 +65,7 @@ struct ChangeWatch::Impl {
   bool marks_changed = false;
   struct Started {
     double at = 0;          // seconds since the epoch
+    double apart = 0;       // from the start before; 0: not known
     std::int64_t seen = 0;  // milliseconds: when it was last told
   };
   std::map<std::string, Started, std::less<>> started;  // by unit
@@ -77,7 +75,9 @@ struct ChangeWatch::Impl {
   struct Known {
     std::string instance;
     bool reloading = false;
+    SteadyTime heard{};  // of it, last
   };
+  void make_room();
   std::map<std::string, Known, std::less<>> services;  // guarded by mutex
 };
 
@@ -116,39 +116,11 @@ void ChangeWatch::Impl::look_at_boot() {
 }
 
 void ChangeWatch::Impl::look_at_dpkg() {
-  const std::string path = roots.root("/var/log/dpkg.log");
-  const host::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat now{};
-  if (!file) {
-    // Where there is no log yet, its first line will be news.
-    if (errno == ENOENT && !marks.contains("dpkg")) mark("dpkg", "0:0");
-    return;
-  }
-  if (::fstat(file.get(), &now) != 0 || !S_ISREG(now.st_mode)) return;
-  const auto size = static_cast<std::int64_t>(now.st_size);
   const auto known = marks.find("dpkg");
-  std::int64_t from = size;  // the first look: what is there is no news
-  if (known != marks.end()) {
-    const auto colon = known->second.find(':');
-    const auto inode = base::parse_int(std::string_view(known->second).substr(0, colon));
-    const auto place =
-        base::parse_int(std::string_view(known->second)
-                            .substr(colon == std::string::npos ? known->second.size() : colon + 1));
-    const bool same = inode && place && *inode == static_cast<std::int64_t>(now.st_ino);
-    from = same && *place <= size ? *place : 0;  // rotated or cut: from its beginning
-  }
-  // Of very much the newest is read.
-  from = std::max(from, size - static_cast<std::int64_t>(kMostOfLog));
-  std::string text(static_cast<std::size_t>(size - from), '\0');
-  const auto got = text.empty() ? 0 : ::pread(file.get(), text.data(), text.size(), from);
-  if (got < 0) return;
-  text.resize(static_cast<std::size_t>(got));
-  // A line that is being written is for the next time.
-  const std::size_t end = text.rfind('\n');
-  text.resize(end == std::string::npos ? 0 : end + 1);
-  if (const std::string told = packages_changed(text); !told.empty())
-    note(WallTime(mtime_of(now)), "packages", "host", told);
-  mark("dpkg", fmt::format("{}:{}", now.st_ino, from + static_cast<std::int64_t>(text.size())));
+  DpkgNews news = dpkg_news(roots.root("/var/log/dpkg.log"),
+                            known == marks.end() ? std::string_view() : known->second);
+  for (PackageRun& run : news.runs) note(run.time, "packages", "host", std::move(run.text));
+  if (!news.mark.empty()) mark("dpkg", std::move(news.mark));
 }
 
 void ChangeWatch::Impl::look_at_rpm() {
@@ -182,11 +154,18 @@ void ChangeWatch::Impl::look_at_units() {
     any = true;
     const std::string_view unit = data.labels(id).get("name");
     const auto known = started.find(unit);
-    const double before = known == started.end() ? 0 : known->second.at;
     if (known == started.end() && started.size() >= kMostUnits) continue;
-    started.insert_or_assign(std::string(unit), Started{sample->value, now});
+    Started last = known == started.end() ? Started{} : known->second;
+    const double before = std::exchange(last.at, sample->value);
+    const bool again = before > 0 && sample->value > 0 && sample->value != before;
+    const double apart = again ? sample->value - before : last.apart;
+    // The third start at equal distances is a timer's: nobody did anything.
+    const bool paced = again && last.apart > 0 && std::abs(apart - last.apart) <= kPaceAllowance;
+    last.apart = apart;
+    last.seen = now;
+    started.insert_or_assign(std::string(unit), last);
     // At the first look, and when it goes down, there is nothing to tell.
-    if (!units_seen || !(sample->value > 0) || sample->value == before) continue;
+    if (!units_seen || !(sample->value > 0) || sample->value == before || paced) continue;
     seen.push_back({base::from_unix_millis(std::llround(sample->value * 1000)), "unit",
                     std::string(unit),
                     fmt::format("{} was {}", unit, before > 0 ? "started again" : "started")});
@@ -198,6 +177,12 @@ void ChangeWatch::Impl::look_at_units() {
   if (seen.size() > kMostAtOnce)
     note(clock.wall(), "unit", "systemd",
          fmt::format("{} more units were started", seen.size() - kMostAtOnce));
+}
+
+/// The service that was not heard of for longest is forgotten: one that is not watched any more.
+void ChangeWatch::Impl::make_room() {
+  services.erase(std::ranges::min_element(
+      services, {}, [](const auto& service) { return service.second.heard; }));
 }
 
 Status ChangeWatch::Impl::save_marks() {
@@ -236,10 +221,12 @@ void ChangeWatch::on_event(const knowledge::ServiceEvent& event) {
     const auto known = impl_->services.find(event.service);
     const bool reloading = event.state == "reloading";
     if (known == impl_->services.end()) {
-      if (impl_->services.size() < kMostUnits)
-        impl_->services.emplace(event.service, Impl::Known{event.instance, reloading});
+      if (impl_->services.size() >= kMostUnits) impl_->make_room();
+      impl_->services.emplace(event.service,
+                              Impl::Known{event.instance, reloading, impl_->clock.steady()});
       return;
     }
+    known->second.heard = impl_->clock.steady();
     if (reloading && !known->second.reloading) what = "was reloaded";
     known->second.reloading = reloading;
     if (event.state == "active" && !event.instance.empty() &&

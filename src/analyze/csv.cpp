@@ -409,6 +409,12 @@ Millis CsvTable::step(Millis otherwise) const {
   return Millis(*middle);
 }
 
+std::size_t CsvTable::first_not_later() const noexcept {
+  for (std::size_t i = 1; i < times.size(); ++i)
+    if (times[i] <= times[i - 1]) return lines[i];
+  return 0;
+}
+
 Result<CsvTable> parse_csv(std::string_view text, const CsvOptions& options) {
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))

@@ -15,6 +15,12 @@ constexpr Millis kOutageTolerance{60 * 60'000};
 /// see it again.
 constexpr Millis kRestoreGrace{60'000};
 
+/// The samples of the last moments before a kill may be missing, those that ended a finding among
+/// them: for so long after a start older ones, which still show it, are no new episode of it.
+constexpr Millis kSamplesReturn{20'000};
+/// Findings that ended so shortly before the agent did.
+constexpr Millis kSamplesMissing{15'000};
+
 /// When a stored finding last changed its state.
 WallTime last_transition(const Finding& finding) {
   if (finding.resolved) return *finding.resolved;
@@ -59,6 +65,7 @@ void Ledger::restore(BookStore::Loaded loaded) {
   const WallTime wall = clock_.wall();
   const SteadyTime now = clock_.steady();
   const bool long_away = loaded.alive && wall - *loaded.alive > kOutageTolerance;
+  const WallTime sure_until = loaded.alive.value_or(wall) - kSamplesMissing;
   std::sort(loaded.findings.begin(), loaded.findings.end(), [](const auto& a, const auto& b) {
     return last_transition(a.finding) < last_transition(b.finding);
   });
@@ -76,8 +83,11 @@ void Ledger::restore(BookStore::Loaded loaded) {
     // A wall clock that was set back while the agent was down must not lengthen the wait beyond a
     // whole `for`.
     entry->since = now - std::max(Millis(0), wall - finding.started);
-    if (finding.resolved) entry->ended = now - std::max(Millis(0), wall - *finding.resolved);
     entry->restored_until = now + kRestoreGrace;
+    if (finding.resolved) {
+      entry->ended = now - std::max(Millis(0), wall - *finding.resolved);
+      entry->restored_until = now + (*finding.resolved > sure_until ? kSamplesReturn : Millis(0));
+    }
     entry->transition = ++transitions_;
     entry->finding = std::move(finding);
     entry->finding.seen_now = false;
@@ -244,6 +254,10 @@ void Ledger::see(std::string_view source, const Observation& seen, Told told) {
     entry = enter(seen, std::move(print));
     if (entry == nullptr) return;
   } else if (entry->finding.state == FindingState::kResolved) {
+    if (told == Told::kAgainAndAgain && entry->restored_until &&
+        clock_.steady() < *entry->restored_until) {
+      return;
+    }
     begin_episode(*entry, seen);
   } else if (entry->pass == passes_ && entry->finding.severity > seen.severity) {
     return;  // seen twice in one pass: the worst counts

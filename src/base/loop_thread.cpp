@@ -3,6 +3,9 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <system_error>
+
+#include "nexus/base/log.hpp"
 
 namespace nexus::base {
 
@@ -11,10 +14,22 @@ void name_this_thread(const std::string& name) {
 }
 
 LoopThread::LoopThread(Clock& clock, std::string name, Turn turn)
-    : clock_(clock), name_(std::move(name)), turn_(std::move(turn)) {
+    : clock_(clock), name_(std::move(name)), turn_(std::move(turn)), body_([this] { run(); }) {
   last_turn_ = clock_.steady().time_since_epoch().count();
   owed_since_ = last_turn_.load();
-  thread_ = std::thread([this] { run(); });
+  const std::lock_guard guard(mutex_);
+  make_thread();
+}
+
+void LoopThread::make_thread() const {
+  try {
+    thread_ = std::thread(body_);
+    missing_ = false;
+  } catch (const std::system_error& error) {
+    if (!missing_.exchange(true))
+      log::error("base", "the thread of the {} loop cannot be made, it is tried again: {}", name_,
+                 error.what());
+  }
 }
 
 LoopThread::~LoopThread() {
@@ -24,7 +39,9 @@ LoopThread::~LoopThread() {
 void LoopThread::wake() {
   {
     const std::lock_guard guard(mutex_);
-    woken_ = true;
+    const bool was_missing = missing_;
+    if (was_missing && !stopping_) make_thread();
+    woken_ = !was_missing;  // its first turn comes at once
   }
   changed_.notify_all();
 }
@@ -42,7 +59,11 @@ SteadyTime LoopThread::last_turn() const noexcept {
   return SteadyTime(Nanos(last_turn_.load(std::memory_order_acquire)));
 }
 
-Nanos LoopThread::late() const noexcept {
+Nanos LoopThread::late() const {
+  if (missing_) {
+    const std::lock_guard guard(mutex_);
+    if (missing_ && !stopping_) make_thread();
+  }
   const auto now = clock_.steady().time_since_epoch().count();
   return Nanos(std::max<std::int64_t>(0, now - owed_since_.load(std::memory_order_acquire)));
 }

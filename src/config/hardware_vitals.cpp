@@ -32,7 +32,7 @@ constexpr auto kHardware = std::to_array<ShippedVital>({
      .maximum = 100,
      .pending = 1min},
     {.name = "hung_tasks",
-     .expr = R"(increase(node_kernel_hung_task_detect_count{job=""}[10m]))",
+     .expr = R"(increase(node_kernel_hung_tasks_total{job=""}[10m]))",
      .unit = "count",
      .help = "Tasks that the kernel found hanging in the last 10 minutes",
      .warning = 0.5,

@@ -13,6 +13,8 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr std::size_t kMaxBody = 16U << 20;
+
 /// The zero of Docker is the year 1.
 std::optional<double> time_of(const json::value* value) {
   const std::string text = text_of(value);
@@ -49,13 +51,15 @@ DockerContainer to_container(const json::value& value) {
 
 Result<DockerAnswer> Docker::request(std::string_view method, std::string_view path,
                                      std::string_view body, SteadyTime deadline,
-                                     std::size_t max_body) const {
+                                     std::optional<std::size_t> max_body,
+                                     const std::function<bool()>& ended) const {
   HttpRequest request;
   request.method = method;
   request.url = fmt::format("http://engine{}", path);
   request.unix_socket = socket_;
   request.body = body;
-  request.max_body = max_body;
+  request.max_body = max_body.value_or(kMaxBody);
+  request.cancelled = ended;
   if (!body.empty()) request.headers.emplace_back("Content-Type", "application/json");
   request.timeout = std::chrono::duration_cast<Millis>(deadline - clock_.steady());
   if (request.timeout <= Millis(0))
@@ -97,10 +101,11 @@ Result<DockerEngine> Docker::engine(SteadyTime deadline) const {
   return out;
 }
 
-Result<std::vector<DockerContainer>> Docker::containers(SteadyTime deadline,
-                                                        std::size_t limit) const {
-  auto answer =
-      request("GET", fmt::format("/containers/json?all=true&limit={}", limit), {}, deadline);
+Result<std::vector<DockerContainer>> Docker::containers(SteadyTime deadline, std::size_t limit,
+                                                        std::string_view filters) const {
+  auto path = fmt::format("/containers/json?all=true&limit={}", limit);
+  if (!filters.empty()) path += "&filters=" + url_encode(filters);
+  auto answer = request("GET", path, {}, deadline);
   if (!answer) return propagate(std::move(answer));
   const auto value = parse_json(answer->body);
   const auto* list = value ? array_of(&*value) : nullptr;

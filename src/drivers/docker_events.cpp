@@ -7,6 +7,7 @@
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "drivers/json.hpp"
@@ -133,7 +134,13 @@ void DockerEvents::reopen() {
     impl_->error.clear();
   }
   impl_->open = true;
-  impl_->thread = std::thread([this] { impl_->run(); });
+  try {
+    impl_->thread = std::thread([this] { impl_->run(); });
+  } catch (const std::system_error& refused) {
+    impl_->open = false;  // the next run tries again
+    const std::lock_guard guard(impl_->mutex);
+    impl_->error = fmt::format("cannot start a thread for events: {}", refused.what());
+  }
 }
 
 bool DockerEvents::is_open() const noexcept {

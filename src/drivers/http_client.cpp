@@ -24,6 +24,10 @@ struct Received {
 std::size_t on_header(char* data, std::size_t size, std::size_t count, void* user) {
   auto& received = *static_cast<Received*>(user);
   const std::string_view line(data, size * count);
+  if (line.starts_with("HTTP/")) {  // what came before was of a proxy, a hint or a redirect
+    received.headers.clear();
+    return size * count;
+  }
   const auto colon = line.find(':');
   if (colon != std::string_view::npos && received.headers.size() < kMostHeaders) {
     std::string name(base::trim(line.substr(0, colon)));

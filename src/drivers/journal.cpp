@@ -108,7 +108,10 @@ Result<std::size_t> JournalReader::read(std::size_t limit, std::size_t longest,
   std::size_t given = 0;
   while (given < limit) {
     const int code = sd_journal_next(journal);
-    if (code < 0) return failed("next", code);
+    if (code < 0) {
+      if (given > 0) impl_->note_cursor();  // what was given is not given again
+      return failed("next", code);
+    }
     if (code == 0) break;
     const void* data = nullptr;
     std::size_t size = 0;

@@ -13,8 +13,7 @@
 namespace nexus::drivers {
 namespace {
 
-constexpr std::size_t kLargestAnswer = 16U << 20;  // bytes
-constexpr std::size_t kMostCauses = 5;             // of a refusal that are shown
+constexpr std::size_t kMostCauses = 5;  // of a refusal that are shown
 
 /// What a status means to whoever runs the agent.
 std::string_view in_words(unsigned status, std::string_view reason) {
@@ -67,7 +66,7 @@ Result<KubernetesList<T>> list(const Kubernetes& api, const std::string& path,
                                Convert convert) {
   KubernetesList<T> out;
   auto whole = list_objects(
-      api, path, query, limit, deadline,
+      api, path, query, limit, {deadline},
       [&](const boost::json::value& item) { out.items.push_back(convert(item)); },
       [&] { out.items.clear(); });
   if (!whole) return propagate(std::move(whole));
@@ -82,7 +81,7 @@ Result<KubernetesReply> Kubernetes::send(const KubernetesCall& call) const {
   request.method = call.method;
   request.url = access_.server + call.path;
   request.body = call.json;
-  request.max_body = kLargestAnswer;
+  request.max_body = call.largest_answer;
   request.tls = access_.tls;
   request.cancelled = call.cancelled;
   request.receive = call.receive;

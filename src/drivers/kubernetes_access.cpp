@@ -7,7 +7,7 @@
 
 #include "nexus/base/text.hpp"
 #include "nexus/config/connections.hpp"
-#include "nexus/drivers/kubernetes.hpp"
+#include "nexus/drivers/kubernetes_control.hpp"
 #include "nexus/host/file.hpp"
 
 namespace nexus::drivers {
@@ -154,6 +154,14 @@ std::string kubernetes_node(const config::KubernetesSection& section, const host
   if (!name) return {};
   std::string out(base::trim(*name));  // kubelets call their nodes in lower case
   for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  return out;
+}
+
+KubernetesScope kubernetes_scope(const config::KubernetesSection& section,
+                                 const host::Roots& roots) {
+  KubernetesScope out{section.change_in, NodeScope::kNone, kubernetes_node(section, roots)};
+  if (section.change_nodes == "own") out.nodes = NodeScope::kOwn;
+  if (section.change_nodes == "all") out.nodes = NodeScope::kAll;
   return out;
 }
 

@@ -19,7 +19,9 @@ namespace json = boost::json;
 using namespace std::chrono_literals;
 
 constexpr std::size_t kMostPods = 5'000;
-constexpr Millis kRound = 2s;  // between two tries of evictions that a budget holds
+// Between two tries of evictions that a budget holds: longer each time.
+constexpr Millis kFirstRound = 250ms;
+constexpr Millis kLongestRound = 5s;
 constexpr std::string_view kMirror = "kubernetes.io/config.mirror";
 
 std::string node_path(const std::string& node) {
@@ -84,7 +86,7 @@ Result<Sorted> sort_pods(const Kubernetes& api, const std::string& node, const D
                          const KubernetesPatience& patience) {
   Sorted out;
   auto listed = list_objects(
-      api, "/api/v1/pods", selecting("spec.nodeName", node), kMostPods, patience.deadline,
+      api, "/api/v1/pods", selecting("spec.nodeName", node), kMostPods, patience,
       [&](const json::value& pod) { sort_pod(pod, wish, out); }, [&] { out = {}; });
   if (!listed) return propagate(std::move(listed), "pods of node {}", node);
   if (listed->left_out > 0)
@@ -147,7 +149,8 @@ class Drain {
   /// Each pod that is still to be evicted, once.
   Status try_evictions() {
     std::vector<Victim> held;
-    pause_ = kRound;
+    round_ = std::min(2 * round_, kLongestRound);
+    pause_ = round_;
     for (auto& victim : waiting_) {
       if (patience_.cancelled && patience_.cancelled())
         return fail(Errc::kCancelled, "cancelled; {} pods are still on node {}, which is cordoned",
@@ -259,7 +262,8 @@ class Drain {
   std::map<std::string, std::string, std::less<>> leaving_;  // uid: name, not gone yet
   std::map<std::string, std::string, std::less<>> why_;      // uid: what holds it
   std::vector<std::string> names_;
-  Millis pause_ = kRound;
+  Millis round_ = kFirstRound / 2;
+  Millis pause_ = kFirstRound;  // round_, or what the API asks for
 };
 
 }  // namespace

@@ -121,6 +121,8 @@ Result<ContainerResources> KubernetesControl::set_resources(
   auto object = edit(
       api_, path_of(workload), patience,
       [&](const json::value& now) -> Result<std::optional<KubernetesEdit>> {
+        if (auto ok = can_roll(workload, now, "given other resources"); !ok)
+          return propagate(std::move(ok));
         const auto all = to_resources(now);
         const auto found = all.find(container);
         if (found == all.end())

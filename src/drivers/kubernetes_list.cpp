@@ -9,7 +9,10 @@
 namespace nexus::drivers {
 namespace {
 
-constexpr std::size_t kPage = 250;  // objects
+// A page is parsed as a whole, which takes several times its bytes: few objects a page, and half as
+// many when they turn out to be large.
+constexpr std::size_t kPage = 100;              // objects
+constexpr std::size_t kLargestPage = 4U << 20;  // bytes
 
 struct Page {
   std::uint64_t remaining = 0;
@@ -37,13 +40,15 @@ Result<Page> read_page(const std::string& body,
 
 Result<KubernetesListed> list_objects(
     const Kubernetes& api, const std::string& path, std::string query, std::size_t limit,
-    SteadyTime deadline, const std::function<void(const boost::json::value& item)>& add,
+    const KubernetesPatience& patience,
+    const std::function<void(const boost::json::value& item)>& add,
     const std::function<void()>& clear) {
   if (!query.empty()) query = "&" + query;
   std::string next;
   std::size_t taken = 0;
   std::uint64_t extra = 0;
   bool again = false;
+  std::size_t page_size = kPage;
   const auto take = [&](const boost::json::value& item) {
     if (taken >= limit) {
       ++extra;
@@ -54,10 +59,16 @@ Result<KubernetesListed> list_objects(
   };
   while (true) {
     KubernetesCall call{
-        .path = fmt::format("{}?limit={}{}", path, std::min(kPage, limit - taken), query),
-        .deadline = deadline};
+        .path = fmt::format("{}?limit={}{}", path, std::min(page_size, limit - taken), query),
+        .deadline = patience.deadline,
+        .cancelled = patience.cancelled,
+        .largest_answer = kLargestPage};
     if (!next.empty()) call.path += "&continue=" + url_encode(next);
     auto reply = api.send(call);
+    if (!reply && reply.error().code() == Errc::kExhausted && page_size > 1) {
+      page_size = std::max<std::size_t>(std::min(page_size, limit - taken) / 2, 1);
+      continue;
+    }
     if (!reply) return propagate(std::move(reply));
     if (reply->status == 410 && !again && !next.empty()) {
       // The page is older than what the API server keeps.

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "nexus/drivers/kubernetes.hpp"
+#include "nexus/drivers/kubernetes_control.hpp"
 
 namespace nexus::drivers {
 
@@ -21,7 +21,8 @@ struct KubernetesListed {
 /// what was added before does not count.
 [[nodiscard]] Result<KubernetesListed> list_objects(
     const Kubernetes& api, const std::string& path, std::string query, std::size_t limit,
-    SteadyTime deadline, const std::function<void(const boost::json::value& item)>& add,
+    const KubernetesPatience& patience,
+    const std::function<void(const boost::json::value& item)>& add,
     const std::function<void()>& clear);
 
 /// "/apis/apps/v1/namespaces/shop/deployments"; an empty namespace: of all.

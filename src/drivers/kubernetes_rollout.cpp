@@ -73,7 +73,7 @@ Result<std::vector<Revision>> read_revisions(const Kubernetes& api, const Worklo
       api,
       collection("/apis/apps/v1", workload.name_space,
                  deployment ? "replicasets" : "controllerrevisions"),
-      *selector, kMostRevisions, patience.deadline,
+      *selector, kMostRevisions, patience,
       [&](const json::value& item) {
         if (!is_owned_by(item, uid)) return;
         const json::object notes = notes_of(item);
@@ -138,12 +138,6 @@ std::optional<KubernetesEdit> back_to(const json::value& now, const Revision& re
   return KubernetesEdit{*data, kStrategicPatch};
 }
 
-Status not_paused(const Workload& workload, const json::value& now, std::string_view what) {
-  if (!is_true(member(member(&now, "spec"), "paused"))) return {};
-  return fail(Errc::kConflict, "{} is paused: it cannot be {} before its rollout is resumed",
-              to_string(workload), what);
-}
-
 }  // namespace
 
 Result<WorkloadStatus> KubernetesControl::restart(const Workload& workload,
@@ -153,7 +147,7 @@ Result<WorkloadStatus> KubernetesControl::restart(const Workload& workload,
   auto object =
       edit(api_, path_of(workload), patience,
            [&](const json::value& now) -> Result<std::optional<KubernetesEdit>> {
-             if (auto ok = not_paused(workload, now, "restarted"); !ok)
+             if (auto ok = can_roll(workload, now, "restarted"); !ok)
                return propagate(std::move(ok));
              if (to_workload_status(workload.kind, now).restarted_at == stamp) return std::nullopt;
              return KubernetesEdit{json::object{
@@ -173,7 +167,7 @@ Result<WorkloadStatus> KubernetesControl::set_images(
   auto object = edit(
       api_, path_of(workload), patience,
       [&](const json::value& now) -> Result<std::optional<KubernetesEdit>> {
-        if (auto ok = not_paused(workload, now, "updated"); !ok) return propagate(std::move(ok));
+        if (auto ok = can_roll(workload, now, "updated"); !ok) return propagate(std::move(ok));
         const auto present = to_workload_status(workload.kind, now).images;
         json::array containers;
         for (const auto& [name, image] : images) {
@@ -217,7 +211,7 @@ Result<WorkloadRollback> KubernetesControl::undo(const Workload& workload, std::
   WorkloadRollback out;
   auto object = edit(api_, path_of(workload), patience,
                      [&](const json::value& now) -> Result<std::optional<KubernetesEdit>> {
-                       if (auto ok = not_paused(workload, now, "rolled back"); !ok)
+                       if (auto ok = can_roll(workload, now, "rolled back"); !ok)
                          return propagate(std::move(ok));
                        auto all = read_revisions(api_, workload, now, patience);
                        if (!all) return propagate(std::move(all));
@@ -238,7 +232,8 @@ Result<WorkloadRollback> KubernetesControl::undo(const Workload& workload, std::
 
 Result<WorkloadStatus> KubernetesControl::await_rollout(
     const Workload& workload, const KubernetesPatience& patience,
-    const std::function<void(const WorkloadStatus&)>& progress) const {
+    const std::function<void(const WorkloadStatus&)>& progress,
+    std::string_view known_failure) const {
   std::optional<WorkloadStatus> last;
   bool gone = false;
   const auto judge = [&](WatchEvent event, const json::value& object) {
@@ -255,6 +250,10 @@ Result<WorkloadStatus> KubernetesControl::await_rollout(
       return false;
     }
     last = to_workload_status(workload.kind, object);
+    if (last->phase == RolloutPhase::kFailed && last->failure == known_failure) {
+      last->phase = RolloutPhase::kProgressing;
+      last->message = "its controller still tells of the rollout before: " + last->message;
+    }
     if (progress) progress(*last);
     return last->phase == RolloutPhase::kProgressing;
   };

@@ -90,8 +90,7 @@ Result<std::optional<json::value>> find_autoscaler(const Kubernetes& api, const 
                                                    const KubernetesPatience& patience) {
   std::optional<json::value> out;
   auto listed = list_objects(
-      api, collection(group, workload.name_space, kAutoscalers), {}, kMostAutoscalers,
-      patience.deadline,
+      api, collection(group, workload.name_space, kAutoscalers), {}, kMostAutoscalers, patience,
       [&](const json::value& item) {
         const auto* target = member(member(&item, "spec"), "scaleTargetRef");
         if (text_of(member(target, "kind")) == kind_of(workload.kind) &&

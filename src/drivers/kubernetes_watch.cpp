@@ -57,7 +57,7 @@ class Watch {
     tell(WatchEvent::kReset, {});
     if (done_) return {};
     auto listed = list_objects(
-        api_, request_.path, request_.query, kMostObjects, patience_.deadline,
+        api_, request_.path, request_.query, kMostObjects, patience_,
         [&](const json::value& object) { tell(WatchEvent::kPresent, object); },
         [&] { tell(WatchEvent::kReset, {}); });
     if (!listed) return propagate(std::move(listed));

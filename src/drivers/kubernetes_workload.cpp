@@ -9,6 +9,7 @@
 #include "drivers/kubernetes_calls.hpp"
 #include "drivers/kubernetes_list.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/config/name_space.hpp"
 
 namespace nexus::drivers {
 namespace {
@@ -18,16 +19,12 @@ namespace json = boost::json;
 constexpr std::array kKinds = {WorkloadKind::kDeployment, WorkloadKind::kStatefulSet,
                                WorkloadKind::kDaemonSet};
 
-/// A DNS label, or several with dots between: what Kubernetes takes as a name.
-bool is_name(std::string_view text, bool dots) {
-  if (text.empty() || text.size() > (dots ? 253U : 63U)) return false;
-  for (const auto label : base::split(text, '.')) {
-    if (label.empty() || label.front() == '-' || label.back() == '-') return false;
-    for (const char c : label) {
-      if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) return false;
-    }
-  }
-  return dots || !text.contains('.');
+/// DNS labels with dots between: what Kubernetes takes as a name.
+bool is_name(std::string_view text) {
+  constexpr std::size_t kLongest = 253;
+  return text.size() <= kLongest && std::ranges::all_of(base::split(text, '.'), [](auto label) {
+           return config::is_name_space(label);
+         });
 }
 
 std::uint32_t count(const json::value* status, std::string_view name) {
@@ -41,6 +38,7 @@ void deployment_phase(const json::value* status, WorkloadStatus& out) {
           text_of(member(&one, "reason")) == "ProgressDeadlineExceeded") {
         out.phase = RolloutPhase::kFailed;
         out.message = fmt::format("ProgressDeadlineExceeded: {}", text_of(member(&one, "message")));
+        out.failure = fmt::format("{} {}", text_of(member(&one, "lastUpdateTime")), out.message);
         return;
       }
     }
@@ -153,9 +151,9 @@ Result<Workload> parse_workload(std::string_view text) {
     return fail(Errc::kInvalidArgument,
                 "\"{}\": expected the kind deployment, statefulset or daemonset, not \"{}\"", text,
                 parts[1]);
-  if (!is_name(parts[0], false))
+  if (!config::is_name_space(parts[0]))
     return fail(Errc::kInvalidArgument, "\"{}\": \"{}\" cannot be a namespace", text, parts[0]);
-  if (!is_name(parts[2], true))
+  if (!is_name(parts[2]))
     return fail(Errc::kInvalidArgument, "\"{}\": \"{}\" cannot be a name", text, parts[2]);
   return Workload{std::string(parts[0]), *kind, std::string(parts[2])};
 }
@@ -225,6 +223,19 @@ WorkloadStatus to_workload_status(WorkloadKind kind, const json::value& object) 
   return out;
 }
 
+Status can_roll(const Workload& workload, const json::value& now, std::string_view what) {
+  const auto* spec = member(&now, "spec");
+  if (is_true(member(spec, "paused")))
+    return fail(Errc::kConflict, "{} is paused: it cannot be {} before its rollout is resumed",
+                to_string(workload), what);
+  if (text_of(member(member(spec, "updateStrategy"), "type")) == "OnDelete")
+    return fail(Errc::kUnsupported,
+                "{} cannot be {}: its updateStrategy is OnDelete, by which pods stay as they are "
+                "until somebody deletes them",
+                to_string(workload), what);
+  return {};
+}
+
 Result<std::string> label_selector(const json::value* selector) {
   std::vector<std::string> parts;
   if (const auto* labels = member(selector, "matchLabels"); labels && labels->is_object()) {
@@ -280,8 +291,7 @@ Result<KubernetesList<WorkloadSummary>> KubernetesControl::workloads(
   for (const auto kind : kKinds) {
     const std::size_t before = out.items.size();
     auto listed = list_objects(
-        api_, collection("/apis/apps/v1", name_space, resource_of(kind)), {}, limit,
-        patience.deadline,
+        api_, collection("/apis/apps/v1", name_space, resource_of(kind)), {}, limit, patience,
         [&](const json::value& item) {
           const auto* metadata = member(&item, "metadata");
           out.items.push_back(
@@ -295,18 +305,15 @@ Result<KubernetesList<WorkloadSummary>> KubernetesControl::workloads(
   return out;
 }
 
-bool is_protected_name_space(std::string_view name_space) {
-  return name_space == "kube-system" || name_space == "kube-public" ||
-         name_space == "kube-node-lease";
-}
-
 std::optional<std::string> refuse_name_space(const KubernetesScope& scope,
                                              std::string_view name_space) {
-  if (is_protected_name_space(name_space))
+  if (config::is_protected_name_space(name_space))
     return fmt::format("namespace {} is protected: Kubernetes itself lives in it", name_space);
   if (std::ranges::find(scope.name_spaces, name_space) == scope.name_spaces.end())
-    return fmt::format("namespace {} is not among those in which the agent may change something",
-                       name_space);
+    return fmt::format(
+        "namespace {} is not among those in which the agent may change something "
+        "([kubernetes] change_in)",
+        name_space);
   return std::nullopt;
 }
 
@@ -319,7 +326,7 @@ Status KubernetesControl::may_change(std::string_view name_space) const {
 std::optional<std::string> refuse_node(const KubernetesScope& scope, std::string_view node) {
   const bool own = scope.nodes == NodeScope::kOwn && node == scope.own_node;
   if (own || scope.nodes == NodeScope::kAll) return std::nullopt;
-  return fmt::format("node {} may not be changed by the agent", node);
+  return fmt::format("node {} may not be changed by the agent ([kubernetes] change_nodes)", node);
 }
 
 Status KubernetesControl::may_change_node(std::string_view node) const {

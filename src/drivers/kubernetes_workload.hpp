@@ -17,6 +17,10 @@ namespace nexus::drivers {
 /// By the rules of `kubectl rollout status`.
 [[nodiscard]] WorkloadStatus to_workload_status(WorkloadKind kind,
                                                 const boost::json::value& object);
+/// Whether a change of the template replaces pods: kConflict for a paused deployment, kUnsupported
+/// where pods stay until somebody deletes them. `what` is to be done: "restarted".
+[[nodiscard]] Status can_roll(const Workload& workload, const boost::json::value& now,
+                              std::string_view what);
 /// Images by container of a pod template (not of its init containers).
 [[nodiscard]] std::map<std::string, std::string, std::less<>> images_of(
     const boost::json::value* pod_template);

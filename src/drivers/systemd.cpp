@@ -251,6 +251,19 @@ Result<UnitStatus> Systemd::status(std::string_view unit) {
   return status;
 }
 
+Result<UnitStatus> Systemd::loaded_status(std::string_view unit) {
+  const auto name = normalize_unit_name(unit);
+  if (!name) return std::unexpected(name.error());
+  return impl_->with_bus([&](sd_bus* bus) -> Result<UnitStatus> {
+    auto message = request(bus, kManagerPath, kManager, "GetUnit");
+    if (!message) return propagate(std::move(message));
+    sd_bus_message_append(message->get(), "s", name->c_str());
+    auto reply = call(bus, message->get(), "status of " + *name);
+    if (!reply) return propagate(std::move(reply));
+    return read_status(bus, *name);
+  });
+}
+
 Result<std::vector<UnitSummary>> Systemd::list_units() {
   return impl_->with_bus([this](sd_bus* bus) {
     auto units = read_units(bus);

@@ -22,6 +22,8 @@ const char* method(UnitJob job) noexcept {
       return "RestartUnit";
     case UnitJob::kReload:
       return "ReloadUnit";
+    case UnitJob::kTryRestart:
+      return "TryRestartUnit";
   }
   return "";
 }
@@ -223,6 +225,8 @@ std::string_view to_string(UnitJob job) noexcept {
       return "restart";
     case UnitJob::kReload:
       return "reload";
+    case UnitJob::kTryRestart:
+      return "try-restart";
   }
   return "";
 }

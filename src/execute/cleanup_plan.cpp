@@ -12,7 +12,9 @@
 #include <span>
 #include <tuple>
 
+#include "execute/container.hpp"
 #include "execute/parameter_values.hpp"
+#include "nexus/drivers/docker_leftovers.hpp"
 #include "nexus/host/roots.hpp"
 
 namespace nexus::execute {
@@ -71,6 +73,20 @@ constexpr std::array<Kind, 10> kKinds{{
     {60, "crashes", "/var/crash", {}, 7 * 24h, 2},
 }};
 
+/// What a container engine keeps and nobody uses.
+struct EngineKind {
+  int rank;
+  std::string_view name;
+  bool by_itself;  // goes without being named in `kinds`
+};
+// A container that has stopped may hold what somebody still wants to look at.
+constexpr std::array<EngineKind, 3> kEngineKinds{{
+    {70, kUnnamedImages, true},
+    {80, kBuildCache, true},
+    {90, kStoppedContainers, false},
+}};
+constexpr Millis kEngineLimit = 30s;
+
 struct Rule {
   int rank;
   std::string name;
@@ -79,6 +95,7 @@ struct Rule {
   Millis older_than;
   std::uint32_t depth;
   std::span<const std::string_view> except;
+  const EngineKind* engine = nullptr;  // not of files, but of the container engine
 };
 
 std::vector<Rule> rules_of(const config::Config& config) {
@@ -92,6 +109,8 @@ std::vector<Rule> rules_of(const config::Config& config) {
                    kind.depth,
                    kind.except});
   }
+  for (const auto& kind : kEngineKinds)
+    out.push_back({kind.rank, std::string(kind.name), {}, {}, kLeftoverAge, 0, {}, &kind});
   for (const auto& own : config.cleanups)
     out.push_back({own.rank, own.name, own.path, own.match, own.older_than, own.depth, {}});
   std::ranges::stable_sort(out, {}, &Rule::rank);
@@ -153,7 +172,7 @@ Result<std::vector<CleanupFile>> files_of(const Rule& rule, const CleanupWish& w
   const auto root = seen(rule.path, config);
   const auto youngest = limits.now - std::max(rule.older_than, wish.older_than);
   const auto own = seen(config.agent.data_dir, config);
-  Oldest oldest(config.allow.max_files);
+  Oldest oldest(2UL * config.allow.max_files);  // as many again, should those not go
   std::size_t in_use = 0;
   host::WalkWish walk_wish;
   walk_wish.depth = rule.depth;
@@ -185,6 +204,40 @@ Result<std::vector<CleanupFile>> files_of(const Rule& rule, const CleanupWish& w
   return oldest.take();
 }
 
+/// What the engine keeps on that device; nothing where there is no engine, or another device is
+/// its.
+std::vector<CleanupFile> leftovers(const Rule& rule, const CleanupWish& wish,
+                                   const config::Config& config, dev_t device,
+                                   const CleanupLimits& limits, CleanupPlan& plan) {
+  std::vector<CleanupFile> out;
+  if (limits.clock == nullptr || (wish.kinds.empty() && !rule.engine->by_itself)) return out;
+  auto engine = engine_of(config, *limits.clock);
+  if (!engine) {
+    if (!wish.kinds.empty()) plan.notes.push_back(engine.error().message());
+    return out;
+  }
+  const drivers::EngineCall call{.deadline = limits.clock->steady() + kEngineLimit,
+                                 .ended = [&] { return limits.go_on && !limits.go_on(); }};
+  auto root = drivers::data_root(engine->engine(), call.deadline);
+  auto space = root ? space_of(*root, config) : Result<Space>(std::unexpected(root.error()));
+  auto found = space ? leftovers_of({.kind = rule.engine->name,
+                                     .older_than = std::max(rule.older_than, wish.older_than),
+                                     .now = limits.now},
+                                    *engine, config, call, plan.notes)
+                     : Result<std::vector<Leftover>>(std::unexpected(space.error()));
+  if (!found) {
+    plan.notes.push_back(fmt::format("{}: {}", rule.name, found.error().message()));
+    return out;
+  }
+  if (space->device != device) return out;
+  for (auto& one : *found) {
+    CleanupFile item{.kind = rule.name, .root = "docker", .file = {}};
+    item.leftover = std::move(one);
+    out.push_back(std::move(item));
+  }
+  return out;
+}
+
 std::uint64_t bytes_wanted(const CleanupWish& wish, const Space& space) {
   if (wish.free) return *wish.free;
   const double most = static_cast<double>(space.size) * (1.0 - wish.used_percent / 100.0);
@@ -204,6 +257,11 @@ std::string cleanup_kinds() {
                        kind.older_than > 0s
                            ? fmt::format(", unused for {}", base::format_duration(kind.older_than))
                            : "");
+  }
+  for (const auto& kind : kEngineKinds) {
+    out += fmt::format("  {:<3} {:<13} of the container engine, unused for {}{}\n", kind.rank,
+                       kind.name, base::format_duration(kLeftoverAge),
+                       kind.by_itself ? "" : ", only when named in kinds");
   }
   return out;
 }
@@ -271,6 +329,14 @@ Result<CleanupPlan> plan_cleanup(const std::string& target, const CleanupWish& w
   for (const auto& rule : rules_of(config)) {
     if (!wish.kinds.empty() && std::ranges::find(wish.kinds, rule.name) == wish.kinds.end())
       continue;
+    if (rule.engine != nullptr) {
+      for (auto& item : leftovers(rule, wish, config, space->device, limits, plan)) {
+        if (item.bytes() > budget || plan.files.size() >= config.allow.max_files) continue;
+        budget -= item.bytes();
+        plan.files.push_back(std::move(item));
+      }
+      continue;
+    }
     if (!is_allowed(rule.path, config)) {
       plan.notes.push_back(fmt::format("{} is not below [allow] paths", rule.path));
       continue;
@@ -282,9 +348,11 @@ Result<CleanupPlan> plan_cleanup(const std::string& target, const CleanupWish& w
     }
     for (auto& file : *files) {
       // A file of two kinds goes once: what is below /var/log/journal is below /var/log too.
-      if (file.file.bytes > budget || plan.files.size() >= config.allow.max_files ||
-          !taken.insert(file.file.identity.inode).second)
+      if (!taken.insert(file.file.identity.inode).second) continue;
+      if (file.file.bytes > budget || plan.files.size() >= config.allow.max_files) {
+        if (plan.spare.size() < config.allow.max_files) plan.spare.push_back(std::move(file));
         continue;
+      }
       budget -= file.file.bytes;
       plan.files.push_back(std::move(file));
     }
@@ -295,7 +363,7 @@ Result<CleanupPlan> plan_cleanup(const std::string& target, const CleanupWish& w
 std::size_t enough_of(const CleanupPlan& plan) {
   std::uint64_t freed = 0;
   std::size_t count = 0;
-  while (count < plan.files.size() && freed < plan.wanted) freed += plan.files[count++].file.bytes;
+  while (count < plan.files.size() && freed < plan.wanted) freed += plan.files[count++].bytes();
   return count;
 }
 

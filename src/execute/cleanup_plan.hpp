@@ -1,8 +1,9 @@
 // What cleanup_disk would delete: ranked safest first, in each rank the longest unused first.
 //
 // Only below [allow] paths, only on the file system of the target, only files of one name that no
-// process has open, none of the agent's own. Sizes are what the blocks take, in bytes. Thread
-// safety: functions without state.
+// process has open, none of the agent's own. What a container engine keeps there and nobody uses is
+// the engine's to delete (engine_leftovers.hpp), and goes last. Sizes are what the blocks take, in
+// bytes. Thread safety: functions without state.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "execute/engine_leftovers.hpp"
+#include "nexus/base/clock.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/host/tree.hpp"
 #include "nexus/plan/action.hpp"
@@ -46,16 +49,20 @@ struct CleanupFile {
   std::string kind;
   std::string root;  // the directory of the kind, as the agent sees it
   host::FoundFile file;
+  std::optional<Leftover> leftover = {};  // no file, but this of the container engine
+  [[nodiscard]] std::uint64_t bytes() const { return leftover ? leftover->bytes : file.bytes; }
 };
 
 struct CleanupPlan {
   std::vector<CleanupFile> files;  // within the budget, in the order in which they go
+  std::vector<CleanupFile> spare;  // beyond it: their turn comes when others cannot go
   std::uint64_t wanted = 0;        // bytes to free
   std::vector<std::string> notes;  // what was left out, and why
 };
 struct CleanupLimits {
   WallTime now{};
   std::function<bool()> go_on;  // false ends the search; none: it goes on
+  Clock* clock = nullptr;       // to ask a container engine by; null: none is asked
 };
 [[nodiscard]] Result<CleanupPlan> plan_cleanup(const std::string& target, const CleanupWish& wish,
                                                const config::Config& config,

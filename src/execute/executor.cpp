@@ -289,6 +289,10 @@ void Executor::cancel_queued(std::string_view why) {
     impl_->end_early(*entry, ActionState::kCancelled, fmt::format("cancelled: {}", why));
 }
 
+StepContext Executor::step_context() const {
+  return impl_->context();
+}
+
 ExecutorStatus Executor::status() const {
   const std::lock_guard guard(impl_->mutex);
   return {.proposed = impl_->proposed, .queued = impl_->queue.size(), .running = impl_->running};

@@ -74,6 +74,7 @@ struct Executor::Impl {
   std::size_t arriving = 0;                                 // submitted, being journaled
   std::size_t proposed = 0;
   std::size_t running = 0;
+  std::size_t trials = 0;  // of them experiments, which keep a worker for their windows
   std::uint64_t arrivals = 0;
   std::uint64_t generation = 0;  // of what activity() shows
   mutable std::shared_ptr<const Activity> shown;
@@ -119,7 +120,7 @@ struct Executor::Impl {
   /// A place among the hosts; null: none is needed.
   [[nodiscard]] Result<std::unique_ptr<FleetPlace>> place_for(const plan::Action& action) const;
   [[nodiscard]] Status begin(Entry& entry, Step& step, plan::Action& action);
-  void perform(Entry& entry, Step& step, plan::Action action);
+  void perform(Entry& entry, Step& step, plan::Action action, const FleetPlace* place);
   void note_begun(plan::Action& action);
   /// Whether the kill switch ends it in the middle.
   [[nodiscard]] bool halts(const plan::Action& action) const;

@@ -6,8 +6,8 @@
 // one side only, and by Cliff's delta, which is how much more often a value of the one window is
 // beyond one of the other. The change is kept when the test is significant and the effect large
 // enough. Both windows hold one value a step (metrics of several series are averaged); samples of
-// one metric depend on each other, so the steps are no closer than kStep, and a window of fewer
-// than kFewest values proves nothing.
+// one metric depend on each other: the steps are no closer than kStep, the test is widened by the
+// dependence between neighbours, and a window of fewer than kFewest values proves nothing.
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cmath>
@@ -69,7 +69,10 @@ bool decide(const config::ExperimentConfig& trial, const std::vector<double>& be
     return false;
   }
   const bool lower = trial.better == "lower";
-  const auto test = lower ? mann_whitney(after, before) : mann_whitney(before, after);
+  const double dependence = std::max(dependence_of(before), dependence_of(after));
+  const auto test =
+      lower ? mann_whitney(after, before, dependence) : mann_whitney(before, after, dependence);
+  record["dependence"] = dependence;  // so many values stand for an independent one
   record["median_before"] = median(before);
   record["median_after"] = median(after);
   record["p_value"] = test.p_less;

@@ -14,7 +14,7 @@ namespace {
 using knowledge::SqlValue;
 using plan::Action;
 
-constexpr std::array<std::string_view, 2> kMigrations{
+constexpr std::array<std::string_view, 3> kMigrations{
     R"sql(
 CREATE TABLE action (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL, target TEXT NOT NULL,
@@ -39,7 +39,9 @@ CREATE INDEX action_finding ON action (finding, seq) WHERE finding IS NOT NULL;
 CREATE INDEX action_fingerprint ON action (fingerprint, seq) WHERE fingerprint IS NOT NULL;
 CREATE INDEX action_requested_by ON action (requested_by, seq) WHERE requested_by IS NOT NULL;
 CREATE INDEX action_created ON action (created);
-)sql"};
+)sql",
+    // How long an action takes that has helped: of a type that never did there are none to look at.
+    "CREATE INDEX action_helped ON action (type, seq) WHERE verified = 1"};
 
 SqlValue text_or_null(const std::string& text) {
   if (text.empty()) return std::monostate{};

@@ -9,6 +9,7 @@
 #include "execute/executor_impl.hpp"
 #include "nexus/base/id.hpp"
 #include "nexus/base/log.hpp"
+#include "nexus/execute/undone.hpp"
 
 namespace nexus::execute {
 
@@ -102,10 +103,19 @@ void Executor::Impl::park(Entry& entry) {
 }
 
 void Executor::Impl::begin_rung(Action ladder, std::size_t index) {
+  std::optional<std::string> cancelled_by;
   {
     const std::lock_guard guard(mutex);
     // It stays `running` in the journal, and recover() goes on from here.
     if (stopping) return;
+    const auto known = entries.find(ladder.id);
+    if (known != entries.end() && known->second->cancel) cancelled_by = known->second->cancelled_by;
+  }
+  if (cancelled_by) {
+    const auto told =
+        fmt::format("cancelled by {} before {}", *cancelled_by, name_of(ladder, index));
+    if (index == 0) ladder.started.reset();  // nothing was done: no attempt
+    return end_ladder(std::move(ladder), ActionState::kCancelled, told);
   }
   auto part = part_of(ladder, index);
   part.created = clock.wall();
@@ -124,8 +134,13 @@ void Executor::Impl::begin_rung(Action ladder, std::size_t index) {
             name_of(ladder, index));
   const std::lock_guard guard(mutex);
   const auto known = entries.find(ladder.id);
-  if (known != entries.end()) publish(*known->second, std::move(ladder));
   auto entry = std::make_shared<Entry>();
+  if (known != entries.end()) {
+    publish(*known->second, std::move(ladder));
+    // Cancelled while this was journaled: the rung does not begin.
+    entry->cancelled_by = known->second->cancelled_by;
+    entry->cancel = known->second->cancel.load();
+  }
   entry->action = std::make_shared<const Action>(std::move(part));
   add(std::move(entry));
   changed.notify_all();
@@ -197,7 +212,7 @@ std::string Executor::Impl::undo_rungs(const Action& ladder, std::size_t before)
   std::string out;
   for (std::size_t i = before; i-- > 0;) {
     auto done = journal.get(ladder.rungs[i].action_id);
-    if (!done || done->state != ActionState::kSucceeded || !done->outcome.undone.empty()) continue;
+    if (!done || done->state != ActionState::kSucceeded || is_undone(done->outcome)) continue;
     auto* step = step_of(*done);
     if (step == nullptr) continue;
     undo(*step, *done);

@@ -2,14 +2,25 @@
 
 #include <algorithm>
 
+#include "execute/unit_instances.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/config/config.hpp"
+#include "nexus/config/service_name.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/plan/planner.hpp"
 
 namespace nexus::execute {
+namespace {
+
+/// Whether systemd can be asked which unit it is: a container is none, nor is a template.
+bool can_be_unit(std::string_view name) {
+  return config::parse_service_name(name).is_unit() && template_of(name).empty();
+}
+
+}  // namespace
 
 std::string UnitNames::resolve(std::string_view name) {
+  if (!can_be_unit(name)) return std::string(name);
   auto unit = drivers::normalize_unit_name(name);
   if (!unit) return std::string(name);
   const auto now = clock_.steady();
@@ -20,6 +31,7 @@ std::string UnitNames::resolve(std::string_view name) {
 }
 
 bool UnitNames::is_known(std::string_view name) const {
+  if (!can_be_unit(name)) return true;
   const auto unit = drivers::normalize_unit_name(name);
   if (!unit) return true;
   const std::lock_guard guard(mutex_);

@@ -21,6 +21,25 @@ constexpr std::array<const char*, 8> kNames{"init",         "systemd*", "sshd*",
                                             "dbus-broker*", "login",    "agetty", "(sd-pam)"};
 constexpr int kMostAncestors = 64;
 
+/// Where nobody but the administrator puts programs: any program can take any name.
+constexpr std::array<std::string_view, 6> kSystemDirectories{"/usr/", "/bin/", "/sbin/",
+                                                             "/lib/", "/nix/", "/opt/"};
+
+/// Named like what the host hangs on, and its program may be that.
+bool is_system_program(const host::ProcessFacts& process) {
+  const bool named = std::ranges::any_of(
+      kNames, [&](const char* p) { return fnmatch(p, process.name.c_str(), 0) == 0; });
+  return named && (process.program.empty() ||
+                   std::ranges::any_of(kSystemDirectories, [&](std::string_view directory) {
+                     return process.program.starts_with(directory);
+                   }));
+}
+
+/// Of a person who is logged in, or was: editors, shells and multiplexers are no services.
+bool is_session(std::string_view unit) {
+  return unit.starts_with("session-") && unit.ends_with(".scope");
+}
+
 bool is_ancestor_of_agent(pid_t pid) {
   pid_t current = ::getpid();
   for (int i = 0; i < kMostAncestors && current > 1; ++i) {
@@ -41,23 +60,34 @@ std::optional<std::string> process_protected(const host::ProcessFacts& process,
   if (process.is_kernel_thread) return name + " is protected: it is a thread of the kernel";
   if (is_ancestor_of_agent(process.id.pid))
     return name + " is protected: it is this agent, or what runs it";
-  if (std::ranges::any_of(kNames,
-                          [&](const char* p) { return fnmatch(p, process.name.c_str(), 0) == 0; }))
+  if (is_system_program(process))
     return name + " is protected: the host or its administrators depend on it";
   if (process.has_terminal && process.session == process.id.pid)
     return name + " is protected: somebody is logged in with it";
-  if (process.unit.ends_with(".service") || process.unit.ends_with(".socket")) {
-    if (auto why =
-            plan::protected_reason("stop_service", process.unit, config.guardrails.protected_units))
-      return fmt::format("{} is protected: it belongs to {}: {}", name, process.unit, *why);
+  // A unit within a unit (a container's, a session's, a manager's) is the outer one's too.
+  for (const auto& unit : process.units) {
+    if (is_session(unit))
+      return fmt::format("{} is protected: it belongs to the session of somebody, {}", name, unit);
+    if (!unit.ends_with(".service") && !unit.ends_with(".socket")) continue;
+    if (auto why = plan::protected_reason("stop_service", unit, config.guardrails.protected_units))
+      return fmt::format("{} is protected: it belongs to {}: {}", name, unit, *why);
   }
   return std::nullopt;
 }
 
+Result<host::ProcessId> process_of(const plan::Action& action) {
+  constexpr std::string_view kPrefix = "process:";
+  std::string_view text = action.target;
+  if (text.starts_with(kPrefix)) text.remove_prefix(kPrefix.size());
+  auto id = host::parse_process(text);
+  if (!id) return propagate(std::move(id), "target");
+  return id;
+}
+
 Result<host::ProcessFacts> target_process(const plan::Action& action,
                                           const config::Config& config) {
-  auto id = host::parse_process(action.target);
-  if (!id) return propagate(std::move(id), "target");
+  auto id = process_of(action);
+  if (!id) return propagate(std::move(id));
   auto facts = host::process_facts(*id);
   if (!facts) return facts;
   if (id->start == 0) {
@@ -82,7 +112,7 @@ std::string show(const host::ProcessFacts& process) {
 
 std::string process_evidence(const plan::Action& action) {
   namespace json = boost::json;
-  auto id = host::parse_process(action.target);
+  auto id = process_of(action);
   auto facts =
       id ? host::process_facts(*id) : Result<host::ProcessFacts>(std::unexpected(id.error()));
   if (!facts) return json::serialize(json::object{{"error", facts.error().message()}});
@@ -97,7 +127,7 @@ std::string process_evidence(const plan::Action& action) {
 }
 
 std::string process_account(const plan::Action& action) {
-  auto id = host::parse_process(action.target);
+  auto id = process_of(action);
   if (!id) return {};
   auto facts = host::process_facts(*id);
   if (!facts) return {};

@@ -15,7 +15,9 @@ namespace nexus::execute {
 [[nodiscard]] std::optional<std::string> process_protected(const host::ProcessFacts& process,
                                                            const config::Config& config);
 
-/// The process of an action's target "PID:START", as it is now, if it may be touched. A target
+/// "PID:START" of an action's target, which may begin with "process:".
+[[nodiscard]] Result<host::ProcessId> process_of(const plan::Action& action);
+/// The process of an action's target, as it is now, if it may be touched. A target
 /// without its start time is refused with the one that it has now.
 [[nodiscard]] Result<host::ProcessFacts> target_process(const plan::Action& action,
                                                         const config::Config& config);

@@ -92,8 +92,13 @@ void Executor::Impl::add(EntryPtr entry) {
 }
 
 EntryPtr Executor::Impl::next_runnable() const {
+  // Windows of minutes must not keep what is urgent from a worker: one is left, where there are
+  // two.
+  const bool tries =
+      trials + 1 < std::max<std::size_t>(2, config->operations.max_concurrent_actions);
   for (const auto& [place, entry] : queue) {
     if (entry->action->dry_run) return entry;
+    if (entry->action->experiment && !tries) continue;
     const auto load = targets.find(plan::account_of(*entry->action));
     if (load == targets.end() || !load->second.running) return entry;
   }
@@ -115,6 +120,7 @@ EntryPtr Executor::Impl::take(std::size_t worker) {
   found->claimed = true;
   found->taken = true;
   ++running;
+  if (found->action->experiment) ++trials;
   ++generation;
   if (!found->action->dry_run) targets[plan::account_of(*found->action)].running = true;
   show_queue();

@@ -32,6 +32,7 @@ void Executor::Impl::work(std::size_t worker) {
     run_one(*entry);
     const std::lock_guard guard(mutex);
     --running;
+    if (entry->action->experiment) --trials;
     ++generation;
     show_queue();
     changed.notify_all();
@@ -91,7 +92,7 @@ void Executor::Impl::run_one(Entry& entry) {
     action.started.reset();
     return call_off(std::move(action), why->code, why->reason);
   }
-  perform(entry, *step, std::move(action));
+  perform(entry, *step, std::move(action), place->get());
 }
 
 void Executor::Impl::call_off(Action action, std::string_view code, std::string why) {
@@ -196,12 +197,14 @@ void Executor::Impl::note_begun(Action& action) {
       .add();
 }
 
-void Executor::Impl::perform(Entry& entry, Step& step, Action action) {
+void Executor::Impl::perform(Entry& entry, Step& step, Action action, const FleetPlace* place) {
   auto with = context();
-  const StepRun run{.deadline = clock.steady() + action.timeout,
-                    .cancelled = [&] { return entry.cancel.load() || halts(action); },
-                    .leaving = [&] { return abandon.load(); },
-                    .begun = [&] { note_begun(action); }};
+  const StepRun run{
+      .deadline = clock.steady() + action.timeout,
+      .cancelled = [&] { return entry.cancel.load() || halts(action); },
+      .leaving = [&] { return abandon.load(); },
+      .begun = [&] { note_begun(action); },
+      .fencing_token = place != nullptr ? std::optional(place->token()) : std::nullopt};
   auto done = step.run(action, with, run);
   if (!done) {
     action.outcome.after = step.evidence(action, with);

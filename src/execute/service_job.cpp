@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 
 #include "execute/journal_json.hpp"
+#include "execute/parameter_values.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/plan/planner.hpp"
@@ -35,6 +36,8 @@ std::string_view past_tense(UnitJob job) {
       return "restarted";
     case UnitJob::kReload:
       return "reloaded";
+    case UnitJob::kTryRestart:
+      return "restarted, where it ran,";
   }
   return "changed";
 }
@@ -49,29 +52,32 @@ bool ran_to_its_end(const UnitStatus& status) {
          status.result == "success";
 }
 
-/// Refuses what must not or cannot be touched, as the unit is now.
-Status check_unit(const plan::Action& action, const StepContext& context,
-                  const UnitStatus& status) {
+}  // namespace
+
+Status check_unit(std::string_view action_type, const UnitStatus& status,
+                  const config::Config& config) {
   if (status.load_state == "not-found")
     return fail(Errc::kNotFound, "there is no unit {}", status.name);
   if (status.load_state == "masked") return fail(Errc::kConflict, "{} is masked", status.name);
-  const auto& extra = context.config->guardrails.protected_units;
+  const auto& extra = config.guardrails.protected_units;
   auto names = status.names;
   names.push_back(status.name);
   for (const auto& name : names) {
-    if (auto reason = plan::protected_reason(action.type, name, extra))
+    if (auto reason = plan::protected_reason(action_type, name, extra))
       return fail(Errc::kPermissionDenied, "{}", *reason);
   }
-  if (action.type != "start_service" && status.main_pid != 0 &&
+  if (action_type != "start_service" && status.main_pid != 0 &&
       status.main_pid == static_cast<std::uint32_t>(::getpid())) {
     return fail(Errc::kPermissionDenied, "{} is protected: it is this agent", status.name);
   }
   return {};
 }
 
-class ServiceStep final : public Step {
+namespace {
+
+class UnitJobStep final : public Step {
  public:
-  explicit ServiceStep(UnitJob job) : job_(job) {}
+  explicit UnitJobStep(UnitJob job) : job_(job) {}
 
   Status validate(const plan::Action& action, const StepContext&) const override {
     auto name = drivers::normalize_unit_name(action.target);
@@ -84,7 +90,7 @@ class ServiceStep final : public Step {
     if (!status) return propagate(std::move(status));
     return fmt::format(
         "would {} {} ({}), which is {}/{}{}, by a job of systemd in mode \"replace\"",
-        drivers::to_string(job_), status->name, status->description, status->active_state,
+        drivers::to_string(job_of(action)), status->name, status->description, status->active_state,
         status->sub_state,
         status->main_pid != 0 ? fmt::format(" with main process {}", status->main_pid) : "");
   }
@@ -99,45 +105,44 @@ class ServiceStep final : public Step {
                          const StepRun& run) override {
     auto status = look(action, context);
     if (!status) return propagate(std::move(status));
-    // The rails were asked about a unit, not about whatever has its name now.
-    if (!action.remedy.empty() && status->name != action.target) {
-      return fail(Errc::kConflict, "{} is {} now, about which nothing was decided", action.target,
-                  status->name);
-    }
+    if (auto same = is_what_was_judged(action, *status); !same) return propagate(std::move(same));
+    const auto job = job_of(action);
     bool reset = false;
-    if (starts_something(job_) && status->result == "start-limit-hit") {
+    if (starts_something(job) && status->result == "start-limit-hit") {
       if (auto ok = context.systemd->reset_failed(status->name); !ok)
         return propagate(std::move(ok));
       reset = true;
     }
-    auto outcome = queue(status->name, context, run);
-    if (!reset && starts_something(job_) && !outcome && hit_start_limit(action, context)) {
+    auto outcome = queue(job, status->name, context, run);
+    if (!reset && starts_something(job) && !outcome && hit_start_limit(action, context)) {
       // Our own start was one too many for StartLimitBurst=: how often is enough is the breaker's
       // to say, not its.
       if (auto ok = context.systemd->reset_failed(status->name); !ok)
         return propagate(std::move(ok));
       reset = true;
-      outcome = queue(status->name, context, run);
+      outcome = queue(job, status->name, context, run);
     }
     if (!outcome) return std::unexpected(given_up(std::move(outcome).error(), *status, context));
     if (outcome->result == "left" || outcome->result == "asked") {
       return StepResult{
-          .result = fmt::format("{} {}: {}", drivers::to_string(job_), status->name,
+          .result = fmt::format("{} {}: {}", drivers::to_string(job), status->name,
                                 outcome->result == "left"
                                     ? "left to systemd, its job goes on"
                                     : "asked of systemd, which has not acknowledged it"),
           .output = {},
           .left = true};
     }
-    return StepResult{.result = fmt::format("{} {} in {} ms{}", past_tense(job_), status->name,
+    return StepResult{.result = fmt::format("{} {} in {} ms{}", past_tense(job), status->name,
                                             outcome->took.count(),
                                             reset ? ", after its start limit was reset" : ""),
                       .output = {}};
   }
 
   std::optional<bool> verify(const plan::Action& action, StepContext& context) override {
+    const auto job = job_of(action);
+    if (job == UnitJob::kTryRestart && !was_up(action)) return std::nullopt;
     auto status = ask(action, context);
-    return status && is_achieved(job_, *status, context.clock.wall());
+    return status && is_achieved(job, *status, context.clock.wall());
   }
 
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
@@ -148,10 +153,33 @@ class ServiceStep final : public Step {
       const bool away = code == Errc::kUnavailable || code == Errc::kTimeout;
       return away && context.systemd != nullptr ? Recovered::kNotReachable : Recovered::kUnknown;
     }
-    return what_became(job_, action.outcome.before, *status, what);
+    return what_became(job_of(action), action.outcome.before, *status, what);
   }
 
  private:
+  [[nodiscard]] UnitJob job_of(const plan::Action& action) const {
+    const auto* only = find_parameter<bool>(action.parameters, "only_if_running");
+    return job_ == UnitJob::kRestart && only != nullptr && *only ? UnitJob::kTryRestart : job_;
+  }
+
+  static bool was_up(const plan::Action& action) {
+    const auto state = member_of(action.outcome.before, "active_state");
+    return state == "active" || state == "reloading" || state == "activating";
+  }
+
+  /// The rails were asked about a unit and the run of it that the evidence shows, not about
+  /// whatever has its name now.
+  static Status is_what_was_judged(const plan::Action& action, const UnitStatus& status) {
+    if (action.remedy.empty()) return {};
+    if (status.name != action.target) {
+      return fail(Errc::kConflict, "{} is {} now, about which nothing was decided", action.target,
+                  status.name);
+    }
+    const auto judged = member_of(action.outcome.before, "invocation_id");
+    if (judged.empty() || status.invocation_id.empty() || judged == status.invocation_id) return {};
+    return fail(Errc::kConflict, "{} was started anew by somebody else meanwhile", action.target);
+  }
+
   static Result<UnitStatus> ask(const plan::Action& action, StepContext& context) {
     if (context.systemd == nullptr) return fail(Errc::kUnavailable, "there is no systemd here");
     auto name = drivers::normalize_unit_name(action.target);
@@ -162,13 +190,14 @@ class ServiceStep final : public Step {
   static Result<UnitStatus> look(const plan::Action& action, StepContext& context) {
     auto status = ask(action, context);
     if (!status) return status;
-    if (auto ok = check_unit(action, context, *status); !ok) return propagate(std::move(ok));
+    if (auto ok = check_unit(action.type, *status, *context.config); !ok)
+      return propagate(std::move(ok));
     return status;
   }
 
-  Result<drivers::JobOutcome> queue(const std::string& unit, StepContext& context,
-                                    const StepRun& run) const {
-    return context.systemd->job(job_, unit,
+  static Result<drivers::JobOutcome> queue(UnitJob job, const std::string& unit,
+                                           StepContext& context, const StepRun& run) {
+    return context.systemd->job(job, unit,
                                 {.deadline = run.deadline,
                                  .cancelled = run.cancelled,
                                  .queued = run.begun,
@@ -213,19 +242,8 @@ class ServiceStep final : public Step {
 
 }  // namespace
 
-std::unique_ptr<Step> make_service_step(UnitJob job) {
-  return std::make_unique<ServiceStep>(job);
-}
-
-Status check_unit_remedy(const config::RemedyConfig& remedy, const config::Config& config) {
-  if (remedy.target.empty() || remedy.target.contains("${")) return {};
-  auto name = drivers::normalize_unit_name(remedy.target);
-  if (!name) return propagate(std::move(name), "target");
-  const auto& extra = config.guardrails.protected_units;
-  if (auto reason = plan::protected_reason(remedy.action, *name, extra)) {
-    return fail(Errc::kPermissionDenied, "target: {}", *reason);
-  }
-  return {};
+std::unique_ptr<Step> make_unit_job_step(UnitJob job) {
+  return std::make_unique<UnitJobStep>(job);
 }
 
 bool is_achieved(UnitJob job, const UnitStatus& status, WallTime now) {
@@ -236,6 +254,7 @@ bool is_achieved(UnitJob job, const UnitStatus& status, WallTime now) {
       return status.active_state == "active";
     case UnitJob::kStart:
     case UnitJob::kRestart:
+    case UnitJob::kTryRestart:
       break;
   }
   if (ran_to_its_end(status)) return true;
@@ -255,6 +274,8 @@ Recovered what_became(UnitJob job, std::string_view before, const UnitStatus& no
   if (job == UnitJob::kStop)
     return is_achieved(job, now, {}) ? Recovered::kDone : Recovered::kNotDone;
   if (before.empty()) return Recovered::kUnknown;
+  if (job == UnitJob::kTryRestart && member_of(before, "active_state") == "inactive")
+    return Recovered::kDone;  // there was nothing to restart
   // systemd has forgotten the run of a unit that it unloaded since.
   if (!now.invocation_id.empty() && now.invocation_id != member_of(before, "invocation_id")) {
     what += ", run anew since";

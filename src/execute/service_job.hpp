@@ -1,5 +1,5 @@
-// What restart_service, start_service, stop_service and reload_service have in common: one unit job
-// over D-Bus.
+// What restarting, starting, stopping and reloading a unit have in common: one job of systemd over
+// D-Bus.
 //
 // The unit is looked at anew just before the job: one that does not exist, is masked, is protected
 // under any of its names (an alias does not hide sshd) or runs the agent itself is refused. A start
@@ -15,12 +15,13 @@
 
 namespace nexus::execute {
 
-[[nodiscard]] std::unique_ptr<Step> make_service_step(drivers::UnitJob job);
-[[nodiscard]] Status check_unit_remedy(const config::RemedyConfig& remedy,
-                                       const config::Config& config);
+/// With kRestart, the parameter `only_if_running` makes it a kTryRestart.
+[[nodiscard]] std::unique_ptr<Step> make_unit_job_step(drivers::UnitJob job);
 
-inline constexpr std::string_view kUnitTargetHelp =
-    "unit name, e.g. \"web.service\"; \".service\" may be left out";
+/// Refuses a unit that does not exist, is masked, protected under any of its names, or runs this
+/// agent.
+[[nodiscard]] Status check_unit(std::string_view action_type, const drivers::UnitStatus& status,
+                                const config::Config& config);
 
 /// Whether a unit in this state is what the job was meant to bring about. `now` decides whether it
 /// has settled.

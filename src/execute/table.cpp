@@ -9,11 +9,18 @@
 namespace nexus::execute {
 namespace {
 
-constexpr std::array<const ActionDescriptor*, 17> kActions{
-    &kAdjustMemory,  &kCleanupDisk,         &kComposite,  &kDropCaches,        &kHttpRequest,
-    &kKillProcess,   &kNetworkOptimization, &kNotify,     &kPerformanceTuning, &kReloadService,
-    &kReniceProcess, &kRestartService,      &kRotateLogs, &kRunCommand,        &kStartService,
-    &kStopService,   &kUndoAction,
+constexpr std::array<const ActionDescriptor*, 33> kActions{
+    &kAdjustAutoscaler,    &kAdjustMemory,  &kAdjustQuota,
+    &kAdjustResources,     &kCleanupDisk,   &kClearCache,
+    &kComposite,           &kCordonNode,    &kDeletePod,
+    &kDisableService,      &kDrainNode,     &kDropCaches,
+    &kEnableService,       &kHttpRequest,   &kKillProcess,
+    &kNetworkOptimization, &kNotify,        &kOptimizeDatabase,
+    &kPerformanceTuning,   &kPruneDocker,   &kReloadService,
+    &kReniceProcess,       &kResetService,  &kRestartService,
+    &kRollbackDeployment,  &kRollingUpdate, &kRotateLogs,
+    &kRunCommand,          &kScaleService,  &kStartService,
+    &kStopService,         &kUncordonNode,  &kUndoAction,
 };
 
 std::string names() {

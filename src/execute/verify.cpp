@@ -10,6 +10,7 @@
 #include "execute/journal_json.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/execute/undone.hpp"
 #include "nexus/knowledge/promql.hpp"
 
 namespace nexus::execute {
@@ -109,7 +110,8 @@ void Executor::Impl::undo(Step& step, Action& action) {
   if (descriptor == nullptr || descriptor->undo_help.empty()) return;
   auto with = context();
   auto undone = step.undo(action, with);
-  action.outcome.undone = undone ? *std::move(undone) : "not undone: " + undone.error().message();
+  action.outcome.undone =
+      undone ? *std::move(undone) : std::string(kNotUndone) + undone.error().message();
   action.outcome.result += "; " + action.outcome.undone;
   self.counter("nexus_actions_undone_total", "Actions that did not help and were taken back.",
                {{"type", descriptor->name}, {"undone", undone ? "yes" : "no"}})

@@ -1,6 +1,7 @@
 // Waiting in a step, by the injected clock. Thread safety: functions without state.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <optional>
@@ -21,6 +22,18 @@ inline void pause_until(Clock& clock, SteadyTime until) {
   if (run.cancelled() || run.leaving()) return Errc::kCancelled;
   if (clock.steady() >= run.deadline) return Errc::kTimeout;
   return std::nullopt;
+}
+
+/// Waits until then, or until the step has to end: why.
+[[nodiscard]] inline std::optional<Errc> pause_in_step(Clock& clock, const StepRun& run,
+                                                       SteadyTime until) {
+  constexpr Millis kAskEvery{200};
+  while (true) {
+    if (auto why = why_to_end(clock, run)) return why;
+    const auto now = clock.steady();
+    if (now >= until) return std::nullopt;
+    pause_until(clock, std::min({until, run.deadline, now + kAskEvery}));
+  }
 }
 
 }  // namespace nexus::execute

@@ -142,12 +142,26 @@ Status LocalPrivileged::set_nice(const ProcessId& process, int nice) {
   if (!held) return propagate(std::move(held));
   auto threads = list_directory(fmt::format("/proc/{}/task", process.pid));
   if (!threads) return propagate(std::move(threads));
+  std::vector<std::pair<id_t, int>> before;  // of the threads that were changed
   for (const auto& thread : *threads) {
-    const auto id = base::parse_uint(thread);
-    if (!id || ::setpriority(PRIO_PROCESS, static_cast<id_t>(*id), nice) == 0 || errno == ESRCH)
-      continue;  // a thread that has ended needs none
-    return std::unexpected(Error::from_errno(
-        fmt::format("set the priority of thread {} of process {}", thread, process.pid)));
+    const auto number = base::parse_uint(thread);
+    if (!number) continue;
+    const auto id = static_cast<id_t>(*number);
+    errno = 0;
+    const int old = ::getpriority(PRIO_PROCESS, id);
+    if (errno == 0 && ::setpriority(PRIO_PROCESS, id, nice) == 0) {
+      before.emplace_back(id, old);
+      continue;
+    }
+    if (errno == ESRCH) continue;  // a thread that has ended needs none
+    auto error = Error::from_errno(
+        fmt::format("set the priority of thread {} of process {}", thread, process.pid));
+    std::size_t stay = 0;
+    for (const auto& [changed, value] : before)
+      stay += ::setpriority(PRIO_PROCESS, changed, value) != 0 && errno != ESRCH ? 1 : 0;
+    return std::unexpected(
+        stay == 0 ? std::move(error)
+                  : std::move(error).with_context(fmt::format("{} other threads have it", stay)));
   }
   // While the process is held and lives, its threads' numbers were nobody else's.
   if (has_ended(held->get(), Millis(0)))

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 
 #include "nexus/base/text.hpp"
 #include "nexus/host/file.hpp"
@@ -38,6 +39,7 @@ Result<ProcessFacts> facts_from(std::string_view stat, pid_t pid) {
   out.has_terminal = number_at<int>(fields, 7) != 0;
   out.is_kernel_thread = (number_at<std::uint64_t>(fields, 9) & kKernelThread) != 0;
   out.nice = number_at<int>(fields, 19);
+  out.threads = number_at<std::uint64_t>(fields, 20);
   out.resident =
       number_at<std::uint64_t>(fields, 24) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   return out;
@@ -49,17 +51,24 @@ bool is_unit(std::string_view part) {
       [&](std::string_view suffix) { return part.ends_with(suffix); });
 }
 
-/// The innermost unit of "0::/system.slice/web.service/worker".
-std::string unit_of(std::string_view cgroups) {
+/// The units of "0::/system.slice/web.service/worker".
+std::vector<std::string> units_of(std::string_view cgroups) {
+  std::vector<std::string> out;
   while (!cgroups.empty()) {
     auto line = base::take_until(cgroups, '\n');
     if (!line.starts_with("0::") && !line.contains(":name=systemd:")) continue;
-    const auto parts = base::split(line.substr(line.rfind(':') + 1), '/');
-    for (auto it = parts.rbegin(); it != parts.rend(); ++it) {
-      if (is_unit(*it)) return std::string(*it);
+    for (const auto part : base::split(line.substr(line.rfind(':') + 1), '/')) {
+      if (is_unit(part)) out.emplace_back(part);
     }
+    if (!out.empty()) break;
   }
-  return {};
+  return out;
+}
+
+std::string program_of(const std::string& directory) {
+  std::array<char, 4096> target{};
+  const auto size = ::readlink((directory + "exe").c_str(), target.data(), target.size());
+  return size < 0 ? std::string() : std::string(target.data(), static_cast<std::size_t>(size));
 }
 
 }  // namespace
@@ -96,8 +105,16 @@ Result<ProcessFacts> process_facts(const ProcessId& id, const std::string& procf
     return fail(Errc::kNotFound, "process {} has ended: its pid belongs to {}, which began at {}",
                 to_string(id), facts->name, facts->id.start);
   }
-  if (auto cgroup = buffer.read(directory + "cgroup")) facts->unit = unit_of(*cgroup);
+  facts->program = program_of(directory);
+  if (auto cgroup = buffer.read(directory + "cgroup")) facts->units = units_of(*cgroup);
+  if (!facts->units.empty()) facts->unit = facts->units.back();
   return facts;
+}
+
+bool has_ended(const ProcessId& id, const std::string& procfs) {
+  const auto now = process_facts(id, procfs);
+  if (!now) return now.error().code() == Errc::kNotFound;
+  return now->state == 'Z' && now->threads <= 1;
 }
 
 std::string process_command(const ProcessId& id, const std::string& procfs) {

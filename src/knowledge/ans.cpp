@@ -187,35 +187,53 @@ void fill_slots(const Table& table, Slots& slots) noexcept {
 // Two states read from one row of words, so that the steps of one hide the waiting of the other.
 // All is kept in registers and nothing but the loop branches: whether a word is due is as good as
 // random. Words and extras lie in one buffer with kBitPadding bytes behind it, so a word may be
-// looked at before it is known whether there is one.
+// looked at before it is known whether there is one. `most` bits follow a bucket at most.
 template <bool kWide>
-bool decode_pairs(const Slots& slots, unsigned log, Bytes words, Bytes extras,
+bool decode_pairs(const Slots& slots, unsigned log, unsigned most, Bytes words, Bytes extras,
                   std::array<std::uint32_t, 2> states, std::span<std::uint64_t> values) noexcept {
   const std::uint32_t mask = (1U << log) - 1;
   const std::uint8_t* word = words.data();
   const std::uint8_t* const end = word + words.size();
   BitReader bits(extras);
-  const auto next = [&](std::uint32_t state, std::uint64_t& value) {
+  /// `kEnough`: there are more words and bits than this value takes.
+  const auto next = [&]<bool kEnough>(std::uint32_t state, std::uint64_t& value,
+                                      std::bool_constant<kEnough>) {
     const std::uint64_t slot = slots[state & mask];
     state = static_cast<std::uint32_t>(slot & 0xffff) * (state >> log) +
             static_cast<std::uint16_t>(slot >> 16);
     std::uint16_t low = 0;
     std::memcpy(&low, word, sizeof low);
-    const auto due = static_cast<std::uint32_t>((state < kStateLow) & (word != end));
+    const auto due = static_cast<std::uint32_t>((state < kStateLow) & (kEnough || word != end));
     word += due * sizeof low;
     state = (state << (due * 16)) | (low & (0U - due));
     const auto extra = static_cast<std::uint8_t>(slot >> 32);
-    value = ((slot >> 40) << extra) | (kWide ? bits.get_wide(extra) : bits.get(extra));
+    if constexpr (kEnough && !kWide) {
+      value = ((slot >> 40) << extra) | bits.get_unchecked(extra);
+    } else {
+      value = ((slot >> 40) << extra) | (kWide ? bits.get_wide(extra) : bits.get(extra));
+    }
     return state;
   };
   std::uint32_t even = states[0];
   std::uint32_t odd = states[1];
   std::size_t i = 0;
-  for (; i + 1 < values.size(); i += 2) {
-    even = next(even, values[i]);
-    odd = next(odd, values[i + 1]);
+  constexpr std::size_t kWorthwhile = 16;
+  while (true) {
+    // So many values take no more than there is, whatever they are.
+    const auto words_left = static_cast<std::size_t>(end - word) / sizeof(std::uint16_t);
+    const std::size_t enough =
+        std::min({words_left, most == 0 ? words_left : bits.left() / most, values.size() - i});
+    if (enough < kWorthwhile) break;
+    for (const std::size_t stop = i + (enough & ~std::size_t{1}); i < stop; i += 2) {
+      even = next(even, values[i], std::true_type());
+      odd = next(odd, values[i + 1], std::true_type());
+    }
   }
-  if (i < values.size()) next(even, values[i]);
+  for (; i + 1 < values.size(); i += 2) {
+    even = next(even, values[i], std::false_type());
+    odd = next(odd, values[i + 1], std::false_type());
+  }
+  if (i < values.size()) next(even, values[i], std::false_type());
   return bits.ok();
 }
 
@@ -294,7 +312,7 @@ bool decode_ans(Bytes bytes, std::span<std::uint64_t> values) noexcept {
   // The last bucket has the most bits that follow.
   const unsigned most = bucket_at(table.first + table.size - 1, table.precision).extra;
   const auto decode = most > 56 ? decode_pairs<true> : decode_pairs<false>;
-  return decode(slots, table.log, used, from.rest(), {even, odd}, values);
+  return decode(slots, table.log, most, used, from.rest(), {even, odd}, values);
 }
 
 }  // namespace nexus::knowledge

@@ -56,6 +56,9 @@ Status Backfill::take_up(const Labels& labels, std::uint64_t series) {
 }
 
 Status Backfill::add(const Labels& labels, std::uint64_t series, std::int64_t time, double value) {
+  if (bytes_ > most_bytes_) {
+    if (Status room = make_room(); !room) return room;
+  }
   if (series == 0 || series != current_series_) {
     if (Status taken = take_up(labels, series); !taken) return taken;
   }
@@ -75,7 +78,17 @@ Status Backfill::add(const Labels& labels, std::uint64_t series, std::int64_t ti
   part.times.push_back(time);
   part.values.push_back(value);
   bytes_ += kSampleBytes;
-  return bytes_ > most_bytes_ ? write() : Status{};
+  return {};
+}
+
+/// A disk that takes nothing is not asked again for each sample, but by flush().
+Status Backfill::make_room() {
+  if (obstacle_.empty()) {
+    Status written = write();
+    if (written) return written;
+    obstacle_ = written.error().message();
+  }
+  return fail(Errc::kUnavailable, "samples that came before wait to be written: {}", obstacle_);
 }
 
 /// Sorts, leaves out what is held, and puts the rest to the series with the same times.
@@ -103,7 +116,6 @@ void Backfill::close(Part& part) {
   held_ += count - column.size();
   bytes_ -= count * kSampleBytes;
   if (column.size() == 0) return;
-  stored_ += column.size();
   // Many series hardly ever change; they take a place until they are written, and no more.
   PastSeries series{part.id, std::move(column.values)};
   if (is_constant(series.values)) series.values = {series.values.front()};
@@ -118,34 +130,66 @@ void Backfill::close(Part& part) {
   sets.back().series.push_back(std::move(series));
 }
 
+Status Backfill::store(PastRows& rows) {
+  std::ranges::stable_sort(rows.series, {}, &PastSeries::id);
+  const auto doubled = std::ranges::unique(rows.series, {}, &PastSeries::id);
+  held_ += doubled.size() * rows.times.size();
+  rows.series.erase(doubled.begin(), doubled.end());
+  for (PastSeries& series : rows.series) {
+    if (series.values.size() < rows.times.size()) {
+      series.values.resize(rows.times.size(), series.values.front());
+    }
+  }
+  Status stored = history_.store_past(rows);
+  if (stored) stored_ += rows.series.size() * rows.times.size();
+  return stored;
+}
+
+/// What cannot be written stays where it is. Of rows that were written in part all will be written
+/// again, which readers do not see.
 Status Backfill::write() {
   for (auto& [id, part] : open_) close(part);
   open_.clear();
   by_series_.clear();
   current_series_ = 0;
   current_ = nullptr;
-  Windows windows;
-  windows.swap(closed_);
-  bytes_ = 0;
-  for (auto& [window, sets] : windows) {
-    for (PastRows& rows : sets) {
-      std::ranges::stable_sort(rows.series, {}, &PastSeries::id);
-      const auto doubled = std::ranges::unique(rows.series, {}, &PastSeries::id);
-      rows.series.erase(doubled.begin(), doubled.end());
-      for (PastSeries& series : rows.series) {
-        if (series.values.size() < rows.times.size()) {
-          series.values.resize(rows.times.size(), series.values.front());
-        }
+  for (; !closed_.empty(); closed_.erase(closed_.begin())) {
+    std::vector<PastRows>& sets = closed_.begin()->second;
+    for (std::size_t i = 0; i < sets.size(); ++i) {
+      if (Status stored = store(sets[i]); !stored) {
+        sets.erase(sets.begin(), sets.begin() + static_cast<std::ptrdiff_t>(i));
+        bytes_ = waiting().bytes;
+        return stored;
       }
-      if (Status stored = history_.store_past(rows); !stored) return stored;
-      rows = {};
+      sets[i] = {};
     }
   }
+  bytes_ = 0;
   return {};
+}
+
+Backfill::Waiting Backfill::waiting() const {
+  Waiting out;
+  for (const auto& [window, sets] : closed_) {
+    for (const PastRows& rows : sets) {
+      out.samples += rows.series.size() * rows.times.size();
+      out.bytes += rows.times.size() * sizeof(std::int64_t);
+      for (const PastSeries& series : rows.series) {
+        out.bytes += sizeof(PastSeries) + series.values.size() * sizeof(double);
+      }
+    }
+  }
+  return out;
 }
 
 Status Backfill::flush() {
   Status written = write();
+  if (!written) {
+    lost_ += waiting().samples;
+    closed_.clear();
+    bytes_ = 0;
+  }
+  obstacle_.clear();
   const Status finished = history_.finish_past();
   return written ? finished : written;
 }

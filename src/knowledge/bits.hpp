@@ -136,6 +136,16 @@ class BitReader {
     at_ += count;
     return value;
   }
+  /// The same while left() is not less.
+  std::uint64_t get_unchecked(unsigned count) noexcept {
+    std::uint64_t word = 0;
+    std::memcpy(&word, from_ + (at_ >> 3), sizeof word);
+    const std::uint64_t value = (word >> (at_ & 7)) & ((1ULL << count) - 1);
+    at_ += count;
+    return value;
+  }
+  /// Bits that were not read.
+  [[nodiscard]] std::size_t left() const noexcept { return size_ * 8 - std::min(at_, size_ * 8); }
   /// count <= 64.
   std::uint64_t get_wide(unsigned count) noexcept {
     if (count <= 32) return get(count);

@@ -116,6 +116,7 @@ bool compound_less(const Labels& left, const Labels& right) {
 struct Exposition::Impl {
   struct Line {
     SeriesId id;
+    FamilyId family_id;
     const Family* family;
     const std::string* preamble;
     std::shared_ptr<const Labels> labels;
@@ -128,13 +129,18 @@ struct Exposition::Impl {
 
   [[nodiscard]] Line* find(SeriesId id);
   void learn(std::span<const ExposedSample> samples);
+  void follow_types();
   void sort();
   void print();
 
   const SeriesRegistry& registry;
   std::vector<Line> lines;              // sorted as printed
   std::vector<std::uint32_t> position;  // in `lines`, by place of the series; kNone for the unknown
-  std::map<const Family*, std::string> preambles;
+  struct Printed {
+    const Family* family;
+    std::string preamble;
+  };
+  std::map<FamilyId, Printed> families;
   std::uint64_t round = 0;
   std::string out;
 };
@@ -156,21 +162,37 @@ void Exposition::Impl::learn(std::span<const ExposedSample> samples) {
     const std::size_t place = registry.place(sample.id);
     if (place >= position.size())
       position.resize(std::max<std::size_t>(place + 1, position.size() * 2), kNone);
-    const Family& family = registry.family(registry.family_of(sample.id));
+    const FamilyId family_id = registry.family_of(sample.id);
+    auto printed = families.find(family_id);
+    if (printed == families.end()) {
+      const Family& family = registry.family(family_id);
+      printed = families.emplace(family_id, Printed{&family, make_preamble(family)}).first;
+    }
     position[place] = static_cast<std::uint32_t>(lines.size());
-    const auto preamble = preambles.find(&family);
     std::string head = make_head(*labels);
-    lines.push_back(
-        {.id = sample.id,
-         .family = &family,
-         .preamble = preamble != preambles.end()
-                         ? &preamble->second
-                         : &preambles.emplace(&family, make_preamble(family)).first->second,
-         .labels = std::move(labels),
-         .head = std::move(head)});
+    lines.push_back({.id = sample.id,
+                     .family_id = family_id,
+                     .family = printed->second.family,
+                     .preamble = &printed->second.preamble,
+                     .labels = std::move(labels),
+                     .head = std::move(head)});
   }
   if (lines.size() == known) return;
   std::erase_if(lines, [this](const Line& line) { return !registry.known(line.id); });
+  sort();
+}
+
+/// A family whose type has changed is another one, and all its lines are of that.
+void Exposition::Impl::follow_types() {
+  bool changed = false;
+  for (auto& [id, printed] : families) {
+    const Family& now = registry.family(id);
+    if (&now == printed.family) continue;
+    printed = {&now, make_preamble(now)};
+    changed = true;
+  }
+  if (!changed) return;
+  for (Line& line : lines) line.family = families.find(line.family_id)->second.family;
   sort();
 }
 
@@ -206,6 +228,7 @@ Exposition::Exposition(const SeriesRegistry& registry) : impl_(std::make_unique<
 Exposition::~Exposition() = default;
 
 const std::string& Exposition::render(std::vector<ExposedSample>& samples) {
+  impl_->follow_types();
   impl_->learn(samples);
   ++impl_->round;
   for (const ExposedSample& sample : samples) {

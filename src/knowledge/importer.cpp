@@ -1,5 +1,7 @@
 #include "nexus/knowledge/importer.hpp"
 
+#include <fmt/format.h>
+
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/open_metrics.hpp"
@@ -66,8 +68,10 @@ ImportResult Importer::import(std::string_view text, Millis retention, Rest rest
 
 void Importer::finish() {
   const std::lock_guard guard(mutex_);
+  const std::uint64_t lost = backfill_.lost();
   if (Status written = backfill_.flush(); !written) {
-    log::error("history", "import: {}", written.error().message());
+    log::error("history", "import: {} samples could not be made to last: {}",
+               backfill_.lost() - lost, written.error().message());
   }
 }
 
@@ -75,12 +79,15 @@ ImportResult Importer::import_to_disk(std::string_view text, Millis retention, R
   ImportResult out;
   const auto now = base::to_unix_millis(clock_.wall());
   const std::uint64_t held = backfill_.held();
+  const std::uint64_t stored = backfill_.stored();
+  const std::uint64_t lost = backfill_.lost();
   OpenMetricsReader reader(
       [&](const Labels& labels, std::uint64_t number, std::int64_t time, double value) -> Status {
         if (Status good = check_time(time, now, retention); !good) return good;
-        if (Status added = backfill_.add(labels, number, time, value); !added) return added;
-        ++out.accepted;
-        return {};
+        Status added = backfill_.add(labels, number, time, value);
+        if (!added && added.error().code() == Errc::kUnavailable && out.obstacle.empty())
+          out.obstacle = added.error().message();
+        return added;
       },
       note_mistakes_in(out));
   reader.feed(text);
@@ -88,11 +95,14 @@ ImportResult Importer::import_to_disk(std::string_view text, Millis retention, R
   out.lines = reader.lines();
   if (rest == Rest::kNone) {
     if (const Status written = backfill_.flush(); !written) {
-      ++out.refused;
-      out.mistakes.push_back({out.lines, "samples were not written: " + written.error().message()});
+      const std::uint64_t unwritten = backfill_.lost() - lost;
+      out.refused += unwritten;
+      out.obstacle = fmt::format("{} samples that were taken could not be made to last: {}",
+                                 unwritten, written.error().message());
     }
   }
   out.held = backfill_.held() - held;
+  out.accepted = backfill_.stored() - stored + out.held;
   return out;
 }
 

@@ -72,6 +72,48 @@ std::string_view symbol(MatchOp op) {
   return "=";
 }
 
+constexpr std::int64_t kRegexBytes = 512 << 10;
+constexpr std::int64_t kRegexBytesOfByte = 128;  // what a list of alternatives takes, and a third
+constexpr std::uint64_t kMostRepeats = 4096;
+
+/// The greatest numbers of all `{n}`, `{n,}` and `{n,m}`, added up. RE2 writes repetitions out
+/// before it looks at its limit of memory.
+std::uint64_t repeats_in(std::string_view pattern) {
+  std::uint64_t sum = 0;
+  for (std::size_t open = pattern.find('{'); open != std::string_view::npos;
+       open = pattern.find('{', open + 1)) {
+    std::uint64_t number = 0;
+    std::uint64_t greatest = 0;
+    for (std::size_t i = open + 1; i < pattern.size(); ++i) {
+      const char c = pattern[i];
+      if (c >= '0' && c <= '9') {
+        number = std::min<std::uint64_t>(number * 10 + static_cast<std::uint64_t>(c - '0'), 10'000);
+        greatest = std::max(greatest, number);
+      } else if (c == ',') {
+        number = 0;
+      } else {
+        if (c == '}') sum += greatest;
+        break;
+      }
+    }
+  }
+  return sum;
+}
+
+Result<std::shared_ptr<const re2::RE2>> compile(const std::string& pattern) {
+  if (repeats_in(pattern) > kMostRepeats) {
+    return fail(Errc::kInvalidArgument, "at most {} repetitions are allowed in all", kMostRepeats);
+  }
+  re2::RE2::Options options;
+  options.set_log_errors(false);
+  options.set_dot_nl(true);
+  options.set_never_capture(true);
+  options.set_max_mem(kRegexBytes + kRegexBytesOfByte * static_cast<std::int64_t>(pattern.size()));
+  auto regex = std::make_shared<const re2::RE2>(pattern, options);
+  if (!regex->ok()) return fail(Errc::kInvalidArgument, "{}", regex->error());
+  return regex;
+}
+
 }  // namespace
 
 Labels::Labels(std::vector<Label> labels) : labels_(std::move(labels)) {
@@ -163,16 +205,12 @@ std::string to_string(const Labels& labels) {
 Result<Matcher> Matcher::make(std::string name, MatchOp op, std::string value) {
   Matcher matcher(std::move(name), op, std::move(value));
   if (op == MatchOp::kRegex || op == MatchOp::kNotRegex) {
-    re2::RE2::Options options;
-    options.set_log_errors(false);
-    options.set_dot_nl(true);
-    options.set_never_capture(true);
-    auto regex = std::make_shared<const re2::RE2>(matcher.value_, options);
-    if (!regex->ok()) {
+    auto regex = compile(matcher.value_);
+    if (!regex) {
       return fail(Errc::kInvalidArgument, "label {}: regular expression \"{}\": {}", matcher.name_,
-                  matcher.value_, regex->error());
+                  matcher.value_, regex.error().message());
     }
-    matcher.regex_ = std::move(regex);
+    matcher.regex_ = std::move(*regex);
   }
   return matcher;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 namespace nexus::knowledge {
 namespace {
@@ -87,6 +88,25 @@ bool is_scalable(double value) noexcept {
   return value != 0 && std::fabs(value) > 0x1p-800 && std::fabs(value) < 0x1p800;
 }
 
+/// Of integers below 2^51, as those of decimals are: two at a time.
+void each_of_small(std::span<const std::int64_t> integers, std::span<double> values,
+                   const auto& value_from) noexcept {
+  using Integers = std::int64_t __attribute__((vector_size(16)));
+  using Doubles = double __attribute__((vector_size(16)));
+  // Added to it, an integer is in the lowest bits of a double.
+  constexpr double kAnchor = 0x1.8p52;
+  constexpr auto kAnchorBits = std::bit_cast<std::int64_t>(kAnchor);
+  std::size_t i = 0;
+  for (; i + 2 <= values.size(); i += 2) {
+    Integers two;
+    std::memcpy(&two, &integers[i], sizeof two);
+    two += kAnchorBits;
+    const auto made = value_from(std::bit_cast<Doubles>(two) - kAnchor);
+    std::memcpy(&values[i], &made, sizeof made);
+  }
+  if (i < values.size()) values[i] = value_from(static_cast<double>(integers[i]));
+}
+
 double two_to(int exponent) noexcept {
   return std::bit_cast<double>(static_cast<std::uint64_t>(1023 + exponent) << 52);
 }
@@ -165,22 +185,21 @@ double scale_number(double number, const Scale& scale) noexcept {
 
 void values_of(std::span<const std::int64_t> integers, const Scale& scale,
                std::span<double> values) noexcept {
-  const auto make = [&](const auto& value_from) {
+  if (scale.is_binary) {
+    const double factor = two_to(scale.exponent);
     for (std::size_t i = 0; i < values.size(); ++i) {
-      values[i] = value_from(static_cast<double>(integers[i]));
+      values[i] = static_cast<double>(integers[i]) * factor;
     }
-  };
-  if (scale.is_binary || (scale.decimal & kMultiplied) != 0) {
-    const double factor =
-        scale.is_binary ? two_to(scale.exponent) : kInverses[scale.decimal & 0x0f];
-    make([factor](double integer) { return integer * factor; });
+  } else if ((scale.decimal & kMultiplied) != 0) {
+    const double factor = kInverses[scale.decimal & 0x0f];
+    each_of_small(integers, values, [factor](auto some) { return some * factor; });
   } else if (scale.decimal == kThousandTwice) {
-    make([](double integer) { return integer / 1000 / 1000; });
+    each_of_small(integers, values, [](auto some) { return some / 1000.0 / 1000.0; });
   } else if (scale.decimal == 0) {
-    make([](double integer) { return integer; });
+    each_of_small(integers, values, [](auto some) { return some; });
   } else {
     const double divisor = kPowers[scale.decimal];
-    make([divisor](double integer) { return integer / divisor; });
+    each_of_small(integers, values, [divisor](auto some) { return some / divisor; });
   }
 }
 

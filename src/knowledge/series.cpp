@@ -16,6 +16,12 @@ namespace nexus::knowledge {
 namespace {
 
 constexpr FamilyId kNoFamily = std::numeric_limits<FamilyId>::max();
+constexpr std::uint32_t kMostVersions = 16;  // of a family: callers that disagree end there
+
+/// Whether a caller's type is another one; kUntyped is none.
+bool differs(const Family& known, MetricType type) {
+  return type != MetricType::kUntyped && type != known.type;
+}
 
 /// Labels as a collector gives them: in any order, the metric's name apart.
 struct Given {
@@ -78,7 +84,12 @@ struct SeriesRegistry::State {
 
   const std::size_t max_series;
   mutable std::shared_mutex mutex;  // guards all but the stored series and the counters
-  std::deque<Family> families;
+  struct Known {
+    const Family* now;           // in `families`
+    std::uint32_t versions = 1;  // how many there have been
+  };
+  std::deque<Family> families;                                    // each as it was, too
+  std::vector<Known> by_id;                                       // by FamilyId
   std::unordered_map<std::string_view, FamilyId> family_by_name;  // keys view `families`
   SeriesStore store;
   HashIndex index;
@@ -91,11 +102,16 @@ struct SeriesRegistry::State {
 FamilyId SeriesRegistry::State::add_family(std::string_view name, MetricType type,
                                            std::string_view help) {
   if (const auto found = family_by_name.find(name); found != family_by_name.end()) {
+    Known& known = by_id[found->second];
+    if (!differs(*known.now, type) || known.versions >= kMostVersions) return found->second;
+    families.push_back({known.now->name, type, help.empty() ? known.now->help : std::string(help)});
+    known = {&families.back(), known.versions + 1};
     return found->second;
   }
-  if (families.size() >= max_series) return kNoFamily;
+  if (by_id.size() >= max_series) return kNoFamily;
   families.push_back({std::string(name), type, std::string(help)});
-  const auto id = static_cast<FamilyId>(families.size() - 1);
+  by_id.push_back({&families.back()});
+  const auto id = static_cast<FamilyId>(by_id.size() - 1);
   family_by_name.emplace(families.back().name, id);
   return id;
 }
@@ -124,7 +140,10 @@ FamilyId SeriesRegistry::family(std::string_view name, MetricType type, std::str
   {
     const std::shared_lock guard(state_->mutex);
     const auto found = state_->family_by_name.find(name);
-    if (found != state_->family_by_name.end()) return found->second;
+    if (found != state_->family_by_name.end()) {
+      const State::Known& known = state_->by_id[found->second];
+      if (!differs(*known.now, type) || known.versions >= kMostVersions) return found->second;
+    }
   }
   const std::unique_lock guard(state_->mutex);
   return state_->add_family(name, type, help);
@@ -134,13 +153,13 @@ const Family& SeriesRegistry::family(FamilyId id) const {
   static const Family unnamed;
   if (id == kNoFamily) return unnamed;
   const std::shared_lock guard(state_->mutex);
-  NEXUS_CHECK(id < state_->families.size());
-  return state_->families[id];
+  NEXUS_CHECK(id < state_->by_id.size());
+  return *state_->by_id[id].now;
 }
 
 std::size_t SeriesRegistry::families() const {
   const std::shared_lock guard(state_->mutex);
-  return state_->families.size();
+  return state_->by_id.size();
 }
 
 Result<SeriesId> SeriesRegistry::intern(FamilyId family_id, std::span<const LabelView> labels,
@@ -149,8 +168,8 @@ Result<SeriesId> SeriesRegistry::intern(FamilyId family_id, std::span<const Labe
   {
     const std::shared_lock guard(state_->mutex);
     if (metric.empty() && family_id != kNoFamily) {
-      NEXUS_CHECK(family_id < state_->families.size());
-      given.metric = state_->families[family_id].name;
+      NEXUS_CHECK(family_id < state_->by_id.size());
+      given.metric = state_->by_id[family_id].now->name;
     }
     const auto known =
         state_->find(given.hash(), [&](const Labels& stored) { return given.equals(stored); });

@@ -180,6 +180,7 @@ CgroupStats* CgroupReader::group_at(const std::string& path) {
   if (std::exchange(stats->pass, pass_) != pass_) {
     stats->figures.fill(std::numeric_limits<double>::quiet_NaN());
     stats->devices.clear();
+    stats->pid = 0;
   }
   return stats;
 }
@@ -190,6 +191,7 @@ void CgroupReader::read(const Hierarchy& hierarchy, int directory, CgroupStats& 
   // The times of a recorded tree are those of its copy.
   if (is_real_ && stats.path != "/" && ::fstat(directory, &status) == 0)
     stats.set(CgroupStats::kCreated, static_cast<double>(status.st_mtim.tv_sec));
+  if (stats.pid == 0 && !stats.workload.container.empty()) read_process(directory, stats);
   if (hierarchy.kind == kV2) {
     read_v2(directory, stats);
   } else if (hierarchy.kind == "cpu") {
@@ -204,6 +206,12 @@ void CgroupReader::read(const Hierarchy& hierarchy, int directory, CgroupStats& 
   } else {
     read_pids(directory, stats);
   }
+}
+
+void CgroupReader::read_process(int directory, CgroupStats& stats) {
+  std::string_view text = read_text(directory, "cgroup.procs");
+  const auto pid = base::parse_uint(base::take_until(text, '\n'));
+  if (pid && *pid <= INT32_MAX) stats.pid = static_cast<std::int32_t>(*pid);
 }
 
 void CgroupReader::read_v2(int directory, CgroupStats& stats) {
@@ -221,6 +229,7 @@ void CgroupReader::read_v2(int directory, CgroupStats& stats) {
   read_number(directory, "memory.current", stats, CgroupStats::kMemoryUsage);
   read_number(directory, "memory.peak", stats, CgroupStats::kMemoryMax);
   read_number(directory, "memory.max", stats, CgroupStats::kMemoryLimit);
+  read_number(directory, "memory.low", stats, CgroupStats::kMemoryReserved);
   read_number(directory, "memory.swap.current", stats, CgroupStats::kSwap);
   read_number(directory, "memory.swap.max", stats, CgroupStats::kSwapLimit);
   constexpr std::array kMemory = {Key{"anon", CgroupStats::kRss},
@@ -286,6 +295,7 @@ void CgroupReader::read_memory_v1(int directory, CgroupStats& stats) {
   read_number(directory, "memory.usage_in_bytes", stats, CgroupStats::kMemoryUsage);
   read_number(directory, "memory.max_usage_in_bytes", stats, CgroupStats::kMemoryMax);
   read_number(directory, "memory.limit_in_bytes", stats, CgroupStats::kMemoryLimit);
+  read_number(directory, "memory.soft_limit_in_bytes", stats, CgroupStats::kMemoryReserved);
   read_number(directory, "memory.memsw.limit_in_bytes", stats, CgroupStats::kSwapLimit);
   read_number(directory, "memory.failcnt", stats, CgroupStats::kMemoryFailures);
   constexpr std::array kMemory = {Key{"total_rss", CgroupStats::kRss},

@@ -41,6 +41,7 @@ struct CgroupStats {
     kMemoryUsage,  // bytes
     kMemoryMax,    // the most that it ever used
     kMemoryLimit,  // 0: none
+    kMemoryReserved,
     kMemoryFailures,
     kSwapLimit,  // 0: none
     kRss,
@@ -76,6 +77,7 @@ struct CgroupStats {
   std::string path;  // "/" for the root
   Workload workload;
   std::uint64_t pass = 0;  // that saw it last
+  std::int32_t pid = 0;    // of a container: one of its processes, when there is one in this group
   std::array<double, kFigures> figures{};
   std::vector<Device> devices;
 
@@ -121,6 +123,7 @@ class CgroupReader {
   [[nodiscard]] bool may_have_children(int directory) const;
   [[nodiscard]] CgroupStats* group_at(const std::string& path);
   void read(const Hierarchy& hierarchy, int directory, CgroupStats& stats);
+  void read_process(int directory, CgroupStats& stats);
   void read_v2(int directory, CgroupStats& stats);
   void read_cpu_stat(int directory, CgroupStats& stats, bool v2);
   void read_cpu_v1(int directory, CgroupStats& stats);

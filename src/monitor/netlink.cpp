@@ -82,7 +82,12 @@ Result<bool> Netlink::take(Bytes datagram, MessageVisitor visit, bool dump) {
     if (head->nlmsg_seq != sequence_) continue;  // of a request that was given up
     if ((head->nlmsg_flags & NLM_F_DUMP_INTR) != 0)
       return fail(Errc::kConflict, "netlink: the list changed while it was read");
-    if (head->nlmsg_type == NLMSG_DONE) return true;
+    if (head->nlmsg_type == NLMSG_DONE) {
+      // A dump that failed on its way says so here; without it the list would pass for a whole one.
+      const int error = read_as<int>(payload).value_or(0);
+      if (error < 0) return std::unexpected(Error::from_errno(-error, "netlink: dump"));
+      return true;
+    }
     if (head->nlmsg_type == NLMSG_ERROR) {
       const int error = read_as<int>(payload).value_or(-EBADMSG);
       if (error != 0) return std::unexpected(Error::from_errno(-error, "netlink"));

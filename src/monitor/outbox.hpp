@@ -6,6 +6,7 @@
 // for bounded copies only.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -35,6 +36,23 @@ class GroupNumbers {
   std::uint32_t next_ = kFirst;
 };
 
+/// How many series all sources together may hold, so that the host's own collectors always find
+/// room in the registry. Any thread.
+class Allowance {
+ public:
+  void limit(std::size_t series) noexcept { limit_ = series; }
+  [[nodiscard]] bool take() noexcept {
+    if (taken_.fetch_add(1) < limit_) return true;
+    taken_.fetch_sub(1);
+    return false;
+  }
+  void give(std::size_t series) noexcept { taken_.fetch_sub(series); }
+
+ private:
+  std::atomic<std::size_t> limit_{SIZE_MAX};
+  std::atomic<std::size_t> taken_{0};
+};
+
 class Outbox {
  public:
   static constexpr std::size_t kMaxWaiting = 4'000'000;  // samples: 48 MB
@@ -46,6 +64,7 @@ class Outbox {
   /// False: refused.
   bool push(const knowledge::BatchView& batch);
   [[nodiscard]] GroupNumbers& groups() noexcept { return groups_; }
+  [[nodiscard]] Allowance& series() noexcept { return allowance_; }
 
  private:
   struct Batch {
@@ -61,6 +80,7 @@ class Outbox {
   Clock& clock_;
   const knowledge::Counter refused_;
   GroupNumbers groups_;
+  Allowance allowance_;
   std::mutex mutex_;
   const std::shared_ptr<knowledge::SampleRing> ring_;  // pushed under mutex_
   std::deque<Batch> waiting_;                          // guarded by mutex_

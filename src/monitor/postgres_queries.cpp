@@ -159,6 +159,24 @@ constexpr std::array kDatabase = {
     PostgresMetric{"sessions_killed",
                    {"pg_stat_database_sessions_killed", kCounter,
                     "Sessions of this database that an operator ended"}},
+};
+std::string database(const Facts& facts) {
+  return fmt::format(
+      R"(SELECT d.datid, d.datname, numbackends, xact_commit, xact_rollback, blks_read,
+  blks_hit, tup_returned, tup_fetched, tup_inserted, tup_updated, tup_deleted, conflicts,
+  temp_files, temp_bytes, deadlocks, blk_read_time, blk_write_time,
+  coalesce(extract(epoch FROM stats_reset), 0) AS stats_reset, checksum_failures,
+  CASE WHEN checksum_failures IS NOT NULL
+    THEN coalesce(extract(epoch FROM checksum_last_failure), 0) END AS checksum_last_failure{}
+FROM pg_stat_database d WHERE d.datname IS NOT NULL ORDER BY d.datid)",
+      facts.version >= postgres_since::kSessionTimes
+          ? ",\n  session_time / 1000.0 AS session_time, active_time / 1000.0 AS active_time,\n"
+            "  idle_in_transaction_time / 1000.0 AS idle_in_transaction_time, sessions, "
+            "sessions_abandoned, sessions_fatal, sessions_killed"
+          : "");
+}
+
+constexpr std::array kConflicts = {
     PostgresMetric{"confl_tablespace",
                    {"pg_stat_database_conflicts_confl_tablespace", kCounter,
                     "Queries canceled due to dropped tablespaces"}},
@@ -179,22 +197,10 @@ constexpr std::array kDatabase = {
                     "Uses of logical slots canceled due to old snapshots or too low a wal_level on "
                     "the primary"}},
 };
-std::string database(const Facts& facts) {
+std::string conflicts(const Facts& facts) {
   return fmt::format(
-      R"(SELECT d.datid, d.datname, numbackends, xact_commit, xact_rollback, blks_read,
-  blks_hit, tup_returned, tup_fetched, tup_inserted, tup_updated, tup_deleted, conflicts,
-  temp_files, temp_bytes, deadlocks, blk_read_time, blk_write_time,
-  coalesce(extract(epoch FROM stats_reset), 0) AS stats_reset, checksum_failures,
-  CASE WHEN checksum_failures IS NOT NULL
-    THEN coalesce(extract(epoch FROM checksum_last_failure), 0) END AS checksum_last_failure,
-  confl_tablespace, confl_lock, confl_snapshot, confl_bufferpin, confl_deadlock{}{}
-FROM pg_stat_database d LEFT JOIN pg_stat_database_conflicts c ON c.datid = d.datid
-WHERE d.datname IS NOT NULL ORDER BY d.datid)",
-      facts.version >= postgres_since::kSessionTimes
-          ? ",\n  session_time / 1000.0 AS session_time, active_time / 1000.0 AS active_time,\n"
-            "  idle_in_transaction_time / 1000.0 AS idle_in_transaction_time, sessions, "
-            "sessions_abandoned, sessions_fatal, sessions_killed"
-          : "",
+      R"(SELECT datid, datname, confl_tablespace, confl_lock, confl_snapshot,
+  confl_bufferpin, confl_deadlock{} FROM pg_stat_database_conflicts ORDER BY datid)",
       facts.version >= postgres_since::kLogicalSlotConflicts ? ", confl_active_logicalslot" : "");
 }
 
@@ -373,23 +379,25 @@ constexpr std::array kArchiver = {
 };
 std::string archiver(const Facts& /*facts*/) {
   return R"(SELECT archived_count, failed_count,
-  extract(epoch FROM now() - last_archived_time) AS last_archive_age FROM pg_stat_archiver)";
+  coalesce(extract(epoch FROM now() - last_archived_time)::float8, 'NaN') AS last_archive_age
+FROM pg_stat_archiver)";
 }
 
 constexpr auto kEvery = PostgresPace::kEveryRun;
 constexpr std::array kQueries = {
     PostgresQuery{"server", kEvery, PostgresBound::kNone, server, kServer},
-    PostgresQuery{"activity", kEvery, PostgresBound::kNone, activity, kActivity},
+    PostgresQuery{"activity", kEvery, PostgresBound::kNone, activity, kActivity, true},
     PostgresQuery{"transactions", kEvery, PostgresBound::kNone, transactions, kTransactions},
     PostgresQuery{"database", kEvery, PostgresBound::kNone, database, kDatabase},
+    PostgresQuery{"conflicts", kEvery, PostgresBound::kNone, conflicts, kConflicts, true},
     PostgresQuery{"locks", kEvery, PostgresBound::kNone, locks, kLocks},
-    PostgresQuery{"replicas", kEvery, PostgresBound::kNone, replicas, kReplicas},
+    PostgresQuery{"replicas", kEvery, PostgresBound::kNone, replicas, kReplicas, true},
     PostgresQuery{"slots", kEvery, PostgresBound::kNone, slots, kSlots},
     PostgresQuery{"slot status", kEvery, PostgresBound::kNone, slot_status, kSlotStatus},
     PostgresQuery{"background writer", kEvery, PostgresBound::kNone, background_writer,
                   kBackgroundWriter},
     PostgresQuery{"checkpointer", kEvery, PostgresBound::kNone, checkpointer, kCheckpointer},
-    PostgresQuery{"archiver", kEvery, PostgresBound::kNone, archiver, kArchiver},
+    PostgresQuery{"archiver", kEvery, PostgresBound::kNone, archiver, kArchiver, true},
 };
 
 }  // namespace

@@ -58,6 +58,7 @@ struct PostgresQuery {
   PostgresBound bound = PostgresBound::kNone;
   std::string (*sql)(const PostgresFacts& facts);  // empty: not for this server
   std::span<const PostgresMetric> metrics;
+  bool names_server = false;  // with postgres_exporter's label `server`, "host:port"
 };
 
 [[nodiscard]] std::span<const PostgresQuery> postgres_queries();       // every run

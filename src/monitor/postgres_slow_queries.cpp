@@ -15,7 +15,8 @@ constexpr auto kGauge = MetricType::kGauge;
 using Facts = PostgresFacts;
 
 constexpr std::array kStatic = {
-    PostgresMetric{"one", {"pg_static", kGauge, "Version string as reported by postgres"}},
+    PostgresMetric{"one",
+                   {"pg_static", MetricType::kUntyped, "Version string as reported by postgres"}},
 };
 std::string version(const Facts& /*facts*/) {
   return R"(SELECT version() AS version, current_setting('server_version') AS short_version,
@@ -30,14 +31,31 @@ constexpr std::array kWraparound = {
                    {"pg_database_wraparound_age_datminmxid_seconds", kGauge,
                     "Age of the oldest multi-transaction ID that has been replaced with a "
                     "transaction ID."}},
-    PostgresMetric{
-        "connection_limit",
-        {"pg_database_connection_limit", kGauge, "Connection limit set for the database"}},
 };
 std::string wraparound(const Facts& /*facts*/) {
-  return R"(SELECT datname, age(datfrozenxid) AS xid_age, mxid_age(datminmxid) AS mxid_age,
-  CASE WHEN datconnlimit >= 0 THEN datconnlimit END AS connection_limit
+  return R"(SELECT datname, age(datfrozenxid) AS xid_age, mxid_age(datminmxid) AS mxid_age
 FROM pg_database WHERE datallowconn ORDER BY datname)";
+}
+
+constexpr std::array kDatabaseLimits = {
+    PostgresMetric{"connection_limit",
+                   {"pg_database_connection_limit", kGauge,
+                    "Connection limit set for the database; -1: none"}},
+};
+std::string database_limits(const Facts& /*facts*/) {
+  return "SELECT datname, datconnlimit AS connection_limit FROM pg_database ORDER BY datname "
+         "LIMIT 1000";
+}
+
+constexpr std::array kRoleLimits = {
+    PostgresMetric{
+        "connection_limit",
+        {"pg_roles_connection_limit", kGauge, "Connection limit set for the role; -1: none"}},
+};
+// Those that somebody has limited come first: of too many roles the others say nothing.
+std::string role_limits(const Facts& /*facts*/) {
+  return "SELECT rolname, rolconnlimit AS connection_limit FROM pg_roles "
+         "ORDER BY rolconnlimit < 0, rolname LIMIT 200";
 }
 
 // All that are numbers or switches, as postgres_exporter has them: converted to seconds and bytes,
@@ -152,7 +170,8 @@ constexpr std::array kTables = {
 // largest are chosen by the pages that the last vacuum or analyze saw, which needs no lock.
 std::string tables(const Facts& /*facts*/) {
   return R"(SELECT current_database() AS datname, t.schemaname, t.relname, t.seq_scan,
-  t.seq_tup_read, t.idx_scan, t.idx_tup_fetch, t.n_tup_ins, t.n_tup_upd, t.n_tup_del,
+  t.seq_tup_read, coalesce(t.idx_scan, 0) AS idx_scan,
+  coalesce(t.idx_tup_fetch, 0) AS idx_tup_fetch, t.n_tup_ins, t.n_tup_upd, t.n_tup_del,
   t.n_tup_hot_upd, t.n_live_tup, t.n_dead_tup, t.n_mod_since_analyze,
   coalesce(extract(epoch FROM t.last_vacuum), 0) AS last_vacuum,
   coalesce(extract(epoch FROM t.last_autovacuum), 0) AS last_autovacuum,
@@ -168,6 +187,42 @@ LATERAL (SELECT EXISTS (SELECT FROM pg_locks l WHERE l.relation = t.relid
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND l.mode = 'AccessExclusiveLock') AS yes) AS taken
 ORDER BY t.schemaname, t.relname)";
+}
+
+constexpr std::array kTableBlocks = {
+    PostgresMetric{"heap_read",
+                   {"pg_statio_user_tables_heap_blocks_read", kCounter,
+                    "Number of disk blocks read from this table"}},
+    PostgresMetric{
+        "heap_hit",
+        {"pg_statio_user_tables_heap_blocks_hit", kCounter, "Number of buffer hits in this table"}},
+    PostgresMetric{"idx_read",
+                   {"pg_statio_user_tables_idx_blocks_read", kCounter,
+                    "Number of disk blocks read from all indexes on this table"}},
+    PostgresMetric{"idx_hit",
+                   {"pg_statio_user_tables_idx_blocks_hit", kCounter,
+                    "Number of buffer hits in all indexes on this table"}},
+    PostgresMetric{"toast_read",
+                   {"pg_statio_user_tables_toast_blocks_read", kCounter,
+                    "Number of disk blocks read from this table's TOAST table (if any)"}},
+    PostgresMetric{"toast_hit",
+                   {"pg_statio_user_tables_toast_blocks_hit", kCounter,
+                    "Number of buffer hits in this table's TOAST table (if any)"}},
+    PostgresMetric{"tidx_read",
+                   {"pg_statio_user_tables_tidx_blocks_read", kCounter,
+                    "Number of disk blocks read from this table's TOAST table indexes (if any)"}},
+    PostgresMetric{"tidx_hit",
+                   {"pg_statio_user_tables_tidx_blocks_hit", kCounter,
+                    "Number of buffer hits in this table's TOAST table indexes (if any)"}},
+};
+std::string table_blocks(const Facts& /*facts*/) {
+  return R"(SELECT current_database() AS datname, s.schemaname, s.relname,
+  coalesce(heap_blks_read, 0) AS heap_read, coalesce(heap_blks_hit, 0) AS heap_hit,
+  coalesce(idx_blks_read, 0) AS idx_read, coalesce(idx_blks_hit, 0) AS idx_hit,
+  coalesce(toast_blks_read, 0) AS toast_read, coalesce(toast_blks_hit, 0) AS toast_hit,
+  coalesce(tidx_blks_read, 0) AS tidx_read, coalesce(tidx_blks_hit, 0) AS tidx_hit
+FROM pg_statio_user_tables s JOIN pg_class c ON c.oid = s.relid
+ORDER BY c.relpages DESC, s.relid LIMIT $1::bigint)";
 }
 
 constexpr std::array kBloat = {
@@ -292,12 +347,15 @@ GROUP BY queryid ORDER BY queryid)",
 
 constexpr auto kSlow = PostgresPace::kSlow;
 constexpr std::array kQueries = {
-    PostgresQuery{"version", kSlow, PostgresBound::kNone, version, kStatic},
-    PostgresQuery{"settings", kSlow, PostgresBound::kNone, settings, kSettings},
+    PostgresQuery{"version", kSlow, PostgresBound::kNone, version, kStatic, true},
+    PostgresQuery{"settings", kSlow, PostgresBound::kNone, settings, kSettings, true},
+    PostgresQuery{"database limits", kSlow, PostgresBound::kNone, database_limits, kDatabaseLimits},
+    PostgresQuery{"role limits", kSlow, PostgresBound::kNone, role_limits, kRoleLimits},
     PostgresQuery{"wraparound", kSlow, PostgresBound::kNone, wraparound, kWraparound},
     PostgresQuery{"database sizes", kSlow, PostgresBound::kNone, sizes, kSizes},
     PostgresQuery{"wal", kSlow, PostgresBound::kNone, wal, kWal},
     PostgresQuery{"tables", kSlow, PostgresBound::kTables, tables, kTables},
+    PostgresQuery{"table blocks", kSlow, PostgresBound::kTables, table_blocks, kTableBlocks},
     PostgresQuery{"bloat", kSlow, PostgresBound::kTables, bloat, kBloat},
     PostgresQuery{"index bloat", kSlow, PostgresBound::kTables, index_bloat, kIndexBloat},
     PostgresQuery{"statements", kSlow, PostgresBound::kStatements, statements, kStatements},

@@ -92,6 +92,13 @@ class ProcessGroups final : public ProcessVisitor {
       if (group.in_use && group.shown) visit(group);
     }
   }
+  /// The group of a process of the last pass, if it is shown by itself.
+  [[nodiscard]] const ProcessGroup* shown_group(const ProcessRecord& process) const noexcept {
+    const bool counted = !process.kernel || options_.kernel_threads;
+    if (!counted || process.group == ProcessRecord::kNoGroup) return nullptr;
+    const ProcessGroup& group = groups_[process.group];
+    return group.shown ? &group : nullptr;
+  }
   [[nodiscard]] std::size_t size() const noexcept { return index_.size(); }
   /// How often a process could not be given a group of its own, for there were too many.
   [[nodiscard]] std::uint64_t refused() const noexcept { return refused_; }

@@ -55,17 +55,21 @@ constexpr std::array kFields = {
     RedisField{"cluster_enabled", "cluster_enabled", kGauge},
     RedisField{"cluster_stats_messages_received", "cluster_messages_received_total", kGauge},
     RedisField{"cluster_stats_messages_sent", "cluster_messages_sent_total", kGauge},
+    RedisField{"configured_hz", "configured_hz", kGauge},
     RedisField{"connected_clients", "connected_clients", kGauge},
     RedisField{"connected_slaves", "connected_slaves", kGauge},
+    RedisField{"current_eviction_exceeded_time", "current_eviction_exceeded_time_ms", kGauge},
     RedisField{"dump_payload_sanitizations", "dump_payload_sanitizations", kCounter},
     RedisField{"eventloop_cycles", "eventloop_cycles_total", kCounter},
     RedisField{"eventloop_duration_cmd_sum", "eventloop_duration_cmd_sum_usec_total", kCounter},
     RedisField{"eventloop_duration_sum", "eventloop_duration_sum_usec_total", kCounter},
     RedisField{"evicted_clients", "evicted_clients_total", kCounter},
     RedisField{"evicted_keys", "evicted_keys_total", kCounter},
+    RedisField{"expire_cycle_cpu_milliseconds", "expire_cycle_cpu_time_ms_total", kCounter},
     RedisField{"expired_keys", "expired_keys_total", kCounter},
     RedisField{"expired_stale_perc", "expired_stale_percentage", kGauge},
-    RedisField{"expired_time_cap_reached_count", "expired_time_cap_reached_total", kGauge},
+    RedisField{"expired_time_cap_reached_count", "expired_time_cap_reached_total", kCounter},
+    RedisField{"hz", "hz", kGauge},
     RedisField{"instantaneous_input_kbps", "instantaneous_input_kbps", kGauge},
     RedisField{"instantaneous_ops_per_sec", "instantaneous_ops_per_sec", kGauge},
     RedisField{"instantaneous_output_kbps", "instantaneous_output_kbps", kGauge},
@@ -107,15 +111,17 @@ constexpr std::array kFields = {
     RedisField{"rdb_last_bgsave_status", "rdb_last_bgsave_status", kGauge},
     RedisField{"rdb_last_bgsave_time_sec", "rdb_last_bgsave_duration_sec", kGauge},
     RedisField{"rdb_last_cow_size", "rdb_last_cow_size_bytes", kGauge},
-    RedisField{"rdb_last_load_keys_expired", "rdb_last_load_keys_expired", kGauge},
-    RedisField{"rdb_last_load_keys_loaded", "rdb_last_load_keys_loaded", kGauge},
+    RedisField{"rdb_last_load_keys_expired", "rdb_last_load_expired_keys", kGauge},
+    RedisField{"rdb_last_load_keys_loaded", "rdb_last_load_loaded_keys", kGauge},
     RedisField{"rdb_last_save_time", "rdb_last_save_timestamp_seconds", kGauge},
-    RedisField{"rdb_saves", "rdb_saves", kGauge},
+    RedisField{"rdb_saves", "rdb_saves_total", kGauge},
     RedisField{"rejected_connections", "rejected_connections_total", kCounter},
     RedisField{"repl_backlog_active", "repl_backlog_is_active", kGauge},
     RedisField{"repl_backlog_first_byte_offset", "repl_backlog_first_byte_offset", kGauge},
     RedisField{"repl_backlog_histlen", "repl_backlog_history_bytes", kGauge},
     RedisField{"repl_backlog_size", "replication_backlog_bytes", kGauge},
+    RedisField{"reply_buffer_expands", "reply_buffer_expands_total", kCounter},
+    RedisField{"reply_buffer_shrinks", "reply_buffer_shrinks_total", kCounter},
     RedisField{"second_repl_offset", "second_repl_offset", kGauge},
     RedisField{"slave_expires_tracked_keys", "slave_expires_tracked_keys", kGauge},
     RedisField{"slave_priority", "slave_priority", kGauge},
@@ -128,7 +134,7 @@ constexpr std::array kFields = {
     RedisField{"total_commands_processed", "commands_processed_total", kCounter},
     RedisField{"total_connections_received", "connections_received_total", kCounter},
     RedisField{"total_error_replies", "total_error_replies", kCounter},
-    RedisField{"total_eviction_exceeded_time", "eviction_exceeded_time_total", kCounter},
+    RedisField{"total_eviction_exceeded_time", "eviction_exceeded_time_ms_total", kCounter},
     RedisField{"total_net_input_bytes", "net_input_bytes_total", kCounter},
     RedisField{"total_net_output_bytes", "net_output_bytes_total", kCounter},
     RedisField{"total_net_repl_input_bytes", "net_repl_input_bytes_total", kCounter},
@@ -165,10 +171,10 @@ constexpr std::array kFields = {
 };
 static_assert(std::ranges::is_sorted(kFields, {}, &RedisField::field));
 
-constexpr std::array<std::string_view, 15> kIgnored = {
-    "arch_bits",   "configured_hz",    "executable",     "gcc_version",     "lru_clock",
-    "master_port", "monotonic_clock",  "redis_build_id", "redis_git_dirty", "redis_git_sha1",
-    "run_id",      "server_time_usec", "tcp_port",       "uptime_in_days",  "redis_version"};
+constexpr std::array<std::string_view, 14> kIgnored = {
+    "arch_bits",        "executable",     "gcc_version",     "lru_clock",      "master_port",
+    "monotonic_clock",  "redis_build_id", "redis_git_dirty", "redis_git_sha1", "run_id",
+    "server_time_usec", "tcp_port",       "uptime_in_days",  "redis_version"};
 
 }  // namespace
 

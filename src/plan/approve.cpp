@@ -134,10 +134,10 @@ std::optional<Refusal> Planner::refusal(const Action& action) const {
     if (auto window = maintenance_for(now.remedies->impl->windows, account_of(action), time))
       return no("maintenance", *std::move(window));
     if (auto held = impl_->held(action, time)) return no("held", *std::move(held));
-    if (auto suspect = impl_->too_many_unhealthy(*now.config, action))
+    if (auto suspect = impl_->too_many_unhealthy(now.config, action))
       return no("too_many_unhealthy", *std::move(suspect));
   }
-  if (const auto down = impl_->dependency_down(*now.config, action))
+  if (const auto down = impl_->dependency_down(now.config, action))
     return no("dependency", fmt::format("{} depends on {}", action.target, *down));
   return std::nullopt;
 }

@@ -44,6 +44,7 @@ void Planner::Impl::follow_clock() {
     }
     for (auto& counted : recent) counted.time += step;
     holds.shift(step);
+    shadow_rails.shift(step);
   }
   log::warning(
       "planner", "the wall clock was set {} by {}: cool-downs, rates and holds move with it",

@@ -45,44 +45,52 @@ void Planner::Impl::consider(const analyze::Finding& finding, const Settings& no
   }
 }
 
-Result<Action> Planner::Impl::draft(const analyze::Finding& finding, const Settings& now,
-                                    const Remedy& remedy) const {
+Result<Action> Planner::Impl::outline(const analyze::Finding& finding, const Settings& now,
+                                      const Remedy& remedy) const {
   const auto& definition = remedy.definition;
   Action action;
   action.type = definition.action;
-  action.priority = definition.priority;
   action.remedy = definition.name;
-  action.timeout = definition.timeout.value_or(now.config->operations.action_timeout);
-  action.cause = {.finding = finding.name,
-                  .fingerprint = finding.fingerprint,
-                  .summary = summary_of(finding),
-                  .requested_by = "system",
-                  .detected = finding.fired.value_or(finding.started)};
-  action.received = finding.received;
+  action.cause.finding = finding.name;
+  action.cause.fingerprint = finding.fingerprint;
   auto target = remedy.target_for(finding);
   if (!target) return propagate(std::move(target));
   action.target = *std::move(target);  // resolved by decide()
-  auto parameters = remedy.parameters_for(finding);
-  if (!parameters) return propagate(std::move(parameters));
-  action.parameters = *std::move(parameters);
+  if (!definition.parameters.empty()) {
+    auto parameters = remedy.parameters_for(finding);
+    if (!parameters) return propagate(std::move(parameters));
+    action.parameters = *std::move(parameters);
+  }
+  if (definition.steps.empty()) return action;
+  if (auto ok = complete(action, finding, now, remedy); !ok) return propagate(std::move(ok));
+  auto rungs = remedy.rungs_for(finding, action);
+  if (!rungs) return propagate(std::move(rungs));
+  action.rungs = *std::move(rungs);
+  action.all_rungs = definition.all_steps;
+  return action;
+}
+
+Status Planner::Impl::complete(Action& action, const analyze::Finding& finding, const Settings& now,
+                               const Remedy& remedy) const {
+  const auto& definition = remedy.definition;
+  action.priority = definition.priority;
+  action.timeout = definition.timeout.value_or(now.config->operations.action_timeout);
+  action.cause.summary = summary_of(finding);
+  action.cause.requested_by = "system";
+  action.cause.detected = finding.fired.value_or(finding.started);
+  action.received = finding.received;
   auto verify = remedy.verify_for(finding);
   if (!verify) return propagate(std::move(verify));
   action.verify = *std::move(verify);
   auto only_if = remedy.only_if_for(finding);
   if (!only_if) return propagate(std::move(only_if));
   action.only_if = *std::move(only_if);
-  auto rungs = remedy.rungs_for(finding, action);
-  if (!rungs) return propagate(std::move(rungs));
-  action.rungs = *std::move(rungs);
-  action.all_rungs = definition.all_steps;
   auto experiment = remedy.experiment_for(finding);
   if (!experiment) return propagate(std::move(experiment));
   action.experiment = *std::move(experiment);
   action.definition = remedy.digest;
-  return action;
+  return {};
 }
-
-namespace {}  // namespace
 
 bool is_seen(const analyze::Finding& finding, WallTime now) {
   // A detector tells an anomaly once, of a minute that has passed; it is news for as long again.
@@ -121,16 +129,16 @@ std::optional<std::string> too_old(const analyze::Finding& finding, Millis most,
 void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
                            const Remedy& remedy, const std::optional<std::string>& stop) {
   if (own_action_under_way(finding.fingerprint, remedy.definition.name)) return;
-  auto drafted = draft(finding, now, remedy);
-  if (!drafted) {
+  const auto cannot_be_said = [&](const Error& error) {
     Action nameless;
     nameless.type = remedy.definition.action;
     nameless.remedy = remedy.definition.name;
     nameless.cause.finding = finding.name;
     nameless.cause.fingerprint = finding.fingerprint;
-    note_skip(nameless, "no_target", "skipped: " + drafted.error().message());
-    return;
-  }
+    note_skip(nameless, "no_target", "skipped: " + error.message());
+  };
+  auto drafted = outline(finding, now, remedy);
+  if (!drafted) return cannot_be_said(drafted.error());
   const std::string named = drafted->target;
   drafted->target = sink.resolve(naming_type(*drafted), named);
   for (auto& rung : drafted->rungs) rung.target = sink.resolve(rung.type, rung.target);
@@ -151,12 +159,17 @@ void Planner::Impl::decide(const analyze::Finding& finding, const Settings& now,
          .not_seen = not_seen_now(finding, clock.wall()),
          .flaps = flaps_now(finding),
          .missing_data = too_old(finding, now.config->guardrails.max_finding_age, clock.wall())};
-  auto ruling = judge_case(c);
+  auto situation = situation_of(c);
+  const auto rails = rails_of(now, key.remedy);
+  auto ruling = judge(situation, rails);
   if (ruling.opens_breaker) open_breaker(key, ruling.reason.substr(ruling.reason.find(' ') + 1));
   if (ruling.verdict == Verdict::kSkip) {
-    if (ruling.code == "observe") follow_shadow(c);
+    if (ruling.code == "observe") follow_shadow(c, std::move(situation), rails);
     note_skip(c.action, ruling.code, std::move(ruling.reason));
     return;
+  }
+  if (c.action.rungs.empty()) {
+    if (auto ok = complete(c.action, finding, now, remedy); !ok) return cannot_be_said(ok.error());
   }
   if (auto valid = sink.validate(c.action); !valid) {
     note_skip(c.action, "invalid", "skipped: " + valid.error().message());
@@ -296,10 +309,10 @@ std::unexpected<Error> Planner::Impl::give_back(const Action& action, const Pair
   return std::unexpected(std::move(error));
 }
 
-bool Planner::Impl::own_action_under_way(const std::string& fingerprint,
-                                         const std::string& remedy) const {
+bool Planner::Impl::own_action_under_way(std::string_view fingerprint,
+                                         std::string_view remedy) const {
   const std::lock_guard guard(mutex);
-  return causes.contains({fingerprint, remedy});
+  return causes.contains(BothNames::View(fingerprint, remedy));
 }
 
 void Planner::Impl::add_pending(const Action& action, bool proposed) {

@@ -56,6 +56,9 @@ Result<std::unique_ptr<Planner>> Planner::open(Clock& clock, knowledge::StateDb&
   if (!shadows) return propagate(std::move(shadows));
   impl->holds.set(*std::move(holds));
   impl->shadow.restore(*shadows);
+  auto lately = ShadowLedger::begun_since(db, clock.wall() - kPruneEvery);
+  if (!lately) return propagate(std::move(lately));
+  impl->shadow_rails.restore(*lately);
   for (auto& pair : *pairs) {
     impl->version = std::max(impl->version, pair.state.version);
     // What happened while the agent was away is not known: quiet is measured from now.

@@ -16,11 +16,13 @@
 
 #include "nexus/config/config.hpp"
 #include "nexus/plan/planner.hpp"
+#include "plan/failed_services.hpp"
 #include "plan/guardrails.hpp"
 #include "plan/holds.hpp"
 #include "plan/planner_store.hpp"
 #include "plan/remedies.hpp"
 #include "plan/shadow_ledger.hpp"
+#include "plan/shadow_rails.hpp"
 
 namespace nexus::plan {
 
@@ -28,6 +30,21 @@ namespace nexus::plan {
 struct Settings {
   std::shared_ptr<const config::Config> config;
   std::shared_ptr<const RemedySet> remedies;
+};
+
+/// Two names that are one key, to be looked for without a copy.
+struct BothNames {
+  using is_transparent = void;
+  using View = std::pair<std::string_view, std::string_view>;
+  static View view(const auto& names) { return {names.first, names.second}; }
+  bool operator()(const auto& a, const auto& b) const { return view(a) < view(b); }
+};
+
+/// The watched services, by the one name of each: made for many decisions at once.
+struct Watched {
+  std::shared_ptr<const config::Config> config;  // of which it was made
+  std::multimap<std::string, std::string, std::less<>> depends_on;
+  std::size_t down = 0;  // that have failed, symptoms left out
 };
 
 struct PairEntry {
@@ -66,10 +83,12 @@ struct Planner::Impl {
   Settings settings;
   std::shared_ptr<const Surroundings> surroundings;
   Millis ahead{};  // of the wall clock, of the steady one
-  /// Subjects of firing service_failed, by the unit that each stands for.
-  std::multimap<std::string, std::string, std::less<>> failed;
+  FailedServices failed;
+  mutable std::shared_ptr<const Watched> watched;  // null: what it was made of has changed
+  std::uint64_t failures = 0;                      // changes of `failed`
   Holds holds;
   ShadowLedger shadow;
+  ShadowRails shadow_rails;
   std::deque<Decision> refused;  // not written yet, oldest first
   StoredSwitch kill_switch;
   std::uint64_t stops = 0;  // how often set_running(false) was asked for
@@ -78,15 +97,15 @@ struct Planner::Impl {
   std::deque<RecentAction> recent;  // oldest first
   std::set<std::string, std::less<>> reserved;
   /// The last reason code recorded for (fingerprint, remedy), so that it is recorded once.
-  std::map<std::pair<std::string, std::string>, std::string> last_reason;
+  std::map<std::pair<std::string, std::string>, std::string, BothNames> last_reason;
   struct Pending {
     std::string fingerprint;
     std::string remedy;
     bool proposed = false;
     bool withdrawn = false;
   };
-  std::map<std::string, Pending, std::less<>> pending;   // our own actions under way, by action id
-  std::set<std::pair<std::string, std::string>> causes;  // of them: fingerprint and remedy
+  std::map<std::string, Pending, std::less<>> pending;  // our own actions under way, by action id
+  std::set<std::pair<std::string, std::string>, BothNames> causes;  // their fingerprint and remedy
   std::mt19937_64 random;
   WallTime last_check{};
   WallTime last_prune{};
@@ -124,11 +143,11 @@ struct Planner::Impl {
   [[nodiscard]] Ruling judge_case(const Case& c);
   /// What of the situation the last hour says. Lock held.
   void count_hour(Situation& situation);
-  [[nodiscard]] std::optional<std::string> too_many_unhealthy(const config::Config& config,
-                                                              const Action& action) const;
+  [[nodiscard]] std::optional<std::string> too_many_unhealthy(
+      const std::shared_ptr<const config::Config>& config, const Action& action) const;
   /// What an action's target depends on and is down: "db.service, which is inactive".
-  [[nodiscard]] std::optional<std::string> dependency_down(const config::Config& config,
-                                                           const Action& action) const;
+  [[nodiscard]] std::optional<std::string> dependency_down(
+      const std::shared_ptr<const config::Config>& config, const Action& action) const;
   /// Why a service is not there, in a word: one for both that ask, by any of its names. `stopped`:
   /// whether one that is stopped cleanly is meant too.
   [[nodiscard]] std::optional<std::string> is_down(std::string_view service, bool stopped) const;
@@ -136,6 +155,8 @@ struct Planner::Impl {
   [[nodiscard]] std::optional<std::string> protected_from(const config::Config& config,
                                                           const Action& action,
                                                           const std::string& named) const;
+  [[nodiscard]] std::shared_ptr<const Watched> look_at_watched(
+      const std::shared_ptr<const config::Config>& config) const;
   /// The one name of a service.
   [[nodiscard]] std::string service_name(std::string_view name) const;
   void note_failed(const analyze::Finding& finding);
@@ -144,8 +165,13 @@ struct Planner::Impl {
                 const std::optional<std::string>& stop);
   void decide(const analyze::Finding& finding, const Settings& now, const Remedy& remedy,
               const std::optional<std::string>& stop);
-  [[nodiscard]] Result<Action> draft(const analyze::Finding& finding, const Settings& now,
-                                     const Remedy& remedy) const;
+  /// What the rails have to know of an action: all of a ladder, else type, target, parameters and
+  /// cause.
+  [[nodiscard]] Result<Action> outline(const analyze::Finding& finding, const Settings& now,
+                                       const Remedy& remedy) const;
+  /// The rest of it, but for its rungs, once it is to be taken.
+  [[nodiscard]] Status complete(Action& action, const analyze::Finding& finding,
+                                const Settings& now, const Remedy& remedy) const;
   /// The one name of the unit that an action on `name` touches; of other actions the name itself.
   [[nodiscard]] std::string unit_of(std::string_view action_type, std::string_view name) const;
   void add_pending(const Action& action, bool proposed);  // lock held
@@ -175,9 +201,9 @@ struct Planner::Impl {
   void write_records();
   [[nodiscard]] std::vector<Decision> take_refused();
   /// Would it have acted, were it not for the mode?
-  void follow_shadow(const Case& c);
-  [[nodiscard]] bool own_action_under_way(const std::string& fingerprint,
-                                          const std::string& remedy) const;
+  void follow_shadow(const Case& c, Situation situation, const Rails& rails);
+  [[nodiscard]] bool own_action_under_way(std::string_view fingerprint,
+                                          std::string_view remedy) const;
   [[nodiscard]] Decision decision_of(const Action& action, std::string_view verdict,
                                      std::string_view code, std::string reason) const;
 

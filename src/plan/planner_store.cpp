@@ -45,7 +45,7 @@ CREATE TABLE planner_shadow (
 CREATE INDEX planner_shadow_open ON planner_shadow (fingerprint) WHERE resolved IS NULL AND lost = 0;
 )sql",
     // What messages say was done about a finding.
-    "CREATE INDEX decision_fingerprint ON decision (fingerprint)"};
+    "CREATE INDEX decision_fingerprint ON decision (fingerprint, id)"};
 
 constexpr std::string_view kSelectDecisions =
     "SELECT id, time, remedy, finding, fingerprint, action_type, target, verdict, reason_code, "

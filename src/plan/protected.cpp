@@ -1,16 +1,21 @@
 // The floor of protected things. It is compiled in: no configuration takes anything off it.
 //
+// Units, and what else has a manager by the names of nexus/config/service_name.hpp. What only a
+// manager can know of its own (the container that the agent runs in) is refused by its steps.
+//
 // Three rules for units: (1) only services, sockets, timers and paths are ever touched: slices,
 // scopes, mounts, swaps, devices and targets hold other things up (killing a session's scope is
 // what people remember of systemd-oomd); (2) units that end or switch the running system may not
 // even be started; (3) what the host and its administrators hang on may be started when it is down,
-// but never stopped, restarted or reloaded (a reload of sshd with a bad configuration ends it).
+// enabled and reset, but never stopped, restarted or reloaded (a reload of sshd with a bad
+// configuration ends it).
 #include <fmt/format.h>
 #include <fnmatch.h>
 
 #include <algorithm>
 #include <array>
 
+#include "nexus/config/service_name.hpp"
 #include "nexus/plan/planner.hpp"
 
 namespace nexus::plan {
@@ -46,7 +51,27 @@ constexpr std::array<const char*, 18> kNeverHarmed{
     "systemd-*.socket",     "user@*.service",         "user-runtime-dir@*.service",
     "getty@*.service",      "serial-getty@*.service", "polkit.service"};
 
+// Engines: to restart one that hangs may be right, to stop it never is.
+constexpr std::array<const char*, 5> kNeverStopped{
+    "docker.service", "docker.socket", "containerd.service", "podman.socket", "kubelet.service"};
+
+/// Actions on services whose names do not end in "_service".
+constexpr std::array<std::string_view, 3> kServiceActions{"adjust_memory", "rolling_update",
+                                                          "rollback_deployment"};
+
+/// What brings a service up, or makes it possible, takes nothing from anybody.
+constexpr std::array<std::string_view, 3> kHarmless{"start_service", "enable_service",
+                                                    "reset_service"};
+
 bool glob(const char* pattern, const std::string& name) {
+  // The shipped ones are names with one star at most; a library call for each costs microseconds.
+  const std::string_view text = pattern;
+  if (const auto star = text.find_first_of("*?[\\"); star == std::string_view::npos) {
+    return name == text;
+  } else if (text[star] == '*' && text.find_first_of("*?[\\", star + 1) == std::string_view::npos) {
+    return name.size() + 1 >= text.size() && name.starts_with(text.substr(0, star)) &&
+           name.ends_with(text.substr(star + 1));
+  }
   return fnmatch(pattern, name.c_str(), 0) == 0;
 }
 
@@ -62,7 +87,11 @@ std::optional<std::string> floor_reason(std::string_view type, const std::string
   if (std::ranges::any_of(kNeverTouched, [&](const char* p) { return glob(p, unit); })) {
     return fmt::format("{} is protected: it ends or switches the running system", unit);
   }
-  if (type == "start_service") return std::nullopt;
+  if (std::ranges::find(kHarmless, type) != kHarmless.end()) return std::nullopt;
+  if (type == "stop_service" &&
+      std::ranges::any_of(kNeverStopped, [&](const char* p) { return glob(p, unit); })) {
+    return fmt::format("{} is protected: every container would end with it", unit);
+  }
   if (std::ranges::any_of(kNeverHarmed, [&](const char* p) { return glob(p, unit); })) {
     return fmt::format("{} is protected: the host or its administrators depend on it", unit);
   }
@@ -74,25 +103,28 @@ std::optional<std::string> floor_reason(std::string_view type, const std::string
 bool is_unit_action(std::string_view action_type) {
   // What is not named so is told by its descriptor (ActionDescriptor::targets_units); a test holds
   // the two together.
-  return action_type.ends_with("_service") || action_type == "adjust_memory";
+  return action_type.ends_with("_service") ||
+         std::ranges::find(kServiceActions, action_type) != kServiceActions.end();
 }
 
 std::string canonical_target(std::string_view action_type, std::string_view target) {
-  std::string name(target);
-  if (is_unit_action(action_type) && !name.empty() && !ends_with_any(name, kUnitTypes)) {
-    name += ".service";
-  }
-  return name;
+  if (!is_unit_action(action_type)) return std::string(target);
+  auto name = config::parse_service_name(target);
+  if (name.is_unit() && !name.name.empty() && !ends_with_any(name.name, kUnitTypes))
+    name.name += ".service";
+  return to_string(name);
 }
 
 std::optional<std::string> protected_reason(std::string_view action_type, std::string_view target,
                                             const std::vector<std::string>& extra) {
   if (!is_unit_action(action_type)) return std::nullopt;
-  const std::string unit = canonical_target(action_type, target);
-  if (auto reason = floor_reason(action_type, unit)) return reason;
+  const std::string name = canonical_target(action_type, target);
+  if (config::parse_service_name(target).is_unit()) {
+    if (auto reason = floor_reason(action_type, name)) return reason;
+  }
   for (const auto& pattern : extra) {
-    if (glob(canonical_target(action_type, pattern).c_str(), unit) || glob(pattern.c_str(), unit)) {
-      return fmt::format("{} is protected by [guardrails] protected_units \"{}\"", unit, pattern);
+    if (glob(canonical_target(action_type, pattern).c_str(), name) || glob(pattern.c_str(), name)) {
+      return fmt::format("{} is protected by [guardrails] protected_units \"{}\"", name, pattern);
     }
   }
   return std::nullopt;

@@ -37,9 +37,9 @@ Status check(const HoldRequest& request) {
 void Planner::Impl::note_skip(const Action& action, std::string_view code, std::string reason) {
   if (!action.remedy.empty()) {
     const std::lock_guard guard(mutex);
-    auto& last = last_reason[{action.cause.fingerprint, action.remedy}];
-    if (last == code) return;
-    last = code;
+    const auto known = last_reason.find(BothNames::View(action.cause.fingerprint, action.remedy));
+    if (known != last_reason.end() && known->second == code) return;
+    last_reason.insert_or_assign({action.cause.fingerprint, action.remedy}, std::string(code));
   }
   record_skip(action, code, std::move(reason));
 }
@@ -93,14 +93,19 @@ void Planner::Impl::count(std::string_view verdict, std::string_view code) {
       .add();
 }
 
-void Planner::Impl::follow_shadow(const Case& c) {
-  auto situation = situation_of(c);
-  situation.mode = config::Mode::kAct;
-  if (judge(situation, rails_of(*c.settings, c.action.remedy)).verdict != Verdict::kAct) return;
+void Planner::Impl::follow_shadow(const Case& c, Situation situation, const Rails& rails) {
   const auto& action = c.action;
+  const PairKey key{action.remedy, account_of(action)};
+  situation.mode = config::Mode::kAct;
   bool fresh = false;
   {
     const std::lock_guard guard(mutex);
+    if (shadow.has(action.cause.fingerprint, action.remedy)) return;
+    shadow_rails.add_to(situation, key, rails);
+    const auto ruling = judge(situation, rails);
+    if (ruling.opens_breaker) shadow_rails.give_up(key, situation.now);
+    if (ruling.verdict != Verdict::kAct) return;
+    shadow_rails.act(key, rails, situation.now);
     fresh = shadow.begin({.id = 0,
                           .remedy = action.remedy,
                           .action_type = action.type,

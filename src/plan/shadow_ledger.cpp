@@ -48,6 +48,19 @@ Result<std::vector<ShadowEntry>> ShadowLedger::open_entries(knowledge::StateDb& 
   return entries_from(*rows);
 }
 
+Result<std::vector<ShadowEntry>> ShadowLedger::begun_since(knowledge::StateDb& db, WallTime since) {
+  const std::array<SqlValue, 1> values{base::to_unix_millis(since)};
+  // The newest entries have the largest ids: no more of them are looked at than there may be.
+  auto rows = db.query(std::string(kSelect) + "WHERE time > ? ORDER BY id DESC LIMIT 1000", values);
+  if (!rows) return propagate(std::move(rows), "read the shadow ledger");
+  return entries_from(*rows);
+}
+
+bool ShadowLedger::has(const std::string& fingerprint, const std::string& remedy) const {
+  const auto known = open_.find(fingerprint);
+  return known != open_.end() && known->second.contains(remedy);
+}
+
 Status ShadowLedger::write(knowledge::StateDb& db, const Changes& changes) {
   if (changes.empty()) return {};
   auto ok = db.transaction([&]() -> Status {
@@ -100,8 +113,7 @@ void ShadowLedger::restore(const std::vector<ShadowEntry>& open) {
 }
 
 bool ShadowLedger::begin(ShadowEntry entry) {
-  const auto known = open_.find(entry.fingerprint);
-  if (known != open_.end() && known->second.contains(entry.remedy)) return false;
+  if (has(entry.fingerprint, entry.remedy)) return false;
   if (opened_ >= kMostOpen) return false;
   open_[entry.fingerprint].insert(entry.remedy);
   ++opened_;

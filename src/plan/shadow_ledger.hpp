@@ -43,7 +43,13 @@ class ShadowLedger {
                                                              std::string_view remedy,
                                                              std::size_t limit);
 
+  /// Those that began since.
+  [[nodiscard]] static Result<std::vector<ShadowEntry>> begun_since(knowledge::StateDb& db,
+                                                                    WallTime since);
+
   void restore(const std::vector<ShadowEntry>& open);
+  /// Whether the trouble is in the ledger, without an end.
+  [[nodiscard]] bool has(const std::string& fingerprint, const std::string& remedy) const;
   /// False when the trouble is in the ledger already, or the ledger is full of open ones.
   bool begin(ShadowEntry entry);
   void resolve(const std::string& fingerprint, WallTime time);

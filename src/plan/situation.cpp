@@ -30,18 +30,51 @@ void Planner::Impl::note_failed(const analyze::Finding& finding) {
   if (finding.name != kFailedName) return;
   const auto unit = service_name(finding.subject);
   const std::lock_guard guard(mutex);
-  std::erase_if(failed, [&](const auto& known) { return known.second == finding.subject; });
-  if (finding.state == analyze::FindingState::kFiring) failed.emplace(unit, finding.subject);
+  const bool news = finding.state == analyze::FindingState::kFiring
+                        ? failed.add(finding.subject, unit)
+                        : failed.remove(finding.subject);
+  if (!news) return;
+  ++failures;
+  watched.reset();
 }
 
 void Planner::Impl::look_for_failed(const analyze::Findings& findings) {
-  std::multimap<std::string, std::string, std::less<>> now;
+  FailedServices now;
   for (const auto& finding : findings) {
     if (finding.name == kFailedName && finding.state == analyze::FindingState::kFiring)
-      now.emplace(service_name(finding.subject), finding.subject);
+      now.add(finding.subject, service_name(finding.subject));
   }
   const std::lock_guard guard(mutex);
+  ++failures;
   failed = std::move(now);
+  watched.reset();  // names may be known by now that were not
+}
+
+std::shared_ptr<const Watched> Planner::Impl::look_at_watched(
+    const std::shared_ptr<const config::Config>& config) const {
+  std::uint64_t seen = 0;
+  {
+    const std::lock_guard guard(mutex);
+    if (watched != nullptr && watched->config == config) return watched;
+    seen = failures;
+  }
+  auto made = std::make_shared<Watched>();
+  made->config = config;
+  // What is down because of something else is a symptom of that, and not counted; what was stopped
+  // cleanly is how somebody wants it.
+  const auto has_failed = [&](const std::string& name) { return is_down(name, false).has_value(); };
+  for (const auto& service : config->services) {
+    const auto unit = service_name(service.name);
+    for (const auto& name : service.depends_on) {
+      made->depends_on.emplace(unit, name);
+      if (unit != service.name) made->depends_on.emplace(service.name, name);
+    }
+    if (has_failed(service.name) && std::ranges::none_of(service.depends_on, has_failed))
+      ++made->down;
+  }
+  const std::lock_guard guard(mutex);
+  if (seen == failures) watched = made;
+  return made;
 }
 
 std::optional<std::string> Planner::Impl::is_down(std::string_view service, bool stopped) const {
@@ -57,16 +90,14 @@ std::optional<std::string> Planner::Impl::is_down(std::string_view service, bool
   return ask->down(unit);
 }
 
-std::optional<std::string> Planner::Impl::dependency_down(const config::Config& config,
-                                                          const Action& action) const {
+std::optional<std::string> Planner::Impl::dependency_down(
+    const std::shared_ptr<const config::Config>& config, const Action& action) const {
   const bool unit = is_about_units(action);
   const auto& target = account_of(action);
-  for (const auto& service : config.services) {
-    if (service.depends_on.empty()) continue;
-    if (service.name != target && !(unit && service_name(service.name) == target)) continue;
-    for (const auto& name : service.depends_on) {
-      if (const auto word = is_down(name, true)) return how_it_is(name, "", *word);
-    }
+  const auto all = look_at_watched(config);
+  const auto [first, last] = all->depends_on.equal_range(target);
+  for (auto it = first; it != last; ++it) {
+    if (const auto word = is_down(it->second, true)) return how_it_is(it->second, "", *word);
   }
   std::shared_ptr<const Surroundings> ask;
   {
@@ -82,27 +113,20 @@ std::optional<std::string> Planner::Impl::dependency_down(const config::Config& 
 
 /// When most of what is watched is down at once, it is not for each of them to be restarted: the
 /// sensor is wrong, or something that all have in common is.
-std::optional<std::string> Planner::Impl::too_many_unhealthy(const config::Config& config,
-                                                             const Action& action) const {
-  const auto& rails = config.guardrails;
-  const auto watched = config.services.size();
-  if (!is_about_units(action) || watched < rails.min_watched_for_share) return std::nullopt;
-  {
-    const std::lock_guard guard(mutex);
-    if (failed.empty()) return std::nullopt;
-  }
-  // What is down because of something else is a symptom of that, and not counted; what was stopped
-  // cleanly is how somebody wants it.
-  const auto has_failed = [&](const std::string& name) { return is_down(name, false).has_value(); };
-  const auto down = std::ranges::count_if(config.services, [&](const auto& service) {
-    return has_failed(service.name) && std::ranges::none_of(service.depends_on, has_failed);
-  });
-  if (static_cast<double>(down) <= rails.max_unhealthy_share * static_cast<double>(watched))
+std::optional<std::string> Planner::Impl::too_many_unhealthy(
+    const std::shared_ptr<const config::Config>& config, const Action& action) const {
+  const auto& rails = config->guardrails;
+  const auto watched_services = config->services.size();
+  if (!is_about_units(action) || watched_services < rails.min_watched_for_share)
+    return std::nullopt;
+  const auto down = look_at_watched(config)->down;
+  if (static_cast<double>(down) <=
+      rails.max_unhealthy_share * static_cast<double>(watched_services))
     return std::nullopt;
   return fmt::format(
       "{} of {} watched services are down at once (max_unhealthy_share): the sensor, or what they "
       "have in common, is suspected",
-      down, watched);
+      down, watched_services);
 }
 
 std::optional<std::string> Planner::Impl::protected_from(const config::Config& config,
@@ -111,7 +135,9 @@ std::optional<std::string> Planner::Impl::protected_from(const config::Config& c
   const auto& extra = config.guardrails.protected_units;
   const auto type = naming_type(action);
   if (auto reason = protected_reason(type, action.target, extra)) return reason;
-  if (auto reason = protected_reason(type, named, extra)) return reason;
+  if (named != action.target) {
+    if (auto reason = protected_reason(type, named, extra)) return reason;
+  }
   for (const auto& rung : action.rungs) {
     if (auto reason = protected_reason(rung.type, rung.target, extra)) return reason;
   }
@@ -140,12 +166,12 @@ Situation Planner::Impl::situation_of(const Case& c) {
   if (by_remedy && !sink.name_known(naming_type(action), c.named)) s.name_unknown = c.named;
   if (by_remedy) {
     s.maintenance = maintenance_for(c.settings->remedies->impl->windows, target, s.now);
-    s.suspect = too_many_unhealthy(config, action);
+    s.suspect = too_many_unhealthy(c.settings->config, action);
     s.not_seen = c.not_seen;
     s.flaps = c.flaps;
     s.missing_data = c.missing_data;
   }
-  s.dependency_down = dependency_down(config, action);
+  s.dependency_down = dependency_down(c.settings->config, action);
   // A proposal is itself in flight until it is approved; a person need not wait for one.
   s.in_flight = c.asker == Asker::kRemedy   ? sink.in_flight(target)
                 : c.asker == Asker::kPerson ? sink.active(target)

@@ -110,6 +110,10 @@ ServerMetrics::ServerMetrics(knowledge::SelfMetrics& self)
                                  "Failed accepts, e.g. for want of descriptors.")),
       timeouts(self.counter("nexus_http_timeouts_total",
                             "Connections closed because a time limit ran out.")),
+      listen_errors(self.counter("nexus_http_listen_errors_total",
+                                 "Times that an address of [http] listen could not be had.")),
+      listeners_missing(self.gauge("nexus_http_listeners_missing",
+                                   "Addresses of [http] listen that are waited for.")),
       registry(self) {}
 
 void ServerMetrics::count_response(unsigned status) const {

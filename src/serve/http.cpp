@@ -15,7 +15,8 @@ constexpr bool is_pattern(std::string_view path) {
   return path.contains('{');
 }
 
-/// Matches "/a/{x}/b" against "/a/1/b" part by part.
+/// Matches "/a/{x}/b" against "/a/1/b" part by part, and "/a/{x+}/b" against "/a/1/2/b": {x+} takes
+/// all that is in front of the rest, which has no further {}.
 bool matches(std::string_view pattern, std::string_view path, std::vector<std::string>& captures) {
   captures.clear();
   while (true) {
@@ -23,6 +24,13 @@ bool matches(std::string_view pattern, std::string_view path, std::vector<std::s
     const auto path_end = path.find('/');
     const auto part = pattern.substr(0, pattern_end);
     const auto text = path.substr(0, path_end);
+    if (part.ends_with("+}")) {
+      const auto rest = pattern.substr(part.size());
+      if (!path.ends_with(rest) || path.size() <= rest.size() || path.starts_with('/'))
+        return false;
+      captures.emplace_back(path.substr(0, path.size() - rest.size()));
+      return true;
+    }
     if (part.starts_with('{')) {
       if (text.empty()) return false;
       captures.emplace_back(text);

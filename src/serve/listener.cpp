@@ -5,6 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <functional>
+#include <mutex>
+
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
 #include "serve/session.hpp"
@@ -18,6 +21,7 @@ using Local = asio::local::stream_protocol;
 
 constexpr int kBacklog = 1024;
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
+constexpr auto kBindAgain = std::chrono::seconds(2);
 
 Peer peer_of(const tcp::socket& socket) {
   boost::system::error_code ec;
@@ -43,30 +47,71 @@ Peer peer_of(Local::socket& socket) {
   return peer;
 }
 
+/// Binds the acceptor and says where it listens.
+template <class Protocol>
+using Bind = std::function<Result<std::string>(typename Protocol::acceptor&)>;
+
 template <class Protocol, class Stream>
 class AcceptLoop final : public Listener,
                          public std::enable_shared_from_this<AcceptLoop<Protocol, Stream>> {
  public:
-  AcceptLoop(std::shared_ptr<ServerState> state, typename Protocol::acceptor acceptor,
-             std::string address, std::string path)
+  /// `path`: of a unix socket.
+  AcceptLoop(std::shared_ptr<ServerState> state, Bind<Protocol> bind, std::string path)
       : state_(std::move(state)),
-        acceptor_(std::move(acceptor)),
+        bind_(std::move(bind)),
+        acceptor_(state_->io),
         pause_(state_->io),
-        address_(std::move(address)),
         path_(std::move(path)) {}
 
-  void start() override { accept(); }
+  /// Before start(), or on the io thread.
+  Status bind() {
+    auto bound = bind_(acceptor_);
+    const std::lock_guard guard(mutex_);
+    address_ = bound ? *bound : std::string();
+    waits_for_ = bound ? std::string() : bound.error().message();
+    if (!bound) return propagate(std::move(bound));
+    return {};
+  }
+
+  void start() override {
+    if (acceptor_.is_open()) return accept();
+    state_->metrics.listeners_missing.add(1);
+    bind_later();
+  }
 
   void close() override {
     boost::system::error_code ignored;
+    closed_ = true;
     acceptor_.close(ignored);
     pause_.cancel();
     if (!path_.empty()) ::unlink(path_.c_str());
   }
 
-  [[nodiscard]] std::string address() const override { return address_; }
+  [[nodiscard]] std::string address() const override {
+    const std::lock_guard guard(mutex_);
+    return address_;
+  }
+
+  [[nodiscard]] std::string waits_for() const override {
+    const std::lock_guard guard(mutex_);
+    return waits_for_;
+  }
 
  private:
+  void bind_later() {
+    pause_.expires_after(kBindAgain);
+    pause_.async_wait([self = this->shared_from_this()](boost::system::error_code) {
+      if (self->closed_) return;
+      if (!self->bind()) {
+        self->state_->metrics.listen_errors.add();
+        return self->bind_later();
+      }
+      self->state_->metrics.listeners_missing.add(-1);
+      log::info("serve", "listens on {} now", self->address());
+      self->accept();
+    });
+  }
+
   void accept() {
     acceptor_.async_accept([self = this->shared_from_this()](boost::system::error_code ec,
                                                              typename Protocol::socket socket) {
@@ -121,11 +166,15 @@ class AcceptLoop final : public Listener,
   }
 
   const std::shared_ptr<ServerState> state_;
+  const Bind<Protocol> bind_;
   typename Protocol::acceptor acceptor_;
   asio::steady_timer pause_;
-  const std::string address_;
   const std::string path_;  // of a unix socket
   std::size_t sweep_at_ = 64;
+  bool closed_ = false;
+  mutable std::mutex mutex_;
+  std::string address_;    // guarded by mutex_
+  std::string waits_for_;  // guarded by mutex_
 };
 
 Result<tcp::endpoint> parse_endpoint(const std::string& spec) {
@@ -143,23 +192,42 @@ Result<tcp::endpoint> parse_endpoint(const std::string& spec) {
   return tcp::endpoint(address, static_cast<std::uint16_t>(*port));
 }
 
+Result<std::string> bind_tcp(tcp::acceptor& acceptor, const tcp::endpoint& endpoint,
+                             const std::string& spec) {
+  boost::system::error_code ec;
+  acceptor.open(endpoint.protocol(), ec);
+  if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+  if (!ec) acceptor.bind(endpoint, ec);
+  if (!ec) acceptor.listen(kBacklog, ec);
+  if (ec) {
+    boost::system::error_code ignored;
+    acceptor.close(ignored);
+    return fail(Errc::kUnavailable, "listen on {}: {}", spec, ec.message());
+  }
+  const auto port = acceptor.local_endpoint().port();
+  const auto ip = endpoint.address().to_string();
+  return endpoint.address().is_v6() ? fmt::format("http://[{}]:{}", ip, port)
+                                    : fmt::format("http://{}:{}", ip, port);
+}
+
+/// An agent that cannot be asked over TCP still watches and heals, and its unix socket serves.
 Result<std::shared_ptr<Listener>> listen_tcp(std::shared_ptr<ServerState> state,
                                              const std::string& spec) {
   const auto endpoint = parse_endpoint(spec);
   if (!endpoint) return std::unexpected(endpoint.error());
-  tcp::acceptor acceptor(state->io);
-  boost::system::error_code ec;
-  acceptor.open(endpoint->protocol(), ec);
-  if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
-  if (!ec) acceptor.bind(*endpoint, ec);
-  if (!ec) acceptor.listen(kBacklog, ec);
-  if (ec) return fail(Errc::kUnavailable, "listen on {}: {}", spec, ec.message());
-  const auto port = acceptor.local_endpoint().port();
-  const auto ip = endpoint->address().to_string();
-  const auto address = endpoint->address().is_v6() ? fmt::format("http://[{}]:{}", ip, port)
-                                                   : fmt::format("http://{}:{}", ip, port);
-  return std::make_shared<AcceptLoop<tcp, boost::beast::tcp_stream>>(
-      std::move(state), std::move(acceptor), address, "");
+  const auto errors = state->metrics.listen_errors;
+  auto made = std::make_shared<AcceptLoop<tcp, boost::beast::tcp_stream>>(
+      std::move(state),
+      [endpoint = *endpoint, spec](tcp::acceptor& acceptor) {
+        return bind_tcp(acceptor, endpoint, spec);
+      },
+      std::string());
+  if (auto bound = made->bind(); !bound) {
+    errors.add();
+    log::error("serve", "{}; the agent goes on without it and tries again every {} s",
+               bound.error().message(), kBindAgain.count());
+  }
+  return made;
 }
 
 /// Removes a socket file that nobody serves any more; an error when somebody does.
@@ -180,12 +248,7 @@ Status remove_stale(asio::io_context& io, const std::string& path) {
   return {};
 }
 
-Result<std::shared_ptr<Listener>> listen_local(std::shared_ptr<ServerState> state,
-                                               const std::string& path) {
-  if (path.size() >= 108)
-    return fail(Errc::kInvalidArgument, "unix:{}: a socket's path has at most 107 bytes", path);
-  if (auto free = remove_stale(state->io, path); !free) return std::unexpected(free.error());
-  Local::acceptor acceptor(state->io);
+Result<std::string> bind_local(Local::acceptor& acceptor, const std::string& path) {
   boost::system::error_code ec;
   acceptor.open(Local(), ec);
   // 0660 from the first moment: nobody can slip in between bind and chmod.
@@ -194,8 +257,19 @@ Result<std::shared_ptr<Listener>> listen_local(std::shared_ptr<ServerState> stat
   ::umask(before);
   if (!ec) acceptor.listen(kBacklog, ec);
   if (ec) return fail(Errc::kUnavailable, "listen on unix:{}: {}", path, ec.message());
-  return std::make_shared<AcceptLoop<Local, LocalStream>>(std::move(state), std::move(acceptor),
-                                                          "unix:" + path, path);
+  return "unix:" + path;
+}
+
+Result<std::shared_ptr<Listener>> listen_local(std::shared_ptr<ServerState> state,
+                                               const std::string& path) {
+  if (path.size() >= 108)
+    return fail(Errc::kInvalidArgument, "unix:{}: a socket's path has at most 107 bytes", path);
+  if (auto free = remove_stale(state->io, path); !free) return std::unexpected(free.error());
+  auto made = std::make_shared<AcceptLoop<Local, LocalStream>>(
+      std::move(state), [path](Local::acceptor& acceptor) { return bind_local(acceptor, path); },
+      path);
+  if (auto bound = made->bind(); !bound) return propagate(std::move(bound));
+  return made;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <system_error>
 #include <thread>
 
 #include "nexus/base/log.hpp"
@@ -73,6 +74,7 @@ struct Server::Impl {
       state->pool.join();
       state->control.join();
       state->switches.join();
+      state->writers.join();
       return;
     }
     left_behind = state->handlers.inside();
@@ -100,7 +102,12 @@ Result<std::unique_ptr<Server>> Server::make(Clock& clock, const config::HttpSec
                                              std::shared_ptr<const Authenticator> authenticator,
                                              std::shared_ptr<const Router> router,
                                              knowledge::SelfMetrics& self) {
-  auto impl = std::make_unique<Impl>(std::make_shared<ServerState>(clock, std::move(router), self));
+  std::unique_ptr<Impl> impl;
+  try {
+    impl = std::make_unique<Impl>(std::make_shared<ServerState>(clock, std::move(router), self));
+  } catch (const std::system_error& error) {
+    return fail(Errc::kUnavailable, "the server's threads cannot be made: {}", error.what());
+  }
   impl->state->set(make_settings(std::move(authenticator), http));
   for (const auto& spec : http.listen) {
     auto listener = listen(impl->state, spec);
@@ -116,10 +123,16 @@ Result<std::unique_ptr<Server>> Server::make(Clock& clock, const config::HttpSec
 void Server::start() {
   for (auto& listener : impl_->listeners) listener->start();
   impl_->beat();
-  impl_->thread = std::thread([impl = impl_.get()] {
-    base::name_this_thread("serve-io");
-    impl->run();
-  });
+  try {
+    impl_->thread = std::thread([impl = impl_.get()] {
+      base::name_this_thread("serve-io");
+      impl->run();
+    });
+  } catch (const std::system_error& error) {
+    // The agent still watches and acts; last_turn() stands still, which its watchdog sees.
+    log::error("serve", "the thread of the server cannot be made, nothing is served: {}",
+               error.what());
+  }
 }
 
 void Server::stop(Millis grace, Millis handler_grace) {
@@ -171,7 +184,17 @@ void Server::set(std::shared_ptr<const Authenticator> authenticator,
 
 std::vector<std::string> Server::addresses() const {
   std::vector<std::string> out;
-  for (const auto& listener : impl_->listeners) out.push_back(listener->address());
+  for (const auto& listener : impl_->listeners) {
+    if (auto address = listener->address(); !address.empty()) out.push_back(std::move(address));
+  }
+  return out;
+}
+
+std::vector<std::string> Server::waits_for() const {
+  std::vector<std::string> out;
+  for (const auto& listener : impl_->listeners) {
+    if (auto why = listener->waits_for(); !why.empty()) out.push_back(std::move(why));
+  }
   return out;
 }
 

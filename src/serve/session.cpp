@@ -4,12 +4,15 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/write.hpp>
 #include <cerrno>
 #include <utility>
 
 #include "nexus/base/clock.hpp"
+#include "nexus/base/log.hpp"
 #include "serve/gate.hpp"
 #include "serve/target.hpp"
 
@@ -24,7 +27,12 @@ constexpr Millis kCancelAgain{10};  // a read that was hidden from its cancellat
 constexpr auto kLinger = std::chrono::seconds(1);
 constexpr std::size_t kLingerBytes = 1U << 20;
 constexpr std::size_t kLingerChunk = 8U << 10;
-constexpr std::uint64_t kMostOfStrangers = 16U << 10;  // bytes of a body, of who is no operator
+constexpr std::size_t kBytesOfDeadline = 8U << 20;  // of a long answer, within write_timeout
+// A chunk begins with its length in eight hexadecimal digits, put there when it is known.
+constexpr std::string_view kChunkHead = "00000000\r\n";
+constexpr std::string_view kChunkEnd = "\r\n";
+constexpr std::string_view kLastChunk = "0\r\n\r\n";
+constexpr std::uint64_t kMostOfStrangers = 16U << 10;  // bytes of a body, of who has no credentials
 constexpr std::size_t kReadChunk = 2U
                                    << 10;  // most requests fit in; an idle connection holds no more
 
@@ -53,7 +61,7 @@ std::string text(beast::string_view value) {
 std::optional<Refusal> refusal_for(beast::error_code ec) {
   if (ec == http::error::body_limit)
     return Refusal{413, "body_too_large",
-                   "the body is larger than [http] max_body_bytes, or, of who is no operator, "
+                   "the body is larger than [http] max_body_bytes, or, of who has no credentials, "
                    "than 16 KiB"};
   if (ec == http::error::header_limit || ec == http::error::buffer_overflow) {
     return Refusal{431, "header_too_large", "the header is larger than [http] max_header_bytes"};
@@ -63,6 +71,14 @@ std::optional<Refusal> refusal_for(beast::error_code ec) {
     return Refusal{400, "malformed", fmt::format("malformed request: {}", ec.message())};
   }
   return std::nullopt;
+}
+
+/// Ends the chunk that `piece` began with; one without content would be the last.
+void end_chunk(std::string& piece) {
+  const std::size_t size = piece.size() - kChunkHead.size();
+  if (size == 0) return piece.clear();
+  fmt::format_to_n(piece.begin(), 8, "{:08x}", size);
+  piece += kChunkEnd;
 }
 
 }  // namespace
@@ -175,7 +191,7 @@ void Session<Stream>::on_head(beast::error_code ec) {
   if (parser_->is_done()) return handle();
   // Anybody may ask, with as long a body as a question has: thousands of connections with more
   // would fill the agent's memory before it knows who they are.
-  if (!caller_ || caller_->role < config::Role::kOperator) {
+  if (!caller_ || !caller_->authenticated) {
     if (parser_->content_length_remaining().value_or(0) > kMostOfStrangers)
       return refuse_read(http::error::body_limit);
     parser_->body_limit(std::min(settings_->http.max_body_bytes, kMostOfStrangers));
@@ -281,7 +297,9 @@ void Session<Stream>::write(Response response, bool keep_alive) {
     beast::error_code ignored;
     stream_.socket().cancel(ignored);
   }
-  keep_alive_ = keep_alive_ && keep_alive && !state_->stopping;
+  // The end of HTTP/1.0's connection is the end of an answer of unknown length.
+  const bool has_end = !response.rest || head_only_ || parser_->get().version() >= 11;
+  keep_alive_ = keep_alive_ && keep_alive && has_end && !state_->stopping;
   state_->metrics.count_response(response.status);
   body_ = std::move(response.body);
   message_.emplace();
@@ -295,19 +313,89 @@ void Session<Stream>::write(Response response, bool keep_alive) {
   // HTTP/1.0 closes unless told otherwise.
   if (keep_alive_ && parser_->get().version() < 11)
     message_->set(http::field::connection, "keep-alive");
-  message_->content_length(body_->size());
-  message_->body() = head_only_ ? beast::span<const char>()
-                                : beast::span<const char>(body_->data(), body_->size());
+  const bool is_whole = response.rest == nullptr;
+  rest_ = head_only_ ? nullptr : std::move(response.rest);
+  chunked_ = !is_whole && parser_->get().version() >= 11;
+  if (is_whole) message_->content_length(body_->size());
+  if (chunked_) message_->chunked(true);
+  if (is_whole && !head_only_)
+    message_->body() = beast::span<const char>(body_->data(), body_->size());
   serializer_.emplace(*message_);
   stream_.expires_after(settings_->http.write_timeout);
   const auto done = [self = this->shared_from_this()](beast::error_code ec, std::size_t) {
     self->on_written(ec);
   };
-  if (head_only_) {
+  if (is_whole && !head_only_) {
+    http::async_write(stream_, *serializer_, done);
+  } else if (head_only_) {
     http::async_write_header(stream_, *serializer_, done);
   } else {
-    http::async_write(stream_, *serializer_, done);
+    http::async_write_header(stream_, *serializer_,
+                             [self = this->shared_from_this()](beast::error_code ec, std::size_t) {
+                               if (ec) return self->on_piece(ec, 0);
+                               self->write_first_piece();
+                             });
   }
+}
+
+template <class Stream>
+void Session<Stream>::write_first_piece() {
+  written_ = 0;
+  piece_ = chunked_ ? kChunkHead : std::string_view();
+  piece_ += *body_;
+  body_.reset();
+  if (chunked_) end_chunk(piece_);
+  write_piece();
+}
+
+template <class Stream>
+void Session<Stream>::write_piece() {
+  namespace asio = boost::asio;
+  asio::async_write(stream_, asio::buffer(piece_),
+                    [self = this->shared_from_this()](beast::error_code ec, std::size_t bytes) {
+                      self->on_piece(ec, bytes);
+                    });
+}
+
+template <class Stream>
+void Session<Stream>::on_piece(beast::error_code ec, std::size_t bytes) {
+  if (ec || !rest_) {
+    rest_.reset();
+    piece_ = {};
+    return on_written(ec);
+  }
+  written_ += bytes;
+  if (written_ >= kBytesOfDeadline) {
+    written_ = 0;
+    stream_.expires_after(settings_->http.write_timeout);
+  }
+  boost::asio::post(state_->writers, [self = this->shared_from_this()] {
+    const auto pass = self->state_->handlers.enter();
+    if (!pass) return;  // the server has ended
+    const bool is_good = self->make_piece();
+    boost::asio::post(self->state_->io, [self, is_good] {
+      if (is_good) return self->write_piece();
+      self->rest_.reset();
+      self->close();  // in the midst of the answer, so that nobody takes it for a whole one
+    });
+  });
+}
+
+template <class Stream>
+bool Session<Stream>::make_piece() {
+  piece_ = chunked_ ? kChunkHead : std::string_view();
+  bool is_more = false;
+  try {
+    is_more = rest_->append(piece_);
+  } catch (const std::exception& exception) {
+    log::error("serve", "an answer was broken off: {}", exception.what());
+    return false;
+  }
+  if (chunked_) end_chunk(piece_);
+  if (is_more) return true;
+  if (chunked_) piece_ += kLastChunk;
+  rest_.reset();
+  return true;
 }
 
 template <class Stream>

@@ -3,8 +3,9 @@
 //
 // All of it runs on the server's one io thread; there is never more than one outstanding operation
 // on the stream. A new parser for every request, one buffer for the whole connection. Deadlines are
-// absolute: one for the first byte, one for the rest of the request, one for the answer; a sender
-// that trickles bytes does not move them. Instantiated for TCP and unix sockets in session.cpp.
+// absolute: one for the first byte, one for the rest of the request, one for the answer (or each 8
+// MiB of it); a peer that trickles bytes does not move them. Instantiated for TCP and unix sockets
+// in session.cpp.
 #pragma once
 
 #include <atomic>
@@ -50,6 +51,13 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
   /// Answers what could not be read, where an answer can still be sent, and closes.
   void refuse_read(boost::beast::error_code ec);
   void write(Response response, bool keep_alive);
+  /// The answer in pieces: each is made on a thread of its own while no operation is pending, and
+  /// the next one when it has been written.
+  void write_first_piece();
+  void write_piece();
+  void on_piece(boost::beast::error_code ec, std::size_t bytes);
+  /// On the thread of `writers`; false when it cannot be made.
+  [[nodiscard]] bool make_piece();
   void on_written(boost::beast::error_code ec);
   /// Ends the sending side and reads what the peer still sends for a moment, so that our last
   /// answer is not lost to a reset.
@@ -79,6 +87,10 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
   std::shared_ptr<const std::string> body_;  // kept alive while it is written
   std::optional<boost::beast::http::response<Body>> message_;
   std::optional<boost::beast::http::response_serializer<Body>> serializer_;
+  std::shared_ptr<BodySource> rest_;  // what of the present answer has not been made yet
+  std::string piece_;                 // on its way; of `writers` while one is made
+  std::size_t written_ = 0;           // bytes since the deadline was set
+  bool chunked_ = false;              // pieces say how long they are: not in HTTP/1.0
   std::uint32_t requests_ = 0;
   std::size_t lingered_ = 0;  // bytes thrown away while closing
   bool head_only_ = false;

@@ -38,6 +38,8 @@ struct ServerMetrics {
   knowledge::Counter accepted;
   knowledge::Counter accept_errors;
   knowledge::Counter timeouts;
+  knowledge::Counter listen_errors;
+  knowledge::Gauge listeners_missing;
   knowledge::SelfMetrics& registry;
 
   void count_response(unsigned status) const;
@@ -69,6 +71,7 @@ struct ServerState {
   boost::asio::thread_pool control{1};  // for those who act: no reader's query delays them
   boost::asio::thread_pool switches{
       2};  // for the kill switch: neither an action nor a start delays a stop
+  boost::asio::thread_pool writers{1};      // makes the pieces of long answers
   std::atomic<std::size_t> blocking{0};     // handlers queued or running on `pool`
   std::atomic<std::size_t> controlling{0};  // the same for `control`
   std::atomic<std::size_t> switching{0};    // the same for `switches`

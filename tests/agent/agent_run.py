@@ -6,10 +6,12 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
 
+from fleet import fleet
 from harness import Agent, alive, directory, equal, expect, run_tests, wait_for
 
 BINARY = sys.argv[1]
@@ -154,6 +156,35 @@ def actions(agent):
     expect("actions.create" in whats, f"audit: {whats}")
 
 
+def services(agent):
+    """The face of services on a process that nobody manages, which needs neither systemd nor an engine."""
+    process = subprocess.Popen(["/bin/sleep", "300"], start_new_session=True)
+    try:
+        fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        name = f"process:{process.pid}:{fields[19]}"
+        listed = agent.command_json("services", "--kind", "process")["services"]
+        expect(any(one["name"] == name for one in listed), f"no {name} in {listed}")
+        expect("CONDITION" in agent.command("services", "--kind", "process")[0].splitlines()[0], "no heading")
+        state = agent.command_json("services", "status", name)
+        equal((state["kind"], state["condition"], state["can"]), ("process", "up", ["stop", "reload"]), "status")
+        _, said = agent.command("services", "restart", name, code=1)
+        expect("nobody manages the process" in said, said)
+        _, said = agent.command("services", "scale", "web", "2", code=1)
+        expect('expected "web@"' in said, said)
+        _, said = agent.command("services", "rollout", "web", "--undo", code=1)
+        expect("systemd keeps no earlier version" in said, said)
+        dry = final(agent, agent.command_json("services", "stop", name, "--dry-run"))
+        expect("would send SIGTERM" in dry["outcome"]["would_do"], f"dry run: {dry}")
+        expect(alive(process.pid), "a dry run ended it")
+        done = final(agent, agent.command_json("services", "stop", name))
+        equal(done["state"], "succeeded", f"stop: {done['outcome']}")
+        equal(process.wait(60), -signal.SIGTERM, "its end")
+        equal(agent.get(f"/operations/services/{name}/status").status, 404, "status of what has ended")
+    finally:
+        process.kill()
+        process.wait()
+
+
 def time_limit(agent, where):
     done = run_action(agent, "limited")
     expect(done["state"] in ("failed", "timed_out"), f"a command over its limit: {done['state']} {done['outcome']}")
@@ -266,6 +297,44 @@ def finds_its_socket(where):
         agent.close()
 
 
+def rollback(agent):
+    """What was set is taken back: one action over HTTP, all that are left by the command; not twice, and not what others set."""
+    nice = lambda process: os.getpriority(os.PRIO_PROCESS, process.pid)  # noqa: E731
+    def renice(process, value):
+        start = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+        done = final(agent, agent.unix("POST", "/operations/actions", {
+            "action_type": "renice_process", "target_component": f"{process.pid}:{start}", "parameters": {"nice": value}}).json)
+        equal((done["state"], nice(process)), ("succeeded", value), f"renice: {done['outcome']['result']}")
+        return done
+    processes = [subprocess.Popen(["/bin/sleep", "300"]) for _ in range(3)]
+    try:
+        before = nice(processes[0])
+        value = before + (3 if before < 10 else -3)
+        first, _, theirs = [renice(process, value) for process in processes]
+        path = f"/operations/actions/{first['id']}/rollback"
+        would = final(agent, agent.unix("POST", path, {"dry_run": True}).json)
+        expect("would undo renice_process" in would["outcome"]["would_do"], f"a dry run: {would['outcome']}")
+        asked = agent.unix("POST", path, {"reason": "it did not help"})
+        equal(asked.status, 202, f"a roll-back: {asked.body}")
+        undone = final(agent, asked.json)
+        equal((undone["state"], nice(processes[0])), ("succeeded", before), f"a roll-back: {undone['outcome']['result']}")
+        equal(undone["cause"]["summary"], "it did not help", "its reason")
+        expect(agent.command_json("actions", "show", first["id"])["outcome"]["undone"], "the first one says that it was undone")
+        equal(agent.unix("POST", path, {}).status, 409, "a second roll-back of it")
+        other = value + (1 if value < 18 else -1)
+        os.setpriority(os.PRIO_PROCESS, processes[2].pid, other)
+        said, _ = agent.command("actions", "rollback", "--all", "--reason", "away with it")
+        expect(said.count("renice_process") == 2, f"rollback --all says {said}")
+        equal((nice(processes[1]), nice(processes[2])), (before, other), "nice values after rollback --all")
+        expect("somebody else" in said, f"what is somebody else's is said: {said}")
+        equal(agent.command("actions", "rollback", "--all")[0], "", "a second rollback --all")
+        equal(agent.unix("POST", f"/operations/actions/{theirs['id']}/rollback", {}).status, 409, "it was taken back before")
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def second_agent(agent):
     second = Agent(BINARY, agent.directory, name="second")
     second.data = agent.data
@@ -273,18 +342,38 @@ def second_agent(agent):
     code, said = second.refused()
     equal(code, 1, f"exit code of a second agent: {said}")
     expect("another nexus-agent uses this data directory" in said, said)
-    third = Agent(BINARY, agent.directory, name="third")
-    third.listen = [f"127.0.0.1:{agent.port}"]
-    third.configure("")
-    code, said = third.refused()
-    equal(code, 1, f"exit code with a port in use: {said}")
-    expect(str(agent.port) in said and "in use" in said, f"a port in use: {said}")
     fourth = Agent(BINARY, agent.directory, name="fourth")
     fourth.listen = [f"unix:{agent.socket}"]
     fourth.configure("")
     code, said = fourth.refused()
     equal(code, 1, f"exit code with a socket in use: {said}")
     equal(agent.get("/-/ready").status, 200, "the first agent after others tried")
+
+
+def taken_port(where):
+    """A port that another program has ends nothing: the agent watches, serves its socket, says so, and has it once it is free."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        agent = Agent(BINARY, where, name="waiting")
+        agent.listen = [f"127.0.0.1:{taken}", f"unix:{agent.socket}"]
+        agent.configure('[operations]\ncheck_interval = "1s"')
+        agent.start(wait=False)
+        try:
+            wait_for("an answer over the socket", lambda: agent.socket.exists() and agent.get("/-/ready").status == 200)
+            told = wait_for("the finding", lambda: [f for f in agent.command_json("findings")["alerts"]
+                                                    if f["name"] == "http_listener_missing"])
+            expect(f"127.0.0.1:{taken}" in json.dumps(told), f"the finding names the address: {told}")
+            equal(agent.metric("nexus_http_listeners_missing"), 1, "addresses that are waited for")
+            equal((agent.data / "addresses").read_text(), f"unix:{agent.socket}\n", "where it listens")
+            other.close()
+            agent.port = taken
+            wait_for("the port once it is free", lambda: agent.metric("nexus_http_listeners_missing") == 0)
+            equal(agent.tcp("GET", "/-/healthy").status, 200, "an answer over the port")
+            wait_for("the address in the file", lambda: f":{taken}\n" in (agent.data / "addresses").read_text())
+        finally:
+            agent.close()
 
 
 def command_without_agent(where):
@@ -421,13 +510,17 @@ def main():
                 ("reference", lambda: reference(agent)),
                 ("queries", lambda: queries(agent)),
                 ("actions", lambda: actions(agent)),
+                ("services", lambda: services(agent)),
                 ("time limit", lambda: time_limit(agent, where)),
                 ("operations", lambda: operations(agent)),
                 ("roles", lambda: roles(agent)),
                 ("reload", lambda: reload(agent, where)),
+                ("rollback", lambda: rollback(agent)),
                 ("second agent", lambda: second_agent(agent)),
                 ("stop", lambda: expect(agent.stop() < 15, "the stop took long")),
                 ("no agent", lambda: command_without_agent(where)),
+                ("taken port", lambda: taken_port(where)),
+                ("fleet", lambda: fleet(BINARY, where)),
                 ("check and collect", lambda: check_and_collect(where)),
                 ("moved data_dir", lambda: moved(where)),
                 ("its socket", lambda: finds_its_socket(where)),

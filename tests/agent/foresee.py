@@ -98,6 +98,7 @@ def replayed(where):
     rows = list(csv.DictReader(io.StringIO(out)))
     equal([row["state"] for row in rows], ["warming up", "left out", "warming up", "left out"], "states")
     expect(f'{wrong}:3: "x" is not a number' in said and f"{wrong}:4: 3 cells, expected 2" in said, said)
+    expect(f"{wrong}:6: the first row that is not later" in said, said)
 
 
 def live(agent):

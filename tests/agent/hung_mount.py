@@ -68,8 +68,18 @@ def counts(agent):
     return len(list((base / "task").iterdir())), len(list((base / "fd").iterdir()))
 
 
+def log(name, pattern):
+    return (f'[[log]]\nname = "{name}"\nfiles = ["{pattern}"]\nfrom = "begin"\n'
+            f'[[log.pattern]]\nmetric = "{name}_errors_total"\nregex = "error"\n')
+
+
+def sources(agent):
+    return {row["name"]: row for row in agent.command_json("list", "sources")["sources"]}
+
+
 def a_mount_hangs(where):
-    config = '[collect]\ninterval = "100ms"\n[collect.filesystem]\nmount_timeout = "200ms"\n'
+    config = ('[collect]\ninterval = "100ms"\n[collect.filesystem]\nmount_timeout = "200ms"\n'
+              + log("dead", f"{where}/hung/*.log") + log("alive", f"{where}/alive*.log"))
     with contextlib.closing(Agent(BINARY, where, config)) as agent:
         agent.start()
         wait_for("a first page", lambda: "node_filesystem_size_bytes" in agent.tcp("GET", "/metrics").body)
@@ -91,10 +101,16 @@ def a_mount_hangs(where):
             later = counts(agent)
             expect(later[0] <= threads + 2 and later[1] <= files + 8,
                    f"threads and files grew from {(threads, files)} to {later}")
+            # A log below it stands still and says so, and no other does.
+            (where / "alive.log").write_text("an error\n" * 3)
+            wait_for("the other log's lines", lambda: agent.metric("alive_errors_total") == 3)
+            wait_for("the hung log being told", lambda: "hangs since" in sources(agent)["dead"]["error"])
+            equal((sources(agent)["dead"]["health"], sources(agent)["alive"]["health"]), ("down", "up"), "the logs' health")
             equal(hung.asked.count(17), 1, "times that the hung mount was asked (FUSE_STATFS)")
         finally:
             hung.break_off()
         wait_for("the mount being gone", lambda: value(agent.tcp("GET", "/metrics").body, *series) is None)
+        wait_for("the hung log going on", lambda: "hangs since" not in sources(agent)["dead"]["error"])
 
 
 def main():

@@ -25,8 +25,8 @@ NEWER = re.compile("node_(arp_states|cpu_online|filesystem_mount_info|kernel_hun
                    "os_support_end|netstat_TcpExt_TCP(OFOQueue|RcvQDrop)|pressure_irq_|softnet_(backlog_len|cpu_collision|flow_limit|"
                    "received_rps)|watchdog_)")
 # Entropy is in bits, there and here; then the names that node_exporter has since 1.11, cAdvisor and process-exporter.
-NAMED_SO = ("entropy_available_bits", "node_kernel_hung_task_detect_count", "container_memory_failcnt",
-            "namedprocess_scrape_partial_errors")
+NAMED_SO = ("entropy_available_bits", "container_memory_failcnt", "namedprocess_scrape_partial_errors",
+            "namedprocess_scrape_errors", "namedprocess_scrape_procread_errors")
 CONSTANT = ("node_memory_MemTotal_bytes", "node_boot_time_seconds", "count(node_cpu_seconds_total)", "node_filefd_maximum",
             "sum by (mode) (node_cpu_seconds_total * 0 + 2)", "node_uname_info", "node_processes_max_processes / 2",
             "count by (fstype) (node_filesystem_size_bytes)", "node_memory_MemTotal_bytes > 1e30",

@@ -61,7 +61,7 @@ TEST_CASE("a service needs whom it talks to on this host") {
   const auto graph = surroundings.look_for_graph(config);
   REQUIRE(graph);
   CHECK(graph->edges.size() == 4);
-  // What is configured without a suffix is the same unit; what has talked is needed for good.
+  // What is configured without a suffix is the same unit; what has talked is needed for an hour.
   observed.publish(std::make_shared<monitor::ConnectionMap>());
   clock.advance(HostSurroundings::kGraph);
   CHECK_FALSE(surroundings.look_for_graph(config));
@@ -71,6 +71,9 @@ TEST_CASE("a service needs whom it talks to on this host") {
   REQUIRE(needs.size() == 1);
   CHECK(needs[0].name == "db.service");
   CHECK(needs[0].how == "connections");
+  clock.advance(std::chrono::hours(1));
+  REQUIRE(surroundings.look_for_graph(config));
+  CHECK(surroundings.needs("app.service").empty());
   CHECK_FALSE(surroundings.down("db.service"));  // nobody has asked systemd yet
 }
 

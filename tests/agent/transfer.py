@@ -6,6 +6,8 @@ import csv
 import gzip
 import io
 import json
+import random
+import re
 import subprocess
 import sys
 import time
@@ -162,6 +164,29 @@ def directories(giver, where):
           str(len(running["data"]["result"][0]["values"])), "its own")
 
 
+def full_disk(where):
+    """A data directory on a file system that is too small: what is said to be imported is there, the rest is told."""
+    folder = where / "small"
+    folder.mkdir()
+    now = int(time.time())
+    numbers = random.Random(1)
+    lines = 60_000
+    (where / "large.om").write_text("".join(f"large {numbers.getrandbits(53)} {now - lines + i}\n" for i in range(lines)))
+
+    def script(*words):
+        steps = (f"mount -t tmpfs -o size=200k none {folder}", " ".join(map(str, words)),
+                 f"{BINARY} query 'count_over_time(large[1d])' --data-dir {folder}/data")
+        return subprocess.run(["unshare", "-m", "--propagation", "private", "sh", "-c", "\n".join(steps)], capture_output=True, text=True,
+                              timeout=120)
+    ran = script(BINARY, "import", where / "large.om", "--data-dir", folder / "data")
+    match = re.search(r"large.om: (\d+) samples imported, 0 held already, (\d+) lines refused\n.*\} => (\d+) ", ran.stdout, re.DOTALL)
+    expect(match, f"{ran.stdout} {ran.stderr}")
+    imported, refused, there = map(int, match.groups())
+    equal(imported + refused, lines, "each line is imported or refused")
+    expect(0 < imported <= there < lines, ran.stdout)
+    expect("No space left on device" in ran.stderr, ran.stderr)
+
+
 def main():
     with directory() as where:
         giver, taker = Agent(BINARY, where, name="giver"), Agent(BINARY, where, name="taker")
@@ -171,7 +196,7 @@ def main():
             wait_for("some samples", lambda: float(giver.query("count_over_time(node_load1[1m])")[0]["value"][1]) > 8)
             run_tests([(test.__name__, lambda test=test: test(giver, taker, where))
                        for test in (there_and_back, refused, many, as_csv)] +
-                      [("directories", lambda: directories(giver, where))])
+                      [("directories", lambda: directories(giver, where)), ("full_disk", lambda: full_disk(where))])
         finally:
             giver.close()
             taker.close()

@@ -296,6 +296,40 @@ TEST_CASE("a restart: rules that cannot see yet resolve nothing in the first min
   CHECK(world.find("hot")->state == FindingState::kResolved);
 }
 
+TEST_CASE("a restart: what ended just before is no new episode while old samples still show it") {
+  World world;
+  world.book->observe("rule", {observation("hot"), observation("cold")});
+  world.book->observe("rule", {});
+  world.book->tick();
+  world.clock.advance(5s);
+  world.open_book();  // the samples that ended it are missing
+  world.heard.clear();
+  world.book->observe("rule", {observation("hot")});
+  world.clock.advance(19s);
+  world.book->observe("rule", {observation("hot")});
+  CHECK(world.find("hot")->state == FindingState::kResolved);
+  // What is told once is no sample.
+  world.book->report("events", observation("cold"));
+  CHECK(world.heard == Heard{"cold firing"});
+  world.clock.advance(1s);
+  world.book->observe("rule", {observation("hot")});
+  CHECK(world.find("hot")->state == FindingState::kFiring);
+  CHECK(world.find("hot")->episodes == 2);
+}
+
+TEST_CASE("a restart: what ended long before begins anew at once") {
+  World world;
+  world.book->observe("rule", {observation("hot")});
+  world.book->observe("rule", {});
+  world.book->tick();
+  world.clock.advance(10min);
+  world.book->observe("rule", {observation("other")});
+  world.book->tick();
+  world.open_book();
+  world.book->observe("rule", {observation("hot")});
+  CHECK(world.find("hot")->state == FindingState::kFiring);
+}
+
 TEST_CASE("a restart: what nobody reports any more is resolved after a minute") {
   World world;
   world.book->report("gone", observation("hot"));

@@ -1,4 +1,5 @@
 // What changed on the host: kept, told once, and found in real files.
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
@@ -62,26 +63,48 @@ using Texts = std::vector<std::string>;
 
 }  // namespace
 
-TEST_CASE("lines of dpkg's log become a sentence") {
+TEST_CASE("lines of dpkg's log become a sentence a run") {
+  const auto only = [](std::string_view lines) {
+    const auto runs = packages_changed(lines);
+    REQUIRE(runs.size() == 1);
+    return runs.front().text;
+  };
   CHECK(packages_changed("").empty());
   CHECK(packages_changed("2026-11-26 01:02:03 startup archives unpack\n"
                          "2026-11-26 01:02:03 status installed nginx:amd64 1.22.1-9\n"
                          "2026-11-26 01:02:03 trigproc man-db:amd64 2.11.2-2 <none>\n")
             .empty());
-  CHECK(packages_changed("2026-11-26 01:02:03 install hello:amd64 <none> 2.10-3\n"
-                         "2026-11-26 01:02:03 upgrade nginx:amd64 1.22.1-9 1.22.1-10\n"
-                         "2026-11-26 01:02:04 remove sl:amd64 5.02-1 <none>\n"
-                         "2026-11-26 01:02:04 purge sl:amd64 5.02-1 <none>\n") ==
+  CHECK(only("2026-11-26 01:02:03 install hello:amd64 <none> 2.10-3\n"
+             "2026-11-26 01:02:03 upgrade nginx:amd64 1.22.1-9 1.22.1-10\n"
+             "2026-11-26 01:02:04 remove sl:amd64 5.02-1 <none>\n"
+             "2026-11-26 01:02:04 purge sl:amd64 5.02-1 <none>\n") ==
         "install hello 2.10-3, upgrade nginx 1.22.1-9 to 1.22.1-10, remove sl 5.02-1, purge sl "
         "5.02-1");
   std::string many;
   for (int i = 0; i < 9; ++i)
     many += "2026-11-26 01:02:03 install p" + std::to_string(i) + ":all <none> 1\n";
-  CHECK(packages_changed(many) ==
+  CHECK(only(many) ==
         "install p0 1, install p1 1, install p2 1, install p3 1, install p4 1, and 4 more");
   // Cut lines and other text are passed over.
   CHECK(
       packages_changed("install\n\n\n2026-11-26 01:02:03 install\n2026-11-26 x upgrade a").empty());
+  // Runs are told apart by a pause, each at the time of its last line.
+  const auto runs = packages_changed(
+      "2026-11-20 01:02:03 install a:all <none> 1\n"
+      "2026-11-20 01:06:03 install b:all <none> 1\n"
+      "2026-11-21 01:02:03 install c:all <none> 1\n"
+      "no time at all install\n"
+      "x y upgrade d:all 1 2\n");
+  REQUIRE(runs.size() == 2);
+  CHECK(runs[0].text == "install a 1, install b 1");
+  CHECK(runs[1].text == "install c 1, upgrade d 1 to 2");
+  CHECK(runs[1].time - runs[0].time == 24h - 4min);
+  std::string days;
+  for (std::size_t i = 0; i < kMostPackageRuns + 9; ++i)
+    days += fmt::format("2026-{:02}-{:02} 12:00:00 install p{}:all <none> 1\n", 1 + i / 28,
+                        1 + i % 28, i);
+  CHECK(packages_changed(days).size() == kMostPackageRuns);
+  CHECK(packages_changed(days).front().text == "install p9 1");
 }
 
 TEST_CASE("changes are kept over a restart, newest first, and the oldest make room") {
@@ -176,12 +199,36 @@ TEST_CASE("packages that dpkg changes are told, also those changed while nobody 
   CHECK(all.size() == 3);
   CHECK(std::ranges::count(all, "upgrade nginx 1 to 2") == 1);
   CHECK(std::ranges::count(all, "remove hello 2.10-3") == 1);
-  // Rotated: another file, read from its beginning.
-  std::filesystem::rename(host.dir.path() + "/root/var/log/dpkg.log",
-                          host.dir.path() + "/root/var/log/dpkg.log.1");
-  host.dpkg("2026-12-01 00:00:03 install new:all <none> 1\n", true);
+}
+
+TEST_CASE("what dpkg wrote around the rotation of its log is told, each run at its own time") {
+  World world;
+  const Host host;
+  host.dpkg("2020-01-01 01:02:03 install old:all <none> 1\n");
+  {
+    auto watch = watch_of(world, host);
+    look(world, *watch);
+  }
+  // Away: two days of changes, a rotation, another change.
+  host.dpkg(
+      "2020-02-01 12:00:00 install before:all <none> 1\n"
+      "2020-02-02 12:00:00 upgrade before:all 1 2\n");
+  const std::string log = host.dir.path() + "/root/var/log/dpkg.log";
+  std::filesystem::rename(log, log + ".1");
+  host.dpkg("2020-02-03 12:00:00 install new:all <none> 1\n");
+  auto watch = watch_of(world, host);
   look(world, *watch);
-  CHECK(std::ranges::count(told(world), "install new 1") == 1);
+  look(world, *watch);
+  const auto changes = world.book->changes();
+  REQUIRE(told(world) == Texts{"install new 1", "upgrade before 1 to 2", "install before 1"});
+  CHECK((*changes)[0].time - (*changes)[1].time == 24h);
+  CHECK((*changes)[1].time - (*changes)[2].time == 24h);
+  // Rotated twice: the file that was being read is gone, the new one is read from its beginning.
+  std::filesystem::rename(log, log + ".2");
+  host.dpkg("2020-03-03 12:00:00 install newest:all <none> 1\n");
+  look(world, *watch);
+  CHECK(told(world).front() == "install newest 1");
+  CHECK(told(world).size() == 4);
 }
 
 TEST_CASE("a log of dpkg that was not there is read from its beginning") {
@@ -207,6 +254,44 @@ TEST_CASE("a clock that was set is told, one that goes is not") {
   look(world, *watch);
   look(world, *watch);
   CHECK(told(world) == Texts{"the clock moved by -3600.0 s: it was set, or the machine slept"});
+}
+
+TEST_CASE("what a timer starts at equal distances is not told from the third start on") {
+  World world;
+  const Host host;
+  auto watch = watch_of(world, host);
+  double at = 1'700'000'000;
+  const auto start = [&](double seconds) {
+    at = seconds;
+    world.sample(
+        knowledge::Labels("node_systemd_unit_start_time_seconds", {{"name", "job.service"}}), at);
+    world.ingest();
+    look(world, *watch);
+  };
+  start(at);  // the first look
+  start(at + 600);
+  CHECK(told(world).size() == 1);
+  for (int i = 0; i < 5; ++i) start(at + 600 + i);
+  CHECK(told(world).size() == 1);
+  start(at + 200);  // somebody did it
+  CHECK(told(world).size() == 2);
+}
+
+TEST_CASE("services that are not watched any more make room for those that are") {
+  World world;
+  const Host host;
+  auto watch = watch_of(world, host);
+  knowledge::ServiceEvent event;
+  event.state = "active";
+  event.instance = "1";
+  for (std::size_t i = 0; i < ChangeWatch::kMostUnits + 10; ++i) {
+    event.service = "run-" + std::to_string(i) + ".service";
+    watch->on_event(event);
+    world.clock.advance(1s);
+  }
+  event.instance = "2";
+  watch->on_event(event);
+  CHECK(told(world) == Texts{event.service + " was started again"});
 }
 
 TEST_CASE("units that start again are told, by start time and by event") {

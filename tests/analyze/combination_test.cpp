@@ -4,6 +4,7 @@
 #include <numbers>
 #include <random>
 
+#include "analyze/forecast/experts/value_ring.hpp"
 #include "nexus/analyze/combination.hpp"
 #include "nexus/analyze/rolling.hpp"
 
@@ -39,6 +40,40 @@ double daily(std::int64_t i, std::mt19937& random, double noise) {
 }
 
 }  // namespace
+
+TEST_CASE("short floats: two and a half digits over all of a float's range") {
+  std::mt19937 random(5);
+  std::uniform_real_distribution<float> power(-30, 30);
+  for (int i = 0; i < 2000; ++i) {
+    const float value = (i % 2 == 0 ? 1.0F : -1.0F) * std::pow(10.0F, power(random));
+    CHECK(std::abs(lengthen(shorten(value)) - value) <= std::abs(value) / 256);
+    CHECK(lengthen(shorten_up(value)) >= value);
+    CHECK(lengthen(shorten_down(value)) <= value);
+    CHECK(lengthen(shorten_up(value)) - lengthen(shorten_down(value)) <= std::abs(value) / 127);
+  }
+  CHECK(lengthen(shorten(0)) == 0);
+  CHECK(lengthen(shorten(-2.5F)) == -2.5F);
+  CHECK(std::isnan(lengthen(shorten(std::numeric_limits<float>::quiet_NaN()))));
+}
+
+TEST_CASE(
+    "value ring: the newest is exact, older ones nearly, and nothing stands before the first") {
+  constexpr std::size_t kKeeps = 100;
+  ValueRing ring(kKeeps);
+  CHECK(ring.at(0) == 0);
+  std::vector<float> pushed;
+  std::mt19937 random(6);
+  std::normal_distribution<float> noise(0, 3);
+  for (int i = 0; i < 1000; ++i) {
+    pushed.push_back(1e6F + static_cast<float>(i) + noise(random));
+    ring.push(pushed.back());
+    CHECK(ring.at(0) == pushed.back());
+    if (i == 10) CHECK(ring.at(11) == 0);
+    for (std::size_t ago = 1; ago < std::min(kKeeps, pushed.size()); ago += 7)
+      CHECK(ring.at(ago) == Approx(pushed[pushed.size() - 1 - ago]).margin(0.15));
+  }
+  CHECK(ring.bytes() < kKeeps * 3);
+}
 
 TEST_CASE("combination: leads") {
   CHECK(Combination::leads_up_to(3) == std::vector<std::uint32_t>{1, 2, 3});

@@ -160,3 +160,14 @@ TEST_CASE("csv: what is no table at all") {
   REQUIRE_FALSE(missing);
   CHECK(missing.error().message().starts_with("open /nonexistent/x.csv"));
 }
+
+TEST_CASE("csv: the first row that does not go forward is known by its line") {
+  const auto line = [](std::string_view text) {
+    const auto table = parse_csv(text, {});
+    REQUIRE(table);
+    return table->first_not_later();
+  };
+  CHECK(line("time,v\n100,1\n200,2\n300,3\n") == 0);
+  CHECK(line("time,v\n100,1\n\n200,2\n200,3\n150,3\n") == 5);
+  CHECK(line("v\n1\n2\n") == 0);
+}

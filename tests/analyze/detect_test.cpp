@@ -1,8 +1,11 @@
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <functional>
 #include <limits>
 #include <numbers>
+#include <random>
+#include <vector>
 
 #include "analyze/anomaly/alarm_budget.hpp"
 #include "analyze/anomaly/extremes.hpp"
@@ -66,6 +69,32 @@ TEST_CASE("sequence memory: what came often is expected, a new order of the same
   for (int i = 0; i < 400; ++i) last = memory.push(static_cast<std::uint32_t>(i % 4) * 4);
   CHECK(last < 0.1);
   CHECK(memory.push(12) > 5);  // 0 was due
+}
+
+TEST_CASE("small counts: as exact as plain ones, and bounded when all of them grow large") {
+  SmallCounts counts;
+  std::vector<std::uint16_t> plain(SmallCounts::kSlots);
+  std::mt19937 random(3);
+  std::geometric_distribution<std::size_t> slots(0.01);
+  for (int i = 0; i < 200'000; ++i) {
+    const std::size_t slot = slots(random) % plain.size();
+    plain[slot] = i % 1000 == 999 ? plain[slot] / 2 : plain[slot] + 1;
+    counts.set(slot, plain[slot]);
+  }
+  for (std::size_t slot = 0; slot < plain.size(); ++slot) {
+    INFO(slot);
+    REQUIRE(counts.at(slot) == plain[slot]);
+  }
+  CHECK(*std::ranges::max_element(plain) > 255);
+  CHECK(counts.sound());
+  for (int round = 0; round < 600; ++round)
+    for (std::size_t slot = 0; slot < plain.size(); ++slot)
+      counts.set(slot, static_cast<std::uint16_t>(counts.at(slot) + 1));
+  CHECK(counts.sound());
+  CHECK(counts.bytes() <= SmallCounts::kSlots + 4 * SmallCounts::kMostLarge);
+  std::uint16_t most = 0;
+  for (std::size_t slot = 0; slot < plain.size(); ++slot) most = std::max(most, counts.at(slot));
+  CHECK(most < 600);  // all were halved, several times
 }
 
 TEST_CASE("extremes: beyond the range, in shares of it; rounding and infinite ranges do no harm") {

@@ -98,6 +98,49 @@ TEST_CASE("leak: a step, a cache that fills up and little amounts are none") {
   CHECK_FALSE(little->certain);  // half a percent a day
 }
 
+TEST_CASE("leak: what fills up more and more slowly, or has stopped, is none at any time") {
+  std::mt19937 random(6);
+  std::normal_distribution<double> noise(0, kMiB);
+  const auto claimed = [&](double hours, const Value& value) {
+    const auto leak = fit(hours, [&](double h) { return value(h) + noise(random); });
+    return leak && leak->certain;
+  };
+  // A history that keeps ever coarser rows, from its start on or seen from its sixth hour on.
+  const auto slower = [](double h) { return (60 + 20 * std::log1p(h)) * kMiB; };
+  const auto later = [](double h) { return (60 + 20 * std::log(h + 6)) * kMiB; };
+  // A ring that was full after a day and a half.
+  const auto ring = [](double h) { return (60 + std::min(h, 36.0)) * kMiB; };
+  for (const double hours : {60.0, 72.0, 96.0, 160.0, 300.0}) {
+    INFO(hours);
+    CHECK_FALSE(claimed(hours, slower));
+    CHECK_FALSE(claimed(hours, later));
+    CHECK_FALSE(claimed(hours, ring));
+    CHECK(claimed(hours, [](double h) { return (60 + h) * kMiB; }));
+  }
+}
+
+TEST_CASE("leak: the first hours of a life are no evidence") {
+  std::mt19937 random(7);
+  std::normal_distribution<double> noise(0, kMiB);
+  // Restarted every day and a half; each time the pools fill within five hours.
+  const auto began = [](double h) { return 36 * std::floor(h / 36); };
+  const auto start = [&](double h) { return kBegin / 1000.0 + 3600 * began(h); };
+  const auto pools = [&](double h) { return 40 * kMiB * std::min(h - began(h), 5.0); };
+  const auto calm = fit(5 * 24, [&](double h) { return pools(h) + noise(random); }, start);
+  REQUIRE(calm);
+  CHECK_FALSE(calm->certain);
+  CHECK(std::abs(calm->per_day) < 2 * kMiB);
+  const auto leaking = fit(
+      5 * 24, [&](double h) { return pools(h) + kMiB * (h - began(h)) + noise(random); }, start);
+  REQUIRE(leaking);
+  CHECK(leaking->certain);
+  CHECK(leaking->per_day == Approx(24 * kMiB).epsilon(0.1));
+  CHECK(leaking->hours < 5 * 24 - 3 * LeakTrend::kFillingHours);
+  // A group that never lives longer says nothing.
+  const auto brief = [](double h) { return kBegin / 1000.0 + 3600 * 5 * std::floor(h / 5); };
+  CHECK_FALSE(fit(5 * 24, [](double h) { return kMiB * std::fmod(h, 5); }, brief));
+}
+
 TEST_CASE("leak: what wanders is hardly ever called a leak") {
   int claims = 0;
   for (unsigned seed = 0; seed < 60; ++seed) {

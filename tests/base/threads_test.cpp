@@ -1,3 +1,5 @@
+#include <pthread.h>
+
 #include <atomic>
 #include <catch2/catch.hpp>
 
@@ -77,4 +79,32 @@ TEST_CASE("a loop is late in a turn that does not end, and never while it waits 
   turns.wait(1);
   while (loop.busy()) std::this_thread::yield();
   CHECK(loop.late() == 0s);
+}
+
+TEST_CASE("a loop whose thread cannot be made is late, and runs once it can") {
+  // No address space has room for such a stack: the next thread cannot be made.
+  pthread_attr_t usual{};
+  REQUIRE(pthread_getattr_default_np(&usual) == 0);
+  pthread_attr_t huge{};
+  REQUIRE(pthread_attr_init(&huge) == 0);
+  REQUIRE(pthread_attr_setstacksize(&huge, std::size_t{1} << 50U) == 0);
+  REQUIRE(pthread_setattr_default_np(&huge) == 0);
+  base::ManualClock clock;
+  std::atomic<int> turns{0};
+  base::LoopThread loop(clock, "missing", [&] {
+    ++turns;
+    turns.notify_all();
+    return clock.steady() + 1h;
+  });
+  clock.advance(5min);
+  CHECK(loop.late() == 5min);
+  CHECK(turns == 0);
+  REQUIRE(pthread_setattr_default_np(&usual) == 0);
+  loop.wake();
+  turns.wait(0);
+  CHECK(turns == 1);
+  while (loop.busy()) std::this_thread::yield();
+  CHECK(loop.late() == 0s);
+  pthread_attr_destroy(&huge);
+  pthread_attr_destroy(&usual);
 }

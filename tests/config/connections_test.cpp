@@ -97,3 +97,22 @@ TEST_CASE("changed connections are named by their section") {
   const auto after = load_text("[postgres]\nport = 1\n[kubernetes]\nall_nodes = true", "a").config;
   CHECK(changed_sections(before, after) == std::vector<std::string>{"postgres", "kubernetes"});
 }
+
+TEST_CASE("what of Kubernetes may be changed is named, and nothing of its own can be") {
+  for (const auto* text :
+       {"[kubernetes]\nchange_in = ['shop', 'kube-system']", "[kubernetes]\nchange_in = ['*']",
+        "[kubernetes]\nchange_in = ['a.b']", "[kubernetes]\nchange_in = ['-a']",
+        "[kubernetes]\nchange_nodes = 'some'", "[fleet]\nnamespace = 'A_b'",
+        "[fleet]\nlock = 'etcd'"}) {
+    CAPTURE(text);
+    const auto problems = problems_of(text);
+    REQUIRE(problems.size() == 1);
+    CHECK(problems[0].starts_with("a.toml:2:"));
+  }
+  CHECK(problems_of("[kubernetes]\nchange_in = ['kube-public']")[0].contains("protected"));
+  CHECK(problems_of("[fleet]\nlock = 'kubernetes'\nnamespace = 'kube-system'").empty());
+  const auto off = problems_of("[fleet]\nlock = 'kubernetes'\n[kubernetes]\nenabled = false");
+  REQUIRE(off.size() == 1);
+  CHECK(off[0].starts_with("a.toml:2:"));
+  CHECK(off[0].contains("[kubernetes] not to be switched off"));
+}

@@ -13,12 +13,14 @@ using namespace std::chrono_literals;
 namespace {
 
 /// `count` pods on nodes n0 and n1 by turns.
-std::string cluster(std::size_t count, std::string_view rules = R"(["*"])") {
+std::string cluster(std::size_t count, std::string_view rules = R"(["*"])",
+                    std::size_t note_bytes = 0) {
   std::string pods;
   for (std::size_t i = 0; i < count; ++i) {
     pods += fmt::format(
-        R"({}{{"metadata":{{"name":"p{}","namespace":"shop","uid":"u{}"}},"spec":{{"nodeName":"n{}"}}}})",
-        i > 0 ? "," : "", i, i, i % 2);
+        R"({}{{"metadata":{{"name":"p{}","namespace":"shop","uid":"u{}","annotations":{{"note":"{}"}}}},
+            "spec":{{"nodeName":"n{}"}}}})",
+        i > 0 ? "," : "", i, i, std::string(note_bytes, 'n'), i % 2);
   }
   return fmt::format(
       R"({{"tokens":{{"secret-token":"watcher"}},"certificates":{{"client":"watcher"}},
@@ -71,6 +73,19 @@ TEST_CASE("kubernetes: a list is read page by page, of one node or all, up to a 
   CHECK(some->items[1].uid == "u3");
   CHECK(api.pods("other", "", 10, rig.soon())->items.empty());
   CHECK_FALSE(rig.api_server.requests().contains("complaint"));
+}
+
+TEST_CASE(
+    "kubernetes: pages of large objects are halved until they fit, and none is lost or doubled") {
+  Rig rig(cluster(150, R"(["*"])", 60'000));
+  const auto api = rig.client();
+  const auto all = api.pods("", "", 1000, rig.soon());
+  REQUIRE(all);
+  REQUIRE(all->items.size() == 150);
+  for (std::size_t i = 0; i < 150; ++i) CHECK(all->items[i].name == fmt::format("p{}", i));
+  const auto asked = rig.api_server.requests();
+  CHECK(asked.contains("limit=100"));  // 6 MB
+  CHECK(asked.contains("limit=50"));
 }
 
 TEST_CASE(

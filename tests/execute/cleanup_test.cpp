@@ -318,6 +318,40 @@ TEST_CASE("what a host tells of itself stays a week, who logged in for ever") {
         ended.notes.end());
 }
 
+TEST_CASE("a file that cannot go uses up no budget: the next one's turn comes") {
+  /// Files below a directory that nothing may be written to, as on a read-only mount.
+  struct ReadOnly final : host::LocalPrivileged {
+    Status remove(const std::string& root, const std::string& path,
+                  const host::FileIdentity& expected) override {
+      if (path == "b" || path == "c")
+        return fail(Errc::kUnavailable, "remove {}/{}: Read-only file system", root, path);
+      return LocalPrivileged::remove(root, path, expected);
+    }
+  };
+  Room room;
+  for (const auto* name : {"a", "b", "c", "d", "e"})
+    room.disk.write(fmt::format("junk/{}", name), kMiB, 24h);
+  room.bench.config.allow.max_files = 3;
+  room.bench.configure();
+  ReadOnly privileged;
+  auto action = room.bench.action(room.disk.path());
+  action.type = "cleanup_disk";
+  action.parameters = {{"free", std::string("3MiB")}};
+  StepContext with{.clock = room.bench.clock,
+                   .systemd = nullptr,
+                   .config = std::make_shared<const config::Config>(room.bench.config),
+                   .privileged = privileged};
+  const StepRun run{.deadline = base::kForever,
+                    .cancelled = [] { return false; },
+                    .leaving = [] { return false; },
+                    .begun = [] {}};
+  const auto done = find_action("cleanup_disk")->make()->run(action, with, run);
+  REQUIRE(done);
+  INFO(done->output);
+  CHECK(done->result == "freed 3.0 MiB in 3 files, 2 were left alone");
+  CHECK_FALSE(done->failed);
+}
+
 TEST_CASE("of more files than may go those unused for the longest are chosen") {
   Room room;
   for (const auto* name : {"a", "b", "c", "d", "e"})

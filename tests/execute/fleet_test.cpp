@@ -1,9 +1,11 @@
 // The lock that hosts share, against a real Redis and a real PostgreSQL; experiments; what holds an
 // action back that is allowed.
 #include <cmath>
+#include <random>
 #include <set>
 
 #include "bench.hpp"
+#include "compete.hpp"
 #include "execute/mann_whitney.hpp"
 #include "nexus/config/config.hpp"
 #include "support/postgres_server.hpp"
@@ -23,54 +25,14 @@ config::FleetSection fleet_of(std::uint32_t budget) {
   return out;
 }
 
-/// `hosts` hosts that want to do the same, all at once; each has its turn.
-void compete(const std::function<std::shared_ptr<FleetLock>(int)>& lock_of, int hosts, int budget) {
-  std::atomic<int> inside{0};
-  std::atomic<int> most{0};
-  std::atomic<int> wrong{0};
-  std::mutex mutex;
-  std::set<std::int64_t> tokens;
-  std::vector<std::thread> threads;
-  for (int host = 0; host < hosts; ++host) {
-    threads.emplace_back([&, host] {
-      const auto lock = lock_of(host);
-      while (true) {
-        auto place = lock->acquire("restart_service", 60s);
-        if (!place) {
-          if (place.error().code() != Errc::kConflict) {
-            ++wrong;
-            return;
-          }
-          std::this_thread::yield();
-          continue;
-        }
-        const int now = ++inside;
-        for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
-        }
-        {
-          const std::lock_guard guard(mutex);
-          if (!tokens.insert((*place)->token()).second) ++wrong;
-        }
-        std::this_thread::yield();
-        --inside;
-        return;
-      }
-    });
-  }
-  for (auto& thread : threads) thread.join();
-  CHECK(wrong == 0);
-  CHECK(most >= 1);
-  CHECK(most <= budget);
-  CHECK(tokens.size() == static_cast<std::size_t>(hosts));
-}
-
 }  // namespace
 
 TEST_CASE("fifty hosts share a lock of Redis with a budget of two") {
   base::SystemClock clock;
   const nexus::test::RedisServer server;
   const auto lock_of = [&](int host) {
-    return make_redis_fleet(clock, fleet_of(2), server.section(), "host" + std::to_string(host));
+    return make_redis_fleet(clock, fleet_of(2), server.section(), "host" + std::to_string(host),
+                            0s);
   };
   compete(lock_of, 50, 2);
   // Who has the places is said; tokens only grow; a place that nobody gives back lapses.
@@ -98,7 +60,8 @@ TEST_CASE("hosts share an advisory lock of PostgreSQL, which a dead host gives b
   base::SystemClock clock;
   const nexus::test::PostgresServer server;
   const auto lock_of = [&](int host) {
-    return make_postgres_fleet(clock, fleet_of(2), server.section(), "host" + std::to_string(host));
+    return make_postgres_fleet(clock, fleet_of(2), server.section(), "host" + std::to_string(host),
+                               0s);
   };
   compete(lock_of, 8, 2);
   const auto lock = lock_of(1);
@@ -109,6 +72,56 @@ TEST_CASE("hosts share an advisory lock of PostgreSQL, which a dead host gives b
   CHECK(lock->acquire("x", 60s).error().code() == Errc::kConflict);
   first->reset();  // its connection ends, as it does with a host that dies
   while (!lock->acquire("x", 60s)) std::this_thread::yield();
+}
+
+TEST_CASE("a restarted server gives no place until those who hold one have told it again") {
+  base::SystemClock clock;
+  // The holder tells its server ten times a second; whoever asks waits for much longer.
+  constexpr Millis kWait = 8s;
+  const auto check = [&](FleetLock& holder, FleetLock& other,
+                         const std::function<void()>& restart) {
+    const auto fresh = other.acquire("x", 60s);
+    REQUIRE_FALSE(fresh);
+    CHECK(fresh.error().code() == Errc::kUnavailable);
+    CHECK_THAT(fresh.error().message(), Catch::Contains("has started just now"));
+    auto held = holder.acquire("x", 60s);
+    REQUIRE(held);
+    restart();
+    Result<std::unique_ptr<FleetPlace>> asked;
+    REQUIRE(nexus::test::eventually([&] {
+      asked = other.acquire("x", 60s);
+      return asked || asked.error().code() != Errc::kUnavailable;
+    }));
+    // As soon as it would give one, it knows again that it is taken.
+    REQUIRE_FALSE(asked);
+    CHECK(asked.error().code() == Errc::kConflict);
+    const auto before = (*held)->token();
+    held->reset();
+    // PostgreSQL gives it when it has seen the end of the connection.
+    REQUIRE(nexus::test::eventually([&] {
+      asked = other.acquire("x", 60s);
+      return asked.has_value();
+    }));
+    CHECK((*asked)->token() > before);
+  };
+  SECTION("Redis, which keeps nothing on disk") {
+    nexus::test::RedisServer server;
+    const auto holder = make_redis_fleet(clock, fleet_of(1), server.section(), "one", 0s);
+    const auto other = make_redis_fleet(clock, fleet_of(1), server.section(), "other", kWait);
+    check(*holder, *other, [&] {
+      server.stop();
+      server.start();
+    });
+  }
+  SECTION("PostgreSQL, whose locks end with it") {
+    nexus::test::PostgresServer server;
+    const auto holder = make_postgres_fleet(clock, fleet_of(1), server.section(), "one", 0s);
+    const auto other = make_postgres_fleet(clock, fleet_of(1), server.section(), "other", kWait);
+    check(*holder, *other, [&] {
+      server.stop();
+      server.start();
+    });
+  }
 }
 
 TEST_CASE(
@@ -129,10 +142,22 @@ TEST_CASE(
   const nexus::test::RedisServer server;
   bench.config.connections.redis = server.section();
   bench.configure();
+  CHECK(bench.run(bench.action("true")).outcome.reason_code ==
+        "fleet_unreachable");  // just started
+  bench.executor->set_fleet(
+      make_redis_fleet(clock, bench.config.fleet, server.section(), "this", 0s));
   const auto done = bench.run(bench.action("true"));
   CHECK(done.state == ActionState::kSucceeded);
-  CHECK_THAT(done.outcome.fleet, Catch::Contains("nexus:fleet:run_command, token 1"));
-  auto other = make_redis_fleet(clock, fleet_of(1), server.section(), "other");
+  CHECK_THAT(done.outcome.fleet, Catch::Contains("nexus:fleet:run_command, token "));
+  // What it runs can have it checked.
+  bench.config.commands.push_back(Bench::command("env", {"/usr/bin/env"}));
+  bench.configure();
+  auto told = bench.run(bench.action("env"));
+  // The place of the action before is given back after its end.
+  while (told.outcome.reason_code == "fleet_lock") told = bench.run(bench.action("env"));
+  const auto token = told.outcome.fleet.substr(told.outcome.fleet.rfind(' ') + 1);
+  CHECK_THAT(told.outcome.output, Catch::Contains("NEXUS_FENCING_TOKEN=" + token + "\n"));
+  auto other = make_redis_fleet(clock, fleet_of(1), server.section(), "other", 0s);
   auto place = other->acquire("run_command", 60s);
   while (!place) place = other->acquire("run_command", 60s);  // the action's is given back by now
   const auto taken = bench.run(bench.action("true"));
@@ -156,6 +181,35 @@ TEST_CASE("the test of two samples: values of scipy.stats.mannwhitneyu, asymptot
   const std::vector<double> same(10, 3.0);
   CHECK(mann_whitney(same, same).p_less == 1);
   CHECK(mann_whitney(same, same).delta == 0);
+}
+
+TEST_CASE(
+    "values that follow each other prove less: a drifting metric is seldom taken for better") {
+  std::mt19937 random(7);
+  std::normal_distribution<double> noise;
+  const auto window = [&] {  // autoregressive, of first order
+    std::vector<double> out{noise(random)};
+    for (int i = 0; i < 20; ++i) out[0] = 0.9 * out[0] + noise(random);
+    while (out.size() < 300) out.push_back(0.9 * out.back() + noise(random));
+    return out;
+  };
+  int plain = 0;
+  int widened = 0;
+  constexpr int kTries = 1000;
+  for (int i = 0; i < kTries; ++i) {
+    const auto before = window();
+    const auto after = window();  // nothing has changed
+    const double dependence = std::max(dependence_of(before), dependence_of(after));
+    CHECK(dependence > 5);
+    plain += mann_whitney(after, before).p_less < 0.05 ? 1 : 0;
+    widened += mann_whitney(after, before, dependence).p_less < 0.05 ? 1 : 0;
+  }
+  CHECK(plain > kTries / 5);  // one in twenty is what is said
+  CHECK(widened < kTries / 10);
+  const std::vector<double> steady(10, 3.0);
+  CHECK(dependence_of(steady) == 1);
+  const std::vector<double> alternating{1, 2, 1, 2, 1, 2, 1, 2};
+  CHECK(dependence_of(alternating) == 1);
 }
 
 TEST_CASE("an experiment keeps what is proven better and undoes the rest") {
@@ -191,6 +245,28 @@ TEST_CASE("an experiment keeps what is proven better and undoes the rest") {
   CHECK(ended.outcome.verified == keeps);
   CHECK_THAT(ended.outcome.experiment, Catch::Contains(keeps ? "\"keep\"" : "\"undo\""));
   CHECK(bench.journal->get(ended.id).value().outcome.experiment == ended.outcome.experiment);
+}
+
+TEST_CASE("experiments, whose windows take minutes, leave a worker for what is urgent") {
+  base::ManualClock clock;
+  Bench bench(clock);
+  bench.config.operations.max_concurrent_actions = 2;
+  bench.configure();
+  bench.executor->start();
+  auto first = bench.action("true");
+  first.experiment = config::ExperimentConfig{
+      .metric = {"latency", {}}, .better = "lower", .before = 60s, .after = 60s};
+  auto second = bench.action("echo");
+  second.experiment = first.experiment;
+  REQUIRE(bench.executor->submit(first));
+  REQUIRE(bench.executor->submit(second));
+  CHECK(bench.run(bench.action("false")).state == ActionState::kFailed);
+  bench.until(first.id, ActionState::kVerifying);
+  CHECK(bench.journaled(second.id) == ActionState::kQueued);
+  while (bench.journaled(second.id) == ActionState::kQueued) {
+    clock.advance(1s);
+    std::this_thread::yield();
+  }
 }
 
 TEST_CASE("a condition that is false or has no answer holds an action back") {

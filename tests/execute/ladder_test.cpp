@@ -90,6 +90,23 @@ TEST_CASE("a ladder goes on to the next step until one helps, each an action of 
   while (!bench.executor->activity()->in_progress.empty()) std::this_thread::yield();
 }
 
+TEST_CASE("a ladder that is cancelled before its next step begins does no further one") {
+  base::SystemClock clock;
+  Ladders world(clock);
+  auto& bench = world.bench;
+  auto action = ladder(bench, {"a", "b"});
+  action.verify = config::VerifyConfig{.expr = {"load < 1", {}}, .within = 1ms};
+  // Asked for the evidence before the ladder: it has its worker, and no step yet.
+  bench.samples.when_asked = [&] { std::ignore = bench.executor->cancel(action.id, "alice"); };
+  bench.executor->start();
+  const auto ended = bench.run(action);
+  CHECK(ended.state == ActionState::kCancelled);
+  CHECK(ended.outcome.result == "cancelled by alice before step 1 of 2 (run_command a)");
+  CHECK_FALSE(ended.started);
+  CHECK(content(world.file).empty());
+  CHECK(bench.journal->rungs_of(ended.id).value().empty());
+}
+
 TEST_CASE("a ladder none of whose steps helps says so; one whose steps all have to help stops") {
   base::SystemClock clock;
   Ladders world(clock);

@@ -8,6 +8,7 @@
 
 #include "bench.hpp"
 #include "execute/process_guard.hpp"
+#include "nexus/execute/service_manager.hpp"
 #include "nexus/host/privileged.hpp"
 
 using namespace nexus;
@@ -161,12 +162,24 @@ TEST_CASE("the init process, kernel threads, the agent and protected units are n
   facts.is_kernel_thread = true;
   CHECK_THAT(*process_protected(facts, config), Catch::Contains("a thread of the kernel"));
   facts.is_kernel_thread = false;
-  facts.unit = "ssh.service";
+  facts.units = {"system.slice", "ssh.service"};
   CHECK_THAT(*process_protected(facts, config), Catch::Contains("it belongs to ssh.service"));
-  facts.unit = "web.service";
+  // A container's unit, within the unit that runs the container.
+  facts.units = {"machine.slice", "systemd-nspawn@db.service", "system.slice", "nginx.service"};
+  CHECK_THAT(*process_protected(facts, config),
+             Catch::Contains("it belongs to systemd-nspawn@db.service"));
+  facts.units = {"user.slice", "user-0.slice", "session-3.scope"};  // tmux, nohup, an editor
+  CHECK_THAT(*process_protected(facts, config), Catch::Contains("session-3.scope"));
+  facts.units = {"system.slice", "docker-0123.scope"};
+  CHECK_FALSE(process_protected(facts, config));
+  facts.units = {"system.slice", "web.service"};
   CHECK_FALSE(process_protected(facts, config));
   facts.name = "sshd-session";
+  CHECK(process_protected(facts, config));  // which program it is cannot be read
+  facts.program = "/usr/sbin/sshd";
   CHECK(process_protected(facts, config));
+  facts.program = "/tmp/miner";  // it only calls itself so
+  CHECK_FALSE(process_protected(facts, config));
   facts.name = "bash";
   facts.has_terminal = true;
   facts.session = facts.id.pid;
@@ -198,6 +211,36 @@ TEST_CASE("a nice value is set for all threads, and taken back when it did not h
   CHECK(undone.outcome.undone == fmt::format("undone: the nice value is {} again", before + step));
   CHECK(nice() == before + step);
   CHECK(room.bench.journal->get(undone.id)->outcome.undone == undone.outcome.undone);
+
+  // What somebody else has set since stays.
+  const auto theirs = before + 3 * step;
+  REQUIRE(::setpriority(PRIO_PROCESS, static_cast<id_t>(child.id().pid), theirs) == 0);
+  auto rolled = room.action("undo_action", child.target(), {{"action", done.id}});
+  const auto left = room.bench.run(rolled);
+  CHECK(left.outcome.result ==
+        fmt::format("left at {}: somebody else has set the nice value since", theirs));
+  CHECK(nice() == theirs);
+}
+
+TEST_CASE("what could not be undone by itself may be asked for again") {
+  Room room;
+  std::optional<Child> child(std::in_place, "exec sleep 1000");
+  const int before = ::getpriority(PRIO_PROCESS, static_cast<id_t>(child->id().pid));
+  auto vain = room.action("renice_process", child->target(),
+                          {{"nice", std::int64_t{before > 9 ? before - 3 : before + 3}}});
+  vain.verify = config::VerifyConfig{.expr = {"load < 1", {}}, .within = 1ms};
+  const auto target = vain.target;
+  std::atomic<int> asked{0};
+  // The second time is the verification: by then it is done, and its process ends.
+  room.bench.samples.when_asked = [&] {
+    if (++asked == 2) child.reset();
+  };
+  const auto ended = room.bench.run(vain);
+  CHECK(ended.state == ActionState::kUnverified);
+  CHECK_THAT(ended.outcome.undone, Catch::StartsWith("not undone: "));
+  const auto again = room.action("undo_action", target, {{"action", ended.id}});
+  CHECK(room.bench.executor->validate(again));
+  CHECK(room.bench.run(again).state == ActionState::kFailed);  // it is gone still
 }
 
 TEST_CASE("which unit a process belongs to is read from its control group") {
@@ -210,6 +253,8 @@ TEST_CASE("which unit a process belongs to is read from its control group") {
   CHECK(facts->id.start == 4711);
   CHECK(facts->name == "a) b");
   CHECK(facts->unit == "web@1.service");
+  CHECK(facts->units ==
+        std::vector<std::string>{"system.slice", "system-web.slice", "web@1.service"});
   CHECK(facts->nice == 5);
   CHECK_FALSE(facts->is_kernel_thread);
   proc.write("8/stat", "8 (kworker) I 2 0 0 0 -1 2129984 0 0 0 0 1 2 0 0 20 0 1 0 5 0 0 0");
@@ -217,4 +262,46 @@ TEST_CASE("which unit a process belongs to is read from its control group") {
   proc.write("9/stat", "9 nothing");
   CHECK(host::process_facts({.pid = 9}, proc.path()).error().code() == Errc::kCorrupt);
   CHECK(host::process_facts({.pid = 10}, proc.path()).error().code() == Errc::kNotFound);
+  const host::ProcessId id{.pid = 11, .start = 5};
+  // Its first thread has left, two others run.
+  proc.write("11/stat", "11 (java) Z 2 0 0 0 -1 0 0 0 0 0 1 2 0 0 20 0 3 0 5 0 0 0");
+  CHECK_FALSE(host::has_ended(id, proc.path()));
+  proc.write("11/stat", "11 (java) Z 2 0 0 0 -1 0 0 0 0 0 1 2 0 0 20 0 1 0 5 0 0 0");
+  CHECK(host::has_ended(id, proc.path()));
+  CHECK(host::has_ended({.pid = 11, .start = 6}, proc.path()));
+  CHECK(host::has_ended({.pid = 12, .start = 6}, proc.path()));
+}
+
+TEST_CASE("a process that nobody manages is a service by its pid and start time") {
+  Room room;
+  const Ready ready;
+  const Ready heard;
+  const Child child("trap ': > " + heard.path() + "' HUP; : > " + ready.path() +
+                    "; while :; do sleep 0.05; done");
+  ready.await();
+  const auto name = "process:" + child.target();
+  auto* manager = service_manager("process");
+  REQUIRE(manager != nullptr);
+  auto context = room.bench.executor->step_context();
+  const auto state =
+      manager->status(child.target(), Look::kAny, context, room.clock.steady() + 10s);
+  REQUIRE(state);
+  CHECK(state->name == name);
+  CHECK(state->condition == ServiceCondition::kUp);
+  CHECK(state->main_pid == static_cast<std::uint32_t>(child.id().pid));
+
+  CHECK(room.bench.run(room.action("reload_service", name)).state == ActionState::kSucceeded);
+  heard.await();
+  CHECK(child.runs());
+  const auto restart = room.action("restart_service", name);
+  CHECK_THAT(room.bench.executor->validate(restart).error().message(),
+             Catch::Contains("nobody manages the process"));
+  const auto pid_alone = room.action("stop_service", fmt::format("process:{}", child.id().pid));
+  CHECK_THAT(room.bench.executor->validate(pid_alone).error().message(),
+             Catch::Contains("a pid alone may be another process's by then"));
+  // What it is counted on is its unit or its name: it comes back under another pid.
+  CHECK_FALSE(room.bench.executor->account(room.action("stop_service", name)).empty());
+  const auto done = room.bench.run(room.action("stop_service", name));
+  CHECK(done.state == ActionState::kSucceeded);
+  CHECK_FALSE(child.runs());
 }

@@ -5,9 +5,8 @@
 #include <fstream>
 #include <thread>
 
-#include "bench.hpp"
-#include "drivers/machine.hpp"
 #include "nexus/drivers/unit_requirements.hpp"
+#include "unit_machine.hpp"
 
 using namespace nexus;
 using namespace nexus::execute;
@@ -42,29 +41,6 @@ std::string slow_start(const Gate& gate) {
   return "[Service]\nTimeoutStartSec=infinity\nExecStartPre=" + gate.wait() +
          "\nExecStart=/usr/bin/sleep infinity\n";
 }
-
-struct Machine {
-  base::SystemClock clock;
-  drivers::Systemd systemd{clock};
-  TemporaryDirectory directory;
-  Bench bench{clock, directory.file("state.db"), &systemd};
-
-  drivers::UnitStatus status(const TestUnit& unit) { return systemd.status(unit.name()).value(); }
-  void start(const TestUnit& unit) {
-    REQUIRE(systemd.job(drivers::UnitJob::kStart, unit.name(), clock.steady() + kLong));
-  }
-  Action action(const std::string& type, const TestUnit& unit) {
-    auto out = bench.action(unit.name());
-    out.type = type;
-    return out;
-  }
-  void await(const TestUnit& unit, const std::string& state) {
-    for (const auto end = clock.steady() + kLong; status(unit).active_state != state;) {
-      INFO(unit.name() << " is " << status(unit).active_state << ", awaited is " << state);
-      REQUIRE(clock.steady() < end);
-    }
-  }
-};
 
 }  // namespace
 

@@ -81,6 +81,27 @@ TEST_CASE("families are sorted by name and series by their labels, each family w
         "# HELP b_total The b.\n# TYPE b_total counter\nb_total{x=\"10\"} 3\nb_total{x=\"2\"} 2\n");
 }
 
+TEST_CASE("a family whose type changes has one head, the new one, for old lines and new ones") {
+  Page page;
+  const auto jobs = page.family("jobs", MetricType::kUntyped, "");
+  const auto work = page.family("work", MetricType::kGauge, "Work.");
+  page.add(jobs, {{"q", "a"}}, 1);
+  page.add(work, {}, 2);
+  page.render();
+  CHECK(page.family("jobs", MetricType::kCounter, "Jobs.") == jobs);
+  CHECK(page.family("work", MetricType::kUntyped, "") == work);  // asks, and changes nothing
+  page.add(jobs, {{"q", "b"}}, 3);
+  CHECK(page.render() ==
+        "# HELP jobs Jobs.\n# TYPE jobs counter\njobs{q=\"a\"} 1\njobs{q=\"b\"} 3\n"
+        "# HELP work Work.\n# TYPE work gauge\nwork 2\n");
+  CHECK(page.registry.families() == 2);
+  // Two that disagree for ever cost a bounded number of versions.
+  for (int i = 0; i < 1000; ++i)
+    page.family("work", i % 2 == 0 ? MetricType::kCounter : MetricType::kGauge, "");
+  CHECK(page.registry.family(work).type == MetricType::kCounter);
+  CHECK(page.registry.family(work).help == "Work.");
+}
+
 TEST_CASE("help and label values are escaped, and promtool reads them") {
   Page page;
   const auto family = page.family("odd", MetricType::kGauge, "A \\ and\na \"quote\".");

@@ -76,6 +76,35 @@ TEST_CASE("a bad regular expression is refused and named") {
   CHECK_THAT(made.error().message(), Catch::Contains("mode") && Catch::Contains("a("));
 }
 
+TEST_CASE("what a regular expression may take is bounded, and lists of names fit") {
+  const auto repeat = [](std::string_view part, std::size_t times) {
+    std::string out;
+    for (std::size_t i = 0; i < times; ++i) out += part;
+    return out;
+  };
+  const auto refusal = [](std::string pattern) {
+    const auto made = Matcher::make("a", MatchOp::kRegex, std::move(pattern));
+    REQUIRE_FALSE(made.has_value());
+    CHECK(made.error().code() == Errc::kInvalidArgument);
+    return made.error().message();
+  };
+  CHECK_THAT(refusal("(\\pL{200}x)"), Catch::Contains("pattern too large"));
+  CHECK_THAT(refusal(repeat("x{0,1000}", 5)), Catch::Contains("at most 4096 repetitions"));
+  CHECK_THAT(refusal(repeat("x{0,999999999999999999999}", 1)), Catch::Contains("repetition"));
+  CHECK(matcher("a", MatchOp::kRegex, "[a-z]{2,1000}[0-9]{1,4}\\{99999").matches("ab7{99999"));
+  // As long as a query may be.
+  std::string names = "node0000";
+  for (int i = 1; names.size() < (64U << 10) - 100; ++i)
+    names += "|" + std::string(i % 2 == 0 ? "Ω" : "") + "node" + std::to_string(i * 7919);
+  const Matcher list = matcher("a", MatchOp::kRegex, names);
+  CHECK(list.matches("node7919"));
+  CHECK(list.matches("Ωnode15838"));
+  CHECK_FALSE(list.matches("node15838"));
+  CHECK(matcher("a", MatchOp::kRegex, repeat(".*error.*|", 100) + "x").matches("an error here"));
+  CHECK(matcher("a", MatchOp::kRegex, "(?i)(https?://)?[\\w.-]+\\.[a-z]{2,63}(:\\d{1,5})?/.*")
+            .matches("HTTP://example.org:8080/a"));
+}
+
 TEST_CASE("a matcher prints as it is written") {
   CHECK(to_string(matcher("a", MatchOp::kNotRegex, "x\"y")) == R"(a!~"x\"y")");
 }

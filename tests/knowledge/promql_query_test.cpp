@@ -9,7 +9,7 @@
 #include <random>
 
 #include "knowledge/promql_fixture.hpp"
-#include "nexus/knowledge/promql.hpp"
+#include "nexus/knowledge/promql_rows.hpp"
 
 namespace nexus::knowledge::test {
 namespace {
@@ -42,6 +42,13 @@ std::string repeat(std::string_view part, std::size_t times) {
 }
 
 }  // namespace
+
+TEST_CASE("promql: a query has 64 regular expressions at most") {
+  CHECK(Query::parse("a" + repeat(" + a{b=~\"c|d\"}", 64)));
+  CHECK_THAT(parse_error("a" + repeat(" + a{b!~\"c|d\"}", 65)),
+             Catch::Contains("at most 64 regular expressions are allowed"));
+  CHECK(Query::parse("a" + repeat(" + a{b=\"c\"}", 65)));
+}
 
 TEST_CASE("promql: hostile text gets a message, not the stack") {
   const std::string deep = "nested deeper than 200 levels";
@@ -403,6 +410,118 @@ TEST_CASE("promql: a range is its instants, step by step") {
     }
     CHECK(samples == expected);
     CHECK(samples > 0);
+  }
+}
+
+}  // namespace nexus::knowledge::test
+
+namespace nexus::knowledge::test {
+namespace {
+
+/// All samples of a row, in pieces of so many places.
+Column read_row(const promql::Rows& rows, std::size_t row, std::size_t most) {
+  Column all;
+  Column piece;
+  for (std::size_t place = 0;;) {
+    place = rows.read(row, place, most, piece);
+    CHECK(piece.size() <= most);
+    all.times.insert(all.times.end(), piece.times.begin(), piece.times.end());
+    all.values.insert(all.values.end(), piece.values.begin(), piece.values.end());
+    if (place == 0) return all;
+  }
+}
+
+Labels labels_of_row(const promql::Rows& rows, std::size_t row) {
+  const auto [all, nameless] = rows.labels(row);
+  const std::string name(kMetricName);
+  return nameless ? all.without(std::span(&name, 1)) : all;
+}
+
+}  // namespace
+
+TEST_CASE("promql: rows, read in pieces, are the matrix") {
+  MemoryStore store;
+  store.load("m{a=\"2\"} 0+1x30 _x10 5x20", 1000);
+  store.load("m{a=\"1\",b=\"x\"} _x20 7x20", 1000);
+  store.load("m{a=\"3\"} NaN -Inf 1 stale _ 2", 1000);
+  store.load("other{a=\"1\"} 1x60", 1000);
+  store.load("never 1", 1000, 900'000);
+  Limits limits;
+  limits.lookback_ms = 2000;
+  for (const std::string_view text :
+       {"m", "{__name__=~\"m|other\"}", "m * 2", "rate({__name__=~\"m|other\",a=~\"[12]\"}[5s])",
+        "sum by (a) ({__name__=~\".+\"})", "m > 3", "7", "nothing", "max_over_time(m[3s:1s])"}) {
+    INFO(text);
+    const Query query = parse(text);
+    const auto matrix = query.range(store, 0, 60'000, 700, limits);
+    const auto rows = query.range_rows(store, 0, 60'000, 700, limits);
+    REQUIRE(matrix);
+    REQUIRE(rows);
+    REQUIRE(rows->size() == matrix->size());
+    for (std::size_t row = 0; row < rows->size(); ++row) {
+      const auto& expected = (*matrix)[row];
+      CHECK(labels_of_row(*rows, row) == expected.labels);
+      for (const std::size_t most : {1UL, 7UL, 10'000UL}) {
+        const Column got = read_row(*rows, row, most);
+        CHECK(got.times == expected.samples.times);
+        CHECK(std::ranges::equal(got.values, expected.samples.values, {},
+                                 std::bit_cast<std::uint64_t, double>,
+                                 std::bit_cast<std::uint64_t, double>));
+      }
+    }
+  }
+}
+
+TEST_CASE("promql: rows of an instant: a vector in its order, a matrix, a number, a text") {
+  MemoryStore store;
+  store.load("m{a=\"2\"} 5 4 3", 1000);
+  store.load("m{a=\"1\"} 1 2 9", 1000);
+  const auto rows_of = [&](std::string_view text) {
+    auto value = parse(text).instant_rows(store, 2000, {});
+    REQUIRE(value);
+    return std::get<promql::Rows>(std::move(*value));
+  };
+  auto sorted = rows_of("sort_desc(m)");
+  REQUIRE(sorted.size() == 2);
+  CHECK(labels_of_row(sorted, 0).get("a") == "1");
+  CHECK(read_row(sorted, 0, 5).values == std::vector<double>{9});
+  CHECK(read_row(sorted, 1, 5).times == std::vector<std::int64_t>{2000});
+  sorted.truncate(5);
+  CHECK(sorted.size() == 2);
+  sorted.truncate(1);
+  CHECK(sorted.size() == 1);
+  const auto samples = rows_of("m[10s]");
+  REQUIRE(samples.size() == 2);
+  CHECK(labels_of_row(samples, 1).get("a") == "2");
+  CHECK(read_row(samples, 1, 2).values == std::vector<double>{5, 4, 3});
+  CHECK(std::get<Scalar>(parse("1 + 1").instant_rows(store, 0, {}).value()).value == 2);
+  CHECK(std::get<std::string>(parse("\"text\"").instant_rows(store, 0, {}).value()) == "text");
+}
+
+TEST_CASE("promql: an evaluation tells its hold what it holds, and ends where that is too much") {
+  MemoryStore store;
+  for (int i = 0; i < 200; ++i)
+    store.load(fmt::format("m{{i=\"{}\",long=\"{}\"}} 1x99", i, std::string(500, 'x')), 1000);
+  const auto budget = std::make_shared<base::MemoryBudget>(4U << 20, 0, 0);
+  const auto evaluate = [&](std::string_view text, std::int64_t step) -> Status {
+    Limits limits;
+    limits.hold = std::make_shared<base::MemoryHold>(budget);
+    const auto rows = parse(text).range_rows(store, 0, 99'000, step, limits);
+    if (!rows) return std::unexpected(rows.error());
+    // Values, and what was made of labels.
+    CHECK(limits.hold->bytes() >= rows->size() * static_cast<std::size_t>(99'000 / step) * 8);
+    return {};
+  };
+  CHECK(evaluate("m", 1000));
+  CHECK(budget->held() == 0);
+  for (const std::string_view text :
+       {"m", "rate(m[1m])", "m + on (i) m", "max_over_time(m[1m:10ms])", "sum by (i) (m)",
+        "label_replace(m, \"x\", \"$1\", \"i\", \"(.*)\")", "topk(100, m)", "quantile(0.5, m)"}) {
+    INFO(text);
+    const Status refused = evaluate(text, 20);
+    REQUIRE(!refused);
+    CHECK(refused.error().code() == Errc::kUnavailable);
+    CHECK(budget->held() == 0);
   }
 }
 

@@ -51,12 +51,16 @@ TEST_CASE("labels that have to be repaired still name one series") {
   CHECK(intern(registry, family, {{"__name__", "other"}}) == plain);
 }
 
-TEST_CASE("families keep the type and help of the first caller") {
+TEST_CASE("families have the type and help of the last caller that knows one") {
   SeriesRegistry registry(100);
-  const FamilyId first = registry.family("m", MetricType::kHistogram, "first");
-  CHECK(registry.family("m", MetricType::kGauge, "second") == first);
+  const FamilyId first = registry.family("m", MetricType::kGauge, "first");
+  const Family& before = registry.family(first);
+  CHECK(registry.family("m", MetricType::kHistogram, "second") == first);
+  CHECK(registry.family("m", MetricType::kUntyped, "third") == first);
+  CHECK(registry.family("m", MetricType::kHistogram, "fourth") == first);
   CHECK(registry.family(first).type == MetricType::kHistogram);
-  CHECK(registry.family(first).help == "first");
+  CHECK(registry.family(first).help == "second");
+  CHECK(before.type == MetricType::kGauge);  // whoever has it may go on reading it
   CHECK(registry.families() == 1);
   const SeriesId bucket = intern(registry, first, {{"le", "1"}}, "m_bucket");
   CHECK(registry.labels(bucket).metric() == "m_bucket");

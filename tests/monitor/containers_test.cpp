@@ -7,6 +7,7 @@
 
 #include <catch2/catch.hpp>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 
 #include "monitor/host_tree.hpp"
@@ -111,6 +112,115 @@ TEST_CASE("containers: version 1 and the hybrid, merged by path") {
   CHECK(value("container_threads") == 3);
   CHECK(value("container_pressure_cpu_waiting_seconds_total") == 1);
   CHECK_FALSE(rig.sink.has(fmt::format("container_spec_cpu_quota{{{}", labels)));
+}
+
+TEST_CASE("containers: names of the engine and of Kubernetes, as soon as they are known") {
+  const TemporaryTree tree;
+  const std::string web(64, 'a');
+  const std::string app(64, 'b');
+  const std::string uid = "11111111-2222-3333-4444-555555555555";
+  const std::string pod = "/kubepods/burstable/pod" + uid;
+  tree.write("sys/fs/cgroup/cgroup.controllers", "cpu\n");
+  for (const auto& path : {"/docker/" + web, pod, pod + "/" + app})
+    tree.write("sys/fs/cgroup" + path + "/pids.current", "3\n");
+  CollectorRig rig("containers", tree.roots());
+  REQUIRE(rig.run());
+  CHECK(rig.sink.has(fmt::format(R"(container_threads{{id="/docker/{0}",name="{0}"}})", web)));
+  ContainerNames engine;
+  engine[web] = {.name = "web-1", .image = "nginx:1.27"};
+  rig.observed.publish(NameSource::kEngine, std::make_shared<const ContainerNames>(engine));
+  ContainerNames kubernetes;
+  kubernetes[uid] = {.name_space = "shop", .pod = "cart-0"};
+  kubernetes[app] = {.image = "cart:7", .name_space = "shop", .pod = "cart-0", .container = "main"};
+  rig.observed.publish(NameSource::kKubernetes, std::make_shared<const ContainerNames>(kubernetes));
+  REQUIRE(rig.run());
+  CHECK(rig.sink.value(fmt::format(
+            R"(container_threads{{id="/docker/{}",image="nginx:1.27",name="web-1"}})", web)) == 3);
+  CHECK(rig.sink.value(fmt::format(
+            R"(container_threads{{id="{0}",namespace="shop",pod="cart-0",pod_uid="{1}"}})", pod,
+            uid)) == 3);
+  CHECK(
+      rig.sink.value(fmt::format(
+          R"(container_threads{{container="main",id="{0}/{1}",image="cart:7",name="{1}",namespace="shop",pod="cart-0",pod_uid="{2}"}})",
+          pod, app, uid)) == 3);
+}
+
+TEST_CASE("containers: networks of containers and pods, each once, and of the host") {
+  const TemporaryTree tree;
+  const std::string own(64, 'a');
+  const std::string shared(64, 'b');
+  const std::string app(64, 'c');
+  const std::string uid = "11111111-2222-3333-4444-555555555555";
+  const std::string pod = "/kubepods/pod" + uid;
+  tree.write("sys/fs/cgroup/cgroup.controllers", "cpu\n");
+  const auto group = [&](const std::string& path, std::string_view processes) {
+    tree.write("sys/fs/cgroup" + path + "/pids.current", "1\n");
+    tree.write("sys/fs/cgroup" + path + "/cgroup.procs", processes);
+  };
+  group("/docker/" + own, "");
+  group("/docker/" + own + "/init.scope", "70\n71\n");  // an init of its own
+  group("/docker/" + shared, "80\n");                   // with the host's network
+  group(pod, "");
+  group(pod + "/" + app, "90\n");
+  const auto process = [&](int pid, std::string_view space, int base) {
+    tree.write(fmt::format("proc/{}/net/dev", pid),
+               fmt::format("Inter-| Receive | Transmit\n face |bytes packets\n"
+                           "    lo: 9 9 9 9 0 0 0 0 9 9 9 9 0 0 0 0\n"
+                           "  eth0:{} 2 3 4 0 0 0 0 50 6 7 8 0 0 0 0\n"
+                           "veth12: 9 9 9 9 0 0 0 0 9 9 9 9 0 0 0 0\n  cut: 1 2\n",
+                           base));
+    const std::string link = tree.path() + fmt::format("/proc/{}/ns", pid);
+    std::filesystem::create_directories(link);
+    tree.write("spaces/" + std::string(space), "");
+    std::filesystem::create_symlink(tree.path() + "/spaces/" + std::string(space), link + "/net");
+  };
+  process(1, "host", 1);
+  process(70, "own", 1000);
+  process(80, "host", 1);
+  process(90, "pod", 7000);
+  CollectorRig rig("containers", tree.roots());
+  REQUIRE(rig.run());
+  const auto value = [&](std::string_view metric, const std::string& labels) {
+    return rig.sink.value(fmt::format("container_network_{}{{{}}}", metric, labels));
+  };
+  const std::string host = R"(id="/",interface="eth0")";
+  const std::string of_own = fmt::format(R"(id="/docker/{0}",interface="eth0",name="{0}")", own);
+  const std::string of_pod = fmt::format(R"(id="{}",interface="eth0",pod_uid="{}")", pod, uid);
+  CHECK(value("receive_bytes_total", host) == 1);
+  CHECK(value("receive_bytes_total", of_own) == 1000);
+  CHECK(value("receive_packets_total", of_own) == 2);
+  CHECK(value("receive_errors_total", of_own) == 3);
+  CHECK(value("receive_packets_dropped_total", of_own) == 4);
+  CHECK(value("transmit_bytes_total", of_own) == 50);
+  CHECK(value("transmit_packets_total", of_own) == 6);
+  CHECK(value("transmit_errors_total", of_own) == 7);
+  CHECK(value("transmit_packets_dropped_total", of_own) == 8);
+  CHECK(value("receive_bytes_total", of_pod) == 7000);
+  const auto text = rig.sink.text();
+  std::size_t shown = 0;
+  for (auto at = text.find("\ncontainer_network_receive_bytes_total{"); at != std::string::npos;
+       at = text.find("\ncontainer_network_receive_bytes_total{", at + 1))
+    ++shown;
+  CHECK(shown == 3);  // neither veth nor lo, no container twice, none with the host's network
+}
+
+TEST_CASE("containers: what a machine has, and when a group was seen") {
+  const TemporaryTree tree;
+  write_v2(tree);
+  tree.write(std::string(kWeb) + "memory.low", "4096\n");
+  tree.write("proc/stat", "cpu  1 2 3 4\ncpu0 1 2 3 4\ncpu1 1 2 3 4\nbtime 1700000000\n");
+  tree.write("proc/meminfo", "MemTotal:        1024 kB\nMemFree: 1 kB\n");
+  tree.write("proc/sys/kernel/random/boot_id", "boot\n");
+  tree.write("etc/machine-id", "machine\n");
+  tree.write("sys/class/dmi/id/product_uuid", "uuid\n");
+  CollectorRig rig("containers", tree.roots());
+  REQUIRE(rig.run());
+  const std::string machine = R"({boot_id="boot",machine_id="machine",system_uuid="uuid"})";
+  CHECK(rig.sink.value("machine_cpu_cores" + machine) == 2);
+  CHECK(rig.sink.value("machine_memory_bytes" + machine) == 1 << 20);
+  CHECK(rig.sink.value(web("container_last_seen")) ==
+        static_cast<double>(base::to_unix_millis(rig.clock.wall()) / 1000));
+  CHECK(rig.sink.value(web("container_spec_memory_reservation_limit_bytes")) == 4096);
 }
 
 TEST_CASE("containers: never more than max_groups, the outer ones first; include and exclude") {

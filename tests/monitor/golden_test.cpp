@@ -207,9 +207,8 @@ TEST_CASE(
             (line.starts_with("node_memory_") || line.starts_with("node_netstat_"));
         // Counters of cAdvisor and process-exporter are called so.
         const bool is_named_so = line.starts_with("node_entropy_") ||
-                                 line.starts_with("node_kernel_hung_task_detect_count") ||
                                  line.starts_with("container_memory_failcnt ") ||
-                                 line.starts_with("namedprocess_scrape_partial_errors ");
+                                 line.starts_with("namedprocess_scrape_");
         CHECK((is_camel || is_named_so));
       }
     }

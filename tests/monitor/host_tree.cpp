@@ -95,8 +95,11 @@ CollectorRig::CollectorRig(std::string_view name, host::Roots tree, config::Para
     : roots(std::move(tree)), options(std::move(given)), sink(registry, keep) {
   const CollectorDescriptor* descriptor = find_collector(name);
   REQUIRE(descriptor != nullptr);
-  auto made =
-      descriptor->make({.roots = roots, .clock = clock, .registry = registry, .options = options});
+  auto made = descriptor->make({.roots = roots,
+                                .clock = clock,
+                                .registry = registry,
+                                .options = options,
+                                .observed = &observed});
   INFO((made ? std::string() : made.error().message()));
   REQUIRE(made.has_value());
   collector = std::move(*made);

@@ -9,6 +9,7 @@
 
 #include "nexus/base/clock.hpp"
 #include "nexus/monitor/collector.hpp"
+#include "nexus/monitor/observed.hpp"
 
 namespace nexus::monitor::testing {
 
@@ -79,6 +80,7 @@ class CollectorRig {
   base::ManualClock clock;
   knowledge::SeriesRegistry registry{200'000};
   config::Parameters options;
+  Observed observed;
   RecordingSink sink;
   std::unique_ptr<Collector> collector;
 };

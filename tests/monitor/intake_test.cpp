@@ -239,3 +239,67 @@ TEST_CASE("pushes: what is not pushed stays, and ends after a while") {
   rig.drain();
   CHECK(rig.newest().at("b{job=\"j\"}") == "stale");
 }
+
+TEST_CASE("intake: labels are bounded, of one series and of all of a source") {
+  Rig rig({.budget = 20});
+  const std::string huge(9000, 'x');
+  REQUIRE(rig.scrape("a{l=\"" + huge + "\"} 1\nb 2\n"));
+  CHECK(rig.newest() == Values{{"b{job=\"j\"}", "2"}});
+  CHECK(rig.intake->counts().dropped == 1);
+  // Twenty series of 8,000 bytes: they fit one by one, not all.
+  std::string text;
+  for (int i = 0; i < 20; ++i)
+    text += fmt::format("c{{l=\"{}{}\"}} 1\n", std::string(8000, 'y'), i);
+  for (int scrape = 0; scrape < 3; ++scrape) {
+    REQUIRE(rig.scrape(text));
+    CHECK(rig.intake->live() == 9);
+    CHECK(rig.intake->counts().dropped == 11);
+  }
+}
+
+TEST_CASE("intake: all sources together have a share, and what one gives up others get") {
+  Rig rig;
+  rig.outbox.series().limit(3);
+  REQUIRE(rig.scrape("a{x=\"1\"} 1\na{x=\"2\"} 1\nb 1\nc 1\nd 1\n"));
+  CHECK(rig.intake->live() == 3);
+  CHECK(rig.intake->counts().dropped == 2);
+  const auto scrape_other = [&](Intake& other) {
+    other.begin(knowledge::ExpositionFormat::kText, rig.now());
+    other.feed("e 1\nf 1\n");
+    REQUIRE(other.finish());
+    other.commit();
+    return other.live();
+  };
+  Intake crowded(rig.registry, rig.history, rig.outbox, {.target = {{"job", "k"}}});
+  CHECK(scrape_other(crowded) == 0);
+  CHECK(crowded.counts().dropped == 2);
+  rig.intake.reset();
+  Intake alone(rig.registry, rig.history, rig.outbox, {.target = {{"job", "k"}}});
+  CHECK(scrape_other(alone) == 2);
+}
+
+TEST_CASE(
+    "intake: a family that changes its type has the new one, our own collectors' keep theirs") {
+  Rig rig;
+  const auto type_of = [&](std::string_view name) {
+    const auto id = rig.registry.family(name, knowledge::MetricType::kUntyped, "");
+    return rig.registry.family(id).type;
+  };
+  rig.registry.family("node_load1", knowledge::MetricType::kGauge, "1m load average.");
+  REQUIRE(rig.scrape("jobs 1\n# TYPE work gauge\nwork 1\n"));
+  CHECK(type_of("jobs") == knowledge::MetricType::kUntyped);
+  CHECK(type_of("work") == knowledge::MetricType::kGauge);
+  // The application was replaced by its next version; the series are the same.
+  REQUIRE(
+      rig.scrape("# TYPE jobs counter\njobs 1\njobs{q=\"new\"} 1\n# HELP work Done.\n"
+                 "# TYPE work counter\nwork 1\n# TYPE node_load1 counter\nnode_load1 3\n"
+                 "# TYPE node_load5 counter\nnode_load5 3\n"));
+  CHECK(type_of("jobs") == knowledge::MetricType::kCounter);
+  CHECK(type_of("work") == knowledge::MetricType::kCounter);
+  const auto id = rig.registry.family("work", knowledge::MetricType::kUntyped, "");
+  CHECK(rig.registry.family(id).help == "Done.");
+  CHECK(type_of("node_load1") == knowledge::MetricType::kGauge);
+  CHECK(type_of("node_load5") == knowledge::MetricType::kCounter);  // which nobody here has
+  REQUIRE(rig.scrape("# TYPE jobs untyped\njobs 2\n"));
+  CHECK(type_of("jobs") == knowledge::MetricType::kCounter);
+}

@@ -46,6 +46,11 @@ class Rig {
     logs.reset();
     drain();
   }
+  /// A reload with another configuration of the same log.
+  void change() {
+    config_.patterns.push_back({.metric = "warnings_total", .regex = "warning"});
+    logs->configure({config_});
+  }
   void write(const std::string& name, std::string_view text) const {
     std::ofstream(directory.file(name), std::ios::app | std::ios::binary) << text;
   }
@@ -119,6 +124,20 @@ std::string lines_of(int count, std::string_view text = "an error here\n") {
 }
 
 }  // namespace
+
+TEST_CASE("logs: one whose configuration changes goes on where it was, and one that is gone ends") {
+  Rig rig("app.log");
+  rig.write("app.log", lines_of(10));
+  rig.has(10);
+  for (int i = 1; i <= 3; ++i) {
+    rig.change();
+    rig.write("app.log", lines_of(5));
+    rig.has(10 + 5 * i);
+  }
+  rig.logs->configure({});
+  CHECK(rig.comes([&] { return rig.errors() == -1; }));
+  CHECK(rig.logs->status().empty());
+}
 
 TEST_CASE("logs: a rotated file whose new name matches too is not read twice") {
   Rig rig("app*.log");

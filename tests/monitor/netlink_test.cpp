@@ -15,6 +15,7 @@
 #include "monitor/host_tree.hpp"
 #include "monitor/link_table.hpp"
 #include "monitor/nl80211.hpp"
+#include "monitor/tcp_sockets.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/host/fd.hpp"
 #include "nexus/host/file.hpp"
@@ -380,4 +381,25 @@ TEST_CASE("nl80211: interfaces, networks and stations of its messages") {
                                       message.bytes().begin() + static_cast<std::ptrdiff_t>(size));
     CHECK(wifi_station(part) != expected);
   }
+}
+
+TEST_CASE("netlink: a dump that the kernel could not make is an error, and no empty list") {
+  auto netlink = Netlink::open(NETLINK_SOCK_DIAG);
+  REQUIRE(netlink);
+  const auto dump = [&](std::uint8_t protocol) {
+    NetlinkRequest request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP);
+    request.put(inet_diag_req_v2{.sdiag_family = AF_INET,
+                                 .sdiag_protocol = protocol,
+                                 .idiag_ext = 0,
+                                 .pad = 0,
+                                 .idiag_states = 0xfff,
+                                 .id = {}});
+    return netlink->ask(request, [](unsigned, Bytes) {});
+  };
+  CHECK(dump(IPPROTO_TCP));
+  // Of a protocol that there is none of the kernel says so at the end of its list only.
+  const Status failed = dump(200);
+  REQUIRE_FALSE(failed);
+  CHECK(failed.error().code() == Errc::kNotFound);
+  CHECK(dump(IPPROTO_TCP));
 }

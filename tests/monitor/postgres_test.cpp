@@ -55,6 +55,19 @@ std::string answer(const std::string& sql) {
   return result->at(0, 0).value_or("NULL");
 }
 
+/// The label `server` of postgres_exporter.
+std::string at_server() {
+  const auto section = server().section();
+  return fmt::format("server=\"{}:{}\"", section.host, section.port);
+}
+std::string setting(std::string_view name) {
+  return fmt::format("pg_settings_{}{{{}}}", name, at_server());
+}
+std::string activity(std::string_view state) {
+  return fmt::format("pg_stat_activity_count{{datname=\"postgres\",{},state=\"{}\"}}", at_server(),
+                     state);
+}
+
 void make_shop() {
   static const bool made = [] {
     server().execute("CREATE EXTENSION pg_stat_statements");
@@ -88,24 +101,23 @@ TEST_CASE("postgres collector: everything that is asked for, under postgres_expo
   CHECK(sink.value("pg_replication_lag_seconds") == 0);
   CHECK(sink.value("pg_postmaster_start_time_seconds") > 1.6e9);
   CHECK(sink.value("pg_xlog_location_bytes") > 1e6);
-  CHECK(sink.value("pg_settings_max_connections") == 20);
-  CHECK(sink.value("pg_settings_shared_buffers_bytes") == 128 << 20);
-  CHECK(sink.value("pg_settings_checkpoint_timeout_seconds") == 300);
-  CHECK(sink.value("pg_settings_autovacuum") == 0);
+  CHECK(sink.value(setting("max_connections")) == 20);
+  CHECK(sink.value(setting("shared_buffers_bytes")) == 128 << 20);
+  CHECK(sink.value(setting("checkpoint_timeout_seconds")) == 300);
+  CHECK(sink.value(setting("autovacuum")) == 0);
   // As postgres_exporter converts them: kB and 8kB, ms, min; -1 stays, a real, a number of an
   // extension.
-  CHECK(sink.value("pg_settings_work_mem_bytes") == 4 << 20);
-  CHECK(sink.value("pg_settings_track_activity_query_size_bytes") == 1024);
-  CHECK(sink.value("pg_settings_deadlock_timeout_seconds") == 1);
-  CHECK(sink.value("pg_settings_log_rotation_age_seconds") == 86'400);
-  CHECK(sink.value("pg_settings_autovacuum_work_mem_bytes") == -1);
-  CHECK(sink.value("pg_settings_random_page_cost") == 4);
-  CHECK(sink.value("pg_settings_pg_stat_statements_max") == 5000);
-  CHECK_FALSE(sink.has("pg_settings_data_directory"));
-  CHECK(sink.has("pg_settings_vacuum_cost_delay_seconds"));
-  CHECK_FALSE(sink.has("pg_settings_statement_timeout_seconds"));  // the collector's own
-  CHECK(sink.value(R"(pg_stat_activity_count{datname="postgres",state="idle in transaction"})") ==
-        0);
+  CHECK(sink.value(setting("work_mem_bytes")) == 4 << 20);
+  CHECK(sink.value(setting("track_activity_query_size_bytes")) == 1024);
+  CHECK(sink.value(setting("deadlock_timeout_seconds")) == 1);
+  CHECK(sink.value(setting("log_rotation_age_seconds")) == 86'400);
+  CHECK(sink.value(setting("autovacuum_work_mem_bytes")) == -1);
+  CHECK(sink.value(setting("random_page_cost")) == 4);
+  CHECK(sink.value(setting("pg_stat_statements_max")) == 5000);
+  CHECK_FALSE(sink.has(setting("data_directory")));
+  CHECK(sink.has(setting("vacuum_cost_delay_seconds")));
+  CHECK_FALSE(sink.has(setting("statement_timeout_seconds")));  // the collector's own
+  CHECK(sink.value(activity("idle in transaction")) == 0);
   CHECK(sink.has("pg_long_running_transactions"));
   CHECK(sink.value("pg_stat_activity_waiting_on_locks") == 0);
   for (const auto* name :
@@ -118,7 +130,18 @@ TEST_CASE("postgres collector: everything that is asked for, under postgres_expo
   CHECK(sink.value(R"(pg_locks_count{datname="postgres",mode="accessexclusivelock"})") == 0);
   CHECK(sink.value("pg_stat_bgwriter_checkpoints_timed_total") >= 0);
   CHECK(sink.value("pg_stat_bgwriter_buffers_alloc_total") > 0);
-  CHECK(sink.value("pg_stat_archiver_failed_count") == 0);
+  CHECK(sink.value("pg_stat_archiver_failed_count{" + at_server() + "}") == 0);
+  CHECK(sink.has("pg_stat_archiver_last_archive_age{" + at_server() + "}"));
+  CHECK(sink.value(R"(pg_database_connection_limit{datname="template0"})") == -1);
+  CHECK(sink.value(R"(pg_roles_connection_limit{rolname="pg_monitor"})") == -1);
+  for (const auto* name : {"heap", "idx", "toast", "tidx"}) {
+    CAPTURE(name);
+    CHECK(sink.has(fmt::format("pg_statio_user_tables_{}_blocks_read{}", name, kOrders)));
+    CHECK(sink.has(fmt::format("pg_statio_user_tables_{}_blocks_hit{}", name, kOrders)));
+  }
+  // A table without an index has used none, as postgres_exporter says it.
+  CHECK(sink.text().contains(
+      R"(pg_stat_user_tables_idx_scan{datname="postgres",relname="odd \"name\"\n",schemaname="public"} 0)"));
   CHECK(sink.value(R"(pg_database_size_bytes{datname="postgres"})") > 1e6);
   CHECK(sink.value("pg_wal_segments") >= 1);
   CHECK(sink.value("pg_wal_size_bytes") >= 16 << 20);
@@ -175,8 +198,7 @@ TEST_CASE("postgres collector: a table that somebody locks holds nothing up, and
   CHECK(rig.sink.value("pg_stat_user_tables_n_dead_tup" + std::string(kOrders)) == 10'000);
   CHECK_FALSE(rig.sink.has("pg_stat_user_tables_table_size_bytes" + std::string(kOrders)));
   CHECK(rig.sink.value(R"(pg_locks_count{datname="postgres",mode="accessexclusivelock"})") >= 1);
-  CHECK(rig.sink.value(
-            R"(pg_stat_activity_count{datname="postgres",state="idle in transaction"})") == 1);
+  CHECK(rig.sink.value(activity("idle in transaction")) == 1);
   CHECK(rig.sink.value("pg_long_running_transactions") == 1);
 }
 
@@ -220,7 +242,7 @@ TEST_CASE("postgres collector: a role that may not see everything gets the rest"
   CHECK(rig.sink.value("pg_up") == 1);
   CHECK(rig.sink.has("pg_stat_user_tables_n_live_tup" + std::string(kOrders)));
   CHECK(rig.collect());  // what is refused for good is left out for a while
-  CHECK(rig.sink.has("pg_settings_max_connections"));
+  CHECK(rig.sink.has(setting("max_connections")));
 }
 
 TEST_CASE(
@@ -245,7 +267,7 @@ TEST_CASE(
   server().start();
   CHECK(test::eventually([&] { return rig.collect().has_value(); }));
   CHECK(rig.sink.value("pg_up") == 1);
-  CHECK(rig.sink.has("pg_settings_max_connections"));
+  CHECK(rig.sink.has(setting("max_connections")));
 
   auto wrong = connections();
   wrong.postgres.password = config::Secret("wrong");
@@ -258,6 +280,42 @@ TEST_CASE(
   nowhere.postgres.database = "nowhere";
   RemoteRig lost("postgres", nowhere);
   CHECK(lost.collect().error().code() == Errc::kUnavailable);  // not "this host has no PostgreSQL"
+}
+
+TEST_CASE("postgres collector: a statement that takes too long loses itself only, and rests") {
+  make_shop();
+  server().execute("CREATE DATABASE slow");
+  auto slow = connections();
+  slow.postgres.database = "slow";
+  slow.postgres.timeout = 6s;
+  base::SystemClock clock;
+  drivers::Postgres owner(clock, slow.postgres);
+  // What lists the write-ahead log, in the middle of all statements, takes a minute from now on.
+  for (const auto* sql : {"SET allow_system_table_mods = on",
+                          "ALTER FUNCTION pg_catalog.pg_ls_waldir() RENAME TO pg_ls_waldir_quick",
+                          "CREATE FUNCTION pg_catalog.pg_ls_waldir(OUT name text, OUT size bigint) "
+                          "RETURNS SETOF record LANGUAGE sql AS 'SELECT q.name, q.size FROM "
+                          "pg_sleep(60), pg_ls_waldir_quick() AS q'",
+                          "CREATE TABLE kept (id int)"}) {
+    const auto done = owner.query(sql, clock.steady() + 30s);
+    INFO((done ? "" : done.error().message()));
+    REQUIRE(done);
+  }
+  RemoteRig rig("postgres", slow);
+  const Status status = rig.collect();
+  REQUIRE_FALSE(status);
+  CHECK(status.error().code() == Errc::kTimeout);
+  CHECK(status.error().message().starts_with("wal: "));
+  CHECK(rig.sink.value("pg_up") == 1);
+  CHECK_FALSE(rig.sink.has("pg_wal_segments"));
+  CHECK(
+      rig.sink.text().contains("pg_stat_user_tables_n_live_tup{datname=\"slow\",relname=\"kept\""));
+  CHECK(rig.sink.has(setting("max_connections")));
+  // The next run does not ask for it, and has the rest.
+  const Status next = rig.collect();
+  INFO((next ? "" : next.error().message()));
+  CHECK(next);
+  CHECK(rig.sink.has("pg_xlog_location_bytes"));
 }
 
 TEST_CASE("postgres collector: what changes its version is asked as it is then") {
@@ -311,9 +369,9 @@ TEST_CASE("postgres queries: each version is asked for what it has") {
   CHECK_FALSE(sql_of("database", v13).contains("active_time"));
   CHECK(sql_of("database", v14).contains("active_time"));
   CHECK_FALSE(sql_of("database", v13).contains("session_time"));
-  CHECK_FALSE(sql_of("database", v14).contains("confl_active_logicalslot"));
-  CHECK(sql_of("database", v16).contains("confl_active_logicalslot"));
-  CHECK(sql_of("database", v12).contains("confl_deadlock"));
+  CHECK_FALSE(sql_of("conflicts", v14).contains("confl_active_logicalslot"));
+  CHECK(sql_of("conflicts", v16).contains("confl_active_logicalslot"));
+  CHECK(sql_of("conflicts", v12).contains("confl_deadlock"));
   CHECK_FALSE(sql_of("database", v13).contains("sessions"));
   CHECK(sql_of("background writer", v16).contains("checkpoints_timed"));
   CHECK_FALSE(sql_of("background writer", v17).contains("checkpoints_timed"));

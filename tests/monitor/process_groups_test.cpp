@@ -85,6 +85,71 @@ class Child {
 
 }  // namespace
 
+TEST_CASE("process groups: threads by name, when they are asked for") {
+  const ProcTree proc;
+  proc.put(10, {.name = "web", .user = 1, .start = 500});
+  proc.put(11, {.name = "web", .user = 1, .start = 500});
+  const auto thread = [&](int pid, int tid, const Written& what, int switches, int read) {
+    proc.tree.write(fmt::format("proc/{}/task/{}/stat", pid, tid), stat_line(tid, what));
+    proc.tree.write(
+        fmt::format("proc/{}/task/{}/status", pid, tid),
+        fmt::format("voluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t2\n", switches));
+    proc.tree.write(fmt::format("proc/{}/task/{}/io", pid, tid),
+                    fmt::format("read_bytes: {}\nwrite_bytes: 1\n", read));
+    proc.tree.write(fmt::format("proc/{}/task/{}/wchan", pid, tid), "futex_wait");
+  };
+  thread(10, 10, {.name = "web", .user = 100, .start = 500}, 7, 1000);
+  thread(10, 12, {.name = "pool) 1", .user = 200, .minor = 3, .start = 501}, 7, 1000);
+  thread(11, 13, {.name = "pool) 1", .system = 50, .start = 502}, 7, 1000);
+  CollectorRig none("process_groups", proc.tree.roots());
+  REQUIRE(none.run());
+  CHECK_FALSE(none.sink.text().contains("namedprocess_namegroup_thread_"));
+  CollectorRig rig("process_groups", proc.tree.roots(), {{"threads", true}});
+  REQUIRE(rig.run());
+  const std::string pool = R"(groupname="web",threadname="pool) 1")";
+  const auto of_pool = [&](std::string_view metric, std::string_view before = "") {
+    return rig.sink.value(
+        fmt::format("namedprocess_namegroup_thread_{}{{{}{}}}", metric, before, pool));
+  };
+  CHECK(of_pool("count") == 2);
+  CHECK(rig.sink.value(
+            R"(namedprocess_namegroup_threads_wchan{groupname="web",wchan="futex_wait"})") == 3);
+  CHECK(
+      rig.sink.value(
+          R"(namedprocess_namegroup_thread_cpu_seconds_total{groupname="web",mode="user",threadname="pool) 1"})") ==
+      0);
+  // One goes on, one ends, one is born: what they use from now on is counted, and stays.
+  thread(10, 12, {.name = "pool) 1", .user = 300, .minor = 5, .major = 1, .start = 501}, 9, 1500);
+  proc.tree.remove("proc/11/task/13");
+  thread(11, 14, {.name = "pool) 1", .user = 10, .start = 900}, 1, 5);
+  REQUIRE(rig.run());
+  const auto ticks = static_cast<double>(::sysconf(_SC_CLK_TCK));
+  CHECK(
+      rig.sink.value(
+          R"(namedprocess_namegroup_thread_cpu_seconds_total{groupname="web",mode="user",threadname="pool) 1"})") ==
+      Approx(110 / ticks));
+  CHECK(of_pool("minor_page_faults_total") == 2);
+  CHECK(of_pool("major_page_faults_total") == 1);
+  CHECK(
+      rig.sink.value(
+          R"(namedprocess_namegroup_thread_context_switches_total{ctxswitchtype="voluntary",groupname="web",threadname="pool) 1"})") ==
+      3);
+  CHECK(
+      rig.sink.value(
+          R"(namedprocess_namegroup_thread_io_bytes_total{groupname="web",iomode="read",threadname="pool) 1"})") ==
+      505);
+  CHECK(of_pool("count") == 2);
+  // A number that somebody else has got is another thread.
+  thread(10, 12, {.name = "pool) 1", .user = 1, .start = 2000}, 0, 0);
+  proc.tree.remove("proc/11/task/14");
+  REQUIRE(rig.run());
+  CHECK(
+      rig.sink.value(
+          R"(namedprocess_namegroup_thread_cpu_seconds_total{groupname="web",mode="user",threadname="pool) 1"})") ==
+      Approx(111 / ticks));
+  CHECK(of_pool("count") == 1);
+}
+
 TEST_CASE("process groups: what is counted, by name, with process-exporter's metrics") {
   const ProcTree proc;
   proc.put(10, {.name = "web", .user = 100, .system = 50, .threads = 3, .start = 500});

@@ -44,7 +44,7 @@ TEST_CASE("statsd: types, rates, several values and tags") {
         "a 5\na{region=\"south\"} 3\nq 12\nt_sum 0.4\nt_count 2\nt{quantile=\"0.5\"} 0.1\n"
         "t{quantile=\"0.9\"} 0.3\nt{quantile=\"0.99\"} 0.3\nu 2\n");
   CHECK(rig.series().ends_with("u 0\n"));  // of a set: since the moment before
-  CHECK(rig.registry.family(rig.registry.family("t", MetricType::kGauge, "")).type ==
+  CHECK(rig.registry.family(rig.registry.family("t", MetricType::kUntyped, "")).type ==
         MetricType::kSummary);
 }
 

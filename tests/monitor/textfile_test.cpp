@@ -1,6 +1,7 @@
 // textfile: what node_exporter takes, and what it does not: a maximum age, an error a file.
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 
@@ -147,4 +148,33 @@ TEST_CASE("textfile: no directory is no data, several of them by a pattern, file
   CollectorRig few("textfile", folder.tree.roots(), options);
   REQUIRE(few.run());
   CHECK(few.sink.value("nexus_textfile_left_out_files") == 15);
+}
+
+TEST_CASE("textfile: links are followed for whom may read what they lead to, only") {
+  constexpr uid_t kSomebody = 65534;
+  const Folder folder;
+  folder.tree.write("secret", "root:$6$hash 1\n");
+  folder.tree.write("theirs", "theirs 1\n");
+  REQUIRE(::chmod((folder.tree.path() + "/secret").c_str(), 0600) == 0);
+  REQUIRE(::chown((folder.tree.path() + "/theirs").c_str(), kSomebody, kSomebody) == 0);
+  const auto link = [&](const std::string& target, const std::string& name, uid_t owner) {
+    REQUIRE(::symlink(target.c_str(), folder.path(name).c_str()) == 0);
+    REQUIRE(::lchown(folder.path(name).c_str(), owner, owner) == 0);
+  };
+  link("../theirs", "own.prom", kSomebody);
+  link("../secret", "trap.prom", kSomebody);
+  CollectorRig rig("textfile", folder.tree.roots(), folder.options("0s"));
+  const auto status = rig.run();
+  CHECK(rig.sink.value("theirs") == 1);
+  REQUIRE_FALSE(status);
+  CHECK_THAT(status.error().message(), Contains("trap.prom: a symbolic link of user 65534"));
+  CHECK(rig.sink.value(folder.of("nexus_textfile_error", "trap.prom")) == 1);
+  CHECK(rig.sink.value(folder.of("nexus_textfile_error", "own.prom")) == 0);
+  // root's own link is followed; what others may not read is not quoted.
+  std::filesystem::remove(folder.path("trap.prom"));
+  link("../secret", "root.prom", 0);
+  const auto quoted = rig.run();
+  REQUIRE_FALSE(quoted);
+  CHECK_THAT(quoted.error().message(), Contains("line 1"));
+  CHECK_THAT(quoted.error().message(), !Contains("hash"));
 }

@@ -24,6 +24,38 @@ using nexus::test::metric;
 
 using nexus::test::TemporaryDirectory;
 
+/// Pieces that are numbered; notes when it is made and when it is gone.
+class NumberedPieces final : public BodySource {
+ public:
+  struct Count {
+    std::atomic<int> made{0};
+    std::atomic<int> alive{0};
+  };
+  NumberedPieces(int pieces, int bad, std::shared_ptr<Count> count)
+      : pieces_(pieces), bad_(bad), count_(std::move(count)) {
+    ++count_->alive;
+    ++count_->made;
+  }
+  ~NumberedPieces() override { --count_->alive; }
+  NumberedPieces(const NumberedPieces&) = delete;
+  NumberedPieces& operator=(const NumberedPieces&) = delete;
+  bool append(std::string& out) override {
+    if (next_ == bad_) throw std::runtime_error("secret");
+    out += text(next_++);
+    return next_ < pieces_;
+  }
+  /// Number `piece`; some are empty.
+  static std::string text(int piece) {
+    return piece % 5 == 3 ? "" : std::string(50'000, static_cast<char>('a' + piece % 26));
+  }
+
+ private:
+  const int pieces_;
+  const int bad_;
+  const std::shared_ptr<Count> count_;
+  int next_ = 0;
+};
+
 struct Bench {
   Bench() {
     http.listen = {"127.0.0.1:0", "unix:" + directory.file("s")};
@@ -49,6 +81,17 @@ struct Bench {
     };
     add(Method::kGet, "/hello", Role::kNone, Runs::kSnapshot,
         [](const Request&) { return json("{\"hello\":\"world\"}"); });
+    const auto long_answer = [this](int pieces, int bad) {
+      Response response = json("begin ");
+      response.rest = std::make_shared<NumberedPieces>(pieces, bad, long_answers);
+      return response;
+    };
+    add(Method::kGet, "/long", Role::kNone, Runs::kBlocking,
+        [long_answer](const Request&) { return long_answer(40, -1); });
+    add(Method::kGet, "/endless", Role::kNone, Runs::kBlocking,
+        [long_answer](const Request&) { return long_answer(1 << 30, -1); });
+    add(Method::kGet, "/breaks-off", Role::kNone, Runs::kBlocking,
+        [long_answer](const Request&) { return long_answer(40, 20); });
     add(Method::kGet, "/big", Role::kNone, Runs::kSnapshot,
         [](const Request&) { return json(std::string(4 << 20, 'x')); });
     add(Method::kPost, "/echo", Role::kViewer, Runs::kBlocking, [](const Request& r) {
@@ -134,6 +177,7 @@ struct Bench {
   int waiting = 0;
   int cancelled = 0;  // of those that wait
   bool released = false;
+  std::shared_ptr<NumberedPieces::Count> long_answers = std::make_shared<NumberedPieces::Count>();
   std::string tcp;
   std::string local;
   std::unique_ptr<Server> server;  // first to go

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace nexus::serve::test {
 
@@ -81,6 +82,10 @@ class Client {
     }
     Reply reply = parse(buffer_.substr(0, end + 2));
     buffer_.erase(0, end + 4);
+    if (!head && reply.header("transfer-encoding") == "chunked") {
+      if (!read_chunks(reply.body)) return std::nullopt;
+      return reply;
+    }
     const auto length =
         head ? 0 : static_cast<std::size_t>(std::stoul(reply.header("content-length")));
     while (buffer_.size() < length) {
@@ -97,6 +102,12 @@ class Client {
     REQUIRE(reply);
     return *reply;
   }
+  /// All that still comes until the server ends the connection.
+  std::string rest() {
+    while (receive()) {
+    }
+    return std::exchange(buffer_, {});
+  }
   /// Whether the server ends the connection, with nothing more said.
   bool ends() {
     while (receive()) {
@@ -111,6 +122,24 @@ class Client {
     if (got > 0) buffer_.append(chunk, static_cast<std::size_t>(got));
     ended_ = got == 0 || (got < 0 && errno == ECONNRESET);
     return got > 0;
+  }
+
+  /// False when the connection ended before the last chunk.
+  bool read_chunks(std::string& out) {
+    while (true) {
+      std::size_t line = 0;
+      while ((line = buffer_.find("\r\n")) == std::string::npos) {
+        if (!receive()) return false;
+      }
+      const auto size = std::stoul(buffer_.substr(0, line), nullptr, 16);
+      while (buffer_.size() < line + 2 + size + 2) {
+        if (!receive()) return false;
+      }
+      REQUIRE(buffer_.substr(line + 2 + size, 2) == "\r\n");
+      out += buffer_.substr(line + 2, size);
+      buffer_.erase(0, line + 2 + size + 2);
+      if (size == 0) return true;
+    }
   }
 
   static Reply parse(std::string_view text) {

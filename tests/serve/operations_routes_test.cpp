@@ -1,5 +1,8 @@
 // /operations... and /-/reload: what can be changed, how mistakes are answered, and that everything
 // is in the audit log.
+#include <unistd.h>
+
+#include "nexus/host/process.hpp"
 #include "rooms.hpp"
 
 using namespace nexus;
@@ -405,7 +408,7 @@ TEST_CASE("breakers are listed, and only one that exists is re-armed") {
 TEST_CASE("services: what is watched, and a restart through the guardrails") {
   World world;
   auto list = expect(world.get("/operations/services"));
-  check_shape(list.at("services").at(0), {"name:s", "kind:s", "state:s"});
+  check_shape(list.at("services").at(0), {"name:s", "kind:s", "state:s", "watched:b"});
   knowledge::ServiceEvent event;
   event.service = "web.service";
   event.kind = "systemd";
@@ -416,7 +419,7 @@ TEST_CASE("services: what is watched, and a restart through the guardrails") {
   world.services->on_event(event);
   list = expect(world.get("/operations/services"));
   check_shape(list.at("services").at(0),
-              {"name:s", "kind:s", "state:s", "detail:s", "main_pid:n", "since:t0"});
+              {"name:s", "kind:s", "state:s", "detail:s", "main_pid:n", "since:t0", "watched:b"});
   CHECK(list.at("services").at(0).at("state") == "failed");
   CHECK(world.get("/operations/services/a b/status").status == 400);
   CHECK(message_of(world.post("/operations/services/web/restart", R"({"priority":-1})"), 400)
@@ -430,6 +433,60 @@ TEST_CASE("services: what is watched, and a restart through the guardrails") {
   check_action(queued);
   CHECK(queued.at("target_component") == "db.service");
   CHECK(records(world).at(0) == "token ci 127.0.0.1:5 services.restart db.service: ok");
+}
+
+TEST_CASE("services: by kind, whatever runs them, and how one is") {
+  World world;
+  CHECK(message_of(world.get("/operations/services?kind=upstart"), 400)
+            .starts_with("kind: expected systemd, docker, kubernetes or process"));
+  auto list = expect(world.get("/operations/services?kind=docker"));
+  CHECK(list.at("services").as_array().empty());
+  CHECK(list.at("unavailable").at(0).at("kind") == "docker");
+  // Of what is not asked for and not there, nothing is said; processes are nobody's.
+  list = expect(world.get("/operations/services"));
+  for (const auto& one : list.at("services").as_array()) CHECK(one.at("kind") != "process");
+  const auto self = host::to_string(host::process_facts({.pid = ::getpid()}).value().id);
+  const auto process = expect(world.get("/operations/services/process:" + self + "/status"));
+  CHECK(process.at("name") == "process:" + self);
+  CHECK(process.at("main_pid") == ::getpid());
+  CHECK(process.at("condition") == "up");
+  CHECK(js::serialize(process.at("can")) == R"(["stop","reload"])");
+  CHECK(world.get("/operations/services/process:1/status").status == 200);
+  CHECK(world.get("/operations/services/process:x/status").status == 400);
+  CHECK(world.get("/operations/services/docker:nowhere/status").status == 404);
+}
+
+TEST_CASE("services: scaled and rolled out through the guardrails, as actions of these names") {
+  World world;
+  const std::string shop = "/operations/services/podman:shop/web/";
+  CHECK(message_of(world.post(shop + "scale", "{}"), 400).starts_with("replicas: expected"));
+  CHECK(message_of(world.post(shop + "scale", R"({"replicas":-2})"), 400).starts_with("replicas"));
+  CHECK(message_of(world.post(shop + "scale", R"({"replicas":0})"), 400).contains("1 to 100"));
+  const auto scaled = expect(world.post(shop + "scale", R"({"replicas":3,"reason":"busy"})"), 202);
+  check_action(scaled);
+  CHECK(scaled.at("action_type") == "scale_service");
+  CHECK(scaled.at("target_component") == "docker:shop/web");
+  CHECK(scaled.at("parameters").at("replicas") == 3);
+  CHECK(records(world).at(0) == "token ci 127.0.0.1:5 services.scale docker:shop/web: ok");
+
+  const std::string web = "/operations/services/docker:web/";
+  CHECK(message_of(world.post(web + "rollout", R"({"undo":true,"image":"a:1"})"), 400)
+            .contains("does not go with undo"));
+  CHECK(message_of(world.post(web + "rollout", R"({"revision":2})"), 400)
+            .contains("goes with undo only"));
+  const auto rolled = expect(world.post(web + "rollout", R"({"image":"a:1","dry_run":true})"), 202);
+  CHECK(rolled.at("action_type") == "rolling_update");
+  CHECK(rolled.at("parameters").at("image") == "a:1");
+  CHECK(rolled.at("dry_run") == true);
+  CHECK(expect(world.post("/operations/services/docker:other/rollout", R"({"undo":true})"), 202)
+            .at("action_type") == "rollback_deployment");
+  const auto timed =
+      expect(world.post("/operations/services/docker:third/restart", R"({"timeout":"5s"})"), 202);
+  CHECK(timed.at("parameters").at("timeout") == "5s");
+  CHECK(message_of(world.post("/operations/services/docker:a b/restart"), 400)
+            .contains("expected the name of a container"));
+  CHECK(message_of(world.post("/operations/services/init.scope/scale", R"({"replicas":2})"), 409)
+            .contains("protected"));
 }
 
 TEST_CASE("every route that changes something needs more than a viewer, and says what it is for") {

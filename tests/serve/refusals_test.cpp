@@ -169,7 +169,7 @@ TEST_CASE("a body above the limit is refused, whether announced or not all sent"
   CHECK(bench.refused("body_too_large") == 2);
 }
 
-TEST_CASE("a long body is for operators: who is none is refused before it is read") {
+TEST_CASE("a long body is for who has credentials: of others it is refused before it is read") {
   Bench bench;
   bench.start();
   const std::string question(16U << 10, 'x');
@@ -177,14 +177,17 @@ TEST_CASE("a long body is for operators: who is none is refused before it is rea
   const std::string viewer = "Authorization: Bearer viewer-token-0123456789\r\n";
   const std::string ops = "Authorization: Bearer operator-token-0123456789\r\n";
   const std::string nobody = "Authorization: Bearer of-nobody-0123456789\r\n";
-  CHECK(Client(bench.tcp).ask(request("POST", "/echo", viewer, question)).body == question);
-  CHECK(Client(bench.tcp).ask(request("POST", "/echo", ops, longer)).body == longer);
-  for (const auto& who : {viewer, nobody, std::string()}) {
+  CHECK(Client(bench.tcp).ask(request("POST", "/echo", "", question)).body == question);
+  for (const auto& who : {viewer, ops}) {
+    INFO(who);
+    CHECK(Client(bench.tcp).ask(request("POST", "/echo", who, longer)).body == longer);
+  }
+  for (const auto& who : {nobody, std::string()}) {
     INFO(who);
     CHECK(Client(bench.tcp).ask(request("POST", "/echo", who, longer)).status == 413);
   }
   CHECK(Client(bench.tcp).ask(request("POST", "/echo", nobody, "short")).status == 401);
-  CHECK(bench.refused("body_too_large") == 3);
+  CHECK(bench.refused("body_too_large") == 2);
 }
 
 TEST_CASE("limits smaller than a read are no trouble") {

@@ -18,6 +18,8 @@ namespace js = boost::json;
 inline constexpr std::string_view kConfig = R"(
 [operations]
 mode = "propose"
+[docker]
+enabled = false
 [services]
 watch = ["web.service"]
 [[command]]

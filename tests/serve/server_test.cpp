@@ -67,6 +67,68 @@ TEST_CASE("HEAD is a GET without the body, on the same connection") {
   CHECK(client.ask(request("GET", "/hello")).body.size() == 17);
 }
 
+TEST_CASE("a long answer is made while it is written, and is whole") {
+  Bench bench;
+  bench.start();
+  std::string expected = "begin ";
+  for (int piece = 0; piece < 40; ++piece) expected += NumberedPieces::text(piece);
+  Client client(bench.tcp);
+  for (int again = 0; again < 2; ++again) {
+    const auto reply = client.ask(request("GET", "/long"));
+    CHECK(reply.status == 200);
+    CHECK(reply.header("content-length").empty());
+    CHECK(reply.body == expected);
+    const auto head = client.ask(request("HEAD", "/long"), true);
+    CHECK(head.header("transfer-encoding") == "chunked");
+    CHECK(head.header("content-length").empty());
+  }
+  CHECK(client.ask(request("GET", "/hello")).body.size() == 17);
+  // Who cannot read chunks is told the end by the end of the connection.
+  Client old(bench.tcp);
+  old.send("GET /long HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+  const std::string all = old.rest();
+  CHECK(all.find("chunked") == std::string::npos);
+  CHECK(all.find("Connection: close") != std::string::npos);
+  CHECK(all.ends_with("\r\n\r\n" + expected));
+  CHECK(bench.long_answers->alive == 0);
+}
+
+TEST_CASE("a long answer that cannot be made to its end is not taken for a whole one") {
+  Bench bench;
+  bench.start();
+  Client client(bench.tcp);
+  client.send(request("GET", "/breaks-off"));
+  const std::string got = client.rest();
+  CHECK(got.find("secret") == std::string::npos);
+  CHECK(!got.ends_with("0\r\n\r\n"));
+  CHECK(got.size() > 500'000);
+  until([&] { return bench.long_answers->alive == 0; });
+  CHECK(bench.serves());
+}
+
+TEST_CASE("a long answer ends with its client, with its deadline, and with the server") {
+  Bench bench;
+  bench.http.write_timeout = Millis(300);
+  bench.start();
+  const auto& count = *bench.long_answers;
+  {
+    Client leaves(bench.tcp);
+    leaves.send(request("GET", "/endless"));
+    until([&] { return count.made == 1; });
+  }
+  until([&] { return count.alive == 0; });
+  Client never_reads(bench.tcp);
+  never_reads.send(request("GET", "/endless"));
+  until([&] { return count.made == 2 && count.alive == 0; });
+  CHECK(metric(bench.self, "nexus_http_timeouts_total") >= 1);
+  Client at_the_end(bench.tcp);
+  at_the_end.send(request("GET", "/endless"));
+  until([&] { return count.made == 3; });
+  bench.server->stop(Millis(0));
+  bench.server.reset();
+  CHECK(count.alive == 0);
+}
+
 TEST_CASE("wrong methods get 405 with what is allowed, unknown paths 404") {
   Bench bench;
   bench.start();
@@ -350,7 +412,7 @@ TEST_CASE("a stale unix socket is replaced, a live one and a file are not") {
   CHECK(make("unix:" + file) == file + " exists and is no socket");
   CHECK(make("unix:/nowhere/s").starts_with("listen on unix:/nowhere/s: "));
   CHECK(make("unix:/" + std::string(120, 'x')).find("at most 107 bytes") != std::string::npos);
-  CHECK(make(bench.tcp.substr(7)).starts_with("listen on 127.0.0.1:"));
+  CHECK(make(bench.tcp.substr(7)).empty());  // it is waited for: the case below
   for (const std::string bad :
        {"nonsense", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:", "example.org:80"}) {
     CHECK(make(bad).find("expected ADDRESS:PORT or unix:/PATH") != std::string::npos);
@@ -507,4 +569,30 @@ TEST_CASE("a server that never started can be thrown away") {
   made->reset();
   bench.start();
   CHECK(bench.serves());
+}
+
+TEST_CASE("a taken TCP address is waited for, said and counted, while the unix socket serves") {
+  Bench first;
+  first.start();
+  Bench second;
+  second.http.listen[0] = first.tcp.substr(7);
+  auto made =
+      Server::make(second.clock, second.http, std::make_shared<const Authenticator>(second.auth),
+                   std::make_shared<const Router>(second.routes()), second.self);
+  REQUIRE(made);
+  second.server = std::move(*made);
+  second.server->start();
+  REQUIRE(second.server->waits_for().size() == 1);
+  CHECK(second.server->waits_for().front() ==
+        "listen on " + second.http.listen[0] + ": Address already in use");
+  CHECK(second.server->addresses() == std::vector{second.http.listen[1]});
+  CHECK(Client(second.http.listen[1]).ask(request("GET", "/hello")).status == 200);
+  CHECK(metric(second.self, "nexus_http_listeners_missing") == 1);
+  CHECK(metric(second.self, "nexus_http_listen_errors_total") >= 1);
+
+  first.server->stop(0ms);
+  while (!second.server->waits_for().empty()) std::this_thread::yield();
+  CHECK(second.server->addresses().front() == first.tcp);
+  CHECK(Client(first.tcp).ask(request("GET", "/hello")).status == 200);
+  CHECK(metric(second.self, "nexus_http_listeners_missing") == 0);
 }

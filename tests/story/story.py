@@ -88,6 +88,22 @@ Restart=no
 Alias=nick.service
 """
 
+# What the host actions need of the packaged unit is written in README.md; it is taken from there as it is.
+README = Path(__file__).resolve().parent.parent.parent / "README.md"
+
+HOST_ACTIONS = """
+[[cleanup]]
+name = "junk"
+path = "/var/tmp/junk"
+older_than = "0s"
+"""
+
+# Writes a line twenty times a second, and opens its log anew on SIGHUP.
+WRITER = """
+[Service]
+ExecStart=/bin/sh -c 'trap "exec >>/var/log/app/app.log" HUP; exec >>/var/log/app/app.log; while :; do echo line; sleep 0.05; done'
+"""
+
 PROPOSE = '[operations]\nmode = "propose"\n'
 
 
@@ -336,6 +352,62 @@ class Story:
         assert self.state("real.service") == "failed", self.state("real.service")
         assert len(self.actions("real.service")) == 1, self.actions("real.service")
 
+    def act(self, kind, target, parameters):
+        """A person's action, as it ended."""
+        made = self.post("/operations/actions", {"action_type": kind, "target_component": target, "parameters": parameters})
+        ended = lambda: next((a for a in [self.get("/operations/actions/" + made["id"])] if a["finished"]), None)  # noqa: E731
+        action = self.wait(f"the end of {kind}", ended)
+        print(f"{kind} {target}: {action['state']}: {action['outcome']['result']}")
+        return action
+
+    def did(self, kind, target, parameters):
+        action = self.act(kind, target, parameters)
+        assert action["state"] == "succeeded", action
+        return action
+
+    def process_of(self, unit):
+        pid = self.machine.run(["systemctl", "show", "--value", "-p", "MainPID", unit]).stdout.strip()
+        return f"{pid}:{self.machine.read_file(f'/proc/{pid}/stat').rpartition(')')[2].split()[19]}"
+
+    def host_actions(self):
+        """What touches the host itself, in the packaged unit: refused as it is shipped, done with README.md's drop-in."""
+        machine = self.machine
+        machine.sh("mkdir -p /var/tmp/junk /var/log/app && head -c 2000000 /dev/zero > /var/tmp/junk/file && "
+                   "chown daemon:daemon /var/tmp/junk /var/tmp/junk/file && echo old > /var/log/app/app.log && "
+                   "chown daemon:adm /var/log/app/app.log && chmod 0640 /var/log/app/app.log")
+        machine.write_file("/etc/systemd/system/writer.service", WRITER)
+        machine.write_file("/etc/nexus/conf.d/host.toml", HOST_ACTIONS)
+        machine.run(["systemctl", "daemon-reload"])
+        machine.run(["systemctl", "start", "writer.service", "web.service"])
+        machine.run(["systemctl", "reload", "nexus-agent"])
+        refused = self.act("cleanup_disk", "/var/tmp", {"free": "1MiB", "kinds": ["junk"]})
+        assert refused["state"] == "failed" and machine.exists("/var/tmp/junk/file"), refused
+        drop_in = README.read_text().split("(`systemctl edit nexus-agent`)")[1].split("\n\n")[1]
+        machine.write_file("/etc/systemd/system/nexus-agent.service.d/actions.conf",
+                           "".join(line.strip() + "\n" for line in drop_in.splitlines()))
+        machine.run(["systemctl", "daemon-reload"])
+        machine.run(["systemctl", "restart", "nexus-agent"])
+        self.wait_ready()
+        said = machine.run(["systemd-analyze", "verify", "nexus-agent.service"], check=False).stderr
+        assert "actions.conf" not in said, f"README.md's drop-in is no good: {said}"
+
+        self.did("cleanup_disk", "/var/tmp", {"free": "1MiB", "kinds": ["junk"]})
+        assert not machine.exists("/var/tmp/junk/file")
+        self.did("rotate_logs", "/var/log/app/app.log", {"unit": "writer.service", "wait": "2s"})
+        owner = machine.run(["stat", "-c", "%U:%G %a", "/var/log/app/app.log"]).stdout.strip()
+        assert owner == "daemon:adm 640", owner
+        rotated = [name for name in machine.run(["ls", "-A", "/var/log/app"]).stdout.split() if name != "app.log"]
+        assert len(rotated) == 1 and rotated[0].startswith("app.log-"), rotated
+        self.did("renice_process", self.process_of("web.service"), {"nice": 5})
+        self.did("kill_process", self.process_of("writer.service"), {})
+        # What it sets, removing the package takes back: goodbye() looks.
+        self.did("network_optimization", "net.core.somaxconn", {"value": 5000})
+        self.did("adjust_memory", "web.service", {"memory_high": "256MiB"})
+        for kind, target, parameters in (("drop_caches", "host", {}), ("performance_tuning", "vm.swappiness", {"value": 40})):
+            action = self.act(kind, target, parameters)
+            # Of a machine of its own these would be done; systemd-nspawn mounts /proc/sys read-only whatever the unit says.
+            assert action["state"] == "succeeded" or "Read-only file system" in action["outcome"]["result"], action
+
     def goodbye(self):
         """An orderly stop, and nothing is left but what must last."""
         began = time.monotonic()
@@ -343,7 +415,13 @@ class Story:
         print(f"orderly stop: {time.monotonic() - began:.1f} s")
         result = self.machine.run(["systemctl", "show", "--value", "-p", "Result", "nexus-agent"]).stdout.strip()
         assert result == "success", result
-        self.machine.run(["apt-get", "purge", "-y", "nexus-agent"], timeout=300)
+        somaxconn = lambda: self.machine.read_file("/proc/sys/net/core/somaxconn").strip()  # noqa: E731
+        high = lambda: self.machine.run(["systemctl", "show", "--value", "-p", "MemoryHigh", "web.service"]).stdout.strip()  # noqa: E731
+        assert (somaxconn(), high()) == ("5000", str(256 << 20)), (somaxconn(), high())
+        self.machine.run(["systemctl", "start", "nexus-agent"])
+        self.wait_ready()
+        print(self.machine.run(["apt-get", "purge", "-y", "nexus-agent"], timeout=300).stdout)
+        assert somaxconn() != "5000" and high() == "infinity", (somaxconn(), high())
         assert not self.machine.exists("/usr/bin/nexus-agent")
         assert not self.machine.exists("/var/lib/nexus-agent")
 
@@ -356,7 +434,7 @@ def main():
         first = story.one_restart()
         print("an action:", json.dumps(first))
         for chapter in (story.breaker, story.rearm, story.propose, story.bad_reload, story.kill_switch, story.crash,
-                        story.stopped_in_a_restart, story.stopped_in_a_command, story.alias, story.goodbye):
+                        story.stopped_in_a_restart, story.stopped_in_a_command, story.alias, story.host_actions, story.goodbye):
             print("==", chapter.__name__, flush=True)
             chapter()
         worst = max(story.latencies)

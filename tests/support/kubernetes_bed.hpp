@@ -34,6 +34,9 @@ class KubernetesBed {
   }
   static bool is_real() { return std::getenv("NEXUS_KUBERNETES_BED") != nullptr; }
 
+  /// progressDeadlineSeconds of what is meant to fail; a real one needs longer for what is not.
+  static int soon_failed() { return is_real() ? 20 : 1; }
+
   explicit KubernetesBed(const std::string& version) {
     if (is_real()) return;
     double_ = std::make_unique<KubernetesDouble>(

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 READY_WITHIN = 180  # seconds; a busy machine takes one or two minutes
 SERVICE_NAMES = "IP:127.0.0.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default"
@@ -108,6 +109,7 @@ class Cluster:
         self.start_one("etcd", "--data-dir", self.at("etcd"), "--listen-client-urls", client, "--advertise-client-urls", client,
                        "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster",
                        f"default={peer}", "--unsafe-no-fsync")
+        self.wait_for("etcd", lambda: self.age(client))
         self.start_one(
             "kube-apiserver", f"--etcd-servers={client}", f"--secure-port={self.port}", "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1", "--tls-cert-file=server.crt", "--tls-private-key-file=server.key",
@@ -139,6 +141,22 @@ class Cluster:
             raise RuntimeError(f"the viewer cannot be bound: {answer}")
         self.kubelets.start()
         self.wait_for("the controllers", self.controllers_work)
+
+    @staticmethod
+    def age(client):
+        """A history that is compacted away, as a cluster has that has lived a while: version 1 is too old (410) from the start."""
+        def ask(path, **body):
+            request = urllib.request.Request(f"{client}/v3/{path}", json.dumps(body).encode())
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)
+
+        def coded(text):
+            return base64.b64encode(text.encode()).decode()
+
+        for i in range(20):
+            revision = ask("kv/put", key=coded("/before-the-cluster"), value=coded(str(i)))["header"]["revision"]
+        ask("kv/compaction", revision=revision)
+        return True
 
     def client(self):
         return Client(self.port, self.directory)

@@ -6,7 +6,8 @@ BUILD_PACKAGES=(g++ cmake ninja-build ccache mold pkg-config git ca-certificates
   libpq-dev libhiredis-dev libcctz-dev tzdata dpkg-dev fakeroot file
   catch2 libbenchmark-dev)
 TEST_PACKAGES=(clang-format-19 python3 debootstrap systemd-container dbus iproute2 nftables util-linux prometheus
-  prometheus-node-exporter prometheus-blackbox-exporter nginx-light logrotate openssl jq procps
+  prometheus-node-exporter prometheus-blackbox-exporter prometheus-process-exporter
+  prometheus-postgres-exporter prometheus-redis-exporter nginx-light logrotate openssl jq procps
   postgresql-15 redis-server docker.io busybox-static
   dnsmasq-base prometheus-alertmanager python3-aiosmtpd podman runc)
 

@@ -4,9 +4,10 @@
 //                  btime
 //   unit           a watched service (by systemd's signals) or, where the collector `systemd` gives
 //                  node_systemd_unit_start_time_seconds, any unit has another start time; a watched
-//                  service is reloading
-//   packages       new lines of /var/log/dpkg.log (install, upgrade, remove, purge), and another
-//                  time of RPM's database
+//                  service is reloading. The third start at equal distances (within a minute),
+//                  which only start times show, is a timer's and is not told
+//   packages       new lines of /var/log/dpkg.log (install, upgrade, remove, purge), a change for
+//                  each run of them, and another time of RPM's database
 //   clock          the wall clock moved by more than kClockStep against the steady one between two
 //                  looks: it was set, or the machine slept
 //
@@ -15,8 +16,9 @@
 // away is told after its start, at the time it happened. `configuration` and `agent` are noted by
 // the agent itself.
 //
-// Bounded: kMostUnits remembered, kMostAtOnce units told a look (more are one change, by number),
-// 256 KiB of a log read a look. A file that is not there is no error.
+// Bounded: kMostUnits remembered (of watched services the one not heard of for longest makes room),
+// kMostAtOnce units told a look (more are one change, by number), 256 KiB of a log and 50 runs of
+// packages read a look. A file that is not there is no error.
 //
 // Thread safety: on_event() from any thread, it does not block on disk; tick() from one.
 #pragma once

@@ -55,6 +55,8 @@ struct CsvTable {
   std::size_t problem_count = 0;
 
   [[nodiscard]] std::size_t rows() const noexcept { return times.size(); }
+  /// The line of the first row that is not later than one before it; 0: there is none.
+  [[nodiscard]] std::size_t first_not_later() const noexcept;
   /// The usual distance of two rows: the median of those that go forward. `otherwise` below 2 rows.
   [[nodiscard]] Millis step(Millis otherwise) const;
 };

@@ -10,9 +10,15 @@
 // No slope is given for less than 36 hours, nor when lives and hours leave nothing of the time to
 // compare (a group that is restarted every day at the same time: a leak and a daily pattern are the
 // same there). `certain` is a claim: p below 0.001 two-sided, the whole 95 % interval above zero,
-// every third of the time with at least a quarter of the slope (a cache that fills up stops, a
-// leak does not), no two hours with half of all growth (a file that was loaded), and an amount
-// that matters (a hundredth of the present value a day, and 4 MiB, 4 files or 2 threads).
+// every third of the time with at least a quarter of the slope and the last one with half of it;
+// the last twelve hours not significantly below half of it, nor the last third below half of the
+// first (a cache that fills up slows down and stops, a leak does not); no two hours with half of
+// all growth (a file that was loaded); and an amount that matters (a hundredth of the present value
+// a day, and 4 MiB, 4 files or 2 threads).
+//
+// The first kFillingHours of a life, where its start is known, are no evidence: every program fills
+// its pools, buffers and caches then. What grows so fast that the group does not live longer is for
+// the vitals (see "Leaks and knees" in src/analyze/README.md).
 //
 // Units: what the series has; hours; a day is 24 of them. Thread safety: plain values, one thread.
 #pragma once
@@ -46,6 +52,7 @@ class LeakTrend {
  public:
   static constexpr std::size_t kMostHours = 14 * 24;
   static constexpr std::size_t kFewestHours = 36;
+  static constexpr int kFillingHours = 6;
 
   /// `started`: when the group's oldest process began, seconds; another one is a restart, and the
   /// hour it happens in is left out. NaN: not known. What is not finite or older than the last
@@ -55,6 +62,10 @@ class LeakTrend {
   /// nothing. Names are left empty.
   [[nodiscard]] std::optional<Leak> fit(double least_a_day) const;
   [[nodiscard]] std::size_t hours() const noexcept { return rows_.size(); }
+  /// The newest whole hour since the epoch; 0 without one.
+  [[nodiscard]] std::int64_t last_hour() const noexcept {
+    return rows_.empty() ? 0 : rows_.back().hour;
+  }
 
  private:
   struct Row {
@@ -69,6 +80,7 @@ class LeakTrend {
   bool any_ = false;
   bool mixed_ = false;  // it saw a restart
   double started_ = 0;
+  bool started_known_ = false;
   std::uint32_t life_ = 0;
   std::int64_t last_ = 0;
 };

@@ -1,10 +1,10 @@
 // Replay: a table row by row through the detectors and rules that live data goes through, for
 // judging them on any past.
 //
-// One series: its VitalDetector. Many: one each, and a row is as strange as its strangest column;
-// or, `together`, one HostDetector and the columns that made the row strange. With rule groups
-// every row is appended under the columns' names (what a name may not hold becomes _) and the
-// groups are evaluated at its time.
+// One series: its VitalDetector. Many: one each, which share the alarms a day, and a row is as
+// strange as its strangest column; or, `together`, one HostDetector and the columns that made the
+// row strange. With rule groups every row is appended under the columns' names (what a name may not
+// hold becomes _) and the groups are evaluated at its time.
 //
 // Thread safety: pure; `row` is called in order.
 #pragma once

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "nexus/config/values.hpp"
 
@@ -60,7 +61,9 @@ struct KubernetesSection {
   std::string name_space;  // `namespace`; empty: all
   Millis timeout = 4s;
   std::uint32_t max_pods = 1000;
-  std::uint32_t max_objects = 5000;  // deployments, events
+  std::uint32_t max_objects = 5000;    // deployments, events
+  std::vector<std::string> change_in;  // namespaces in which actions may change something
+  std::string change_nodes = "none";   // own, all: which nodes they may cordon and drain
   bool operator==(const KubernetesSection&) const = default;
 };
 

@@ -122,15 +122,17 @@ struct GuardrailsSection {
   bool operator==(const GuardrailsSection&) const = default;
 };
 
-/// At most `budget` hosts do the same thing at once. The connection is that of [redis] or
-/// [postgres].
+/// At most `budget` hosts do the same thing at once. The connection is that of [redis], [postgres]
+/// or [kubernetes].
 struct FleetSection {
-  std::string lock = "none";  // redis, postgres
+  std::string lock = "none";  // redis, postgres, kubernetes
   std::string name = "nexus";
   std::uint32_t budget = 1;
   std::string scope = "action";              // what "the same thing" is: action, remedy, all
   std::vector<std::string> actions = {"*"};  // globs of the actions that ask
   Millis timeout = 2s;
+  /// `namespace` of the Lease objects; empty: that of the kubeconfig or the pod, else "default".
+  std::string name_space;
   bool operator==(const FleetSection&) const = default;
 };
 

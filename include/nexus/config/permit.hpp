@@ -11,12 +11,14 @@
 
 namespace nexus::config {
 
-/// Where files may be deleted or rotated, and how much one action may delete.
+/// Where files may be deleted or rotated, and how much one action may delete; which keys are a
+/// cache.
 struct AllowSection {
   std::vector<std::string> paths = {"/tmp",     "/var/tmp",   "/var/cache",
                                     "/var/log", "/var/crash", "/var/lib/systemd/coredump"};
   std::uint64_t max_bytes = 10ULL << 30;
   std::uint32_t max_files = 10'000;
+  std::vector<std::string> redis_keys;  // patterns of keys that clear_cache may let expire
   bool operator==(const AllowSection&) const = default;
 };
 
@@ -27,7 +29,7 @@ struct CleanupConfig {
   std::vector<std::string> match;  // globs over file names; none: all
   Millis older_than = 7 * 24h;     // neither changed nor read since
   std::uint32_t depth = 8;         // directories below `path` that are looked into
-  int rank = 100;                  // 0 is deleted first; the shipped ones have 10 (packages) to 60
+  int rank = 100;                  // 0 is deleted first; the shipped ones have 10 (packages) to 90
   Where where;
   bool operator==(const CleanupConfig& o) const {
     return name == o.name && path == o.path && match == o.match && older_than == o.older_than &&

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -76,15 +77,18 @@ class Docker {
   Docker(Clock& clock, std::string socket) : clock_(clock), socket_(std::move(socket)) {}
 
   /// Any request: `path` with its query, a JSON text as body or nothing. A status of 400 or more is
-  /// an Error with the engine's message.
+  /// an Error with the engine's message. `ended` is asked about once a second; true ends the wait
+  /// with kCancelled, and the engine goes on with what it has begun.
   [[nodiscard]] Result<DockerAnswer> request(std::string_view method, std::string_view path,
                                              std::string_view json, SteadyTime deadline,
-                                             std::size_t max_body = 16U << 20) const;
+                                             std::optional<std::size_t> max_body = {},
+                                             const std::function<bool()>& ended = {}) const;
 
   [[nodiscard]] Result<DockerEngine> engine(SteadyTime deadline) const;
-  /// All containers, also stopped ones; at most `limit`, the newest.
-  [[nodiscard]] Result<std::vector<DockerContainer>> containers(SteadyTime deadline,
-                                                                std::size_t limit) const;
+  /// All containers, also stopped ones; at most `limit`, the newest. `filters` as of the engine's
+  /// API, JSON.
+  [[nodiscard]] Result<std::vector<DockerContainer>> containers(
+      SteadyTime deadline, std::size_t limit, std::string_view filters = {}) const;
   [[nodiscard]] Result<DockerDetails> inspect(std::string_view id, SteadyTime deadline) const;
   [[nodiscard]] Result<DockerImages> images(SteadyTime deadline) const;
 

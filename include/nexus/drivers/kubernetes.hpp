@@ -150,6 +150,7 @@ struct KubernetesCall {
   SteadyTime deadline{};
   std::function<bool()> cancelled = {};                      // asked about once a second
   std::function<bool(std::string_view piece)> receive = {};  // as HttpRequest::receive
+  std::size_t largest_answer = 16U << 20;                    // bytes; beyond: kExhausted
 };
 
 struct KubernetesReply {

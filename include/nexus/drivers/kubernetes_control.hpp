@@ -12,8 +12,9 @@
 //
 // Errors: as kubernetes.hpp, and kConflict where the state of a thing forbids what is asked (a
 // paused deployment, a workload that an autoscaler scales), kTimeout at the end of the patience,
-// kUnsupported where the kind of workload cannot do it. Times are milliseconds, quantities texts as
-// Kubernetes writes them ("500m", "1Gi"). Thread safety: any thread.
+// kUnsupported where the kind of workload cannot do it, or its updateStrategy is OnDelete. Times
+// are milliseconds, quantities texts as Kubernetes writes them ("500m", "1Gi"). Thread safety: any
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -42,13 +43,15 @@ struct KubernetesScope {
   std::string own_node;
 };
 
+/// As [kubernetes] change_in and change_nodes say.
+[[nodiscard]] KubernetesScope kubernetes_scope(const config::KubernetesSection& section,
+                                               const host::Roots& roots);
+
 /// Why nothing there may be changed; nothing: it may.
 [[nodiscard]] std::optional<std::string> refuse_name_space(const KubernetesScope& scope,
                                                            std::string_view name_space);
 [[nodiscard]] std::optional<std::string> refuse_node(const KubernetesScope& scope,
                                                      std::string_view node);
-/// Namespaces that Kubernetes itself lives in (kube-system, ...).
-[[nodiscard]] bool is_protected_name_space(std::string_view name_space);
 
 enum class WorkloadKind { kDeployment, kStatefulSet, kDaemonSet };
 [[nodiscard]] std::string_view to_string(WorkloadKind kind) noexcept;  // "deployment", ...
@@ -81,6 +84,7 @@ struct WorkloadStatus {
   std::map<std::string, std::string, std::less<>> images;  // by container
   RolloutPhase phase = RolloutPhase::kProgressing;
   std::string message;  // one sentence about the phase
+  std::string failure;  // since when and why its controller has given up; empty: it has not
 };
 
 struct WorkloadSummary {
@@ -192,10 +196,12 @@ class KubernetesControl {
   [[nodiscard]] Result<WorkloadRollback> undo(const Workload& workload, std::uint64_t revision,
                                               const KubernetesPatience& patience) const;
   /// Watches until the rollout is complete. kConflict: it has failed or is paused, with the
-  /// controller's reason. `progress` is given each new state.
+  /// controller's reason. `progress` is given each new state. `known_failure` is the `failure` of
+  /// before the change: a controller says it on until what comes after it gets on.
   [[nodiscard]] Result<WorkloadStatus> await_rollout(
       const Workload& workload, const KubernetesPatience& patience,
-      const std::function<void(const WorkloadStatus&)>& progress = {}) const;
+      const std::function<void(const WorkloadStatus&)>& progress = {},
+      std::string_view known_failure = {}) const;
 
   /// Replicas before. kConflict: an autoscaler scales it; kUnsupported: a daemon set.
   [[nodiscard]] Result<std::uint32_t> scale(const Workload& workload, std::uint32_t replicas,

@@ -63,8 +63,10 @@ struct UnitProperty {
   std::string name;
 };
 
-enum class UnitJob { kStart, kStop, kRestart, kReload };
-[[nodiscard]] std::string_view to_string(UnitJob job) noexcept;  // start stop restart reload
+/// kTryRestart: restarts what runs, and leaves alone what does not.
+enum class UnitJob { kStart, kStop, kRestart, kReload, kTryRestart };
+[[nodiscard]] std::string_view to_string(
+    UnitJob job) noexcept;  // start stop restart reload try-restart
 
 struct JobOutcome {
   /// "done"; "left": the job goes on; "asked": left before systemd has acknowledged it. Every other
@@ -88,6 +90,9 @@ class Systemd {
   ~Systemd();
 
   [[nodiscard]] Result<UnitStatus> status(std::string_view unit);
+  /// The same of a unit that systemd has loaded, and nothing is loaded for it. kNotFound: it has
+  /// not, whether there is such a unit or not.
+  [[nodiscard]] Result<UnitStatus> loaded_status(std::string_view unit);
   [[nodiscard]] Result<std::vector<UnitSummary>> list_units();
   /// All of them on one connection, a few dozen in flight at a time, within the time of one call.
   /// Nothing in the place of what this systemd or this unit does not have.

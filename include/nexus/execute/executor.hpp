@@ -119,6 +119,8 @@ class Executor final : public plan::ActionSink {
   /// tell. May wait for systemd.
   void tick();
 
+  /// What a ServiceManager may use when somebody only asks (service_manager.hpp).
+  [[nodiscard]] StepContext step_context() const;
   [[nodiscard]] ExecutorStatus status() const;
   [[nodiscard]] std::shared_ptr<const Activity> activity() const;
 

@@ -7,6 +7,7 @@
 // object is used by several workers at once; steps keep no state of their own.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -81,6 +82,10 @@ struct StepRun {
   /// To be called, on run()'s thread, when the step has begun to change the world (the job is
   /// queued, the process runs).
   std::function<void()> begun;
+  /// Of the fleet lock, where one is held: greater than those of all earlier grants. It is handed
+  /// to what can check it: a command's environment, a request's header. Units of systemd have no
+  /// use for it.
+  std::optional<std::int64_t> fencing_token = {};
 };
 
 struct StepResult {
@@ -149,7 +154,8 @@ struct ActionDescriptor {
   std::string (*details)() = nullptr;
   /// It destroys no traces: nothing is kept of the host before it.
   bool gentle = false;
-  /// Its targets are units of systemd, whatever its name: plan::is_unit_action() says the same.
+  /// Its targets are services by the names of nexus/config/service_name.hpp, whatever its own name:
+  /// plan::is_unit_action() says the same.
   bool targets_units = false;
 };
 

@@ -64,7 +64,7 @@ class Privileged {
 };
 
 /// In this process.
-class LocalPrivileged final : public Privileged {
+class LocalPrivileged : public Privileged {
  public:
   [[nodiscard]] Status remove(const std::string& root, const std::string& path,
                               const FileIdentity& expected) override;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "nexus/base/result.hpp"
 
@@ -24,9 +25,12 @@ struct ProcessId {
 
 struct ProcessFacts {
   ProcessId id;
-  std::string name;  // comm
-  std::string unit;  // of systemd, from its control group; empty: none
-  char state = '?';  // as in /proc/PID/stat
+  std::string name;                // comm
+  std::string unit;                // of systemd, from its control group: the innermost; empty: none
+  std::vector<std::string> units;  // all that it is in, slices too, the outermost first
+  std::string program;             // the file that it runs; empty: not to be read
+  char state = '?';                // as in /proc/PID/stat, of its first thread
+  std::uint64_t threads = 1;
   pid_t parent = 0;
   pid_t session = 0;
   bool has_terminal = false;
@@ -38,6 +42,8 @@ struct ProcessFacts {
 /// kNotFound: there is no such process (any more), or its pid belongs to another one now.
 [[nodiscard]] Result<ProcessFacts> process_facts(const ProcessId& id,
                                                  const std::string& procfs = "/proc");
+/// Whether it has ended, reaped or not. One whose first thread has left while others run has not.
+[[nodiscard]] bool has_ended(const ProcessId& id, const std::string& procfs = "/proc");
 /// Its arguments, blank between them, shortened; empty when they cannot be read. Not for a thread
 /// that must go on: the kernel makes the reader wait for a process that is stuck in its memory.
 [[nodiscard]] std::string process_command(const ProcessId& id, const std::string& procfs = "/proc");

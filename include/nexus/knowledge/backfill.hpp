@@ -5,13 +5,16 @@
 // series has already stays: a sample at a time that the history holds a sample of that series for
 // is left out and counted. Everything else is read together with what was there.
 //
-// Bounded by `most_bytes`. Errors: those of the registry (too many series) and of the disk. Thread
-// safety: one thread at a time.
+// Bounded by `most_bytes`. When the disk takes nothing, what was added waits, and more is refused
+// (kUnavailable) once that much waits; flush() tries again, and gives up what it cannot write. So
+// stored(), held(), lost() and what add() refused are together all that was given, after flush().
+// Errors: those of the registry (kExhausted: too many series) and of the disk. Thread safety: one
+// thread at a time.
 #pragma once
 
 #include <cstdint>
 #include <map>
-#include <memory>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -27,11 +30,12 @@ class Backfill {
   /// `series`: a number that is only ever given with those labels; 0: there is none.
   [[nodiscard]] Status add(const Labels& labels, std::uint64_t series, std::int64_t time,
                            double value);
-  /// All that was added is on the medium when this returns well.
+  /// All that was added is on the medium when this returns well. What cannot be written is lost.
   [[nodiscard]] Status flush();
 
   [[nodiscard]] std::uint64_t stored() const noexcept { return stored_; }  // samples written
-  [[nodiscard]] std::uint64_t held() const noexcept { return held_; }      // left out, were there
+  [[nodiscard]] std::uint64_t held() const noexcept { return held_; }  // left out, had their time
+  [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }  // added, and not written
 
  private:
   /// What a series has in the window that its last sample was in.
@@ -49,7 +53,14 @@ class Backfill {
   [[nodiscard]] std::int64_t window_of(std::int64_t time) const noexcept;
   [[nodiscard]] Status take_up(const Labels& labels, std::uint64_t series);
   void close(Part& part);
+  [[nodiscard]] Status make_room();
+  [[nodiscard]] Status store(PastRows& rows);
   [[nodiscard]] Status write();
+  struct Waiting {
+    std::uint64_t samples = 0;
+    std::size_t bytes = 0;
+  };
+  [[nodiscard]] Waiting waiting() const;  // in closed_
 
   SeriesRegistry& registry_;
   History& history_;
@@ -61,8 +72,10 @@ class Backfill {
   Part* current_ = nullptr;
   Windows closed_;
   std::size_t bytes_ = 0;
+  std::string obstacle_;  // why nothing could be written; empty: it could, or was not tried
   std::uint64_t stored_ = 0;
   std::uint64_t held_ = 0;
+  std::uint64_t lost_ = 0;
 };
 
 }  // namespace nexus::knowledge

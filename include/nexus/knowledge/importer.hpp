@@ -31,13 +31,14 @@ struct ImportResult {
     std::uint64_t line = 0;  // from 1
     std::string message;
   };
-  std::uint64_t accepted = 0;     // samples
+  std::uint64_t accepted = 0;     // samples written; what still waits a later call counts
   std::uint64_t held = 0;         // of them, those left out because the history had them
-  std::uint64_t refused = 0;      // lines
+  std::uint64_t refused = 0;      // lines, and samples of earlier calls that are lost
   std::vector<Mistake> mistakes;  // the first of what was refused
   /// Lines that were dealt with. Less than the text has: the ring is full; the rest is to be sent
   /// again in a moment.
   std::uint64_t lines = 0;
+  std::string obstacle;  // why the disk takes no more; empty: it does
 };
 
 class Importer {

@@ -4,10 +4,13 @@
 // Query is an immutable parsed expression, checked for types; parsing errors name the position
 // (line:column, from 1). What is out of scope (native histograms, fill and
 // other experiments of Prometheus) is a parse error that says so, never a wrong number.
-// Queries are bounded: 64 KiB of text, 200 levels of nesting, Limits::max_samples samples touched
-// or made (labels count for what they weigh), and Limits::cancelled is asked every 65,536 of them.
-// Errors of an evaluation: kInvalidArgument (times, steps), kConflict (duplicate series,
-// many-to-many matches, values that a function cannot take), kExhausted (max_samples), kCancelled.
+// Queries are bounded: 64 KiB of text, 200 levels of nesting, kMaxRegexes regular expressions (each
+// bounded too, README.md of the room), Limits::max_samples samples touched or made (labels count
+// for what they weigh), and Limits::cancelled is asked every 65,536 of them. What an evaluation
+// holds at once is bounded to 32 MiB, and what several hold together by their Limits::hold. Errors
+// of an evaluation: kInvalidArgument (times, steps), kConflict (duplicate series, many-to-many
+// matches, values that a function cannot take), kExhausted (too many samples), kUnavailable (others
+// hold too much now), kCancelled.
 //
 // Thread safety: Query is immutable and may be evaluated by several threads at once.
 #pragma once
@@ -21,12 +24,16 @@
 #include <variant>
 #include <vector>
 
+#include "nexus/base/memory_budget.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/knowledge/queryable.hpp"
 
 namespace nexus::knowledge::promql {
 
+inline constexpr std::size_t kMaxRegexes = 64;  // of a query or a selector
+
 struct Node;  // the syntax tree, src/knowledge/promql/ast.hpp
+class Rows;   // promql_rows.hpp
 
 enum class ValueType { kScalar, kVector, kMatrix, kString };
 [[nodiscard]] std::string_view to_string(
@@ -71,6 +78,9 @@ struct Limits {
   /// Returns true when the evaluation must stop (time limit, client gone); asked now and then.
   std::function<bool()> cancelled;
   Account* account = nullptr;  // filled by evaluations that succeed; may be null
+  /// Grows with what the evaluation holds; may be null. Whoever keeps a result that is still held
+  /// as it was made (Rows) keeps this too.
+  std::shared_ptr<base::MemoryHold> hold;
 };
 
 class Query {
@@ -91,6 +101,12 @@ class Query {
   /// `step` in milliseconds, > 0. Scalars become a series without labels. At most 11,001 steps.
   [[nodiscard]] Result<Matrix> range(const Queryable& data, std::int64_t start, std::int64_t end,
                                      std::int64_t step, const Limits& limits = {}) const;
+
+  /// The same, of results that are large: held as they were made and read row by row.
+  [[nodiscard]] Result<std::variant<Scalar, Rows, std::string>> instant_rows(
+      const Queryable& data, std::int64_t time, const Limits& limits) const;
+  [[nodiscard]] Result<Rows> range_rows(const Queryable& data, std::int64_t start, std::int64_t end,
+                                        std::int64_t step, const Limits& limits) const;
 
  private:
   Query(std::string text, std::shared_ptr<const Node> root)

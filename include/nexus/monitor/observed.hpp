@@ -1,6 +1,6 @@
-// Observed: what collectors saw of processes and connections as a whole, beyond the samples: one
-// immutable snapshot each, for rooms that explain (who listens, who talks to whom, what runs in
-// which unit or container) and for collectors that would read the same files again.
+// Observed: what collectors saw of processes, connections and containers' names as a whole, beyond
+// the samples: one immutable snapshot each, for rooms that explain (who listens, who talks to whom,
+// what runs in which unit or container) and for collectors that would ask for the same again.
 //
 // Invariants: (1) a snapshot never changes after it was published; (2) every list is bounded by the
 // collector that makes it, and says how much it left out; (3) null until the first run of that
@@ -14,6 +14,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "nexus/base/clock.hpp"
@@ -99,6 +100,17 @@ struct ConnectionMap {
   std::uint64_t left_out = 0;               // conversations and listeners beyond the limit
 };
 
+/// What only an engine or the Kubernetes API knows of a container or pod.
+struct ContainerName {
+  std::string name;  // the engine's; empty where only Kubernetes names it
+  std::string image;
+  std::string name_space;  // of Kubernetes, as the next two
+  std::string pod;
+  std::string container;  // within the pod; empty: the pod as a whole
+};
+using ContainerNames = std::unordered_map<std::string, ContainerName>;  // by id; pods by their uid
+enum class NameSource : std::size_t { kEngine, kKubernetes };
+
 class Observed {
  public:
   [[nodiscard]] std::shared_ptr<const ProcessTable> processes() const {
@@ -108,6 +120,14 @@ class Observed {
   [[nodiscard]] std::shared_ptr<const ConnectionMap> connections() const {
     const std::lock_guard guard(mutex_);
     return connections_;
+  }
+  [[nodiscard]] std::shared_ptr<const ContainerNames> container_names(NameSource source) const {
+    const std::lock_guard guard(mutex_);
+    return names_[static_cast<std::size_t>(source)];
+  }
+  void publish(NameSource source, std::shared_ptr<const ContainerNames> names) {
+    const std::lock_guard guard(mutex_);
+    names_[static_cast<std::size_t>(source)].swap(names);
   }
   void publish(std::shared_ptr<const ProcessTable> table) {
     const std::lock_guard guard(mutex_);
@@ -122,6 +142,7 @@ class Observed {
   mutable std::mutex mutex_;
   std::shared_ptr<const ProcessTable> processes_;
   std::shared_ptr<const ConnectionMap> connections_;
+  std::array<std::shared_ptr<const ContainerNames>, 2> names_;  // by source
 };
 
 }  // namespace nexus::monitor

@@ -217,7 +217,7 @@ class Planner {
                                                           std::string_view target,
                                                           const std::vector<std::string>& extra);
 
-/// Whether the targets of an action of this type are units of systemd.
+/// Whether the targets of an action of this type are services: nexus/config/service_name.hpp.
 [[nodiscard]] bool is_unit_action(std::string_view action_type);
 
 /// The one spelling of a target: unit actions take "web" for "web.service".

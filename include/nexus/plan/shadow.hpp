@@ -2,8 +2,9 @@
 // them, so that people can judge a remedy before they let it act.
 //
 // An entry begins when nothing but the mode `observe` held an action back, and ends when its
-// finding resolves; the cool-down that acting would have begun keeps one trouble from being counted
-// at every look. Units: seconds. Thread safety: plain values.
+// finding resolves. The cool-down, the attempts and the rates that acting would have used up are
+// kept beside, so that what flaps or storms is counted no more often than the rails would have let
+// act; the blast radius is not. Units: seconds. Thread safety: plain values.
 #pragma once
 
 #include <cstdint>

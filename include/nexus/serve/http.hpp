@@ -52,10 +52,20 @@ struct Request {
 /// Whether a Content-Type names this type (in lower case), whatever its parameters and case.
 [[nodiscard]] bool is_media_type(std::string_view content_type, std::string_view wanted) noexcept;
 
+/// The rest of a body that is too large to be held: made while it is written.
+class BodySource {
+ public:
+  virtual ~BodySource() = default;
+  /// Adds the next piece, some 64 KiB, to `out`; false: that was the last. One thread at a time,
+  /// never the io thread.
+  [[nodiscard]] virtual bool append(std::string& out) = 0;
+};
+
 struct Response {
   unsigned status = 200;
   std::string content_type = "application/json";
   std::shared_ptr<const std::string> body = std::make_shared<const std::string>();
+  std::shared_ptr<BodySource> rest = {};  // what comes behind `body`; may be null
   std::vector<std::pair<std::string, std::string>> headers;
   std::string subject = {};  // for the audit log: the id of what was made
 };

@@ -16,6 +16,7 @@
 #include "nexus/analyze/rules.hpp"
 #include "nexus/analyze/services.hpp"
 #include "nexus/base/clock.hpp"
+#include "nexus/base/memory_budget.hpp"
 #include "nexus/config/values.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/execute/executor.hpp"
@@ -76,6 +77,10 @@ struct Rooms {
   /// What the watchdog asks; says why not.
   std::function<bool(std::string& why)> healthy;
   std::function<std::vector<Component>()> components;
+  /// What queries over HTTP and the answers that their clients have not read yet hold together:
+  /// each at most 32 MiB and a column. A fifth of what the unit's MemoryMax allows.
+  std::shared_ptr<base::MemoryBudget> answers =
+      std::make_shared<base::MemoryBudget>(96U << 20, 16U << 20, 1U << 20);
 };
 
 /// Every route. Changes (POST) are in the audit log with who, from where, what, result; what cannot

@@ -6,7 +6,8 @@
 // and targets; a foreign Host or a cross-site request is refused; accept errors (EMFILE) back off
 // and go on. Every refusal is counted in nexus_http_*.
 //
-// Life cycle: make() binds all listeners (an error names the one that failed), start() serves,
+// Life cycle: make() binds all listeners, start() serves (a TCP address that cannot be had is asked
+// for again every two seconds; an error names what is no address, or a unix socket that is taken),
 // stop() closes the listeners, lets running requests finish within `grace`, then closes. A handler
 // that then does not heed Request::cancelled for `handler_grace` more is left behind on its thread
 // (left_behind()): what it refers to must outlive it. A request that has begun and does not come
@@ -47,6 +48,9 @@ class Server {
   /// Where it listens, with the real port where 0 was asked for: "http://127.0.0.1:8060",
   /// "unix:/run/...".
   [[nodiscard]] std::vector<std::string> addresses() const;
+  /// Why addresses that are waited for cannot be had: "listen on 127.0.0.1:8060: Address already in
+  /// use".
+  [[nodiscard]] std::vector<std::string> waits_for() const;
   [[nodiscard]] std::size_t connections() const;
   /// After stop(): handlers that did not end. The process must leave by _Exit then.
   [[nodiscard]] std::size_t left_behind() const;

@@ -7,6 +7,8 @@
 #include <cstdlib>
 
 #include "agent/commands.hpp"
+#include "agent/commands/action_rows.hpp"
+#include "agent/commands/client_flags.hpp"
 #include "agent/commands/foresee.hpp"
 #include "agent/commands/query.hpp"
 #include "agent/commands/rollback.hpp"
@@ -17,33 +19,6 @@ namespace nexus::agent {
 namespace {
 
 namespace json = boost::json;
-
-const std::vector<ColumnSpec> kActionRows = {
-    {"id", "id"},
-    {"type", "action_type"},
-    {"target", "target_component"},
-    {"state", "state"},
-    {"priority", "priority"},
-    {"cause", "cause.summary"},
-    {"requested by", "cause.requested_by"},
-    {"remedy", "remedy"},
-    {"attempt", "attempt"},
-    {"created", "created"},
-    {"started", "started"},
-    {"finished", "finished"},
-    {"detection to start (s)", "detection_to_start_seconds"},
-    {"result", "outcome.result"},
-    {"verified", "outcome.verified"},
-    {"would do", "outcome.would_do"},
-    {"output", "outcome.output"},
-    {"why not", "outcome.reason_code"},
-    {"undone", "outcome.undone"},
-    {"approved by", "approved_by"},
-    {"approved because", "approval_reason"},
-    {"fleet lock", "outcome.fleet_lock"},
-    {"experiment", "outcome.experiment"},
-    {"ladder", "ladder"},
-    {"steps", "steps"}};
 
 /// What the callbacks of all client commands need.
 struct Shared {
@@ -300,32 +275,6 @@ void add_operations(CLI::App& app, CommandContext& context, const SharedPtr& sha
                                 {{"acting", "operations_running"}, {"warnings", "warnings"}});
         });
   }
-  auto* services = app.add_subcommand("services", "Services by name");
-  services->require_subcommand(1);
-  auto* status = services->add_subcommand("status", "State of a service");
-  status->add_option("name", shared->target, "Its name")->required();
-  status->callback([&context, shared] {
-    context.code = object(shared->flags, "GET",
-                          "/operations/services/" + drivers::url_encode(shared->target) + "/status",
-                          {{"name", "name"},
-                           {"kind", "kind"},
-                           {"state", "state"},
-                           {"sub-state", "sub_state"},
-                           {"result", "result"},
-                           {"pid", "main_pid"},
-                           {"since", "since"},
-                           {"restarts", "restarts"}});
-  });
-  auto* restart = services->add_subcommand("restart", "Restart a service through the guardrails");
-  restart->add_option("name", shared->target, "Its name")->required();
-  restart->add_flag("--dry-run", shared->dry_run, "Say what would be done, do nothing");
-  restart->callback([&context, shared] {
-    const json::value body = {{"dry_run", shared->dry_run}};
-    context.code =
-        object(shared->flags, "POST",
-               "/operations/services/" + drivers::url_encode(shared->target) + "/restart",
-               kActionRows, &body);
-  });
 }
 
 void add_holds(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
@@ -483,6 +432,7 @@ void add_client(CLI::App& app, CommandContext& context) {
   add_actions(app, context, shared);
   add_operations(app, context, shared);
   add_holds(app, context, shared);
+  add_services(app, context, {shared, &shared->flags});
   add_remedies(app, context, shared);
   auto* reload = app.add_subcommand("reload", "Let the running agent read its configuration anew");
   reload->callback([&context, shared] {

@@ -9,4 +9,8 @@ namespace nexus::agent {
 /// As given to the application, whose options add_client() made.
 [[nodiscard]] ClientFlags client_flags(const CLI::App& app);
 
+/// services ...; added by add_client(), whose flags it uses.
+void add_services(CLI::App& app, CommandContext& context,
+                  const std::shared_ptr<const ClientFlags>& flags);
+
 }  // namespace nexus::agent

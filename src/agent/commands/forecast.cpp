@@ -119,10 +119,7 @@ class Printer {
     plan.origins = flags_.rolling > 0 ? analyze::rolling_origins(rows, times_.leads, flags_.rolling)
                                       : std::vector<std::size_t>{rows};
     const auto rolled = analyze::roll(table_.times, table_.columns[c], plan);
-    if (rolled.out_of_order > 0) {
-      fmt::print(stderr, "{}: {}: {} rows are not later than the row before and are left out\n",
-                 file_, table_.names[c], rolled.out_of_order);
-    }
+    tell_late(c, rolled.out_of_order);
     if (rolled.paths.empty()) {
       return fail(Errc::kInvalidArgument,
                   "{}: {}: {} rows hold a value, too few for a forecast{}: at least {} are needed",
@@ -149,6 +146,16 @@ class Printer {
   }
 
  private:
+  void tell_late(std::size_t c, std::size_t rows) const {
+    if (rows == 0) return;
+    const std::size_t line = table_.first_not_later();
+    fmt::print(stderr,
+               "{}{}: {}: {} rows are not at least a step ({}) later than the row before and are "
+               "left out\n",
+               file_, line > 0 ? fmt::format(":{}", line) : "", table_.names[c], rows,
+               base::format_duration(times_.step));
+  }
+
   /// Of every row: when the limit is reached, by what was known then.
   Status until_limit(std::size_t c) {
     analyze::Fill fill(times_.step);
@@ -171,9 +178,7 @@ class Printer {
                  std::isfinite(value) ? base::format_double(value) : std::string(),
                  cell_of(eta.seconds), cell_of(eta.earliest), cell_of(eta.latest));
     }
-    if (late > 0)
-      fmt::print(stderr, "{}: {}: {} rows are not later than the row before and are left out\n",
-                 file_, table_.names[c], late);
+    tell_late(c, late);
     return {};
   }
 

@@ -33,6 +33,7 @@ class Sender {
       const auto answer = post(text, "");
       if (!answer) return std::unexpected(answer.error());
       const auto done = note(*answer);
+      if (Status room = obstacle_of(*answer); !room) return room;
       for (std::uint64_t i = 0; i < done && !text.empty(); ++i)
         text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
       if (!text.empty()) pause();
@@ -45,7 +46,7 @@ class Sender {
     const auto answer = post("", "&last=1");
     if (!answer) return std::unexpected(answer.error());
     note(*answer);
-    return {};
+    return obstacle_of(*answer);
   }
 
   [[nodiscard]] int report(const std::string& path) const {
@@ -74,6 +75,13 @@ class Sender {
     const auto done = answer.at("lines").to_number<std::uint64_t>();
     lines_ += done;
     return done;
+  }
+
+  /// Why the agent's disk takes no more.
+  static Status obstacle_of(const json::value& answer) {
+    const auto* obstacle = answer.as_object().if_contains("obstacle");
+    if (obstacle == nullptr) return {};
+    return fail(Errc::kUnavailable, "{}", to_cell(*obstacle));
   }
 
   /// Until the agent has emptied its ring.
@@ -122,6 +130,8 @@ int import_file(const ClientFlags& flags, const StoppedFlags& stopped, const std
   if (!file) return report(file.error());
   Sender sender(flags);
   const auto sent = send_file(*file, sender);
+  // What waits is written or given up now, and counted.
+  if (!sent && sent.error().code() == Errc::kUnavailable) (void)sender.end();
   const int code = sender.report(path);
   return sent ? code : report(sent.error());
 }

@@ -202,6 +202,11 @@ int replay(const ReplayFlags& flags) {
     fmt::print(stderr, "{}: {}\n", flags.file, summary.error().message());
     return kBad;
   }
+  if (const std::size_t line = table->first_not_later(); line > 0)
+    fmt::print(stderr,
+               "{}:{}: the first row that is not later than one before it; such rows are "
+               "left out\n",
+               flags.file, line);
   for (const auto& error : summary->rule_errors) fmt::print(stderr, "{}\n", error);
   fmt::print(stderr, "{} rows, {} scored, {} flagged, {} strange but known, {} left out\n",
              summary->rows, summary->scored, summary->flagged, summary->known, summary->left_out);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <iterator>
 #include <mutex>
@@ -11,6 +12,7 @@
 
 #include "nexus/drivers/http_client.hpp"
 #include "nexus/execute/step.hpp"
+#include "nexus/execute/undone.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -40,24 +42,35 @@ Result<json::value> wait(const ClientFlags& flags, const std::string& id) {
   }
 }
 
-/// Those of one type that have succeeded and were not undone, newest first.
-Result<std::vector<json::object>> undoable(const ClientFlags& flags, std::string_view type) {
+/// What may have changed something and left it so.
+constexpr std::array<std::string_view, 5> kStates{"succeeded", "unverified", "failed", "cancelled",
+                                                  "interrupted"};
+
+bool is_left(const json::value& action) {
+  const auto* dry = find_path(action, "dry_run");
+  if (dry != nullptr && dry->is_bool() && dry->get_bool()) return false;
+  const auto* started = find_path(action, "started");
+  if (started == nullptr || started->is_null()) return false;
+  const auto* undone = find_path(action, "outcome.undone");
+  return undone == nullptr || undone->is_null() ||
+         to_cell(*undone).starts_with(execute::kNotUndone);  // that is tried again
+}
+
+/// Those of one type and state that have begun and were not undone, newest first.
+Result<std::vector<json::object>> undoable(const ClientFlags& flags, std::string_view type,
+                                           std::string_view state) {
   std::vector<json::object> out;
   std::string before;
   while (true) {
     auto page = call(flags, "GET",
-                     fmt::format("/operations/actions?status=succeeded&limit=1000&type={}{}", type,
+                     fmt::format("/operations/actions?status={}&limit=1000&type={}{}", state, type,
                                  before.empty() ? "" : "&before=" + before));
     if (!page) return propagate(std::move(page));
     const auto* history = find_path(*page, "history");
     if (history == nullptr || !history->is_array())
       return fail(Errc::kCorrupt, "the agent's answer has no history");
     for (const auto& action : history->get_array()) {
-      const auto* undone = find_path(action, "outcome.undone");
-      const auto* dry = find_path(action, "dry_run");
-      if (undone != nullptr && !undone->is_null()) continue;
-      if (dry != nullptr && dry->is_bool() && dry->get_bool()) continue;
-      out.push_back(action.as_object());
+      if (is_left(action)) out.push_back(action.as_object());
     }
     const auto* next = find_path(*page, "next");
     if (next == nullptr || !next->is_string()) return out;
@@ -71,9 +84,11 @@ int roll_back_all(const ClientFlags& flags, const std::string& reason) {
   std::vector<json::object> all;
   for (const auto* descriptor : execute::actions()) {
     if (descriptor->undo_help.empty()) continue;
-    auto found = undoable(flags, descriptor->name);
-    if (!found) return report(found.error());
-    std::ranges::move(*found, std::back_inserter(all));
+    for (const auto state : kStates) {
+      auto found = undoable(flags, descriptor->name, state);
+      if (!found) return report(found.error());
+      std::ranges::move(*found, std::back_inserter(all));
+    }
   }
   // Ids are ordered by time: what was set last is taken back first.
   std::ranges::sort(all, std::ranges::greater(),

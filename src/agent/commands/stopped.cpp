@@ -192,7 +192,7 @@ int import_to_stopped(const StoppedFlags& flags, const std::string& path) {
   if (Status written = backfill.flush(); !written && disk) disk = written;
   if (refused > kShown) fmt::print(stderr, "and {} lines more\n", refused - kShown);
   fmt::print("{}: {} samples imported, {} held already, {} lines refused\n", path,
-             backfill.stored(), backfill.held(), refused);
+             backfill.stored(), backfill.held(), refused + backfill.lost());
   if (!disk) return report(disk.error());
   return refused == 0 ? 0 : 1;
 }

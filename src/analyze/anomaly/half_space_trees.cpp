@@ -60,23 +60,19 @@ const Cuts& shared_cuts() {
   return cuts;
 }
 
+/// Which of the nodes one deeper a row goes to.
+std::size_t below_of(const std::array<Cut, kInner>& tree, int depth, std::size_t place,
+                     const HalfSpaceTrees::Shingle& row) noexcept {
+  const Cut& cut = tree[(std::size_t{1} << depth) - 1 + place];
+  return 2 * place + (row[cut.dimension] > cut.at ? 1 : 0);
+}
+
 }  // namespace
 
-HalfSpaceTrees::HalfSpaceTrees() {
-  clear();
-}
-
-void HalfSpaceTrees::clear() {
-  reference_.assign(kTrees * kSums, 0);
-  present_.assign(kTrees * kLeaves, 0);
-  rows_ = 0;
-  windows_ = 0;
-}
+HalfSpaceTrees::HalfSpaceTrees() : reference_(kTrees * kSums, 0) {}
 
 bool HalfSpaceTrees::sound() const noexcept {
-  if (reference_.size() != kTrees * kSums || present_.size() != kTrees * kLeaves ||
-      rows_ >= kWindow)
-    return false;
+  if (reference_.size() != kTrees * kSums) return false;
   for (std::size_t t = 0; t < kTrees; ++t) {
     const auto sums = std::span(reference_).subspan(t * kSums, kSums);
     if (sums.front() != 0 || !std::ranges::is_sorted(sums)) return false;
@@ -84,41 +80,40 @@ bool HalfSpaceTrees::sound() const noexcept {
   return true;
 }
 
-double HalfSpaceTrees::push(const Shingle& row) noexcept {
+double HalfSpaceTrees::score(const Shingle& row) const noexcept {
   // The mass of a row that all windows of this size could hold at most, as a logarithm.
   constexpr double kMost = 13.8;
+  if (!ready_) return 0;
   const Cuts& cuts = shared_cuts();
   double sum = 0;
   for (std::size_t t = 0; t < kTrees; ++t) {
     const std::uint8_t* const sums = &reference_[t * kSums];
     std::size_t place = 0;  // of the node among those of its depth
-    bool counted = false;
     for (int depth = 0;; ++depth) {
-      if (!counted) {
-        const int below = kDepth - depth;
-        const int mass = sums[(place + 1) << below] - sums[place << below];
-        if (mass <= kFew || depth == kDepth) {
-          sum += mass * static_cast<double>(1U << depth);
-          counted = true;
-        }
+      const int below = kDepth - depth;
+      const int mass = sums[(place + 1) << below] - sums[place << below];
+      if (mass <= kFew || depth == kDepth) {
+        sum += mass * static_cast<double>(1U << depth);
+        break;
       }
-      if (depth == kDepth) break;
-      const Cut& cut = cuts[t][(std::size_t{1} << depth) - 1 + place];
-      place = 2 * place + (row[cut.dimension] > cut.at ? 1 : 0);
+      place = below_of(cuts[t], depth, place, row);
     }
-    ++present_[t * kLeaves + place];
   }
-  const double strangeness = windows_ > 0 ? std::max(kMost - std::log1p(sum / kTrees), 0.0) : 0;
-  if (++rows_ == kWindow) {
-    for (std::size_t t = 0; t < kTrees; ++t) {
-      const auto counts = std::span(present_).subspan(t * kLeaves, kLeaves);
-      std::inclusive_scan(counts.begin(), counts.end(), &reference_[t * kSums + 1]);
+  return std::max(kMost - std::log1p(sum / kTrees), 0.0);
+}
+
+void HalfSpaceTrees::learn(std::span<const Shingle> window) {
+  const Cuts& cuts = shared_cuts();
+  for (std::size_t t = 0; t < kTrees; ++t) {
+    std::array<std::uint8_t, kLeaves> counts{};
+    for (const Shingle& row : window.first(std::min<std::size_t>(window.size(), kWindow))) {
+      std::size_t place = 0;
+      for (int depth = 0; depth < kDepth; ++depth) place = below_of(cuts[t], depth, place, row);
+      ++counts[place];
     }
-    std::ranges::fill(present_, std::uint8_t{0});
-    rows_ = 0;
-    ++windows_;
+    std::inclusive_scan(counts.begin(), counts.end(), &reference_[t * kSums + 1]);
   }
-  return strangeness;
+  ready_ = true;
 }
 
 }  // namespace nexus::analyze

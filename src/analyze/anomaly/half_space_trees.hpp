@@ -2,9 +2,9 @@
 // Data, IJCAI 2011) over the last kShingle values, scaled to 0..1 by the caller.
 //
 // 50 trees of depth 7; the cuts are drawn once and shared by all detectors, a detector holds the
-// masses of leaves alone, 8 bits each: counts for the present window, running sums for the
-// reference, so that the mass of any node is a difference of two (13 KiB). Every kWindow rows the
-// present masses become the reference. O(trees * depth) a row.
+// masses of leaves of the last whole window alone, as running sums of 8 bits, so that the mass of
+// any node is a difference of two (6 KiB). Every kWindow rows the caller, who has them, gives the
+// window that is the reference from then on. O(trees * depth) a row.
 //
 // Thread safety: one thread a detector; the shared cuts are immutable.
 #pragma once
@@ -24,27 +24,23 @@ class HalfSpaceTrees {
 
   HalfSpaceTrees();
 
-  /// Strangeness of a row, 0 and up; 0 before the first window is full. Learns the row.
-  [[nodiscard]] double push(const Shingle& row) noexcept;
-  [[nodiscard]] bool ready() const noexcept { return windows_ > 0; }
-  /// Forgets everything.
-  void clear();
-  [[nodiscard]] std::size_t bytes() const noexcept {
-    return reference_.capacity() + present_.capacity();
-  }
+  /// Strangeness of a row, 0 and up; 0 before there is a reference.
+  [[nodiscard]] double score(const Shingle& row) const noexcept;
+  /// The reference anew; at most kWindow rows.
+  void learn(std::span<const Shingle> window);
+  [[nodiscard]] bool ready() const noexcept { return ready_; }
+  [[nodiscard]] std::size_t bytes() const noexcept { return reference_.capacity(); }
 
   template <class A>
   void visit(A& archive) {
-    archive(reference_, present_, rows_, windows_);
+    archive(reference_, ready_);
   }
   /// Whether what was loaded is of the right size and order.
   [[nodiscard]] bool sound() const noexcept;
 
  private:
   std::vector<std::uint8_t> reference_;  // a tree: 0, then the rows in the leaves up to each
-  std::vector<std::uint8_t> present_;    // a tree: the rows in each leaf
-  std::uint32_t rows_ = 0;
-  std::uint32_t windows_ = 0;
+  bool ready_ = false;
 };
 
 }  // namespace nexus::analyze

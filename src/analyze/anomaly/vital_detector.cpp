@@ -16,7 +16,7 @@
 namespace nexus::analyze {
 namespace {
 
-constexpr std::uint32_t kKind = 0x32444156;  // "VAD2"
+constexpr std::uint32_t kKind = 0x33444156;  // "VAD3"
 constexpr double kMostSurprise = 8;          // of one part: none decides alone
 constexpr double kExtreme = 3;               // a new extreme: one in a thousand rows
 constexpr double kFarExtreme = 6;            // more for one beyond by a tenth of the range
@@ -43,7 +43,7 @@ struct VitalDetector::Impl {
 
   RowScore push(std::int64_t time, double value);
   double trees_push(double value);
-  void scale(double from, double to);
+  void learn_window();
   [[nodiscard]] HalfSpaceTrees::Shingle shingle(std::uint64_t row) const noexcept;
   void decide(RowScore& out, double value, std::int64_t time);
   void learn_usual(double value) noexcept {
@@ -54,7 +54,9 @@ struct VitalDetector::Impl {
     distance += rate * (std::abs(away) - distance);
   }
 
-  static constexpr std::uint64_t kRecent = HalfSpaceTrees::kWindow;
+  static constexpr std::uint64_t kWindow = HalfSpaceTrees::kWindow;
+  // A window, and what its first shingles look back to.
+  static constexpr std::uint64_t kRecent = kWindow + HalfSpaceTrees::kShingle - 1;
   HalfSpaceTrees trees;
   SequenceMemory sequence;
   Extremes extremes;
@@ -87,33 +89,45 @@ HalfSpaceTrees::Shingle VitalDetector::Impl::shingle(std::uint64_t row) const no
   return out;
 }
 
-/// The trees' space anew, and what they know of the last rows in it.
-void VitalDetector::Impl::scale(double from, double to) {
-  low = from;
-  high = to;
-  clipped = 0;
-  trees.clear();
-  for (std::uint64_t row = rows + 1 - kRecent; row <= rows; ++row) (void)trees.push(shingle(row));
+/// The last window is what the trees know from now on.
+void VitalDetector::Impl::learn_window() {
+  std::array<HalfSpaceTrees::Shingle, kWindow> window;
+  for (std::uint64_t i = 0; i < kWindow; ++i) window[i] = shingle(rows + 1 - kWindow + i);
+  trees.learn(window);
 }
 
 double VitalDetector::Impl::trees_push(double value) {
   recent[rows % kRecent] = value;
-  if (rows + 1 < kRecent) return 0;
+  if (rows + 1 < kWindow) return 0;
   // The first range is that of few rows: look again when there are three times as many.
-  if (rows + 1 == kRecent || rows + 1 == 3 * kRecent) {
-    scale(extremes.low(), extremes.high());
-    return 0;
+  const bool first = rows + 1 == kWindow || rows + 1 == 3 * kWindow;
+  double out = 0;
+  if (first) {
+    low = extremes.low();
+    high = extremes.high();
+    clipped = 0;
+  } else {
+    const auto row = shingle(rows);
+    clipped += row.front() <= 0 || row.front() >= 1 ? 1 : 0;
+    out = trees.score(row);
   }
-  const auto row = shingle(rows);
-  clipped += row.front() <= 0 || row.front() >= 1 ? 1 : 0;
-  const double out = trees.push(row);
-  if ((rows + 1) % kRecent == 0) {
-    const auto [least, most] = std::ranges::minmax(recent);
-    const bool lost = clipped > kRecent / 5;
+  if ((rows + 1) % kWindow != 0) return out;
+  if (!first) {
+    double least = value;
+    double most = value;
+    for (std::uint64_t i = 0; i < kWindow; ++i) {
+      least = std::min(least, recent[(rows - i) % kRecent]);
+      most = std::max(most, recent[(rows - i) % kRecent]);
+    }
+    const bool lost = clipped > kWindow / 5;
     const bool flat = most > least && most / 2 - least / 2 < 0.01 * (high / 2 - low / 2);
     clipped = 0;
-    if (lost || flat) scale(least, most);
+    if (lost || flat) {
+      low = least;
+      high = most;
+    }
   }
+  learn_window();
   return out;
 }
 
@@ -129,7 +143,7 @@ RowScore VitalDetector::Impl::push(std::int64_t time, double value) {
 
   double sum = std::min(sequence_tail.surprise(bits), kMostSurprise);
   sequence_tail.learn(bits);
-  if (trees.ready() && rows + 1 != 3 * kRecent && rows + 1 != kRecent) {
+  if (trees.ready() && rows + 1 != 3 * kWindow && rows + 1 != kWindow) {
     sum += std::min(trees_tail.surprise(odd), kMostSurprise);
     trees_tail.learn(odd);
   }

@@ -14,14 +14,18 @@ namespace nexus::analyze {
 namespace {
 
 constexpr std::int64_t kHour = 3'600'000;
-constexpr double kSameStart = 2;    // seconds: start times are rounded by the kernel's tick
+constexpr double kSameStart = 2;  // seconds: start times are rounded by the kernel's tick
+constexpr double kFilling = 3600 * LeakTrend::kFillingHours;
 constexpr int kRounds = 60;         // of removing both effects in turn
 constexpr double kLeastSpread = 2;  // hours: what is left of the time, root of the mean square
 constexpr double kMostCorrelated = 0.95;
 constexpr double kSignificant = 0.001;
-constexpr double kOfSlope = 0.25;  // of each third
-constexpr double kOneStep = 0.5;   // of all growth within two hours
-constexpr double kMatters = 0.01;  // of the present value a day
+constexpr double kOfSlope = 0.25;     // of each third
+constexpr double kOfLastSlope = 0.5;  // of the last one
+constexpr std::size_t kNewest = 12;   // rows that tell whether it has stopped
+constexpr double kOneSided = 1.645;   // 95 %
+constexpr double kOneStep = 0.5;      // of all growth within two hours
+constexpr double kMatters = 0.01;     // of the present value a day
 
 using Vector = std::vector<double>;
 
@@ -77,35 +81,62 @@ double autocorrelation(const Panel& panel, const Vector& e) {
   return std::clamp(r, 0.0, kMostCorrelated);
 }
 
-/// `grown`: the values without the hours' effects. Whether every third of them has a good part of
-/// the slope; a life's part of a third speaks when it is long enough.
-bool steady(const Panel& panel, const Vector& grown, double slope) {
+/// A slope of its own for a part of the rows, each life with a level of its own.
+struct PartSlope {
+  double slope = 0;
+  double xx = 0;  // 0: no life in it is long enough to say anything
+};
+
+/// `grown`: the values without the hours' effects.
+PartSlope slope_of(const Panel& panel, const Vector& grown, std::size_t begin, std::size_t end) {
   constexpr std::size_t kFewest = 6;
+  PartSlope out;
+  double xy = 0;
+  for (std::size_t i = begin; i < end;) {
+    std::size_t last = i;
+    while (last < end && panel.life[last] == panel.life[i]) ++last;
+    const auto n = static_cast<double>(last - i);
+    double mean_x = 0;
+    double mean_y = 0;
+    for (std::size_t k = i; k < last; ++k) {
+      mean_x += panel.x[k] / n;
+      mean_y += grown[k] / n;
+    }
+    for (std::size_t k = i; k < last && last - i >= kFewest; ++k) {
+      out.xx += (panel.x[k] - mean_x) * (panel.x[k] - mean_x);
+      xy += (panel.x[k] - mean_x) * (grown[k] - mean_y);
+    }
+    i = last;
+  }
+  out.slope = out.xx > 0 ? xy / out.xx : 0;
+  return out;
+}
+
+/// Whether every third has a good part of the slope, the last one half of it.
+bool steady(const Panel& panel, const Vector& grown, double slope) {
   const std::size_t third = grown.size() / 3;
   for (std::size_t part = 0; part < 3; ++part) {
-    double xx = 0;
-    double xy = 0;
-    std::size_t i = part * third;
-    const std::size_t end = part == 2 ? grown.size() : i + third;
-    while (i < end) {
-      std::size_t last = i;
-      while (last < end && panel.life[last] == panel.life[i]) ++last;
-      const auto n = static_cast<double>(last - i);
-      double mean_x = 0;
-      double mean_y = 0;
-      for (std::size_t k = i; k < last; ++k) {
-        mean_x += panel.x[k] / n;
-        mean_y += grown[k] / n;
-      }
-      for (std::size_t k = i; k < last && last - i >= kFewest; ++k) {
-        xx += (panel.x[k] - mean_x) * (panel.x[k] - mean_x);
-        xy += (panel.x[k] - mean_x) * (grown[k] - mean_y);
-      }
-      i = last;
-    }
-    if (!(xx > 0) || xy / xx < kOfSlope * slope) return false;
+    const std::size_t end = part == 2 ? grown.size() : (part + 1) * third;
+    const PartSlope here = slope_of(panel, grown, part * third, end);
+    if (!(here.xx > 0) || here.slope < (part == 2 ? kOfLastSlope : kOfSlope) * slope) return false;
   }
   return true;
+}
+
+/// Whether growth becomes slower, and not by chance: the newest hours have less than half of the
+/// slope (what filled up has stopped), or the last third less than half of the first one's.
+/// `sigma`: standard deviation of a row, autocorrelation counted in.
+bool slows_down(const Panel& panel, const Vector& grown, double slope, double sigma) {
+  const std::size_t n = grown.size();
+  const PartSlope newest = slope_of(panel, grown, n - std::min(kNewest, n), n);
+  const PartSlope first = slope_of(panel, grown, 0, n / 3);
+  const PartSlope last = slope_of(panel, grown, n / 3 * 2, n);
+  const auto below = [sigma](const PartSlope& part, double goal, double also) {
+    return part.xx > 0 && part.slope + kOneSided * sigma * std::sqrt(1 / part.xx + also) < goal;
+  };
+  return below(newest, kOfLastSlope * slope, 0) ||
+         (first.xx > 0 &&
+          below(last, kOfLastSlope * first.slope, kOfLastSlope * kOfLastSlope / first.xx));
 }
 
 bool one_step(const Panel& panel, const Vector& grown, double slope) {
@@ -124,7 +155,8 @@ bool one_step(const Panel& panel, const Vector& grown, double slope) {
 }  // namespace
 
 void LeakTrend::finish_hour() {
-  if (!mixed_ && std::isfinite(open_.value)) {
+  const bool young = started_known_ && static_cast<double>(open_.hour) * 3600 - started_ < kFilling;
+  if (!mixed_ && !young && std::isfinite(open_.value)) {
     open_.life = life_;
     rows_.push_back(open_);
     if (rows_.size() > kMostHours) rows_.pop_front();
@@ -148,6 +180,7 @@ void LeakTrend::add(std::int64_t time_ms, double value, double started) {
       mixed_ = true;
     }
     started_ = started;
+    started_known_ = true;
   }
   any_ = true;
   open_.value = std::min(open_.value, value);
@@ -181,7 +214,8 @@ std::optional<Leak> LeakTrend::fit(double least_a_day) const {
   for (std::size_t i = 0; i < y.size(); ++i) rest[i] = y[i] - slope * x[i];
   const double r = autocorrelation(panel, rest);
   const double independent = std::max(degrees * (1 - r) / (1 + r), 2.0);
-  const double error = std::sqrt(dot(rest, rest) / degrees / xx * (1 + r) / (1 - r));
+  const double sigma = std::sqrt(dot(rest, rest) / degrees * (1 + r) / (1 - r));
+  const double error = sigma / std::sqrt(xx);
   Leak out;
   out.current = rows_.back().value;
   out.per_day = 24 * slope;
@@ -197,7 +231,8 @@ std::optional<Leak> LeakTrend::fit(double least_a_day) const {
   for (std::size_t i = 0; i < rest.size(); ++i) grown[i] = rest[i] + slope * panel.x[i];
   out.certain = slope > 0 && out.p_value < kSignificant && out.per_day > out.per_day_error &&
                 out.per_day >= std::max(least_a_day, kMatters * std::abs(out.current)) &&
-                steady(panel, grown, slope) && !one_step(panel, grown, slope);
+                steady(panel, grown, slope) && !slows_down(panel, grown, slope, sigma) &&
+                !one_step(panel, grown, slope);
   return out;
 }
 

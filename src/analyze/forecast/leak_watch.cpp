@@ -115,7 +115,10 @@ void LeakWatch::turn(std::int64_t now_ms) {
       Trend& trend = known->second;
       trend.seen = now_;
       feed(trend, group, id);
-      if (trend.trend.hours() < LeakTrend::kFewestHours) continue;
+      // Without a new whole hour nothing is new.
+      if (trend.trend.hours() < LeakTrend::kFewestHours || trend.fitted == trend.trend.last_hour())
+        continue;
+      trend.fitted = trend.trend.last_hour();
       trend.fit = trend.trend.fit(resource.least_a_day);
       if (!trend.fit) continue;
       trend.fit->group = group;

@@ -37,7 +37,7 @@ class LeakWatch {
     LeakTrend trend;
     std::int64_t fed = 0;
     std::int64_t seen = 0;
-    std::size_t fitted_hours = 0;
+    std::int64_t fitted = 0;  // the last whole hour in `fit`
     std::optional<Leak> fit;
   };
   void feed(Trend& trend, const std::string& group, knowledge::SeriesId series);

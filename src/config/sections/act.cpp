@@ -4,6 +4,7 @@
 #include "config/sections/sections.hpp"
 #include "config/shapes.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/config/name_space.hpp"
 
 namespace nexus::config {
 namespace {
@@ -14,6 +15,12 @@ constexpr std::int64_t kMost = 1'000'000;
 /// Each action has a thread; the unit has TasksMax=256 for all of them.
 constexpr std::int64_t kMostWorkers = 64;
 constexpr std::size_t kMostSteps = 16;
+/// Lower-case letters, digits and '-'; nothing: that of the kubeconfig or the pod.
+bool is_name_space_or_nothing(std::string_view text) {
+  return text.empty() || is_name_space(text);
+}
+const Shape kLockPlace{is_name_space_or_nothing, "the name of a namespace of Kubernetes"};
+
 constexpr auto kModes = {Mode::kObserve, Mode::kPropose, Mode::kAct};
 
 void read_command(Section& section, Reading& reading) {
@@ -169,12 +176,13 @@ void read_guardrails(Section& root, Reading& reading) {
 void read_fleet(Section& root, Reading& reading) {
   FleetSection& out = reading.config.fleet;
   root.table("fleet", [&](Section& fleet) {
-    fleet.choice("lock", out.lock, {"none", "redis", "postgres"});
+    fleet.choice("lock", out.lock, {"none", "redis", "postgres", "kubernetes"});
     fleet.text("name", out.name, kPlainName);
     fleet.integer("budget", out.budget, 1, 1000);
     fleet.choice("scope", out.scope, {"action", "remedy", "all"});
     fleet.texts("actions", out.actions);
     fleet.duration("timeout", out.timeout, {100ms, 30s});
+    fleet.text("namespace", out.name_space, kLockPlace);
   });
 }
 
@@ -182,6 +190,11 @@ void check_fleet(Reading& reading) {
   const auto& config = reading.config;
   const bool redis = config.fleet.lock == "redis" && config.connections.redis.host.empty();
   const bool postgres = config.fleet.lock == "postgres" && config.connections.postgres.host.empty();
+  if (config.fleet.lock == "kubernetes" && !config.connections.kubernetes.enabled) {
+    reading.report.add(reading.report.place_of("fleet.lock"),
+                       "fleet.lock: expected [kubernetes] not to be switched off for the lock "
+                       "\"kubernetes\"");
+  }
   if (!redis && !postgres) return;
   reading.report.add(reading.report.place_of("fleet.lock"),
                      fmt::format("fleet.lock: expected [{0}] host to be set for the lock \"{0}\"",

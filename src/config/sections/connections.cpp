@@ -7,6 +7,7 @@
 #include "config/secret.hpp"
 #include "config/sections/sections.hpp"
 #include "config/shapes.hpp"
+#include "nexus/config/name_space.hpp"
 
 namespace nexus::config {
 namespace {
@@ -21,6 +22,13 @@ bool is_path_or_nothing(std::string_view text) {
   return text.empty() || text.starts_with('/');
 }
 
+bool may_be_opened(std::string_view text) {
+  return is_name_space(text) && !is_protected_name_space(text);
+}
+
+const Shape kOpenNameSpace{may_be_opened,
+                           "the name of a namespace (not kube-system, kube-public or "
+                           "kube-node-lease, which are protected)"};
 const Shape kServerOrDirectory{
     is_peer, "a host name, an address, or the absolute path of the directory of a unix socket"};
 const Shape kServerOrSocket{is_peer,
@@ -134,6 +142,8 @@ void read_kubernetes(Section& root, Reading& reading) {
     kubernetes.duration("timeout", out.timeout, kTimeout);
     kubernetes.integer("max_pods", out.max_pods, 1, kMost);
     kubernetes.integer("max_objects", out.max_objects, 1, kMost);
+    kubernetes.texts("change_in", out.change_in, kOpenNameSpace);
+    kubernetes.choice("change_nodes", out.change_nodes, {"none", "own", "all"});
   });
 }
 

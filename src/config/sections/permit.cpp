@@ -46,6 +46,15 @@ const Shape kAllowedPath{
     "/sys, /usr or /var/lib/dpkg"};
 const Shape kPlainPath{is_plain_path, "an absolute path without \"..\""};
 
+/// Three characters before the first wildcard: what it means is to be told from everything else.
+bool is_key_pattern(std::string_view text) {
+  const auto plain = text.find_first_of("*?[\\");
+  return text.size() >= 3 && text.size() <= 200 && (plain == std::string_view::npos || plain >= 3);
+}
+const Shape kKeyPattern{is_key_pattern,
+                        "a pattern of keys such as \"session:*\", with three characters at least "
+                        "before the first wildcard"};
+
 bool is_sysctl(std::string_view text) {
   return text.contains('.') && !text.contains("..") && !text.starts_with('.') &&
          !text.ends_with('.') && text.size() <= 200 &&
@@ -130,6 +139,7 @@ void read_allow(Section& root, Reading& reading) {
     allow.texts("paths", out.paths, kAllowedPath);
     allow.bytes("max_bytes", out.max_bytes, 1);
     allow.integer("max_files", out.max_files, 1, kMost);
+    allow.texts("redis_keys", out.redis_keys, kKeyPattern);
   });
 }
 

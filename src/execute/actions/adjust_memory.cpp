@@ -1,8 +1,8 @@
 #include <array>
 
 #include "execute/actions.hpp"
+#include "execute/container_limits.hpp"
 #include "execute/property_step.hpp"
-#include "execute/service_job.hpp"
 
 namespace nexus::execute {
 namespace {
@@ -41,9 +41,12 @@ const ActionDescriptor kAdjustMemory{
     .help =
         "Sets how much memory a service may take, at run time, reads it back, and takes it back "
         "when it did not help.",
-    .target_help = kUnitTargetHelp,
+    .target_help = "a service of systemd, or \"docker:NAME\"",
     .parameters = kParameters,
-    .make = [] { return make_property_step(kSettable); },
+    .make =
+        [] {
+          return make_limits_step(make_container_limits_step(), make_property_step(kSettable));
+        },
     .undo_help = kPropertyUndo,
     .targets_units = true,
 };

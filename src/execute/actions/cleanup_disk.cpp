@@ -6,6 +6,7 @@
 
 #include "execute/actions.hpp"
 #include "execute/cleanup_plan.hpp"
+#include "execute/container.hpp"
 #include "execute/parameter_values.hpp"
 #include "execute/waiting.hpp"
 #include "nexus/host/privileged.hpp"
@@ -44,12 +45,14 @@ constexpr std::array<ParameterDescriptor, 5> kParameters{{
 }};
 
 std::string line_of(const CleanupFile& file) {
-  return fmt::format("{:>12} {} {}/{}\n", file.file.bytes, file.kind, file.root, file.file.path);
+  if (file.leftover)
+    return fmt::format("{:>12} {} {}\n", file.bytes(), file.kind, file.leftover->name);
+  return fmt::format("{:>12} {} {}/{}\n", file.bytes(), file.kind, file.root, file.file.path);
 }
 
 std::uint64_t sum(const CleanupPlan& plan, std::size_t count) {
   std::uint64_t bytes = 0;
-  for (std::size_t i = 0; i < count; ++i) bytes += plan.files[i].file.bytes;
+  for (std::size_t i = 0; i < count; ++i) bytes += plan.files[i].bytes();
   return bytes;
 }
 
@@ -64,6 +67,9 @@ struct Freed {
   std::uint64_t bytes = 0;
   std::size_t files = 0;
   std::size_t refused = 0;  // in use, or not as they were
+  /// Of the budget, what those that were refused did not use.
+  std::uint64_t unspent_bytes = 0;
+  std::size_t unspent_files = 0;
   std::string output;
 };
 
@@ -106,23 +112,33 @@ class CleanupDisk final : public Step {
                          const StepRun& run) override {
     auto wish = cleanup_wish(action, *context.config);
     if (!wish) return propagate(std::move(wish));
-    auto plan = plan_cleanup(
-        action.target, *wish, *context.config,
-        {.now = context.clock.wall(), .go_on = [&] { return !why_to_end(context.clock, run); }});
+    auto plan = plan_cleanup(action.target, *wish, *context.config,
+                             {.now = context.clock.wall(),
+                              .go_on = [&] { return !why_to_end(context.clock, run); },
+                              .clock = &context.clock});
     if (!plan) return propagate(std::move(plan));
     run.begun();
     Freed freed;
-    for (const auto& file : plan->files) {
-      if (freed.bytes >= plan->wanted || (!wish->free && is_enough(action, *wish, context))) break;
-      if (auto why = why_to_end(context.clock, run); why) {
-        return fail(*why, "{} after {} files and {} of {}",
-                    *why == Errc::kTimeout ? "the time limit was reached" : "ended", freed.files,
-                    show_bytes(freed.bytes), show_bytes(plan->wanted));
+    const auto is_done = [&] {
+      return freed.bytes >= plan->wanted || (!wish->free && is_enough(action, *wish, context));
+    };
+    for (const auto* files : {&plan->files, &plan->spare}) {
+      const bool spare = files == &plan->spare;
+      for (const auto& file : *files) {
+        if (is_done()) break;
+        if (spare && (freed.unspent_files == 0 || file.file.bytes > freed.unspent_bytes)) continue;
+        if (auto why = why_to_end(context.clock, run); why) {
+          return fail(*why, "{} after {} files and {} of {}",
+                      *why == Errc::kTimeout ? "the time limit was reached" : "ended", freed.files,
+                      show_bytes(freed.bytes), show_bytes(plan->wanted));
+        }
+        if (file.leftover)
+          remove_leftover(action, file, spare, context, run, freed);
+        else
+          remove(file, spare, context, freed);
       }
-      remove(file, context, freed);
     }
-    const bool enough =
-        freed.bytes >= plan->wanted || (!wish->free && is_enough(action, *wish, context));
+    const bool enough = is_done();
     return StepResult{
         .result =
             fmt::format("freed {} in {} files{}{}", show_bytes(freed.bytes), freed.files,
@@ -159,7 +175,7 @@ class CleanupDisk final : public Step {
     auto wish = cleanup_wish(action, *context.config);
     if (!wish) return propagate(std::move(wish));
     return plan_cleanup(action.target, *wish, *context.config,
-                        {.now = context.clock.wall(), .go_on = {}});
+                        {.now = context.clock.wall(), .go_on = {}, .clock = &context.clock});
   }
 
   static bool is_enough(const plan::Action& action, const CleanupWish& wish, StepContext& context) {
@@ -167,16 +183,44 @@ class CleanupDisk final : public Step {
     return space && space->used_percent() <= wish.used_percent;
   }
 
-  static void remove(const CleanupFile& file, StepContext& context, Freed& freed) {
+  static void remove(const CleanupFile& file, bool spare, StepContext& context, Freed& freed) {
     auto gone = context.privileged.remove(file.root, file.file.path, file.file.identity);
+    note(file, gone, file.file.bytes, spare, freed);
+  }
+
+  /// Layers are shared: what has come free is what there is more of afterwards.
+  static void remove_leftover(const plan::Action& action, const CleanupFile& file, bool spare,
+                              StepContext& context, const StepRun& run, Freed& freed) {
+    const auto& config = *context.config;
+    auto engine = engine_of(config, context.clock);
+    if (!engine) return note(file, propagate(std::move(engine)), 0, spare, freed);
+    const auto before = space_of(action.target, config);
+    auto gone = execute::remove(
+        *file.leftover, *engine, config,
+        {.deadline = run.deadline, .ended = [&] { return run.cancelled() || run.leaving(); }});
+    const auto after = space_of(action.target, config);
+    const bool more = before && after && after->available > before->available;
+    note(file, gone, more ? after->available - before->available : 0, spare, freed);
+  }
+
+  static void note(const CleanupFile& file, const Status& gone, std::uint64_t bytes, bool spare,
+                   Freed& freed) {
     const bool list = freed.files + freed.refused < kMostListed;
     if (gone) {
       ++freed.files;
-      freed.bytes += file.file.bytes;
+      freed.bytes += bytes;
+      if (spare) {
+        freed.unspent_bytes -= file.file.bytes;
+        --freed.unspent_files;
+      }
       if (list) freed.output += line_of(file);
       return;
     }
     ++freed.refused;
+    if (!spare) {
+      freed.unspent_bytes += file.file.bytes;
+      ++freed.unspent_files;
+    }
     if (list) freed.output += "left alone: " + gone.error().message() + "\n";
   }
 };
@@ -203,8 +247,8 @@ const ActionDescriptor kCleanupDisk{
     .help =
         "Makes room on a file system: deletes package caches, old journals, rotated logs, "
         "temporary "
-        "files and core dumps, safest first, until there is enough; only below [allow] paths, "
-        "never what is open.",
+        "files, core dumps, and what a container engine keeps and nobody uses, safest first, until "
+        "there is enough; only below [allow] paths, never what is open, never a volume.",
     .target_help = "a mount point, e.g. \"/\"",
     .parameters = kParameters,
     .make = []() -> std::unique_ptr<Step> { return std::make_unique<CleanupDisk>(); },

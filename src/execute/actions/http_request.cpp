@@ -81,6 +81,20 @@ Result<drivers::FetchRequest> fetch_of(const config::RequestConfig& request) {
   return out;
 }
 
+/// As viewers may see it: people write passwords and tokens into addresses.
+std::string shown(std::string_view url) {
+  const auto scheme = url.find("://");
+  const auto host = scheme == std::string_view::npos ? 0 : scheme + 3;
+  const auto path = std::min(url.find_first_of("/?#", host), url.size());
+  const auto user = url.substr(host, path - host).rfind('@');
+  const auto after = user == std::string_view::npos ? host : host + user + 1;
+  const auto query = std::min(url.find('?', path), url.size());
+  std::string out(url.substr(0, host));
+  out += url.substr(after, query - after);
+  if (query < url.size()) out += "?...";
+  return out;
+}
+
 bool is_valid(unsigned status, const std::vector<std::string>& wanted) {
   const auto text = fmt::format("{}", status);
   return std::ranges::any_of(wanted, [&](const std::string& one) {
@@ -100,9 +114,11 @@ class HttpRequest final : public Step {
   Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
     auto request = request_of(action, context);
     if (!request) return propagate(std::move(request));
-    std::string out = fmt::format("would send {} {}", request->method, request->url);
-    for (const auto& [name, value] : request->headers) out += fmt::format("\n{}: {}", name, value);
-    if (!request->body.empty()) out += "\n\n" + request->body;
+    std::string out = fmt::format("would send {} {}", request->method, shown(request->url));
+    for (const auto& [name, value] : request->headers)
+      out += fmt::format("\n{}: (not shown)", name);
+    if (!request->body.empty())
+      out += fmt::format("\nand a body of {} bytes", request->body.size());
     return out;
   }
 
@@ -110,7 +126,7 @@ class HttpRequest final : public Step {
     auto request = request_of(action, context);
     if (!request) return "{}";
     return boost::json::serialize(
-        boost::json::object{{"method", request->method}, {"url", request->url}});
+        boost::json::object{{"method", request->method}, {"url", shown(request->url)}});
   }
 
   Result<StepResult> run(const plan::Action& action, StepContext& context,
@@ -119,6 +135,9 @@ class HttpRequest final : public Step {
     if (!request) return propagate(std::move(request));
     auto fetch = fetch_of(*request);
     if (!fetch) return propagate(std::move(fetch), "request \"{}\"", request->name);
+    if (run.fencing_token)
+      fetch->headers.emplace_back("X-Nexus-Fencing-Token", std::to_string(*run.fencing_token));
+    const auto url = shown(request->url);
     std::string body;
     std::optional<drivers::FetchResult> result;
     drivers::Fetcher fetcher;
@@ -134,14 +153,14 @@ class HttpRequest final : public Step {
     while (!result) {
       if (const auto why = why_to_end(context.clock, run))
         return fail(*why, "{} {}: no answer yet; whether it took effect is not known",
-                    request->method, request->url);
+                    request->method, url);
       fetcher.run(kAskEvery);
     }
     if (!result->status && result->http_status == 0)
-      return propagate(std::move(result->status), "{} {}", request->method, request->url);
+      return propagate(std::move(result->status), "{} {}", request->method, url);
     const auto took = std::chrono::duration_cast<Millis>(context.clock.steady() - begun);
     return StepResult{
-        .result = fmt::format("{} {} was answered with {} in {} ms", request->method, request->url,
+        .result = fmt::format("{} {} was answered with {} in {} ms", request->method, url,
                               result->http_status, took.count()),
         .output = base::sanitize_utf8(body),
         .failed = !result->status || !is_valid(result->http_status, request->valid_status)};
@@ -161,7 +180,10 @@ class HttpRequest final : public Step {
 
 const ActionDescriptor kHttpRequest{
     .name = "http_request",
-    .help = "Sends a request listed as [[request]] and looks at the status of the answer.",
+    .help =
+        "Sends a request listed as [[request]] and looks at the status of the answer. Under a "
+        "fleet "
+        "lock it has the fencing token, as X-Nexus-Fencing-Token.",
     .target_help = "the name of a [[request]], or with the parameter `request` what it is about",
     .parameters = kParameters,
     .make = []() -> std::unique_ptr<Step> { return std::make_unique<HttpRequest>(); },

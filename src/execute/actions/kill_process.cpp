@@ -1,44 +1,12 @@
 // kill_process: ends one process, known by its pid and start time, or sends it another signal.
 #include <array>
-#include <csignal>
 
 #include "execute/actions.hpp"
-#include "execute/parameter_values.hpp"
 #include "execute/process_guard.hpp"
-#include "execute/waiting.hpp"
-#include "nexus/host/privileged.hpp"
+#include "execute/signal_step.hpp"
 
 namespace nexus::execute {
 namespace {
-
-using namespace std::chrono_literals;
-
-constexpr Millis kAskEvery = 100ms;
-constexpr Millis kAfterKill = 5s;  // a process that is killed and not gone by then waits for a disk
-
-struct Signal {
-  std::string_view name;
-  int number;
-  bool ends;  // what it is for
-};
-constexpr std::array<Signal, 7> kSignals{{{"TERM", SIGTERM, true},
-                                          {"KILL", SIGKILL, true},
-                                          {"INT", SIGINT, true},
-                                          {"QUIT", SIGQUIT, true},
-                                          {"HUP", SIGHUP, false},
-                                          {"USR1", SIGUSR1, false},
-                                          {"USR2", SIGUSR2, false}}};
-
-Result<Signal> signal_of(const config::Parameters& parameters) {
-  const auto name = text_parameter(parameters, "signal", "TERM");
-  for (const auto& known : kSignals) {
-    if (known.name == name) return known;
-  }
-  return fail(Errc::kInvalidArgument,
-              "parameter \"signal\": expected one of TERM, KILL, INT, QUIT, HUP, USR1, USR2, got "
-              "\"{}\"",
-              name);
-}
 
 constexpr std::array<ParameterDescriptor, 3> kParameters{{
     {.name = "signal",
@@ -58,123 +26,6 @@ constexpr std::array<ParameterDescriptor, 3> kParameters{{
      .help = "refuse to when the process is called otherwise (/proc/PID/comm)"},
 }};
 
-class KillProcess final : public Step {
- public:
-  [[nodiscard]] Status validate(const plan::Action& action,
-                                const StepContext& context) const override {
-    if (auto signal = signal_of(action.parameters); !signal) return propagate(std::move(signal));
-    auto process = target_process(action, *context.config);
-    if (!process) return propagate(std::move(process));
-    return {};
-  }
-
-  Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
-    auto process = target_process(action, *context.config);
-    if (!process) return propagate(std::move(process));
-    auto signal = signal_of(action.parameters);
-    if (!signal) return propagate(std::move(signal));
-    const auto grace = kill_after(action);
-    return fmt::format("would send SIG{} to {}{}", signal->name, show(*process),
-                       signal->ends && signal->number != SIGKILL && grace > 0ms
-                           ? fmt::format(", and SIGKILL when it has not ended within {}",
-                                         base::format_duration(grace))
-                           : "");
-  }
-
-  [[nodiscard]] std::string account(const plan::Action& action, const StepContext&) const override {
-    return process_account(action);
-  }
-
-  std::string evidence(const plan::Action& action, StepContext&) override {
-    return process_evidence(action);
-  }
-
-  Result<StepResult> run(const plan::Action& action, StepContext& context,
-                         const StepRun& run) override {
-    auto process = target_process(action, *context.config);
-    if (!process) return propagate(std::move(process));
-    auto signal = signal_of(action.parameters);
-    if (!signal) return propagate(std::move(signal));
-    auto ended = context.privileged.signal(process->id, signal->number, 0ms);
-    if (!ended) return propagate(std::move(ended));
-    run.begun();
-    if (!signal->ends) return done(*process, fmt::format("was sent SIG{}", signal->name));
-    const auto grace = signal->number == SIGKILL ? kAfterKill : kill_after(action);
-    const bool kills = signal->number != SIGKILL && grace > 0ms;
-    auto gone = wait(process->id, context, run, grace > 0ms ? grace : kAfterKill);
-    if (!gone) return propagate(std::move(gone));
-    if (*gone) return done(*process, fmt::format("ended after SIG{}", signal->name));
-    if (!kills) return still_there(*process, signal->name);
-    auto killed = context.privileged.signal(process->id, SIGKILL, 0ms);
-    if (!killed && killed.error().code() != Errc::kNotFound) return propagate(std::move(killed));
-    gone = wait(process->id, context, run, kAfterKill);
-    if (!gone) return propagate(std::move(gone));
-    return *gone ? done(*process, fmt::format("did not end within {} after SIG{}, and was killed",
-                                              base::format_duration(grace), signal->name))
-                 : still_there(*process, "KILL");
-  }
-
-  std::optional<bool> verify(const plan::Action& action, StepContext&) override {
-    const auto signal = signal_of(action.parameters);
-    const auto id = host::parse_process(action.target);
-    if (!signal || !id || !signal->ends) return std::nullopt;
-    return is_gone(*id);
-  }
-
-  Recovered recover(const plan::Action& action, StepContext&, std::string& what) override {
-    const auto signal = signal_of(action.parameters);
-    const auto id = host::parse_process(action.target);
-    if (!signal || !id || !signal->ends) {
-      what = "whether the signal was sent cannot be told";
-      return Recovered::kUnknown;
-    }
-    const bool gone = is_gone(*id);
-    what = fmt::format("process {} {}", action.target, gone ? "has ended" : "still runs");
-    return gone ? Recovered::kDone : Recovered::kNotDone;
-  }
-
- private:
-  static Millis kill_after(const plan::Action& action) {
-    return duration_parameter(action.parameters, "kill_after", 10s);
-  }
-
-  static StepResult done(const host::ProcessFacts& process, const std::string& what) {
-    return {.result =
-                fmt::format("process {} ({}) {}", host::to_string(process.id), process.name, what),
-            .output = {}};
-  }
-
-  static StepResult still_there(const host::ProcessFacts& process, std::string_view signal) {
-    auto out = done(process, fmt::format("has not ended after SIG{}{}", signal,
-                                         signal == "KILL" ? ": it waits in the kernel" : ""));
-    out.failed = true;
-    return out;
-  }
-
-  /// A zombie has ended; only its parent has not looked yet.
-  static bool is_gone(const host::ProcessId& id) {
-    const auto now = host::process_facts(id);
-    return (!now && now.error().code() == Errc::kNotFound) || (now && now->state == 'Z');
-  }
-
-  static Result<bool> wait(const host::ProcessId& id, StepContext& context, const StepRun& run,
-                           Millis most) {
-    const auto until = std::min(run.deadline, context.clock.steady() + most);
-    while (!is_gone(id)) {
-      if (run.cancelled() || run.leaving())
-        return fail(Errc::kCancelled, "process {} was sent a signal and has not ended yet",
-                    host::to_string(id));
-      const auto now = context.clock.steady();
-      if (now >= run.deadline)
-        return fail(Errc::kTimeout, "process {} was sent a signal and has not ended in time",
-                    host::to_string(id));
-      if (now >= until) return false;
-      pause_until(context.clock, std::min(until, now + kAskEvery));
-    }
-    return true;
-  }
-};
-
 }  // namespace
 
 const ActionDescriptor kKillProcess{
@@ -184,7 +35,7 @@ const ActionDescriptor kKillProcess{
         "again just before.",
     .target_help = kProcessTargetHelp,
     .parameters = kParameters,
-    .make = []() -> std::unique_ptr<Step> { return std::make_unique<KillProcess>(); },
+    .make = [] { return make_signal_step(); },
     .check_remedy = check_process_remedy,
 };
 

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "execute/actions.hpp"
+#include "execute/container_limits.hpp"
 #include "execute/property_step.hpp"
 #include "execute/sysctl_step.hpp"
 #include "nexus/base/text.hpp"
@@ -104,12 +105,14 @@ class PerformanceTuning final : public Step {
 
  private:
   [[nodiscard]] Step& of(const plan::Action& action) const {
-    const bool service = action.target.ends_with(".service") || !action.target.contains('.');
+    const bool service = action.target.ends_with(".service") || action.target.contains(':') ||
+                         !action.target.contains('.');
     return service ? *service_ : *kernel_;
   }
 
   const std::unique_ptr<Step> kernel_ = make_sysctl_step(kAllowed, "");
-  const std::unique_ptr<Step> service_ = make_property_step(kSettable);
+  const std::unique_ptr<Step> service_ =
+      make_limits_step(make_container_limits_step(), make_property_step(kSettable));
 };
 
 }  // namespace
@@ -120,7 +123,8 @@ const ActionDescriptor kPerformanceTuning{
         "Sets a service's share of the machine at run time, or a kernel parameter within its "
         "range; "
         "reads it back, and takes it back when it did not help.",
-    .target_help = "a service, or the name of a kernel parameter, e.g. \"vm.swappiness\"",
+    .target_help =
+        "a service, \"docker:NAME\", or the name of a kernel parameter, e.g. \"vm.swappiness\"",
     .parameters = kParameters,
     .make = []() -> std::unique_ptr<Step> { return std::make_unique<PerformanceTuning>(); },
     .undo_help = "the old value is set again",

@@ -5,7 +5,7 @@
 
 #include "execute/actions.hpp"
 #include "execute/parameter_values.hpp"
-#include "execute/process_guard.hpp"
+#include "execute/process_step.hpp"
 #include "nexus/host/privileged.hpp"
 
 namespace nexus::execute {
@@ -42,16 +42,8 @@ std::optional<int> nice_before(const plan::Action& action) {
   return static_cast<int>(nice->get_int64());
 }
 
-class ReniceProcess final : public Step {
+class ReniceProcess final : public ProcessStep {
  public:
-  [[nodiscard]] Status validate(const plan::Action& action,
-                                const StepContext& context) const override {
-    if (auto nice = nice_of(action.parameters); !nice) return propagate(std::move(nice));
-    auto process = target_process(action, *context.config);
-    if (!process) return propagate(std::move(process));
-    return {};
-  }
-
   Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
     auto process = target_process(action, *context.config);
     if (!process) return propagate(std::move(process));
@@ -59,14 +51,6 @@ class ReniceProcess final : public Step {
     if (!nice) return propagate(std::move(nice));
     return fmt::format("would set the nice value of {} from {} to {}", show(*process),
                        process->nice, *nice);
-  }
-
-  [[nodiscard]] std::string account(const plan::Action& action, const StepContext&) const override {
-    return process_account(action);
-  }
-
-  std::string evidence(const plan::Action& action, StepContext&) override {
-    return process_evidence(action);
   }
 
   Result<StepResult> run(const plan::Action& action, StepContext& context,
@@ -86,7 +70,7 @@ class ReniceProcess final : public Step {
 
   std::optional<bool> verify(const plan::Action& action, StepContext&) override {
     const auto nice = nice_of(action.parameters);
-    const auto id = host::parse_process(action.target);
+    const auto id = process_of(action);
     if (!nice || !id) return false;
     const auto now = host::process_facts(*id);
     // One that has ended meanwhile takes nothing from anybody.
@@ -102,10 +86,21 @@ class ReniceProcess final : public Step {
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
     const auto before = nice_before(action);
     if (!before) return fail(Errc::kNotFound, "what it was before is not known");
-    auto id = host::parse_process(action.target);
+    auto id = process_of(action);
     if (!id) return propagate(std::move(id));
+    const auto ours = nice_of(action.parameters);
+    const auto now = host::process_facts(*id);
+    if (!now) return std::unexpected(now.error());
+    if (ours && now->nice != *ours)
+      return fmt::format("left at {}: somebody else has set the nice value since", now->nice);
     if (auto ok = context.privileged.set_nice(*id, *before); !ok) return propagate(std::move(ok));
     return fmt::format("undone: the nice value is {} again", *before);
+  }
+
+ private:
+  Status check_parameters(const plan::Action& action) const override {
+    if (auto nice = nice_of(action.parameters); !nice) return propagate(std::move(nice));
+    return {};
   }
 };
 

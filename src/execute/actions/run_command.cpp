@@ -82,10 +82,13 @@ class RunCommand final : public Step {
     const auto begun = context.clock.steady();
     const auto deadline =
         command->timeout ? std::min(run.deadline, begun + *command->timeout) : run.deadline;
+    host::Command child{.argv = command->argv};
+    if (run.fencing_token)
+      child.environment.push_back(fmt::format("NEXUS_FENCING_TOKEN={}", *run.fencing_token));
     // It is a child of the agent, and ends with it.
     auto exit = host::run(
-        {.argv = command->argv}, context.clock, deadline,
-        [&] { return run.cancelled() || run.leaving(); }, [&](int) { run.begun(); });
+        child, context.clock, deadline, [&] { return run.cancelled() || run.leaving(); },
+        [&](int) { run.begun(); });
     if (!exit) return propagate(std::move(exit), "command \"{}\"", command->name);
     const auto took = std::chrono::duration_cast<Millis>(context.clock.steady() - begun);
     const std::string how = exit->signal ? fmt::format("was ended by signal {}", *exit->signal)
@@ -114,7 +117,10 @@ class RunCommand final : public Step {
 
 const ActionDescriptor kRunCommand{
     .name = "run_command",
-    .help = "Runs a command listed as [[command]], without a shell, in a process group of its own.",
+    .help =
+        "Runs a command listed as [[command]], without a shell, in a process group of its own. "
+        "Under "
+        "a fleet lock it finds the fencing token in its environment, NEXUS_FENCING_TOKEN.",
     .target_help = "the name of a [[command]], or with the parameter `command` what it is about",
     .parameters = kParameters,
     .make = []() -> std::unique_ptr<Step> { return std::make_unique<RunCommand>(); },

@@ -5,6 +5,7 @@
 #include "execute/actions.hpp"
 #include "execute/parameter_values.hpp"
 #include "nexus/base/id.hpp"
+#include "nexus/execute/undone.hpp"
 
 namespace nexus::execute {
 namespace {
@@ -28,10 +29,11 @@ Result<Done> undoable(const plan::Action& action, const StepContext& context) {
   const auto* descriptor = find_action(original.type);
   if (descriptor == nullptr || descriptor->undo_help.empty() || done->step == nullptr)
     return fail(Errc::kUnsupported, "{} cannot be undone", original.type);
-  if (original.dry_run || original.state != plan::ActionState::kSucceeded)
+  // Whatever became of one that has begun: what is not its own any more stays.
+  if (original.dry_run || !original.started || !plan::is_final(original.state))
     return fail(Errc::kConflict, "action {} is {}{}, there is nothing to undo", id,
                 plan::to_string(original.state), original.dry_run ? ", a dry run" : "");
-  if (!original.outcome.undone.empty())
+  if (is_undone(original.outcome))
     return fail(Errc::kConflict, "action {} was undone before: {}", id, original.outcome.undone);
   if (original.target != action.target)
     return fail(Errc::kConflict, "action {} was about {}, not {}", id, original.target,
@@ -86,7 +88,7 @@ class UndoAction final : public Step {
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     auto original = context.find ? context.find(text_parameter(action.parameters, "action"))
                                  : Result<Done>(fail(Errc::kUnavailable, "no journal"));
-    if (original && !original->action.outcome.undone.empty()) {
+    if (original && is_undone(original->action.outcome)) {
       what = original->action.outcome.undone;
       return Recovered::kDone;
     }
@@ -100,9 +102,9 @@ class UndoAction final : public Step {
 const ActionDescriptor kUndoAction{
     .name = "undo_action",
     .help =
-        "Takes back an earlier action that has succeeded, as its own undo would have; what "
-        "somebody "
-        "else has set meanwhile stays. `nexus-agent actions rollback ID` asks for it.",
+        "Takes back an earlier action that has begun, as its own undo would have; what somebody "
+        "else "
+        "has set meanwhile stays. `nexus-agent actions rollback ID` asks for it.",
     .target_help = "the target of that action",
     .parameters = kParameters,
     .make = []() -> std::unique_ptr<Step> { return std::make_unique<UndoAction>(); },

@@ -139,7 +139,10 @@ std::optional<SeriesId> Store::id_of(const Definitions& definitions,
     if (label.name != kMetricName) labels.push_back({label.name, label.value});
   }
   const std::string_view metric = series.labels.metric();
-  const FamilyId own = registry_.family(family.name, family.type, family.help);
+  // What is known by now is newer than what the disk remembers.
+  const FamilyId own = registry_.family(family.name, MetricType::kUntyped, family.help);
+  if (registry_.family(own).type == MetricType::kUntyped)
+    static_cast<void>(registry_.family(family.name, family.type, family.help));
   const auto id = registry_.intern(own, labels, metric == family.name ? "" : metric);
   return id ? std::optional(*id) : std::nullopt;
 }

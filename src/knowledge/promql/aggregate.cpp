@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "knowledge/promql/signature.hpp"
 #include "knowledge/promql/summation.hpp"
@@ -64,24 +65,30 @@ struct Deviation {
   [[nodiscard]] double value() const noexcept { return std::sqrt(variance.value()); }
 };
 
+/// Group by group, so that there are no more accumulators than steps; rows in their order, which
+/// decides the last digits.
 template <typename Accumulator>
 void accumulate(const Block& input, const Groups& groups, Block& output) {
-  std::vector<Accumulator> accumulators(groups.rows.size() * input.steps);
-  std::vector<bool> present(accumulators.size());
-  for (std::size_t r = 0; r < input.rows.size(); ++r) {
-    const std::size_t first = groups.of_row[r] * input.steps;
-    const auto cells = input.row(r);
-    for (std::size_t i = 0; i < cells.size(); ++i) {
-      if (is_absent(cells[i])) continue;
-      accumulators[first + i].add(cells[i]);
-      present[first + i] = true;
+  std::vector<std::uint32_t> rows(input.rows.size());
+  std::iota(rows.begin(), rows.end(), 0U);
+  std::ranges::stable_sort(rows, {}, [&](std::uint32_t row) { return groups.of_row[row]; });
+  std::vector<Accumulator> accumulators(input.steps);
+  std::vector<bool> present(input.steps);
+  for (std::size_t next = 0; next < rows.size();) {
+    const std::uint32_t group = groups.of_row[rows[next]];
+    std::ranges::fill(accumulators, Accumulator());
+    present.assign(input.steps, false);
+    for (; next < rows.size() && groups.of_row[rows[next]] == group; ++next) {
+      const auto cells = input.row(rows[next]);
+      for (std::size_t i = 0; i < cells.size(); ++i) {
+        if (is_absent(cells[i])) continue;
+        accumulators[i].add(cells[i]);
+        present[i] = true;
+      }
     }
-  }
-  for (std::size_t g = 0; g < groups.rows.size(); ++g) {
-    const auto cells = output.add(groups.rows[g]);
+    const auto cells = output.add(groups.rows[group]);
     for (std::size_t i = 0; i < cells.size(); ++i) {
-      const std::size_t at = g * input.steps + i;
-      if (present[at]) cells[i] = accumulators[at].value();
+      if (present[i]) cells[i] = accumulators[i].value();
     }
   }
 }

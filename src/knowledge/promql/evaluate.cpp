@@ -60,33 +60,52 @@ Status Evaluator::work(std::size_t samples) {
 Status Evaluator::charge(std::size_t samples) {
   if (Status status = charge_read(samples); !status) return status;
   held_ += samples;
-  if (held_ <= kMaxHeld) return {};
+  if (held_ <= kMaxHeld) return tell_hold();
   return fail(Errc::kExhausted, "query makes more than {} values: ask for fewer series or steps",
               kMaxHeld);
 }
 
 Status Evaluator::charge_read(std::size_t samples) {
   charged_ += samples;
-  widest_ = std::max<std::uint64_t>(widest_, column_.size());
+  if (column_.size() > widest_) {
+    widest_ = column_.size();
+    if (Status status = tell_hold(); !status) return status;
+  }
   if (charged_ > limits_.max_samples) {
     return fail(Errc::kExhausted, "query touches more than {} samples", limits_.max_samples);
   }
   return work(samples);
 }
 
+Status Evaluator::tell_hold() {
+  if (!limits_.hold) return {};
+  const std::uint64_t bytes = held_ * sizeof(double) + widest_ * sizeof(Sample);
+  if (bytes <= told_) return {};
+  // In steps: a hold is shared by threads, and most queries need one.
+  constexpr std::uint64_t kStep = 64U << 10;
+  const std::uint64_t more = (bytes - told_ + kStep - 1) / kStep * kStep;
+  if (Status status = limits_.hold->grow(more); !status) return status;
+  told_ += more;
+  return {};
+}
+
+const Labels& Evaluator::keep(Labels labels) {
+  std::size_t bytes = sizeof(Labels);
+  for (const Label& label : labels) bytes += label.name.size() + label.value.size() + sizeof(Label);
+  held_ += bytes / sizeof(double);
+  return kept_.emplace_back(std::move(labels));
+}
+
 Result<const Labels*> Evaluator::keep_made(Labels labels) {
-  std::size_t bytes = 0;
   for (const Label& label : labels) {
     if (label.value.size() > kMaxLabelBytes) {
       return fail(Errc::kExhausted, "label {} would be {} bytes long, at most {} are allowed",
                   label.name, label.value.size(), kMaxLabelBytes);
     }
-    bytes += label.name.size() + label.value.size() + sizeof(Label);
   }
-  if (Status status = charge(bytes / sizeof(Sample)); !status) {
-    return std::unexpected(std::move(status).error());
-  }
-  return &keep(std::move(labels));
+  const Labels& kept = keep(std::move(labels));
+  if (Status status = charge(0); !status) return std::unexpected(std::move(status).error());
+  return &kept;
 }
 
 Block Evaluator::scalar_block() const {

@@ -18,6 +18,7 @@
 #include "knowledge/promql/ast.hpp"
 #include "knowledge/promql/block.hpp"
 #include "knowledge/promql/functions.hpp"
+#include "knowledge/promql/rows.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/knowledge/promql.hpp"
 #include "nexus/knowledge/queryable.hpp"
@@ -53,8 +54,9 @@ class Evaluator {
   [[nodiscard]] std::int64_t resolution() const noexcept { return resolution_; }
   [[nodiscard]] Block scalar_block() const;  // one row without labels, all absent
   [[nodiscard]] const Steps& steps() const noexcept { return steps_; }
-  /// Owns `labels` for as long as the evaluation lasts.
-  [[nodiscard]] const Labels& keep(Labels labels) { return kept_.emplace_back(std::move(labels)); }
+  /// Owns `labels` for as long as the evaluation lasts. They are counted; the next charge() says
+  /// when they are too many.
+  [[nodiscard]] const Labels& keep(Labels labels);
   /// The same for labels as long as an expression makes them: charged by their size, and refused
   /// when a value is longer than kMaxLabelBytes.
   [[nodiscard]] Result<const Labels*> keep_made(Labels labels);
@@ -68,10 +70,12 @@ class Evaluator {
   /// Warns of quantiles outside of 0 to 1.
   void check_quantiles(const Block& quantiles, const Node& where);
   [[nodiscard]] Account account() const;
+  /// What the rows of a result refer to, when the evaluation is done.
+  [[nodiscard]] KeptLabels take_labels() { return {pinned_, std::move(kept_)}; }
 
  private:
   static constexpr std::uint64_t kWorkPerCheck = 1U << 16U;
-  /// What a query makes is held until it ends: 32 MiB of values. What it reads is not.
+  /// What a query makes is held until it ends: 32 MiB. What it reads is not.
   static constexpr std::uint64_t kMaxHeld = 4U << 20U;
 
   static constexpr std::size_t kMaxLabelBytes = 64U << 10U;
@@ -117,6 +121,8 @@ class Evaluator {
   /// Counts the samples in column_ that the slice before has not read; they are not kept.
   [[nodiscard]] Status charge_samples(const Slice& slice);
   [[nodiscard]] Status charge_read(std::size_t samples);
+  /// Tells limits_.hold what is held now.
+  [[nodiscard]] Status tell_hold();
   [[nodiscard]] Result<std::vector<SeriesRow>> add_rows(const std::vector<SeriesId>& ids,
                                                         Block& block);
 
@@ -139,7 +145,8 @@ class Evaluator {
   const Limits& limits_;
   const std::string_view text_;
   std::uint64_t charged_ = 0;
-  std::uint64_t held_ = 0;
+  std::uint64_t held_ = 0;  // values, or as many bytes by eight
+  std::uint64_t told_ = 0;  // of them and of what is read at once, to limits_.hold
   std::uint64_t worked_ = 0;
   std::uint64_t looked_at_ = 0;  // see Account
   std::uint64_t widest_ = 0;     // the most samples of a series read at once

@@ -4,6 +4,10 @@
 
 namespace nexus::knowledge::promql {
 
+const LaneKernels& plain_kernels() noexcept {
+  return kKernels;
+}
+
 const LaneKernels& lane_kernels() noexcept {
 #if defined(__x86_64__)
   static const LaneKernels* const kOfThis =

@@ -19,8 +19,17 @@ struct LaneSums {
   double compensation[kLanes] = {};
 };
 
+/// What a line through the samples of a window is made from, times in seconds from its origin.
+struct LaneLines {
+  LaneSums x;
+  LaneSums y;
+  LaneSums xy;
+  LaneSums xx;
+};
+
 struct LaneKernels {
   using Windows = const double* const*;
+  using Times = const std::int64_t* const*;
 
   /// The sums, begun with the first sample; after `settled` samples no sample is larger than its
   /// sum.
@@ -33,12 +42,18 @@ struct LaneKernels {
   /// Of the products alone.
   void (*only_products)(Windows windows, std::uint32_t size, std::uint32_t settled,
                         const double* factors, LaneSums& xy);
+  /// All four sums of a line, for windows whose times have nothing in common. Times in
+  /// milliseconds, less than 2^51 of them from the origins, one a lane.
+  void (*lines)(Windows windows, Times times, const std::int64_t* origins, std::uint32_t size,
+                std::uint32_t settled, LaneLines& out);
 };
 
 /// Those for this processor.
 [[nodiscard]] const LaneKernels& lane_kernels() noexcept;
 
-/// nullptr where the build has none.
+/// Those for any processor.
+[[nodiscard]] const LaneKernels& plain_kernels() noexcept;
+/// nullptr where the build has none; not asked is whether the processor can run them.
 [[nodiscard]] const LaneKernels* avx2_kernels() noexcept;
 
 }  // namespace nexus::knowledge::promql

@@ -20,6 +20,7 @@ constexpr std::size_t kWidth = 2;
 #endif
 constexpr std::size_t kParts = kLanes / kWidth;
 using Part = double __attribute__((vector_size(kWidth * sizeof(double))));
+using Integers = std::int64_t __attribute__((vector_size(kWidth * sizeof(std::int64_t))));
 
 struct Lane {
   Part parts[kParts];
@@ -52,16 +53,16 @@ struct Summing {
   }
 };
 
-/// The samples number `place` of all windows.
-void load(LaneKernels::Windows at, std::uint32_t place, Lane& out) {
-  for (std::size_t i = 0; i < kParts; ++i) {
-    const double* const* const of = at + i * kWidth;
+/// The samples number `place` of as many windows as a register holds, and of all.
+void load_part(LaneKernels::Windows of, std::uint32_t place, Part& out) {
 #if defined(__AVX2__)
-    out.parts[i] = Part{of[0][place], of[1][place], of[2][place], of[3][place]};
+  out = Part{of[0][place], of[1][place], of[2][place], of[3][place]};
 #else
-    out.parts[i] = Part{of[0][place], of[1][place]};
+  out = Part{of[0][place], of[1][place]};
 #endif
-  }
+}
+void load(LaneKernels::Windows at, std::uint32_t place, Lane& out) {
+  for (std::size_t i = 0; i < kParts; ++i) load_part(at + i * kWidth, place, out.parts[i]);
 }
 
 void sum_lanes(LaneKernels::Windows windows, std::uint32_t size, std::uint32_t settled,
@@ -140,8 +141,60 @@ void only_multiply_lanes(LaneKernels::Windows windows, std::uint32_t size, std::
   xy.put(xy_out);
 }
 
+/// The time number `place` of some windows in seconds from their origins.
+void load_seconds(const std::int64_t* const* of, std::uint32_t place, const Integers& origins,
+                  Part& out) {
+  // Added to it, an integer is in the lowest bits of a double.
+  constexpr double kAnchor = 0x1.8p52;
+  constexpr std::int64_t kAnchorBits = 0x4338000000000000;
+#if defined(__AVX2__)
+  Integers millis = {of[0][place], of[1][place], of[2][place], of[3][place]};
+#else
+  Integers millis = {of[0][place], of[1][place]};
+#endif
+  millis = millis - origins + kAnchorBits;
+  __builtin_memcpy(&out, &millis, sizeof out);
+  out = (out - kAnchor) / 1000.0;
+}
+
+/// A part at a time, so that its eight registers of sums stay where they are.
+void line_lanes(LaneKernels::Windows windows, LaneKernels::Times times, const std::int64_t* origins,
+                std::uint32_t size, std::uint32_t settled, LaneLines& out) {
+  Summing x;
+  Summing y;
+  Summing xy;
+  Summing xx;
+  for (std::size_t i = 0; i < kParts; ++i) {
+    Integers origin;
+    __builtin_memcpy(&origin, origins + i * kWidth, sizeof origin);
+    Part values;
+    Part seconds;
+    std::uint32_t place = 0;
+    for (; place < settled; ++place) {
+      load_part(windows + i * kWidth, place, values);
+      load_seconds(times + i * kWidth, place, origin, seconds);
+      x.add(i, seconds);
+      y.add(i, values);
+      xy.add(i, seconds * values);
+      xx.add(i, seconds * seconds);
+    }
+    for (; place < size; ++place) {
+      load_part(windows + i * kWidth, place, values);
+      load_seconds(times + i * kWidth, place, origin, seconds);
+      x.add_smaller(i, seconds);
+      y.add_smaller(i, values);
+      xy.add_smaller(i, seconds * values);
+      xx.add_smaller(i, seconds * seconds);
+    }
+  }
+  x.put(out.x);
+  y.put(out.y);
+  xy.put(out.xy);
+  xx.put(out.xx);
+}
+
 [[maybe_unused]] constexpr LaneKernels kKernels = {sum_lanes, vary_lanes, multiply_lanes,
-                                                   only_multiply_lanes};
+                                                   only_multiply_lanes, line_lanes};
 
 }  // namespace
 }  // namespace nexus::knowledge::promql

@@ -1,8 +1,8 @@
 // The parser: tokens to a checked syntax tree, by recursive descent with precedence climbing.
 //
 // The first problem ends it: members return a null pointer or false and error() says what and
-// where. Nesting and size are bounded (kMaxDepth, kMaxQueryBytes), so hostile text costs a message,
-// not the stack. Thread safety: one thread, one use.
+// where. Nesting, size and regular expressions are bounded (kMaxDepth, kMaxQueryBytes,
+// kMaxRegexes), so hostile text costs a message, not the stack. Thread safety: one thread, one use.
 #pragma once
 
 #include <algorithm>
@@ -85,8 +85,12 @@ class Parser {
   std::span<const Token> tokens_;
   std::size_t at_ = 0;
   int depth_ = 0;
+  std::size_t regexes_ = 0;  // made
   std::optional<Error> error_;
 };
+
+/// The tree of a query; errors as Query::parse().
+[[nodiscard]] Result<NodePtr> parse_tree(std::string_view text);
 
 /// ASCII letters in lower case: keywords are known in any case.
 [[nodiscard]] std::string lowered(std::string_view text);

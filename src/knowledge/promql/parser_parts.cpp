@@ -93,6 +93,12 @@ bool Parser::add_matcher(VectorSelector& out, std::string name, MatchOp op, std:
     fail_at(offset, fmt::format("the metric name is already set to \"{}\"", out.metric));
     return false;
   }
+  // A selector of only what matches nothing is no query, so each is compiled while it is parsed.
+  const bool is_regex = op == MatchOp::kRegex || op == MatchOp::kNotRegex;
+  if (is_regex && ++regexes_ > kMaxRegexes) {
+    fail_at(offset, fmt::format("at most {} regular expressions are allowed", kMaxRegexes));
+    return false;
+  }
   auto made = Matcher::make(std::move(name), op, std::move(value));
   if (!made) {
     fail_at(offset, made.error().message());

@@ -5,8 +5,10 @@
 #include "knowledge/promql/ast.hpp"
 #include "knowledge/promql/evaluator.hpp"
 #include "knowledge/promql/parser.hpp"
+#include "knowledge/promql/rows.hpp"
 #include "knowledge/promql/signature.hpp"
 #include "nexus/knowledge/promql.hpp"
+#include "nexus/knowledge/promql_rows.hpp"
 
 namespace nexus::knowledge::promql {
 namespace {
@@ -52,24 +54,13 @@ Vector to_vector(const Block& block, std::int64_t time) {
   return vector;
 }
 
-Matrix to_matrix(const Block& block, const Steps& steps) {
-  Matrix matrix;
-  matrix.reserve(block.rows.size());
-  for (std::size_t r = 0; r < block.rows.size(); ++r) {
-    const auto cells = block.row(r);
-    const auto count = static_cast<std::size_t>(std::ranges::count_if(cells, is_present));
-    if (count == 0) continue;
-    MatrixSeries& series = matrix.emplace_back();
-    series.labels = labels_of(block.rows[r]);
-    series.samples.times.reserve(count);
-    series.samples.values.reserve(count);
-    for (std::size_t i = 0; i < cells.size(); ++i) {
-      if (is_absent(cells[i])) continue;
-      series.samples.times.push_back(steps.at(i));
-      series.samples.values.push_back(cells[i]);
-    }
+Matrix to_matrix(const Rows& rows, std::size_t steps) {
+  Matrix matrix(rows.size());
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    const auto [labels, nameless] = rows.labels(r);
+    matrix[r].labels = labels_of({&labels, nameless});
+    NEXUS_CHECK(rows.read(r, 0, steps, matrix[r].samples) == 0);
   }
-  std::ranges::sort(matrix, {}, &MatrixSeries::labels);
   return matrix;
 }
 
@@ -95,14 +86,20 @@ ValueType type_of(const Value& value) noexcept {
   return kTypes[value.index()];
 }
 
-Result<Query> Query::parse(std::string_view text) {
+Result<NodePtr> parse_tree(std::string_view text) {
   if (Status length = check_length(text); !length) return std::unexpected(length.error());
   auto tokens = tokenize(text);
   if (!tokens) return propagate(std::move(tokens));
   Parser parser(text, *tokens);
   NodePtr root = parser.query();
   if (!root) return std::unexpected(parser.error());
-  return Query(std::string(text), std::move(root));
+  return root;
+}
+
+Result<Query> Query::parse(std::string_view text) {
+  auto root = parse_tree(text);
+  if (!root) return propagate(std::move(root));
+  return Query(std::string(text), std::move(*root));
 }
 
 Result<std::vector<Matcher>> parse_selector(std::string_view text) {
@@ -148,8 +145,28 @@ Result<Value> Query::instant(const Queryable& data, std::int64_t time, const Lim
   return Value(to_vector(*block, time));
 }
 
-Result<Matrix> Query::range(const Queryable& data, std::int64_t start, std::int64_t end,
-                            std::int64_t step, const Limits& limits) const {
+Result<std::variant<Scalar, Rows, std::string>> Query::instant_rows(const Queryable& data,
+                                                                    std::int64_t time,
+                                                                    const Limits& limits) const {
+  using Held = std::variant<Scalar, Rows, std::string>;
+  if (type() != ValueType::kVector) {
+    auto value = instant(data, time, limits);
+    if (!value) return propagate(std::move(value));
+    if (auto* matrix = std::get_if<Matrix>(&*value)) return Held(make_rows(std::move(*matrix)));
+    if (auto* text = std::get_if<std::string>(&*value)) return Held(std::move(*text));
+    return Held(std::get<Scalar>(*value));
+  }
+  if (!is_time(time)) return fail(Errc::kInvalidArgument, "time of the query is out of range");
+  Evaluator evaluator(data, {time, 1, 1}, 0, limits, text_);
+  auto block = evaluator.evaluate(without_parens(*root_));
+  if (!block) return propagate(std::move(block));
+  if (limits.account != nullptr) *limits.account = evaluator.account();
+  return Held(
+      make_rows(evaluator.take_labels(), {time, 1, 1}, std::move(*block), RowOrder::kAsMade));
+}
+
+Result<Rows> Query::range_rows(const Queryable& data, std::int64_t start, std::int64_t end,
+                               std::int64_t step, const Limits& limits) const {
   if (Status span = check_span(start, end, step); !span) return std::unexpected(span.error());
   if (type() != ValueType::kScalar && type() != ValueType::kVector) {
     return fail(Errc::kInvalidArgument, "a range query needs a scalar or instant vector, got {}",
@@ -160,7 +177,14 @@ Result<Matrix> Query::range(const Queryable& data, std::int64_t start, std::int6
   auto block = evaluator.evaluate(*root_);
   if (!block) return propagate(std::move(block));
   if (limits.account != nullptr) *limits.account = evaluator.account();
-  return to_matrix(*block, steps);
+  return make_rows(evaluator.take_labels(), steps, std::move(*block), RowOrder::kByLabels);
+}
+
+Result<Matrix> Query::range(const Queryable& data, std::int64_t start, std::int64_t end,
+                            std::int64_t step, const Limits& limits) const {
+  const auto rows = range_rows(data, start, end, step, limits);
+  if (!rows) return std::unexpected(rows.error());
+  return to_matrix(*rows, static_cast<std::size_t>((end - start) / step) + 1);
 }
 
 bool is_true(const Value& value) noexcept {

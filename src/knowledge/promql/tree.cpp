@@ -155,14 +155,9 @@ std::string tree(const Node& node) {
 }  // namespace
 
 Result<std::string> tree_of(std::string_view query) {
-  // The length is checked, and said, where queries are made.
-  if (const auto checked = Query::parse(query); !checked) return std::unexpected(checked.error());
-  auto tokens = tokenize(query);
-  if (!tokens) return propagate(std::move(tokens));
-  Parser parser(query, *tokens);
-  const NodePtr root = parser.query();
-  if (!root) return std::unexpected(parser.error());
-  return tree(*root);
+  const auto root = parse_tree(query);
+  if (!root) return std::unexpected(root.error());
+  return tree(**root);
 }
 
 }  // namespace nexus::knowledge::promql

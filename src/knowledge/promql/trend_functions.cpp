@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -33,25 +34,36 @@ Line through(double x, double y, double xy, double xx, std::uint32_t size) {
   return {slope, y / n - slope * x / n};
 }
 
-/// Least squares over a window, times in seconds from `origin`.
-Line fit_line(const RangeInput& input, const Window& window, std::int64_t origin) {
-  CompensatedSum x_sum;
-  CompensatedSum y_sum;
-  CompensatedSum xy_sum;
-  CompensatedSum xx_sum;
-  const double first = input.values[window.begin];
-  bool constant = true;
-  for (std::uint32_t i = window.begin; i < window.end; ++i) {
-    const double y = input.values[i];
-    const double x = static_cast<double>(input.times[i] - origin) / 1000.0;
-    if (i > window.begin && y != first) constant = false;
-    x_sum.add(x);
-    y_sum.add(y);
-    xy_sum.add(x * y);
-    xx_sum.add(x * x);
+/// Of a line, times in seconds from `origin`.
+struct Sums {
+  CompensatedSum x;
+  CompensatedSum y;
+  CompensatedSum xy;
+  CompensatedSum xx;
+
+  void add(const RangeInput& input, std::uint32_t begin, std::uint32_t end, std::int64_t origin) {
+    for (std::uint32_t i = begin; i < end; ++i) {
+      const double value = input.values[i];
+      const double time = static_cast<double>(input.times[i] - origin) / 1000.0;
+      x.add(time);
+      y.add(value);
+      xy.add(time * value);
+      xx.add(time * time);
+    }
   }
-  if (constant) return level(first);
-  return through(x_sum.value(), y_sum.value(), xy_sum.value(), xx_sum.value(), window.size());
+  [[nodiscard]] Line line(std::uint32_t size) const {
+    return through(x.value(), y.value(), xy.value(), xx.value(), size);
+  }
+};
+
+/// Least squares over a window.
+Line fit_line(const RangeInput& input, const Window& window, std::int64_t origin) {
+  const double first = input.values[window.begin];
+  const auto rest = input.values.subspan(window.begin + 1, window.size() - 1);
+  if (std::ranges::all_of(rest, [&](double value) { return value == first; })) return level(first);
+  Sums sums;
+  sums.add(input, window.begin, window.end, origin);
+  return sums.line(window.size());
 }
 
 /// The times of a window relative to its origin, and their sums: regular samples under regular
@@ -120,8 +132,7 @@ class Common {
  public:
   explicit Common(const RangeInput& input)
       : begin_(input.windows.empty() ? 0 : input.windows.front().begin),
-        spread_(spread_of(input.values, input.windows)),
-        exact_(ExactSums::of(input)) {
+        spread_(spread_of(input.values, input.windows)) {
     if (input.windows.empty()) return;
     const std::uint32_t count = input.windows.back().end - begin_;
     changes_.resize(count + 1);
@@ -135,12 +146,17 @@ class Common {
     return changes_[window.end - begin_] == changes_[window.begin - begin_ + 1];
   }
   [[nodiscard]] double spread() const noexcept { return spread_; }
-  /// Nothing when sums are rounded.
-  [[nodiscard]] const std::optional<ExactSums>& exact() const noexcept { return exact_; }
+  /// Nothing when sums are rounded. Found out when it is asked for first.
+  [[nodiscard]] const std::optional<ExactSums>& exact(const RangeInput& input) {
+    if (!is_exact_known_) exact_ = ExactSums::of(input);
+    is_exact_known_ = true;
+    return exact_;
+  }
 
  private:
   std::uint32_t begin_;
   double spread_;
+  bool is_exact_known_ = false;
   std::optional<ExactSums> exact_;
   std::vector<std::uint32_t> changes_;  // samples before each that differ from the one before them
 };
@@ -149,14 +165,15 @@ class Common {
 /// which lanes it could not do.
 template <typename Put>
 std::uint32_t fit_lines(const RangeInput& input, std::size_t first, const Offsets& offsets,
-                        const Common& common, Put&& put) {
+                        Common& common, Put&& put) {
   const std::uint32_t size = input.windows[first].size();
+  const std::optional<ExactSums>& exact = common.exact(input);
   LaneSum y_sum;
   LaneSum xy_sum;
   const auto begins = begins_of(input.values, input.windows, first);
   const double* const seconds = offsets.seconds().data();
   const std::uint32_t settled = offsets.settled_after(common.spread());
-  if (common.exact()) {
+  if (exact) {
     lane_kernels().only_products(begins.data(), size, settled, seconds, xy_sum);
   } else {
     lane_kernels().products(begins.data(), size,
@@ -171,8 +188,56 @@ std::uint32_t fit_lines(const RangeInput& input, std::size_t first, const Offset
     } else if (common.is_level(window)) {
       put(first + lane, level(input.values[window.begin]));
     } else {
-      const double y = common.exact() ? common.exact()->sum(window) : y_sum.value(lane);
+      const double y = exact ? exact->sum(window) : y_sum.value(lane);
       put(first + lane, through(offsets.sum(), y, xy_sum.value(lane), offsets.squares(), size));
+    }
+  }
+  return undone;
+}
+
+constexpr std::uint32_t kAllLanes = (1U << kLanes) - 1;
+
+/// Lines through any eight windows: as many samples as all have go side by side, what a window has
+/// more of comes after them. `put` and what is returned as above.
+template <typename OriginOf, typename Put>
+std::uint32_t fit_uneven_lines(const RangeInput& input, std::size_t first, const Common& common,
+                               OriginOf&& origin_of, Put&& put) {
+  constexpr std::uint32_t kWorthwhile = 16;
+  constexpr std::int64_t kFarthest = std::int64_t{1} << 51;
+  std::array<const std::int64_t*, kLanes> times;
+  std::array<std::int64_t, kLanes> origins;
+  std::uint32_t size = input.windows[first].size();
+  bool are_past = true;  // the farthest first: then sums outgrow what is added at once
+  for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    const Window window = input.windows[first + lane];
+    size = std::min(size, window.size());
+    if (size < kWorthwhile) return kAllLanes;
+    times[lane] = input.times.data() + window.begin;
+    origins[lane] = origin_of(first + lane);
+    are_past = are_past && input.times[window.end - 1] <= origins[lane];
+    if (*times[lane] <= origins[lane] - kFarthest ||
+        input.times[window.end - 1] >= origins[lane] + kFarthest) {
+      return kAllLanes;
+    }
+  }
+  LaneLines sums;
+  const auto begins = begins_of(input.values, input.windows, first);
+  lane_kernels().lines(begins.data(), times.data(), origins.data(), size,
+                       are_past ? settled_after(common.spread(), size) : size, sums);
+  const auto taken = [](const LaneSums& lanes, std::size_t lane) {
+    return CompensatedSum{lanes.sum[lane], lanes.compensation[lane]};
+  };
+  std::uint32_t undone = 0;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) {
+    const Window window = input.windows[first + lane];
+    Sums all{taken(sums.x, lane), taken(sums.y, lane), taken(sums.xy, lane), taken(sums.xx, lane)};
+    if (!std::isfinite(all.x.value() + all.y.value() + all.xy.value() + all.xx.value())) {
+      undone |= 1U << lane;
+    } else if (common.is_level(window)) {
+      put(first + lane, level(input.values[window.begin]));
+    } else {
+      all.add(input, window.begin + size, window.end, origins[lane]);
+      put(first + lane, all.line(window.size()));
     }
   }
   return undone;
@@ -181,6 +246,11 @@ std::uint32_t fit_lines(const RangeInput& input, std::size_t first, const Offset
 /// The same lines where all sums are exact; false when some are not, and all are to be made anew.
 template <typename OriginOf, typename Put>
 bool put_exact_lines(const RangeInput& input, OriginOf&& origin_of, Put&& put) {
+  const auto some =
+      std::ranges::find_if(input.windows, [](const Window& window) { return window.size() > 0; });
+  if (some == input.windows.end()) return true;
+  const auto place = static_cast<std::size_t>(some - input.windows.begin());
+  if ((origin_of(place) - input.times[some->begin]) % 1000 != 0) return false;
   const auto exact = ExactLines::of(input);
   if (!exact) return false;
   for (std::size_t i = 0; i < input.windows.size(); ++i) {
@@ -202,25 +272,36 @@ void each_line(const RangeInput& input, OriginOf&& origin_of, Put&& put) {
   };
   if (put_exact_lines(input, origin_of, put)) return;
   Offsets offsets(input);
-  const Common common(input);
+  Common common(input);
   const auto times_of = [&](std::size_t i) {
     return input.times.subspan(input.windows[i].begin, input.windows[i].size());
   };
-  in_lanes(
-      input.windows,
-      [&](std::size_t first) -> std::uint32_t {
-        if (input.windows[first].size() < 2) return 0;
-        if (!offsets.are_those_of(times_of(first), origin_of(first))) {
-          offsets.take(times_of(first), origin_of(first));
-        }
-        for (std::size_t lane = 1; lane < kLanes; ++lane) {
-          if (!offsets.are_those_of(times_of(first + lane), origin_of(first + lane))) {
-            return (1U << kLanes) - 1;
-          }
-        }
-        return fit_lines(input, first, offsets, common, put);
-      },
-      one);
+  const auto have_same_offsets = [&](std::size_t first) {
+    if (!are_alike(input.windows, first) || input.windows[first].size() < 2) return false;
+    // Two of them are looked at before anything is made for all.
+    const std::int64_t between = origin_of(first + 1) - origin_of(first);
+    if (!std::ranges::equal(times_of(first), times_of(first + 1), {}, {},
+                            [&](std::int64_t time) { return time - between; })) {
+      return false;
+    }
+    if (!offsets.are_those_of(times_of(first), origin_of(first))) {
+      offsets.take(times_of(first), origin_of(first));
+    }
+    for (std::size_t lane = 1; lane < kLanes; ++lane) {
+      if (!offsets.are_those_of(times_of(first + lane), origin_of(first + lane))) return false;
+    }
+    return true;
+  };
+  for (std::size_t i = 0; i < input.windows.size(); i += kLanes) {
+    std::uint32_t undone = kAllLanes;
+    if (i + kLanes <= input.windows.size()) {
+      undone = have_same_offsets(i) ? fit_lines(input, i, offsets, common, put)
+                                    : fit_uneven_lines(input, i, common, origin_of, put);
+    }
+    for (std::size_t lane = 0; lane < kLanes && i + lane < input.windows.size(); ++lane) {
+      if ((undone >> lane & 1U) != 0) one(i + lane);
+    }
+  }
 }
 
 /// Holt's linear method: the level and its trend, each a weighted mean of the old and the new.

@@ -95,8 +95,9 @@ struct Evaluator::RangeRun {
 void Evaluator::read_without_stale(SeriesId id, const Steps& ends, std::int64_t range) {
   column_.clear();
   data_.read(id, ends.start - range, ends.last(), column_);
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < column_.size(); ++i) {
+  const auto first = std::ranges::find_if(column_.values, is_stale);  // mostly there is none
+  auto kept = static_cast<std::size_t>(first - column_.values.begin());
+  for (std::size_t i = kept; i < column_.size(); ++i) {
     if (is_stale(column_.values[i])) continue;
     column_.times[kept] = column_.times[i];
     column_.values[kept] = column_.values[i];
@@ -142,7 +143,7 @@ Result<Matrix> Evaluator::samples(const Node& range_vector) {
     (void)data_.step_for(ends.start - selector.range);  // for who watches the tiers
     for (const SeriesId id : series_of(selector.vector, ends, selector.range)) {
       read_without_stale(id, ends, selector.range);
-      if (Status status = charge(column_.size()); !status) {
+      if (Status status = charge(column_.size() * sizeof(Sample) / sizeof(double)); !status) {
         return std::unexpected(std::move(status).error());
       }
       looked_at_ += column_.size();
@@ -255,8 +256,12 @@ Status Evaluator::over_points(RangeRun& run, const Subquery& subquery) {
   if (!points) return std::unexpected(points.error());
   run.block.names_matter = points->block.names_matter;
   const Slice all{0, steps_.count, run.ends, 0};
+  if (Status status = charge(points->block.rows.size() * (points->block.steps + steps_.count));
+      !status) {
+    return status;
+  }
+  run.block.reserve(points->block.rows.size());
   for (std::size_t r = 0; r < points->block.rows.size(); ++r) {
-    if (Status status = charge(points->block.steps + steps_.count); !status) return status;
     read_points(*points, r);
     run.block.add(points->block.rows[r]);
     if (Status status = fill_row(run, all, r); !status) return status;

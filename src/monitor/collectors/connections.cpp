@@ -161,6 +161,7 @@ class ConnectionsCollector final : public Collector {
       if (socket.state == kTcpEstablished) take_connection(socket);
     }
     ++run_;
+    overflowed_before_ = overflow_ > 0;
     std::erase_if(retransmits_, [this](const auto& e) { return e.second.run + 1 != run_; });
     map.conversations.reserve(conversations_.size());
     for (auto& [key, edge] : conversations_) {
@@ -220,8 +221,10 @@ class ConnectionsCollector final : public Collector {
   void count_retransmits(const TcpSocket& socket) {
     if (!socket.has_info) return;
     auto [entry, fresh] = retransmits_.try_emplace(socket.cookie);
-    // What a connection sent again before it was first looked at belongs to it if it is new.
-    const std::uint32_t before = fresh && run_ == 0 ? socket.retransmits : entry->second.segments;
+    // What a connection sent again before it was first looked at counts if it is new. When not all
+    // sockets are looked at nobody knows whether it is: it may have been left out before.
+    const bool unknown = run_ == 0 || overflow_ > 0 || overflowed_before_;
+    const std::uint32_t before = fresh && unknown ? socket.retransmits : entry->second.segments;
     if (socket.retransmits > before) retransmitted_ += socket.retransmits - before;
     entry->second = {socket.retransmits, run_};
   }
@@ -310,6 +313,7 @@ class ConnectionsCollector final : public Collector {
   std::uint64_t retransmitted_ = 0;
   std::uint64_t run_ = 0;
   std::uint64_t overflow_ = 0;
+  bool overflowed_before_ = false;  // in the run before
   std::uint64_t left_out_ = 0;
   std::string port_;
   std::string peer_;

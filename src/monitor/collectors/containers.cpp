@@ -1,14 +1,20 @@
 // containers: what every control group uses, and so every systemd unit, container and pod, with
 // cAdvisor's metrics.
 //
-// Names are told from paths alone (workload.hpp); those that only an engine knows are joined by the
-// labels `name` (the container's id) and `pod_uid`.
+// Paths tell ids (workload.hpp). What only an engine or the Kubernetes API knows comes from the
+// collectors that ask them: `name` and `image`, `namespace`, `pod` and `container`; until they have
+// answered, `name` is the container's id. The network of a container, or of a pod as a whole, is
+// that of one of its processes (container_network.hpp).
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <array>
+#include <optional>
+#include <tuple>
 
 #include "monitor/cgroup_reader.hpp"
 #include "monitor/collectors.hpp"
+#include "monitor/container_network.hpp"
 #include "monitor/families.hpp"
 #include "monitor/name_filter.hpp"
 
@@ -64,6 +70,9 @@ constexpr std::array kPlain = {
     Plain{Stats::kMemoryLimit,
           {"container_spec_memory_limit_bytes", MetricType::kGauge,
            "Memory limit for the container."}},
+    Plain{Stats::kMemoryReserved,
+          {"container_spec_memory_reservation_limit_bytes", MetricType::kGauge,
+           "Memory reservation limit for the container."}},
     Plain{Stats::kSwapLimit,
           {"container_spec_memory_swap_limit_bytes", MetricType::kGauge,
            "Memory swap limit for the container."}},
@@ -126,6 +135,11 @@ enum Extra : std::size_t {
   kWriteBytes,
   kReads,
   kWrites,
+  kLastSeen,
+  kReceived,
+  kSent = kReceived + 4,
+  kCores = kSent + 4,
+  kMachineMemory,
   kGroups,
   kLeftOut,
 };
@@ -144,11 +158,34 @@ constexpr std::array kExtras = {
                      "Cumulative count of reads completed"},
     MetricDescriptor{"container_fs_writes_total", MetricType::kCounter,
                      "Cumulative count of writes completed"},
+    MetricDescriptor{"container_last_seen", MetricType::kGauge,
+                     "Last time a container was seen by the exporter"},
+    MetricDescriptor{"container_network_receive_bytes_total", MetricType::kCounter,
+                     "Cumulative count of bytes received"},
+    MetricDescriptor{"container_network_receive_packets_total", MetricType::kCounter,
+                     "Cumulative count of packets received"},
+    MetricDescriptor{"container_network_receive_errors_total", MetricType::kCounter,
+                     "Cumulative count of errors encountered while receiving"},
+    MetricDescriptor{"container_network_receive_packets_dropped_total", MetricType::kCounter,
+                     "Cumulative count of packets dropped while receiving"},
+    MetricDescriptor{"container_network_transmit_bytes_total", MetricType::kCounter,
+                     "Cumulative count of bytes transmitted"},
+    MetricDescriptor{"container_network_transmit_packets_total", MetricType::kCounter,
+                     "Cumulative count of packets transmitted"},
+    MetricDescriptor{"container_network_transmit_errors_total", MetricType::kCounter,
+                     "Cumulative count of errors encountered while transmitting"},
+    MetricDescriptor{"container_network_transmit_packets_dropped_total", MetricType::kCounter,
+                     "Cumulative count of packets dropped while transmitting"},
+    MetricDescriptor{"machine_cpu_cores", MetricType::kGauge, "Number of logical CPU cores."},
+    MetricDescriptor{"machine_memory_bytes", MetricType::kGauge,
+                     "Amount of memory installed on the machine."},
     MetricDescriptor{"nexus_control_groups", MetricType::kGauge,
                      "Control groups that are measured."},
     MetricDescriptor{"nexus_control_groups_left_out", MetricType::kGauge,
                      "Control groups beyond max_groups, counted once for each hierarchy."},
 };
+
+static_assert(kLeftOut + 1 == kExtras.size());
 
 constexpr auto kMetrics = [] {
   std::array<MetricDescriptor, kExtras.size() + kPlain.size()> all{};
@@ -160,19 +197,33 @@ constexpr auto kMetrics = [] {
 class ContainersCollector final : public Collector {
  public:
   ContainersCollector(const CollectorContext& context, NameFilter filter, std::size_t max_groups)
-      : block_(context.roots.sys("dev/block")),
+      : clock_(context.clock),
+        observed_(context.observed),
+        roots_(context.roots),
+        block_(context.roots.sys("dev/block")),
+        stat_(context.roots.proc("stat")),
+        meminfo_(context.roots.proc("meminfo")),
         families_(families_of(context.registry, kMetrics)),
         filter_(std::move(filter)),
         reader_(context.roots, max_groups),
+        network_(context.roots),
         accepts_([this](const std::string& path) { return filter_.accepts(path); }) {}
 
   Status collect(Sink& sink) override {
     if (Status done = reader_.run(accepts_, complaints_); !done) return done;
+    now_ = static_cast<double>(base::to_unix_millis(clock_.wall()) / 1000);
+    engine_ = kubernetes_ = nullptr;
+    if (observed_ != nullptr) {
+      engine_ = observed_->container_names(NameSource::kEngine);
+      kubernetes_ = observed_->container_names(NameSource::kKubernetes);
+    }
+    find_networks();
     std::size_t groups = 0;
     reader_.for_each([&](const Stats& stats) {
       add(sink, stats);
       ++groups;
     });
+    add_machine(sink);
     sink.add(families_[kGroups], static_cast<double>(groups));
     sink.add(families_[kLeftOut], static_cast<double>(reader_.left_out()));
     return complaints_.take();
@@ -180,13 +231,110 @@ class ContainersCollector final : public Collector {
 
  private:
   // Empty labels are none: a plain group has its id only.
-  using Names = std::array<LabelView, 4>;
+  using Names = std::array<LabelView, 8>;
 
-  void add(Sink& sink, const Stats& stats) {
+  [[nodiscard]] static const ContainerName* find_name(
+      const std::shared_ptr<const ContainerNames>& names, const std::string& id) {
+    if (names == nullptr || id.empty()) return nullptr;
+    const auto found = names->find(id);
+    return found == names->end() ? nullptr : &found->second;
+  }
+
+  /// Views into what lives as long as the run.
+  Names names_of(const Stats& stats) {
+    static const ContainerName kNone;
     const Workload& workload = stats.workload;
     id_ = base::sanitize_utf8(stats.path);
-    const Names names = {LabelView{"id", id_}, LabelView{"name", workload.container},
-                         LabelView{"pod_uid", workload.pod_uid}, LabelView{"unit", workload.unit}};
+    const ContainerName* const engine = find_name(engine_, workload.container);
+    const ContainerName* orchestrator = find_name(kubernetes_, workload.container);
+    if (orchestrator == nullptr) orchestrator = find_name(kubernetes_, workload.pod_uid);
+    if (orchestrator == nullptr) orchestrator = engine;
+    const ContainerName& pod = orchestrator != nullptr ? *orchestrator : kNone;
+    const std::string& image = engine != nullptr ? engine->image : pod.image;
+    return {LabelView{"container", pod.container},
+            LabelView{"id", id_},
+            LabelView{"image", image},
+            LabelView{"name", engine != nullptr ? engine->name : workload.container},
+            LabelView{"namespace", pod.name_space},
+            LabelView{"pod", pod.pod},
+            LabelView{"pod_uid", workload.pod_uid},
+            LabelView{"unit", workload.unit}};
+  }
+
+  /// Whose network there is: pods as a whole, other containers, each once.
+  void find_networks() {
+    networks_.clear();
+    reader_.for_each([this](const Stats& stats) {
+      const std::string_view owner = network_owner(stats);
+      if (owner.empty()) return;
+      auto known = std::ranges::find(networks_, owner, &Network::owner);
+      if (known == networks_.end()) {
+        networks_.push_back({owner, 0, &stats});
+        known = networks_.end() - 1;
+      }
+      if (known->pid == 0) known->pid = stats.pid;
+    });
+  }
+
+  [[nodiscard]] static std::string_view network_owner(const Stats& stats) {
+    return stats.workload.pod_uid.empty() ? stats.workload.container : stats.workload.pod_uid;
+  }
+
+  void add_network(Sink& sink, const Stats& stats, const Names& names) {
+    const auto visit = [&](std::string_view interface, const InterfaceCounts& counts) {
+      interface_ = base::sanitize_utf8(interface);
+      for (std::size_t i = 0; i < InterfaceCounts::kCounts; ++i) {
+        add(sink, static_cast<Extra>(kReceived + i), {"interface", interface_}, names,
+            counts.received[i]);
+        add(sink, static_cast<Extra>(kSent + i), {"interface", interface_}, names, counts.sent[i]);
+      }
+    };
+    if (stats.path == "/") return network_.for_host(visit);
+    const auto found = std::ranges::find(networks_, &stats, &Network::shown_at);
+    if (found != networks_.end() && found->pid != 0) network_.for_process(found->pid, visit);
+  }
+
+  void add_machine(Sink& sink) {
+    if (!machine_) {
+      const auto line = [](const std::string& path) {
+        const auto text = host::read_file(path);
+        return text ? base::sanitize_utf8(base::trim(*text)) : std::string();
+      };
+      machine_.emplace(Machine{line(roots_.proc("sys/kernel/random/boot_id")),
+                               line(roots_.root("/etc/machine-id")),
+                               line(roots_.sys("class/dmi/id/product_uuid"))});
+    }
+    const std::array labels = {LabelView{"boot_id", machine_->boot},
+                               LabelView{"machine_id", machine_->id},
+                               LabelView{"system_uuid", machine_->uuid}};
+    if (const auto text = buffer_.read(stat_))
+      sink.add(families_[kCores], labels, count_processors(*text));
+    const auto memory = buffer_.read(meminfo_);
+    if (const auto total = memory ? total_memory(*memory) : std::nullopt)
+      sink.add(families_[kMachineMemory], labels, *total);
+  }
+
+  static double count_processors(std::string_view text) {
+    double count = 0;
+    while (!text.empty()) {
+      const std::string_view line = base::take_until(text, '\n');
+      if (line.starts_with("cpu") && line.size() > 3 && line[3] >= '0' && line[3] <= '9') ++count;
+    }
+    return count;
+  }
+
+  static std::optional<double> total_memory(std::string_view text) {
+    std::string_view line = base::take_until(text, '\n');  // MemTotal:  16316412 kB
+    if (next_word(line) != "MemTotal:") return std::nullopt;
+    const auto kilobytes = base::parse_uint(next_word(line));
+    if (!kilobytes) return std::nullopt;
+    return static_cast<double>(*kilobytes) * 1024;
+  }
+
+  void add(Sink& sink, const Stats& stats) {
+    const Names names = names_of(stats);
+    sink.add(families_[kLastSeen], names, now_);
+    add_network(sink, stats, names);
     if (stats.has(Stats::kCpuUsage))
       add(sink, kCpuTotal, {"cpu", "total"}, names, stats.figures[Stats::kCpuUsage]);
     if (stats.has(Stats::kMemoryUsage) && stats.has(Stats::kInactiveFile)) {
@@ -206,17 +354,15 @@ class ContainersCollector final : public Collector {
   }
 
   void add(Sink& sink, Extra metric, LabelView first, const Names& names, double value) {
-    const std::array<LabelView, 5> labels = {first, names[0], names[1], names[2], names[3]};
+    std::array<LabelView, 1 + std::tuple_size_v<Names>> labels{first};
+    std::ranges::copy(names, labels.begin() + 1);
     sink.add(families_[metric], labels, value);
   }
 
   void add_failures(Sink& sink, std::string_view type, const Names& names, double value) {
-    const std::array<LabelView, 6> labels = {LabelView{"failure_type", type},
-                                             LabelView{"scope", "hierarchy"},
-                                             names[0],
-                                             names[1],
-                                             names[2],
-                                             names[3]};
+    std::array<LabelView, 2 + std::tuple_size_v<Names>> labels{LabelView{"failure_type", type},
+                                                               LabelView{"scope", "hierarchy"}};
+    std::ranges::copy(names, labels.begin() + 2);
     if (!std::isnan(value)) sink.add(families_[kFailures], labels, value);
   }
 
@@ -245,13 +391,38 @@ class ContainersCollector final : public Collector {
     return device_names_.emplace(key, std::move(name)).first->second;
   }
 
+  struct Network {
+    std::string_view owner;  // a pod's uid or a container's id
+    std::int32_t pid = 0;
+    const Stats* shown_at = nullptr;  // its outermost group
+  };
+  struct Machine {
+    std::string boot;
+    std::string id;
+    std::string uuid;
+  };
+
+  Clock& clock_;
+  Observed* const observed_;
+  const host::Roots roots_;
   const std::string block_;
+  const std::string stat_;
+  const std::string meminfo_;
   const std::array<FamilyId, kMetrics.size()> families_;
   const NameFilter filter_;
   CgroupReader reader_;
+  ContainerNetwork network_;
   const std::function<bool(const std::string&)> accepts_;
   std::unordered_map<std::uint64_t, std::string> device_names_;
+  std::optional<Machine> machine_;
+  host::FileBuffer buffer_;
+  // Of one run:
+  double now_ = 0;
+  std::shared_ptr<const ContainerNames> engine_;
+  std::shared_ptr<const ContainerNames> kubernetes_;
+  std::vector<Network> networks_;
   std::string id_;
+  std::string interface_;
   Complaints complaints_;
 };
 

@@ -20,6 +20,7 @@
 #include "nexus/config/connections.hpp"
 #include "nexus/drivers/docker.hpp"
 #include "nexus/drivers/docker_events.hpp"
+#include "nexus/monitor/observed.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -112,6 +113,7 @@ class DockerCollector final : public Collector {
  public:
   DockerCollector(const CollectorContext& context, const config::DockerSection& section)
       : clock_(context.clock),
+        observed_(context.observed),
         section_(section),
         own_socket_(context.roots.root("/run/docker.sock")),
         own_pid_(context.roots.root("/run/docker.pid")),
@@ -154,6 +156,7 @@ class DockerCollector final : public Collector {
                  ? static_cast<double>(all - containers->size())
                  : 0);
     for (const auto& container : *containers) add_container(sink, container);
+    publish_names(*containers);
     for (const auto& [what, count] : counted())
       sink.add(families_[kEvents], {{"type", what.first}, {"action", what.second}}, count);
     sink.add(families_[kGaps], static_cast<double>(stream_->gaps()));
@@ -253,6 +256,22 @@ class DockerCollector final : public Collector {
     }
   }
 
+  /// For the collector of control groups, which finds ids only.
+  void publish_names(const std::vector<DockerContainer>& containers) const {
+    if (observed_ == nullptr) return;
+    const auto names = std::make_shared<ContainerNames>();
+    for (const auto& container : containers) {
+      names->try_emplace(
+          container.id,
+          ContainerName{.name = base::sanitize_utf8(container.name),
+                        .image = base::sanitize_utf8(container.image),
+                        .name_space = label(container, "io.kubernetes.pod.namespace"),
+                        .pod = label(container, "io.kubernetes.pod.name"),
+                        .container = label(container, "io.kubernetes.container.name")});
+    }
+    observed_->publish(NameSource::kEngine, names);
+  }
+
   void add_container(Sink& sink, const DockerContainer& container) const {
     const auto name = base::sanitize_utf8(container.name);
     const auto state = base::sanitize_utf8(container.state);
@@ -282,6 +301,7 @@ class DockerCollector final : public Collector {
   }
 
   Clock& clock_;
+  Observed* const observed_;
   const config::DockerSection section_;
   const std::string own_socket_;
   const std::string own_pid_;

@@ -128,11 +128,15 @@ std::string metric_name(std::string_view counter) {
   }
   name.erase(0, std::min(name.find_first_not_of('_'), name.size()));
   std::string result;
+  std::string_view replaced;
   for (std::string_view rest = name; !rest.empty();) {
     const bool last = rest.find('_') == std::string_view::npos;
     std::string_view word = base::take_until(rest, '_');
-    if (word == "rx") word = "received";
-    if (word == "tx") word = "transmitted";
+    // As node_exporter's expression does it: of two in a row the second stays.
+    const bool again = word == replaced;
+    replaced = !again && (word == "rx" || word == "tx") ? word : std::string_view();
+    if (replaced == "rx") word = "received";
+    if (replaced == "tx") word = "transmitted";
     result.append(word);
     if (!last) result += '_';
   }

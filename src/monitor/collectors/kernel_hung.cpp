@@ -11,8 +11,9 @@ namespace nexus::monitor {
 namespace {
 
 constexpr std::array kMetrics = {
-    MetricDescriptor{"node_kernel_hung_task_detect_count", MetricType::kCounter,
-                     "Total number of tasks that the kernel detected as hung since it started."},
+    MetricDescriptor{
+        "node_kernel_hung_tasks_total", MetricType::kCounter,
+        "Total number of tasks that have been detected as hung since the system booted."},
 };
 
 class KernelHungCollector final : public Collector {

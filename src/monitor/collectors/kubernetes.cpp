@@ -17,6 +17,7 @@
 #include "nexus/config/connections.hpp"
 #include "nexus/config/load.hpp"
 #include "nexus/drivers/kubernetes.hpp"
+#include "nexus/monitor/observed.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -142,6 +143,7 @@ class KubernetesCollector final : public Collector {
  public:
   KubernetesCollector(const CollectorContext& context, const config::KubernetesSection& section)
       : clock_(context.clock),
+        observed_(context.observed),
         roots_(context.roots),
         section_(section),
         families_(families_of(context.registry, kMetrics)) {}
@@ -188,13 +190,21 @@ class KubernetesCollector final : public Collector {
         kNodes,
         [&] { return api.nodes(section_.all_nodes ? "" : node, section_.max_objects, deadline); },
         [&](const KubernetesNode& one) { add_node(sink, one); });
+    const auto names = std::make_shared<ContainerNames>();
+    bool named = false;
     part(
         kPods,
         [&] {
-          return api.pods(section_.name_space, section_.all_nodes ? "" : node, section_.max_pods,
-                          deadline);
+          auto pods = api.pods(section_.name_space, section_.all_nodes ? "" : node,
+                               section_.max_pods, deadline);
+          named = pods.has_value();
+          return pods;
         },
-        [&](const KubernetesPod& one) { add_pod(sink, one); });
+        [&](const KubernetesPod& one) {
+          add_pod(sink, one);
+          add_names(*names, one);
+        });
+    if (named && observed_ != nullptr) observed_->publish(NameSource::kKubernetes, names);
     if (section_.all_nodes) {
       part(
           kDeployments,
@@ -291,6 +301,23 @@ class KubernetesCollector final : public Collector {
             {"condition", value});
     }
     for (const auto& container : pod.containers) add_container(sink, pod, container);
+  }
+
+  /// For the collector of control groups, which finds ids only.
+  static void add_names(ContainerNames& names, const KubernetesPod& pod) {
+    names.try_emplace(pod.uid, ContainerName{.name = {},
+                                             .image = {},
+                                             .name_space = pod.name_space,
+                                             .pod = pod.name,
+                                             .container = {}});
+    for (const auto& container : pod.containers) {
+      if (container.id.empty()) continue;
+      names.try_emplace(container.id, ContainerName{.name = {},
+                                                    .image = container.image,
+                                                    .name_space = pod.name_space,
+                                                    .pod = pod.name,
+                                                    .container = container.name});
+    }
   }
 
   void add_container(Sink& sink, const KubernetesPod& pod,
@@ -400,6 +427,7 @@ class KubernetesCollector final : public Collector {
   }
 
   Clock& clock_;
+  Observed* const observed_;
   const host::Roots roots_;
   const config::KubernetesSection section_;
   const std::array<FamilyId, kMetrics.size()> families_;

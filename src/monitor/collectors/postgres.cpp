@@ -1,9 +1,10 @@
 // postgres: a PostgreSQL server, over one connection that only reads and never waits long.
 //
 // What is dear (tables, sizes, statements) is read every slow_interval and repeated in between. A
-// statement that the server refuses for good (a missing privilege, a view that is not there) fails
-// that run, and is left out for a while; the others go on. Whatever keeps the server from
-// answering in time ends the run with pg_up 0.
+// statement that the server refuses for good (a missing privilege, a view that is not there) or
+// gives up because it takes too long fails that run, and is left out for a while; the others go
+// on, in what is left of the run's time. A server that does not answer in time ends the run with
+// pg_up 0.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -29,6 +30,7 @@ using drivers::Postgres;
 using drivers::PostgresResult;
 
 constexpr Millis kRefusedPause = 5min;
+constexpr Millis kTooSlowPause = 1min;
 constexpr Millis kLockTimeout = 100ms;
 // The server gives a statement up a little before this side does, so that the connection stays.
 constexpr Millis kAnswerTime = 250ms;
@@ -54,9 +56,17 @@ const std::vector<MetricDescriptor>& metrics() {
   return all;
 }
 
+Millis answer_time(const config::PostgresSection& section) {
+  return std::min(kAnswerTime, section.timeout / 4);
+}
+
+/// Half of a run, so that one that takes too long leaves time for the others.
+Millis longest_statement(const config::PostgresSection& section) {
+  return std::max(section.timeout / 2, Millis(1));
+}
+
 Postgres::Settings session_settings(const config::PostgresSection& section) {
-  const auto longest = std::max(section.timeout - kAnswerTime, section.timeout / 2);
-  return {{"statement_timeout", std::to_string(longest.count())},
+  return {{"statement_timeout", std::to_string(longest_statement(section).count())},
           {"lock_timeout", std::to_string(kLockTimeout.count())},
           {"default_transaction_read_only", "on"},
           {"idle_in_transaction_session_timeout", "10000"},
@@ -101,7 +111,9 @@ class PostgresCollector final : public Collector {
         add(sink, asked);
         continue;
       }
+      const bool too_slow = status.error().code() == Errc::kTimeout;
       if (first) first = std::move(status);
+      if (server_.connected() && too_slow) status = limit_statements(deadline);
       if (!server_.connected()) break;
     }
     sink.add(up_, server_.connected() ? 1 : 0);
@@ -144,6 +156,9 @@ class PostgresCollector final : public Collector {
   Status prepare(SteadyTime deadline) {
     if (auto connected = server_.connect(deadline); !connected) return connected;
     const SteadyTime now = clock_.steady();
+    if (server_.connections() != facts_of_) limit_ = longest_statement(section_);
+    if (Status limited = limit_statements(deadline); !limited) return limited;
+    if (limit_ == Millis(0)) return fail(Errc::kTimeout, "no time is left after connecting");
     if (server_.connections() == facts_of_ && now < next_facts_) return {};
     auto facts = learn(deadline);
     if (!facts) return propagate(std::move(facts));
@@ -161,6 +176,19 @@ class PostgresCollector final : public Collector {
       asked.next = {};
       asked.result = {};
     }
+    return {};
+  }
+
+  /// So that the server gives up before this side does, which would cost the connection.
+  Status limit_statements(SteadyTime deadline) {
+    const auto left =
+        std::chrono::duration_cast<Millis>(deadline - clock_.steady()) - answer_time(section_);
+    const Millis limit = std::clamp(left, Millis(0), longest_statement(section_));
+    if (limit > Millis(0) && limit != limit_) {
+      auto done = server_.query(fmt::format("SET statement_timeout = {}", limit.count()), deadline);
+      if (!done) return propagate(std::move(done), "statement_timeout");
+    }
+    limit_ = limit;  // 0: nothing is asked any more
     return {};
   }
 
@@ -185,6 +213,8 @@ class PostgresCollector final : public Collector {
   Status ask(Asked& asked, SteadyTime deadline) {
     const SteadyTime now = clock_.steady();
     if (asked.sql.empty() || now < asked.next) return {};
+    if (limit_ == Millis(0))
+      return fail(Errc::kExhausted, "{}: not asked, the run's time is used up", asked.query->name);
     std::vector<PostgresResult::Value> parameters;
     if (asked.query->bound != PostgresBound::kNone) {
       const bool tables = asked.query->bound == PostgresBound::kTables;
@@ -197,6 +227,8 @@ class PostgresCollector final : public Collector {
     if (!result) {
       asked.result = {};
       if (is_lasting(result.error().code())) asked.next = now + kRefusedPause;
+      if (server_.connected() && result.error().code() == Errc::kTimeout)
+        asked.next = now + kTooSlowPause;
       return propagate(std::move(result), "{}", asked.query->name);
     }
     if (asked.query->pace == PostgresPace::kSlow) asked.next = now + section_.slow_interval;
@@ -236,7 +268,9 @@ class PostgresCollector final : public Collector {
             asked.help ? base::sanitize_utf8(result.at(row, *asked.help).value_or("")) : "";
         found = asked.named.emplace(name, registry_.family(name, all.type, help)).first;
       }
-      sink.add(found->second, *number);
+      labels_.clear();
+      if (asked.query->names_server) labels_.push_back({"server", server_name_});
+      sink.add(found->second, labels_, *number);
     }
   }
 
@@ -250,6 +284,7 @@ class PostgresCollector final : public Collector {
         texts_.push_back(base::sanitize_utf8(result.at(row, column).value_or("")));
       for (std::size_t i = 0; i < texts_.size(); ++i)
         labels_.push_back({result.columns()[asked.labels[i]], texts_[i]});
+      if (asked.query->names_server) labels_.push_back({"server", server_name_});
       for (std::size_t i = 0; i < asked.families.size(); ++i) {
         if (!asked.values[i]) continue;
         const auto& text = result.at(row, *asked.values[i]);
@@ -265,7 +300,9 @@ class PostgresCollector final : public Collector {
   Clock& clock_;
   knowledge::SeriesRegistry& registry_;
   const config::PostgresSection section_;
+  const std::string server_name_ = fmt::format("{}:{}", section_.host, section_.port);
   Postgres server_;
+  Millis limit_ = longest_statement(section_);  // of a statement, on this connection
   const FamilyId up_;
   std::vector<Asked> asked_;
   PostgresFacts facts_;

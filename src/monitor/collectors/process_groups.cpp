@@ -9,6 +9,7 @@
 
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
+#include "monitor/process_threads.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -28,6 +29,9 @@ constexpr std::array kOptions = {
     OptionDescriptor{"processes", OptionType::kInteger, "0",
                      "Also the first processes by processor, by memory and by I/O, each by its "
                      "pid. Every pid is a new series."},
+    OptionDescriptor{"threads", OptionType::kBool, "false",
+                     "Also the threads of the groups that are shown, by their names: four files a "
+                     "thread."},
     OptionDescriptor{"kernel_threads", OptionType::kBool, "false",
                      "Also the threads of the kernel."},
     OptionDescriptor{"smaps", OptionType::kBool, "false",
@@ -56,6 +60,16 @@ enum Metric : std::size_t {
   kProcessCpu,
   kProcessMemory,
   kProcessIo,
+  kScrapeErrors,
+  kReadErrors,
+  kThreadCount,
+  kThreadCpu,
+  kThreadIo,
+  kThreadMajorFaults,
+  kThreadMinorFaults,
+  kThreadSwitches,
+  kThreadWaits,
+  kThreadsLeftOut,
 };
 
 constexpr std::array kMetrics = {
@@ -102,6 +116,26 @@ constexpr std::array kMetrics = {
                      "Resident memory of one of the first processes."},
     MetricDescriptor{"nexus_process_io_bytes_per_second", MetricType::kGauge,
                      "Bytes that one of the first processes reads and writes a second."},
+    MetricDescriptor{"namedprocess_scrape_errors", MetricType::kCounter,
+                     "general scrape errors: no proc metrics collected during a cycle"},
+    MetricDescriptor{"namedprocess_scrape_procread_errors", MetricType::kCounter,
+                     "incremented each time a proc's metrics collection fails"},
+    MetricDescriptor{"namedprocess_namegroup_thread_count", MetricType::kGauge,
+                     "Number of threads in this group with same threadname"},
+    MetricDescriptor{"namedprocess_namegroup_thread_cpu_seconds_total", MetricType::kCounter,
+                     "Cpu user/system usage in seconds"},
+    MetricDescriptor{"namedprocess_namegroup_thread_io_bytes_total", MetricType::kCounter,
+                     "number of bytes read/written by these threads"},
+    MetricDescriptor{"namedprocess_namegroup_thread_major_page_faults_total", MetricType::kCounter,
+                     "Major page faults for these threads"},
+    MetricDescriptor{"namedprocess_namegroup_thread_minor_page_faults_total", MetricType::kCounter,
+                     "Minor page faults for these threads"},
+    MetricDescriptor{"namedprocess_namegroup_thread_context_switches_total", MetricType::kCounter,
+                     "Context switches for these threads"},
+    MetricDescriptor{"namedprocess_namegroup_threads_wchan", MetricType::kGauge,
+                     "Number of threads in this group waiting on each wchan"},
+    MetricDescriptor{"nexus_process_threads_left_out", MetricType::kGauge,
+                     "Threads beyond the limit, in the last run."},
 };
 
 constexpr std::array<std::string_view, ProcessGroup::kStates> kStateNames = {
@@ -121,19 +155,28 @@ class ProcessGroupsCollector final : public Collector {
             option_integer(context, kProcessGroupsCollector, "processes"))),
         families_(families_of(context.registry, kMetrics)),
         scan_(context, {.proportional = shows_proportional_}),
-        groups_(context.roots, scan_, std::move(options)) {}
+        groups_(context.roots, scan_, std::move(options)) {
+    if (option_bool(context, kProcessGroupsCollector, "threads"))
+      threads_.emplace(context.roots.procfs);
+  }
 
   Status collect(Sink& sink) override {
     groups_.start_pass();
-    if (Status done = scan_.run(groups_, complaints_); !done) return done;
+    if (Status done = scan_.run(groups_, complaints_); !done) {
+      sink.add(families_[kScrapeErrors], number(++failures_));
+      return done;
+    }
     groups_.finish_pass(clock_.steady());
     refused_ += scan_.left_out();
     groups_.for_each_shown([&](const ProcessGroup& group) { add_group(sink, group); });
     sink.add(families_[kPartialErrors], number(scan_.unreadable()));
+    sink.add(families_[kScrapeErrors], number(failures_));
+    sink.add(families_[kReadErrors], number(scan_.vanished()));
     sink.add(families_[kVanished], number(scan_.vanished()));
     sink.add(families_[kGroupCount], number(groups_.size()));
     sink.add(families_[kRefused], number(groups_.refused() + refused_));
     if (shown_processes_ > 0) add_processes(sink);
+    if (threads_) add_threads(sink);
     if (observed_ != nullptr) publish();
     return complaints_.take();
   }
@@ -171,6 +214,38 @@ class ProcessGroupsCollector final : public Collector {
     add(kThreads, number(group.threads));
     for (std::size_t i = 0; i < kStateNames.size(); ++i)
       add_by(kStates, "state", kStateNames[i], group.states[i]);
+  }
+
+  void add_threads(Sink& sink) {
+    threads_->start_pass();
+    for (const ProcessRecord& process : scan_.processes()) {
+      if (const ProcessGroup* group = groups_.shown_group(process))
+        threads_->add(group->name, process.pid);
+    }
+    threads_->finish_pass();
+    for (const auto& [key, named] : threads_->named()) {
+      const LabelView group{"groupname", key.first};
+      const LabelView name{"threadname", key.second};
+      const auto add = [&](Metric metric, std::uint64_t value) {
+        sink.add(families_[metric], {group, name}, number(value));
+      };
+      const auto add_by = [&](Metric metric, LabelView kind, double value) {
+        sink.add(families_[metric], {kind, group, name}, value);
+      };
+      const Usage& total = named.total;
+      add(kThreadCount, named.threads);
+      add_by(kThreadCpu, {"mode", "user"}, number(total.user) / ticks_);
+      add_by(kThreadCpu, {"mode", "system"}, number(total.system) / ticks_);
+      add_by(kThreadIo, {"iomode", "read"}, number(total.read_bytes));
+      add_by(kThreadIo, {"iomode", "write"}, number(total.write_bytes));
+      add(kThreadMajorFaults, total.major_faults);
+      add(kThreadMinorFaults, total.minor_faults);
+      add_by(kThreadSwitches, {"ctxswitchtype", "voluntary"}, number(total.voluntary));
+      add_by(kThreadSwitches, {"ctxswitchtype", "nonvoluntary"}, number(total.nonvoluntary));
+    }
+    for (const auto& [key, count] : threads_->waiting())
+      sink.add(families_[kThreadWaits], {{"groupname", key.first}, {"wchan", key.second}}, count);
+    sink.add(families_[kThreadsLeftOut], number(threads_->left_out()));
   }
 
   template <typename Score>
@@ -235,7 +310,9 @@ class ProcessGroupsCollector final : public Collector {
   const std::array<FamilyId, kMetrics.size()> families_;
   ProcessScan scan_;
   ProcessGroups groups_;
+  std::optional<ProcessThreads> threads_;  // when it is wanted
   Complaints complaints_;
+  std::uint64_t failures_ = 0;
   std::uint64_t refused_ = 0;
   std::vector<std::pair<double, std::uint32_t>> order_;
   std::string pid_;

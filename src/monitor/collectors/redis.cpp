@@ -1,5 +1,5 @@
-// redis: a Redis or Valkey server: INFO in full, SLOWLOG, LATENCY LATEST; never KEYS or MONITOR,
-// nor any command whose cost grows with what is stored.
+// redis: a Redis or Valkey server: INFO in full, SLOWLOG, LATENCY LATEST and HISTOGRAM, two
+// settings; never KEYS or MONITOR, nor any command whose cost grows with what is stored.
 //
 // A number of INFO that redis_exporter does not know is redis_FIELD, so that a newer server shows
 // what it has. What an access control list forbids fails that run and is left out for a while.
@@ -26,6 +26,7 @@ using drivers::Redis;
 using drivers::RedisReply;
 
 constexpr Millis kRefusedPause = 5min;
+constexpr Millis kSettingsPace = 1min;
 constexpr std::size_t kMostFields = 600;    // of INFO, whatever a server says
 constexpr std::size_t kMostCommands = 400;  // command statistics
 constexpr std::size_t kLongestCommand = 64;
@@ -72,6 +73,16 @@ constexpr std::array kMetrics = {
                      "Longest execution of a command among the last entries of the slowlog"},
     MetricDescriptor{"redis_config_maxclients", kGauge, "maxclients of the configuration"},
     MetricDescriptor{"redis_config_maxmemory", kGauge, "maxmemory of the configuration, in bytes"},
+    MetricDescriptor{"redis_config_repl_backlog_size", kGauge,
+                     "repl-backlog-size of the configuration, in bytes"},
+    MetricDescriptor{"redis_config_io_threads", kGauge, "io-threads of the configuration"},
+    MetricDescriptor{"redis_config_client_output_buffer_limit_bytes", kGauge,
+                     "The configured buffer limits per class"},
+    MetricDescriptor{
+        "redis_config_client_output_buffer_limit_overcome_seconds", kGauge,
+        "How long for buffer limits per class to be exceeded before replicas are dropped"},
+    MetricDescriptor{"redis_commands_latencies_usec", MetricType::kHistogram,
+                     "A histogram of latencies per command"},
     MetricDescriptor{"redis_latency_spike_last", kGauge, "When the latency spike last occurred"},
     MetricDescriptor{"redis_latency_spike_duration_seconds", kGauge,
                      "Length of the last latency spike in seconds"},
@@ -106,6 +117,11 @@ enum Metric : std::size_t {
   kSlowLongest,
   kConfigClients,
   kConfigMemory,
+  kConfigBacklog,
+  kConfigThreads,
+  kBufferLimit,
+  kBufferSeconds,
+  kLatencies,
   kSpikeLast,
   kSpikeDuration,
   kNamedMetrics
@@ -116,6 +132,11 @@ bool is_plain(std::string_view name) {
   return !name.empty() && name.size() <= 100 && std::ranges::all_of(name, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
   });
+}
+
+/// Whether an access control list or the server's operator keeps a command from this user.
+bool is_hidden(const Error& error) {
+  return error.code() == Errc::kPermissionDenied || error.code() == Errc::kUnsupported;
 }
 
 /// INFO's fields by name; those of one section that are not names of numbers are told apart by it.
@@ -153,9 +174,7 @@ class RedisCollector final : public Collector {
       if (clock_.steady() < extra.next) continue;
       Status done = (this->*extra.add)(sink, deadline);
       if (done) continue;
-      if (done.error().code() == Errc::kPermissionDenied ||
-          done.error().code() == Errc::kUnsupported)
-        extra.next = clock_.steady() + kRefusedPause;
+      if (is_hidden(done.error())) extra.next = clock_.steady() + kRefusedPause;
       if (first) first = std::move(done);
       if (!server_.connected()) break;
     }
@@ -318,9 +337,9 @@ class RedisCollector final : public Collector {
   }
 
   void add_instance(Sink& sink) const {
-    static constexpr std::array<std::string_view, 9> kLabels = {
-        "role",     "redis_version", "redis_build_id", "redis_mode", "os", "maxmemory_policy",
-        "tcp_port", "run_id",        "process_id"};
+    static constexpr std::array<std::string_view, 10> kLabels = {
+        "role",     "redis_version", "redis_build_id", "redis_mode",   "os", "maxmemory_policy",
+        "tcp_port", "run_id",        "process_id",     "master_replid"};
     std::array<std::string, kLabels.size()> values;
     std::array<LabelView, kLabels.size()> labels;
     for (std::size_t i = 0; i < kLabels.size(); ++i) {
@@ -332,6 +351,8 @@ class RedisCollector final : public Collector {
       sink.add(families_[kConfigClients], *clients);
     if (const auto memory = base::parse_double(get(fields_, "maxmemory")))
       sink.add(families_[kConfigMemory], *memory);
+    if (const auto backlog = base::parse_double(get(fields_, "repl_backlog_size")))
+      sink.add(families_[kConfigBacklog], *backlog);
     if (const auto uptime = base::parse_double(get(fields_, "uptime_in_seconds"))) {
       // In whole seconds, and the same one run after run unless it was started again.
       const auto now = static_cast<double>(base::to_unix_millis(clock_.wall()) / 1000);
@@ -395,17 +416,101 @@ class RedisCollector final : public Collector {
     return {};
   }
 
+  /// The distribution of each command's run times (Redis 7 and later). Who may not ask for it lacks
+  /// these only.
+  Status add_latencies(Sink& sink, SteadyTime deadline) {
+    std::string_view version = get(fields_, "redis_version");
+    if (base::parse_uint(base::take_until(version, '.')).value_or(0) < 7) return {};
+    if (clock_.steady() < next_latencies_) return {};
+    auto all = server_.command({"LATENCY", "HISTOGRAM"}, deadline);
+    if (!all && is_hidden(all.error())) {
+      next_latencies_ = clock_.steady() + kRefusedPause;
+      return {};
+    }
+    if (!all) return propagate(std::move(all));
+    const auto& flat = all->elements;  // name, [calls, N, histogram_usec, [le, count, ...]], ...
+    for (std::size_t i = 0; i + 1 < flat.size() && i / 2 < kMostCommands; i += 2) {
+      const auto& facts = flat[i + 1].elements;
+      if (facts.size() < 4) continue;
+      add_histogram(sink, base::sanitize_utf8(flat[i].text), facts[1].integer, facts[3].elements);
+    }
+    return {};
+  }
+
+  void add_histogram(Sink& sink, const std::string& command, std::int64_t calls,
+                     const std::vector<RedisReply>& buckets) {
+    const auto add = [&](std::string_view metric, std::span<const LabelView> labels, double value) {
+      sink.add_named(families_[kLatencies], metric, labels, value);
+    };
+    const auto add_bucket = [&](std::string_view bound, double value) {
+      add("redis_commands_latencies_usec_bucket",
+          std::array{LabelView{"cmd", command}, LabelView{"le", bound}}, value);
+    };
+    for (std::size_t i = 0; i + 1 < buckets.size(); i += 2)
+      add_bucket(std::to_string(buckets[i].integer), static_cast<double>(buckets[i + 1].integer));
+    add_bucket("+Inf", static_cast<double>(calls));
+    const std::array plain = {LabelView{"cmd", command}};
+    const auto known = calls_.find(command);  // the sum is with the statistics of commands
+    add("redis_commands_latencies_usec_sum", plain,
+        known == calls_.end() ? 0 : known->second.second);
+    add("redis_commands_latencies_usec_count", plain, static_cast<double>(calls));
+  }
+
+  /// By name, for a configuration holds passwords. Empty where the server has no such setting.
+  Result<std::string> setting(std::string_view name, SteadyTime deadline) {
+    auto pair = server_.command({"CONFIG", "GET", std::string(name)}, deadline);
+    if (!pair) return propagate(std::move(pair));
+    return pair->elements.size() < 2 ? std::string() : pair->elements[1].text;
+  }
+
+  /// Asked once a minute and repeated in between. Who may not ask for them lacks these only.
+  Status add_settings(Sink& sink, SteadyTime deadline) {
+    if (const SteadyTime now = clock_.steady(); now >= next_settings_) {
+      io_threads_.clear();
+      buffer_limits_.clear();
+      auto threads = setting("io-threads", deadline);
+      auto limits = threads ? setting("client-output-buffer-limit", deadline)
+                            : Result<std::string>(std::unexpected(threads.error()));
+      const bool hidden = !limits && is_hidden(limits.error());
+      if (!limits && !hidden) return std::unexpected(limits.error());
+      next_settings_ = now + (hidden ? kRefusedPause : kSettingsPace);
+      if (hidden) return {};
+      io_threads_ = *std::move(threads);
+      buffer_limits_ = *std::move(limits);
+    }
+    if (const auto count = base::parse_double(io_threads_))
+      sink.add(families_[kConfigThreads], *count);
+    // Four words a class: its name, the hard limit, the soft one, and its seconds.
+    std::string_view rest = buffer_limits_;
+    while (!rest.empty()) {
+      const auto kind = base::sanitize_utf8(base::take_until(rest, ' '));
+      const auto hard = base::parse_double(base::take_until(rest, ' '));
+      const auto soft = base::parse_double(base::take_until(rest, ' '));
+      const auto seconds = base::parse_double(base::take_until(rest, ' '));
+      if (!hard || !soft || !seconds) break;
+      sink.add(families_[kBufferLimit], {{"class", kind}, {"limit", "hard"}}, *hard);
+      sink.add(families_[kBufferLimit], {{"class", kind}, {"limit", "soft"}}, *soft);
+      sink.add(families_[kBufferSeconds], {{"class", kind}, {"limit", "soft"}}, *seconds);
+    }
+    return {};
+  }
+
   Clock& clock_;
   knowledge::SeriesRegistry& registry_;
   const config::RedisSection section_;
   Redis server_;
   std::array<FamilyId, kNamedMetrics> families_{};
   std::map<std::string, FamilyId, std::less<>> numbers_;  // by field of INFO
-  std::array<Extra, 2> extras_ = {Extra{&RedisCollector::add_slowlog, {}},
-                                  Extra{&RedisCollector::add_latency, {}}};
+  std::array<Extra, 4> extras_ = {
+      Extra{&RedisCollector::add_slowlog, {}}, Extra{&RedisCollector::add_latency, {}},
+      Extra{&RedisCollector::add_latencies, {}}, Extra{&RedisCollector::add_settings, {}}};
   Fields fields_;  // views into the reply of the present run
   std::map<std::string, std::pair<double, double>, std::less<>> calls_;  // and their microseconds
-  mutable double start_ = 0;                                             // of the server
+  SteadyTime next_settings_{};
+  SteadyTime next_latencies_{};
+  std::string io_threads_;  // of the configuration, as the server has them
+  std::string buffer_limits_;
+  mutable double start_ = 0;  // of the server
 };
 
 class NoRedis final : public Collector {

@@ -8,13 +8,16 @@
 // taken.
 #include <glob.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <map>
 
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
+#include "monitor/foreign_file.hpp"
 #include "monitor/parse.hpp"
 #include "nexus/host/file.hpp"
 #include "nexus/knowledge/exposition_reader.hpp"
@@ -77,8 +80,13 @@ class Parsed final : public knowledge::ExpositionHandler {
     helps.emplace(std::string(family), std::string(help));
   }
   void on_mistake(std::uint64_t line, const std::string& message) override {
-    if (mistake.empty()) mistake = fmt::format("line {}: {}", line, message);
+    if (!mistake.empty()) return;
+    // Errors are shown to viewers, who may not be allowed to read the file.
+    mistake = fmt::format("line {}: {}", line,
+                          quoted ? message : "no sample (not quoted: not everybody may read it)");
   }
+
+  bool quoted = true;  // whether mistakes may say what the file says
 
   std::vector<Sample> samples;
   std::map<std::string, MetricType, std::less<>> types;
@@ -166,12 +174,19 @@ class TextfileCollector final : public Collector {
 
   /// Whether nothing was wrong with it.
   bool take(Sink& sink, const File& file) {
-    const auto text = buffer_.read(file.path);
+    struct stat info{};
+    const auto opened = open_foreign(file.path, info);
+    if (!opened) {
+      complaints_.add(opened.error());
+      return false;
+    }
+    const auto text = read(opened->get(), file.path);
     if (!text) {
       complaints_.add(text.error());
       return false;
     }
     Parsed parsed;
+    parsed.quoted = may_be_quoted(info);
     knowledge::ExpositionReader reader(knowledge::ExpositionFormat::kText, parsed);
     reader.feed(*text);
     reader.finish();
@@ -182,6 +197,20 @@ class TextfileCollector final : public Collector {
     const bool consistent = remember_helps(parsed, file);
     for (const Sample& sample : parsed.samples) add(sink, parsed, sample, file);
     return consistent;
+  }
+
+  Result<std::string_view> read(int fd, const std::string& path) {
+    std::size_t used = 0;
+    while (true) {
+      if (used > host::kMaxFile)
+        return fail(Errc::kExhausted, "read {}: larger than {} bytes", path, host::kMaxFile);
+      text_.resize(std::max<std::size_t>(used * 2, 16U << 10));
+      const ssize_t got = ::read(fd, text_.data() + used, text_.size() - used);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return std::unexpected(Error::from_errno("read " + path));
+      if (got == 0) return std::string_view(text_).substr(0, used);
+      used += static_cast<std::size_t>(got);
+    }
   }
 
   bool remember_helps(const Parsed& parsed, const File& file) {
@@ -233,7 +262,7 @@ class TextfileCollector final : public Collector {
   std::vector<File> files_;
   std::map<std::string, std::string, std::less<>> helps_;
   std::vector<LabelView> views_;
-  host::FileBuffer buffer_;
+  std::string text_;
   std::size_t left_out_ = 0;
   Complaints complaints_;
 };

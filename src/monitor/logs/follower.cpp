@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 
+#include "monitor/foreign_file.hpp"
 #include "monitor/logs/matcher.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/host/file.hpp"
@@ -40,15 +41,6 @@ std::uint64_t size_of(int fd) {
   return ::fstat(fd, &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
 }
 
-Result<host::Fd> open_regular(const std::string& path, struct stat& info) {
-  host::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (!fd || ::fstat(fd.get(), &info) != 0)
-    return std::unexpected(Error::from_errno("open " + path));
-  if (!S_ISREG(info.st_mode))
-    return fail(Errc::kInvalidArgument, "{}: expected a regular file", path);
-  return fd;
-}
-
 }  // namespace
 
 Follower::Follower(std::string path, host::Fd fd, const struct stat& info, std::uint64_t offset)
@@ -63,7 +55,7 @@ Follower::Follower(std::string path, host::Fd fd, const struct stat& info, std::
 
 Result<Follower> Follower::open(const std::string& path, std::uint64_t offset) {
   struct stat info{};
-  auto fd = open_regular(path, info);
+  auto fd = open_foreign(path, info);
   if (!fd) return std::unexpected(fd.error());
   const auto size = static_cast<std::uint64_t>(info.st_size);
   return Follower(path, std::move(*fd), info, std::min(offset, size));
@@ -81,7 +73,7 @@ std::optional<Follower> Follower::resume(const FilePlace& place) {
     if (::stat(path.c_str(), &info) != 0 || info.st_dev != place.device ||
         info.st_ino != place.inode)
       continue;
-    auto fd = open_regular(path, info);
+    auto fd = open_foreign(path, info);
     if (!fd || static_cast<std::uint64_t>(info.st_size) < place.offset) return std::nullopt;
     if (place.head_length > 0 && hash_of_head(fd->get(), place.head_length) != place.head)
       return std::nullopt;

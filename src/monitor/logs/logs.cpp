@@ -4,9 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <map>
+#include <system_error>
+#include <utility>
 
 #include "nexus/base/log.hpp"
+#include "nexus/base/loop_thread.hpp"
+#include "nexus/base/text.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -15,6 +20,7 @@ constexpr std::size_t kMostFiles = 256;        // that one [[log]] follows
 constexpr std::size_t kMostEntries = 20'000;   // of a journal in one turn
 constexpr std::string_view kNothingYet = "-";  // as a cursor: all that comes is new
 constexpr Millis kFindFiles{1000};
+constexpr Millis kNever{3'600'000};         // nothing is left to do
 constexpr Millis kIdleAfterRename{10'000};  // then nobody writes into a renamed file any more
 constexpr Millis kReopen{5000};
 constexpr Millis kCopiesAppear{60'000};       // after a truncation, or the start
@@ -74,6 +80,7 @@ std::uint64_t loaded(std::int64_t value) {
 }  // namespace
 
 struct Logs::Log {
+  enum class Leaving { kNo, kForGood, kTillNextStart };
   /// Of a file that was truncated, or was not there any more: what a copy is known by.
   struct Gone {
     FilePlace place;
@@ -109,10 +116,17 @@ struct Logs::Log {
   std::int64_t stamp = 0;
   SteadyTime next_find{};
   SteadyTime next_open{};
+  SteadyTime next_emit{};
+  SteadyTime next_save{};
+  bool begun = false;
+  std::shared_ptr<Log> before;  // of the same name: this one begins when it has ended
+  std::atomic<Leaving> leaving{Leaving::kNo};
+  std::atomic<bool> finished{false};  // it has left, and saved what it knows
   LogCounts saved;
   std::vector<FilePlace> saved_places;
   std::string saved_cursor;
-  SourceStatus status;  // guarded by Logs::mutex_
+  SourceStatus status;                     // guarded by Logs::mutex_
+  std::unique_ptr<base::LoopThread> loop;  // last: its thread uses the rest
 };
 
 Logs::Logs(const SourcesContext& context, Outbox& outbox)
@@ -148,6 +162,7 @@ std::shared_ptr<Logs::Log> Logs::make(const config::LogConfig& config) {
 
 void Logs::configure(const std::vector<config::LogConfig>& configs) {
   std::vector<std::shared_ptr<Log>> fresh;
+  std::vector<std::shared_ptr<Log>> before;
   {
     const std::lock_guard guard(mutex_);
     for (const auto& config : configs) {
@@ -156,67 +171,123 @@ void Logs::configure(const std::vector<config::LogConfig>& configs) {
       auto log = same != wanted_.end() ? *same : make(config);
       if (log != nullptr) fresh.push_back(std::move(log));
     }
-    wanted_ = fresh;
+    before = std::exchange(wanted_, fresh);
   }
-  if (loop_ != nullptr) {
-    loop_->wake();
-  } else if (!fresh.empty()) {
-    loop_ = std::make_unique<base::LoopThread>(context_.clock, "logs", [this] { return turn(); });
+  std::erase_if(leaving_, [](const auto& log) { return log->finished.load(); });  // joins
+  for (const auto& log : before) {
+    if (std::ranges::find(fresh, log) != fresh.end()) continue;
+    log->leaving = Log::Leaving::kForGood;
+    if (log->loop != nullptr) log->loop->wake();
+    leaving_.push_back(log);
+  }
+  for (const auto& log : fresh) {
+    if (log->loop != nullptr) continue;
+    for (const auto& old : leaving_) {
+      if (old->config.name == log->config.name) log->before = old;
+    }
+    start(*log);
+  }
+}
+
+void Logs::start(Log& log) {
+  log.finished = false;
+  try {
+    auto loop = std::make_unique<base::LoopThread>(context_.clock, "log-" + log.config.name,
+                                                   [this, &log] { return turn(log); });
+    const std::lock_guard guard(mutex_);
+    log.loop = std::move(loop);
+  } catch (const std::system_error& refused) {
+    log.finished = true;
+    fail_with(log, {Errc::kExhausted, fmt::format("cannot start its thread; the next reload tries "
+                                                  "again: {}",
+                                                  refused.what())});
   }
 }
 
 void Logs::stop() {
-  if (loop_ == nullptr) return;
-  loop_->stop();
-  loop_.reset();
-  for (const auto& log : active_) {
-    emit(*log);
-    save(*log);
-  }
-  active_.clear();
-}
-
-std::vector<SourceStatus> Logs::status() const {
-  const std::lock_guard guard(mutex_);
-  std::vector<SourceStatus> out;
-  for (const auto& log : wanted_) out.push_back(log->status);
-  return out;
-}
-
-SteadyTime Logs::turn() {
-  const auto now = context_.clock.steady();
   std::vector<std::shared_ptr<Log>> wanted;
   {
     const std::lock_guard guard(mutex_);
     wanted = wanted_;
   }
-  if (wanted != active_) {
-    for (const auto& log : active_) {
-      if (std::ranges::find(wanted, log) != wanted.end()) continue;
-      save(*log);
-      end(*log);
-    }
-    for (const auto& log : wanted) {
-      if (std::ranges::find(active_, log) == active_.end()) load(*log);
-    }
-    active_ = wanted;
+  // Each saves on its own thread, so that one that hangs costs its own place only.
+  for (const auto& log : wanted) {
+    log->leaving = Log::Leaving::kTillNextStart;
+    if (log->loop != nullptr) log->loop->wake();
   }
-  bool more = false;
-  for (const auto& log : active_) {
-    const bool behind = log->config.journal ? read_journal(*log) : read_files(*log, now);
-    if (!behind) log->caught_up = true;
-    more = more || behind;
+  for (const auto& log : wanted) leaving_.push_back(log);
+  const auto soon = [](const auto& log) { return log->loop == nullptr || !log->loop->busy(); };
+  std::ranges::stable_partition(leaving_, soon);
+  for (const auto& log : leaving_) {
+    if (log->loop == nullptr) continue;
+    log->loop->stop();
+    finish(*log);  // of one that was stopped before its last turn
   }
-  const bool emits = now >= next_emit_;
-  const bool saves = now >= next_save_;
-  if (emits) next_emit_ = now + kEmit;
-  if (saves) next_save_ = now + kSave;
-  for (const auto& log : active_) {
+  leaving_.clear();
+}
+
+std::vector<SourceStatus> Logs::status() const {
+  const std::lock_guard guard(mutex_);
+  std::vector<SourceStatus> out;
+  for (const auto& log : wanted_) {
+    SourceStatus& one = out.emplace_back(log->status);
+    const Nanos late = log->loop != nullptr ? log->loop->late() : Nanos(0);
+    if (late < kHangs) continue;
+    one.health = "down";
+    one.error = fmt::format("reading {} hangs since {}", one.instance,
+                            base::format_duration(std::chrono::floor<std::chrono::seconds>(late)));
+  }
+  return out;
+}
+
+/// Whether the log has begun: after the one whose place it takes, where that one was.
+bool Logs::begins(Log& log) {
+  if (log.begun) return true;
+  if (log.before != nullptr && !log.before->finished) {
+    const std::lock_guard guard(mutex_);
+    log.status.health = "down";
+    log.status.error = "the log of this name that it takes the place of has not ended yet";
+    return false;
+  }
+  log.before.reset();
+  load(log);
+  log.begun = true;
+  return true;
+}
+
+/// Once, on the log's own thread or after it.
+void Logs::finish(Log& log) {
+  if (log.finished) return;
+  const bool for_good = log.leaving == Log::Leaving::kForGood;
+  if (log.begun) {
+    if (!for_good) emit(log);
+    save(log);
+    if (for_good) end(log);
+  } else {
+    outbox_.groups().give(log.group);
+  }
+  log.finished = true;
+}
+
+SteadyTime Logs::turn(Log& log) {
+  const auto now = context_.clock.steady();
+  if (log.leaving != Log::Leaving::kNo) {
+    finish(log);
+    return now + kNever;
+  }
+  if (!begins(log)) return now + kPoll;
+  const bool behind = log.config.journal ? read_journal(log) : read_files(log, now);
+  if (!behind) log.caught_up = true;
+  if (now >= log.next_emit) {
+    log.next_emit = now + kEmit;
     // Before everything that waited is counted, a counter would stand where it stood long ago.
-    if (emits && log->caught_up) emit(*log);
-    if (saves) save(*log);
+    if (log.caught_up) emit(log);
   }
-  return more ? now : now + kPoll;
+  if (now >= log.next_save) {
+    log.next_save = now + kSave;
+    save(log);
+  }
+  return behind ? now : now + kPoll;
 }
 
 void Logs::load(Log& log) {

@@ -1,5 +1,6 @@
-// Logs: all [[log]] on one thread: files and journals are read a slice at a time, one after the
-// other, so that none holds another up; every kEmit their series have a sample.
+// Logs: each [[log]] on a thread of its own, so that files on a dead mount hold up no other log;
+// every kEmit its series have a sample. A log that is not wanted any more ends on its own thread;
+// one of the same name that takes its place begins after it, where it was.
 //
 // Places and counts are saved together, in one transaction, every kSave and at the stop: after a
 // crash the lines since then are read again and counted on from the counts of that moment, so that
@@ -24,6 +25,7 @@ class Logs {
   static constexpr Millis kPoll{250};
   static constexpr Millis kEmit{5000};
   static constexpr Millis kSave{5000};
+  static constexpr Millis kHangs{15'000};  // a turn that takes longer is said to hang
 
   Logs(const SourcesContext& context, Outbox& outbox);
   ~Logs();
@@ -35,7 +37,10 @@ class Logs {
  private:
   struct Log;
   [[nodiscard]] std::shared_ptr<Log> make(const config::LogConfig& config);
-  [[nodiscard]] SteadyTime turn();
+  void start(Log& log);
+  [[nodiscard]] SteadyTime turn(Log& log);
+  [[nodiscard]] bool begins(Log& log);
+  void finish(Log& log);
   void load(Log& log);
   void save(Log& log);
   void note_gone(Log& log, const FilePlace& place);
@@ -53,11 +58,8 @@ class Logs {
   const knowledge::Counter errors_;
 
   mutable std::mutex mutex_;
-  std::vector<std::shared_ptr<Log>> wanted_;  // guarded by mutex_
-  std::vector<std::shared_ptr<Log>> active_;  // the thread's
-  SteadyTime next_emit_{};
-  SteadyTime next_save_{};
-  std::unique_ptr<base::LoopThread> loop_;
+  std::vector<std::shared_ptr<Log>> wanted_;   // guarded by mutex_
+  std::vector<std::shared_ptr<Log>> leaving_;  // whose threads have not ended; of configure()
 };
 
 }  // namespace nexus::monitor

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <system_error>
 
 #include "nexus/base/log.hpp"
 #include "nexus/base/loop_thread.hpp"
@@ -108,7 +109,7 @@ void Prober::configure(const std::vector<config::ProbeConfig>& configs) {
       if (!job->running) left.push_back(job);
     }
     jobs_ = std::move(fresh);
-    if (threads_.empty() && !jobs_.empty() && !stopping_) threads_.emplace_back([this] { work(); });
+    if (threads_.empty() && !jobs_.empty() && !stopping_) spawn();
   }
   for (const auto& job : left) end(*job);
   changed_.notify_all();
@@ -149,8 +150,17 @@ std::shared_ptr<Prober::Job> Prober::pick(SteadyTime now, SteadyTime& earliest) 
 void Prober::spawn_if_short(SteadyTime now) {
   const bool more =
       std::ranges::any_of(jobs_, [&](const auto& job) { return job->due <= now && !job->running; });
-  if (more && idle_ == 0 && threads_.size() < kMaxThreads && !stopping_)
+  if (more && idle_ == 0 && threads_.size() < kMaxThreads && !stopping_) spawn();
+}
+
+/// With the mutex held. A thread that cannot be made costs patience only: the others do its work.
+void Prober::spawn() {
+  try {
     threads_.emplace_back([this] { work(); });
+  } catch (const std::system_error& refused) {
+    log::error("monitor", "cannot start a thread for probes, {} run: {}", threads_.size(),
+               refused.what());
+  }
 }
 
 void Prober::work() {

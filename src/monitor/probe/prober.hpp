@@ -37,6 +37,7 @@ class Prober {
   void work();
   [[nodiscard]] std::shared_ptr<Job> pick(SteadyTime now, SteadyTime& earliest);
   void spawn_if_short(SteadyTime now);
+  void spawn();
   void run(Job& job);
   void end(Job& job);
 

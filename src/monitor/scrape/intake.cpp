@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "nexus/knowledge/queryable.hpp"
+#include "nexus/monitor/collector.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -13,6 +15,7 @@ namespace {
 constexpr std::uint32_t kNone = UINT32_MAX;
 constexpr std::int64_t kMostAhead = 10 * 60'000;  // ms: Prometheus's bound too
 constexpr std::size_t kFewDead = 1024;
+constexpr std::size_t kLabelUnit = 64;  // bytes
 constexpr std::size_t kFewTimed = 10'000;
 
 /// The family of a metric: x_bucket belongs to the histogram x.
@@ -24,6 +27,30 @@ bool belongs_to(std::string_view metric, std::string_view family, knowledge::Met
     return suffix == "_bucket" || suffix == "_sum" || suffix == "_count";
   if (type == knowledge::MetricType::kSummary) return suffix == "_sum" || suffix == "_count";
   return false;
+}
+
+/// Whether a collector has a metric of that name.
+bool is_own_metric(std::string_view name) {
+  static const auto kOwn = [] {
+    std::pair<std::set<std::string_view>, std::set<std::string_view>> out;  // whole, prefixes
+    for (const CollectorDescriptor* collector : collectors()) {
+      for (const MetricDescriptor& metric : collector->metrics) {
+        const bool many = metric.name.ends_with('*');
+        (many ? out.second : out.first)
+            .insert(many ? metric.name.substr(0, metric.name.size() - 1) : metric.name);
+      }
+    }
+    return out;
+  }();
+  return kOwn.first.contains(name) ||
+         std::ranges::any_of(kOwn.second,
+                             [&](std::string_view prefix) { return name.starts_with(prefix); });
+}
+
+std::size_t label_units_of(const LabelList& labels) {
+  std::size_t bytes = 0;
+  for (const auto& label : labels) bytes += label.name.size() + label.value.size();
+  return (bytes + kLabelUnit - 1) / kLabelUnit;
 }
 
 }  // namespace
@@ -39,6 +66,7 @@ Intake::Intake(knowledge::SeriesRegistry& registry, const knowledge::History& hi
 
 Intake::~Intake() {
   for (const auto group : groups_) outbox_.groups().give(group);
+  outbox_.series().give(series_);
 }
 
 void Intake::begin(knowledge::ExpositionFormat format, std::int64_t now) {
@@ -79,6 +107,13 @@ Status Intake::finish() {
 void Intake::on_type(std::string_view family, knowledge::MetricType type) {
   family_ = family;
   type_ = type;
+  const auto known = types_.find(family_);
+  if (known != types_.end() && known->second == type) return;
+  const bool fresh = known == types_.end();
+  if (fresh && types_.size() >= rules_.budget) return;
+  types_.insert_or_assign(family_, type);
+  // Series that are known are not looked up again: their family learns it here.
+  if (!fresh || round_ > 1) static_cast<void>(family_for(full_name()));
 }
 
 void Intake::on_help(std::string_view family, std::string_view help) {
@@ -166,6 +201,13 @@ Status Intake::count(std::string_view head) {
   return {};
 }
 
+/// Whether the labels of one more series fit.
+bool Intake::fits(std::size_t units) const noexcept {
+  return units * kLabelUnit <= kMostLabelBytes &&
+         (label_units_ + units) * kLabelUnit <=
+             kFewDead * kLabelUnit + rules_.budget * kMeanLabelBytes;
+}
+
 /// What replaces counts the series of this scrape, whatever was there before.
 bool Intake::over_budget() const noexcept {
   return (rules_.replaces ? seen_ : series_) >= rules_.budget;
@@ -208,11 +250,21 @@ Result<std::uint32_t> Intake::add(std::string_view head, const knowledge::HeadKe
     entry.kind = Kind::kDropped;
   } else if (over_budget()) {
     entry.kind = Kind::kOver;
+  } else if (const std::size_t units = label_units_of(*labels); !fits(units)) {
+    entry.kind = Kind::kOver;
+  } else if (!outbox_.series().take()) {
+    entry.kind = Kind::kOver;
   } else if (const auto id = intern(*labels); !id) {
+    outbox_.series().give(1);
     entry.kind = Kind::kOver;
   } else {
     const auto [owner, fresh] =
         owners_.try_emplace(*id, static_cast<std::uint32_t>(entries_.size()));
+    if (!fresh) outbox_.series().give(1);
+    if (fresh) {
+      entry.label_units = static_cast<std::uint8_t>(units);
+      label_units_ += units;
+    }
     entry.kind = fresh ? Kind::kSeries : Kind::kAlias;
     entry.id = *id;
     entry.other = owner->second;
@@ -282,14 +334,24 @@ Status Intake::check_limits(const LabelList& labels) const {
   return {};
 }
 
-knowledge::FamilyId Intake::family_for(std::string_view metric) {
+/// The name that the samples of the present family's counters have.
+std::string Intake::full_name() const {
   const bool counter = format_ == knowledge::ExpositionFormat::kOpenMetrics &&
                        type_ == knowledge::MetricType::kCounter;
-  std::string name = family_;
-  if (counter && !name.ends_with("_total")) name += "_total";
-  if (!family_.empty() && belongs_to(metric, name, type_))
-    return registry_.family(name, type_, helped_ == family_ ? help_ : std::string());
-  return registry_.family(metric, knowledge::MetricType::kUntyped, "");
+  return counter && !family_.ends_with("_total") ? family_ + "_total" : family_;
+}
+
+knowledge::FamilyId Intake::family_for(std::string_view metric) {
+  const std::string name = full_name();
+  if (family_.empty() || !belongs_to(metric, name, type_))
+    return registry_.family(metric, knowledge::MetricType::kUntyped, "");
+  const std::string help = helped_ == family_ ? help_ : std::string();
+  if (is_own_metric(name)) {
+    // What a collector of our own measures is what that says.
+    const auto id = registry_.family(name, knowledge::MetricType::kUntyped, help);
+    if (registry_.family(id).type != knowledge::MetricType::kUntyped) return id;
+  }
+  return registry_.family(name, type_, help);
 }
 
 Result<knowledge::SeriesId> Intake::intern(const LabelList& labels) {
@@ -407,7 +469,10 @@ void Intake::compact() {
   entries_ = std::move(kept);
   values_ = std::move(values);
   times_ = std::move(times);
+  outbox_.series().give(series_ - entries_.size());
   series_ = entries_.size();
+  label_units_ = 0;
+  for (const Entry& entry : entries_) label_units_ += entry.label_units;
   owners_.clear();
   std::ranges::fill(slots_, 0);
   for (std::uint32_t i = 0; i < entries_.size(); ++i) {
@@ -427,6 +492,8 @@ void Intake::forget_gone() {
       owners_.erase(entry.id);
       timed_.erase(entry.id);
       entry.kind = Kind::kDropped;
+      label_units_ -= entry.label_units;
+      outbox_.series().give(1);
       --series_;
     }
   }

@@ -9,8 +9,9 @@
 // size. Samples that bring their own time go into a group a series, in ascending order; those have
 // no stale markers, as in Prometheus.
 //
-// Bounded: `budget` series; heads beyond it are counted as dropped. Thread safety: one thread at a
-// time.
+// Bounded: `budget` series, the bytes of a series' labels and of all of them, and what all sources
+// together may hold (Allowance); samples of heads beyond these are counted as dropped. Thread
+// safety: one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -59,6 +60,8 @@ struct IntakeCounts {
 class Intake final : private knowledge::ExpositionHandler {
  public:
   static constexpr std::size_t kChunk = 2048;
+  static constexpr std::size_t kMostLabelBytes = 8UL << 10;  // of one series
+  static constexpr std::size_t kMeanLabelBytes = 512;        // times `budget`: of all series
 
   Intake(knowledge::SeriesRegistry& registry, const knowledge::History& history, Outbox& outbox,
          IntakeRules rules);
@@ -89,8 +92,9 @@ class Intake final : private knowledge::ExpositionHandler {
     std::uint32_t other = 0;     // of kAlias: the entry of the same series
     std::uint32_t seen = 0;      // round
     Kind kind = Kind::kDropped;
-    bool live = false;   // the history has a sample of it that is no stale marker
-    bool timed = false;  // this round's sample brought its time
+    bool live = false;             // the history has a sample of it that is no stale marker
+    bool timed = false;            // this round's sample brought its time
+    std::uint8_t label_units = 0;  // of kSeries: its labels' bytes in units of kLabelUnit
   };
   struct TimedSample {
     knowledge::SeriesId id;
@@ -108,9 +112,11 @@ class Intake final : private knowledge::ExpositionHandler {
   [[nodiscard]] Result<std::uint32_t> add(std::string_view head, const knowledge::HeadKey& key);
   [[nodiscard]] Result<LabelList> labels_for(std::string_view head);
   [[nodiscard]] Status check_limits(const LabelList& labels) const;
+  [[nodiscard]] std::string full_name() const;
   [[nodiscard]] knowledge::FamilyId family_for(std::string_view metric);
   [[nodiscard]] Result<knowledge::SeriesId> intern(const LabelList& labels);
   [[nodiscard]] bool over_budget() const noexcept;
+  [[nodiscard]] bool fits(std::size_t units) const noexcept;
   [[nodiscard]] Status count(std::string_view head);
   void push_timed();
   void push_chunks(std::int64_t now, bool repeat);
@@ -132,6 +138,7 @@ class Intake final : private knowledge::ExpositionHandler {
   std::vector<TimedSample> timed_samples_;                         // of this round
   std::vector<std::uint32_t> groups_;                              // of chunks
   std::size_t series_ = 0;                                         // entries that are kSeries
+  std::size_t label_units_ = 0;                                    // theirs
   std::size_t seen_ = 0;                                           // of them, in this round
   std::size_t live_ = 0;
   std::uint32_t round_ = 0;
@@ -147,7 +154,8 @@ class Intake final : private knowledge::ExpositionHandler {
   bool only_counts_ = false;  // after that limit, which is about the number of samples
   std::string family_;        // of the last # TYPE
   knowledge::MetricType type_ = knowledge::MetricType::kUntyped;
-  std::string helped_;  // of the last # HELP
+  std::unordered_map<std::string, knowledge::MetricType> types_;  // as last declared, by family
+  std::string helped_;                                            // of the last # HELP
   std::string help_;
   std::vector<knowledge::SeriesId> batch_ids_;  // scratch
   std::vector<double> batch_values_;            // scratch

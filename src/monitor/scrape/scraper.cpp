@@ -1,7 +1,9 @@
 #include "monitor/scrape/scraper.hpp"
 
 #include <algorithm>
+#include <system_error>
 
+#include "nexus/base/log.hpp"
 #include "nexus/base/loop_thread.hpp"
 
 namespace nexus::monitor {
@@ -57,11 +59,17 @@ void Scraper::configure(const std::vector<config::ScrapeConfig>& configs, Millis
   targets_ = std::move(fresh);
   changed_ = true;
   count_.set(static_cast<double>(targets_.size()));
-  if (!thread_.joinable() && !targets_.empty() && !stopping_)
-    thread_ = std::thread([this] {
-      base::name_this_thread("scrape");
-      run();
-    });
+  if (!thread_.joinable() && !targets_.empty() && !stopping_) {
+    try {
+      thread_ = std::thread([this] {
+        base::name_this_thread("scrape");
+        run();
+      });
+    } catch (const std::system_error& refused) {
+      log::error("monitor", "cannot start the thread for scrapes; the next reload tries again: {}",
+                 refused.what());
+    }
+  }
   fetcher_.wake();
 }
 

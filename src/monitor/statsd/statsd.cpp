@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "nexus/base/loop_thread.hpp"
 #include "nexus/drivers/resolver.hpp"
@@ -120,10 +121,18 @@ Status Statsd::configure(const config::StatsdSection& section) {
                            .timeout = section.expire_after};
   }
   stopping_ = false;
-  thread_ = std::thread([this] {
-    base::name_this_thread("statsd");
-    run();
-  });
+  try {
+    thread_ = std::thread([this] {
+      base::name_this_thread("statsd");
+      run();
+    });
+  } catch (const std::system_error& refused) {
+    sockets_.clear();
+    bound = fail(Errc::kExhausted, "statsd: cannot start its thread: {}", refused.what());
+    const std::lock_guard guard(mutex_);
+    status_->health = "down";
+    status_->error = bound.error().message();
+  }
   return bound;
 }
 

@@ -84,12 +84,9 @@ Result<Filter> filter_of(const Request& request) {
   text("name", out.name);
   text("subject", out.subject);
   text("cause", out.cause);
-  for (const auto& [key, value] : request.query) {
-    if (key != "filter") continue;
-    auto some = publish::parse_matchers(value);
-    if (!some) return std::unexpected(some.error().with_context("filter"));
-    std::ranges::move(*some, std::back_inserter(out.labels));
-  }
+  auto labels = filters_of(request);
+  if (!labels) return propagate(std::move(labels));
+  out.labels = std::move(*labels);
   const auto limit = integer_param(request, "limit", kMostAlerts, 1, kMostAlerts);
   if (!limit) return std::unexpected(limit.error());
   out.limit = static_cast<std::size_t>(*limit);

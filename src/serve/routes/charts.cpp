@@ -7,7 +7,7 @@
 #include <string>
 
 #include "nexus/base/text.hpp"
-#include "nexus/knowledge/promql.hpp"
+#include "nexus/knowledge/promql_rows.hpp"
 #include "nexus/serve/chart.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/requests.hpp"
@@ -111,25 +111,29 @@ Response chart(const Rooms& rooms, const Request& request) {
   if (!limits) return error(limits.error());
   const std::int64_t end = base::to_unix_millis(rooms.clock.wall());
   const std::int64_t begin = end - size->hours * 3'600'000;
-  const auto matrix = query->range(rooms.history, begin, end,
-                                   std::max<std::int64_t>(1000, (end - begin) / kPoints), *limits);
-  if (!matrix) return error(matrix.error());
+  const auto rows = query->range_rows(
+      rooms.history, begin, end, std::max<std::int64_t>(1000, (end - begin) / kPoints), *limits);
+  if (!rows) return error(rows.error());
   Chart out;
   out.title = vital->name + " (" + vital->unit + ")";
   out.width = static_cast<std::size_t>(size->width);
   out.height = static_cast<std::size_t>(size->height);
   std::set<std::string> shown;
-  for (const auto& series : *matrix) {
-    const std::string key = to_string(series.labels.without(std::span(&kName, 1)));
+  knowledge::Column samples;
+  for (std::size_t row = 0; row < rows->size(); ++row) {
+    const std::string key = to_string(rows->labels(row).all.without(std::span(&kName, 1)));
     if (const auto filter = request.param("labels"); filter && key != *filter) continue;
     if (shown.size() >= kMostSeries) {
       out.title += ", and more";
       break;
     }
     ChartLine line{key == "{}" || key.empty() ? "history" : key, kColours[shown.size()], false, {}};
-    for (std::size_t i = 0; i < series.samples.size(); ++i)
-      line.points.emplace_back(static_cast<double>(series.samples.times[i]) / 1000,
-                               series.samples.values[i]);
+    for (std::size_t place = 0;;) {
+      place = rows->read(row, place, static_cast<std::size_t>(kPoints) + 1, samples);
+      for (std::size_t i = 0; i < samples.size(); ++i)
+        line.points.emplace_back(static_cast<double>(samples.times[i]) / 1000, samples.values[i]);
+      if (place == 0) break;
+    }
     out.lines.push_back(std::move(line));
     shown.insert(key);
   }

@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <charconv>
+#include <cmath>
+#include <iterator>
 #include <map>
 #include <mutex>
 
 #include "nexus/base/text.hpp"
-#include "nexus/knowledge/promql.hpp"
+#include "nexus/knowledge/promql_rows.hpp"
+#include "serve/routes/body.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/requests.hpp"
 #include "serve/routes/shapes.hpp"
@@ -383,6 +387,28 @@ Result<std::int64_t> chart_step(const Request& request, double hours) {
                                 static_cast<std::int64_t>(hours * 3'600'000.0) / kChartPoints);
 }
 
+void begin_series(std::string& out, const knowledge::promql::Rows::RowLabels& of) {
+  const auto name = of.nameless ? std::string_view() : of.all.metric();
+  const json_ns::object head = {{"metric_name", name}, {"labels", labels(of.all)}};
+  out += json_ns::serialize(head);
+  out.back() = ',';
+  out += "\"points\":[";
+}
+
+void append_point(std::string& out, std::int64_t time, double value) {
+  out += "[\"";
+  out += base::to_rfc3339(base::from_unix_millis(time));
+  out += "\",";
+  if (std::isfinite(value)) {
+    fmt::format_to(std::back_inserter(out), "{}", value);
+  } else {
+    out += "null";
+  }
+  out += ']';
+}
+
+constexpr RowFormat kPointsOfSeries = {begin_series, append_point, "]}"};
+
 Response metrics(const Rooms& rooms, const Request& request) {
   constexpr double kMaxHours = 24.0 * 366;
   const auto metric = request.param("metric");
@@ -401,24 +427,16 @@ Response metrics(const Rooms& rooms, const Request& request) {
   const auto end = base::to_unix_millis(rooms.clock.wall());
   const auto limits = limits_of(rooms, request);
   if (!limits) return error(limits.error());
-  const auto matrix = query->range(
+  auto rows = query->range_rows(
       rooms.history, end - static_cast<std::int64_t>(*hours * 3'600'000.0), end, *step, *limits);
-  if (!matrix) return error(matrix.error());
-  json_ns::array series;
-  for (const auto& s : *matrix) {
-    json_ns::array points;
-    for (std::size_t i = 0; i < s.samples.size(); ++i) {
-      points.push_back({base::to_rfc3339(base::from_unix_millis(s.samples.times[i])),
-                        number(s.samples.values[i])});
-    }
-    series.push_back({{"metric_name", s.labels.metric()},
-                      {"labels", labels(s.labels)},
-                      {"points", std::move(points)}});
-  }
-  return to_response({{"metric", *metric},
-                      {"hours", *hours},
-                      {"step_seconds", static_cast<double>(*step) / 1000.0},
-                      {"series", std::move(series)}});
+  if (!rows) return error(rows.error());
+  const json_ns::object head = {{"metric", *metric},
+                                {"hours", *hours},
+                                {"step_seconds", static_cast<double>(*step) / 1000.0}};
+  std::string begin = json_ns::serialize(head);
+  begin.back() = ',';
+  return json_of(body_of(begin + "\"series\":[", std::move(*rows), kPointsOfSeries, "]}\n"),
+                 limits->hold);
 }
 
 }  // namespace

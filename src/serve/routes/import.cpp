@@ -16,11 +16,13 @@ Response take(const Rooms& rooms, const Request& request) {
   json_ns::array mistakes;
   for (const auto& mistake : result.mistakes)
     mistakes.push_back({{"line", mistake.line}, {"message", mistake.message}});
-  return to_response({{"accepted", result.accepted},
-                      {"held", result.held},
-                      {"refused", result.refused},
-                      {"lines", result.lines},
-                      {"mistakes", std::move(mistakes)}});
+  json_ns::object out = {{"accepted", result.accepted},
+                         {"held", result.held},
+                         {"refused", result.refused},
+                         {"lines", result.lines},
+                         {"mistakes", std::move(mistakes)}};
+  if (!result.obstacle.empty()) out["obstacle"] = result.obstacle;
+  return to_response(out);
 }
 
 Response import(const Rooms& rooms, const Request& request) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <boost/json/serialize.hpp>
-#include <iterator>
 
 #include "nexus/base/text.hpp"
 #include "serve/routes/groups.hpp"
@@ -52,17 +51,12 @@ bool passes(const Silence& one, const publish::Matchers& filters) {
 }
 
 Response list_silences(const Shared& shared, const Request& request) {
-  publish::Matchers filters;
-  for (const auto& [name, value] : request.query) {
-    if (name != "filter") continue;
-    auto parsed = publish::parse_matchers(value);
-    if (!parsed) return error(parsed.error().with_context("filter"));
-    std::ranges::move(*parsed, std::back_inserter(filters));
-  }
+  const auto filters = filters_of(request);
+  if (!filters) return error(filters.error());
   json_ns::array out;
   const WallTime now = shared.rooms->clock.wall();
   for (const auto& one : shared.publisher.silences()) {
-    if (passes(one, filters)) out.push_back(silence(one, now));
+    if (passes(one, *filters)) out.push_back(silence(one, now));
   }
   return to_response(std::move(out));
 }
@@ -199,7 +193,7 @@ std::vector<Route> notification_routes(const Rooms& rooms, publish::Publisher& p
       {Method::kPost, "/operations/notify/{receiver}/test", Role::kOperator, Runs::kBlocking,
        [shared](const Request& request) { return test(*shared, request); },
        "Sends a real notification that says it is a test"},
-      {Method::kGet, "/api/v2/silences", Role::kViewer, Runs::kSnapshot,
+      {Method::kGet, "/api/v2/silences", Role::kViewer, Runs::kBlocking,
        [shared](const Request& request) { return list_silences(*shared, request); },
        "Silences, as Alertmanager shows them"},
       {Method::kPost, "/api/v2/silences", Role::kOperator, Runs::kBlocking,

@@ -35,6 +35,8 @@ Kind kind_of(Failure type) {
       return {"internal", 500};
     case Failure::kNotFound:
       return {"not_found", 404};
+    case Failure::kUnavailable:
+      return {"unavailable", 503};
   }
   return {"internal", 500};
 }
@@ -56,18 +58,28 @@ Response failure(Failure type, std::string_view message) {
 
 Response success(std::string_view data, const std::vector<std::string>& warnings,
                  const std::vector<std::string>& infos) {
-  std::string body = "{\"status\":\"success\",\"data\":";
+  const std::string end = success_end(warnings, infos);
+  std::string body;
+  body.reserve(kSuccess.size() + data.size() + end.size());
+  body += kSuccess;
   body += data;
+  body += end;
+  return json(std::move(body));
+}
+
+std::string success_end(const std::vector<std::string>& warnings,
+                        const std::vector<std::string>& infos) {
+  std::string out;
   if (!warnings.empty()) {
-    body += ",\"warnings\":";
-    append_names(body, warnings);
+    out += ",\"warnings\":";
+    append_names(out, warnings);
   }
   if (!infos.empty()) {
-    body += ",\"infos\":";
-    append_names(body, infos);
+    out += ",\"infos\":";
+    append_names(out, infos);
   }
-  body += "}\n";
-  return json(std::move(body));
+  out += "}\n";
+  return out;
 }
 
 void append_string(std::string& out, std::string_view text) {
@@ -126,10 +138,11 @@ void append_scalar_time(std::string& out, std::int64_t millis) {
   base::append_go_fixed(out, static_cast<double>(millis) / 1000);
 }
 
-void append_metric(std::string& out, const knowledge::Labels& labels) {
+void append_metric(std::string& out, const knowledge::Labels& labels, Name name) {
   out += '{';
   bool first = true;
   for (const auto& label : labels) {
+    if (name == Name::kLeftOut && label.name == knowledge::kMetricName) continue;
     if (!std::exchange(first, false)) out += ',';
     append_string(out, label.name);
     out += ':';
@@ -198,6 +211,7 @@ std::vector<std::string_view> all_params(const Request& request, std::string_vie
 
 Result<std::vector<Selector>> selector_params(const Request& request) {
   std::vector<Selector> out;
+  std::size_t regexes = 0;
   for (const auto text : all_params(request, "match[]")) {
     auto matchers = knowledge::promql::parse_selector(text);
     // The parser refuses a selector of everything; Prometheus has other words for it here.
@@ -207,6 +221,16 @@ Result<std::vector<Selector>> selector_params(const Request& request) {
                   "matcher");
     }
     if (!matchers) return propagate(std::move(matchers), "invalid parameter \"match[]\"");
+    for (const auto& matcher : *matchers) {
+      using knowledge::MatchOp;
+      if (matcher.op() == MatchOp::kRegex || matcher.op() == MatchOp::kNotRegex) ++regexes;
+    }
+    if (regexes > knowledge::promql::kMaxRegexes) {
+      return fail(
+          Errc::kInvalidArgument,
+          "invalid parameter \"match[]\": at most {} regular expressions are allowed in all",
+          knowledge::promql::kMaxRegexes);
+    }
     out.push_back(std::move(*matchers));
   }
   return out;

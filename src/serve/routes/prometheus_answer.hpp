@@ -18,20 +18,34 @@
 namespace nexus::serve::prometheus {
 
 /// The error types of Prometheus's API.
-enum class Failure { kBadData, kExecution, kCanceled, kTimeout, kInternal, kNotFound };
+enum class Failure {
+  kBadData,
+  kExecution,
+  kCanceled,
+  kTimeout,
+  kInternal,
+  kNotFound,
+  kUnavailable
+};
 
 [[nodiscard]] Response failure(Failure type, std::string_view message);
 /// `{"status":"success","data":DATA}`, with warnings when there are any. `data` is JSON.
 /// `infos` are for people, as Prometheus 3 has them: clients that do not know them pass them over.
+/// What stands around the data where that is written piece by piece: kSuccess, DATA, success_end().
 [[nodiscard]] Response success(std::string_view data, const std::vector<std::string>& warnings = {},
                                const std::vector<std::string>& infos = {});
+
+inline constexpr std::string_view kSuccess = "{\"status\":\"success\",\"data\":";
+[[nodiscard]] std::string success_end(const std::vector<std::string>& warnings,
+                                      const std::vector<std::string>& infos);
 
 void append_string(std::string& out, std::string_view text);  // quoted and escaped
 void append_time(std::string& out, std::int64_t millis);      // seconds: 1435781430.781
 /// The same of scalars and texts, which Prometheus writes without trailing zeros.
 void append_scalar_time(std::string& out, std::int64_t millis);
 void append_sample(std::string& out, std::int64_t millis, double value);
-void append_metric(std::string& out, const knowledge::Labels& labels);  // __name__ included
+enum class Name { kShown, kLeftOut };
+void append_metric(std::string& out, const knowledge::Labels& labels, Name name = Name::kShown);
 void append_names(std::string& out, const std::vector<std::string>& names);
 
 /// A time parameter in milliseconds: RFC 3339 or Unix seconds with a fraction. Errors are worded as

@@ -7,9 +7,10 @@
 #include "nexus/analyze/models.hpp"
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
-#include "nexus/knowledge/promql.hpp"
+#include "nexus/knowledge/promql_rows.hpp"
 #include "nexus/knowledge/promql_tree.hpp"
 #include "nexus/knowledge/tier_watch.hpp"
+#include "serve/routes/body.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/prometheus_answer.hpp"
 #include "serve/routes/shapes.hpp"
@@ -33,6 +34,7 @@ Result<promql::Limits> limits_of(const Rooms& rooms, const Request& request) {
     if (given->count() > 0) limits.lookback_ms = given->count();
   }
   limits.max_samples = prometheus::kMaxSamples;
+  limits.hold = std::make_shared<base::MemoryHold>(rooms.answers);
   const auto deadline = rooms.clock.steady() + timeout;
   limits.cancelled = [&clock = rooms.clock, deadline, stopped = request.cancelled] {
     return clock.steady() >= deadline || (stopped && stopped());
@@ -69,6 +71,9 @@ Response evaluation_error(const Rooms& rooms, const Request& request, const Erro
     case Errc::kExhausted:
       count_stopped(rooms, "too_large");
       return prometheus::failure(Failure::kExecution, error.message());
+    case Errc::kUnavailable:
+      count_stopped(rooms, "busy");
+      return prometheus::failure(Failure::kUnavailable, error.message());
     default:
       return prometheus::failure(Failure::kExecution, error.message());
   }
@@ -79,40 +84,28 @@ Response bad_data(const Error& error) {
 }
 
 /// `limit` cuts a result to its first series; 0 is none.
-template <typename Series>
-std::vector<std::string> cut(Series& result, std::size_t limit) {
+std::vector<std::string> cut(promql::Rows& result, std::size_t limit) {
   if (limit == 0 || result.size() <= limit) return {};
-  result.resize(limit);
+  result.truncate(limit);
   return {std::string(prometheus::kTruncated)};
 }
 
-void append_vector(std::string& out, const promql::Vector& vector) {
-  out += '[';
-  for (std::size_t i = 0; i < vector.size(); ++i) {
-    out += i > 0 ? ",{\"metric\":" : "{\"metric\":";
-    prometheus::append_metric(out, vector[i].labels);
-    out += ",\"value\":";
-    prometheus::append_sample(out, vector[i].time, vector[i].value);
-    out += '}';
-  }
-  out += ']';
+void append_labels(std::string& out, const promql::Rows::RowLabels& labels) {
+  out += "{\"metric\":";
+  prometheus::append_metric(
+      out, labels.all, labels.nameless ? prometheus::Name::kLeftOut : prometheus::Name::kShown);
 }
 
-void append_matrix(std::string& out, const promql::Matrix& matrix) {
-  out += '[';
-  for (std::size_t i = 0; i < matrix.size(); ++i) {
-    out += i > 0 ? ",{\"metric\":" : "{\"metric\":";
-    prometheus::append_metric(out, matrix[i].labels);
-    out += ",\"values\":[";
-    const auto& samples = matrix[i].samples;
-    for (std::size_t k = 0; k < samples.size(); ++k) {
-      if (k > 0) out += ',';
-      prometheus::append_sample(out, samples.times[k], samples.values[k]);
-    }
-    out += "]}";
-  }
-  out += ']';
-}
+constexpr RowFormat kVectorRow = {[](std::string& out, const promql::Rows::RowLabels& labels) {
+                                    append_labels(out, labels);
+                                    out += ",\"value\":";
+                                  },
+                                  prometheus::append_sample, "}"};
+constexpr RowFormat kMatrixRow = {[](std::string& out, const promql::Rows::RowLabels& labels) {
+                                    append_labels(out, labels);
+                                    out += ",\"values\":[";
+                                  },
+                                  prometheus::append_sample, "]}"};
 
 /// Which tier of the history served a query, where it was not the samples as they came.
 std::vector<std::string> tier_info(const knowledge::TierWatch& watch) {
@@ -159,37 +152,40 @@ class Stats {
   promql::Account account_;
 };
 
-Response answer(promql::Value value, std::int64_t time, std::size_t limit,
-                const knowledge::TierWatch& watch, const Stats& stats) {
+using Value = std::variant<promql::Scalar, promql::Rows, std::string>;
+
+/// The answer to a query whose result is of that type. What is long is written from the rows
+/// themselves, which the hold of `limits` counts until then.
+Response answer(promql::ValueType type, Value value, std::int64_t time, std::size_t limit,
+                const knowledge::TierWatch& watch, const Stats& stats,
+                const promql::Limits& limits) {
   std::vector<std::string> warnings;
-  std::string data =
-      fmt::format("{{\"resultType\":\"{}\",\"result\":", to_string(promql::type_of(value)));
-  if (auto* vector = std::get_if<promql::Vector>(&value)) {
-    warnings = cut(*vector, limit);
-    append_vector(data, *vector);
-  } else if (auto* matrix = std::get_if<promql::Matrix>(&value)) {
-    warnings = cut(*matrix, limit);
-    append_matrix(data, *matrix);
+  std::string head =
+      fmt::format("{}{{\"resultType\":\"{}\",\"result\":[", prometheus::kSuccess, to_string(type));
+  auto* rows = std::get_if<promql::Rows>(&value);
+  if (rows != nullptr) {
+    warnings = cut(*rows, limit);
   } else if (const auto* scalar = std::get_if<promql::Scalar>(&value)) {
-    data += '[';
-    prometheus::append_scalar_time(data, scalar->time);
-    data += ",\"";
-    base::append_go_fixed(data, scalar->value);
-    data += "\"]";
+    prometheus::append_scalar_time(head, scalar->time);
+    head += ",\"";
+    base::append_go_fixed(head, scalar->value);
+    head += '"';
   } else {
-    data += '[';
-    prometheus::append_scalar_time(data, time);
-    data += ',';
-    prometheus::append_string(data, std::get<std::string>(value));
-    data += ']';
+    prometheus::append_scalar_time(head, time);
+    head += ',';
+    prometheus::append_string(head, std::get<std::string>(value));
   }
-  stats.append(data);
-  data += '}';
+  std::string tail = "]";
+  stats.append(tail);
+  tail += '}';
   const auto& account = stats.account();
   warnings.insert(warnings.end(), account.warnings.begin(), account.warnings.end());
   auto infos = account.infos;
   std::ranges::move(tier_info(watch), std::back_inserter(infos));
-  return prometheus::success(data, warnings, infos);
+  tail += prometheus::success_end(warnings, infos);
+  if (rows == nullptr) return json(head + tail);
+  const RowFormat& format = type == promql::ValueType::kVector ? kVectorRow : kMatrixRow;
+  return json_of(body_of(std::move(head), std::move(*rows), format, std::move(tail)), limits.hold);
 }
 
 Result<promql::Query> query_param(const Request& request) {
@@ -212,9 +208,9 @@ Response instant(const Rooms& rooms, const Request& request) {
   stats.watch(*limits);
   const knowledge::TierWatch watch(rooms.history);
   const knowledge::WithModels data(watch, analyze::standard_models());
-  auto value = query->instant(data, *time, *limits);
+  auto value = query->instant_rows(data, *time, *limits);
   if (!value) return evaluation_error(rooms, request, value.error());
-  return answer(std::move(*value), *time, *limit, watch, stats);
+  return answer(query->type(), std::move(*value), *time, *limit, watch, stats, *limits);
 }
 
 struct Range {
@@ -266,9 +262,10 @@ Response range(const Rooms& rooms, const Request& request) {
   stats.watch(*limits);
   const knowledge::TierWatch watch(rooms.history);
   const knowledge::WithModels data(watch, analyze::standard_models());
-  auto matrix = query->range(data, span->start, span->end, span->step, *limits);
+  auto matrix = query->range_rows(data, span->start, span->end, span->step, *limits);
   if (!matrix) return evaluation_error(rooms, request, matrix.error());
-  return answer(std::move(*matrix), span->end, *limit, watch, stats);
+  return answer(promql::ValueType::kMatrix, std::move(*matrix), span->end, *limit, watch, stats,
+                *limits);
 }
 
 Response format_query(const Request& request) {
@@ -321,10 +318,10 @@ void add_prometheus_api(std::vector<Route>& routes, const SharedRooms& rooms) {
     add(
         "query_range", Runs::kBlocking, [rooms](const Request& r) { return range(*rooms, r); },
         "PromQL over a range");
-    add("query_exemplars", Runs::kSnapshot, exemplars, "exemplars: there are none");
-    add("parse_query", Runs::kSnapshot, parse_query, "PromQL as the tree of its syntax");
+    add("query_exemplars", Runs::kBlocking, exemplars, "exemplars: there are none");
+    add("parse_query", Runs::kBlocking, parse_query, "PromQL as the tree of its syntax");
     if (method == Method::kGet) add("features", Runs::kSnapshot, features, "functions of PromQL");
-    add("format_query", Runs::kSnapshot, format_query, "PromQL in its canonical form");
+    add("format_query", Runs::kBlocking, format_query, "PromQL in its canonical form");
   }
   add_prometheus_series(routes, rooms);
   add_prometheus_status(routes, rooms);

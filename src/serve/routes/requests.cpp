@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/json/parse.hpp>
+#include <iterator>
 
 #include "nexus/base/text.hpp"
 
@@ -113,6 +114,24 @@ Result<std::int64_t> integer_member(const json_ns::object& object, std::string_v
                 high);
   }
   return member->get_int64();
+}
+
+Result<publish::Matchers> filters_of(const Request& request) {
+  constexpr std::ptrdiff_t kMostRegexes = 8;
+  publish::Matchers out;
+  std::ptrdiff_t regexes = 0;
+  for (const auto& [key, value] : request.query) {
+    if (key != "filter") continue;
+    // Before any is compiled; one that stands in quotes counts too.
+    regexes += std::ranges::count(value, '~');
+    if (regexes > kMostRegexes)
+      return fail(Errc::kInvalidArgument, "filter: at most {} regular expressions are allowed",
+                  kMostRegexes);
+    auto some = publish::parse_matchers(value);
+    if (!some) return std::unexpected(some.error().with_context("filter"));
+    std::ranges::move(*some, std::back_inserter(out));
+  }
+  return out;
 }
 
 Result<plan::ActionRequest> parse_action_request(const Request& request) {

@@ -5,6 +5,7 @@
 #include <boost/json/object.hpp>
 
 #include "nexus/plan/action.hpp"
+#include "nexus/publish/matchers.hpp"
 #include "nexus/serve/routes.hpp"
 
 namespace nexus::serve {
@@ -21,6 +22,10 @@ namespace nexus::serve {
 [[nodiscard]] Result<std::int64_t> integer_member(const boost::json::object& object,
                                                   std::string_view key, std::int64_t fallback,
                                                   std::int64_t low, std::int64_t high);
+
+/// All `filter` parameters: conditions on labels, of which at most eight are regular expressions.
+/// They cost some milliseconds at most, which the io thread may spend.
+[[nodiscard]] Result<publish::Matchers> filters_of(const Request& request);
 
 /// The body of POST /operations/actions.
 [[nodiscard]] Result<plan::ActionRequest> parse_action_request(const Request& request);

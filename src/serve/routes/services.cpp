@@ -1,7 +1,13 @@
+// Services by name, whatever runs them: what there is, how one is, and what may be asked for it.
 #include <algorithm>
+#include <mutex>
+#include <set>
 
 #include "nexus/config/config.hpp"
+#include "nexus/config/service_name.hpp"
 #include "nexus/drivers/systemd.hpp"
+#include "nexus/execute/service_manager.hpp"
+#include "nexus/plan/planner.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/requests.hpp"
 #include "serve/routes/shapes.hpp"
@@ -9,16 +15,29 @@
 namespace nexus::serve {
 namespace {
 
-/// The configured service of that name, with or without its suffix.
-std::optional<config::ServiceConfig> watched(const Rooms& rooms, const std::string& unit) {
+using namespace std::chrono_literals;
+using execute::ServiceState;
+using execute::ServiceVerb;
+
+constexpr std::size_t kMostListed = 2000;  // of one manager
+constexpr Millis kAskLimit = 5s;
+constexpr Millis kKept = 2s;  // a list is not asked for again: many readers cost what one costs
+
+constexpr std::array kVerbs{ServiceVerb::kStart,  ServiceVerb::kStop,   ServiceVerb::kRestart,
+                            ServiceVerb::kReload, ServiceVerb::kScale,  ServiceVerb::kRollout,
+                            ServiceVerb::kUndo,   ServiceVerb::kEnable, ServiceVerb::kDisable,
+                            ServiceVerb::kReset};
+
+/// The configured service of that name.
+bool is_watched(const Rooms& rooms, const std::string& name) {
   const auto configuration = rooms.config();
-  const auto found = std::ranges::find(configuration->services, unit, &config::ServiceConfig::name);
-  if (found == configuration->services.end()) return std::nullopt;
-  return *found;
+  return std::ranges::find(configuration->services, name, &config::ServiceConfig::name) !=
+         configuration->services.end();
 }
 
-json_ns::object summary(const Rooms& rooms, const config::ServiceConfig& service) {
-  json_ns::object out = {{"name", service.name}, {"kind", service.kind}, {"state", "unknown"}};
+json_ns::object watched(const Rooms& rooms, const config::ServiceConfig& service) {
+  json_ns::object out = {
+      {"name", service.name}, {"kind", service.kind}, {"state", "unknown"}, {"watched", true}};
   for (const auto& event : rooms.services.states()) {
     if (event.service != service.name) continue;
     out["state"] = event.state;
@@ -29,68 +48,221 @@ json_ns::object summary(const Rooms& rooms, const config::ServiceConfig& service
   return out;
 }
 
-Response list(const Rooms& rooms) {
+json_ns::object shape(const ServiceState& state) {
+  json_ns::object out = {{"name", state.name},
+                         {"kind", state.kind},
+                         {"state", state.state},
+                         {"condition", execute::to_string(state.condition)}};
+  if (!state.description.empty()) out["description"] = state.description;
+  if (!state.instance.empty()) out["instance"] = state.instance;
+  if (state.main_pid != 0) out["main_pid"] = state.main_pid;
+  if (state.restarts) out["restarts"] = *state.restarts;
+  if (state.since) out["since"] = time(state.since);
+  if (state.replicas) out["replicas"] = *state.replicas;
+  if (state.ready) out["ready"] = *state.ready;
+  if (state.updated) out["updated"] = *state.updated;
+  if (!state.rollout.empty()) out["rollout"] = state.rollout;
+  for (const auto& [key, value] : state.more) out[key] = value;
+  return out;
+}
+
+/// Lists of the managers, each kept for a moment.
+class Lists {
+ public:
+  Result<std::vector<ServiceState>> of(std::string_view kind, const Rooms& rooms) {
+    const auto now = rooms.clock.steady();
+    {
+      const std::lock_guard guard(mutex_);
+      if (const auto known = kept_.find(kind); known != kept_.end() && now < known->second.until)
+        return known->second.list;
+    }
+    auto context = rooms.executor.step_context();
+    auto list = execute::service_manager(kind)->list(context, kMostListed,
+                                                     rooms.clock.steady() + kAskLimit);
+    const std::lock_guard guard(mutex_);
+    kept_.insert_or_assign(std::string(kind), Kept{rooms.clock.steady() + kKept, list});
+    return list;
+  }
+
+ private:
+  struct Kept {
+    SteadyTime until{};
+    Result<std::vector<ServiceState>> list;
+  };
+  std::mutex mutex_;
+  std::map<std::string, Kept, std::less<>> kept_;  // guarded by mutex_; one a kind
+};
+
+/// Without `kind` processes are left out: there are many, and nobody's.
+bool is_asked_for(std::string_view kind, const std::string& wanted) {
+  return wanted.empty() ? kind != "process" : kind == wanted;
+}
+
+Response list(const Rooms& rooms, Lists& lists, const Request& request) {
+  const std::string kind(request.param("kind").value_or(""));
+  const auto& kinds = config::kServiceKinds;
+  if (!kind.empty() && std::ranges::find(kinds, kind) == kinds.end())
+    return error(400, "invalid_argument",
+                 "kind: expected systemd, docker, kubernetes or process, got \"" + kind + "\"");
   json_ns::array out;
-  for (const auto& service : rooms.config()->services) out.push_back(summary(rooms, service));
-  return to_response({{"services", std::move(out)}});
+  std::set<std::string, std::less<>> told;
+  for (const auto& service : rooms.config()->services) {
+    if (!is_asked_for(service.kind, kind)) continue;
+    out.push_back(watched(rooms, service));
+    told.insert(service.name);
+  }
+  json_ns::array unavailable;
+  for (const auto* descriptor : execute::service_managers()) {
+    if (!is_asked_for(descriptor->kind, kind)) continue;
+    const auto found = lists.of(descriptor->kind, rooms);
+    if (!found) {
+      // Where it is not, there is nothing to say, unless it was asked for.
+      if (found.error().code() != Errc::kNotFound || !kind.empty())
+        unavailable.push_back({{"kind", descriptor->kind}, {"message", found.error().message()}});
+      continue;
+    }
+    for (const auto& state : *found) {
+      if (told.contains(state.name)) continue;
+      auto one = shape(state);
+      one["watched"] = false;
+      out.push_back(std::move(one));
+    }
+  }
+  return to_response({{"services", std::move(out)}, {"unavailable", std::move(unavailable)}});
 }
 
 Response status(const Rooms& rooms, const Request& request) {
-  const auto unit = drivers::normalize_unit_name(request.captures.at(0));
-  if (!unit) return error(unit.error());
-  const auto found = rooms.systemd.status(*unit);
+  // "web" is web.service, as it is for actions.
+  const auto target = plan::canonical_target("restart_service", request.captures.at(0));
+  const auto name = config::parse_service_name(target);
+  auto* manager = execute::service_manager(name.kind);
+  if (manager == nullptr)
+    return error(501, "unsupported", "this agent has no manager for \"" + name.kind + ":\"");
+  const bool known = is_watched(rooms, target);
+  // Whoever may only read does not make systemd load units.
+  const auto look = known || request.caller.role >= config::Role::kOperator
+                        ? execute::Look::kAny
+                        : execute::Look::kAtHand;
+  auto context = rooms.executor.step_context();
+  const auto found = manager->status(name.name, look, context, rooms.clock.steady() + kAskLimit);
+  if (!found && look == execute::Look::kAtHand && found.error().code() == Errc::kNotFound)
+    return error(404, "not_found",
+                 found.error().message() + " (what is not loaded is loaded for operators only)");
   if (!found) return error(found.error());
-  if (found->load_state == "not-found") return error(404, "not_found", *unit + ": no such unit");
-  return to_response({{"name", found->name},
-                      {"kind", "systemd"},
-                      {"description", found->description},
-                      {"load_state", found->load_state},
-                      {"state", found->active_state},
-                      {"sub_state", found->sub_state},
-                      {"result", found->result},
-                      {"main_pid", found->main_pid},
-                      {"restarts", found->restarts},
-                      {"invocation_id", found->invocation_id},
-                      {"since", time(found->state_change)},
-                      {"watched", watched(rooms, *unit).has_value()}});
+  auto out = shape(*found);
+  out["watched"] = known;
+  json_ns::array can;
+  for (const auto verb : kVerbs) {
+    if (manager->step(verb) != nullptr) can.emplace_back(execute::to_string(verb));
+  }
+  out["can"] = std::move(can);
+  return to_response(out);
+}
+
+/// What all that is asked for a service may say, besides its parameters.
+Result<plan::ActionRequest> request_for(const Request& request, std::string_view type,
+                                        const json_ns::object& object) {
+  auto dry_run = bool_member(object, "dry_run", false);
+  auto priority = integer_member(object, "priority", 50, 0, 100);
+  auto reason = string_member(object, "reason");
+  auto key = string_member(object, "idempotency_key");
+  if (!dry_run) return propagate(std::move(dry_run));
+  if (!priority) return propagate(std::move(priority));
+  if (!reason) return propagate(std::move(reason));
+  if (!key) return propagate(std::move(key));
+  return plan::ActionRequest{.type = std::string(type),
+                             .target = request.captures.at(0),
+                             .parameters = {},
+                             .priority = static_cast<int>(*priority),
+                             .dry_run = *dry_run,
+                             .idempotency_key = *std::move(key),
+                             .requested_by = request.caller.who,
+                             .reason = *std::move(reason)};
+}
+
+/// Adds the string members that are there as parameters of the action.
+Status take_texts(const json_ns::object& object, std::initializer_list<std::string_view> names,
+                  plan::ActionRequest& wanted) {
+  for (const auto name : names) {
+    auto text = string_member(object, name);
+    if (!text) return propagate(std::move(text));
+    if (!text->empty()) wanted.parameters.insert_or_assign(std::string(name), *std::move(text));
+  }
+  return {};
 }
 
 Response restart(const Rooms& rooms, const Request& request) {
-  const auto unit = drivers::normalize_unit_name(request.captures.at(0));
-  if (!unit) return error(unit.error());
-  const auto object = parse_object(request, {"dry_run", "priority", "reason", "idempotency_key"});
+  const auto object = parse_object(
+      request, {"dry_run", "priority", "reason", "idempotency_key", "timeout", "only_if_running"});
   if (!object) return error(object.error());
-  const auto dry_run = bool_member(*object, "dry_run", false);
-  const auto priority = integer_member(*object, "priority", 50, 0, 100);
-  const auto reason = string_member(*object, "reason");
-  const auto key = string_member(*object, "idempotency_key");
-  if (!dry_run) return error(dry_run.error());
-  if (!priority) return error(priority.error());
-  if (!reason) return error(reason.error());
-  if (!key) return error(key.error());
-  return submit(rooms, request, "services.restart",
-                {"restart_service",
-                 *unit,
-                 {},
-                 static_cast<int>(*priority),
-                 *dry_run,
-                 *key,
-                 request.caller.who,
-                 *reason});
+  auto wanted = request_for(request, "restart_service", *object);
+  if (!wanted) return error(wanted.error());
+  const auto only = bool_member(*object, "only_if_running", false);
+  if (!only) return error(only.error());
+  if (*only) wanted->parameters.insert_or_assign("only_if_running", true);
+  if (auto ok = take_texts(*object, {"timeout"}, *wanted); !ok) return error(ok.error());
+  return submit(rooms, request, "services.restart", *wanted);
+}
+
+Response scale(const Rooms& rooms, const Request& request) {
+  const auto object =
+      parse_object(request, {"dry_run", "priority", "reason", "idempotency_key", "replicas"});
+  if (!object) return error(object.error());
+  auto wanted = request_for(request, "scale_service", *object);
+  if (!wanted) return error(wanted.error());
+  const auto replicas = integer_member(*object, "replicas", -1, 0, 100'000);
+  if (!replicas) return error(replicas.error());
+  if (*replicas < 0)
+    return error(400, "invalid_argument", "replicas: expected how many are wanted");
+  wanted->parameters.insert_or_assign("replicas", *replicas);
+  return submit(rooms, request, "services.scale", *wanted);
+}
+
+Response rollout(const Rooms& rooms, const Request& request) {
+  const auto object = parse_object(request, {"dry_run", "priority", "reason", "idempotency_key",
+                                             "image", "container", "wait", "undo", "revision"});
+  if (!object) return error(object.error());
+  const auto undo = bool_member(*object, "undo", false);
+  if (!undo) return error(undo.error());
+  auto wanted = request_for(request, *undo ? "rollback_deployment" : "rolling_update", *object);
+  if (!wanted) return error(wanted.error());
+  if (*undo) {
+    for (const auto* name : {"image", "container", "wait"}) {
+      if (object->contains(name))
+        return error(400, "invalid_argument", std::string(name) + ": does not go with undo");
+    }
+    const auto revision = integer_member(*object, "revision", 0, 0, INT32_MAX);
+    if (!revision) return error(revision.error());
+    if (*revision > 0) wanted->parameters.insert_or_assign("revision", *revision);
+  } else if (object->contains("revision")) {
+    return error(400, "invalid_argument", "revision: goes with undo only");
+  }
+  if (auto ok = take_texts(*object, {"image", "container", "wait"}, *wanted); !ok)
+    return error(ok.error());
+  return submit(rooms, request, "services.rollout", *wanted);
 }
 
 }  // namespace
 
 void add_services(std::vector<Route>& routes, const SharedRooms& rooms) {
   using config::Role;
-  routes.push_back({Method::kGet, "/operations/services", Role::kViewer, Runs::kSnapshot,
-                    [rooms](const Request&) { return list(*rooms); }, "Watched services"});
-  routes.push_back({Method::kGet, "/operations/services/{name}/status", Role::kViewer,
+  routes.push_back({Method::kGet, "/operations/services", Role::kViewer, Runs::kBlocking,
+                    [rooms, lists = std::make_shared<Lists>()](const Request& r) {
+                      return list(*rooms, *lists, r);
+                    },
+                    "Services, whatever runs them; watched ones first"});
+  routes.push_back({Method::kGet, "/operations/services/{name+}/status", Role::kViewer,
                     Runs::kBlocking, [rooms](const Request& r) { return status(*rooms, r); },
                     "State of a service"});
-  routes.push_back({Method::kPost, "/operations/services/{name}/restart", Role::kOperator,
+  routes.push_back({Method::kPost, "/operations/services/{name+}/restart", Role::kOperator,
                     Runs::kBlocking, [rooms](const Request& r) { return restart(*rooms, r); },
                     "Restart a service"});
+  routes.push_back({Method::kPost, "/operations/services/{name+}/scale", Role::kOperator,
+                    Runs::kBlocking, [rooms](const Request& r) { return scale(*rooms, r); },
+                    "Have as many instances of a service as are wanted"});
+  routes.push_back({Method::kPost, "/operations/services/{name+}/rollout", Role::kOperator,
+                    Runs::kBlocking, [rooms](const Request& r) { return rollout(*rooms, r); },
+                    "Roll a service out anew, or back"});
 }
 
 }  // namespace nexus::serve

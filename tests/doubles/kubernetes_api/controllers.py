@@ -4,16 +4,15 @@ One turn follows each change. Kubelets run every pod at once and call it ready, 
 deployments surge to their full number. `state.json` has "controllers": true to have it.
 """
 import copy
-import datetime
 import hashlib
 import json
 import time
 
 from refusal import Refusal
-from resources import amount
+from resources import amount, now_text
 
 REVISION = "deployment.kubernetes.io/revision"
-progress = {}  # uid of a deployment: (what there is of it, since when)
+progress = {}  # uid of a deployment: {counts of replicas, since when, whether it was done, whether it has timed out}
 
 
 def minor_of(state):
@@ -150,8 +149,7 @@ class Turn:
     def remove_pod(self, pod):
         if pod["spec"].get("nodeName"):
             new = copy.deepcopy(pod)
-            new["metadata"] |= {"deletionTimestamp": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                                "deletionGracePeriodSeconds": 30}
+            new["metadata"] |= {"deletionTimestamp": now_text(), "deletionGracePeriodSeconds": 30}
             if "deletionTimestamp" not in pod["metadata"]:
                 self.put("pods", pod, new)
         else:
@@ -170,6 +168,7 @@ class Turn:
         if not one["spec"].get("paused"):
             if mine is None:
                 mine = self.make_replica_set(one, wanted, newest + 1)
+                progress.pop(uid, None)
                 sets.append(mine)
             elif int(mine["metadata"]["annotations"][REVISION]) < newest:
                 new = copy.deepcopy(mine)
@@ -225,15 +224,22 @@ class Turn:
         updated = mine.get("status", {}).get("replicas", 0) if mine else 0
         status = {"observedGeneration": one["metadata"]["generation"], "updatedReplicas": updated, **total,
                   "unavailableReplicas": max(0, wanted - total["availableReplicas"])}
-        state = (one["metadata"]["generation"], updated, total["availableReplicas"], total["replicas"])
-        uid = one["metadata"]["uid"]
-        if progress.get(uid, (None,))[0] != state:
-            progress[uid] = (state, time.monotonic())
+        counts = (updated, updated - total["replicas"], total["readyReplicas"], total["availableReplicas"])
         done = updated == wanted == total["replicas"] == total["availableReplicas"]
-        late = time.monotonic() - progress[uid][1] > one["spec"].get("progressDeadlineSeconds", 600)
+        fresh = {"counts": counts, "since": time.monotonic(), "done": done, "late": False}
+        known = progress.setdefault(one["metadata"]["uid"], fresh)
+        if known["done"] or any(now > before for now, before in zip(counts, known["counts"])):
+            known |= fresh
+        # Once said, it is said until there is progress, whatever is changed.
+        waited = time.monotonic() - known["since"]
+        before = next((c for c in one.get("status", {}).get("conditions", []) if c["type"] == "Progressing"), {})
+        # One that was rolled out before is only scaled: that has no deadline.
+        settled = before.get("reason") == "NewReplicaSetAvailable" and total["replicas"] == updated
+        late = not done and not settled and (known["late"] or waited > one["spec"].get("progressDeadlineSeconds", 600))
+        known |= {"counts": counts, "done": done, "late": late}
         if one["spec"].get("paused"):
             reason, value = "DeploymentPaused", "Unknown"
-        elif done:
+        elif done or settled:
             reason, value = "NewReplicaSetAvailable", "True"
         elif late:
             reason, value = "ProgressDeadlineExceeded", "False"
@@ -241,9 +247,14 @@ class Turn:
             reason, value = "ReplicaSetUpdated", "True"
         name = mine["metadata"]["name"] if mine else ""
         said = {"ProgressDeadlineExceeded": f'ReplicaSet "{name}" has timed out progressing.'}
-        status["conditions"] = [
-            {"type": "Available", "status": str(total["availableReplicas"] >= wanted)},
-            {"type": "Progressing", "status": value, "reason": reason, "message": said.get(reason, f'ReplicaSet "{name}"')}]
+        if late and before.get("reason") == reason:  # as it was said first, of whatever ReplicaSet
+            progressing = before
+        else:
+            progressing = {"type": "Progressing", "status": value, "reason": reason,
+                           "message": said.get(reason, f'ReplicaSet "{name}"')}
+            same = {**before, **progressing} == before
+            progressing["lastUpdateTime"] = before["lastUpdateTime"] if same else now_text()
+        status["conditions"] = [{"type": "Available", "status": str(total["availableReplicas"] >= wanted)}, progressing]
         self.set_status("deployments", one, status)
 
     def replica_sets(self):

@@ -1,4 +1,5 @@
 """What the API serves: resources, their groups and versions by the server's version, discovery, and what is valid."""
+import datetime
 import re
 
 from refusal import Refusal
@@ -7,6 +8,7 @@ NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])
 QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
 FACTORS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60, "n": 1e-9, "u": 1e-6, "m": 1e-3,
            "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)")
 POD_FIELDS = {"metadata.name", "metadata.namespace", "spec.nodeName", "spec.restartPolicy", "spec.schedulerName",
               "spec.serviceAccountName", "status.phase", "status.podIP", "status.nominatedNodeName"}
 PLAIN = {"metadata.name", "metadata.namespace"}
@@ -92,6 +94,10 @@ def discover(path, minor):
     return None
 
 
+def now_text():
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def amount(text):
     found = QUANTITY.fullmatch(str(text))
     if not found:
@@ -137,6 +143,8 @@ def validate(resource, new, old):
         containers(bad, "spec", spec)
     if resource == "horizontalpodautoscalers":
         autoscaler(bad, spec)
+    if resource == "leases":
+        lease(bad, spec)
     if resource == "resourcequotas":
         for key, value in spec.get("hard", {}).items():
             quantity(bad, f"spec.hard[{key}]", value)
@@ -198,6 +206,19 @@ def autoscaler(bad, spec):
     for key in ("kind", "name"):
         if not target.get(key):
             bad.say(f"spec.scaleTargetRef.{key}", "Required value", "FieldValueRequired")
+
+
+def lease(bad, spec):
+    for key, least in (("leaseDurationSeconds", 1), ("leaseTransitions", 0)):
+        value = spec.get(key, least)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise Refusal(400, "BadRequest", f"spec.{key}: json: cannot unmarshal {value!r} into an int32")
+        if value < least:
+            bad.say(f"spec.{key}", f"Invalid value: {value}: must be greater than {'or equal to ' if least == 0 else ''}0")
+    for key in ("acquireTime", "renewTime"):
+        if key in spec and not MICRO_TIME.fullmatch(str(spec[key])):
+            raise Refusal(400, "BadRequest", f'spec.{key}: parsing time "{spec[key]}" as "2006-01-02T15:04:05.000000Z07:00": '
+                                             "cannot parse", complaint=True)
 
 
 def from_version(resource, version, one):

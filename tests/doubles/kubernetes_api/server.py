@@ -3,22 +3,21 @@
 import argparse
 import base64
 import copy
-import datetime
 import http.server
 import json
 import os
 import re
 import ssl
-import subprocess
 import threading
 import time
 import urllib.parse
 import uuid
 
+import certificates
 import controllers
 import patches
 from refusal import Refusal, bad
-from resources import RESOURCES, discover, eviction_version, from_version, to_version, validate
+from resources import RESOURCES, discover, eviction_version, from_version, now_text, to_version, validate
 from selecting import Selectors
 
 LIST_PARAMETERS = {"limit", "continue", "fieldSelector", "labelSelector", "resourceVersion", "resourceVersionMatch",
@@ -29,10 +28,6 @@ PATCH_TYPES = {"application/merge-patch+json": patches.merge, "application/strat
 PATH = re.compile(r"^/(?:api/v1|apis/(?P<group>[a-z0-9.]+)/(?P<version>v[a-z0-9]+))(?:/namespaces/(?P<namespace>[^/]+)(?=/))?"
                   r"/(?P<resource>[a-z]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>scale|status|eviction))?$")
 KEPT_EVENTS = 2000
-
-
-def now_text():
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Request:
@@ -59,6 +54,7 @@ class Request:
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits 40 ms for the acknowledgement of its head
     timeout = 30
 
     def log_message(self, *_):
@@ -83,8 +79,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if fault and self.break_down(fault, record, query):
                 return
             answer = self.answer(state, url.path, query, body, record)
-            if answer is None:  # a watch, which has answered
+            if answer is None or (fault and fault.get("close_after")):  # a watch has answered already
                 self.server.note(record)
+                self.close_connection = True
                 return
         except Refusal as refusal:
             record["status"] = refusal.status
@@ -250,20 +247,33 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Cluster:
-    """The objects, in state.json, and what has happened to them since the server began. `lock` guards both."""
+    """The objects, and what has happened to them since the server began. `lock` guards both.
+
+    Without controllers they are what state.json says at the moment; with controllers it is read once, at the start. An object
+    is never changed, only replaced: what load() gives is a snapshot.
+    """
 
     def __init__(self, path):
         self.path = path
         self.lock = threading.RLock()
         self.moved = threading.Condition(self.lock)
         self.events = []  # (version, resource, object before, object after)
-        self.oldest = self.load().get("version", 1)
+        self.state = None
+        first = self.load()
+        self.oldest = first.get("version", 1)
+        if first.get("controllers"):
+            self.state = first
 
     def load(self):
+        if self.state is not None:
+            return {**self.state, "objects": {kind: list(every) for kind, every in self.state["objects"].items()}}
         with open(self.path, encoding="utf-8") as file:
             return json.load(file)
 
     def save(self, state):
+        if self.state is not None:
+            self.state = state
+            return
         with open(self.path + ".new", "w", encoding="utf-8") as file:
             json.dump(state, file)
         os.replace(self.path + ".new", self.path)
@@ -298,7 +308,7 @@ class Cluster:
         return after
 
     def remember(self, version, resource, before, after, gone):
-        self.events.append((version, resource, copy.deepcopy(before), copy.deepcopy(after), gone))
+        self.events.append((version, resource, before, after, gone))
         if len(self.events) > KEPT_EVENTS:
             self.oldest = self.events.pop(0)[0]
         self.moved.notify_all()
@@ -391,6 +401,9 @@ class Cluster:
             metadata.setdefault("namespace", asked.space)
             if metadata["namespace"] != asked.space:
                 raise bad("the namespace of the object does not match the request")
+            if state.get("controllers") and not any(one["metadata"]["name"] == asked.space
+                                                    for one in state["objects"].get("namespaces", [])):
+                raise Refusal(404, "NotFound", f'namespaces "{asked.space}" not found')
         if any(one["metadata"]["name"] == metadata["name"]
                and one["metadata"].get("namespace") == metadata.get("namespace") for one in objects):
             raise Refusal(409, "AlreadyExists", f'{asked.about.qualified(asked.resource)} "{metadata["name"]}" already exists')
@@ -406,6 +419,9 @@ class Cluster:
         metadata, mine = wanted.get("metadata", {}), present["metadata"]
         given = metadata.get("resourceVersion")
         qualified = asked.about.qualified(asked.resource)
+        if asked.resource == "leases" and asked.command == "PUT" and not given:
+            raise Refusal(422, "Invalid", f'{qualified} "{asked.name}" is invalid: metadata.resourceVersion: Invalid value: 0x0: '
+                                          "must be specified for an update", complaint=True)
         if given and given != mine.get("resourceVersion"):
             raise Refusal(409, "Conflict", f'Operation cannot be fulfilled on {qualified} "{asked.name}": the object has been '
                                            "modified; please apply your changes to the latest version and try again")
@@ -555,27 +571,12 @@ class Server(http.server.ThreadingHTTPServer):
             return self.expired <= times
 
 
-def make_certificates(directory):
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=double-ca")
-    openssl("req", "-x509", *key, "-keyout", "other-ca.key", "-out", "other-ca.crt", "-subj", "/CN=other-ca")
-    with open(os.path.join(directory, "names"), "w", encoding="utf-8") as file:
-        file.write("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    for name in ("server", "client"):
-        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-                "-out", f"{name}.crt", *(("-extfile", "names") if name == "server" else ()))
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--directory", required=True)
     parser.add_argument("--port", type=int, default=0)
     arguments = parser.parse_args()
-    make_certificates(arguments.directory)
+    certificates.make(arguments.directory)
     server = Server(arguments.directory, arguments.port)
     if server.cluster.load().get("controllers"):
         threading.Thread(target=controllers.run, args=(server.cluster,), daemon=True).start()

@@ -27,7 +27,13 @@ struct Process {
     if (time > now) clock.advance(Millis(time - now));
     history.append({group, time, ids, values});
   }
-  SeriesId series(const std::string& name, MetricType type = MetricType::kGauge) {
+  /// A gauge, unless it is known as something else.
+  SeriesId series(const std::string& name) {
+    const auto known = registry.family(name, MetricType::kUntyped, "Help.");
+    const auto type = registry.family(known).type;
+    return series(name, type == MetricType::kUntyped ? MetricType::kGauge : type);
+  }
+  SeriesId series(const std::string& name, MetricType type) {
     return must(registry.intern(registry.family(name, type, "Help."), {}));
   }
   [[nodiscard]] Column read(SeriesId id, std::int64_t start = 0,

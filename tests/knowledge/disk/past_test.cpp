@@ -153,11 +153,11 @@ TEST_CASE("a running agent's import goes to disk, in parts, also of series that 
   }
   for (int i = 0; i < 100; ++i) expected[now + i * 1000] = -1;
   const auto first = importer.import(text, Millis(24 * kHour), Importer::Rest::kFollows);
-  CHECK(first.accepted == 2500);
+  CHECK(first.accepted == 0);  // it waits
   REQUIRE(first.mistakes.size() == 1);
   CHECK(first.mistakes[0].message == "older than the history keeps (1d)");
   const auto second = importer.import(more, Millis(24 * kHour), Importer::Rest::kNone);
-  CHECK(second.accepted == 2500);
+  CHECK(second.accepted == 5000);
   CHECK(first.held + second.held == 100);  // of the present
   require_held(process, recorded[0], expected);
   // What waits for a rest that never comes is written at the end.
@@ -166,6 +166,88 @@ TEST_CASE("a running agent's import goes to disk, in parts, also of series that 
   CHECK(process.read(process.series("waits")).size() == 0);
   importer.finish();
   CHECK(process.read(process.series("waits")).size() == 1);
+}
+
+/// What became of samples for which a disk has no room, at first or at all.
+struct Cramped {
+  std::uint64_t refused = 0;  // by add()
+  std::string refusal;
+  std::string end;  // what flush() said
+  std::uint64_t stored = 0;
+  std::uint64_t lost = 0;
+  std::uint64_t there = 0;     // in all series, after it
+  std::uint64_t reopened = 0;  // and after a restart
+};
+
+constexpr int kCramped = 400'000;  // samples
+
+std::uint64_t samples_in(const Process& process) {
+  std::uint64_t sum = 0;
+  for (const SeriesId id : process.history.select({}, 0, kStart * 2))
+    sum += process.read(id).size();
+  return sum;
+}
+
+Cramped fill_small_disk(bool room_comes) {
+  const test::TemporaryDirectory folder;
+  constexpr int kRows = 20'000;
+  Cramped out;
+  std::mt19937_64 random(1);
+  must(on_small_disk(folder, 6 << 20, [&] {
+    const HistoryDisk disk{.directory = folder.file("history")};
+    const std::string ballast = folder.file("ballast");
+    std::filesystem::create_directory(disk.directory);
+    write_bytes(ballast, std::vector<std::uint8_t>(5 << 20, 1));
+    {
+      Process process(disk, kBegin + 20 * kHour);
+      Backfill backfill(process.registry, process.history, 1 << 20);
+      for (int series = 0; series < kCramped / kRows; ++series) {
+        const Labels labels("s" + std::to_string(series), {});
+        for (int row = 0; row < kRows; ++row) {
+          const auto value = static_cast<double>(random() >> 11U);
+          const Status added = backfill.add(labels, 1 + static_cast<std::uint64_t>(series),
+                                            kBegin + row * 1000, value);
+          if (added) continue;
+          ++out.refused;
+          out.refusal = added.error().message();
+        }
+      }
+      if (room_comes) std::filesystem::remove(ballast);
+      if (const Status end = backfill.flush(); !end) out.end = end.error().message();
+      out.stored = backfill.stored();
+      out.lost = backfill.lost();
+      process.history.adopt_past();
+      out.there = samples_in(process);
+    }
+    const Process next(disk, kBegin + 20 * kHour);
+    out.reopened = samples_in(next);
+  }));
+  return out;
+}
+
+TEST_CASE("a full disk: what was imported, what was refused and what is lost is all there was") {
+  const Quiet quiet;
+  const Cramped none = fill_small_disk(false);
+  CHECK(none.refused > 0);
+  CHECK_THAT(none.refusal, Catch::Contains("wait to be written") && Catch::Contains("No space"));
+  CHECK_THAT(none.end, Catch::Contains("No space"));
+  CHECK(none.stored > 0);
+  CHECK(none.lost > 0);
+  CHECK(none.stored + none.lost + none.refused == kCramped);
+  // Of rows that were written in part some may be there that count as lost.
+  CHECK(none.there >= none.stored);
+  CHECK(none.reopened >= none.stored);
+}
+
+TEST_CASE("a full disk that gets room: what waited is written") {
+  const Quiet quiet;
+  const Cramped some = fill_small_disk(true);
+  CHECK(some.refused > 0);
+  CHECK(some.end.empty());
+  CHECK(some.lost == 0);
+  CHECK(some.stored + some.refused == kCramped);
+  CHECK(some.there == some.stored);
+  CHECK(some.reopened == some.stored);
 }
 
 HistoryDisk tiered(const test::TemporaryDirectory& folder) {

@@ -20,7 +20,7 @@ Tuning kTuning;
 
 namespace {
 
-constexpr std::uint32_t kVersion = 3;
+constexpr std::uint32_t kVersion = 4;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kLargest = 1e30;         // |z|: squares fit a double with room to spare
 constexpr double kOutOfProportion = 1e6;  // mean changes, for a single value
@@ -60,7 +60,7 @@ Combination::State::State(const Shape& the_shape)
       record(leads),
       histograms(leads) {
   const std::uint32_t longest = *std::ranges::max_element(seasons.length);
-  values.resize(std::max(longest, 2U) + last_lead() + 1);
+  values = ValueRing(std::max(longest, 2U) + last_lead() + 1);
   states.resize(last_lead() + 1);
   std::uint32_t total = 0;
   for (std::size_t s = 0; s < Seasons::kCount; ++s) {
@@ -74,7 +74,7 @@ Combination::State::State(const Shape& the_shape)
     total += lead;
   }
   waiting.resize(total);
-  for (std::size_t j = 0; j < leads; ++j) weights[j * kExperts + kMeanFast] = 1;
+  for (std::size_t j = 0; j < leads; ++j) weights[j * kExperts + kMeanFast] = shorten(1);
 }
 
 bool Combination::State::add(std::int64_t at, double value) {
@@ -123,7 +123,7 @@ void Combination::State::take(float z, bool learn) {
 
 /// Rows that stand out on one side for long are a new level.
 void Combination::State::watch_level(float z) {
-  const double off = static_cast<double>(z) - static_cast<double>(row_at(0)[kLevelSlowest]);
+  const double off = static_cast<double>(z) - static_cast<double>(present[kLevelSlowest]);
   const bool out = std::abs(off) > kTuning.change_scales * spread && known > 48 && spread > 0;
   const int sign = off > 0 ? 1 : -1;
   side = !out ? 0 : (side * sign > 0 ? side + sign : sign);
@@ -143,8 +143,9 @@ void Combination::State::store(float z) {
   }
   ++rows;
   ++slot;
-  values[(rows - 1) % values.size()] = z;
-  states[(rows - 1) % states.size()] = smoothers.add(z, before, usual);
+  values.push(z);
+  present = smoothers.add(z, before, usual);
+  states[(rows - 1) % states.size()] = PackedRow::of(present);
   for (std::size_t s = 0; s < Seasons::kCount; ++s)
     if (seasons.profiled(s) && (slot + 1) % seasons.length[s] == 0) finish_season(s);
 }
@@ -168,24 +169,28 @@ void Combination::State::issue() {
   for (std::size_t j = 0; j < leads; ++j) {
     const std::uint32_t k = shape.leads[j];
     Waiting& next = waiting[waiting_at[j] + (rows - 1) % k];
-    Opinions said = opinions(0, k, k);
+    Opinions said = opinions(present, k, k);
     std::array<float, Ridges::kFeatures> x;
     bool seasonal = false;
-    features(0, k, k, x, seasonal);
+    features(present, 0, k, k, x, seasonal);
     const float z = said[kLast];
-    next.ridge = said[kRidge] = z + ridges.leading(j, x);
-    next.season_ridge = said[kSeasonRidge] = seasonal ? z + ridges.all(j, x) : kNaN;
+    said[kRidge] = z + ridges.leading(j, x);
+    said[kSeasonRidge] = seasonal ? z + ridges.all(j, x) : kNaN;
     next.mean = mix(j, said);
-    next.plain = size(j);
-    next.size = next.plain * hour_factor(k);
+    next.ridge = shorten(said[kRidge] - next.mean);
+    next.season_ridge = shorten(said[kSeasonRidge] - next.mean);
+    const float plain = size(j);
+    next.plain = shorten(plain);
+    next.size = plain * hour_factor(k);
     const float round = 1e-6F * std::abs(z);  // of a float: a value that stays is inside
-    const auto end = [&](std::size_t i) {
-      return bounded(next.mean + next.size * quantiles[j][i]) + (i % 2 == 0 ? -round : round);
-    };
-    next.lo80 = end(0);
-    next.hi80 = end(1);
-    next.lo95 = std::min(end(2), next.lo80);
-    next.hi95 = std::max(end(3), next.hi80);
+    std::array<float, 4> ends{};
+    for (std::size_t i = 0; i < ends.size(); ++i) {
+      ends[i] = bounded(next.mean + next.size * quantiles[j][i]) + (i % 2 == 0 ? -round : round);
+      if (i >= 2) ends[i] = i == 2 ? std::min(ends[2], ends[0]) : std::max(ends[3], ends[1]);
+      // Outward: values that come back are often just at an end.
+      const float far = ends[i] - next.mean;
+      next.ends[i] = i % 2 == 0 ? shorten_down(far) : shorten_up(far);
+    }
   }
 }
 
@@ -203,25 +208,22 @@ ForecastPoint Combination::State::point(std::uint32_t lead) const {
     std::array<double, 5> out{};
     double mean = static_cast<double>(issued.mean);
     if (shape.leads[j] != lead) {
-      Opinions said = opinions(0, lead, lead);
+      Opinions said = opinions(present, lead, lead);
       std::array<float, Ridges::kFeatures> x;
       bool seasonal = false;
-      features(0, lead, lead, x, seasonal);
+      features(present, 0, lead, lead, x, seasonal);
       said[kRidge] = said[kLast] + ridges.leading(j, x);
       said[kSeasonRidge] = seasonal ? said[kLast] + ridges.all(j, x) : kNaN;
       mean = static_cast<double>(mix(j, said));
     }
     out[0] = mean;
     const auto hour = static_cast<double>(hour_factor(lead) / hour_factor(shape.leads[j]));
-    const auto offset = [&](float end) {
-      return static_cast<double>(bounded(static_cast<float>(
-          mean + hour * (static_cast<double>(end) - static_cast<double>(issued.mean)))));
-    };
     const double round = 1e-6 * std::abs(mean);
-    out[1] = offset(issued.lo80) - round;
-    out[2] = offset(issued.hi80) + round;
-    out[3] = offset(issued.lo95) - round;
-    out[4] = offset(issued.hi95) + round;
+    for (std::size_t i = 0; i < issued.ends.size(); ++i) {
+      const double far = hour * static_cast<double>(lengthen(issued.ends[i]));
+      const auto end = static_cast<double>(bounded(static_cast<float>(mean + far)));
+      out[i + 1] = end + (i % 2 == 0 ? -round : round);
+    }
     return out;
   };
   const auto a = of(lo);
@@ -253,7 +255,8 @@ void Combination::State::archive(Archive& a) {
   a.value(surprise);
   a.value(spread);
   a.value(side);
-  a.values(values);
+  values.archive(a);
+  a.value(present);
   a.values(states);
   a.values(profiles);
   a.value(profile_seasons);
@@ -331,7 +334,7 @@ double Combination::base() const noexcept {
 }
 
 std::size_t Combination::keeps() const noexcept {
-  return state_->values.size();
+  return state_->values.keeps();
 }
 
 ForecastPoint Combination::at(std::uint32_t lead) const {
@@ -357,7 +360,8 @@ std::string Combination::seasons() const {
     bool used = false;
     for (std::size_t j = 0; j < state_->leads; ++j)
       for (std::size_t e = 0; e < kSeasonExperts; ++e)
-        used |= state_->weights[j * kExperts + kFirstSeasonal + s * kSeasonExperts + e] > 0;
+        used |=
+            lengthen(state_->weights[j * kExperts + kFirstSeasonal + s * kSeasonExperts + e]) > 0;
     if (used) out += (out.empty() ? "" : "+") + std::string(Seasons::kNames[s]);
   }
   return out;
@@ -367,8 +371,9 @@ std::string Combination::experts(std::uint32_t lead) const {
   const auto above = std::ranges::lower_bound(state_->shape.leads, lead);
   const std::size_t j = std::min<std::size_t>(
       static_cast<std::size_t>(above - state_->shape.leads.begin()), state_->leads - 1);
-  const float* w = &state_->weights[j * kExperts];
-  const float total = std::accumulate(w, w + kExperts, 0.0F);
+  std::array<float, kExperts> w;
+  for (std::size_t e = 0; e < kExperts; ++e) w[e] = lengthen(state_->weights[j * kExperts + e]);
+  const float total = std::accumulate(w.begin(), w.end(), 0.0F);
   std::array<std::size_t, kExperts> order;
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return w[a] > w[b]; });
@@ -380,8 +385,8 @@ std::string Combination::experts(std::uint32_t lead) const {
 
 std::size_t Combination::bytes() const noexcept {
   const State& s = *state_;
-  return sizeof(State) + s.values.size() * 4 + s.states.size() * sizeof(RowState) +
-         s.profiles.size() * 4 + s.waiting.size() * sizeof(State::Waiting) + s.errors.size() * 14 +
+  return sizeof(State) + s.values.bytes() + s.states.size() * sizeof(PackedRow) +
+         s.profiles.size() * 4 + s.waiting.size() * sizeof(State::Waiting) + s.errors.size() * 12 +
          s.leads * (4 + 32 + sizeof(State::Record)) + s.ridges.bytes() + s.histograms.bytes() +
          2 * 60 * 4;
 }

@@ -39,15 +39,16 @@ void Combination::State::verify_lead(std::size_t j, float z) {
   const std::uint32_t k = shape.leads[j];
   if (rows < k) return;
   const Waiting& was = waiting[waiting_at[j] + rows % k];
-  Opinions said = opinions(k - 1, k, 1);
-  said[kRidge] = was.ridge;
-  said[kSeasonRidge] = was.season_ridge;
+  const RowState then = row_at(k - 1).row();
+  Opinions said = opinions(then, k, 1);
+  said[kRidge] = was.mean + lengthen(was.ridge);
+  said[kSeasonRidge] = was.mean + lengthen(was.season_ridge);
   judge(j, said, z);
   std::array<float, Ridges::kFeatures> x;
   bool seasonal = false;
-  features(k - 1, k, 1, x, seasonal);
+  features(then, k - 1, k, 1, x, seasonal);
   const float limit = static_cast<float>(kTuning.ridge_clip * (spread + scale));
-  const float off = std::isnan(was.ridge) ? 0 : std::abs(was.ridge - z);
+  const float off = std::isnan(said[kRidge]) ? 0 : std::abs(said[kRidge] - z);
   const float usual = std::max(2 * sizes[j], 1e-30F);
   ridges.learn(j, x, std::clamp(z - said[kLast], -limit, limit), off > usual ? usual / off : 1,
                1 - 1 / kTuning.ridge_memory, seasonal);
@@ -79,9 +80,9 @@ void Combination::State::score(std::size_t j, const Waiting& was, float z) {
   const float a = speed(r.count, kTuning.score_memory);
   const auto toward = [a](float& mean, double x) { mean += a * (static_cast<float>(x) - mean); };
   toward(r.error, std::abs(off));
-  toward(r.last, errors[j * kExperts] == 0 ? 0 : std::abs(z - row_at(shape.leads[j] - 1)[kZ]));
-  toward(r.in80, z >= was.lo80 && z <= was.hi80);
-  toward(r.in95, z >= was.lo95 && z <= was.hi95);
+  toward(r.last, errors[j * kExperts] == 0 ? 0 : std::abs(z - row_at(shape.leads[j] - 1).z));
+  toward(r.in80, z >= was.end(0) && z <= was.end(1));
+  toward(r.in95, z >= was.end(2) && z <= was.end(3));
   const double tolerated = shape.tolerance > 0
                                ? shape.tolerance
                                : kTolerated * std::abs(static_cast<double>(z) + anchor);
@@ -98,7 +99,7 @@ void Combination::State::score(std::size_t j, const Waiting& was, float z) {
     burst = std::clamp(std::pow(quick_error / usual_error, static_cast<float>(kTuning.burst)), 0.3F,
                        3.0F);
   }
-  const std::array<bool, 4> missed{z<was.lo80, z> was.hi80, z<was.lo95, z> was.hi95};
+  const std::array<bool, 4> missed{z<was.end(0), z> was.end(1), z<was.end(2), z> was.end(3)};
   follow_misses(j, missed);
 }
 
@@ -122,8 +123,8 @@ std::size_t Combination::State::hour_of(std::size_t ahead) const {
 }
 
 void Combination::State::learn_hour(std::size_t j, const Waiting& was, float off) {
-  if (seasons.length[Seasons::kDay] < kHoursFrom || !(was.plain > 0)) return;
-  const float units = std::min(std::abs(off) / was.plain, 10.0F);
+  if (seasons.length[Seasons::kDay] < kHoursFrom || !(lengthen(was.plain) > 0)) return;
+  const float units = std::min(std::abs(off) / lengthen(was.plain), 10.0F);
   // How surprising errors of this size are (those of a Laplace distribution) with and without.
   Hour& hour = hours[hour_of(1)];
   surprise[0] += 0.001F * (units - surprise[0]);
@@ -200,17 +201,17 @@ void Combination::State::refresh_weights(std::size_t j) {
   Opinions relative = relative_errors(j);
   admit_seasons(j, relative);
   const float best = *std::min_element(relative.begin(), relative.end());
-  float* w = &weights[j * kExperts];
-  std::fill_n(w, kExperts, 0.0F);
+  ShortFloat* w = &weights[j * kExperts];
+  std::fill_n(w, kExperts, ShortFloat{});
   if (!(best < kNoWeight)) {
-    w[kMeanFast] = 1;  // nothing verified yet
+    w[kMeanFast] = shorten(1);  // nothing verified yet
     return;
   }
   const auto least = static_cast<float>(std::pow(kTuning.worst, 1 / kTuning.power));
   for (std::size_t e = 0; e < kExperts; ++e) {
     const float ratio = best / relative[e];
     if (ratio < least) continue;
-    w[e] = std::pow(ratio, static_cast<float>(kTuning.power));
+    w[e] = shorten(std::pow(ratio, static_cast<float>(kTuning.power)));
   }
 }
 

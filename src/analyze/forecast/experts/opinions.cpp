@@ -26,11 +26,7 @@ float damped_steps(std::uint32_t lead) {
 
 }  // namespace
 
-float Combination::State::value_at(std::size_t ago) const {
-  return values[(rows - 1 - ago) % values.size()];
-}
-
-const RowState& Combination::State::row_at(std::size_t ago) const {
+const PackedRow& Combination::State::row_at(std::size_t ago) const {
   return states[(rows - 1 - ago) % states.size()];
 }
 
@@ -38,7 +34,7 @@ float Combination::State::naive(std::size_t season, std::uint32_t lead, std::siz
   const std::size_t m = seasons.length[season];
   if (m == 0) return kNaN;
   const std::size_t ago = (lead + m - 1) / m * m - ahead;
-  return ago < std::min<std::uint64_t>(rows, values.size()) ? value_at(ago) : kNaN;
+  return ago < std::min<std::uint64_t>(rows, values.keeps()) ? value_at(ago) : kNaN;
 }
 
 float Combination::State::profile(std::size_t season, std::int64_t at) const {
@@ -47,9 +43,8 @@ float Combination::State::profile(std::size_t season, std::int64_t at) const {
   return profiles[profile_at[season] + static_cast<std::size_t>(((at % m) + m) % m)];
 }
 
-Opinions Combination::State::opinions(std::size_t row_back, std::uint32_t lead,
+Opinions Combination::State::opinions(const RowState& r, std::uint32_t lead,
                                       std::size_t ahead) const {
-  const RowState& r = row_at(row_back);
   const auto k = static_cast<float>(lead);
   Opinions out;
   out[kLast] = r[kZ];
@@ -86,13 +81,13 @@ float Combination::State::scaled(float usual_then, float usual_now, float now) c
   return static_cast<float>((static_cast<double>(usual_then) + anchor) * ratio - anchor);
 }
 
-void Combination::State::features(std::size_t row_back, std::uint32_t lead, std::size_t ahead,
-                                  std::array<float, Ridges::kFeatures>& x, bool& seasonal) const {
-  const RowState& r = row_at(row_back);
+void Combination::State::features(const RowState& r, std::size_t row_back, std::uint32_t lead,
+                                  std::size_t ahead, std::array<float, Ridges::kFeatures>& x,
+                                  bool& seasonal) const {
   const float z = r[kZ];
   const auto limit = static_cast<float>(kTuning.ridge_clip * (spread + scale));
   const float before =
-      row_back + 1 < std::min<std::uint64_t>(rows, values.size()) ? value_at(row_back + 1) : z;
+      row_back + 1 < std::min<std::uint64_t>(rows, values.keeps()) ? value_at(row_back + 1) : z;
   x = {limit / static_cast<float>(kTuning.ridge_clip),
        before - z,
        r[kLevelFast] - z,
@@ -107,7 +102,7 @@ void Combination::State::features(std::size_t row_back, std::uint32_t lead, std:
   const float usual = r[known_of(kDay, kProfileNow)];
   const std::size_t m = seasons.length[kDay];
   const std::size_t ago = row_back + m;
-  seasonal = m > 0 && ago < std::min<std::uint64_t>(rows, values.size()) && !std::isnan(then) &&
+  seasonal = m > 0 && ago < std::min<std::uint64_t>(rows, values.keeps()) && !std::isnan(then) &&
              !std::isnan(usual) && !std::isnan(usual_then);
   if (seasonal) {
     const float week = naive(Seasons::kDay + 1, lead, ahead);
@@ -123,11 +118,11 @@ void Combination::State::features(std::size_t row_back, std::uint32_t lead, std:
 float Combination::State::mix(std::size_t j, const Opinions& opinions) const {
   float sum = 0;
   float total = 0;
-  const float* w = &weights[j * kExperts];
   for (std::size_t e = 0; e < kExperts; ++e) {
-    if (w[e] <= 0 || std::isnan(opinions[e])) continue;
-    sum += w[e] * opinions[e];
-    total += w[e];
+    const float w = lengthen(weights[j * kExperts + e]);
+    if (w <= 0 || std::isnan(opinions[e])) continue;
+    sum += w * opinions[e];
+    total += w;
   }
   return bounded(total > 0 ? sum / total : opinions[kLast]);
 }

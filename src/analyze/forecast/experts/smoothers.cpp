@@ -18,7 +18,33 @@ constexpr double kCorrectionFastSpeed = 0.3;
 constexpr double kRestSlowSpeed = 0.02;
 constexpr double kRestQuickSpeed = 0.2;
 
+/// Whether what is known is a level, which lies near the value itself.
+constexpr std::array<bool, kKnown> kIsLevel = [] {
+  std::array<bool, kKnown> out{};
+  for (const std::size_t i : {kLevelFast, kLevelQuick, kLevelSlow, kLevelSlowest, kMedianShort,
+                              kMedianLong, kDampedLevel, kLineLevel})
+    out[i] = true;
+  for (std::size_t s = 0; s < Seasons::kCount; ++s) out[known_of(s, kProfileNow)] = true;
+  return out;
+}();
+
 }  // namespace
+
+PackedRow PackedRow::of(const RowState& row) {
+  PackedRow out;
+  out.z = row[kZ];
+  for (std::size_t i = 1; i < kKnown; ++i)
+    out.rest[i - 1] = shorten(kIsLevel[i] ? row[i] - out.z : row[i]);
+  return out;
+}
+
+RowState PackedRow::row() const {
+  RowState out;
+  out[kZ] = z;
+  for (std::size_t i = 1; i < kKnown; ++i)
+    out[i] = lengthen(rest[i - 1]) + (kIsLevel[i] ? z : 0.0F);
+  return out;
+}
 
 Seasons Seasons::of(Millis step) {
   constexpr std::array<Millis, kCount> kSpans{Millis(3'600'000), Millis(86'400'000),

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "analyze/forecast/experts/short_float.hpp"
 #include "nexus/base/clock.hpp"
 
 namespace nexus::analyze {
@@ -59,6 +60,15 @@ using RowState = std::array<float, kKnown>;
 inline constexpr std::size_t known_of(std::size_t season, SeasonKnown what) {
   return kSeasonal + season * kSeasonKnown + what;
 }
+
+/// What is known at a row in half the bytes: levels as their distance from its value.
+struct PackedRow {
+  float z = 0;
+  std::array<ShortFloat, kKnown - 1> rest{};
+
+  [[nodiscard]] static PackedRow of(const RowState& row);
+  [[nodiscard]] RowState row() const;
+};
 
 /// The median of the last rows.
 class RunningMedian {

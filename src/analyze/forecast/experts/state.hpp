@@ -8,6 +8,7 @@
 #include "analyze/forecast/experts/ridge.hpp"
 #include "analyze/forecast/experts/smoothers.hpp"
 #include "analyze/forecast/experts/tuning.hpp"
+#include "analyze/forecast/experts/value_ring.hpp"
 #include "nexus/analyze/combination.hpp"
 
 namespace nexus::analyze {
@@ -44,8 +45,14 @@ using Opinions = std::array<float, kExperts>;  // NaN: none
 struct Combination::State {
   /// A forecast that waits for its row.
   struct Waiting {
-    float mean, size, lo80, hi80, lo95, hi95, ridge, season_ridge;
-    float plain;  // size without the hour of the day
+    float mean = 0;
+    float size = 0;
+    std::array<ShortFloat, 4> ends{};  // lo80, hi80, lo95, hi95, from the mean
+    ShortFloat ridge{};                // from the mean
+    ShortFloat season_ridge{};
+    ShortFloat plain{};  // size without the hour of the day
+
+    [[nodiscard]] float end(std::size_t i) const { return mean + lengthen(ends[i]); }
   };
   /// How large errors are at an hour of the day, against the usual.
   struct Hour {
@@ -73,10 +80,9 @@ struct Combination::State {
 
   // Answers.
   [[nodiscard]] ForecastPoint point(std::uint32_t lead) const;
-  [[nodiscard]] Opinions opinions(std::size_t row_back, std::uint32_t lead,
-                                  std::size_t ahead) const;
+  [[nodiscard]] Opinions opinions(const RowState& r, std::uint32_t lead, std::size_t ahead) const;
   [[nodiscard]] float mix(std::size_t j, const Opinions& opinions) const;
-  void features(std::size_t row_back, std::uint32_t lead, std::size_t ahead,
+  void features(const RowState& r, std::size_t row_back, std::uint32_t lead, std::size_t ahead,
                 std::array<float, Ridges::kFeatures>& x, bool& seasonal) const;
   [[nodiscard]] float size(std::size_t j) const;
   [[nodiscard]] float hour_factor(std::size_t ahead) const;
@@ -90,8 +96,8 @@ struct Combination::State {
   [[nodiscard]] float bounded(float z) const;
 
   // Places in rings. `ago` rows before the last one stored; ahead > 0: after it (for seasons only).
-  [[nodiscard]] float value_at(std::size_t ago) const;
-  [[nodiscard]] const RowState& row_at(std::size_t ago) const;
+  [[nodiscard]] float value_at(std::size_t ago) const { return values.at(ago); }
+  [[nodiscard]] const PackedRow& row_at(std::size_t ago) const;
   [[nodiscard]] float naive(std::size_t season, std::uint32_t lead, std::size_t ahead) const;
   [[nodiscard]] float profile(std::size_t season, std::int64_t slot) const;
   [[nodiscard]] float scaled(float usual_then, float usual_now, float now) const;
@@ -122,9 +128,10 @@ struct Combination::State {
   double spread = 0;                // mean absolute distance from the slowest level
   std::int32_t side = 0;            // rows that stand out on one side, with its sign
 
-  std::vector<float> values;     // ring of z
-  std::vector<RowState> states;  // ring, as far as the last lead
-  std::vector<float> profiles;   // of all seasons, one after the other
+  ValueRing values{0};            // z
+  RowState present{};             // what is known at the last row
+  std::vector<PackedRow> states;  // ring, as far as the last lead
+  std::vector<float> profiles;    // of all seasons, one after the other
   std::array<std::uint32_t, Seasons::kCount> profile_at{};
   std::array<std::uint32_t, Seasons::kCount> profile_seasons{};  // learnt so far
   Smoothers smoothers;
@@ -134,7 +141,7 @@ struct Combination::State {
   std::vector<float> errors;          // leads x experts: mean absolute error
   std::vector<float> references;      // the last value's over the same rows
   std::vector<std::uint16_t> counts;  // rows verified, no more than fit
-  std::vector<float> weights;
+  std::vector<ShortFloat> weights;
   std::vector<float> sizes;                     // mean absolute error, a lead
   std::vector<std::array<float, 4>> levels;     // adaptive tails: lo80, hi80, lo95, hi95
   std::vector<std::array<float, 4>> quantiles;  // in sizes

@@ -1,0 +1,325 @@
+// Actions on a Kubernetes cluster, by the executor, on the bed of tests/support/kubernetes_bed.hpp.
+#include <fmt/core.h>
+
+#include <boost/json.hpp>
+#include <catch2/catch.hpp>
+
+#include "bench.hpp"
+#include "execute/cluster.hpp"
+#include "nexus/drivers/kubernetes_control.hpp"
+#include "nexus/execute/service_manager.hpp"
+#include "nexus/host/privileged.hpp"
+#include "support/kubernetes_bed.hpp"
+
+using namespace nexus;
+using namespace nexus::execute;
+using namespace nexus::execute::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+namespace json = boost::json;
+
+/// A namespace with the deployment "web", rolled out, and an executor that may change it.
+struct Cluster {
+  Cluster()
+      : bed(nexus::test::KubernetesBed::of(nexus::test::KubernetesBed::versions().back())),
+        name_space(bed.new_name_space()),
+        control(drivers::Kubernetes(clock, bed.access("admin")),
+                {{name_space}, drivers::NodeScope::kAll, "n1"}) {
+    auto& section = bench.config.connections.kubernetes;
+    section.kubeconfig = bed.kubeconfig("admin");
+    section.change_in = {name_space};
+    section.change_nodes = "all";
+    section.timeout = 30s;
+    bench.configure();
+    bench.executor->start();
+    make("/api/v1/namespaces",
+         fmt::format(R"({{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{}"}}}})",
+                     name_space));
+    make(fmt::format("/apis/apps/v1/namespaces/{}/deployments", name_space),
+         R"({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},
+             "spec":{"replicas":2,
+                     "selector":{"matchLabels":{"app":"web"}},
+                     "template":{"metadata":{"labels":{"app":"web"}},
+                                 "spec":{"containers":[{"name":"main","image":"app:1"}]}}}})");
+    REQUIRE(control.await_rollout(web, soon()));
+  }
+  ~Cluster() {
+    std::ignore = control.api().request("DELETE", "/api/v1/namespaces/" + name_space, {},
+                                        clock.steady() + 60s);
+    CHECK(bed.complaints() == "");
+  }
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  void make(const std::string& path, const std::string& object) const {
+    REQUIRE(nexus::test::eventually([&] {
+      return control.api().request("POST", path, object, clock.steady() + 60s).has_value();
+    }));
+  }
+  /// How long "web" may come no further before its rollout has failed.
+  void give_time(int seconds) const {
+    REQUIRE(control.api().request(
+        "PATCH", fmt::format("/apis/apps/v1/namespaces/{}/deployments/web", name_space),
+        fmt::format(R"({{"spec":{{"progressDeadlineSeconds":{}}}}})", seconds),
+        clock.steady() + 60s, "application/merge-patch+json"));
+  }
+  drivers::KubernetesPatience soon() const { return {clock.steady() + 60s}; }
+  std::string target(const std::string& name = "deployment/web") const {
+    return fmt::format("kubernetes:{}/{}", name_space, name);
+  }
+  Action action(std::string type, const std::string& on, config::Parameters parameters = {}) {
+    auto out = bench.action(on);
+    out.type = std::move(type);
+    out.parameters = std::move(parameters);
+    out.timeout = 60s;
+    return out;
+  }
+  Action run(std::string type, const std::string& on, config::Parameters parameters = {}) {
+    return bench.run(action(std::move(type), on, std::move(parameters)));
+  }
+  /// The action of that id, once it has ended.
+  Action ended(const std::string& id) {
+    std::optional<Action> out;
+    REQUIRE(nexus::test::eventually([&] {
+      const std::lock_guard guard(bench.mutex);
+      for (const auto& one : bench.finished) {
+        if (one.id == id) out = one;
+      }
+      return out.has_value();
+    }));
+    return *out;
+  }
+  std::string dry(std::string type, const std::string& on, config::Parameters parameters = {}) {
+    auto wanted = action(std::move(type), on, std::move(parameters));
+    wanted.dry_run = true;
+    const auto done = bench.run(std::move(wanted));
+    return done.outcome.would_do + (done.state == ActionState::kFailed ? done.outcome.result : "");
+  }
+  std::string invalid(std::string type, const std::string& on, config::Parameters parameters = {}) {
+    const auto ok = bench.executor->validate(action(std::move(type), on, std::move(parameters)));
+    return ok ? "" : ok.error().message();
+  }
+  drivers::WorkloadStatus status() const {
+    auto now = control.status(web, soon());
+    if (!now) FAIL(now.error().message());
+    return *now;
+  }
+  /// An action whose expression never holds: it is undone.
+  Action run_in_vain(std::string type, const std::string& on, config::Parameters parameters) {
+    auto wanted = action(std::move(type), on, std::move(parameters));
+    wanted.verify = config::VerifyConfig{.expr = {.text = "vector(1) > 2"}, .within = 300ms};
+    return bench.run(std::move(wanted));
+  }
+  StepContext context() {
+    return {clock, nullptr, std::make_shared<const config::Config>(bench.config), privileged};
+  }
+
+  nexus::test::KubernetesBed& bed;
+  const std::string name_space;
+  mutable base::SystemClock clock;
+  host::LocalPrivileged privileged;
+  Bench bench{clock};
+  const drivers::KubernetesControl control;
+  const drivers::Workload web{name_space, drivers::WorkloadKind::kDeployment, "web"};
+};
+
+using Texts = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("kubernetes control: workloads are listed, restarted, scaled, updated and rolled back") {
+  Cluster cluster;
+  auto* manager = service_manager("kubernetes");
+  REQUIRE(manager != nullptr);
+  auto context = cluster.context();
+  const auto all = manager->list(context, 1000, cluster.clock.steady() + 60s);
+  REQUIRE(all);
+  CHECK(std::ranges::any_of(*all, [&](const auto& one) { return one.name == cluster.target(); }));
+  const auto state = manager->status(cluster.name_space + "/deployment/web", Look::kAtHand, context,
+                                     cluster.clock.steady() + 60s);
+  REQUIRE(state);
+  CHECK(state->condition == ServiceCondition::kUp);
+  CHECK(state->state == "2 of 2 available");
+  CHECK(state->rollout == "complete");
+  CHECK(manager->step(ServiceVerb::kStop) == nullptr);
+  CHECK(manager->why_not(ServiceVerb::kStop).contains("scale_service"));
+
+  CHECK(cluster.dry("restart_service", cluster.target())
+            .contains("would replace the pods of " + cluster.name_space + "/deployment/web"));
+  const auto restarted = cluster.run("restart_service", cluster.target());
+  CHECK(restarted.state == ActionState::kSucceeded);
+  CHECK(restarted.outcome.result.contains("2 of 2 replicas are available"));
+  CHECK(cluster.status().restarted_at == base::to_rfc3339(*restarted.started));
+
+  const auto scaled =
+      cluster.run("scale_service", cluster.target(), {{"replicas", std::int64_t{3}}});
+  CHECK(scaled.outcome.result.contains("from 2 to 3"));
+  CHECK(cluster.status().available == 3);
+  const auto vain =
+      cluster.run_in_vain("scale_service", cluster.target(), {{"replicas", std::int64_t{1}}});
+  CHECK(vain.state == ActionState::kUnverified);
+  CHECK(vain.outcome.undone.contains("scaled to 3 again"));
+  CHECK(cluster.status().wanted == 3);
+
+  // More than the quota has room for never come up: what is given up is not wanted any more.
+  cluster.make(fmt::format("/api/v1/namespaces/{}/resourcequotas", cluster.name_space),
+               R"({"apiVersion":"v1","kind":"ResourceQuota","metadata":{"name":"few"},
+                   "spec":{"hard":{"pods":"4"}}})");
+  const auto nine =
+      cluster.action("scale_service", cluster.target(), {{"replicas", std::int64_t{9}}});
+  REQUIRE(cluster.bench.executor->submit(nine));
+  REQUIRE(nexus::test::eventually([&] { return cluster.status().wanted == 9; }));
+  REQUIRE(cluster.bench.executor->cancel(nine.id, "a person"));
+  const auto too_many = cluster.ended(nine.id);
+  CHECK(too_many.state == ActionState::kCancelled);
+  CHECK_THAT(too_many.outcome.result, Catch::Contains("it is scaled back to 3"));
+  REQUIRE(cluster.control.api().request(
+      "DELETE", fmt::format("/api/v1/namespaces/{}/resourcequotas/few", cluster.name_space), {},
+      cluster.clock.steady() + 60s));
+  CHECK(cluster.control.await_rollout(cluster.web, cluster.soon())->wanted == 3);
+
+  const auto updated =
+      cluster.run("rolling_update", cluster.target(), {{"image", std::string("app:2")}});
+  CHECK(updated.state == ActionState::kSucceeded);
+  CHECK(cluster.status().images.at("main") == "app:2");
+  cluster.give_time(nexus::test::KubernetesBed::soon_failed());
+  const auto failed =
+      cluster.run("rolling_update", cluster.target(), {{"image", std::string("broken:1")}});
+  cluster.give_time(600);
+  CHECK(failed.state == ActionState::kFailed);
+  CHECK(failed.outcome.result.contains("ProgressDeadlineExceeded"));
+  CHECK(failed.outcome.result.contains("is set back to app:2"));
+  CHECK(cluster.status().images.at("main") == "app:2");
+  REQUIRE(cluster.control.await_rollout(cluster.web, cluster.soon(), {}, cluster.status().failure));
+  CHECK(cluster.dry("rollback_deployment", cluster.target(), {{"revision", std::int64_t{2}}})
+            .contains("revision 2 (app:1)"));
+  const auto back =
+      cluster.run("rollback_deployment", cluster.target(), {{"revision", std::int64_t{2}}});
+  CHECK(back.state == ActionState::kSucceeded);
+  CHECK(cluster.status().images.at("main") == "app:1");
+}
+
+TEST_CASE(
+    "kubernetes control: autoscalers, quotas and resources are adjusted, and taken back in vain") {
+  Cluster cluster;
+  const config::Parameters bounds{{"min", std::int64_t{2}}, {"max", std::int64_t{4}}};
+  const auto vain = cluster.run_in_vain("adjust_autoscaler", cluster.target(), bounds);
+  CHECK(vain.outcome.undone.contains("is removed again"));
+  CHECK(cluster.run("adjust_autoscaler", cluster.target(), bounds).state ==
+        ActionState::kSucceeded);
+  const config::Parameters more{{"raise_max_by", std::int64_t{3}}, {"at_most", std::int64_t{6}}};
+  CHECK(cluster.dry("adjust_autoscaler", cluster.target(), more).contains("to 2 to 6 replicas"));
+  const auto raised = cluster.run("adjust_autoscaler", cluster.target(), more);
+  CHECK(raised.state == ActionState::kSucceeded);
+  CHECK((*cluster.control.autoscaler(cluster.web, cluster.soon()))->max == 6);
+  CHECK(cluster.run("adjust_autoscaler", cluster.target(), more)
+            .outcome.result.contains("at_most is 6"));
+  CHECK(cluster.run("scale_service", cluster.target(), {{"replicas", std::int64_t{3}}})
+            .outcome.result.contains("adjust that one"));
+
+  cluster.make(fmt::format("/api/v1/namespaces/{}/resourcequotas", cluster.name_space),
+               R"({"apiVersion":"v1","kind":"ResourceQuota","metadata":{"name":"most"},
+                   "spec":{"hard":{"pods":"10"}}})");
+  const config::Parameters quota{{"hard", Texts{"pods=20", "configmaps=5"}}};
+  const auto taken_back =
+      cluster.run_in_vain("adjust_quota", cluster.target("resourcequota/most"), quota);
+  CHECK(taken_back.outcome.undone.contains("pods to 10"));
+  const auto now = cluster.control.quota(cluster.name_space, "most", cluster.soon());
+  REQUIRE(now);
+  CHECK(now->hard == drivers::QuantityTexts{{"pods", "10"}});
+
+  const config::Parameters memory{{"limits", Texts{"memory=256Mi"}},
+                                  {"requests", Texts{"memory=128Mi"}}};
+  const auto set = cluster.run("adjust_resources", cluster.target(), memory);
+  CHECK(set.state == ActionState::kSucceeded);
+  const auto refused =
+      cluster.run("adjust_resources", cluster.target(), {{"limits", Texts{"memory=64Mi"}}});
+  CHECK(refused.state == ActionState::kFailed);
+  CHECK(refused.outcome.result.contains("the server holds it invalid"));
+  const auto undone =
+      cluster.run_in_vain("adjust_resources", cluster.target(), {{"limits", Texts{"memory=-"}}});
+  CHECK(undone.outcome.undone.contains("memory to 256Mi"));
+  CHECK(cluster.control.resources(cluster.web, cluster.soon())->at("main").limits ==
+        drivers::QuantityTexts{{"memory", "256Mi"}});
+}
+
+TEST_CASE("kubernetes control: nodes are cordoned and drained, a stuck pod is deleted") {
+  Cluster cluster;
+  const auto vain = cluster.run_in_vain("cordon_node", "kubernetes:node/n1", {});
+  CHECK(vain.outcome.undone.contains("node n1 is open"));
+  CHECK(cluster.control.schedulable("n1", cluster.soon()) == true);
+  const auto drained = cluster.run("drain_node", "kubernetes:node/n1");
+  CHECK(drained.state == ActionState::kSucceeded);
+  CHECK(drained.outcome.result.contains("drained node n1"));
+  CHECK(cluster.control.schedulable("n1", cluster.soon()) == false);
+  CHECK(cluster.run("uncordon_node", "kubernetes:node/n1").state == ActionState::kSucceeded);
+  CHECK(cluster.control.schedulable("n1", cluster.soon()) == true);
+
+  REQUIRE(cluster.control.await_rollout(cluster.web, cluster.soon()));
+  const auto pods = cluster.control.api().request(
+      "GET", fmt::format("/api/v1/namespaces/{}/pods", cluster.name_space), {},
+      cluster.clock.steady() + 60s);
+  const std::string pod(
+      json::parse(pods->body).at("items").at(0).at("metadata").at("name").as_string());
+  const std::string target = cluster.target("pod/" + pod);
+  CHECK(cluster.run("delete_pod", target).outcome.result.contains("is ready"));
+  CHECK(cluster.run("delete_pod", target, {{"if_ready", true}}).outcome.result.contains("s old"));
+  const auto deleted =
+      cluster.run("delete_pod", target, {{"if_ready", true}, {"min_age", std::string("0s")}});
+  CHECK(deleted.state == ActionState::kSucceeded);
+  CHECK(deleted.outcome.result.contains("which ReplicaSet web-"));
+}
+
+TEST_CASE("kubernetes control: what may not be touched is refused before anything is sent") {
+  Cluster cluster;
+  CHECK(cluster.invalid("restart_service", "kubernetes:other/deployment/web")
+            .contains("[kubernetes] change_in"));
+  CHECK(cluster.invalid("restart_service", "kubernetes:kube-system/deployment/coredns")
+            .contains("is protected"));
+  CHECK(cluster.invalid("restart_service", "kubernetes:web").contains("NAMESPACE/KIND/NAME"));
+  CHECK(cluster
+            .invalid("scale_service", cluster.target("daemonset/agent"),
+                     {{"replicas", std::int64_t{2}}})
+            .contains("cannot be scaled"));
+  CHECK(cluster.invalid("adjust_quota", cluster.target(), {{"hard", Texts{"pods=1"}}})
+            .contains("kubernetes:NAMESPACE/resourcequota/NAME"));
+  CHECK(cluster
+            .invalid("adjust_quota", cluster.target("resourcequota/a"),
+                     {{"hard", Texts{"pods is 1"}}})
+            .contains("expected NAME=QUANTITY"));
+  CHECK(cluster.invalid("adjust_autoscaler", cluster.target()).contains("raise_max_by"));
+  CHECK(cluster.invalid("delete_pod", "kubernetes:other/pod/a").contains("change_in"));
+  cluster.bench.config.connections.kubernetes.change_nodes = "none";
+  cluster.bench.configure();
+  CHECK(cluster.invalid("drain_node", "kubernetes:node/n1").contains("change_nodes"));
+  CHECK(cluster.status().generation == 1);
+}
+
+TEST_CASE("kubernetes control: a restart of the agent learns what became of a rollout") {
+  Cluster cluster;
+  auto context = cluster.context();
+  auto* step = service_manager("kubernetes")->step(ServiceVerb::kRestart);
+  auto action = cluster.action("restart_service", cluster.target());
+  action.started = cluster.clock.wall();
+  action.outcome.before = step->evidence(action, context);
+  std::string what;
+  CHECK(step->recover(action, context, what) == Recovered::kNotDone);
+  REQUIRE(cluster.control.restart(cluster.web, base::to_rfc3339(*action.started), cluster.soon()));
+  const auto became = step->recover(action, context, what);
+  CHECK((became == Recovered::kUnderWay || became == Recovered::kDone));
+  REQUIRE(cluster.control.await_rollout(cluster.web, cluster.soon()));
+  CHECK(step->recover(action, context, what) == Recovered::kDone);
+  // Another object of the name is not what was looked at.
+  json::object other = json::parse(action.outcome.before).as_object();
+  other["instance"] = "0-0";
+  action.outcome.before = json::serialize(other);
+  const StepRun run{.deadline = cluster.clock.steady() + 60s,
+                    .cancelled = [] { return false; },
+                    .leaving = [] { return false; },
+                    .begun = [] {}};
+  const auto refused = step->run(action, context, run);
+  CHECK(refused.error().code() == Errc::kConflict);
+  CHECK(refused.error().message().contains("is another one now"));
+}
