@@ -234,7 +234,10 @@ std::expected<Request, Refusal> Session<Stream>::make_request() {
   request.accept = text(message[http::field::accept]);
   request.accept_encoding = text(message[http::field::accept_encoding]);
   request.body = std::move(message.body());
-  if (is_media_type(request.content_type, "application/x-www-form-urlencoded")) {
+  // curl calls every body a form; what is pushed is exposition text all the same.
+  const bool is_form = is_media_type(request.content_type, "application/x-www-form-urlencoded") &&
+                       request.path != "/api/v1/push";
+  if (is_form) {
     auto form = parse_form(request.body);
     if (!form) return std::unexpected(Refusal{400, "bad_form", form.error().message()});
     std::ranges::move(*form, std::back_inserter(request.query));
@@ -369,9 +372,13 @@ void Session<Stream>::on_piece(beast::error_code ec, std::size_t bytes) {
     written_ = 0;
     stream_.expires_after(settings_->http.write_timeout);
   }
-  boost::asio::post(state_->writers, [self = this->shared_from_this()] {
-    const auto pass = self->state_->handlers.enter();
-    if (!pass) return;  // the server has ended
+  // Not posted to a pool that has ended, which would keep the session for ever.
+  auto pass = state_->handlers.enter();
+  if (!pass) {
+    rest_.reset();
+    return close();
+  }
+  boost::asio::post(state_->writers, [self = this->shared_from_this(), pass = *std::move(pass)] {
     const bool is_good = self->make_piece();
     boost::asio::post(self->state_->io, [self, is_good] {
       if (is_good) return self->write_piece();

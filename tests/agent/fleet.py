@@ -177,7 +177,7 @@ def has_the_token(agent, asked):
     equal(told["state"], "succeeded", told["outcome"]["result"])
     equal(len(asked), 1, "requests")
     equal(asked[0]["X-Api-Key"], "secret-of-header", "a header of the request")
-    equal(asked[0]["X-Nexus-Fencing-Token"], told["outcome"]["fleet"].rsplit(" ", 1)[1], "the fencing token")
+    equal(asked[0]["X-Nexus-Fencing-Token"], told["outcome"]["fleet_lock"].rsplit(" ", 1)[1], "the fencing token")
     for text in (str(would), str(told), agent.log):
         expect("secret-of" not in text, f"a secret is shown: {text}")
     expect("X-Api-Key" in would["outcome"]["would_do"], would["outcome"]["would_do"])

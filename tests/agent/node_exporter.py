@@ -24,7 +24,7 @@ ON_TREES = ("arp bcache bonding btrfs buddyinfo cgroups conntrack cpu cpufreq di
             "powersupplyclass pressure rapl schedstat sockstat softnet stat tapestats thermal_zone udp_queues vmstat xfs "
             "zfs").split()
 # node_exporter fails as a whole where one of these finds something that it does not expect.
-LIVE = ON_TREES + ["filesystem", "os", "selinux", "time", "timex", "uname"]
+LIVE = ON_TREES + ["filesystem", "network_route", "os", "selinux", "time", "timex", "uname"]
 NEWER = re.compile(
     r"node_(arp_states|network_altnames_info|cpu_online|network_receive_nohandler_total|cpu_scaling_governor|softnet_backlog_len|pressure_irq_|nvme_namespace_|md_raid_disks|md_degraded|"
     r"infiniband_(?!info|state|phys|rate|legacy|link|multi|uni|port|excess|local_link|symbol|vl15)|btrfs_.*commit|"

@@ -223,7 +223,7 @@ def probes():
                   + probe("status", "http", f"http://127.0.0.1:{port}/private")
                   + probe("closed", "tcp", f"127.0.0.1:{free_port()}") + probe("untrusted", "tls", targets["tls"])
                   + probe("greeter", "unix", other / "greeter.sock",
-                          '[[probe.step]]\nexpect = "^220 (\\\\w+)"\n[[probe.step]]\nsend = "HELO \\\\1"\n[[probe.step]]\nexpect = "^250"')
+                          '[[probe.step]]\nexpect = "^220 (?P<greeting>\\\\w+)"\n[[probe.step]]\nsend = "HELO \\\\1"\n[[probe.step]]\nexpect = "^250"')
                   + probe("nobody", "unix", other / "nobody.sock")
                   + probe("starttls", "tcp", targets["starttls"],
                           f'tls = {{ ca_file = "{where}/cert.pem", server_name = "localhost" }}\n{STEPS}')
@@ -242,6 +242,9 @@ def probes():
             wait_for("all probed", lambda: len(agent.query("probe_success")) == 19)
             equal({row["metric"]["job"] for row in agent.query("probe_success == 1")},
                   {"http", "https", "tls", "icmp", "tcp", "greeter", "starttls", "dns_udp", "dns_tcp"}, "what succeeds")
+            said = agent.query("probe_expect_info")
+            equal([(row["metric"]["job"], row["metric"]["greeting"], row["value"][1]) for row in said],
+                  [("greeter", "hello", "1")], "what a pattern found, as blackbox_exporter shows it")
             equal(value(agent, 'probe_http_status_code{job="nowhere"}'), 0.0, "the status of who cannot be found")
             equal({row["metric"]["job"] for row in agent.query("probe_failed_due_to_regex == 1")}, {"regex"}, "failed by a pattern")
             for module, target in targets.items():

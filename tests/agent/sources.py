@@ -288,6 +288,11 @@ def pushes():
         body = "# TYPE shop_orders_open gauge\nshop_orders_open 12\n# TYPE shop_sold_total counter\nshop_sold_total 7\n"
         answer = agent.unix("POST", "/api/v1/push?job=shop&branch=north", body)
         equal((answer.status, answer.json["samples"]), (200, 2), "the push")
+        # As curl --data-binary sends it, which calls it a form.
+        answer = agent.unix("POST", "/api/v1/push?job=curl", 'revenue_total{shop="100%",of="a&b"} 42\n',
+                            {"Content-Type": "application/x-www-form-urlencoded"})
+        equal((answer.status, answer.json.get("samples")), (200, 1), f"a push of curl: {answer.body}")
+        wait_for("what curl pushed", lambda: agent.query('last_over_time(revenue_total{job="curl",shop="100%",of="a&b"}[5m]) == 42'))
         equal(agent.tcp("POST", "/api/v1/push?job=shop", body).status, 401, "a push of somebody without a token")
         equal(agent.unix("POST", "/api/v1/push", body).status, 400, "a push without a job")
         equal(agent.unix("POST", "/api/v1/push?job=x", "not a sample at all\n").status, 400, "nothing to take")

@@ -108,6 +108,12 @@ TEST_CASE("docker collector: states, health, restarts, exit codes, images and ev
   CHECK(sink.value("engine_daemon_container_states_containers{state=\"running\"}") >= 2);
   CHECK(sink.value("docker_container_state{name=\"web\",state=\"running\"}") == 1);
   CHECK(sink.text().contains("docker_container_info{compose_project=\"shop\",id=\""));
+  // For the collector of control groups.
+  const auto names = rig.observed.container_names(NameSource::kEngine);
+  REQUIRE(names != nullptr);
+  CHECK(std::ranges::any_of(*names, [](const auto& known) {
+    return known.first.size() == 64 && known.second.name == "web" && !known.second.image.empty();
+  }));
   CHECK_FALSE(sink.has("docker_container_unhealthy{name=\"web\"}"));
   CHECK(sink.value("docker_container_exit_code{name=\"done\"}") == 7);
   CHECK(sink.value("docker_container_oom_killed{name=\"done\"}") == 0);

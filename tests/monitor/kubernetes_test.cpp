@@ -112,6 +112,16 @@ TEST_CASE("kubernetes collector: this node, its pods and their warnings, and not
   CHECK_FALSE(sink.text().contains("\"n2\""));
   CHECK_FALSE(sink.text().contains("\"far\""));
   CHECK_FALSE(sink.text().contains("kube_deployment"));
+  // For the collector of control groups: containers by their ids, pods by their uids.
+  const auto names = rig.observed.container_names(NameSource::kKubernetes);
+  REQUIRE(names != nullptr);
+  REQUIRE(names->contains("abc"));
+  CHECK(names->at("abc").container == "app");
+  CHECK(names->at("abc").pod == "web-1");
+  REQUIRE(names->contains("u1"));
+  CHECK(names->at("u1").name_space == "shop");
+  CHECK(names->at("u1").container.empty());
+  CHECK_FALSE(names->contains("u2"));
   constexpr std::string_view kBackOff = R"(kubernetes_warnings_total{kind="Pod",reason="BackOff"})";
   CHECK(sink.value(kBackOff) == 0);  // what there was before counts as nothing new
   api.set(cluster(R"(["*"])", 5));

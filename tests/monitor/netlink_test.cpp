@@ -403,3 +403,18 @@ TEST_CASE("netlink: a dump that the kernel could not make is an error, and no em
   CHECK(failed.error().code() == Errc::kNotFound);
   CHECK(dump(IPPROTO_TCP));
 }
+
+TEST_CASE("network_route: the source that the kernel prefers is told, as node_exporter tells it") {
+  CollectorRig rig("network_route", host::Roots{});
+  Status routed;
+  in_own_network([&] {
+    ip({"link", "set", "lo", "up"});
+    ip({"address", "add", "198.51.100.9/32", "dev", "lo"});
+    ip({"route", "add", "203.0.113.0/24", "dev", "lo", "src", "198.51.100.9"});
+    routed = rig.run();
+  });
+  REQUIRE(routed);
+  INFO(rig.sink.text());
+  CHECK(rig.sink.text().contains(
+      R"(node_network_route_info{dest="203.0.113.0/24",device="lo",priority="0",proto="boot",src="198.51.100.9"} 1)"));
+}

@@ -6,6 +6,7 @@
 
 #include "monitor/host_tree.hpp"
 #include "nexus/config/connections.hpp"
+#include "nexus/monitor/observed.hpp"
 #include "nexus/monitor/scheduler.hpp"
 
 namespace nexus::monitor::testing {
@@ -18,6 +19,7 @@ class RemoteRig {
                                .clock = clock,
                                .registry = registry,
                                .options = options_,
+                               .observed = &observed,
                                .connections = &connections})
                        .value()) {}
 
@@ -27,6 +29,7 @@ class RemoteRig {
   }
 
   base::SystemClock clock;
+  Observed observed;
   knowledge::SeriesRegistry registry{100'000};
   RecordingSink sink{registry, RecordingSink::Keep::kLines};
 

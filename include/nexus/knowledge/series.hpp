@@ -45,9 +45,9 @@ class SeriesRegistry {
   SeriesRegistry(const SeriesRegistry&) = delete;
   SeriesRegistry& operator=(const SeriesRegistry&) = delete;
 
-  /// The family of that name; made when it is new. Type and help of the first caller stay. There
-  /// are never more families than `max_series`: interning into one that is over the limit fails
-  /// with kExhausted.
+  /// The family of that name, made when it is new. A later type that is not kUntyped counts from
+  /// then on, 15 times at most; references from before keep the old one. There are never more than
+  /// `max_series` families: interning into one that is over the limit fails with kExhausted.
   FamilyId family(std::string_view name, MetricType type, std::string_view help);
   [[nodiscard]] const Family& family(FamilyId id) const;
   [[nodiscard]] std::size_t families() const;

@@ -303,6 +303,7 @@ class ContainersCollector final : public Collector {
       machine_.emplace(Machine{line(roots_.proc("sys/kernel/random/boot_id")),
                                line(roots_.root("/etc/machine-id")),
                                line(roots_.sys("class/dmi/id/product_uuid"))});
+      if (machine_->uuid.empty()) machine_->uuid = machine_->id;  // as cAdvisor
     }
     const std::array labels = {LabelView{"boot_id", machine_->boot},
                                LabelView{"machine_id", machine_->id},

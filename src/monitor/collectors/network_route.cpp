@@ -88,8 +88,8 @@ class NetworkRouteCollector final : public Collector {
     Route route;
     for_each_attribute(attributes, [&](unsigned type, Bytes value) {
       if (type == RTA_DST) route.destination = address(message.rtm_family, value);
-      // The source that the route is for, as node_exporter, and not the preferred one.
-      if (type == RTA_SRC) route.source = address(message.rtm_family, value);
+      // The preferred source, as node_exporter has it.
+      if (type == RTA_PREFSRC) route.source = address(message.rtm_family, value);
       if (type == RTA_GATEWAY) route.gateway = address(message.rtm_family, value);
       if (type == RTA_PRIORITY) route.priority = read_padded<std::uint32_t>(value);
       if (type == RTA_OIF) route.device = read_padded<int>(value);

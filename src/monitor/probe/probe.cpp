@@ -61,7 +61,7 @@ Result<ProbePlan> plan_probe(const config::ProbeConfig& config) {
 }
 
 void ProbeSink::add(std::string_view name, std::string_view help, double value,
-                    std::initializer_list<LabelView> more) {
+                    std::span<const LabelView> more) {
   std::vector<LabelView> labels;
   labels.reserve(labels_.size() + more.size());
   for (const auto& label : labels_) labels.push_back({label.name, label.value});

@@ -10,6 +10,7 @@
 
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,11 @@ class ProbeSink {
             const std::vector<knowledge::Label>& labels)
       : registry_(registry), sink_(sink), labels_(labels) {}
   void add(std::string_view name, std::string_view help, double value,
-           std::initializer_list<LabelView> more = {});
+           std::initializer_list<LabelView> more = {}) {
+    add(name, help, value, std::span<const LabelView>(more.begin(), more.size()));
+  }
+  void add(std::string_view name, std::string_view help, double value,
+           std::span<const LabelView> more);
   /// The series probe_..._duration_seconds{phase="..."}.
   void phase(std::string_view name, std::string_view phase, double seconds);
 

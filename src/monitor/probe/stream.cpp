@@ -1,11 +1,15 @@
 // The tcp, tls and unix probes: a connection, TLS when asked, and a conversation line by line.
+#include <algorithm>
+
 #include "monitor/probe/probe.hpp"
+#include "nexus/base/text.hpp"
 
 namespace nexus::monitor {
 namespace {
 
 constexpr std::size_t kMaxLine = 64UL << 10;
-constexpr int kMaxLines = 1000;  // that are read for one expected pattern
+constexpr std::size_t kMaxLabel = 256;  // bytes of what a server says
+constexpr int kMaxLines = 1000;         // that are read for one expected pattern
 
 Result<drivers::Stream> connect(const ProbeRun& run, std::string& host) {
   if (run.plan.config.kind == "unix")
@@ -35,6 +39,26 @@ std::string filled_in(const Regex& regex, const std::string& line, const std::st
   return re2::RE2::Extract(line, *regex, text, &out) ? out : text;
 }
 
+/// What the named groups of a pattern matched, as labels of blackbox_exporter's metric.
+void report_match(const ProbeRun& run, const Regex& regex, std::string_view line) {
+  const auto& groups = regex->NamedCapturingGroups();
+  if (groups.empty()) return;
+  std::vector<re2::StringPiece> parts(static_cast<std::size_t>(regex->NumberOfCapturingGroups()) +
+                                      1);
+  if (!regex->Match(line, 0, line.size(), re2::RE2::UNANCHORED, parts.data(),
+                    static_cast<int>(parts.size())))
+    return;
+  std::vector<std::string> values;
+  std::vector<LabelView> labels;
+  values.reserve(groups.size());
+  for (const auto& [name, place] : groups) {
+    const auto& part = parts[static_cast<std::size_t>(place)];
+    values.push_back(base::sanitize_utf8({part.data(), std::min(part.size(), kMaxLabel)}));
+    labels.push_back({name, values.back()});
+  }
+  run.sink.add("probe_expect_info", "Explicit content matched", 1, labels);
+}
+
 /// The steps, one after the other; whether a pattern was what failed.
 Status converse(const ProbeRun& run, drivers::Stream& stream, const std::string& host,
                 bool& regex_failed) {
@@ -53,7 +77,9 @@ Status converse(const ProbeRun& run, drivers::Stream& stream, const std::string&
           break;
         }
         found = found_in(regex, *line);
-        if (found) matched = *std::move(line);
+        if (!found) continue;
+        matched = *std::move(line);
+        report_match(run, regex, matched);
       }
       if (!found && outcome)
         outcome = fail(Errc::kUnavailable, "no line matches {}", regex->pattern());
