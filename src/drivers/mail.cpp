@@ -28,6 +28,19 @@ bool is_address(std::string_view text) {
          });
 }
 
+/// A line has 998 bytes at most: many addresses are as many lines.
+std::string folded(std::string_view header) {
+  constexpr std::size_t kLongest = 900;
+  std::string out;
+  while (header.size() > kLongest) {
+    const auto comma = header.rfind(", ", kLongest);
+    if (comma == std::string_view::npos) break;
+    out += std::string(header.substr(0, comma + 1)) + "\r\n ";
+    header.remove_prefix(comma + 2);
+  }
+  return out + std::string(header);
+}
+
 Status check(const Mail& mail) {
   for (const auto& header : mail.headers) {
     if (has_break(header))
@@ -146,7 +159,7 @@ Status send_mail(const Mail& mail) {
   const auto url = fmt::format("{}://{}/{}", mail.security == MailSecurity::kTls ? "smtps" : "smtp",
                                mail.server, mail.hello);
   List headers(nullptr, curl_slist_free_all);
-  for (const auto& header : mail.headers) append(headers, header);
+  for (const auto& header : mail.headers) append(headers, folded(header));
   if (!mail.png.empty()) append(headers, "Content-Type: multipart/related");
   List to(nullptr, curl_slist_free_all);
   for (const auto& address : mail.to) append(to, "<" + address + ">");

@@ -16,6 +16,7 @@ namespace {
 constexpr Millis kLook{1'000};  // how often the book is looked at for changed severities
 constexpr Millis kTidy{60'000};
 constexpr std::size_t kMostExplained = 20;  // alerts of a notification that deeds are asked about
+constexpr Millis kExplainTime{1'000};       // of a turn: a flood is told at once, without trends
 
 std::string without_slash(std::string url) {
   while (url.ends_with('/')) url.pop_back();
@@ -251,8 +252,10 @@ void Publisher::Impl::explain(Alert& alert, const analyze::Finding& finding,
 /// What is sent shows the present values, not those of the moment at which it fired.
 void Publisher::Impl::refresh(std::vector<Notification>& due) const {
   const auto snapshot = book.snapshot();
+  const SteadyTime until = clock.steady() + kExplainTime;
   std::unordered_map<std::string_view, const analyze::Finding*> present;
   for (const auto& finding : *snapshot) present.emplace(finding.fingerprint, &finding);
+  std::unordered_map<std::string_view, AlertPtr> done;  // several receivers are told of the same
   for (auto& notification : due) {
     std::size_t number = 0;
     for (auto& alert : notification.alerts) {
@@ -260,10 +263,13 @@ void Publisher::Impl::refresh(std::vector<Notification>& due) const {
       if (alert->resolved() || found == present.end() ||
           found->second->state != analyze::FindingState::kFiring)
         continue;
-      auto fresh = alert_of(*found->second);
-      if (fresh.fingerprint != alert->fingerprint || fresh.starts != alert->starts) continue;
-      explain(fresh, *found->second, number++);
-      alert = std::make_shared<const Alert>(std::move(fresh));
+      auto& fresh = done[found->first];
+      if (!fresh) {
+        auto made = alert_of(*found->second);
+        if (clock.steady() < until) explain(made, *found->second, number++);
+        fresh = std::make_shared<const Alert>(std::move(made));
+      }
+      if (fresh->fingerprint == alert->fingerprint && fresh->starts == alert->starts) alert = fresh;
     }
     complete(notification);
   }

@@ -400,3 +400,21 @@ TEST_CASE("what an agent before kept in the state database is moved to the notif
   CHECK(own->query("SELECT 1 FROM notifications").value().size() == 1);
   CHECK(own->query("SELECT 1 FROM notification_log").value().size() == 1);
 }
+
+TEST_CASE("a flood is told without waiting for what explains it") {
+  World world;
+  std::size_t asked = 0;
+  Surroundings around;
+  around.trend = [&](const analyze::Finding&) {
+    ++asked;
+    world.clock.advance(300ms);  // as a query over many series may take
+    return std::string("rising");
+  };
+  world.publisher->set_surroundings(std::move(around));
+  std::vector<std::pair<std::string, config::Severity>> many;
+  for (int i = 0; i < 200; ++i) many.emplace_back(fmt::format("disk{}", i), kWarning);
+  world.see(many);  // each a group
+  world.publisher->turn();
+  CHECK(world.told().size() == 200);
+  CHECK(asked == 4);
+}

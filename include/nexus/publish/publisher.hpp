@@ -5,8 +5,8 @@
 // receiver with a thread of its own. What is due is in the state database before a courier has it;
 // when the database cannot be written, it is sent all the same, and counted. A change of severity
 // while a finding fires is the end of one alert and the begin of another, as with Prometheus's
-// rules. What crosses its threshold again and again is told to begin and to end once ([routing]
-// hold_ends; settling.hpp). After a restart and a reload everything is routed anew: the
+// rules. What crosses its threshold again and again is told to begin and to end once (ends
+// settle first; settling.hpp). After a restart and a reload everything is routed anew: the
 // notification log keeps what was told from being told again, and what ended meanwhile is told to
 // have ended.
 //

@@ -25,6 +25,19 @@ void AlertSeries::add(const knowledge::Labels& labels, std::string_view metric, 
   values_.push_back(value);
 }
 
+bool AlertSeries::is_due(const Findings& findings, SteadyTime now) {
+  std::size_t states = 1;
+  for (const auto& finding : findings) {
+    if (finding.kind != FindingKind::kAlert || finding.state == FindingState::kResolved) continue;
+    states += std::hash<std::string>()(finding.fingerprint) *
+              (finding.state == FindingState::kFiring ? 3 : 1);
+  }
+  if (states == states_ && now < next_) return false;
+  states_ = states;
+  next_ = now + kEvery;
+  return true;
+}
+
 void AlertSeries::write(const GroupReport& alerts, WallTime now) {
   now_.clear();
   ids_.clear();
@@ -46,6 +59,7 @@ void AlertSeries::write(const GroupReport& alerts, WallTime now) {
     live_.swap(now_);
   } else {
     refused_.add(static_cast<double>(ids_.size()));
+    next_ = {};
     live_.merge(now_);  // what has ended is owed its marker still
   }
 }

@@ -1,6 +1,8 @@
 // AlertSeries: ALERTS and ALERTS_FOR_STATE of the [[alert]] rules in the history, as rule files'
 // alerts have them: what is pending or firing, and since when (Unix seconds). A series that ended
-// gets one stale marker; what the full ring refused is written by the next tick.
+// gets one stale marker; what the full ring refused is written by the next tick. Written when an
+// alert changes its state, and every kEvery, as a group of a rule file is: ten thousand alerts that
+// go on firing are not 20,000 samples a second.
 //
 // Thread safety: one thread.
 #pragma once
@@ -20,6 +22,10 @@ class AlertSeries {
   AlertSeries(knowledge::SeriesRegistry& registry, std::shared_ptr<knowledge::SampleRing> ring,
               knowledge::SelfMetrics& self);
 
+  static constexpr Millis kEvery{15'000};
+
+  /// Whether there is something to be written.
+  [[nodiscard]] bool is_due(const Findings& findings, SteadyTime now);
   void write(const GroupReport& alerts, WallTime now);
 
  private:
@@ -32,6 +38,8 @@ class AlertSeries {
   std::set<knowledge::SeriesId> now_;  // of this tick
   std::vector<knowledge::SeriesId> ids_;
   std::vector<double> values_;
+  std::size_t states_ = 0;  // of all alerts, when it was last written
+  SteadyTime next_{};
 };
 
 }  // namespace nexus::analyze

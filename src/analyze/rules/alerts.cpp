@@ -49,6 +49,15 @@ bool is_about(const knowledge::Labels& element, const Finding& finding,
   });
 }
 
+/// Elements differ by their labels; what a rule writes over them, and names that are left out, may
+/// make some alike.
+bool stay_unlike(const RuleSet::CompiledAlert& alert, const knowledge::promql::Vector& all) {
+  return alert.labels->empty() && std::ranges::all_of(all, [&](const auto& element) {
+           return element.labels.get(knowledge::kMetricName) ==
+                  all.front().labels.get(knowledge::kMetricName);
+         });
+}
+
 }  // namespace
 
 Alerts::Alerts(Clock& clock, const knowledge::Queryable& data, Book& book,
@@ -151,10 +160,11 @@ void Alerts::evaluate(const RuleSet::CompiledAlert& alert, WallTime now, RuleSta
     return evaluator_.run(*query, now, ignored);
   };
   std::vector<Observation> seen;
+  const bool unlike = stay_unlike(alert, *result);
   std::set<StringMap> labels;
   for (const auto& element : *result) {
     Observation observation = observe(alert, data, element);
-    if (labels.insert(observation.labels).second) {
+    if (unlike || labels.insert(observation.labels).second) {
       seen.push_back(std::move(observation));
     } else {
       evaluator_.complain(status, "several elements of the result have the same labels");

@@ -104,7 +104,8 @@ void Rules::tick_alerts() {
     const std::lock_guard guard(impl_->mutex);
     rules = impl_->current;
   }
-  if (rules) impl_->alert_series.write(impl_->alert_report(*rules), impl_->clock.wall());
+  if (rules && impl_->alert_series.is_due(*impl_->book.snapshot(), impl_->clock.steady()))
+    impl_->alert_series.write(impl_->alert_report(*rules), impl_->clock.wall());
   impl_->groups.tick();
 }
 

@@ -124,7 +124,7 @@ class Email final : public Receiver {
     const auto thread = fmt::format("<nexus-{:016x}@{}>",
                                     base::fnv1a(notification.group_key + origin_.identity), domain);
     return {"From: " + mail.from,
-            fmt::format("To: {}", fmt::join(mail.to, ",\r\n ")),
+            fmt::format("To: {}", fmt::join(mail.to, ", ")),
             "Subject: " + drivers::encode_header(message.title),
             "Date: " +
                 cctz::format("%a, %d %b %Y %H:%M:%S +0000", clock_.wall(), cctz::utc_time_zone()),
