@@ -131,6 +131,22 @@ void keep_anonymous_volumes(const json::value& original, json::object& host) {
   if (!binds.empty()) host["Binds"] = std::move(binds);
 }
 
+/// Podman tells "RLIMIT_NOFILE" and takes "nofile", as Docker does both ways.
+void name_limits_as_taken(json::object& host) {
+  auto* limits = host.if_contains("Ulimits");
+  if (limits == nullptr || !limits->is_array()) return;
+  constexpr std::string_view kPrefix = "RLIMIT_";
+  for (auto& limit : limits->get_array()) {
+    auto name = text_of(member(&limit, "Name"));
+    if (!name.starts_with(kPrefix)) continue;
+    name.erase(0, kPrefix.size());
+    std::ranges::transform(name, name.begin(), [](char c) {
+      return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
+    limit.get_object()["Name"] = name;
+  }
+}
+
 json::object endpoint_of(const json::value& network, const std::string& short_id) {
   json::object out;
   for (const auto* key : {"IPAMConfig", "Links", "DriverOpts"}) {
@@ -225,6 +241,7 @@ Result<ContainerCopy> copy_container(const std::string& inspected, const CopyWis
 
   json::object limits = *host;
   limits.erase("ContainerIDFile");
+  name_limits_as_taken(limits);
   if (!wish.beside) keep_anonymous_volumes(*original, limits);
   if (network_mode(*original) == "host" && wish.beside)
     out.notes.emplace_back("it shares the host's network: two may not listen on one port");

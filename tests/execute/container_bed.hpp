@@ -30,8 +30,8 @@ class AheadClock final : public Clock {
 
 class ContainerBed {
  public:
-  ContainerBed(const std::string& socket, std::string image)
-      : image(std::move(image)), engine_(clock_, socket) {}
+  ContainerBed(const std::string& socket, std::string its_image)
+      : image(std::move(its_image)), engine_(clock_, socket) {}
   ~ContainerBed() {
     for (const auto& id : made_)
       std::ignore = engine_.request("DELETE", "/containers/" + id + "?force=true", {}, soon());
@@ -45,6 +45,10 @@ class ContainerBed {
     }
     for (const auto& name : images_)
       std::ignore = engine_.request("DELETE", "/images/" + name + "?force=true", {}, soon());
+    // Of which a name was taken.
+    std::ignore = engine_.request(
+        "POST", "/images/prune?filters=" + drivers::url_encode(R"({"dangling":["true"]})"), {},
+        soon());
   }
   ContainerBed(const ContainerBed&) = delete;
   ContainerBed& operator=(const ContainerBed&) = delete;
@@ -88,9 +92,11 @@ class ContainerBed {
   std::string make_image(const std::string& name, const std::string& changes) {
     const auto like = make("for-an-image");
     const auto colon = name.rfind(':');
-    auto id = ask("POST", "/commit?container=" + like +
-                              "&repo=" + drivers::url_encode(name.substr(0, colon)) + "&tag=" +
-                              name.substr(colon + 1) + "&changes=" + drivers::url_encode(changes));
+    auto id =
+        ask("POST",
+            "/commit?container=" + like + "&repo=" + drivers::url_encode(name.substr(0, colon)) +
+                "&tag=" + name.substr(colon + 1) + "&changes=" + drivers::url_encode(changes),
+            "{}");
     ask("DELETE", "/containers/" + like + "?force=true");
     images_.push_back(drivers::url_encode(name));
     return std::string(

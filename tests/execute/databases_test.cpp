@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "bench.hpp"
+#include "nexus/base/text.hpp"
 #include "support/postgres_server.hpp"
 #include "support/redis_server.hpp"
 
@@ -63,7 +64,11 @@ struct Tables : Room {
     bench.config.connections.postgres = nexus::test::postgres_server().section();
     bench.configure();
   }
-  static void sql(const std::string& text) { nexus::test::postgres_server().execute(text); }
+  /// Statements with ';' between them.
+  static void sql(std::string_view text) {
+    while (!text.empty())
+      nexus::test::postgres_server().execute(std::string(base::take_until(text, ';')));
+  }
   std::string value(const std::string& query) {
     drivers::Postgres server(clock, nexus::test::postgres_server().section());
     return server.query(query, clock.steady() + 30s).value().at(0, 0).value_or("");

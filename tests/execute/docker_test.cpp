@@ -84,15 +84,6 @@ TEST_CASE("docker: what is done waits for health, and says when there is none") 
   done = w.actions.run("start_service", "docker:short");
   CHECK(done.state == ActionState::kFailed);
   CHECK_THAT(done.outcome.result, Contains("docker:short has ended again (exit code 3)"));
-
-  w.bed.make("loop",
-             {{"HostConfig", {{"NetworkMode", "host"}, {"RestartPolicy", {{"Name", "always"}}}}}},
-             "sleep 0.2; exit 3");
-  auto again = w.actions.action("restart_service", "docker:loop");
-  again.timeout = 4s;
-  done = w.actions.run(again);
-  INFO(done.outcome.result);
-  CHECK(done.state == ActionState::kFailed);
 }
 
 TEST_CASE("docker: protected containers, wrong names and what cannot be are refused") {

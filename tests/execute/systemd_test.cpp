@@ -5,8 +5,8 @@
 #include <fstream>
 #include <thread>
 
-#include "unit_machine.hpp"
 #include "nexus/drivers/unit_requirements.hpp"
+#include "unit_machine.hpp"
 
 using namespace nexus;
 using namespace nexus::execute;

@@ -184,7 +184,7 @@ TEST_CASE("that a unit failed is forgotten, its start limit too", "[.systemd]") 
   Services s;
   const TestUnit unit("nexus-test-fails.service",
                       "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=1\n"
-                      "[Service]\nExecStart=/bin/false\n");
+                      "[Service]\nType=oneshot\nExecStart=/bin/false\n");
   std::ignore = drivers::testing::try_systemctl({"start", unit.name()});
   std::ignore = drivers::testing::try_systemctl({"start", unit.name()});
   s.await(unit, "failed");

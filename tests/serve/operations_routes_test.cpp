@@ -447,7 +447,7 @@ TEST_CASE("services: by kind, whatever runs them, and how one is") {
   for (const auto& one : list.at("services").as_array()) CHECK(one.at("kind") != "process");
   const auto self = host::to_string(host::process_facts({.pid = ::getpid()}).value().id);
   const auto process = expect(world.get("/operations/services/process:" + self + "/status"));
-  CHECK(process.at("name") == "process:" + self);
+  CHECK(process.at("name").as_string() == std::string_view("process:" + self));
   CHECK(process.at("main_pid") == ::getpid());
   CHECK(process.at("condition") == "up");
   CHECK(js::serialize(process.at("can")) == R"(["stop","reload"])");

@@ -144,18 +144,22 @@ struct Facts {
   std::uint64_t live = 0;
   std::uint64_t vacuums = 0;  // by hand, as ours are
   std::uint64_t analyzes = 0;
+  bool may = true;  // we may do it; from PostgreSQL 17 on others than owners may be let
 };
 
 Result<Facts> facts_of(Postgres& server, const Table& table, Clock& clock) {
   const std::array<drivers::PostgresResult::Value, 2> names{table.schema, table.name};
   auto rows = server.query(
       "SELECT c.oid, pg_table_size(c.oid), coalesce(s.n_dead_tup, 0), coalesce(s.n_live_tup, 0), "
-      "coalesce(s.vacuum_count, 0), coalesce(s.analyze_count, 0), c.relkind FROM pg_class c JOIN "
+      "coalesce(s.vacuum_count, 0), coalesce(s.analyze_count, 0), c.relkind, "
+      "pg_has_role(c.relowner, 'USAGE') OR (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database "
+      "WHERE datname = current_database()) OR "
+      "current_setting('server_version_num')::int >= 170000 FROM pg_class c JOIN "
       "pg_namespace "
       "n ON n.oid = c.relnamespace LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid WHERE "
       "n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'm')",
       clock.steady() + kQueryLimit, names);
-  if (!rows) return propagate(std::move(rows));
+  if (!rows) return propagate(std::move(rows), "{}", table.shown());
   if (rows->rows() == 0) return fail(Errc::kNotFound, "there is no table {}", table.shown());
   // The server counts nothing of the whole: whether it was done could not be told.
   if (rows->at(0, 6) == "p")
@@ -168,7 +172,8 @@ Result<Facts> facts_of(Postgres& server, const Table& table, Clock& clock) {
                .dead = number(2),
                .live = number(3),
                .vacuums = number(4),
-               .analyzes = number(5)};
+               .analyzes = number(5),
+               .may = rows->at(0, 7) == "t"};
 }
 
 Postgres server_of(const StepContext& context, const Wish& wish) {
@@ -236,7 +241,7 @@ class OptimizeDatabase final : public Step {
         return fail(*why, "ended before {}{}", table.shown(),
                     said.empty() ? "" : " (" + said + ")");
       auto one = optimize(server, table, *wish, context, run);
-      if (!one) return propagate(std::move(one), "{}", table.shown());
+      if (!one) return propagate(std::move(one));
       said += (said.empty() ? "" : "; ") + *one;
     }
     return StepResult{.result = said, .output = {}};
@@ -292,6 +297,9 @@ class OptimizeDatabase final : public Step {
                             StepContext& context) {
     auto facts = facts_of(server, table, context.clock);
     if (!facts) return facts;
+    if (!facts->may)
+      return fail(Errc::kPermissionDenied, "{}: only the owner of a table, or of the database, may",
+                  table.shown());
     if (facts->bytes > wish.max_size)
       return fail(Errc::kConflict, "{} takes {}: more than max_size ({})", table.shown(),
                   show_bytes(facts->bytes), show_bytes(wish.max_size));
@@ -307,10 +315,10 @@ class OptimizeDatabase final : public Step {
     // A moment more than the server's own limit, so that it is the server that says so.
     const auto limit = std::min(run.deadline, begun + wish.timeout + 5s);
     if (auto done = server.query(wish.statement(table), limit); !done)
-      return propagate(std::move(done));
+      return propagate(std::move(done), "{}", table.shown());
     const auto took = std::chrono::duration_cast<Millis>(context.clock.steady() - begun).count();
     auto after = counted(server, table, wish, *before, context, run);
-    if (!after) return propagate(std::move(after));
+    if (!after) return propagate(std::move(after), "{}", table.shown());
     return fmt::format("{} in {} ms: {} dead rows, {} before; {}, {} before", wish.statement(table),
                        took, after->dead, before->dead, show_bytes(after->bytes),
                        show_bytes(before->bytes));
