@@ -50,7 +50,7 @@ class KubernetesBed {
 
   /// Path of the kubeconfig of "admin" or "viewer".
   [[nodiscard]] std::string kubeconfig(const std::string& user) const {
-    return double_ ? double_->kubeconfig("token: " + user + "-token")
+    return double_ ? double_->kubeconfig("token: " + user + "-token", "ca.crt", user + ".conf")
                    : std::string(std::getenv("NEXUS_KUBERNETES_BED")) + "/" + user + ".conf";
   }
   [[nodiscard]] drivers::KubernetesAccess access(const std::string& user) const {

@@ -67,7 +67,8 @@ class KubernetesDouble {
 
   /// Writes a kubeconfig whose only user has these keys (YAML, a line each); its path.
   [[nodiscard]] std::string kubeconfig(const std::string& user,
-                                       const std::string& authority = "ca.crt") const {
+                                       const std::string& authority = "ca.crt",
+                                       const std::string& name = "kubeconfig") const {
     std::string text =
         "apiVersion: v1\nkind: Config\ncurrent-context: one\nclusters:\n- name: c\n"
         "  cluster:\n    server: " +
@@ -76,7 +77,7 @@ class KubernetesDouble {
         "users:\n- name: u\n  user:\n";
     std::istringstream lines(user);
     for (std::string line; std::getline(lines, line);) text += "    " + line + "\n";
-    return directory_.write("kubeconfig", text, 0600);
+    return directory_.write(name, text, 0600);
   }
 
  private:
