@@ -35,6 +35,11 @@ Result<Fd> open_resolved(int at, const std::string& path, int flags, std::uint64
       return fail(Errc::kUnsupported, "open {}: a symbolic link is in the way", path);
     if (errno == EXDEV)
       return fail(Errc::kUnsupported, "open {}: it leads to another file system, or out", path);
+    if (errno == ENOSYS)
+      return fail(Errc::kUnsupported,
+                  "open {}: openat2(2), which follows no link, is not to be had: the unit has "
+                  "RestrictSUIDSGID=yes, or the kernel is older than 5.6",
+                  path);
     return std::unexpected(Error::from_errno("open " + path));
   }
 }
