@@ -2,6 +2,8 @@
 // is in the audit log.
 #include <unistd.h>
 
+#include <boost/json/serialize.hpp>
+
 #include "nexus/host/process.hpp"
 #include "rooms.hpp"
 
