@@ -31,17 +31,25 @@ std::uint32_t count(const json::value* status, std::string_view name) {
   return whole_of<std::uint32_t>(member(status, name));
 }
 
-void deployment_phase(const json::value* status, WorkloadStatus& out) {
-  if (const auto* conditions = array_of(member(status, "conditions"))) {
-    for (const auto& one : *conditions) {
-      if (text_of(member(&one, "type")) == "Progressing" &&
-          text_of(member(&one, "reason")) == "ProgressDeadlineExceeded") {
-        out.phase = RolloutPhase::kFailed;
-        out.message = fmt::format("ProgressDeadlineExceeded: {}", text_of(member(&one, "message")));
-        out.failure = fmt::format("{} {}", text_of(member(&one, "lastUpdateTime")), out.message);
-        return;
-      }
-    }
+/// "TIME ProgressDeadlineExceeded: ...": what the controller of a deployment says, of whatever
+/// generation; empty: it has not given up.
+std::string failure_of(const json::value* status) {
+  const auto* conditions = array_of(member(status, "conditions"));
+  if (conditions == nullptr) return {};
+  for (const auto& one : *conditions) {
+    if (text_of(member(&one, "type")) == "Progressing" &&
+        text_of(member(&one, "reason")) == "ProgressDeadlineExceeded")
+      return fmt::format("{} ProgressDeadlineExceeded: {}", text_of(member(&one, "lastUpdateTime")),
+                         text_of(member(&one, "message")));
+  }
+  return {};
+}
+
+void deployment_phase(WorkloadStatus& out) {
+  if (!out.failure.empty()) {
+    out.phase = RolloutPhase::kFailed;
+    out.message = out.failure.substr(out.failure.find(' ') + 1);
+    return;
   }
   if (out.updated < out.wanted) {
     out.message = fmt::format("{} of {} new replicas have been updated", out.updated, out.wanted);
@@ -200,6 +208,7 @@ WorkloadStatus to_workload_status(WorkloadKind kind, const json::value& object) 
     out.ready = count(status, "readyReplicas");
     out.available = count(status, "availableReplicas");
   }
+  if (kind == WorkloadKind::kDeployment) out.failure = failure_of(status);
   if (kind == WorkloadKind::kDeployment && is_true(member(spec, "paused"))) {
     out.phase = RolloutPhase::kPaused;
     out.message = "its rollout is paused";
@@ -208,7 +217,7 @@ WorkloadStatus to_workload_status(WorkloadKind kind, const json::value& object) 
   } else {
     switch (kind) {
       case WorkloadKind::kDeployment:
-        deployment_phase(status, out);
+        deployment_phase(out);
         break;
       case WorkloadKind::kStatefulSet:
         stateful_phase(spec, status, out);

@@ -211,7 +211,7 @@ TEST_CASE("kubernetes control: a rollout that does not get on is said to have fa
   rig.give_time(web, 600);
   // What the controller says of it stays until the next rollout gets on.
   const auto failure = rig.control.status(web, rig.patience())->failure;
-  CHECK(failure.contains("ProgressDeadlineExceeded"));
+  CHECK(failure.contains(" ProgressDeadlineExceeded: "));
   CHECK(rig.control.undo(web, 0, rig.patience())->changed);
   CHECK(rig.await(web, failure).failure.empty());
   rig.make_workload("slow", 1, "Deployment", "broken:1");

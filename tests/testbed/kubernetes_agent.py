@@ -97,6 +97,9 @@ timeout = "30s"
 lock = "kubernetes"
 namespace = "{SHOP}"
 timeout = "30s"
+[guardrails]
+max_actions_per_hour = 1000
+max_actions_per_hour_per_target = 1000
 [[command]]
 name = "wait"
 argv = ["/bin/sleep", "1000"]
