@@ -261,9 +261,9 @@ void Publisher::Impl::refresh(std::vector<Notification>& due) const {
         continue;
       auto& fresh = done[found->first];
       if (!fresh) {
-        auto made = alert_of(*found->second);
-        if (clock.steady() < until) explain(made, *found->second, number++);
-        fresh = std::make_shared<const Alert>(std::move(made));
+        auto anew = alert_of(*found->second);
+        if (clock.steady() < until) explain(anew, *found->second, number++);
+        fresh = std::make_shared<const Alert>(std::move(anew));
       }
       if (fresh->fingerprint == alert->fingerprint && fresh->starts == alert->starts) alert = fresh;
     }
