@@ -58,11 +58,6 @@ void Publisher::set_surroundings(Surroundings surroundings) {
   impl_->around = std::move(surroundings);
 }
 
-void Publisher::hold_ends(Millis most) {
-  const std::lock_guard guard(impl_->turn_mutex);
-  impl_->settling.set_most(most);
-}
-
 Approvals& Publisher::approvals() noexcept {
   return *impl_->approvals;
 }
@@ -72,6 +67,7 @@ void Publisher::configure(const std::shared_ptr<const config::Config>& config,
   const std::lock_guard guard(impl_->turn_mutex);
   impl_->origin = {config->agent.external_labels, without_slash(config->agent.external_url),
                    impl_->machine.host, impl_->identity_of(*config)};
+  impl_->settling.set_most(config->publish.routing.hold_ends);
   impl_->hire(config);
   impl_->silences.set_file(routing->silences());
   impl_->routing = std::move(routing);

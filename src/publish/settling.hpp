@@ -26,8 +26,6 @@ class Settling {
   static constexpr std::size_t kMost = 20'000;
   static constexpr Millis kRemembered{24 * 3'600'000};
 
-  static constexpr Millis kMostHeld{150 * 60'000};
-
   /// 0: nothing is held back.
   void set_most(Millis most) { most_ = most; }
 
@@ -62,7 +60,7 @@ class Settling {
   void learn(Spell& spell, Millis lasted) const;
   void release(Spell& spell, const std::string& print);
 
-  Millis most_ = kMostHeld;
+  Millis most_{0};
   std::unordered_map<std::string, Spell> spells_;  // by finding
   std::set<std::pair<SteadyTime, std::string>> due_;
 };

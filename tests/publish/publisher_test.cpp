@@ -44,7 +44,7 @@ struct World {
     std::vector<config::Problem> problems;
     auto routing = Routing::compile(loaded.config, problems);
     for (const auto& problem : problems) FAIL(config::to_string(problem));
-    publisher->hold_ends(hold_ends);
+    loaded.config.publish.routing.hold_ends = hold_ends;
     publisher->configure(std::make_shared<const config::Config>(std::move(loaded.config)),
                          std::move(routing));
   }

@@ -6,7 +6,7 @@
 // (-log10) are added, a value beyond the range of the last 16,384 rows adds 3 to 9. A burst counts
 // once: a row that does not beat the last 100 rows scores 0. A row is flagged when its probability
 // fits the budget of alarms a day (see AlarmBudget) and it is no news (PatternMemory: nightly jobs,
-// what people called noise). Memory about 36 KB.
+// what people called noise). Memory about 23 KB.
 //
 // HostDetector, many series together: of each the level, the change over two rows and the
 // deviation from a slow mean; standardised, whitened by a slowly learning shrunk covariance that

@@ -45,6 +45,7 @@ struct RoutingSection {
   Millis group_wait = 10s;
   Millis group_interval = 5min;
   Millis repeat_interval = 4h;
+  Millis hold_ends = 150min;  // at most so long the end of an alert is held back; 0: not at all
   // The simple form: receivers by severity, tried after every [[route]].
   std::vector<std::string> info = {};
   std::vector<std::string> warning = {};
@@ -53,7 +54,8 @@ struct RoutingSection {
   bool operator==(const RoutingSection& o) const {
     return receivers == o.receivers && group_by == o.group_by && group_wait == o.group_wait &&
            group_interval == o.group_interval && repeat_interval == o.repeat_interval &&
-           info == o.info && warning == o.warning && critical == o.critical;
+           hold_ends == o.hold_ends && info == o.info && warning == o.warning &&
+           critical == o.critical;
   }
 };
 

@@ -72,8 +72,6 @@ class Publisher {
 
   /// Before configure() and start().
   void set_surroundings(Surroundings surroundings);
-  /// For how long an end may be held back until it is told; 0: not at all. 150 minutes otherwise.
-  void hold_ends(Millis most);
   /// The links in messages.
   [[nodiscard]] Approvals& approvals() noexcept;
 

@@ -84,31 +84,35 @@ double autocorrelation(const Panel& panel, const Vector& e) {
 /// A slope of its own for a part of the rows, each life with a level of its own.
 struct PartSlope {
   double slope = 0;
-  double xx = 0;  // 0: no life in it is long enough to say anything
+  double error = 0;    // standard error, widened for autocorrelation
+  bool known = false;  // false: no life in it is long enough to say anything
 };
 
 /// `grown`: the values without the hours' effects.
 PartSlope slope_of(const Panel& panel, const Vector& grown, std::size_t begin, std::size_t end) {
   constexpr std::size_t kFewest = 6;
-  PartSlope out;
-  double xy = 0;
+  Panel part;
   for (std::size_t i = begin; i < end;) {
     std::size_t last = i;
     while (last < end && panel.life[last] == panel.life[i]) ++last;
-    const auto n = static_cast<double>(last - i);
-    double mean_x = 0;
-    double mean_y = 0;
-    for (std::size_t k = i; k < last; ++k) {
-      mean_x += panel.x[k] / n;
-      mean_y += grown[k] / n;
-    }
     for (std::size_t k = i; k < last && last - i >= kFewest; ++k) {
-      out.xx += (panel.x[k] - mean_x) * (panel.x[k] - mean_x);
-      xy += (panel.x[k] - mean_x) * (grown[k] - mean_y);
+      part.x.push_back(panel.x[k]);
+      part.y.push_back(grown[k]);
+      part.life.push_back(part.lives);
     }
+    part.lives += last - i >= kFewest ? 1 : 0;
     i = last;
   }
-  out.slope = out.xx > 0 ? xy / out.xx : 0;
+  if (part.x.empty()) return {};
+  Vector x = part.x;  // `follows` asks for the hours themselves
+  part.remove(x, part.life, part.lives);
+  part.remove(part.y, part.life, part.lives);
+  const double xx = dot(x, x);
+  PartSlope out{dot(x, part.y) / xx, 0, true};
+  for (std::size_t i = 0; i < x.size(); ++i) part.y[i] -= out.slope * x[i];
+  const double r = autocorrelation(part, part.y);
+  const auto degrees = static_cast<double>(x.size() - part.lives - 1);
+  out.error = std::sqrt(dot(part.y, part.y) / degrees / xx * (1 + r) / (1 - r));
   return out;
 }
 
@@ -118,25 +122,23 @@ bool steady(const Panel& panel, const Vector& grown, double slope) {
   for (std::size_t part = 0; part < 3; ++part) {
     const std::size_t end = part == 2 ? grown.size() : (part + 1) * third;
     const PartSlope here = slope_of(panel, grown, part * third, end);
-    if (!(here.xx > 0) || here.slope < (part == 2 ? kOfLastSlope : kOfSlope) * slope) return false;
+    if (!here.known || here.slope < (part == 2 ? kOfLastSlope : kOfSlope) * slope) return false;
   }
   return true;
 }
 
 /// Whether growth becomes slower, and not by chance: the newest hours have less than half of the
 /// slope (what filled up has stopped), or the last third less than half of the first one's.
-/// `sigma`: standard deviation of a row, autocorrelation counted in.
-bool slows_down(const Panel& panel, const Vector& grown, double slope, double sigma) {
+bool slows_down(const Panel& panel, const Vector& grown, double slope) {
   const std::size_t n = grown.size();
   const PartSlope newest = slope_of(panel, grown, n - std::min(kNewest, n), n);
   const PartSlope first = slope_of(panel, grown, 0, n / 3);
   const PartSlope last = slope_of(panel, grown, n / 3 * 2, n);
-  const auto below = [sigma](const PartSlope& part, double goal, double also) {
-    return part.xx > 0 && part.slope + kOneSided * sigma * std::sqrt(1 / part.xx + also) < goal;
+  const auto below = [](const PartSlope& part, double goal, double error) {
+    return part.known && part.slope + kOneSided * std::hypot(part.error, error) < goal;
   };
   return below(newest, kOfLastSlope * slope, 0) ||
-         (first.xx > 0 &&
-          below(last, kOfLastSlope * first.slope, kOfLastSlope * kOfLastSlope / first.xx));
+         (first.known && below(last, kOfLastSlope * first.slope, kOfLastSlope * first.error));
 }
 
 bool one_step(const Panel& panel, const Vector& grown, double slope) {
@@ -214,8 +216,7 @@ std::optional<Leak> LeakTrend::fit(double least_a_day) const {
   for (std::size_t i = 0; i < y.size(); ++i) rest[i] = y[i] - slope * x[i];
   const double r = autocorrelation(panel, rest);
   const double independent = std::max(degrees * (1 - r) / (1 + r), 2.0);
-  const double sigma = std::sqrt(dot(rest, rest) / degrees * (1 + r) / (1 - r));
-  const double error = sigma / std::sqrt(xx);
+  const double error = std::sqrt(dot(rest, rest) / degrees / xx * (1 + r) / (1 - r));
   Leak out;
   out.current = rows_.back().value;
   out.per_day = 24 * slope;
@@ -231,7 +232,7 @@ std::optional<Leak> LeakTrend::fit(double least_a_day) const {
   for (std::size_t i = 0; i < rest.size(); ++i) grown[i] = rest[i] + slope * panel.x[i];
   out.certain = slope > 0 && out.p_value < kSignificant && out.per_day > out.per_day_error &&
                 out.per_day >= std::max(least_a_day, kMatters * std::abs(out.current)) &&
-                steady(panel, grown, slope) && !slows_down(panel, grown, slope, sigma) &&
+                steady(panel, grown, slope) && !slows_down(panel, grown, slope) &&
                 !one_step(panel, grown, slope);
   return out;
 }

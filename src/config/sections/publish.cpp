@@ -14,6 +14,7 @@ namespace {
 constexpr std::size_t kDeepest = 16;
 constexpr std::int64_t kMost = 1'000'000;
 constexpr Period kWait{0s, 30 * 24h};
+constexpr Period kHeld{0s, 24h};
 constexpr Period kInterval{1ms, 365 * 24h};
 constexpr Period kTimeout{100ms, 5min};
 
@@ -191,6 +192,7 @@ void read_routing(Section& root, Reading& reading) {
     routing.duration("group_wait", out.group_wait, kWait);
     routing.duration("group_interval", out.group_interval, kInterval);
     routing.duration("repeat_interval", out.repeat_interval, kInterval);
+    routing.duration("hold_ends", out.hold_ends, kHeld);
     routing.texts("info", out.info, kPlainName);
     routing.texts("warning", out.warning, kPlainName);
     routing.texts("critical", out.critical, kPlainName);
