@@ -480,7 +480,7 @@ encryption = "{'tls' if name == 'implicit' else 'starttls'}"
                 expect(max(map(len, lines)) <= 998, "a line is too long for SMTP")
                 header = email.message_from_bytes(post.mails["plain"][0].content, policy=email.policy.default)["To"]
                 equal([str(one.addr_spec) for one in header.addresses], TO, "To")
-                expect("refuses gone@example.org: 550" in it.agent.log, it.agent.log[-2000:])
+                expect("refuses <gone@example.org>: 550" in it.agent.log, it.agent.log[-2000:])
                 for name, why in (("clear", "STARTTLS"), ("wrong", "ogin denied"), ("stranger", "certificate")):
                     _, said = it.agent.command("notify", "test", name, code=1)
                     expect(why in said or why in it.agent.log, f"{name}: {said}")
