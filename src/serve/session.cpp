@@ -378,14 +378,16 @@ void Session<Stream>::on_piece(beast::error_code ec, std::size_t bytes) {
     rest_.reset();
     return close();
   }
-  boost::asio::post(state_->writers, [self = this->shared_from_this(), pass = *std::move(pass)] {
-    const bool is_good = self->make_piece();
-    boost::asio::post(self->state_->io, [self, is_good] {
-      if (is_good) return self->write_piece();
-      self->rest_.reset();
-      self->close();  // in the midst of the answer, so that nobody takes it for a whole one
-    });
-  });
+  boost::asio::post(
+      state_->writers, [self = this->shared_from_this(), pass = *std::move(pass)]() mutable {
+        const bool is_good = self->make_piece();
+        auto& io = self->state_->io;
+        boost::asio::post(io, [self = std::move(self), is_good] {  // which it ends on, if at all
+          if (is_good) return self->write_piece();
+          self->rest_.reset();
+          self->close();  // in the midst of the answer, so that nobody takes it for a whole one
+        });
+      });
 }
 
 template <class Stream>

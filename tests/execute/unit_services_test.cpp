@@ -129,7 +129,7 @@ TEST_CASE("instances of a template are scaled as name@1 to name@n, and back", "[
   CHECK(s.of(many.instance("blue")).active_state == "active");
   CHECK_THAT(s.refused("scale_service", "nexus-test-many", {{"replicas", std::int64_t{1}}}),
              Contains("expected \"web@\""));
-  CHECK_THAT(s.scale("getty@", 1).outcome.result, Contains("getty@1.service is protected"));
+  CHECK_THAT(s.scale("user@", 1).outcome.result, Contains("user@1.service is protected"));
   CHECK_THAT(s.refused("rollback_deployment", "nexus-test-many@"),
              Contains("systemd keeps no earlier version of a service"));
   CHECK_THAT(s.refused("rolling_update", "nexus-test-many@", {{"image", "web:2"}}),
@@ -185,7 +185,8 @@ TEST_CASE("that a unit failed is forgotten, its start limit too", "[.systemd]") 
   Services s;
   const TestUnit unit("nexus-test-fails.service",
                       "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=1\n"
-                      "[Service]\nType=oneshot\nExecStart=/bin/false\n");
+                      "[Service]\nType=oneshot\nExecStart=/bin/true\n");
+  // Of one that has failed before, systemd keeps telling that instead.
   std::ignore = drivers::testing::try_systemctl({"start", unit.name()});
   std::ignore = drivers::testing::try_systemctl({"start", unit.name()});
   s.await(unit, "failed");

@@ -439,9 +439,9 @@ TEST_CASE("services: what is watched, and a restart through the guardrails") {
 
 TEST_CASE("services: by kind, whatever runs them, and how one is") {
   World world;
-  CHECK(message_of(world.get("/operations/services?kind=upstart"), 400)
+  CHECK(message_of(world.get("/operations/services", {{"kind", "upstart"}}), 400)
             .starts_with("kind: expected systemd, docker, kubernetes or process"));
-  auto list = expect(world.get("/operations/services?kind=docker"));
+  auto list = expect(world.get("/operations/services", {{"kind", "docker"}}));
   CHECK(list.at("services").as_array().empty());
   CHECK(list.at("unavailable").at(0).at("kind") == "docker");
   // Of what is not asked for and not there, nothing is said; processes are nobody's.

@@ -171,7 +171,7 @@ Result<plan::ActionRequest> request_for(const Request& request, std::string_view
   if (!reason) return propagate(std::move(reason));
   if (!key) return propagate(std::move(key));
   return plan::ActionRequest{.type = std::string(type),
-                             .target = request.captures.at(0),
+                             .target = plan::canonical_target(type, request.captures.at(0)),
                              .parameters = {},
                              .priority = static_cast<int>(*priority),
                              .dry_run = *dry_run,
