@@ -115,6 +115,17 @@ std::vector<std::string> named_places(const json::object& host) {
 void keep_anonymous_volumes(const json::value& original, json::object& host) {
   const auto* mounts = array_of(member(&original, "Mounts"));
   if (mounts == nullptr) return;
+  if (auto* wanted = host.if_contains("Mounts"); wanted != nullptr && wanted->is_array()) {
+    for (auto& one : wanted->get_array()) {
+      if (text_of(member(&one, "Type")) != "volume" || !text_of(member(&one, "Source")).empty())
+        continue;
+      const auto place = text_of(member(&one, "Target"));
+      for (const auto& mount : *mounts) {
+        if (text_of(member(&mount, "Destination")) == place)
+          one.get_object()["Source"] = text_of(member(&mount, "Name"));
+      }
+    }
+  }
   const auto named = named_places(host);
   json::array binds;
   if (auto* list = host.if_contains("Binds"); list != nullptr && list->is_array())

@@ -40,6 +40,10 @@ struct Container {
   std::string inspected;  // all that the engine says of it, JSON; may hold secrets
 
   [[nodiscard]] bool runs() const { return state == "running"; }
+  /// Also between two of its restarts, and held: its successor is to run.
+  [[nodiscard]] bool is_meant_to_run() const {
+    return runs() || state == "restarting" || state == "paused";
+  }
   [[nodiscard]] std::string label(std::string_view key) const;
   [[nodiscard]] std::int64_t number() const;  // of Compose; 0: none
 };

@@ -64,8 +64,11 @@ class Rollout {
           return give_up({*why, fmt::format("ended after {} of {} containers", places_.size(),
                                             work_.containers.size())});
       }
-      places_.push_back(
-          {.name = one.name, .old = one, .fresh = {}, .was_running = one.runs(), .stopped = false});
+      places_.push_back({.name = one.name,
+                         .old = one,
+                         .fresh = {},
+                         .was_running = one.is_meant_to_run(),
+                         .stopped = false});
       if (auto ok = replace(places_.back()); !ok) return give_up(std::move(ok).error());
     }
     std::string left;
@@ -179,6 +182,11 @@ class ContainerRolloutStep final : public ContainerStep {
                       .begun = [] {}};
     auto work = look(action, context, run);
     if (!work) return propagate(std::move(work));
+    for (const auto& one : work->containers) {
+      if (one.label(kMadeBy) != action.id)
+        return fail(Errc::kConflict, "docker:{} is not what this action made, and is left",
+                    one.name);
+    }
     auto image = previous_image(*work);
     if (!image) return propagate(std::move(image));
     auto done = Rollout(*work, *image).run();
@@ -260,10 +268,11 @@ class ContainerRolloutStep final : public ContainerStep {
       auto old = look_at(text("id"), work.engine, call);
       if (!old && old.error().code() == Errc::kNotFound) continue;
       if (!old) return propagate(std::move(old));
+      const Container then{.state = text("state")};
       Place place{.name = text("name"),
                   .old = *std::move(old),
                   .fresh = {},
-                  .was_running = text("state") == "running",
+                  .was_running = then.is_meant_to_run(),
                   .stopped = false};
       const auto made = std::ranges::find(*fresh, place.name, &drivers::DockerContainer::name);
       if (made != fresh->end()) place.fresh = made->id;
@@ -282,7 +291,7 @@ class ContainerRolloutStep final : public ContainerStep {
     std::string names;
     for (auto place = places.rbegin(); place != places.rend(); ++place) {
       if (place->fresh.empty() && place->old.name == place->name &&
-          place->old.runs() == place->was_running)
+          place->old.is_meant_to_run() == place->was_running)
         continue;
       touched = true;
       auto back = put_back(*place, work);
@@ -332,6 +341,12 @@ class ContainerScaleStep final : public ContainerStep {
                       .begun = [] {}};
     auto work = look(back, context, run);
     if (!work) return propagate(std::move(work));
+    const auto was = wanted_of(back).value();
+    const auto wanted = wanted_of(action).value_or(was);
+    const auto there = std::ranges::count_if(work->containers, &Container::runs);
+    if (there < std::min(was, wanted) || there > std::max(was, wanted))
+      return fail(Errc::kConflict, "{} run now, which this action did not make, and are left",
+                  there);
     auto done = carry_out(*work);
     if (!done) return propagate(std::move(done));
     return "undone: " + done->result;

@@ -68,6 +68,8 @@ std::optional<std::string> process_protected(const host::ProcessFacts& process,
   for (const auto& unit : process.units) {
     if (is_session(unit))
       return fmt::format("{} is protected: it belongs to the session of somebody, {}", name, unit);
+    if (unit.starts_with("kubepods"))
+      return fmt::format("{} is protected: it belongs to a pod, which is the kubelet's", name);
     if (!unit.ends_with(".service") && !unit.ends_with(".socket")) continue;
     if (auto why = plan::protected_reason("stop_service", unit, config.guardrails.protected_units))
       return fmt::format("{} is protected: it belongs to {}: {}", name, unit, *why);

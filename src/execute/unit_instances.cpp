@@ -139,6 +139,13 @@ class UnitScaleStep final : public Step {
     back.parameters.insert_or_assign("replicas", count->to_number<std::int64_t>());
     auto change = change_of(back, context);
     if (!change) return propagate(std::move(change));
+    const auto was = change->wanted;
+    const auto* set = find_parameter<std::int64_t>(action.parameters, "replicas");
+    const auto wanted = set != nullptr ? *set : was;
+    const auto there = was + std::ssize(change->stop) - std::ssize(change->start);
+    if (there < std::min(was, wanted) || there > std::max(was, wanted))
+      return fail(Errc::kConflict, "{} are up now, which this action did not start, and are left",
+                  there);
     const StepRun run{.deadline = context.clock.steady() + action.timeout,
                       .cancelled = [] { return false; },
                       .leaving = [] { return false; },

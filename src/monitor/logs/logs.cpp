@@ -182,8 +182,9 @@ void Logs::configure(const std::vector<config::LogConfig>& configs) {
   }
   for (const auto& log : fresh) {
     if (log->loop != nullptr) continue;
+    // The first: those behind it wait for it already.
     for (const auto& old : leaving_) {
-      if (old->config.name == log->config.name) log->before = old;
+      if (log->before == nullptr && old->config.name == log->config.name) log->before = old;
     }
     start(*log);
   }

@@ -15,7 +15,8 @@ namespace {
 constexpr std::uint32_t kNone = UINT32_MAX;
 constexpr std::int64_t kMostAhead = 10 * 60'000;  // ms: Prometheus's bound too
 constexpr std::size_t kFewDead = 1024;
-constexpr std::size_t kLabelUnit = 64;  // bytes
+constexpr std::size_t kLongestTyped = 512;  // bytes of a family's name
+constexpr std::size_t kLabelUnit = 64;      // bytes
 constexpr std::size_t kFewTimed = 10'000;
 
 /// The family of a metric: x_bucket belongs to the histogram x.
@@ -107,6 +108,8 @@ Status Intake::finish() {
 void Intake::on_type(std::string_view family, knowledge::MetricType type) {
   family_ = family;
   type_ = type;
+  // Families stay in the registry for good; the label budget sees names of samples only.
+  if (family.size() > kLongestTyped) return;
   const auto known = types_.find(family_);
   if (known != types_.end() && known->second == type) return;
   const bool fresh = known == types_.end();

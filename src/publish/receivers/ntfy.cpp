@@ -63,16 +63,16 @@ class Ntfy final : public Receiver {
   /// Quietly: the words came before it. A server without room for files says so, and that is all.
   void send_chart(const Notification& notification, const std::function<bool()>& cancelled) {
     auto chart = chart_of(notification, context_);
-    if (chart.empty()) return;
+    if (chart.empty() || told_of_charts_) return;
     auto request = request_to(text_option(config_, "topic"), std::move(chart), cancelled);
     request.method = "PUT";
     request.headers.front() = {"Content-Type", "image/png"};
     request.headers.emplace_back("Filename", "chart.png");
     request.headers.emplace_back("Priority", "1");
     const auto sent = deliver(request, context_.clock);
-    if (sent.result == Delivery::Result::kSent || told_of_charts_) return;
+    if (sent.result == Delivery::Result::kSent) return;
     told_of_charts_ = true;
-    log::warning("publish", "{} shows no pictures: {}", config_.name, sent.why);
+    log::warning("publish", "{} shows no pictures: {}", config_.name, scrub(sent.why, config_));
   }
 
   const config::ReceiverConfig config_;

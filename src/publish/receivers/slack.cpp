@@ -144,15 +144,16 @@ class Slack final : public Receiver {
     return Delivery::sent();
   }
 
-  /// The picture comes behind the words: without it the message is told all the same.
+  /// The picture comes behind the words: without it the message is told all the same. One that was
+  /// refused is the last until a reload, so that it holds up no further message.
   void show_chart(const Notification& notification, const std::string& channel,
                   const std::string& thread, const std::function<bool()>& cancelled) {
     const auto chart = channel.empty() ? std::string() : chart_of(notification, context_);
-    if (chart.empty()) return;
+    if (chart.empty() || told_of_charts_) return;
     const auto shown = upload(chart, channel, thread, cancelled);
-    if (shown.result == Delivery::Result::kSent || told_of_charts_) return;
+    if (shown.result == Delivery::Result::kSent) return;
     told_of_charts_ = true;
-    log::warning("publish", "{} shows no pictures: {}", config_.name, shown.why);
+    log::warning("publish", "{} shows no pictures: {}", config_.name, scrub(shown.why, config_));
   }
 
   Delivery upload(const std::string& chart, const std::string& channel, const std::string& thread,
