@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "nexus/base/log.hpp"
+#include "publish/courier.hpp"
 #include "publish/message.hpp"
 #include "publish/receivers.hpp"
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "nexus/base/log.hpp"
+#include "publish/courier.hpp"
 #include "publish/message.hpp"
 #include "publish/receivers.hpp"
 
