@@ -185,10 +185,11 @@ TEST_CASE("that a unit failed is forgotten, its start limit too", "[.systemd]") 
   Services s;
   const TestUnit unit("nexus-test-fails.service",
                       "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=1\n"
-                      "[Service]\nType=oneshot\nExecStart=/bin/true\n");
-  // Of one that has failed before, systemd keeps telling that instead.
+                      "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n");
+  // Of one that has failed before systemd keeps telling that instead, and one that has ended it
+  // forgets.
   std::ignore = drivers::testing::try_systemctl({"start", unit.name()});
-  std::ignore = drivers::testing::try_systemctl({"start", unit.name()});
+  std::ignore = drivers::testing::try_systemctl({"restart", unit.name()});
   s.await(unit, "failed");
   REQUIRE(s.status(unit).result == "start-limit-hit");
   CHECK_THAT(s.would("reset_service", unit.name()), Contains("would have systemd forget"));
