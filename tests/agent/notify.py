@@ -324,13 +324,13 @@ def limits_and_failures():
         it.agent.start()
         it.set(1)
         wait_for("three attempts", lambda: len(it.doubles.attempts["webhook"]) >= 3)
-        expect("429" in it.agent.get("/health/components").body, "the trouble is shown")
+        expect("status 429" in it.agent.get("/health/components").body, "the trouble is shown")
         it.doubles.behave["webhook"] = "dead"
         count = len(it.doubles.attempts["webhook"])
         wait_for("an attempt without an answer", lambda: len(it.doubles.attempts["webhook"]) > count)
         it.doubles.behave["webhook"] = "ok"
         it.wait_statuses("firing")
-        wait_for("health", lambda: "429" not in it.agent.get("/health/components").body)
+        wait_for("health", lambda: "status 429" not in it.agent.get("/health/components").body)
         # A refusal is not repeated, and the next one says that something is missing.
         it.doubles.behave["webhook"] = (400, {})
         count = len(it.doubles.attempts["webhook"])
