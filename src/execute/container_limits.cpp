@@ -10,6 +10,7 @@
 #include "execute/cleanup_plan.hpp"
 #include "execute/container_step.hpp"
 #include "execute/parameter_values.hpp"
+#include "execute/waiting.hpp"
 #include "nexus/config/config.hpp"
 
 namespace nexus::execute {
@@ -216,10 +217,7 @@ class ContainerLimitsStep final : public ContainerStep {
                   action.target);
     const auto before = kept(action);
     if (!before) return fail(Errc::kNotFound, "what it was before is not known");
-    const StepRun run{.deadline = context.clock.steady() + 30s,
-                      .cancelled = [] { return false; },
-                      .leaving = [] { return false; },
-                      .begun = [] {}};
+    const auto run = unattended_run(context.clock.steady() + 30s);
     auto work = look(action, context, run);
     if (!work) return propagate(std::move(work));
     auto wanted = wanted_of(action.parameters, *before);

@@ -156,10 +156,7 @@ class ContainerRolloutStep final : public ContainerStep {
       what = engine.error().message();
       return Recovered::kUnknown;
     }
-    const StepRun run{.deadline = context.clock.steady() + kPutBackLimit,
-                      .cancelled = [] { return false; },
-                      .leaving = [] { return false; },
-                      .begun = [] {}};
+    const auto run = unattended_run(context.clock.steady() + kPutBackLimit);
     ContainerWork work{.engine = *std::move(engine),
                        .containers = {},
                        .action = action,
@@ -176,10 +173,7 @@ class ContainerRolloutStep final : public ContainerStep {
   }
 
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
-    const StepRun run{.deadline = context.clock.steady() + action.timeout,
-                      .cancelled = [] { return false; },
-                      .leaving = [] { return false; },
-                      .begun = [] {}};
+    const auto run = unattended_run(context.clock.steady() + action.timeout);
     auto work = look(action, context, run);
     if (!work) return propagate(std::move(work));
     for (const auto& one : work->containers) {
@@ -335,10 +329,7 @@ class ContainerScaleStep final : public ContainerStep {
     auto back = action;
     back.parameters.insert_or_assign("replicas", count->to_number<std::int64_t>());
     if (auto ok = wanted_of(back); !ok) return propagate(std::move(ok));
-    const StepRun run{.deadline = context.clock.steady() + action.timeout,
-                      .cancelled = [] { return false; },
-                      .leaving = [] { return false; },
-                      .begun = [] {}};
+    const auto run = unattended_run(context.clock.steady() + action.timeout);
     auto work = look(back, context, run);
     if (!work) return propagate(std::move(work));
     const auto was = wanted_of(back).value();

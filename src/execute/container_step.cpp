@@ -25,10 +25,7 @@ constexpr Millis kWellBy = 5min;    // health checks have start periods
 constexpr Millis kLookLimit = 10s;  // to look at containers outside of a run
 
 StepRun looking(StepContext& context) {
-  return {.deadline = context.clock.steady() + kLookLimit,
-          .cancelled = [] { return false; },
-          .leaving = [] { return false; },
-          .begun = [] {}};
+  return unattended_run(context.clock.steady() + kLookLimit);
 }
 
 const json::array* containers_in(const json::value& evidence) {

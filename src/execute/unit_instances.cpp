@@ -146,10 +146,7 @@ class UnitScaleStep final : public Step {
     if (there < std::min(was, wanted) || there > std::max(was, wanted))
       return fail(Errc::kConflict, "{} are up now, which this action did not start, and are left",
                   there);
-    const StepRun run{.deadline = context.clock.steady() + action.timeout,
-                      .cancelled = [] { return false; },
-                      .leaving = [] { return false; },
-                      .begun = [] {}};
+    const auto run = unattended_run(context.clock.steady() + action.timeout);
     auto done = carry_out(*change, back, context, run);
     if (!done) return propagate(std::move(done));
     return "undone: " + done->result;

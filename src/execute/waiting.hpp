@@ -17,6 +17,14 @@ inline void pause_until(Clock& clock, SteadyTime until) {
   clock.wait_until(lock, never, until, [] { return false; });
 }
 
+/// A run that nobody can end, for what is put back: only its deadline counts.
+[[nodiscard]] inline StepRun unattended_run(SteadyTime deadline) {
+  return {.deadline = deadline,
+          .cancelled = [] { return false; },
+          .leaving = [] { return false; },
+          .begun = [] {}};
+}
+
 /// Why a step has to end now: cancelled, the agent ends, or its time is over.
 [[nodiscard]] inline std::optional<Errc> why_to_end(Clock& clock, const StepRun& run) {
   if (run.cancelled() || run.leaving()) return Errc::kCancelled;
