@@ -269,7 +269,7 @@ BENCHMARK(finding_to_first_byte)->Iterations(500)->UseManualTime()->Unit(benchma
 /// many messages come of it.
 void day_of_flapping(benchmark::State& state) {
   constexpr const char* kShipped =
-      "[routing]\nreceivers = [\"hook\"]\nhold_ends = \"150m\"\n[notify.hook]\ntype = \"webhook\"\n"
+      "[routing]\nreceivers = [\"hook\"]\n[notify.hook]\ntype = \"webhook\"\n"
       "url = \"http://127.0.0.1:9/\"\n[[alert]]\nname = \"Load\"\nexpr = 'load > 95'\n";
   double messages = 0;
   for (auto _ : state) {

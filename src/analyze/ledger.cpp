@@ -478,6 +478,7 @@ void Ledger::retire(const std::string& source) {
     entry->restored_until.reset();
     entry->keep_firing_for = Millis(0);
     entry->evaluated = false;  // its end is no change of what it was about
+    if (entry->finding.state == FindingState::kFiring) write_down(*entry, "retired");
     if (entry->finding.flapping) end_flapping(*entry);
     unsee(*entry);
   }

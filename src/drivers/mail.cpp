@@ -187,6 +187,7 @@ Status send_mail(const Mail& mail) {
   curl_easy_setopt(handle, CURLOPT_URL, url.c_str());
   curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(handle, CURLOPT_QUICK_EXIT, 1L);  // as http_client
   curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(mail.timeout.count()));
   curl_easy_setopt(handle, CURLOPT_MAIL_FROM, from.c_str());
   curl_easy_setopt(handle, CURLOPT_MAIL_RCPT, to.get());
@@ -202,6 +203,8 @@ Status send_mail(const Mail& mail) {
     curl_easy_setopt(handle, CURLOPT_PASSWORD, mail.password.c_str());
   }
   set_tls(handle, mail);
+  if (!mail.proxy.empty()) curl_easy_setopt(handle, CURLOPT_PROXY, mail.proxy.c_str());
+  curl_easy_setopt(handle, CURLOPT_HTTPPROXYTUNNEL, 1L);
   if (mail.cancelled) {
     curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(handle, CURLOPT_XFERINFODATA, &mail.cancelled);

@@ -44,6 +44,8 @@ json::object from(const Alert& alert) {
           {"annotations", from(alert.annotations)},
           {"starts", base::to_unix_millis(alert.starts)},
           {"ends", alert.ends ? json::value(base::to_unix_millis(*alert.ends)) : nullptr},
+          {"over_since",
+           alert.over_since ? json::value(base::to_unix_millis(*alert.over_since)) : nullptr},
           {"url", alert.generator_url},
           {"severity", static_cast<int>(alert.severity)},
           {"finding", alert.finding},
@@ -101,6 +103,8 @@ Alert to_alert(const json::value& value) {
     alert.threshold = object.at("threshold").to_number<double>();
   alert.flapping = object.at("flapping").as_bool();
   if (value_of(alert.labels, "alertname").empty()) throw std::runtime_error("no alertname");
+  if (const auto* over = object.if_contains("over_since"); over != nullptr && !over->is_null())
+    alert.over_since = base::from_unix_millis(over->as_int64());
   if (!object.contains("deeds")) return alert;  // of an agent that knew less
   alert.missing = object.at("missing").as_bool();
   alert.trend = to_text(object, "trend");

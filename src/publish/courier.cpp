@@ -57,6 +57,13 @@ std::string scrub(std::string text, const config::ReceiverConfig& config) {
     const auto path = host == std::string::npos ? host : url.find('/', host + 3);
     if (path != std::string::npos) secrets.push_back(url.substr(path));
   }
+  // The user of a proxy, and the password alone.
+  const auto user = config.proxy.find("://");
+  const auto at = config.proxy.rfind('@');
+  if (user != std::string::npos && at != std::string::npos && at > user) {
+    secrets.push_back(config.proxy.substr(user + 3, at - user - 3));
+    secrets.push_back(secrets.back().substr(secrets.back().find(':') + 1));
+  }
   std::ranges::sort(secrets, std::greater(), [](const std::string& one) { return one.size(); });
   for (const auto& secret : secrets) {
     if (secret.size() < kShortest) continue;

@@ -32,12 +32,39 @@ bool needs_update(const LogEntry* entry, const LogEntry& present, bool sends_res
   return entry->steady + repeat_interval < now;
 }
 
-/// What flaps was told, and is told again every other day.
+/// What flaps was told, and is told again every other day; what may be over is not told again.
 Millis repeat_of(const Route& route, const std::vector<AlertPtr>& firing) {
-  const bool flaps = !firing.empty() &&
-                     std::ranges::all_of(firing, [](const AlertPtr& one) { return one->flapping; });
+  const bool flaps = !firing.empty() && std::ranges::all_of(firing, [](const AlertPtr& one) {
+    return one->flapping || one->over_since;
+  });
   return flaps ? std::max(route.repeat_interval, Dispatcher::kFlappingRepeat)
                : route.repeat_interval;
+}
+
+/// `alerts` for a receiver that was last told `entry`. Of those whose end has to settle: what it
+/// heard of goes on until then, and what it did not hear of was nothing; that the same finding is
+/// less severe meanwhile is no news.
+std::vector<AlertPtr> settled(const std::vector<AlertPtr>& alerts, const LogEntry* entry,
+                              SteadyTime now) {
+  const auto is_told = [&](const Alert& alert) {
+    return entry != nullptr && entry->firing.contains(alert.fingerprint);
+  };
+  std::set<std::string_view> worse;
+  for (const auto& alert : alerts) {
+    if (now < alert->settles && is_told(*alert)) worse.insert(alert->finding);
+  }
+  std::vector<AlertPtr> out;
+  for (const auto& alert : alerts) {
+    const bool told = is_told(*alert);
+    if (told && now < alert->settles) {
+      auto still = std::make_shared<Alert>(*alert);
+      still->over_since = std::exchange(still->ends, std::nullopt);
+      out.push_back(std::move(still));
+    } else if (told || (alert->settles == SteadyTime{} && !worse.contains(alert->finding))) {
+      out.push_back(alert);
+    }
+  }
+  return out;
 }
 
 }  // namespace
@@ -111,20 +138,27 @@ void Dispatcher::flush(Group& group, const Now& now, const IsSilenced& is_silenc
   if (!told.empty()) {
     for (const auto& receiver : group.route->receivers) notify(group, receiver, told, now, out);
   }
-  std::erase_if(group.alerts, [](const auto& entry) { return entry.second->resolved(); });
+  std::erase_if(group.alerts, [&](const auto& entry) {
+    return entry.second->resolved() && entry.second->settles <= now.steady;
+  });
 }
 
 void Dispatcher::notify(const Group& group, const std::string& receiver,
-                        const std::vector<AlertPtr>& alerts, const Now& now,
+                        const std::vector<AlertPtr>& all, const Now& now,
                         std::vector<Notification>& out) {
+  const LogEntry* const before = log_.find(group.key, receiver);
+  const bool holds_ends = routing_->holds_ends(receiver);
+  const auto alerts = holds_ends ? settled(all, before, now.steady) : all;
+  if (alerts.empty()) return;
   LogEntry present;
   for (const auto& alert : alerts) {
     (alert->resolved() ? present.resolved : present.firing).insert(alert->fingerprint);
     if (!alert->resolved()) present.alerts.push_back(alert);
   }
   const bool sends_resolved = routing_->sends_resolved(receiver);
-  const Millis repeat = repeat_of(*group.route, present.alerts);
-  if (!needs_update(log_.find(group.key, receiver), present, sends_resolved, repeat, now.steady))
+  const Millis repeat =
+      holds_ends ? repeat_of(*group.route, present.alerts) : group.route->repeat_interval;
+  if (!needs_update(before, present, sends_resolved, repeat, now.steady))
     return log_.keep_for(group.key, receiver, 2 * repeat);
   Notification notification;
   for (const auto& alert : alerts) {
@@ -142,14 +176,6 @@ void Dispatcher::notify(const Group& group, const std::string& receiver,
   notification.time = now.wall;
   complete(notification);
   out.push_back(std::move(notification));
-}
-
-std::vector<AlertPtr> Dispatcher::alerts() const {
-  std::map<std::uint64_t, AlertPtr> all;
-  for (const auto& [key, group] : groups_) all.insert(group->alerts.begin(), group->alerts.end());
-  std::vector<AlertPtr> out;
-  for (auto& [print, alert] : all) out.push_back(std::move(alert));
-  return out;
 }
 
 }  // namespace nexus::publish

@@ -9,7 +9,10 @@
 // that stays empty for kEmptyFor is forgotten.
 //
 // Invariants: (1) the notification log alone decides what is told again; (2) timers run on the
-// steady clock. Bounded by the number of alerts, which is the book's. Thread safety: one thread.
+// steady clock; (3) an end that is to settle (Alert::settles) is none yet for who was told that the
+// alert fires, and for who was not it ends like any other: nobody is told that something fires
+// which is over. Inhibition knows no settling. Bounded by the number of alerts, which is the
+// book's. Thread safety: one thread.
 #pragma once
 
 #include <functional>
@@ -43,8 +46,6 @@ class Dispatcher {
   [[nodiscard]] std::vector<Notification> turn(const Now& now, const IsSilenced& is_silenced);
   /// When turn() has something to do next.
   [[nodiscard]] SteadyTime next() const noexcept;
-  /// All alerts that groups hold, for another dispatcher after a reload.
-  [[nodiscard]] std::vector<AlertPtr> alerts() const;
   [[nodiscard]] std::size_t groups() const noexcept { return groups_.size(); }
   [[nodiscard]] const std::shared_ptr<const Routing>& routing() const noexcept { return routing_; }
 
@@ -62,7 +63,7 @@ class Dispatcher {
   void schedule(Group& group, SteadyTime at);
   void flush(Group& group, const Now& now, const IsSilenced& is_silenced,
              std::vector<Notification>& out);
-  void notify(const Group& group, const std::string& receiver, const std::vector<AlertPtr>& alerts,
+  void notify(const Group& group, const std::string& receiver, const std::vector<AlertPtr>& all,
               const Now& now, std::vector<Notification>& out);
 
   const std::shared_ptr<const Routing> routing_;

@@ -40,6 +40,19 @@ std::optional<Millis> retry_after(const drivers::HttpResponse& response, Clock& 
 
 }  // namespace
 
+std::string IncidentKeys::of(const std::string& group) const {
+  if (auto known = memory_ ? memory_->recall(group) : std::nullopt) return *known;
+  return fmt::format("nexus-{:016x}-{:016x}", base::fnv1a(group), base::fnv1a(host_));
+}
+
+void IncidentKeys::opened(const std::string& group, const std::string& key) const {
+  if (memory_ && memory_->recall(group) != key) memory_->note(group, key);
+}
+
+void IncidentKeys::closed(const std::string& group) const {
+  if (memory_) memory_->forget(group);
+}
+
 std::string without_user(std::string_view url) {
   const auto begin = url.find("://");
   if (begin == std::string_view::npos) return std::string(url);

@@ -74,7 +74,7 @@ Lines Wording::lines_of(const Alert& alert) const {
   out.resolved = alert.resolved();
   out.link = alert.generator_url;
   out.head = one_line(fmt::format(
-      "{}{}: {}", alert.flapping ? "(flapping) " : "",
+      "{}{}{}: {}", alert.flapping ? "(flapping) " : "", alert.over_since ? "(over for now) " : "",
       alert.subject.empty() ? std::string(name) : fmt::format("{} {}", name, alert.subject),
       summary.empty() ? "no summary" : summary));
   const auto fact = [&](std::string text) { out.facts.push_back(cut(text, kLongestFact)); };
@@ -97,10 +97,11 @@ Lines Wording::lines_of(const Alert& alert) const {
     fact(value_text(alert));
     fact("of: " + one_line(alert.source));
   }
-  if (alert.flapping)
-    fact(
-        "it comes and goes again and again; no more is told of that until it is steady, but every "
-        "other day that it still does");
+  if (alert.over_since)
+    fact(fmt::format("over since {}: that is told once it has lasted",
+                     base::to_rfc3339(*alert.over_since)));
+  if (alert.flapping && !alert.resolved())
+    fact("it comes and goes; while it does, it is told again only every other day");
   if (!alert.cause.empty()) fact("explained by: " + one_line(alert.cause));
   for (std::size_t i = 0; i < alert.changes.size() && i < kChangesShown && !alert.resolved(); ++i)
     fact("changed before: " + one_line(alert.changes[i]));

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
+#include <unordered_set>
 
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
@@ -21,6 +21,23 @@ constexpr Millis kExplainTime{1'000};       // of a turn: a flood is told at onc
 std::string without_slash(std::string url) {
   while (url.ends_with('/')) url.pop_back();
   return url;
+}
+
+/// Whether its ends have to last before they are told: not of what happens by itself (a failed
+/// service), nor where the rule itself is gone.
+bool settles(const analyze::Finding& finding) {
+  if (finding.kind != analyze::FindingKind::kVital && finding.kind != analyze::FindingKind::kAlert)
+    return false;
+  const auto& states = analyze::record_of(finding).states;
+  const auto last = std::ranges::find_if(states.rbegin(), states.rend(), [](const auto& one) {
+    return one.what == "firing" || one.what == "retired";
+  });
+  return last == states.rend() || last->what != "retired";
+}
+
+/// The steady moment of a wall time that has passed.
+SteadyTime steady_of(WallTime wall, const Now& now) {
+  return now.steady - std::max(Millis(0), std::chrono::duration_cast<Millis>(now.wall - wall));
 }
 
 }  // namespace
@@ -88,15 +105,21 @@ std::map<std::uint64_t, AlertPtr> Publisher::Impl::resume_told(const Now& now) {
     for (const auto& alert : entry.alerts) told.insert_or_assign(alert->fingerprint, alert);
   }
   for (const auto& [print, alert] : told) {
-    dispatcher->put(alert, now);
+    AlertPtr fires = alert;
+    if (alert->over_since) {  // whether it still is will be put next
+      auto plain = std::make_shared<Alert>(*alert);
+      plain->over_since.reset();
+      fires = std::move(plain);
+    }
+    dispatcher->put(fires, now);
     auto& of_finding = known[alert->finding];
-    if (!of_finding || of_finding->severity < alert->severity) of_finding = alert;
+    if (!of_finding || of_finding->severity < alert->severity) of_finding = std::move(fires);
   }
   return told;
 }
 
 /// Everything that fires, through new routes; of what was told to fire and does not any more, the
-/// end, once it has lasted. Of what is over and nobody was told to fire, nothing.
+/// end. Of what is over and nobody was told to fire, nothing.
 void Publisher::Impl::route_anew() {
   const Now now = now_of(clock);
   dispatcher = std::make_unique<Dispatcher>(routing, sent);
@@ -107,56 +130,57 @@ void Publisher::Impl::route_anew() {
     if (finding.state == analyze::FindingState::kPending) continue;
     const bool fires = finding.state == analyze::FindingState::kFiring;
     if (fires || known.contains(finding.fingerprint)) put(finding, now);
-    told.erase(alert_of(finding).fingerprint);
+    told.erase(to_alert(finding, origin).fingerprint);
   }
+  // What the book has forgotten, and what fires with another severity.
   for (const auto& [print, alert] : told) {
     const auto of_finding = known.find(alert->finding);
-    const bool is_known = of_finding != known.end() && of_finding->second == alert;
-    if (is_known && settling.is_held(alert->finding)) continue;
-    if (is_known) known.erase(of_finding);
+    if (of_finding != known.end() && of_finding->second->fingerprint == print)
+      known.erase(of_finding);
     auto ended = std::make_shared<Alert>(*alert);
     ended->ends = now.wall;
+    if (const auto end = settling.end_of(print)) {
+      ended->ends = now.wall - std::chrono::duration_cast<Millis>(now.steady - end->at);
+      if (end->told > now.steady) ended->settles = end->told;
+    }
     dispatcher->put(std::move(ended), now);
   }
 }
 
-Alert Publisher::Impl::alert_of(const analyze::Finding& finding) const {
-  auto alert = to_alert(finding, origin);
-  alert.flapping |= settling.flaps(finding.fingerprint);
-  return alert;
+/// An alert that has ended, with the moment from which that may be told.
+AlertPtr Publisher::Impl::ended(Alert alert, const analyze::Finding& finding, const Now& now) {
+  if (!settles(finding)) {
+    settling.forget(alert.fingerprint);
+  } else {
+    const auto told = settling.ended(alert.fingerprint, steady_of(alert.starts, now),
+                                     steady_of(*alert.ends, now), now.steady);
+    if (told > now.steady) alert.settles = told;
+  }
+  return std::make_shared<const Alert>(std::move(alert));
 }
 
 void Publisher::Impl::put(const analyze::Finding& finding, const Now& now) {
-  const auto told = known.find(finding.fingerprint);
-  if (!settling.holds(finding, told == known.end() ? nullptr : told->second.get(), now))
-    return put_now(finding, now);
-  if (told == known.end() || told->second->flapping) return;
-  // Whether it flaps will be seen; until then it is not repeated either.
-  auto settles = std::make_shared<Alert>(*told->second);
-  settles->flapping = true;
-  told->second = settles;
-  dispatcher->put(std::move(settles), now);
-}
-
-void Publisher::Impl::put_now(const analyze::Finding& finding, const Now& now) {
-  auto alert = std::make_shared<const Alert>(alert_of(finding));
+  Alert alert = to_alert(finding, origin);
   const auto before = known.find(finding.fingerprint);
-  if (before != known.end() && before->second->fingerprint != alert->fingerprint) {
-    auto ended = std::make_shared<Alert>(*before->second);
-    ended->ends = alert->ends.value_or(now.wall);
-    dispatcher->put(std::move(ended), now);
+  if (before != known.end() && before->second->fingerprint != alert.fingerprint) {
+    Alert other = *before->second;
+    other.ends = alert.ends.value_or(now.wall);
+    dispatcher->put(ended(std::move(other), finding, now), now);
     // What ends was told under its former severity, and under no other.
-    if (alert->resolved()) {
+    if (alert.resolved()) {
       known.erase(before);
       return;
     }
   }
-  if (alert->resolved()) {
+  if (alert.resolved()) {
     if (before != known.end()) known.erase(before);
-  } else {
-    known.insert_or_assign(finding.fingerprint, alert);
+    return dispatcher->put(ended(std::move(alert), finding, now), now);
   }
-  dispatcher->put(std::move(alert), now);
+  if (settles(finding)) settling.fires(alert.fingerprint, steady_of(alert.starts, now), now.steady);
+  alert.flapping |= settling.flaps(alert.fingerprint, now.steady);
+  auto fires = std::make_shared<const Alert>(std::move(alert));
+  known.insert_or_assign(finding.fingerprint, fires);
+  dispatcher->put(std::move(fires), now);
 }
 
 void Publisher::Impl::take_in(const Now& now) {
@@ -176,7 +200,7 @@ void Publisher::Impl::take_in(const Now& now) {
   for (const auto& finding : fresh) put(finding, now);
 }
 
-/// A severity that changes is no transition of the book's: it is seen here.
+/// A severity that changes is no transition of the book's, nor is that it flaps: it is seen here.
 void Publisher::Impl::look(const Now& now) {
   if (now.steady < next_look) return;
   next_look = now.steady + kLook;
@@ -186,12 +210,22 @@ void Publisher::Impl::look(const Now& now) {
   for (const auto& finding : *seen) {
     if (finding.state != analyze::FindingState::kFiring) continue;
     const auto found = known.find(finding.fingerprint);
-    if (found != known.end() && found->second->severity == finding.severity &&
-        !settling.is_held(finding.fingerprint))
-      continue;
+    if (found != known.end() && found->second->severity == finding.severity) {
+      const Alert& told = *found->second;
+      const bool flaps =
+          finding.flapping || (told.flapping && settling.flaps(told.fingerprint, now.steady));
+      if (told.flapping == flaps) continue;
+    }
     // One that is not known is on its way through the inbox; put() again changes nothing.
     put(finding, now);
   }
+}
+
+void Publisher::Impl::tidy_ends(const Now& now) {
+  std::unordered_set<std::uint64_t> firing;
+  for (const auto& [finding, alert] : known) firing.insert(alert->fingerprint);
+  settling.tidy([&](std::uint64_t alert) { return firing.contains(alert); }, now.steady);
+  held.set(static_cast<double>(settling.held(now.steady)));
 }
 
 /// What was dropped is told again as long as it fires: nobody has heard of it.
@@ -248,7 +282,8 @@ void Publisher::Impl::explain(Alert& alert, const analyze::Finding& finding,
 /// What is sent shows the present values, not those of the moment at which it fired.
 void Publisher::Impl::refresh(std::vector<Notification>& due) const {
   const auto snapshot = book.snapshot();
-  const SteadyTime until = clock.steady() + kExplainTime;
+  const SteadyTime present_moment = clock.steady();
+  const SteadyTime until = present_moment + kExplainTime;
   std::unordered_map<std::string_view, const analyze::Finding*> present;
   for (const auto& finding : *snapshot) present.emplace(finding.fingerprint, &finding);
   std::unordered_map<std::string_view, AlertPtr> done;  // several receivers are told of the same
@@ -261,7 +296,8 @@ void Publisher::Impl::refresh(std::vector<Notification>& due) const {
         continue;
       auto& fresh = done[found->first];
       if (!fresh) {
-        auto anew = alert_of(*found->second);
+        auto anew = to_alert(*found->second, origin);
+        anew.flapping |= settling.flaps(anew.fingerprint, present_moment);
         if (clock.steady() < until) explain(anew, *found->second, number++);
         fresh = std::make_shared<const Alert>(std::move(anew));
       }
@@ -310,8 +346,6 @@ SteadyTime Publisher::turn() {
   impl_->forget_lost();
   impl_->take_in(now);
   impl_->look(now);
-  for (const auto& finding : impl_->settling.due(now)) impl_->put_now(finding, now);
-  impl_->held.set(static_cast<double>(impl_->settling.held()));
   impl_->save_unsaved();
   if (impl_->dispatcher->next() <= now.steady) {
     const auto active = impl_->silences.active();
@@ -326,11 +360,11 @@ SteadyTime Publisher::turn() {
   if (now.steady >= impl_->next_tidy) {
     impl_->next_tidy = now.steady + kTidy;
     impl_->sent.expire(now);
-    impl_->settling.tidy(now);
+    impl_->tidy_ends(now);
     impl_->silences.tidy();
     (void)impl_->silences.active();  // the gauge
   }
-  return std::min({impl_->dispatcher->next(), impl_->next_look, impl_->settling.next()});
+  return std::min(impl_->dispatcher->next(), impl_->next_look);
 }
 
 void Publisher::start() {

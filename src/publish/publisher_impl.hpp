@@ -54,10 +54,9 @@ struct Publisher::Impl {
   [[nodiscard]] std::map<std::uint64_t, AlertPtr> resume_told(const Now& now);
   void take_in(const Now& now);
   void look(const Now& now);
-  [[nodiscard]] Alert alert_of(const analyze::Finding& finding) const;
-  /// Unless it has to settle first.
+  [[nodiscard]] AlertPtr ended(Alert alert, const analyze::Finding& finding, const Now& now);
   void put(const analyze::Finding& finding, const Now& now);
-  void put_now(const analyze::Finding& finding, const Now& now);
+  void tidy_ends(const Now& now);
   void refresh(std::vector<Notification>& due) const;
   void hand_out(std::vector<Notification> due);
 

@@ -29,6 +29,21 @@ extern const ReceiverDescriptor kHeartbeat;
 [[nodiscard]] bool bool_option(const config::ReceiverConfig& config, std::string_view name,
                                bool otherwise);
 
+/// The key of a group's incident elsewhere: while it is open, the one under which it was opened,
+/// whatever the host and its external labels are called meanwhile.
+class IncidentKeys {
+ public:
+  explicit IncidentKeys(const ReceiverContext& context)
+      : memory_(context.memory), host_(context.origin.identity) {}
+  [[nodiscard]] std::string of(const std::string& group) const;
+  void opened(const std::string& group, const std::string& key) const;
+  void closed(const std::string& group) const;
+
+ private:
+  const std::shared_ptr<Memory> memory_;
+  const std::string host_;
+};
+
 /// A POST of JSON to the receiver's address, with its proxy, certificates and time limit; the
 /// address is called `shown` wherever it would be told.
 [[nodiscard]] drivers::HttpRequest post_request(const config::ReceiverConfig& config,

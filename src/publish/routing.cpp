@@ -183,6 +183,8 @@ struct RoutingCompiler {
     for (const auto& receiver : written.receivers) {
       receivers.insert(receiver.name);
       if (!receiver.send_resolved) out.without_resolved_.push_back(receiver.name);
+      const auto* descriptor = find_receiver(receiver.type);
+      if (descriptor != nullptr && descriptor->groups) out.at_once_.push_back(receiver.name);
     }
     for (const auto& interval : written.time_intervals) {
       intervals.insert(interval.name);
@@ -231,6 +233,10 @@ bool Routing::is_muted(const Route& route, WallTime now) const {
 
 bool Routing::sends_resolved(std::string_view receiver) const {
   return std::ranges::find(without_resolved_, receiver) == without_resolved_.end();
+}
+
+bool Routing::holds_ends(std::string_view receiver) const {
+  return std::ranges::find(at_once_, receiver) == at_once_.end();
 }
 
 StringMap Route::group_of(const StringMap& labels) const {

@@ -1,21 +1,20 @@
-// Settling: an end is told once it lasts, so that what crosses its threshold all day is told twice:
-// that it began, and that it is over.
+// Settling: for how long the end of an alert is not yet told, so that what crosses its threshold
+// all day is told twice: that it began, and that it is over.
 //
-// What ends, or gets less severe, is held back for twice as long as it was there, at most `most`;
-// when it comes back meanwhile, nothing has happened but that it is flapping. For a day it is
+// An end is told once it has lasted half as long again as what it ends; once that has come back
+// before its end was told, four times as long as it was ever there or away; at most `most`. What
+// was there for longer than `most` is no flapping: its end is told at once. For a day it is
 // remembered how long it was there and away, so that peaks far apart are caught the second time.
-// What was there for longer than `most` is no flapping: its end is told at once. So is that of what
-// happens by itself (a failed service): only findings that are looked at again and again settle.
 //
-// Timers run on the steady clock. Bounded by kMost findings; of more, ends are told at once. Thread
-// safety: one thread.
+// An alert is its fingerprint, which has the severity in it: one that gets less severe has ended,
+// and another one has begun. Timers run on the steady clock. Bounded by kMost alerts; ends of more
+// are told at once. Thread safety: one thread.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <optional>
-#include <set>
-#include <string>
 #include <unordered_map>
-#include <vector>
 
 #include "nexus/publish/alert.hpp"
 
@@ -26,43 +25,42 @@ class Settling {
   static constexpr std::size_t kMost = 20'000;
   static constexpr Millis kRemembered{24 * 3'600'000};
 
-  /// 0: nothing is held back.
+  struct End {
+    SteadyTime at{};
+    SteadyTime told{};  // not before
+  };
+
+  /// 0: every end is told at once.
   void set_most(Millis most) { most_ = most; }
 
-  /// Whether `finding`, which fires or has ended, is to be told later: `told` is what was told of
-  /// it (null: nothing). It is kept until it is due.
-  [[nodiscard]] bool holds(const analyze::Finding& finding, const Alert* told, const Now& now);
-  /// Whether it came back while its end was held back: it is to be told as flapping.
-  [[nodiscard]] bool flaps(const std::string& finding) const;
-  [[nodiscard]] bool is_held(const std::string& finding) const;
+  /// It fires, since `since` if that was not known.
+  void fires(std::uint64_t alert, SteadyTime since, SteadyTime now);
+  /// It has ended at `at`; the first of several that say so counts. When that is to be told.
+  SteadyTime ended(std::uint64_t alert, SteadyTime since, SteadyTime at, SteadyTime now);
+  /// The end that was noted of it, if it has ended.
+  [[nodiscard]] std::optional<End> end_of(std::uint64_t alert) const;
+  /// Whether it came back before its end was told, and has not been steady for `most` since.
+  [[nodiscard]] bool flaps(std::uint64_t alert, SteadyTime now) const;
+  void forget(std::uint64_t alert) { spells_.erase(alert); }
 
-  /// What has lasted: to be told now. It is held no longer.
-  [[nodiscard]] std::vector<analyze::Finding> due(const Now& now);
-  /// When due() has something next.
-  [[nodiscard]] SteadyTime next() const noexcept;
-  [[nodiscard]] std::size_t held() const noexcept { return due_.size(); }
-  /// Forgets what was quiet for kRemembered.
-  void tidy(const Now& now);
+  /// Forgets what was quiet for kRemembered, and what fires no more and never said that it ended.
+  void tidy(const std::function<bool(std::uint64_t)>& fires, SteadyTime now);
+  /// Ends that are not told yet.
+  [[nodiscard]] std::size_t held(SteadyTime now) const;
 
  private:
   struct Spell {
-    SteadyTime begin{};               // of what is there now, or was last
-    std::optional<SteadyTime> ended;  // it is away
-    std::optional<SteadyTime> due;    // its end is held back until then
-    Millis longest{0};                // that it was there or away, at most `most_`
-    bool flaps = false;
-    analyze::Finding last;  // while it is held back
+    SteadyTime begin{};  // of what is there now, or was last
+    std::optional<End> end;
+    Millis longest{0};  // that it was there or away, of what was not longer than `most_`
+    bool came_back = false;
   };
 
-  void came_back(Spell& spell, const std::string& print, SteadyTime now);
-  [[nodiscard]] bool went_away(Spell& spell, const analyze::Finding& finding, SteadyTime at,
-                               SteadyTime now);
-  void learn(Spell& spell, Millis lasted) const;
-  void release(Spell& spell, const std::string& print);
+  Spell* find_or_begin(std::uint64_t alert, SteadyTime since);
+  void learn(Spell& spell, SteadyTime from, SteadyTime to) const;
 
   Millis most_{0};
-  std::unordered_map<std::string, Spell> spells_;  // by finding
-  std::set<std::pair<SteadyTime, std::string>> due_;
+  std::unordered_map<std::uint64_t, Spell> spells_;
 };
 
 }  // namespace nexus::publish

@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import pathlib
+import shutil
 import ssl
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import urllib.parse
 import zoneinfo
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "doubles" / "receivers"))
-from harness import Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
+from harness import PATIENCE, Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
 from receivers import SECRETS, Receivers  # noqa: E402
 
 import aiosmtpd.controller  # noqa: E402
@@ -43,6 +44,7 @@ enabled = false
 group_wait = "0s"
 group_interval = "500ms"
 repeat_interval = "1h"
+hold_ends = "HOLD"
 receivers = ["hook"]
 [[route]]
 match = ['team!="test"', 'alertname!~"unclean_restart|remedy_notice"']
@@ -56,7 +58,7 @@ url = "ADDRESS/webhook/x"
 class World:
     """An agent whose values of `test_value{name="..."}` the test sets."""
 
-    def __init__(self, where, doubles, more):
+    def __init__(self, where, doubles, more, hold):
         self.where = where
         self.doubles = doubles
         for name, secret in SECRETS.items():
@@ -68,7 +70,7 @@ class World:
         self.agent = Agent(BINARY, where)
         self.port = free_port()
         self.agent.listen[0] = f"127.0.0.1:{self.port}"
-        text = (BASE + more).replace("WHERE", str(where)).replace("ADDRESS", doubles.address)
+        text = (BASE + more).replace("WHERE", str(where)).replace("ADDRESS", doubles.address).replace("HOLD", hold)
         self.agent.configure(text)
         # Links lead to where the agent listens.
         self.agent.file.write_text(self.agent.file.read_text().replace("[agent]", f'[agent]\nexternal_url = "http://127.0.0.1:{self.port}"', 1))
@@ -102,11 +104,11 @@ class World:
 
 
 @contextlib.contextmanager
-def world(more=""):
+def world(more="", hold="0s"):
     doubles = Receivers()
     try:
         with directory() as where:
-            made = World(where, doubles, more)
+            made = World(where, doubles, more, hold)
             try:
                 yield made
             finally:
@@ -151,6 +153,162 @@ def hysteresis_and_missing():
         it.wait_state("Hysteresis", "resolved")
         wait_for("the end", lambda: it.told("Hysteresis") == ["firing", "resolved"])
         equal(it.told("Missing_hold"), ["firing"], "what is held was told")
+
+
+def seconds(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def ends_that_settle():
+    """What comes back before its end was told was never over for who hears of it; the finding and the API know it at once."""
+    with world(alert("Settles") + alert("Retired"), hold="150m") as it:
+        it.agent.start()
+        it.set("Settles", 20)
+        it.set("Retired", 20)
+        for name in ("Settles", "Retired"):
+            it.wait_state(name, "firing")
+            wait_for("the begin", lambda name=name: it.told(name) == ["firing"])
+        time.sleep(10)  # how long it fires is how long its end is held
+        it.set("Settles", 1)
+        first = it.wait_state("Settles", "resolved")
+        wait_for("the count", lambda: it.agent.metric("nexus_notification_ends_held") == 1, 180)  # made once a minute
+        if time.time() - seconds(first["resolved"]) > 1.4 * (seconds(first["resolved"]) - seconds(first["fired"])):
+            it.agent.stop()
+            return
+        it.set("Settles", 20)
+        again = it.wait_state("Settles", "firing")
+        equal(again["episodes"], 2, "episodes")
+        # A reload takes the other's rule away: its end is told, and shows that the groups were looked at.
+        it.agent.file.write_text(it.agent.file.read_text().replace(alert("Retired"), ""))
+        it.agent.signal(1)
+        wait_for("the end of what has no rule", lambda: it.told("Retired") == ["firing", "resolved"])
+        equal(it.told("Settles"), ["firing"], "what was told of what came back")
+
+
+def states_and_restarts():
+    """`for` goes on where it was after a restart, in the book and in PromQL; filters of findings."""
+    rules = """groups:
+- name: restarts
+  interval: 1s
+  rules:
+  - alert: Slow_rule
+    expr: test_value{name="Slow"} > 10
+    for: 20s
+    labels: {team: test, severity: critical}
+  - alert: Patient_rule
+    expr: test_value{name="Slow"} > 10
+    for: 1h
+    labels: {team: test}
+"""
+    more = alert("Slow", 'for = "20s"') + alert("Patient", 'for = "1h"') + alert("Now", 'severity = "info"')
+    with world(more) as it:
+        (it.where / "rules.yml").write_text(rules)
+        it.agent.file.write_text(it.agent.file.read_text().replace("[agent]", f'rule_files = ["{it.where}/rules.yml"]\n[agent]', 1))
+        it.agent.start()
+        it.set("Slow", 20)
+        it.set("Patient", 20)
+        it.set("Now", 20)
+        it.wait_state("Now", "firing")
+        names = ("Slow", "Patient", "Slow_rule", "Patient_rule")
+        before = {name: it.wait_state(name, "pending")["started"] for name in names}
+        for name in names:
+            it.wait_metric(f'ALERTS{{alertname="{name}",alertstate="pending"}} == 1')
+        since = {row["metric"]["alertname"]: row["value"][1] for row in it.agent.query("ALERTS_FOR_STATE")}
+        expect(set(names) <= set(since), since)
+        it.agent.stop()
+        it.agent.start()
+        for name in ("Slow", "Slow_rule"):
+            row = it.wait_state(name, "firing")
+            equal(row["started"], before[name], f"begin of {name} over the restart")
+            expect(seconds(row["fired"]) - seconds(row["started"]) >= 20, row)
+            it.wait_metric(f'ALERTS{{alertname="{name}",alertstate="firing"}} == 1')
+        for name in ("Patient", "Patient_rule"):
+            row = it.wait_state(name, "pending")
+            equal(row["started"], before[name], f"begin of {name} over the restart")
+        later = {row["metric"]["alertname"]: row["value"][1] for row in it.agent.query("ALERTS_FOR_STATE")}
+        for name in names:
+            expect(abs(float(later[name]) - float(since[name])) < 1, f"ALERTS_FOR_STATE of {name}: {since[name]}, then {later[name]}")
+        filters(it)
+
+
+def filters(it):
+    def names(query):
+        answer = it.agent.get("/health/alerts?" + query)
+        equal(answer.status, 200, answer.body)
+        return {row["name"] for row in answer.json["alerts"]}
+    team = urllib.parse.quote('team="test"')
+    equal(names(f"state=pending&filter={team}"), {"Patient", "Patient_rule"}, "pending")
+    equal(names(f"state=firing&severity=info&filter={team}"), {"Now"}, "of a severity")
+    equal(names("state=firing&kind=alert&severity=critical"), {"Slow_rule"}, "of a kind and a severity")
+    equal(names("name=Patient"), {"Patient"}, "of a name")
+    equal(names(f"flapping=true&filter={team}"), set(), "flapping")
+    equal(it.agent.get("/health/alerts?limit=1").json["matching"] > 1, True, "more than were asked for")
+    for query, said in (("state=burning", "state: expected one of pending, firing, resolved"), ("flapping=maybe", "flapping: expected true or false"),
+                        ("severity=high", "severity: expected one of info, warning, critical"), ("filter=team", "expected"), ("limit=0", "limit")):
+        answer = it.agent.get("/health/alerts?" + query)
+        expect(answer.status == 400 and said in answer.body, f"{query}: {answer.body}")
+
+
+HOST = pathlib.Path(__file__).resolve().parent.parent / "hosts" / "small-vm"
+
+
+class Host:
+    """A recorded host whose memory, swap and processors the test sets, in percent of use."""
+
+    def __init__(self, where):
+        self.proc = where / "host" / "proc"
+        shutil.copytree(HOST, where / "host", symlinks=True)
+        self.ticks = [0, 0]
+        self.set_memory(10, 0)
+        self.work(0)
+
+    def replace(self, name, text):
+        (self.proc / "new").write_text(text)
+        os.rename(self.proc / "new", self.proc / name)
+
+    def set_memory(self, memory, swap):
+        total = 1_000_000
+        values = {"MemTotal": total, "MemFree": 0, "MemAvailable": total * (100 - memory) // 100, "SwapTotal": total, "SwapFree": total * (100 - swap) // 100}
+        lines = [line for line in (self.proc / "meminfo").read_text().splitlines() if line.split(":")[0] not in values]
+        self.replace("meminfo", "".join(f"{name}: {value} kB\n" for name, value in values.items()) + "\n".join(lines) + "\n")
+
+    def work(self, percent):
+        """A tenth of a second of two processors passes."""
+        self.ticks[0] += percent
+        self.ticks[1] += 100 - percent
+        rest = "".join(line + "\n" for line in (self.proc / "stat").read_text().splitlines() if not line.startswith("cpu"))
+        times = " ".join(map(str, (self.ticks[0], 0, 0, self.ticks[1], 0, 0, 0, 0, 0, 0)))
+        self.replace("stat", f"cpu {times}\ncpu0 {times}\ncpu1 {times}\n" + rest)
+
+
+THRESHOLDS = {"cpu_usage_percent": (70, 90), "memory_usage_percent": (80, 95), "swap_usage_percent": (50, 80)}
+
+
+def shipped_thresholds():
+    """What the shipped vitals say of a host without any configuration: warning and critical where the mission wants them."""
+    with world() as it:
+        host = Host(it.where)
+        it.agent.file.write_text(it.agent.file.read_text().replace("[collect]", "[collect]\n" + "".join(
+            f'{kind}fs = "{it.where}/host/{kind}"\n' for kind in ("proc", "sys")) + f'rootfs = "{it.where}/host"', 1))
+        it.agent.start()
+        def is_now(name, severity):
+            row = it.finding(name)
+            return (row["severity"] if row and row["state"] == "firing" else None) == severity
+        for memory, swap, expected in ((79, 49, (None, None)), (80, 50, ("warning", "warning")), (95, 80, ("critical", "critical")),
+                                       (94, 79, ("warning", "warning")), (79, 49, (None, None))):
+            host.set_memory(memory, swap)
+            it.wait_metric(f"memory_usage_percent == {memory} and on() swap_usage_percent == {swap}")
+            for name, severity in zip(("memory_usage_percent", "swap_usage_percent"), expected):
+                wait_for(f"{name} being {severity} at {memory} and {swap}", lambda: is_now(name, severity))
+        for percent, severity in ((75, "warning"), (95, "critical")):
+            def worked():
+                host.work(percent)
+                row = it.finding("cpu_usage_percent")
+                return row and row["severity"] == severity and row["state"] in ("pending", "firing")
+            wait_for(f"{severity} at {percent} % of the processors", worked, 3 * PATIENCE)
+        shown = {row["name"]: (row["warning"], row["critical"]) for row in it.agent.get("/health/status").json["recent_metrics"]}
+        for name in ("cpu_usage_percent", "memory_usage_percent", "swap_usage_percent"):
+            equal(shown[name], THRESHOLDS[name], name)
 
 
 REMEDY = """
@@ -491,5 +649,6 @@ encryption = "{'tls' if name == 'implicit' else 'starttls'}"
             post.stop()
 
 
-run_tests((("hysteresis and missing data", hysteresis_and_missing), ("approvals", approvals), ("life and death", life_and_death),
+run_tests((("hysteresis and missing data", hysteresis_and_missing), ("ends that settle", ends_that_settle),
+           ("states and restarts", states_and_restarts), ("shipped thresholds", shipped_thresholds), ("approvals", approvals), ("life and death", life_and_death),
            ("silences and times", silences_and_times), ("pictures and threads", pictures), ("mails", mails)))

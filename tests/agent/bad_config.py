@@ -24,6 +24,13 @@ CASES = [
     ("unknown function", '[[alert]]\nname = "Mine"\nexpr = →\'no_such_function(node_load1)\'\n', ["no_such_function"]),
     ("two vitals of one name", '[[vital]]\nname = "mine"\nunit = "count"\nexpr = "1"\n'
                                '[[vital]]\nname = →"mine"\nunit = "count"\nexpr = "2"\n', ["mine", "two"]),
+    ("bad template of an alert", '→[[alert]]\nname = "Mine"\nexpr = "1"\n[alert.annotations]\nsummary = "{{ $value"\n',
+     ["annotations.summary", "unclosed action"]),
+    ("unknown function in a template", '[notify.ntfy]\ntopic = "x"\ntext = →"{{ $value | nosuch }}"\n', ["notify.ntfy.text", "nosuch"]),
+    ("bad clear", '[[alert]]\nname = "Mine"\nexpr = "up == 0"\nclear = →"up =="\n', ["clear", "unexpected end"]),
+    ("bad matcher", '[[route]]\nmatch = →["severity>7"]\n', ["expected =, !=, =~ or !~"]),
+    ("bad time zone", '[[time_interval]]\nname = "x"\nlocation = →"Europe/Atlantis"\n', ["Europe/Atlantis", "expected a time zone"]),
+    ("bad probe", '[[probe]]\nname = "x"\nkind = →"telepathy"\ntargets = ["x"]\n', ["telepathy", "icmp"]),
     ("unreadable secret file", '[[auth.token]]\nname = "t"\nrole = "viewer"\ntoken_file = →"/nonexistent/token"\n', ["token_file"]),
     ("open secret file", '[[auth.token]]\nname = "t"\nrole = "viewer"\ntoken_file = →"OPEN"\n', ["token_file", "0644"]),
     ("a secret in the file", '[[auth.token]]\nname = "t"\nrole = "viewer"\ntoken = →"this-is-a-secret-value"\n', ["token_file"]),

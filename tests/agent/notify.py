@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -46,6 +47,7 @@ enabled = false
 group_wait = "0s"
 group_interval = "500ms"
 repeat_interval = "1h"
+hold_ends = "0s"
 receivers = {receivers}
 [[alert]]
 name = "test_fires"
@@ -360,6 +362,160 @@ def broken_tls():
             it.wait_statuses("firing")
 
 
+INCIDENTS = """
+[notify.bot]
+type = "slack"
+url_env = "SLACK_API"
+token_env = "SLACK_TOKEN"
+channel = "#alerts"
+[notify.pagerduty]
+url = "ADDRESS/pagerduty/v2/enqueue"
+token_file = "WHERE/pagerduty.secret"
+[notify.opsgenie]
+url = "ADDRESS/opsgenie/"
+token_file = "WHERE/opsgenie.secret"
+"""
+
+
+def incidents_and_threads():
+    """An incident is closed under the key it was opened with, whatever the host is called since; a thread that is locked is left."""
+    with world(INCIDENTS, ("hook", "bot", "pagerduty", "opsgenie")) as it:
+        it.agent.environment |= {"SLACK_TOKEN": SECRETS["slack"], "SLACK_API": it.doubles.address + "/slack-api/chat.postMessage"}
+        it.agent.start()
+        it.set(1)
+        for name in ("webhook", "slack-api", "pagerduty", "opsgenie"):
+            wait_for(f"{name} being told", lambda name=name: len(it.doubles.of(name)) == 1)
+        it.agent.stop()
+        it.agent.file.write_text(it.agent.file.read_text().replace("[agent]", '[agent]\nexternal_labels = { cluster = "new" }', 1))
+        it.agent.start()
+        wait_for("the new label being told", lambda: any(alert["labels"].get("cluster") == "new"
+                                                         for body in it.doubles.of("webhook") for alert in body["alerts"]))
+        for name in ("slack-api", "pagerduty", "opsgenie"):
+            wait_for(f"{name} being told again", lambda name=name: len(it.doubles.of(name)) >= 2)
+        it.doubles.threads_locked = True
+        wait_for("its being seen", lambda: any(row["name"] == "test_fires" and row["seen_now"] for row in it.agent.get("/health/alerts").json["alerts"]))
+        it.set(0)
+        wait_for("PagerDuty's end", lambda: it.doubles.of("pagerduty")[-1]["event_action"] == "resolve")
+        wait_for("Opsgenie's end", lambda: "alias" not in it.doubles.of("opsgenie")[-1])
+        equal(len({body["dedup_key"] for body in it.doubles.of("pagerduty")}), 1, "PagerDuty's keys")
+        alias = {body["alias"] for body in it.doubles.of("opsgenie") if "alias" in body}
+        equal(len(alias), 1, "Opsgenie's aliases")
+        closed = it.doubles.paths["opsgenie"][-1]
+        expect(f"/{alias.pop()}/close" in closed, closed)
+        wait_for("Slack's end", lambda: it.doubles.of("slack-api")[-1]["text"].startswith("[RESOLVED]") and
+                 "thread_ts" not in it.doubles.of("slack-api")[-1])
+
+
+FLOOD = "".join(f'''
+[[alert]]
+name = "flood_{number}"
+expr = 'notify_test > 0'
+''' for number in range(40)) + """
+[[route]]
+match = ['alertname=~"flood_.*"']
+group_by = ["..."]
+receivers = ["limited"]
+[notify.limited]
+type = "webhook"
+url = "ADDRESS/webhook/limited"
+rate_per_minute = 100000
+"""
+
+
+def flood_and_limits():
+    """A receiver that asks for mercy gets it while forty notifications wait; then all of them arrive, each once."""
+    with world(FLOOD) as it:
+        # FLOOD's route stands behind BASE's, which takes everything else.
+        it.agent.file.write_text(it.agent.file.read_text().replace('alertname!="test_fires"', 'alertname!~"test_fires|flood_.*"'))
+        it.doubles.behave["webhook"] = (429, {"Retry-After": "2"})
+        it.agent.start()
+        it.set(1)
+        wait_for("all waiting", lambda: it.agent.metric("nexus_notifications_queued") == 41)
+        begun = len(it.doubles.attempts["webhook"])
+        wait_for("three more attempts of each", lambda: len(it.doubles.attempts["webhook"]) >= begun + 6)
+        with it.doubles.lock:
+            times = it.doubles.attempts["webhook"][:]
+        # Two receivers at one address: of any three attempts two are of the same one.
+        gaps = [third - first for first, third in zip(times, times[2:])]
+        expect(min(gaps) >= 2, f"attempts came faster than Retry-After asks for: {gaps}")
+        it.doubles.behave["webhook"] = "ok"
+        wait_for("all being delivered", lambda: len(it.doubles.of("webhook")) == 41)
+        names = [body["alerts"][0]["labels"]["alertname"] for body in it.doubles.of("webhook")]
+        equal(len(set(names)), 41, f"each once: {names}")
+        equal(it.agent.metric("nexus_notifications_dropped_total"), 0, "dropped")
+
+
+@contextlib.contextmanager
+def proxy(where, ports):
+    """tinyproxy, which wants to know who asks and connects to these ports only; (its URL, what it logged)."""
+    port = free_port()
+    log = where / "proxy.log"
+    (where / "proxy.conf").write_text(f"Port {port}\nListen 127.0.0.1\nTimeout 60\nMaxClients 20\nLogFile \"{log}\"\nLogLevel Connect\n"
+                                      "Allow 127.0.0.1\nBasicAuth agent 5ecre7proxy\n" + "".join(f"ConnectPort {one}\n" for one in ports))
+    process = subprocess.Popen(["tinyproxy", "-d", "-c", str(where / "proxy.conf")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    try:
+        def listens():
+            expect(process.poll() is None, f"tinyproxy ended: {log.read_text() if log.exists() else ''}")
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                return True
+        wait_for("tinyproxy", listens)
+        yield f"http://127.0.0.1:{port}", lambda: log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def proxies():
+    """Through a real proxy that asks for a password: plain HTTP, HTTPS and SMTP by CONNECT; and who does not know it."""
+    with directory() as beside:
+        mailbox = Mailbox(beside)
+        doubles = Receivers((beside / "cert.pem", beside / "key.pem"))
+        clear = Receivers()
+        mail_port = int(mailbox.server.rpartition(":")[2])
+        try:
+            with proxy(beside, (doubles.server_port, mail_port)) as (url, said):
+                secret = beside / "proxy.secret"
+                secret.write_text(url.replace("://", "://agent:5ecre7proxy@") + "\n")
+                secret.chmod(0o600)
+                through = f'proxy_file = "{secret}"\nca_file = "{beside}/cert.pem"\n'
+                more = through + f"""
+[notify.clear]
+type = "webhook"
+url = "{clear.address}/webhook/x"
+{through}
+[notify.mail]
+type = "email"
+server = "{mailbox.server}"
+from = "agent@example.org"
+to = ["a@example.org"]
+username = "agent"
+password_file = "WHERE/mail.secret"
+{through}
+[notify.stranger]
+type = "webhook"
+url = "ADDRESS/webhook/x"
+proxy = "{url}"
+"""
+                with world(more, doubles=doubles) as it:
+                    it.agent.start()
+                    for name in ("hook", "clear", "mail"):
+                        out, _ = it.agent.command("notify", "test", name)
+                        expect("sent" in out, out)
+                    equal((len(doubles.of("webhook")), len(clear.of("webhook")), len(mailbox.mails)), (1, 1, 1), "what arrived")
+                    for port in (doubles.server_port, mail_port):
+                        expect(f"CONNECT 127.0.0.1:{port}" in said(), f"nothing went to {port} by CONNECT: {said()}")
+                    expect(f"POST http://127.0.0.1:{clear.server_port}/" in said(), said())
+                    _, wrong = it.agent.command("notify", "test", "stranger", code=1)
+                    expect("407" in wrong, wrong)
+                    equal(len(doubles.of("webhook")), 1, "what arrived without the password")
+                    no_secrets(it)
+        finally:
+            clear.stop()
+            mailbox.stop()
+
+
 def silences():
     """Over the command line, HTTP and amtool; a test; and what is recorded."""
     with world('[auth]\nanonymous_role = "operator"\n') as it:
@@ -417,6 +573,8 @@ def bad_configurations():
             '[notify.email]\nserver = "a:25"\nfrom = "me"\nto = ["b@c"]': "notify.email.from: expected an address",
             '[notify.email]\nserver = "a:25"\nfrom = "a@b"': "notify.email.to: missing",
             '[notify.ntfy]\ntopik = "x"': "agent.toml:2:9: notify.ntfy.topik: unknown key; the options of ntfy are: topic",
+            '[notify.webhook]\nurl = "http://x/"\nproxy = "proxy:3128"': "agent.toml:3:9: notify.webhook.proxy: expected the URL of a proxy",
+            '[notify.webhook]\nurl = "http://x/"\nproxy = "http://a:b@c"': "proxy_file, proxy_env or proxy_credential",
             '[notify.ntfy]\ntopic = 7': "notify.ntfy.topic: expected a string",
             '[[route]]\nmatch = ["severity>7"]': "agent.toml:2:9: route.match: severity>7: expected =, !=, =~ or !~ after severity",
             '[[route]]\nmatch = ["a=~\\"(\\""]': "agent.toml:2:9: route.match:",
@@ -439,5 +597,6 @@ def bad_configurations():
 
 
 run_tests((("every receiver, both ways", every_receiver), ("one that hangs", one_that_hangs), ("told over restarts", told_over_restarts),
-           ("limits and failures", limits_and_failures), ("broken TLS", broken_tls), ("silences", silences),
+           ("incidents and threads", incidents_and_threads), ("limits and failures", limits_and_failures), ("flood and limits", flood_and_limits), ("broken TLS", broken_tls),
+           ("proxies", proxies), ("silences", silences),
            ("bad configurations", bad_configurations)))

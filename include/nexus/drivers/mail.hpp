@@ -36,6 +36,7 @@ struct Mail {
   std::string png = {};  // shown where the HTML says cid:chart; empty: none
   Millis timeout{10'000};
   HttpTls tls;
+  std::string proxy = {};  // as HttpRequest's; over HTTP proxies by CONNECT
   std::function<bool()> cancelled = {};
   /// Told of each recipient that was refused while others were taken, with the server's answer.
   std::function<void(std::string_view recipient, std::string_view answer)> on_refused = {};

@@ -43,6 +43,10 @@ struct Alert {
   std::uint64_t fingerprint = 0;  // over the labels, Prometheus's own
   WallTime starts{};
   std::optional<WallTime> ends;  // set: resolved
+  // Of one that is resolved: who heard that it fires hears of its end then; unset: at once.
+  SteadyTime settles{};
+  /// It is over since then, and told to fire until that has lasted (see `settles`).
+  std::optional<WallTime> over_since = {};
   std::string generator_url;
   // What the finding knows beyond labels.
   config::Severity severity = config::Severity::kWarning;

@@ -109,6 +109,7 @@ struct ReceiverDescriptor {
   bool has_words = false;   // it shows people a text: `title` and `text` may be templates
   bool local = false;       // it costs nobody anything: no limit of its rate
   bool beats_only = false;  // it gives signs of life; no route may lead there
+  bool groups = false;      // it groups and repeats by itself: every end is told at once
 };
 
 /// `make` of a type that needs nothing else, for its descriptor.

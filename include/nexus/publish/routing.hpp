@@ -76,6 +76,8 @@ class Routing {
   [[nodiscard]] bool is_muted(const Route& route, WallTime now) const;
   /// Whether a receiver is to hear of ends.
   [[nodiscard]] bool sends_resolved(std::string_view receiver) const;
+  /// Whether it hears of ends once they have settled; false: at once, it groups by itself.
+  [[nodiscard]] bool holds_ends(std::string_view receiver) const;
 
  private:
   Routing();
@@ -86,6 +88,7 @@ class Routing {
   std::vector<Silence> silences_;
   std::vector<std::pair<std::string, TimeInterval>> intervals_;  // several of one name
   std::vector<std::string> without_resolved_;                    // receivers
+  std::vector<std::string> at_once_;                             // receivers that hold no ends
 };
 
 /// The receiver that is there without being written: the journal.

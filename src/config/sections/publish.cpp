@@ -31,6 +31,22 @@ const Shape kUrl{[](std::string_view text) {
                           });
                  },
                  "an address that begins with http:// or https://"};
+bool is_proxy(std::string_view text) {
+  constexpr auto kSchemes =
+      std::to_array<std::string_view>({"http", "https", "socks4", "socks4a", "socks5", "socks5h"});
+  const auto end = text.find("://");
+  return end != std::string_view::npos && text.size() > end + 3 &&
+         std::ranges::find(kSchemes, text.substr(0, end)) != kSchemes.end() &&
+         std::ranges::none_of(
+             text, [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f; });
+}
+
+const Shape kProxy{
+    [](std::string_view text) { return text.empty() || (is_proxy(text) && !text.contains('@')); },
+    "the URL of a proxy such as \"http://proxy.example:3128\" (http, https, socks4, socks4a, "
+    "socks5 "
+    "or socks5h), or \"\"; one with user:password@ comes from proxy_file, proxy_env or "
+    "proxy_credential"};
 const Shape kPathOrNothing{
     [](std::string_view text) { return text.empty() || text.starts_with('/'); },
     "an absolute path, or \"\" for none"};
@@ -143,6 +159,27 @@ void read_url(Section& section, Reading& reading, ReceiverConfig& out) {
   out.url_is_plain = false;
 }
 
+/// As an address: one with a password in it is a secret.
+void read_proxy(Section& section, Reading& reading, ReceiverConfig& out) {
+  if (section.has("proxy")) {
+    section.text("proxy", out.proxy, kProxy);
+    for (const auto* other : {"proxy_file", "proxy_env", "proxy_credential"}) {
+      if (section.take(other) != nullptr)
+        section.complain(other,
+                         "expected one of proxy, proxy_file, proxy_env and proxy_credential");
+    }
+    return;
+  }
+  Secret given;
+  read_secret(section, reading, "proxy", given);
+  if (given.empty()) return;
+  out.proxy = given.reveal();
+  if (!is_proxy(out.proxy))
+    section.complain("proxy_file",
+                     "what it names is not the URL of a proxy, such as "
+                     "http://user:password@proxy.example:3128");
+}
+
 void read_receiver(std::string_view name, Section& section, Reading& reading) {
   auto& all = reading.config.publish.receivers;
   auto found = std::ranges::find(all, name, &ReceiverConfig::name);
@@ -165,7 +202,7 @@ void read_receiver(std::string_view name, Section& section, Reading& reading) {
   section.duration("give_up_after", out.give_up_after, {1s, kLongest});
   section.integer("max_queue", out.max_queue, 1, kMost);
   section.integer("rate_per_minute", out.rate_per_minute, 1, kMost);
-  section.text("proxy", out.proxy, kAnyText);
+  read_proxy(section, reading, out);
   section.text("ca_file", out.ca_file, kPathOrNothing);
   section.text("cert_file", out.cert_file, kPathOrNothing);
   section.text("key_file", out.key_file, kPathOrNothing);
@@ -185,6 +222,7 @@ void read_receiver(std::string_view name, Section& section, Reading& reading) {
 
 void read_routing(Section& root, Reading& reading) {
   RoutingSection& out = reading.config.publish.routing;
+  out.hold_ends = 150min;
   root.table("routing", [&](Section& routing) {
     routing.texts("receivers", out.receivers, kPlainName);
     routing.texts("group_by", out.group_by, kGroupLabel);

@@ -128,6 +128,7 @@ const ReceiverDescriptor kAlertmanager = {
     .digests = true,
     .make = make_receiver<Alertmanager>,
     .check = check,
+    .groups = true,
 };
 
 }  // namespace nexus::publish

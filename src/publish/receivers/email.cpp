@@ -107,6 +107,7 @@ class Email final : public Receiver {
                 .cert_file = config_.cert_file,
                 .key_file = config_.key_file,
                 .verify = !config_.insecure_skip_verify};
+    mail.proxy = config_.proxy;
     mail.cancelled = cancelled;
     const auto sent = drivers::send_mail(mail);
     if (sent) return Delivery::sent();

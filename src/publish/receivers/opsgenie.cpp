@@ -30,12 +30,12 @@ class Opsgenie final : public Receiver {
       : config_(std::move(config)),
         clock_(context.clock),
         origin_(context.origin),
-        wording_(config_, context) {}
+        wording_(config_, context),
+        keys_(context) {}
 
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
     const auto message = wording_.message(notification);
-    const auto alias = fmt::format("nexus-{:016x}-{:016x}", base::fnv1a(notification.group_key),
-                                   base::fnv1a(origin_.identity));
+    const auto alias = keys_.of(notification.group_key);
     std::string url = config_.url.empty() ? "https://api.opsgenie.com" : config_.url.reveal();
     while (url.ends_with('/')) url.pop_back();
     url += "/v2/alerts";
@@ -54,7 +54,12 @@ class Opsgenie final : public Receiver {
     }
     auto request = post_request(config_, std::move(url), json::serialize(body), cancelled);
     request.headers.emplace_back("Authorization", "GenieKey " + config_.token.reveal());
-    return deliver(request, clock_);
+    auto sent = deliver(request, clock_);
+    if (sent.result == Delivery::Result::kSent) {
+      message.resolved ? keys_.closed(notification.group_key)
+                       : keys_.opened(notification.group_key, alias);
+    }
+    return sent;
   }
 
  private:
@@ -62,6 +67,7 @@ class Opsgenie final : public Receiver {
   Clock& clock_;
   const Origin origin_;
   const Wording wording_;
+  const IncidentKeys keys_;
 };
 
 constexpr SecretDescriptor kSecrets[] = {

@@ -34,15 +34,15 @@ class PagerDuty final : public Receiver {
       : config_(std::move(config)),
         clock_(context.clock),
         origin_(context.origin),
-        wording_(config_, context) {}
+        wording_(config_, context),
+        keys_(context) {}
 
   Delivery send(const Notification& notification, const std::function<bool()>& cancelled) override {
     const auto message = wording_.message(notification);
-    json::object body = {
-        {"routing_key", config_.token.reveal()},
-        {"event_action", message.resolved ? "resolve" : "trigger"},
-        {"dedup_key", fmt::format("nexus-{:016x}-{:016x}", base::fnv1a(notification.group_key),
-                                  base::fnv1a(origin_.identity))}};
+    const auto key = keys_.of(notification.group_key);
+    json::object body = {{"routing_key", config_.token.reveal()},
+                         {"event_action", message.resolved ? "resolve" : "trigger"},
+                         {"dedup_key", key}};
     if (!message.resolved) {
       json::object labels;
       for (const auto& [name, value] : notification.common_labels) labels[name] = value;
@@ -71,13 +71,17 @@ class PagerDuty final : public Receiver {
         config_.url.empty() ? "https://events.pagerduty.com/v2/enqueue" : config_.url.reveal(),
         json::serialize(body), cancelled);
     const auto sent = deliver(request, clock_);
+    if (sent.result == Delivery::Result::kSent) {
+      message.resolved ? keys_.closed(notification.group_key)
+                       : keys_.opened(notification.group_key, key);
+    }
     if (sent.result != Delivery::Result::kSent || message.resolved || !is_acted_on(notification) ||
         !bool_option(config_, "acknowledge", true))
       return sent;
     // Somebody is at it already: the agent. When that fails too, the trigger has been told.
     request.body = json::serialize(json::object{{"routing_key", config_.token.reveal()},
                                                 {"event_action", "acknowledge"},
-                                                {"dedup_key", body.at("dedup_key")}});
+                                                {"dedup_key", key}});
     (void)deliver(request, clock_);
     return sent;
   }
@@ -94,6 +98,7 @@ class PagerDuty final : public Receiver {
   Clock& clock_;
   const Origin origin_;
   const Wording wording_;
+  const IncidentKeys keys_;
 };
 
 constexpr OptionDescriptor kOptions[] = {

@@ -132,7 +132,12 @@ class Slack final : public Receiver {
       if (notification.is_resolved()) body["reply_broadcast"] = true;
     }
     auto said = call(kPost, json::serialize(body), "application/json", cancelled);
-    if (!said) return said.error();
+    if (!said) {
+      // It may be the thread that is not liked (locked, of another workspace): the next attempt
+      // begins one.
+      if (thread && said.error().suspect) context_.memory->forget(key);
+      return said.error();
+    }
     if (notification.is_resolved()) {
       if (context_.memory) context_.memory->forget(key);
       return Delivery::sent();

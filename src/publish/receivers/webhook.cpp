@@ -30,6 +30,10 @@ json::object from(const Alert& alert) {
           {"fingerprint", to_hex(alert.fingerprint)}};
 }
 
+json::value time_or_null(const std::optional<WallTime>& time) {
+  return time ? json::value(base::to_rfc3339(*time)) : json::value(nullptr);
+}
+
 json::value number(double value) {
   return std::isfinite(value) ? json::value(value) : json::value(nullptr);
 }
@@ -59,12 +63,13 @@ json::object native_from(const Alert& alert) {
           {"threshold", alert.threshold ? number(*alert.threshold) : json::value(nullptr)},
           {"trend", alert.trend},
           {"flapping", alert.flapping},
+          {"over_since", time_or_null(alert.over_since)},
           {"missing", alert.missing},
           {"cause", alert.cause},
           {"changes", std::move(changes)},
           {"agent", std::move(deeds)},
           {"started", base::to_rfc3339(alert.starts)},
-          {"ended", alert.ends ? json::value(base::to_rfc3339(*alert.ends)) : json::value(nullptr)},
+          {"ended", time_or_null(alert.ends)},
           {"url", alert.generator_url}};
 }
 

@@ -121,6 +121,8 @@ def slack_api(request, body):
     table({**SLACK, "channel": text(80)}, {"thread_ts": text(20), "reply_broadcast": boolean})(body, "body")
     if body["channel"] == "#gone":
         return 200, json.dumps({"ok": False, "error": "channel_not_found"})
+    if request.server.threads_locked and "thread_ts" in body:
+        return 200, json.dumps({"ok": False, "error": "restricted_action_thread_locked"})
     return 200, json.dumps({"ok": True, "channel": "C1", "ts": f"{time.time():.6f}"})
 
 
@@ -227,9 +229,11 @@ class Receivers(http.server.ThreadingHTTPServer):
         self.attempts = {name: [] for name in SERVICES}
         self.complaints = []
         self.behave = {}
+        self.threads_locked = False  # Slack takes no answers
         self.uploads = {}  # place: announced length
         self.pictures = {name: [] for name in SERVICES}
         self.headers = {name: [] for name in SERVICES}
+        self.paths = {name: [] for name in SERVICES}
         self.lock = threading.Lock()
         self.closing = threading.Event()
         super().__init__(("127.0.0.1", 0), Handler)
@@ -302,6 +306,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with server.lock:
             server.got[name].append(body)
             server.headers[name].append(dict(self.headers))
+            server.paths[name].append(self.path)
         return self.answer(status, said)
 
     def form(self, kind):
