@@ -59,9 +59,9 @@ std::string scrub(std::string text, const config::ReceiverConfig& config) {
   }
   // The user of a proxy, and the password alone.
   const auto user = config.proxy.find("://");
-  const auto at = config.proxy.rfind('@');
-  if (user != std::string::npos && at != std::string::npos && at > user) {
-    secrets.push_back(config.proxy.substr(user + 3, at - user - 3));
+  const auto host = config.proxy.rfind('@');
+  if (user != std::string::npos && host != std::string::npos && host > user) {
+    secrets.push_back(config.proxy.substr(user + 3, host - user - 3));
     secrets.push_back(secrets.back().substr(secrets.back().find(':') + 1));
   }
   std::ranges::sort(secrets, std::greater(), [](const std::string& one) { return one.size(); });

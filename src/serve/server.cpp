@@ -74,7 +74,6 @@ struct Server::Impl {
       state->pool.join();
       state->control.join();
       state->switches.join();
-      state->outside.join();
       state->writers.join();
       return;
     }
