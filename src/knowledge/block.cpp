@@ -1,8 +1,10 @@
 #include "knowledge/block.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "knowledge/bits.hpp"
+#include "knowledge/dense_times.hpp"
 #include "knowledge/values.hpp"
 
 namespace nexus::knowledge {
@@ -57,7 +59,7 @@ std::uint8_t* BlockBuilder::Part::reserve(std::size_t more) {
   return bytes.data() + used;
 }
 
-void BlockBuilder::begin(std::span<const std::int64_t> times) {
+void BlockBuilder::begin(std::span<const std::int64_t> times, TimeCode code) {
   NEXUS_CHECK(!times.empty() && times.size() <= kMaxBlockRows);
   header_ = BlockHeader();
   references_.clear();
@@ -67,6 +69,23 @@ void BlockBuilder::begin(std::span<const std::int64_t> times) {
   header_.last_time = times.back();
   header_.rows = static_cast<std::uint16_t>(times.size());
   times_.end(put_times(times, header_.time_width, times_.reserve(times.size_bytes())));
+  if (code == TimeCode::kDense && header_.time_width > 0) put_dense(times);
+}
+
+/// In place of the plain times, when that is shorter.
+void BlockBuilder::put_dense(std::span<const std::int64_t> times) {
+  using Size = std::uint16_t;  // plain times are shorter than it can say
+  static_assert(kMaxBlockRows * sizeof(std::int64_t) <= UINT16_MAX);
+  const std::size_t plain = times_.used;
+  std::uint8_t* const to = times_.reserve(sizeof(Size) + dense_times_bound(times.size()));
+  const std::uint8_t* const end = put_dense_times(times, to);
+  if (end == nullptr) return;
+  const auto size = static_cast<std::size_t>(end - to);
+  if (sizeof(Size) + size >= plain) return;
+  header_.time_width = kDenseTimes;
+  std::uint8_t* const begin = times_.bytes.data();
+  std::memmove(put_fixed(begin, static_cast<Size>(size)), to, size);
+  times_.end(begin + sizeof(Size) + size);
 }
 
 void BlockBuilder::put_run() {

@@ -45,13 +45,17 @@ class Block {
   BlockView view_;
 };
 
+/// How a block's times stand in it. Plain ones are found without decoding, which suits blocks that
+/// are read in memory; dense ones are decoded whenever the block is parsed.
+enum class TimeCode { kPlain, kDense };
+
 /// Makes one block after another: the times, then column after column by ascending id, then
 /// finish().
 class BlockBuilder {
  public:
   BlockBuilder();
   /// 1 to kMaxBlockRows times that ascend strictly.
-  void begin(std::span<const std::int64_t> times);
+  void begin(std::span<const std::int64_t> times, TimeCode code = TimeCode::kPlain);
   /// `rows` ascending: where the values stand. At least one.
   void add(SeriesId id, std::span<const std::uint16_t> rows, std::span<const double> values);
   /// The block; at least one column was added.
@@ -66,6 +70,7 @@ class BlockBuilder {
       used = static_cast<std::size_t>(at - bytes.data());
     }
   };
+  void put_dense(std::span<const std::int64_t> times);
   void put_id(SeriesId id);
   void put_run();
 
@@ -81,9 +86,9 @@ class BlockBuilder {
   std::uint64_t ids_end_ = 0;  // after the last run written
 };
 
-/// One block of the rows of several, which follow one another in time and have kMaxBlockRows rows
-/// at most together; of the series `first` to `last`, of which at least one is there. Errc::
-/// kInvalidArgument when they do not, kCorrupt when a column is damaged.
+/// One block, with dense times, of the rows of several, which follow one another in time and have
+/// kMaxBlockRows rows at most together; of the series `first` to `last`, of which at least one is
+/// there. Errc:: kInvalidArgument when they do not, kCorrupt when a column is damaged.
 [[nodiscard]] Result<std::vector<std::uint8_t>> merge_blocks(
     std::span<const BlockView> blocks, BlockBuilder& builder, SeriesId first = 0,
     SeriesId last = std::numeric_limits<SeriesId>::max());

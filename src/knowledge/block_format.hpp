@@ -8,7 +8,12 @@ namespace nexus::knowledge {
 
 inline constexpr std::uint32_t kBlockMagic = 0x0042584e;  // "NXB", then the version
 inline constexpr std::uint32_t kBlockMagicMask = 0x00ffffff;
-inline constexpr std::uint32_t kBlockVersion = 1;
+/// 2 brought dense times and values near decimals. Blocks of version 1 are read as well.
+inline constexpr std::uint32_t kBlockVersion = 2;
+inline constexpr std::uint32_t kFirstBlockVersion = 1;
+
+/// In place of the width of a deviation: a u16, and so many bytes of dense_times.hpp.
+inline constexpr std::uint8_t kDenseTimes = 16;
 
 struct BlockHeader {
   std::uint32_t magic = kBlockMagic | (kBlockVersion << 24);

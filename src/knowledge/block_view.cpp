@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "knowledge/block_format.hpp"
+#include "knowledge/dense_times.hpp"
 #include "knowledge/limits.hpp"
 #include "knowledge/values.hpp"
 
@@ -75,9 +76,10 @@ Result<BlockView> BlockView::parse(Bytes bytes) {
   if (bytes.size() < sizeof header) return corrupt("shorter than its header");
   std::memcpy(&header, bytes.data(), sizeof header);
   if ((header.magic & kBlockMagicMask) != kBlockMagic) return corrupt("no such magic number");
-  if (header.magic >> 24 != kBlockVersion) {
-    return fail(Errc::kUnsupported, "block: version {}, known is {}", header.magic >> 24,
-                kBlockVersion);
+  const std::uint32_t version = header.magic >> 24;
+  if (version < kFirstBlockVersion || version > kBlockVersion) {
+    return fail(Errc::kUnsupported, "block: version {}, known are {} to {}", version,
+                kFirstBlockVersion, kBlockVersion);
   }
   if (header.size != bytes.size()) return corrupt("another size than its header says");
   BlockView view;
@@ -93,8 +95,15 @@ Result<BlockView> BlockView::parse(Bytes bytes) {
   };
   Grid& grid = view.grid_;
   grid = {header.first_time, header.last_time, header.rows, header.time_width, {}};
-  if (bytes.size() < at + kBitPadding ||
-      !take(std::uint64_t{header.time_width} * header.rows, grid.deviations) ||
+  const bool is_dense = version > kFirstBlockVersion && header.time_width == kDenseTimes;
+  std::uint16_t dense_size = 0;
+  if (is_dense && bytes.size() >= at + sizeof dense_size + kBitPadding) {
+    std::memcpy(&dense_size, bytes.data() + at, sizeof dense_size);
+    at += sizeof dense_size;
+  }
+  const std::uint64_t times_size =
+      is_dense ? dense_size : std::uint64_t{header.time_width} * header.rows;
+  if (bytes.size() < at + kBitPadding || !take(times_size, grid.deviations) ||
       !take(header.ids_size, view.ids_) ||
       !take(stride_count(header.columns) * sizeof(Stride), view.strides_) ||
       !take(header.lengths_size, view.lengths_)) {
@@ -102,10 +111,25 @@ Result<BlockView> BlockView::parse(Bytes bytes) {
   }
   view.data_ = bytes.subspan(at, bytes.size() - kBitPadding - at);
   if (header.columns == 0) return corrupt("no columns");
+  if (is_dense && !view.decode_times(grid.deviations)) return corrupt("times are none");
   if (!grid.is_valid()) return corrupt("times do not ascend");
   if (!view.has_right_ids()) return corrupt("ids are not those of its columns");
   if (!view.has_right_lengths()) return corrupt("columns do not fill it");
   return view;
+}
+
+/// Dense times become plain ones, which are found without decoding.
+bool BlockView::decode_times(Bytes dense) {
+  std::array<std::int64_t, kMaxBlockRows> times;
+  if (grid_.rows == 0 || grid_.rows > times.size()) return false;
+  const std::span<std::int64_t> used(times.data(), grid_.rows);
+  if (!get_dense_times(dense, grid_.first, used) || used.back() != grid_.last) return false;
+  std::vector<std::uint8_t> plain(used.size_bytes());
+  plain.resize(static_cast<std::size_t>(put_times(used, grid_.width, plain.data()) - plain.data()));
+  plain.shrink_to_fit();
+  deviations_ = std::make_shared<const std::vector<std::uint8_t>>(std::move(plain));
+  grid_.deviations = *deviations_;
+  return true;
 }
 
 bool BlockView::has_right_ids() const noexcept {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -37,6 +38,10 @@ class BlockView {
   [[nodiscard]] std::uint32_t columns() const noexcept { return columns_; }
   [[nodiscard]] std::uint64_t samples() const noexcept { return samples_; }
   void times(std::span<std::int64_t> out) const noexcept { grid_.times(0, out); }
+  /// What the view holds beside the block's bytes.
+  [[nodiscard]] std::size_t own_bytes() const noexcept {
+    return deviations_ == nullptr ? 0 : deviations_->capacity();
+  }
 
   [[nodiscard]] std::vector<SeriesId> ids() const;
   /// The column of that series.
@@ -67,8 +72,11 @@ class BlockView {
   [[nodiscard]] bool locate(std::uint32_t column, std::int64_t start, std::int64_t end,
                             std::span<std::uint16_t> rows, Places& out) const noexcept;
 
+  [[nodiscard]] bool decode_times(Bytes dense);
+
   Bytes bytes_;
   Grid grid_;
+  std::shared_ptr<const std::vector<std::uint8_t>> deviations_;  // of dense times; grid_ has them
   std::uint32_t columns_ = 0;
   std::uint64_t samples_ = 0;
   Bytes ids_;      // runs of consecutive ids

@@ -54,7 +54,7 @@ Result<std::vector<std::uint8_t>> merge_blocks(std::span<const BlockView> blocks
     return fail(Errc::kInvalidArgument, "merge: {} rows; 1 to {} make a block", times.size(),
                 kMaxBlockRows);
   }
-  builder.begin(times);
+  builder.begin(times, TimeCode::kDense);
   Merged merged;
   std::vector<std::uint32_t> cursors;
   for (const std::vector<SeriesId>& ids : ids_of) {

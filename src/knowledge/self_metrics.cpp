@@ -4,11 +4,13 @@
 #include <prometheus/gauge.h>
 #include <prometheus/registry.h>
 
+#include <cmath>
 #include <deque>
 #include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -23,15 +25,24 @@ constexpr std::size_t kMaxMetrics = 10'000;  // far above what closed sets of la
 using CounterFamily = prometheus::Family<prometheus::Counter>;
 using GaugeFamily = prometheus::Family<prometheus::Gauge>;
 
+/// Sums of durations are told to the microsecond: below it are the rounding of each addition and
+/// what no clock of a run is exact to, which is most of what a history would keep of them.
+double to_the_microsecond(double seconds) {
+  constexpr double kMicros = 1e6;
+  return std::nearbyint(seconds * kMicros) / kMicros;
+}
+
 struct Metric {
   std::string name;
   std::string help;
   std::vector<Label> labels;
   std::vector<LabelView> views;  // of labels
   std::variant<prometheus::Counter*, prometheus::Gauge*> metric;
+  bool sums_seconds = false;
 
   [[nodiscard]] double value() const {
-    return std::visit([](const auto* one) { return one->Value(); }, metric);
+    const double raw = std::visit([](const auto* one) { return one->Value(); }, metric);
+    return sums_seconds ? to_the_microsecond(raw) : raw;
   }
   [[nodiscard]] MetricType type() const {
     return std::holds_alternative<prometheus::Counter*>(metric) ? MetricType::kCounter
@@ -88,6 +99,7 @@ T* SelfMetrics::Impl::get(std::string_view name, std::string_view help,
   metric.name = name;
   metric.help = help;
   metric.metric = made;
+  metric.sums_seconds = std::is_same_v<T, prometheus::Counter> && name.contains("_seconds");
   for (const Label& label : canonical) {
     if (label.name != kMetricName) metric.labels.push_back(label);
   }

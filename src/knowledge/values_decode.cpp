@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "knowledge/limits.hpp"
+#include "knowledge/near.hpp"
 #include "knowledge/scale.hpp"
 #include "knowledge/values.hpp"
 #include "knowledge/values_format.hpp"
@@ -195,6 +196,8 @@ bool decode_values(Bytes bytes, Bytes base, std::span<double> values) noexcept {
       if (from.rest().size() < values.size_bytes()) return false;
       std::memcpy(values.data(), from.rest().data(), values.size_bytes());
       return true;
+    case Encoding::kNear:
+      return get_near(from, values);
   }
   return false;
 }

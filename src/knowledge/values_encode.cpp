@@ -2,6 +2,7 @@
 #include <bit>
 #include <cstring>
 
+#include "knowledge/near.hpp"
 #include "knowledge/scale.hpp"
 #include "knowledge/values.hpp"
 #include "knowledge/values_format.hpp"
@@ -113,6 +114,12 @@ std::uint8_t* encode_raw(std::span<const double> values, std::uint8_t* to) noexc
   return to + values.size_bytes();
 }
 
+std::uint8_t* encode_near(std::span<const double> values, std::uint8_t* to) noexcept {
+  Near near;
+  split_near(values, near);
+  return put_near(near, values.size(), put_head(to, Encoding::kNear));
+}
+
 /// Tries the encodings that may be smaller than `end`; keeps the smallest at `to`.
 std::uint8_t* keep_smaller(std::uint8_t* (*encode)(std::span<const double>, std::uint8_t*),
                            std::span<const double> values, std::uint8_t* to,
@@ -156,6 +163,7 @@ std::uint8_t* encode_varying(std::span<const double> values, std::size_t runs, s
                                        : encode_raw(values, to);
     end = keep_smaller(encode_xor, values, to, end);
     if (end - to > static_cast<std::ptrdiff_t>(values.size_bytes())) end = encode_raw(values, to);
+    if (values.size() >= kLeastForNear) end = keep_smaller(encode_near, values, to, end);
   }
   const std::size_t least = 1 + runs * (sizeof(double) + 1);
   if (static_cast<std::size_t>(end - to) > least) end = keep_smaller(encode_runs, values, to, end);

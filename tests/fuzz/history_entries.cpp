@@ -115,7 +115,7 @@ std::vector<double> make_column(Taker& taker, std::size_t rows) {
   std::int64_t sum = 0;
   std::uint64_t bits = 0;
   while (out.size() < rows) {
-    switch (kind % 6) {
+    switch (kind % 7) {
       case 0:  // any bits
         bits = taker.word();
         break;
@@ -133,6 +133,9 @@ std::vector<double> make_column(Taker& taker, std::size_t rows) {
       case 4:  // runs
         if (taker.byte() % 16 == 0) bits = taker.word();
         break;
+      case 5:  // a sum of decimals, each addition rounded
+        bits = std::bit_cast<std::uint64_t>(std::bit_cast<double>(bits) + taker.byte() / scale);
+        break;
       default:  // numbers with exceptions
         bits = taker.byte() == 255 ? taker.word()
                                    : std::bit_cast<std::uint64_t>(static_cast<double>(sum += 3));
@@ -149,8 +152,8 @@ struct Made {
 };
 
 std::vector<std::uint8_t> encode(BlockBuilder& builder, const Made& made, std::size_t from,
-                                 std::size_t to) {
-  builder.begin(std::span(made.times).subspan(from, to - from));
+                                 std::size_t to, TimeCode code) {
+  builder.begin(std::span(made.times).subspan(from, to - from), code);
   bool any = false;
   for (std::size_t column = 0; column < made.rows.size(); ++column) {
     std::vector<std::uint16_t> rows;
@@ -260,13 +263,14 @@ void codec(std::string_view text) {
     made.rows.push_back(std::move(rows));
   }
   BlockBuilder builder;
-  const std::vector<std::uint8_t> whole = encode(builder, made, 0, count);
+  const TimeCode code = shape % 7 < 4 ? TimeCode::kDense : TimeCode::kPlain;
+  const std::vector<std::uint8_t> whole = encode(builder, made, 0, count, code);
   if (whole.empty()) return;
   compare(made, whole);
   const std::size_t half = count / 2;
   if (half == 0) return;
-  const std::vector<std::uint8_t> parts[] = {encode(builder, made, 0, half),
-                                             encode(builder, made, half, count)};
+  const std::vector<std::uint8_t> parts[] = {encode(builder, made, 0, half, code),
+                                             encode(builder, made, half, count, code)};
   std::vector<BlockView> views;
   for (const auto& part : parts) {
     if (!part.empty()) views.push_back(BlockView::parse(part).value());

@@ -46,6 +46,19 @@ TEST_CASE("self metrics tell their type and help, and may grow while they are vi
   CHECK(readings(metrics).size() == 2);
 }
 
+TEST_CASE("self metrics tell sums of seconds to the microsecond and lose nothing below it") {
+  SelfMetrics metrics;
+  const Counter seconds = metrics.counter("nexus_work_seconds_total", "Work.");
+  for (int i = 0; i < 1000; ++i) seconds.add(1.0004e-6);
+  metrics.counter("nexus_bytes_total", "Bytes.").add(0.25e-6);
+  metrics.gauge("nexus_age_seconds", "Age.").set(0.25e-6);
+  CHECK(readings(metrics) == std::map<std::string, double>{
+                                 {"nexus_age_seconds", 0.25e-6},
+                                 {"nexus_bytes_total", 0.25e-6},
+                                 {"nexus_work_seconds_total", 0.001},
+                             });
+}
+
 TEST_CASE("self metrics are counted right by several threads") {
   SelfMetrics metrics;
   {

@@ -145,7 +145,7 @@ TEST_CASE("random bit patterns and mixtures of everything survive") {
   const auto any_bits = [&] { return std::bit_cast<double>(random()); };
   for (int round = 0; round < 300; ++round) {
     const std::size_t count = 1 + random() % (round % 10 == 0 ? kMaxBlockRows : kMaxRows);
-    const std::uint64_t kind = random() % 6;
+    const std::uint64_t kind = random() % 7;
     const double unit = std::pow(10.0, static_cast<double>(random() % 13) - 6);
     double level = static_cast<double>(random() % 1'000'000);
     const auto values = generate(count, [&]() -> double {
@@ -154,6 +154,7 @@ TEST_CASE("random bit patterns and mixtures of everything survive") {
       if (kind == 1) return std::bit_cast<double>(random() >> (random() % 64));
       if (kind == 2) return level += static_cast<double>(random() % 100) * unit;
       if (kind == 3) return std::round(level += static_cast<double>(random() % 7)) / 100;
+      if (kind == 5) return level += static_cast<double>(random() % 100'000) / 1e9;
       if (kind == 4) return random() % 40 == 0 ? level = any_bits() : level;
       return std::sin(level += 0.1) * unit;
     });
@@ -197,6 +198,62 @@ TEST_CASE("the arithmetic that made a column is found") {
   CHECK(bytes_of([&] { return next() / 1000 / 1000; }) < whole + 16);
   CHECK(bytes_of([&] { return random() % 100 == 0 ? stale_marker() : next() * 0.001; }) <
         whole + 200);
+}
+
+TEST_CASE("a running sum of decimals takes little more than its addends") {
+  std::mt19937_64 random(kSeed);
+  // Nanoseconds of some tens of microseconds, as seconds: 13 bits a step, and the rounding.
+  const auto duration = [&] { return static_cast<double>(40'000 + random() % 8192) / 1e9; };
+  for (const double start : {0.0, 0.1, 90.7, 1e4}) {
+    double sum = start;
+    const auto values = generate(480, [&] { return sum += duration(); });
+    const std::size_t size = round_trip(values);
+    CHECK(size > 0);
+    CHECK(size < 480 * 5 / 2);  // 5.4 bytes each without
+    sum = -start;
+    CHECK(round_trip(generate(480, [&] { return sum -= duration(); })) < 480 * 5 / 2);
+  }
+  // With what is no decimal at all among it, a reset, and ends of its reach.
+  double sum = 3;
+  const auto odd = generate(480, [&]() -> double {
+    if (random() % 50 == 0) return stale_marker();
+    if (random() % 100 == 0) sum = 0;
+    if (random() % 90 == 0) return std::bit_cast<double>(random());
+    return sum += duration();
+  });
+  CHECK(round_trip(odd) > 0);
+  for (std::size_t count : {1, 2, 7, 8, 9, 30}) {
+    sum = 5;
+    CHECK(round_trip(generate(count, [&] { return sum += duration(); })) > 0);
+  }
+}
+
+TEST_CASE("percentages of what does not change take little more than what they are of") {
+  std::mt19937_64 random(kSeed);
+  const auto bytes_of = [&](double total, double unit, auto percent) {
+    double used = std::floor(total / unit / 3);
+    return round_trip(generate(480, [&] {
+      used += static_cast<double>(random() % 256) - 127;
+      return percent(used * unit, total);
+    }));
+  };
+  const auto share = [](double used, double total) { return 100 * used / total; };
+  const auto rest = [](double used, double total) { return 100 * (1 - used / total); };
+  for (const double total : {8'326'897'664.0, 211'116'445'696.0, 12'582'912.0 * 4096}) {
+    CHECK(bytes_of(total, 4096, share) > 0);
+    CHECK(bytes_of(total, 4096, share) < 480 * 7 / 4);  // 6 bytes each without
+    CHECK(bytes_of(total, 4096, rest) < 480 * 7 / 4);
+  }
+  CHECK(bytes_of(1'048'576 - 7, 1, share) < 480 * 7 / 4);
+  // What is said of the step.
+  std::vector<double> values;
+  for (int i = 0; i < 200; ++i) values.push_back(17.25 + double(random() % 5000) / 37);
+  CHECK(std::fabs(common_step(values) * 37 - 1) < 1e-12);
+  for (double& value : values) value = std::sqrt(value);
+  CHECK(common_step(values) == 0);
+  CHECK(common_step(std::vector<double>(7, 3.5)) == 0);
+  CHECK(common_step(std::vector<double>{1, Limits::infinity(), 3}) == 0);
+  CHECK(common_step(std::vector<double>{1, Limits::quiet_NaN(), 3, 5.5}) >= 0);
 }
 
 TEST_CASE("any front of a column decodes to its front") {
@@ -263,6 +320,7 @@ TEST_CASE("aggregates are those of the decoded values") {
   check(generate(480, [&] { return (level += double(random() % 9999)) / 100; }));
   check(generate(480, [&] { return random() % 40 == 0 ? stale_marker() : level -= 12; }));
   check(generate(480, [&] { return std::sin(level += 0.1) * 1e9; }));
+  check(generate(480, [&] { return level += double(random() % 9999) / 1e9; }));
   check(generate(480, [&] { return random() % 9 == 0 ? Limits::quiet_NaN() : M_E; }));
 }
 

@@ -58,7 +58,9 @@ class Cache {
   // What an item costs beside its payload; also what bounds the damaged ones.
   static constexpr std::size_t kItemBytes = 128 + sizeof(Loaded);
   static std::size_t cost(const Item& item) noexcept {
-    return kItemBytes + (item.loaded == nullptr ? 0 : item.loaded->bytes.capacity());
+    if (item.loaded == nullptr) return kItemBytes;
+    const auto& view = item.loaded->view;
+    return kItemBytes + item.loaded->bytes.capacity() + (view ? view->own_bytes() : 0);
   }
   [[nodiscard]] std::shared_ptr<const Loaded> load(const SegmentFile& file, const Entry& entry);
 

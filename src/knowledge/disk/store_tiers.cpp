@@ -233,7 +233,7 @@ Status Store::write_tier(Tier& tier, std::uint32_t group,
   for (auto next = by_number.begin(); next != by_number.end();) {
     RecordInfo info{.kind = Kind::kTier, .group = group, .first = ends.front(), .last = to};
     info.low = next->first;
-    builder_.begin(ends);
+    builder_.begin(ends, TimeCode::kDense);
     for (std::size_t i = 0; i < kSeriesOfRecord && next != by_number.end(); ++i, ++next, --left) {
       info.high = next->first;
       add_columns(builder_, next->first, next->second->buckets, ends);

@@ -263,7 +263,7 @@ Status Store::store_past(const PastRows& rows, std::int64_t now) {
     const std::size_t columns = are_regular(times) ? kColumnsOfRecord : kColumnsWithTimes;
     for (std::size_t first = 0; first < ids.size(); first += columns) {
       const std::size_t end = std::min(first + columns, ids.size());
-      builder_.begin(times);
+      builder_.begin(times, TimeCode::kDense);
       for (std::size_t i = first; i < end; ++i) {
         builder_.add(ids[i], std::span(all).first(count),
                      std::span(rows.series[i].values).subspan(row, count));

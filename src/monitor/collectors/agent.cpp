@@ -55,8 +55,11 @@ constexpr std::string_view kCompiler = "gcc " __VERSION__;
 
 constexpr std::size_t kStartTimeField = 20;  // after the name: starttime, field 22 of proc(5)
 
-double seconds(const timeval& time) {
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+/// One division of whole microseconds: a decimal, which a sum of two quotients mostly is not.
+double seconds_of(const rusage& usage) {
+  const std::int64_t whole = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec;
+  const std::int64_t micros = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+  return static_cast<double>(whole * 1'000'000 + micros) / 1e6;
 }
 
 /// Since the epoch; nothing when /proc does not tell.
@@ -102,7 +105,7 @@ class AgentCollector final : public Collector {
   void add_usage(Sink& sink) const {
     rusage usage{};
     if (::getrusage(RUSAGE_SELF, &usage) != 0) return;
-    sink.add(families_[kCpu], seconds(usage.ru_utime) + seconds(usage.ru_stime));
+    sink.add(families_[kCpu], seconds_of(usage));
   }
 
   void add_limit(Sink& sink, Metric metric, __rlimit_resource resource) const {
