@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "analyze/anomaly/detector_impl.hpp"
 #include "analyze/anomaly/random.hpp"
 #include "nexus/analyze/anomaly.hpp"
 #include "nexus/analyze/book.hpp"
@@ -198,6 +199,40 @@ void combination_far_row(benchmark::State& state) {
   state.counters["bytes"] = static_cast<double>(model.bytes());
 }
 BENCHMARK(combination_far_row)->Unit(benchmark::kMicrosecond);
+
+/// All that is kept of one vital's series after so many days: the detector of minutes, both
+/// combinations, the fill, what is learnt of the window. A forest is beside it while one is asked.
+void vital_memory(benchmark::State& state) {
+  const std::int64_t minutes = state.range(0) * 1440;
+  Random random(7);
+  nexus::analyze::Combination::Shape near_shape;
+  near_shape.leads = nexus::analyze::Combination::leads_up_to(12);
+  nexus::analyze::Combination::Shape far_shape;
+  far_shape.step = std::chrono::hours(1);
+  far_shape.leads = {1, 2, 4, 8, 12, 24, 36, 48};
+  nexus::analyze::Combination near(near_shape);
+  nexus::analyze::Combination far(far_shape);
+  nexus::analyze::Fill fill(near_shape.step, &near);
+  VitalDetector detector;
+  double total = 0;
+  for (auto _ : state) {
+    for (std::int64_t minute = 0; minute < minutes; ++minute) {
+      const double day = std::sin(static_cast<double>(minute % 1440) * 0.00436);
+      const double value = 50 + 20 * day + random.uniform();
+      (void)detector.push(1'577'836'800'000 + minute * 60'000, value);
+      if (minute % 5 == 0 && near.add(minute / 5, value)) fill.add(minute / 5, value);
+      if (minute % 60 == 0) far.add(minute / 60, value);
+    }
+    total = static_cast<double>(sizeof(Watched) + detector.bytes() + near.bytes() + far.bytes() +
+                                fill.bytes());
+  }
+  state.counters["bytes"] = total;
+  state.counters["detector"] = static_cast<double>(detector.bytes());
+  state.counters["near"] = static_cast<double>(near.bytes());
+  state.counters["far"] = static_cast<double>(far.bytes());
+  state.counters["fill"] = static_cast<double>(fill.bytes());
+}
+BENCHMARK(vital_memory)->Arg(14)->Arg(60)->Iterations(1)->Unit(benchmark::kMillisecond);
 
 void fill_row(benchmark::State& state) {
   nexus::analyze::Fill fill;

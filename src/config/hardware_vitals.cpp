@@ -181,6 +181,15 @@ constexpr auto kHardware = std::to_array<ShippedVital>({
      .expr = R"(node_netstat_Tcp_CurrEstab{job=""})",
      .unit = "count",
      .help = "TCP connections that are open"},
+    {.name = "ephemeral_ports_percent",
+     .expr = R"(100 * nexus_ephemeral_ports_used{job=""} / nexus_ephemeral_ports{job=""})",
+     .unit = "percent",
+     .help = "Local ports in use towards the service with the most connections; without a free one "
+             "none can be opened",
+     .warning = 70,
+     .critical = 90,
+     .maximum = 100,
+     .pending = 1min},
     {.name = "tcp_retransmit_percent",
      .expr =
          R"(100 * rate(node_netstat_Tcp_RetransSegs{job=""}[1m]) / clamp_min(rate(node_netstat_Tcp_OutSegs{job=""}[1m]), 10))",

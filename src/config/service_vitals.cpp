@@ -84,6 +84,10 @@ constexpr auto kShipped = std::to_array<ShippedVital>({
      .warning = 40,
      .critical = 75,
      .maximum = 100},
+    {.name = "postgres_database_size_bytes",
+     .expr = R"(pg_database_size_bytes{job=""})",
+     .unit = "bytes",
+     .help = "What a database takes on its disk"},
     {.name = "postgres_dead_tuples_percent",
      .expr =
          R"(100 * pg_stat_user_tables_n_dead_tup{job=""} / (pg_stat_user_tables_n_live_tup{job=""} + pg_stat_user_tables_n_dead_tup{job=""} > 0) and pg_stat_user_tables_n_dead_tup{job=""} > 10000)",

@@ -4,6 +4,7 @@
 #include <numbers>
 #include <random>
 
+#include "analyze/forecast/experts/histogram.hpp"
 #include "analyze/forecast/experts/value_ring.hpp"
 #include "nexus/analyze/combination.hpp"
 #include "nexus/analyze/rolling.hpp"
@@ -73,6 +74,42 @@ TEST_CASE(
       CHECK(ring.at(ago) == Approx(pushed[pushed.size() - 1 - ago]).margin(0.15));
   }
   CHECK(ring.bytes() < kKeeps * 3);
+}
+
+TEST_CASE("value ring: an outlier costs the values beside it no digits, wherever it stands") {
+  for (std::size_t outlier = 40; outlier < 57; ++outlier) {
+    ValueRing ring(100);
+    for (std::size_t i = 0; i < 80; ++i)
+      ring.push(i == outlier ? 1e6F : 1 + static_cast<float>(i % 3) / 10);
+    for (std::size_t i = 0; i < 80; ++i) {
+      if (i != outlier)
+        CHECK(ring.at(79 - i) == Approx(1 + static_cast<double>(i % 3) / 10).margin(0.001));
+    }
+    CHECK(ring.at(79 - outlier) == Approx(1e6).epsilon(0.002));
+  }
+}
+
+TEST_CASE("histograms: quantiles of what fades, with bins that are full now and then") {
+  Histograms histograms(3);
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal(0, 1);
+  for (int i = 0; i < 20'000; ++i) histograms.add(1, 5 + normal(random), 1 - 1 / 1500.0);
+  for (int i = 0; i < 20'000; ++i) histograms.add(1, normal(random), 1 - 1 / 1500.0);
+  const auto q = histograms.quantiles(1, 1, {0.1, 0.9, 0.025, 0.975});
+  CHECK(q[0] == Approx(-1.28).margin(0.12));
+  CHECK(q[1] == Approx(1.28).margin(0.12));
+  CHECK(q[2] == Approx(-1.96).margin(0.2));
+  CHECK(q[3] == Approx(1.96).margin(0.2));
+  // All in one bin, for ever; then half of it forgotten: one in three is new.
+  for (int i = 0; i < 50'000; ++i) histograms.add(0, 0, 1 - 1 / 1500.0);
+  CHECK(histograms.quantiles(0, 0, {0.1, 0.9, 0.025, 0.975}) == std::array<float, 4>{});
+  histograms.forget(0, 0.5);
+  for (int i = 0; i < 375; ++i) histograms.add(0, 2, 1 - 1 / 1500.0);
+  const auto forgot = histograms.quantiles(0, 0, {0.5, 0.7, 0.5, 0.9});
+  CHECK(forgot[0] == 0);
+  CHECK(forgot[1] > 1.5);
+  CHECK(forgot[3] > 1.5);
+  CHECK(histograms.quantiles(2, 0, {0.1, 0.9, 0.025, 0.975}) == std::array<float, 4>{});
 }
 
 TEST_CASE("combination: leads") {

@@ -356,6 +356,28 @@ TEST_CASE("live: what fills is dated by its days, and is a finding when it is so
   CHECK(finding->severity == Severity::kInfo);
 }
 
+TEST_CASE("live: a size without an end is planned for, without dates") {
+  ForecastWorld world;
+  world.vital.warning.reset();
+  world.vital.critical.reset();
+  world.vital.maximum.reset();
+  const auto growing = [](int row) { return 1e9 + 1e8 * row / 288; };
+  run_days(world, 0, 2 * 288, growing);
+  CHECK(world.forecaster.capacity().empty());  // what is no size
+  ForecastWorld sized;
+  sized.vital = world.vital;
+  sized.vital.name = "postgres_database_size_bytes";
+  run_days(sized, 0, 2 * 288, growing);
+  const auto capacity = sized.forecaster.capacity();
+  REQUIRE(capacity.size() == 1);
+  CHECK(capacity[0].certain);
+  CHECK(capacity[0].per_day == Approx(1e8).epsilon(0.02));
+  CHECK_FALSE(capacity[0].warning.seconds);
+  CHECK_FALSE(capacity[0].exhaustion.seconds);
+  CHECK(capacity[0].planned[2] == Approx(1.2e9 + 180 * 1e8).epsilon(0.05));
+  CHECK_FALSE(capacity[0].needed[2]);
+}
+
 TEST_CASE("live: what was learnt is kept in the state database and loaded") {
   ForecastWorld world;
   REQUIRE(world.forecaster.keep(*world.db));

@@ -116,6 +116,9 @@ TEST_CASE("connections: listeners, queues, peers and who talks to whom") {
   CHECK(rig.sink.value(R"(nexus_tcp_connections{state="listen"})") == 1);
   CHECK(rig.sink.value(R"(nexus_tcp_connections{state="established"})") == 4);
   CHECK(rig.sink.value(R"(nexus_peer_connections{peer="127.0.0.1"})") == 4);
+  // Two ports towards the server; its own ends are towards one port each.
+  CHECK(rig.sink.value("nexus_ephemeral_ports_used") == 2);
+  CHECK(rig.sink.value("nexus_ephemeral_ports") > 1000);
   const auto map = rig.observed.connections();
   REQUIRE(map != nullptr);
   REQUIRE(map->listeners.size() == 1);

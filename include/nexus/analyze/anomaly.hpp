@@ -22,8 +22,8 @@
 // contamination makes a tenth of all points negative): the row must besides be stranger than the
 // whole training window (lower than its lowest score by 0.02, or outside its range by a quarter of
 // it), far enough to matter (2 % of the vital's natural range, else 5 % of its size), and so three
-// times in a row. Constant series are never anomalous. A model is trained again after `retrain`, or
-// as soon as the window it knows has grown by a sixth.
+// times in a row. Constant series never are. A model is learnt anew after `retrain`, or when its
+// window has grown by a sixth; its forest is grown when a row needs one, and kept ten minutes.
 //
 // Every minute the detectors of rows (detect.hpp): each vital's, and the host's over the vitals
 // together, as a whole ("host_anomaly" with scope="host") and by subsystem (scope="cpu", ...).
@@ -38,7 +38,7 @@
 //
 // All forests together have at most `most_bytes`. When that is not enough the first series of every
 // vital keeps its forest before any vital's second (Rank in detector_impl.hpp): who goes without
-// does not depend on the order of training. It is counted (nexus_anomaly_models_dropped_total and
+// does not depend on who was strange first. It is counted (nexus_anomaly_models_dropped_total and
 // the state no_room of nexus_anomaly_models), said in models() and logged once.
 //
 // Thread safety: a fitted forest is immutable and may be scored by many threads; the detector's

@@ -66,6 +66,9 @@ class Fill {
   /// What the value will be, by the same path, at most a year ahead.
   [[nodiscard]] double at(double seconds) const;
 
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return sizeof(*this) + (values_.capacity() + judged_.capacity()) * sizeof(float);
+  }
   [[nodiscard]] std::string save() const;
   [[nodiscard]] Status load(std::string_view saved);
 

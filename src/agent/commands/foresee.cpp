@@ -33,6 +33,10 @@ std::string duration(const json::value& seconds) {
   return base::format_duration(std::chrono::minutes(std::llround(value / 60)));
 }
 
+std::string gib(double bytes) {
+  return std::isnan(bytes) ? "-" : fmt::format("{:.3g} GiB", bytes / (1 << 30));
+}
+
 std::string labels_text(const json::value& labels) {
   std::string out;
   if (!labels.is_object()) return out;
@@ -233,9 +237,11 @@ int show_capacity(const ClientFlags& flags) {
   json::array rows;
   for (const auto& c : answer->at("capacity").as_array()) {
     const auto& end = c.at("exhaustion");
+    const bool in_bytes = c.at("unit") == "bytes";
     const auto needed = [&](std::size_t i) {
       const double times = number(c.at("plan").at(i).at("times_needed"));
-      return std::isnan(times) ? std::string("-") : fmt::format("{:.2f}x", times);
+      if (!std::isnan(times)) return fmt::format("{:.2f}x", times);
+      return in_bytes ? gib(number(c.at("plan").at(i).at("expected"))) : std::string("-");
     };
     const bool dated = !std::isnan(number(end.at("seconds")));
     rows.push_back({{"metric_name", c.at("metric_name")},

@@ -21,6 +21,7 @@ constexpr std::size_t kMostVerdicts = 1000;
 void AnomalyDetector::Impl::turn(const VitalsSnapshot& vitals) {
   static const std::string kName(knowledge::kMetricName);
   ++pass;
+  grown = 0;
   seen.clear();
   apply_verdicts();
   if (section.enabled && vitals.definitions) {
@@ -61,8 +62,16 @@ void AnomalyDetector::Impl::score(const VitalValue& value, const config::VitalCo
     watched.tracker.learn(time, value.value);
     return;
   }
-  const Judgement judgement = watched.model->judge(*row, vital);
+  Judgement judgement = watched.model->judge(*row, vital);
   const SteadyTime now = clock.steady();
+  if (judgement.needs_forest) {
+    watched.asked = now;
+    if (!watched.model->has_forest() && grow(value.series, watched))
+      judgement = watched.model->judge(*row, vital);
+    // With many at once the forest comes a tick or two later. Without room none does, and the
+    // series is left to the other detectors.
+    if (!watched.model || (!watched.model->has_forest() && watched.refused_bytes == 0)) return;
+  }
   watched.strange_ticks = judgement.strange ? watched.strange_ticks + 1 : 0;
   // A spike that is too short to be told is not learned: else what follows it would look like a
   // fall.
@@ -142,6 +151,7 @@ void AnomalyDetector::Impl::forget_absent() {
 }
 
 void AnomalyDetector::Impl::publish() {
+  model_bytes.set(static_cast<double>(bytes));
   if (statuses_changed) publish_statuses();
   statuses_changed = false;
   if (!episodes.changed()) return;
@@ -156,13 +166,13 @@ void AnomalyDetector::Impl::publish_statuses() {
   double count = 0;
   double without = 0;
   for (const auto& [id, watched] : known) {
-    ModelStatus status{watched.metric,  watched.labels,  watched.model.has_value(),
+    const bool without_room = watched.refused_bytes > 0;
+    ModelStatus status{watched.metric,  watched.labels,  watched.model.has_value() && !without_room,
                        watched.waiting, watched.trained, watched.last.progress};
-    if (watched.model)
-      status.state = watched.model->constant() ? "ready: constant so far" : "ready";
+    if (status.ready) status.state = watched.model->constant() ? "ready: constant so far" : "ready";
     if (!watched.model && status.state.empty()) status.state = "warming up";
-    count += watched.model ? 1 : 0;
-    without += !watched.model && watched.refused_bytes > 0 ? 1 : 0;
+    count += status.ready ? 1 : 0;
+    without += without_room ? 1 : 0;
     next->push_back(std::move(status));
   }
   std::sort(next->begin(), next->end(), [](const ModelStatus& a, const ModelStatus& b) {
@@ -171,7 +181,6 @@ void AnomalyDetector::Impl::publish_statuses() {
   ready.set(count);
   no_room.set(without);
   warming.set(static_cast<double>(known.size()) - count - without);
-  model_bytes.set(static_cast<double>(bytes));
   complained = complained && without > 0;
   const std::lock_guard guard(mutex);
   statuses = std::move(next);

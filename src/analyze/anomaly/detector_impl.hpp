@@ -1,5 +1,5 @@
-// What the parts of the detector share: detector.cpp scores and publishes, training.cpp grows the
-// forests and keeps them within their memory.
+// What the parts of the detector share: detector.cpp scores and publishes, training.cpp learns what
+// is usual, grows forests when they are needed and keeps them within their memory.
 //
 // Thread safety: one thread, but for what `mutex` guards.
 #pragma once
@@ -27,13 +27,19 @@ struct Rank {
   auto operator<=>(const Rank&) const = default;
 };
 
+/// A window as rows of features.
+struct TrainingRows {
+  std::vector<FeatureRow> rows;
+  Millis span{0};
+};
+
 /// One series under watch.
 struct Watched {
   std::string metric;
   knowledge::Labels labels;  // without __name__
   FeatureTracker tracker;
   std::optional<Model> model;
-  std::string waiting;  // why there is no model
+  std::string waiting;  // why there is no model, or no forest
   SteadyTime next_training{};
   WallTime trained{};
   int strange_ticks = 0;
@@ -46,6 +52,7 @@ struct Watched {
   SteadyTime last_strange{};
   std::uint64_t pass = 0;  // the last tick whose snapshot had it
   Rank rank;
+  SteadyTime asked{};             // when a forest was needed last
   std::size_t refused_bytes = 0;  // of the forest that there was no room for
 };
 
@@ -65,7 +72,13 @@ struct AnomalyDetector::Impl {
         no_room(self.gauge("nexus_anomaly_models", "Series watched for anomalies by state",
                            {{"state", "no_room"}})),
         model_bytes(self.gauge("nexus_anomaly_model_bytes", "Memory of all isolation forests")),
-        trainings(self.counter("nexus_anomaly_trainings_total", "Isolation forests grown")),
+        detector_bytes(self.gauge("nexus_anomaly_detector_bytes",
+                                  "Memory of what is learnt of all series for anomalies, and of "
+                                  "the host's models, without forests")),
+        trainings(self.counter("nexus_anomaly_trainings_total",
+                               "Windows that models of single series were learnt from")),
+        forests(self.counter("nexus_anomaly_forests_total",
+                             "Isolation forests grown, for values that only they can judge")),
         found(self.counter("nexus_anomalies_total", "Episodes of anomalies")),
         known_before(self.counter("nexus_anomaly_known_total",
                                   "Strange, but seen before or called noise: not told")),
@@ -76,6 +89,8 @@ struct AnomalyDetector::Impl {
         verdicts_given(self.counter("nexus_anomaly_verdicts_total", "Verdicts of people")),
         save_errors(self.counter("nexus_anomaly_save_errors_total",
                                  "Detectors that could not be written to the state database")),
+        begun_anew(self.counter("nexus_anomaly_models_anew_total",
+                                "Saved detectors that could not be used and began anew")),
         refused(self.counter("nexus_anomaly_series_refused_total",
                              "Series not watched for anomalies because there are too many")),
         dropped(self.counter("nexus_anomaly_models_dropped_total",
@@ -92,6 +107,7 @@ struct AnomalyDetector::Impl {
   void tell_minute(const VitalValue& value, const config::VitalConfig& vital, Watched& watched,
                    const MinuteMean::Row& row, double usual, double distance);
   void close_minute(WallTime time);
+  void tell_anew();
   void tell_host(const HostWatch::Alarm& alarm, WallTime time);
   [[nodiscard]] std::string near_in_time(WallTime time, WallTime begun) const;
   /// Adds to the description what else is known: processes that changed, findings near in time, and
@@ -108,11 +124,16 @@ struct AnomalyDetector::Impl {
   Anomaly describe(const VitalValue& value, const config::VitalConfig& vital,
                    const Watched& watched, const Judgement& judgement) const;
   void train_due();
+  [[nodiscard]] TrainingRows window_of(knowledge::SeriesId id, WallTime end_time);
   void train(knowledge::SeriesId id, Watched& watched);
+  /// False when there is no room, or no time left this tick.
+  [[nodiscard]] bool grow(knowledge::SeriesId id, Watched& watched);
+  void release(Watched& watched);
   void wait_for_samples(Watched& watched, std::size_t have, Millis span);
   /// Makes room for a forest of this rank at the cost of lower ones; false when that is not enough.
   [[nodiscard]] bool make_room(const Rank& rank, std::size_t need);
   void go_without(Watched& watched, std::size_t need);
+  void drop_forest(Watched& watched);
   void drop_model(Watched& watched);
   void forget_absent();
   /// Makes new lists only of what has changed.
@@ -127,13 +148,16 @@ struct AnomalyDetector::Impl {
   knowledge::Gauge warming;
   knowledge::Gauge no_room;
   knowledge::Gauge model_bytes;
+  knowledge::Gauge detector_bytes;
   knowledge::Counter trainings;
+  knowledge::Counter forests;
   knowledge::Counter found;
   knowledge::Counter known_before;
   knowledge::Counter over_budget;
   knowledge::Gauge rate;
   knowledge::Counter verdicts_given;
   knowledge::Counter save_errors;
+  knowledge::Counter begun_anew;
   knowledge::Counter refused;
   knowledge::Counter dropped;
   knowledge::Counter seconds;
@@ -143,7 +167,8 @@ struct AnomalyDetector::Impl {
   config::AnomalySection section;
   Known known;
   Episodes episodes;
-  std::size_t bytes = 0;
+  std::size_t bytes = 0;  // of all forests
+  std::size_t grown = 0;  // forests, this tick
   std::uint64_t pass = 0;
   std::vector<std::uint32_t> ordinals;  // by vital: its series so far in this turn
   bool statuses_changed = true;
@@ -151,6 +176,7 @@ struct AnomalyDetector::Impl {
   std::vector<Observation> seen;
   knowledge::Column column;
   std::optional<ModelStore> store;
+  std::size_t anew = 0;  // saved detectors that could not be used, not told yet
   HostWatch host;
   std::map<std::string, std::pair<std::uint64_t, SteadyTime>> host_episodes;  // by scope: id, seen
   // Processes by what they were asked for, of this minute: looking them up takes a while.

@@ -57,7 +57,7 @@ void HostWatch::build(const Load& load) {
     scope.columns = std::move(keys);
     scope.detector = std::make_unique<HostDetector>(scope.columns.size());
     if (const auto saved = load(key_of(name, scope)); !saved.empty())
-      (void)scope.detector->load(saved);
+      refused_ += scope.detector->load(saved) ? 0 : 1;
   }
   built_columns_ = columns_.size();
   built_at_ = minutes_;

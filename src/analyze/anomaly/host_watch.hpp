@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nexus/analyze/detect.hpp"
@@ -52,6 +53,8 @@ class HostWatch {
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> save();
   [[nodiscard]] std::vector<Status> status() const;
   [[nodiscard]] std::size_t bytes() const;
+  /// Saved states that were no good, since the last call.
+  [[nodiscard]] std::size_t refused() { return std::exchange(refused_, 0); }
 
  private:
   struct Column {
@@ -76,6 +79,7 @@ class HostWatch {
   std::size_t built_columns_ = 0;
   std::uint64_t minutes_ = 0;
   std::uint64_t built_at_ = 0;
+  std::size_t refused_ = 0;
 };
 
 }  // namespace nexus::analyze

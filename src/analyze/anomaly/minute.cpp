@@ -82,7 +82,8 @@ bool AnomalyDetector::Impl::minute(const VitalValue& value, const config::VitalC
   if (!row) return false;
   if (!watched.restored) {
     watched.restored = true;
-    if (const auto state = saved(key_of(watched)); !state.empty()) (void)watched.rows.load(state);
+    if (const auto state = saved(key_of(watched)); !state.empty())
+      anew += watched.rows.load(state) ? 0 : 1;
     share_budget();
   }
   const double usual = watched.rows.usual();
@@ -143,24 +144,40 @@ void AnomalyDetector::Impl::close_minute(WallTime time) {
   if (first) return;
   double count = 0;
   double strange = 0;
+  std::size_t learnt = host.bytes();
   for (const auto& [id, watched] : known) {
+    learnt += sizeof(Watched) + watched.rows.bytes();
     if (!watched.last.ready || watched.pass != pass) continue;
     count += 1;
     strange += watched.last.raw > 0 && watched.last.probability < kUnusual ? 1 : 0;
   }
   unusual += ((count > 0 ? strange / count : 0) - unusual) / 10;
   rate.set(unusual);
+  detector_bytes.set(static_cast<double>(learnt));
   const SteadyTime now = clock.steady();
   std::erase_if(host_episodes, [&](const auto& e) { return now - e.second.second > kHold; });
   for (const auto& alarm :
        host.close(minute * 60'000, [this](const std::string& key) { return saved(key); }))
     tell_host(alarm, time);
+  tell_anew();
   if (store) {
     if (auto done = save_some(kSavePerMinute); !done) {
       save_errors.add();
       log::warning("analyze", "anomaly models are not saved: {}", done.error().message());
     }
   }
+}
+
+/// What was saved by another version, or is damaged: once for all that were looked at.
+void AnomalyDetector::Impl::tell_anew() {
+  anew += host.refused();
+  if (anew == 0) return;
+  begun_anew.add(static_cast<double>(anew));
+  log::warning("analyze",
+               "{} saved detectors of anomalies are of another version or damaged: they begin "
+               "anew, see the progress of their warm-up in /health/anomalies",
+               anew);
+  anew = 0;
 }
 
 void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime time) {

@@ -1,6 +1,7 @@
 #include "analyze/anomaly/model.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 namespace nexus::analyze {
 namespace {
@@ -19,8 +20,7 @@ double least_distance(const config::VitalConfig& vital, double low, double high)
 
 }  // namespace
 
-Result<Model> Model::train(std::span<const FeatureRow> rows,
-                           const IsolationForest::Options& options) {
+Result<Model> Model::learn(std::span<const FeatureRow> rows) {
   if (rows.size() < 2)
     return fail(Errc::kInvalidArgument, "{} samples, at least 2 are needed", rows.size());
   Model model;
@@ -32,18 +32,46 @@ Result<Model> Model::train(std::span<const FeatureRow> rows,
     }
   }
   model.origin_ = model.low_[0] / 2 + model.high_[0] / 2;
-  if (model.constant()) return model;
+  for (const FeatureRow& row : rows) model.settle(row);
+  return model;
+}
+
+Status Model::grow(std::span<const FeatureRow> rows, const IsolationForest::Options& options) {
+  if (constant()) return {};
   const std::size_t stride = (rows.size() + kMaxRows - 1) / kMaxRows;
   std::vector<double> flat;
   flat.reserve(rows.size() / stride * kFeatures + kFeatures);
   for (std::size_t i = 0; i < rows.size(); i += stride) {
-    const FeatureRow row = model.shifted(rows[i]);
+    const FeatureRow row = shifted(rows[i]);
     flat.insert(flat.end(), row.begin(), row.end());
   }
   auto forest = IsolationForest::fit(flat, kFeatures, options);
-  if (!forest) return propagate(std::move(forest));
-  model.forest_ = std::move(*forest);
-  return model;
+  if (!forest) return std::unexpected(std::move(forest).error());
+  forest_ = std::move(*forest);
+  return {};
+}
+
+/// In which part of the training range a row lies, from 1; 0 and kCells + 1 are as much below and
+/// above it, what is farther out is -1. Halved before subtracting, as in features.hpp.
+int Model::cell(const FeatureRow& row, std::size_t feature) const noexcept {
+  if (row[feature] == high_[feature]) return kCells;
+  const double half = high_[feature] / 2 - low_[feature] / 2;
+  const double place = half > 0 ? (row[feature] / 2 - low_[feature] / 2) / half : -1;
+  const double at = std::floor(place * kCells) + 1;
+  return at >= 0 && at <= kCells + 1 ? static_cast<int>(at) : -1;
+}
+
+void Model::settle(const FeatureRow& row) noexcept {
+  const int value = cell(row, 0);
+  const std::uint64_t beside = std::uint64_t{7} << static_cast<unsigned>(cell(row, 1) - 1);
+  for (int i = value - 1; i <= value + 1; ++i) near_[static_cast<std::size_t>(i)] |= beside;
+}
+
+bool Model::apart(const FeatureRow& row) const noexcept {
+  const int value = cell(row, 0);
+  const int change = cell(row, 1);
+  if (value < 0 || change < 0) return true;
+  return (near_[static_cast<std::size_t>(value)] >> static_cast<unsigned>(change) & 1U) == 0;
 }
 
 FeatureRow Model::shifted(const FeatureRow& row) const noexcept {
@@ -53,11 +81,7 @@ FeatureRow Model::shifted(const FeatureRow& row) const noexcept {
 
 Judgement Model::judge(const FeatureRow& row, const config::VitalConfig& vital) const {
   Judgement out;
-  if (!forest_) return out;
-  const double score = forest_->score_samples(shifted(row));
-  out.decision = score - forest_->offset();
-  if (!(out.decision < 0)) return out;
-
+  if (constant()) return out;
   const double least = least_distance(vital, low_[0], high_[0]);
   double excess = 0;
   for (std::size_t f = 0; f < kFeatures; ++f) {
@@ -65,9 +89,14 @@ Judgement Model::judge(const FeatureRow& row, const config::VitalConfig& vital) 
     const double distance = std::max(low_[f] - row[f], row[f] - high_[f]);
     if (distance >= least && range > 0) excess = std::max(excess, distance / range);
   }
-  const bool lower_than_all =
-      score < forest_->lowest_score() - kMargin && high_[0] - low_[0] >= least;
-  out.strange = lower_than_all || excess >= kStrangeExcess;
+  const bool outside = excess >= kStrangeExcess;
+  const bool is_apart = high_[0] - low_[0] >= least && apart(row);
+  out.needs_forest = outside || is_apart;
+  if (!forest_) return out;
+  const double score = forest_->score_samples(shifted(row));
+  out.decision = score - forest_->offset();
+  if (!(out.decision < 0)) return out;
+  out.strange = outside || (is_apart && score < forest_->lowest_score() - kMargin);
   if (excess >= kWarningExcess) out.severity = Severity::kWarning;
   return out;
 }

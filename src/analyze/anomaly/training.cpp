@@ -1,4 +1,5 @@
-// Growing the detector's forests: when, on what, and who keeps one when memory is short.
+// Learning what is usual of each series, and growing forests for rows that only they can judge:
+// when, on what, and who keeps one when memory is short.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,14 +11,11 @@
 namespace nexus::analyze {
 namespace {
 
-constexpr std::size_t kTrainPerTick = 4;  // a training takes some milliseconds
+constexpr std::size_t kTrainPerTick = 4;    // the window of each is read
+constexpr std::size_t kGrownPerTick = 16;   // each takes some milliseconds
+constexpr Millis kForestKept{10 * 60'000};  // after it was needed last
 
-/// Samples after the last stale marker as rows of features.
-struct TrainingRows {
-  std::vector<FeatureRow> rows;
-  Millis span{0};
-};
-
+/// Samples after the last stale marker.
 TrainingRows rows_of(const knowledge::Column& column) {
   TrainingRows out;
   FeatureTracker tracker;
@@ -46,6 +44,7 @@ void AnomalyDetector::Impl::train_due() {
   std::vector<Known::iterator> due;
   for (auto place = known.begin(); place != known.end(); ++place) {
     if (place->second.pass == pass && place->second.next_training <= now) due.push_back(place);
+    if (now - place->second.asked >= kForestKept) release(place->second);
   }
   const std::size_t count = std::min(due.size(), kTrainPerTick);
   std::partial_sort(due.begin(), due.begin() + static_cast<std::ptrdiff_t>(count), due.end(),
@@ -56,12 +55,17 @@ void AnomalyDetector::Impl::train_due() {
   for (std::size_t i = 0; i < count; ++i) train(due[i]->first, due[i]->second);
 }
 
-void AnomalyDetector::Impl::train(knowledge::SeriesId id, Watched& watched) {
-  const WallTime wall = clock.wall();
-  const std::int64_t end = base::to_unix_millis(wall);
+/// The rows of the window that ends then.
+TrainingRows AnomalyDetector::Impl::window_of(knowledge::SeriesId id, WallTime end_time) {
+  const std::int64_t end = base::to_unix_millis(end_time);
   column.clear();
   data.read(id, end - section.window.count(), end, column);
-  const TrainingRows training = rows_of(column);
+  return rows_of(column);
+}
+
+void AnomalyDetector::Impl::train(knowledge::SeriesId id, Watched& watched) {
+  const WallTime wall = clock.wall();
+  const TrainingRows training = window_of(id, wall);
   if (training.rows.size() < std::max<std::size_t>(section.minimum_samples, 2)) {
     wait_for_samples(watched, training.rows.size(), training.span);
     return;
@@ -70,25 +74,64 @@ void AnomalyDetector::Impl::train(knowledge::SeriesId id, Watched& watched) {
   // a sixth longer.
   watched.next_training = clock.steady() + std::clamp(training.span / 6, section.interval,
                                                       std::max(section.interval, section.retrain));
-  // What did not fit is not grown again in vain.
-  if (watched.refused_bytes > 0 && !make_room(watched.rank, watched.refused_bytes))
-    return go_without(watched, watched.refused_bytes);
-  auto model = Model::train(training.rows, {.trees = section.trees,
-                                            .subsample = section.subsample,
-                                            .contamination = section.contamination,
-                                            .seed = base::fnv1a(to_string(data.labels(id)))});
+  auto model = Model::learn(training.rows);
   drop_model(watched);
   statuses_changed = true;
   if (!model) {
     watched.waiting = model.error().message();
     return;
   }
-  if (!make_room(watched.rank, model->bytes())) return go_without(watched, model->bytes());
-  bytes += model->bytes();
-  watched.refused_bytes = 0;
   watched.model = std::move(*model);
   watched.trained = wall;
   trainings.add();
+}
+
+/// The forest of the window the model was learnt from: the same whenever it is grown.
+bool AnomalyDetector::Impl::grow(knowledge::SeriesId id, Watched& watched) {
+  // What did not fit is not grown again in vain.
+  if (watched.refused_bytes > 0 && !make_room(watched.rank, watched.refused_bytes)) {
+    go_without(watched, watched.refused_bytes);
+    return false;
+  }
+  if (grown >= kGrownPerTick) return false;
+  ++grown;
+  const TrainingRows training = window_of(id, watched.trained);
+  if (training.rows.size() < 2) {  // gone from the history meanwhile
+    watched.next_training = clock.steady();
+    return false;
+  }
+  const Status done =
+      watched.model->grow(training.rows, {.trees = section.trees,
+                                          .subsample = section.subsample,
+                                          .contamination = section.contamination,
+                                          .seed = base::fnv1a(to_string(data.labels(id)))});
+  if (!done) {
+    drop_model(watched);
+    watched.waiting = done.error().message();
+    return false;
+  }
+  const std::size_t size = watched.model->bytes();
+  if (!make_room(watched.rank, size)) {
+    watched.model->drop_forest();
+    go_without(watched, size);
+    return false;
+  }
+  bytes += size;
+  forests.add();
+  if (watched.refused_bytes > 0) statuses_changed = true;
+  watched.refused_bytes = 0;
+  watched.waiting.clear();
+  return true;
+}
+
+/// Nobody asks for the forest any more.
+void AnomalyDetector::Impl::release(Watched& watched) {
+  if (watched.refused_bytes > 0) {
+    watched.refused_bytes = 0;
+    watched.waiting.clear();
+    statuses_changed = true;
+  }
+  drop_forest(watched);
 }
 
 bool AnomalyDetector::Impl::make_room(const Rank& rank, std::size_t need) {
@@ -96,7 +139,7 @@ bool AnomalyDetector::Impl::make_room(const Rank& rank, std::size_t need) {
   std::vector<Watched*> lower;
   std::size_t theirs = 0;
   for (auto& [id, other] : known) {
-    if (!other.model || other.rank <= rank) continue;
+    if (!other.model || !other.model->has_forest() || other.rank <= rank) continue;
     lower.push_back(&other);
     theirs += other.model->bytes();
   }
@@ -105,7 +148,7 @@ bool AnomalyDetector::Impl::make_room(const Rank& rank, std::size_t need) {
   for (Watched* other : lower) {
     if (bytes + need <= most_bytes) break;
     const std::size_t size = other->model->bytes();
-    drop_model(*other);
+    drop_forest(*other);
     go_without(*other, size);
   }
   return true;
@@ -113,7 +156,7 @@ bool AnomalyDetector::Impl::make_room(const Rank& rank, std::size_t need) {
 
 void AnomalyDetector::Impl::go_without(Watched& watched, std::size_t need) {
   constexpr std::string_view kNoRoom =
-      "no room: the forests of all series have reached their limit";
+      "no room: the forests that are needed now have reached their limit";
   watched.refused_bytes = std::max<std::size_t>(need, 1);
   if (watched.waiting != kNoRoom) {
     watched.waiting = kNoRoom;
@@ -123,15 +166,22 @@ void AnomalyDetector::Impl::go_without(Watched& watched, std::size_t need) {
   if (complained) return;
   complained = true;
   log::warning("analyze",
-               "no room for the isolation forests of all series: {} bytes are the most; series "
-               "without one are named in /health/anomalies",
+               "no room for all isolation forests that are needed now: {} bytes are the most; "
+               "series without one are named in /health/anomalies",
                most_bytes);
+}
+
+void AnomalyDetector::Impl::drop_forest(Watched& watched) {
+  if (!watched.model) return;
+  bytes -= watched.model->bytes();
+  watched.model->drop_forest();
 }
 
 void AnomalyDetector::Impl::drop_model(Watched& watched) {
   if (!watched.model) return;
-  bytes -= watched.model->bytes();
+  drop_forest(watched);
   watched.model.reset();
+  watched.refused_bytes = 0;
   watched.waiting.clear();
   statuses_changed = true;
 }

@@ -98,6 +98,8 @@ struct Forecaster::Impl {
         relative(
             self.gauge("nexus_forecast_relative_error",
                        "Mean error of the forecasts an hour ahead, of that of the last value")),
+        model_bytes(self.gauge("nexus_forecast_model_bytes",
+                               "Memory of what is learnt of all series for forecasts")),
         models(d, self.counter("nexus_forecast_series_refused_total",
                                "Series not learnt for forecasts because there are too many")),
         leaks(d, self),
@@ -133,6 +135,7 @@ struct Forecaster::Impl {
   knowledge::Gauge coverage80;
   knowledge::Gauge coverage95;
   knowledge::Gauge relative;
+  knowledge::Gauge model_bytes;
   Models models;
   LeakWatch leaks;
   KneeWatch knees;
@@ -183,6 +186,7 @@ void Forecaster::Impl::forecast(const VitalsSnapshot& vitals, Result& result) {
     result.tracks.push_back(std::move(track));
   }
   ready.set(count);
+  model_bytes.set(static_cast<double>(models.bytes()));
   warming.set(static_cast<double>(predictions->size()) - count);
   result.predictions = std::move(predictions);
   publish_errors(result);

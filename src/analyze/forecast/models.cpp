@@ -66,7 +66,9 @@ std::optional<Capacity> capacity_of(const config::VitalConfig& vital,
                                     const knowledge::Labels& labels, const Fill& fill) {
   const bool rising = vital.direction == config::Direction::kAbove;
   const auto& end = rising ? vital.maximum : vital.minimum;
-  if (!fill.ready() || (!vital.warning && !vital.critical && !(rising && end))) return std::nullopt;
+  // A size without an end of its own is planned for as well; it gets no dates.
+  const bool has_end = vital.warning || vital.critical || (rising && end);
+  if (!fill.ready() || (!has_end && !vital.name.ends_with("_size_bytes"))) return std::nullopt;
   const FillOutlook outlook = fill.outlook();
   Capacity out;
   out.metric_name = vital.name;
@@ -106,7 +108,18 @@ Status Models::keep(knowledge::StateDb& db) {
   return {};
 }
 
+/// Once for all of them, when the last has been looked at.
+void Models::tell_older() {
+  if (learnt_ > 0 || older_ == 0) return;
+  log::info("forecast",
+            "{} saved forecasts are of another version: learnt anew from the history, up to {} "
+            "back",
+            older_, base::format_duration(Millis(kLearnt)));
+  older_ = 0;
+}
+
 void Models::begin(std::int64_t now) {
+  tell_older();
   now_ = now;
   learnt_ = 0;
   std::erase_if(models_, [now](const auto& entry) {
@@ -141,8 +154,14 @@ void Models::load(const config::VitalConfig& vital, const std::string& key, Mode
   const Status near = model.near.load(row.text(1));
   const Status far = model.far.load(row.text(2));
   const Status fill = model.fill.load(row.text(3));
-  for (const Status* part : {&near, &far, &fill})
-    if (!*part) log::warning("forecast", "{}: {}; it is learnt anew", key, part->error().message());
+  bool older = false;
+  for (const Status* part : {&near, &far, &fill}) {
+    if (*part) continue;
+    older |= part->error().code() == Errc::kConflict;
+    if (part->error().code() != Errc::kConflict)
+      log::warning("forecast", "{}: {}; it is learnt anew", key, part->error().message());
+  }
+  older_ += older ? 1 : 0;
   if (near && far && fill) model.fed = std::max(model.fed, row.integer(0));
   if (near.has_value() == fill.has_value()) return;
   model.near = Combination(shape_of(vital, Millis(300'000)));
@@ -196,6 +215,14 @@ std::shared_ptr<const ModelView> Models::feed(const config::VitalConfig& vital,
   }
   if (!model->view) show(*model, vital, labels);
   return model->view;
+}
+
+std::size_t Models::bytes() const {
+  std::size_t sum = 0;
+  for (const auto& [key, model] : models_)
+    sum +=
+        sizeof(Model) - sizeof(Fill) + model.near.bytes() + model.far.bytes() + model.fill.bytes();
+  return sum;
 }
 
 Status Models::write(const std::string& key, Model& model) {

@@ -55,7 +55,7 @@ class Models {
                                                       knowledge::SeriesId series);
   /// Writes some of those that changed over an hour ago, or all.
   [[nodiscard]] Status save(bool all);
-  [[nodiscard]] std::size_t size() const { return models_.size(); }
+  [[nodiscard]] std::size_t bytes() const;
 
  private:
   struct Bucket {
@@ -83,6 +83,7 @@ class Models {
   void show(Model& model, const config::VitalConfig& vital, const knowledge::Labels& labels);
   [[nodiscard]] Status write(const std::string& key, Model& model);
   void load(const config::VitalConfig& vital, const std::string& key, Model& model);
+  void tell_older();
 
   const knowledge::Queryable& data_;
   std::optional<knowledge::Counter> refused_;  // series that there was no room for, a tick each
@@ -91,6 +92,7 @@ class Models {
   knowledge::Column column_;
   std::int64_t now_ = 0;
   std::size_t learnt_ = 0;  // this tick
+  std::size_t older_ = 0;   // saved by another version, not told yet
 };
 
 }  // namespace nexus::analyze

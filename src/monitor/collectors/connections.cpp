@@ -12,8 +12,10 @@
 
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
+#include "monitor/small_files.hpp"
 #include "monitor/socket_owners.hpp"
 #include "monitor/tcp_sockets.hpp"
+#include "nexus/host/kept_files.hpp"
 #include "nexus/monitor/collector.hpp"
 
 namespace nexus::monitor {
@@ -41,6 +43,8 @@ enum Metric : std::size_t {
   kRetransmits,
   kRoundTrip,
   kConversations,
+  kPortsUsed,
+  kPorts,
   kLeftOut,
 };
 constexpr std::array kMetrics = {
@@ -60,6 +64,11 @@ constexpr std::array kMetrics = {
                      "stay on the host."},
     MetricDescriptor{"nexus_conversations", MetricType::kGauge,
                      "Pairs of a process and a peer that have connections."},
+    MetricDescriptor{"nexus_ephemeral_ports_used", MetricType::kGauge,
+                     "Ephemeral ports in use towards the address and port with the most: "
+                     "connections to another one may use the same ports."},
+    MetricDescriptor{"nexus_ephemeral_ports", MetricType::kGauge,
+                     "Ports that the kernel gives to outgoing connections (ip_local_port_range)."},
     MetricDescriptor{"nexus_connections_left_out", MetricType::kGauge,
                      "Sockets, listeners and conversations beyond the limits, in the last run."},
 };
@@ -80,12 +89,14 @@ class ConnectionsCollector final : public Collector {
         max_peers_(count_option(context, "max_peers")),
         max_sockets_(count_option(context, "max_sockets")),
         families_(families_of(context.registry, kMetrics)),
+        port_range_path_(context.roots.proc("sys/net/ipv4/ip_local_port_range")),
         owners_(context.roots) {}
 
   Status collect(Sink& sink) override {
     if (!is_live_) return fail(Errc::kNotFound, "these are not the connections of this host");
-    if (Status dumped = dump(); !dumped) return dumped;
     start_run();
+    read_port_range();
+    if (Status dumped = dump(); !dumped) return dumped;
     const auto table = observed_ != nullptr ? observed_->processes() : nullptr;
     owners_.find(clock_.steady(), table.get());
     auto map = std::make_shared<ConnectionMap>();
@@ -96,7 +107,7 @@ class ConnectionsCollector final : public Collector {
     emit(sink, *map);
     map->left_out = left_out_;
     if (observed_ != nullptr) observed_->publish(std::shared_ptr<const ConnectionMap>(map));
-    return {};
+    return complaints_.take();
   }
 
  private:
@@ -111,6 +122,7 @@ class ConnectionsCollector final : public Collector {
     conversations_.clear();
     peers_.clear();
     ends_.clear();
+    destinations_.clear();
     scratch_.release();
   }
 
@@ -121,11 +133,44 @@ class ConnectionsCollector final : public Collector {
     owners_.start_run();
     return source_.for_each([this](const TcpSocket& s) {
       ++states_[s.state];
+      take_port(s);
       if (s.state != kTcpEstablished && s.state != kTcpListen) return;
       if (sockets_.size() >= max_sockets_) return static_cast<void>(++overflow_);
       owners_.want(s.inode, s.state == kTcpListen);
       sockets_.push_back(s);
     });
+  }
+
+  /// "32768	60999"; without it ports are not counted.
+  void read_port_range() {
+    first_port_ = last_port_ = 0;
+    const auto text = files_.read(port_range_path_);
+    if (!text) return;
+    const std::string_view line = base::trim(*text);
+    const auto blank = std::min(line.find_first_of(" \t"), line.size());
+    const auto first = parse_number(line.substr(0, blank));
+    const auto last = parse_number(base::trim(line.substr(blank)));
+    if (first && last && *first >= 1 && *first <= *last && *last <= 65'535) {
+      first_port_ = static_cast<std::uint16_t>(*first);
+      last_port_ = static_cast<std::uint16_t>(*last);
+    } else {
+      complaints_.add(port_range_path_, 1, "two ports", line);
+    }
+  }
+
+  /// A port is used up towards one address and port: who comes in has a port of its own there, so
+  /// that accepted connections never look like many.
+  void take_port(const TcpSocket& socket) {
+    if (socket.state == kTcpListen || last_port_ == 0 || socket.local_port < first_port_ ||
+        socket.local_port > last_port_)
+      return;
+    const Destination to(socket.remote, socket.remote_port);
+    const auto known = destinations_.find(to);
+    if (known != destinations_.end()) {
+      ++known->second;
+    } else if (destinations_.size() < max_sockets_) {
+      destinations_.emplace(to, 1);
+    }
   }
 
   void take_listeners(ConnectionMap& map) {
@@ -257,6 +302,12 @@ class ConnectionsCollector final : public Collector {
                  sum.seconds / static_cast<double>(sum.count));
     }
     sink.add(families_[kConversations], static_cast<double>(map.conversations.size()));
+    if (last_port_ > 0) {
+      std::uint32_t most = 0;
+      for (const auto& [to, ports] : destinations_) most = std::max(most, ports);
+      sink.add(families_[kPortsUsed], most);
+      sink.add(families_[kPorts], last_port_ - first_port_ + 1);
+    }
     left_out_ += overflow_;
     sink.add(families_[kLeftOut], static_cast<double>(left_out_));
   }
@@ -288,6 +339,7 @@ class ConnectionsCollector final : public Collector {
   };
   using Key = std::tuple<Direction, std::int32_t, std::int32_t, SocketAddress, std::uint16_t>;
   using End = std::tuple<SocketAddress, std::uint16_t, std::uint16_t>;
+  using Destination = std::pair<SocketAddress, std::uint16_t>;
 
   Clock& clock_;
   Observed* const observed_;
@@ -296,6 +348,9 @@ class ConnectionsCollector final : public Collector {
   const std::size_t max_peers_;
   const std::size_t max_sockets_;
   const std::array<FamilyId, kMetrics.size()> families_;
+  const std::string port_range_path_;
+  host::KeptFiles files_;
+  Complaints complaints_;
   SocketOwners owners_;
   TcpSockets source_{kAllStates, true};
   std::array<std::uint64_t, kTcpStates.size()> states_{};
@@ -307,6 +362,7 @@ class ConnectionsCollector final : public Collector {
   std::pmr::map<Key, Conversation> conversations_{&scratch_};
   std::pmr::map<SocketAddress, std::uint64_t> peers_{&scratch_};
   std::pmr::map<End, std::uint32_t> ends_{&scratch_};
+  std::pmr::map<Destination, std::uint32_t> destinations_{&scratch_};  // and ports towards each
   std::unordered_map<std::uint64_t, Sent> retransmits_;  // by cookie; of established sockets only
   std::array<RoundTrip, 2> round_trips_{};
   std::vector<std::pair<std::uint64_t, SocketAddress>> order_;
@@ -315,6 +371,8 @@ class ConnectionsCollector final : public Collector {
   std::uint64_t overflow_ = 0;
   bool overflowed_before_ = false;  // in the run before
   std::uint64_t left_out_ = 0;
+  std::uint16_t first_port_ = 0;  // of the ephemeral ones
+  std::uint16_t last_port_ = 0;   // 0: unknown
   std::string port_;
   std::string peer_;
 };

@@ -20,7 +20,7 @@ Tuning kTuning;
 
 namespace {
 
-constexpr std::uint32_t kVersion = 4;
+constexpr std::uint32_t kVersion = 5;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kLargest = 1e30;         // |z|: squares fit a double with room to spare
 constexpr double kOutOfProportion = 1e6;  // mean changes, for a single value
@@ -179,13 +179,14 @@ void Combination::State::issue() {
     next.mean = mix(j, said);
     next.ridge = shorten(said[kRidge] - next.mean);
     next.season_ridge = shorten(said[kSeasonRidge] - next.mean);
-    const float plain = size(j);
+    const float plain = this->size(j);
     next.plain = shorten(plain);
-    next.size = plain * hour_factor(k);
+    const float size = plain * hour_factor(k);
+    next.size = shorten(size);
     const float round = 1e-6F * std::abs(z);  // of a float: a value that stays is inside
     std::array<float, 4> ends{};
     for (std::size_t i = 0; i < ends.size(); ++i) {
-      ends[i] = bounded(next.mean + next.size * quantiles[j][i]) + (i % 2 == 0 ? -round : round);
+      ends[i] = bounded(next.mean + size * quantiles[j][i]) + (i % 2 == 0 ? -round : round);
       if (i >= 2) ends[i] = i == 2 ? std::min(ends[2], ends[0]) : std::max(ends[3], ends[1]);
       // Outward: values that come back are often just at an end.
       const float far = ends[i] - next.mean;
@@ -229,10 +230,19 @@ ForecastPoint Combination::State::point(std::uint32_t lead) const {
   const auto a = of(lo);
   const auto b = of(hi);
   std::array<double, 5> v{};
+  // What two leads have learnt fits one between them a little less than it does them.
+  const double wider = 1 + kTuning.between * 4 * share * (1 - share);
   for (std::size_t i = 0; i < v.size(); ++i) {
-    v[i] = anchor + a[i] + share * (b[i] - a[i]);
-    if (shape.minimum) v[i] = std::max(v[i], *shape.minimum);
-    if (shape.maximum) v[i] = std::min(v[i], *shape.maximum);
+    v[i] = a[i] + share * (b[i] - a[i]);
+    if (i == 0 || lo == hi) continue;
+    const double end = v[0] + wider * (v[i] - v[0]);
+    const auto held = static_cast<double>(bounded(static_cast<float>(end)));
+    v[i] = i % 2 == 1 ? std::min(v[i], std::max(end, held)) : std::max(v[i], std::min(end, held));
+  }
+  for (double& value : v) {
+    value += anchor;
+    if (shape.minimum) value = std::max(value, *shape.minimum);
+    if (shape.maximum) value = std::min(value, *shape.maximum);
   }
   return {v[0], v[1], v[2], v[3], v[4]};
 }

@@ -9,7 +9,7 @@ namespace {
 
 constexpr float kNear = 0.01F;
 constexpr float kGrowth = 1.25F;
-constexpr float kHeaviest = 1e6F;  // weight of a score, before all is scaled down
+constexpr float kFull = 65'535;
 
 /// The bin of a score, from the most negative one.
 int bin_of(float score) {
@@ -35,26 +35,27 @@ float edge(int bin) {
 }  // namespace
 
 void Histograms::add(std::size_t lead, float score, double fade) {
+  std::uint16_t& bin = bins_[lead * kBins + static_cast<std::size_t>(bin_of(score))];
   float& weight = weight_[lead];
-  bins_[lead * kBins + static_cast<std::size_t>(bin_of(score))] += weight;
-  total_[lead] += weight;
+  while (weight > kHeaviest || static_cast<float>(bin) + weight > kFull) halve(lead);
+  bin = static_cast<std::uint16_t>(static_cast<float>(bin) + std::round(weight));
   weight = static_cast<float>(weight / fade);
-  if (weight < kHeaviest) return;
-  for (int i = 0; i < kBins; ++i) bins_[lead * kBins + static_cast<std::size_t>(i)] /= weight;
-  total_[lead] /= weight;
-  weight = 1;
+}
+
+void Histograms::halve(std::size_t lead) {
+  for (std::size_t i = 0; i < kBins; ++i) bins_[lead * kBins + i] /= 2;
+  weight_[lead] /= 2;
 }
 
 std::array<float, 4> Histograms::quantiles(std::size_t lead, std::size_t reach,
                                            const std::array<double, 4>& p) const {
   const std::size_t first = lead < reach ? 0 : lead - reach;
-  const std::size_t last = std::min(lead + reach, total_.size() - 1);
+  const std::size_t last = std::min(lead + reach, weight_.size() - 1);
   Pooled pooled;
   for (std::size_t j = first; j <= last; ++j) {
-    if (!(total_[j] > 0)) continue;
     const float scale = 1 / weight_[j];
     for (std::size_t i = 0; i < pooled.bins.size(); ++i)
-      pooled.bins[i] += bins_[j * kBins + i] * scale;
+      pooled.bins[i] += static_cast<float>(bins_[j * kBins + i]) * scale;
   }
   for (int i = 0; i < kBins; ++i) {
     const float count = pooled.bins[static_cast<std::size_t>(i)];

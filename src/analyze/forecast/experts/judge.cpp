@@ -87,7 +87,8 @@ void Combination::State::score(std::size_t j, const Waiting& was, float z) {
                                ? shape.tolerance
                                : kTolerated * std::abs(static_cast<double>(z) + anchor);
   toward(r.tolerated, static_cast<double>(std::abs(off)) <= tolerated);
-  const float units = was.size > 0 ? off / was.size : (off == 0 ? 0 : std::copysign(100.0F, off));
+  const float expected = lengthen(was.size);
+  const float units = expected > 0 ? off / expected : (off == 0 ? 0 : std::copysign(100.0F, off));
   histograms.add(j, units, 1 - 1 / kTuning.score_memory);
   sizes[j] += speed(r.count, kTuning.size_memory) * (std::abs(off) - sizes[j]);
   learn_hour(j, was, off);
@@ -227,10 +228,13 @@ void Combination::State::refresh_quantiles(std::size_t j) {
   std::array<double, 4> p{};
   for (std::size_t i = 0; i < 4; ++i) {
     // The conformal rank is (n + 1)(1 - a) of n: a little farther out than the plain quantile. Far
-    // out the neighbouring leads, whose errors are pooled, are counted too.
+    // out the neighbouring leads, whose errors are pooled, are counted too. With few errors the
+    // rank of 80 % is beyond all of them, which covers far too much: it goes no farther out than
+    // half the tail.
     const auto a = static_cast<double>(levels[j][i]);
     const double n = independent * (i < 2 ? 1 : kTuning.far_rank);
-    const double tail = std::max(a - (1 - a) / (n + 1), 0.0);
+    const double least = i < 2 ? a * kTuning.least_tail : 0;
+    const double tail = std::max(a - (1 - a) / (n + 1), least);
     p[i] = i % 2 == 0 ? tail : 1 - tail;
   }
   quantiles[j] = histograms.quantiles(j, static_cast<std::size_t>(kTuning.reach), p);

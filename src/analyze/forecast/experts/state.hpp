@@ -46,10 +46,10 @@ struct Combination::State {
   /// A forecast that waits for its row.
   struct Waiting {
     float mean = 0;
-    float size = 0;
     std::array<ShortFloat, 4> ends{};  // lo80, hi80, lo95, hi95, from the mean
     ShortFloat ridge{};                // from the mean
     ShortFloat season_ridge{};
+    ShortFloat size{};
     ShortFloat plain{};  // size without the hour of the day
 
     [[nodiscard]] float end(std::size_t i) const { return mean + lengthen(ends[i]); }

@@ -27,6 +27,8 @@ struct Tuning {
   double profile_speed = 0.07;  // a season's profile moves toward the last one by
   double change_scales = 5;     // how far out a new level must be
   int change_rows = 24;         // and for how long
+  double least_tail = 0.5;      // of 80 %, of the level's, however few errors are known
+  double between = 0.05;        // intervals halfway between two learnt leads are wider by
 };
 
 #ifdef NEXUS_TUNE
