@@ -5,9 +5,11 @@
 
 Faults: services that are killed (SIGKILL), that hang (their watchdog of systemd ends them), whose health endpoint hangs while
 they run on, that eat memory until they run into a limit (of their addresses: LimitAS=; of the memory itself, which the kernel's
-killer enforces: a memory control group made here, from outside, for systemd in a container has none on a host with the old
-hierarchy), and a file system that fills up. Afterwards the journal of actions is looked through for violations:
-an action on what no remedy names, two at once on one target, more at once than max_targets_at_once.
+killer enforces), that take so much that what they read from files does not stay (memory pressure, as the kernel tells it; nothing
+ends them), and a file system that fills up. The two limits of real memory are a memory control group made here, from outside, for
+systemd in a container has none on a host with the old hierarchy; without it these faults are left out, which is said.
+Afterwards the journal of actions is looked through for violations (an action on what no remedy names, two at once on one target,
+more at once than max_targets_at_once), and held against the faults: how many of each target there were, and how many actions.
 Standard library of /usr/bin/python3 only.
 """
 
@@ -16,6 +18,7 @@ import os
 import statistics
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "testbed"))
@@ -72,6 +75,20 @@ on = "ChaosWebHangs"
 action = "restart_service"
 target = "web.service"
 verify = { expr = 'probe_success{instance="http://127.0.0.1:8099/"}', within = "10s" }
+
+[collect.pressure]
+interval = "1s"
+
+[[alert]]
+name = "ChaosPressure"
+expr = 'rate(node_pressure_memory_waiting_seconds_total[5s]) > 0.02'
+
+[[remedy]]
+name = "pressure"
+on = "ChaosPressure"
+action = "restart_service"
+target = "thrash.service"
+verify = { expr = 'rate(node_pressure_memory_waiting_seconds_total[5s]) < 0.02', within = "20s" }
 """ % ", ".join(f'"{name}.service"' for name in [*KILLED, "hung", "hog", "eater"])
 
 PLAIN = "[Service]\nExecStart=/bin/sleep infinity\n"
@@ -88,6 +105,17 @@ ExecStart=/bin/sh -c 'while ! test -e /run/hog; do sleep 0.05; done; rm /run/hog
 EATER = """[Service]
 ExecStart=/bin/sh -c 'while ! test -e /run/eat; do sleep 0.05; done; rm /run/eat; exec perl -e "push @a, q(x) x 1048576 while 1"'
 """
+THRASH = """[Service]
+ExecStart=/bin/sh -c 'while ! test -e /run/thrash; do sleep 0.05; done; rm /run/thrash; exec perl /opt/thrash.pl'
+"""
+# Holds most of its limit, and reads what the rest has no room for, again and again.
+THRASH_PROGRAM = """my @kept;
+push @kept, "x" x 65536 for 1 .. 800;
+open(my $file, "+>", "/var/tmp/thrash") or die;
+syswrite $file, "x" x 1048576 for 1 .. 60;
+fork for 1 .. 2;
+while (1) { sysseek $file, 0, 0; 1 while sysread $file, my $part, 1 << 16; }
+"""
 WEB = """[Service]
 ExecStart=/usr/bin/perl /opt/web.pl
 """
@@ -103,16 +131,28 @@ while (my $client = $server->accept) {
 LIMIT = 60  # seconds; what is not mended by then was not
 
 
+@contextlib.contextmanager
+def memory_group():
+    """A control group with 64 MiB of real memory; None where the host has no controller of the old hierarchy."""
+    group = Path("/sys/fs/cgroup/memory") / f"nexus-chaos-{os.getpid()}"
+    if not group.parent.is_dir():
+        yield None
+        return
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(64 << 20))
+        yield group
+    finally:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+
+
 class Chaos:
-    def __init__(self, machine):
-        self.machine = machine
-        self.took = {"killed": [], "hung": [], "endpoint": [], "hog": [], "eater": [], "full": []}
-        self.group = Path("/sys/fs/cgroup/memory") / f"nexus-chaos-{os.getpid()}"
-        if self.group.parent.is_dir():
-            self.group.mkdir()
-            (self.group / "memory.limit_in_bytes").write_text(str(64 << 20))
-        else:
-            self.group = None
+    def __init__(self, machine, group):
+        self.machine, self.group = machine, group
+        self.took = {"killed": [], "hung": [], "endpoint": [], "hog": [], "eater": [], "thrash": [], "full": []}
+        self.faults = Counter()  # by the target of the action that each is to lead to
+        self.pressure = []  # seconds that somebody waited for memory, a fault
         self.lost = []
 
     def state(self, units):
@@ -135,6 +175,7 @@ class Chaos:
     def services(self, units, inject, kind_of):
         before = self.state(units)
         self.machine.sh(inject)
+        self.faults.update(f"{unit}.service" for unit in units)
         left = set(units)
         end = time.monotonic() + LIMIT
         while left and time.monotonic() < end:
@@ -145,14 +186,9 @@ class Chaos:
                     left.discard(unit)
         self.lost += sorted(left)
 
-    def close(self):
-        if self.group is not None:
-            with contextlib.suppress(OSError):
-                self.group.rmdir()
-
-    def eat(self):
-        """The eater's main process gets a limit of 64 MiB of real memory, and eats: the kernel kills it."""
-        pid = self.machine.run(["systemctl", "show", "--value", "-p", "MainPID", "eater"]).stdout.strip()
+    def limit(self, unit):
+        """The unit's main process gets a limit of 64 MiB of real memory."""
+        pid = self.machine.run(["systemctl", "show", "--value", "-p", "MainPID", unit]).stdout.strip()
         for status in Path("/proc").glob("[0-9]*/status"):
             with contextlib.suppress(OSError):
                 ids = next((line.split()[1:] for line in status.read_text().splitlines() if line.startswith("NSpid:")), [])
@@ -160,10 +196,43 @@ class Chaos:
                     f"/proc/{self.machine.init}/ns/pid")
                 if same:
                     (self.group / "cgroup.procs").write_text(ids[0])
+                    return
+        raise RuntimeError(f"the main process of {unit}, {pid}, is not to be found")
+
+    def eat(self):
+        """The kernel kills the eater."""
+        self.limit("eater")
+        killed = self.kills()
         self.services(["eater"], "touch /run/eat", lambda unit: unit)
+        if self.kills() == killed:
+            raise RuntimeError("the kernel has killed nobody: the eater ended for another reason")
+
+    def kills(self):
+        control = (self.group / "memory.oom_control").read_text().split()
+        return int(control[control.index("oom_kill") + 1])
+
+    def waited(self):
+        """Seconds since the start in which somebody waited for memory."""
+        return int(Path("/proc/pressure/memory").read_text().split("total=")[1].split()[0]) / 1e6
+
+    def thrash(self):
+        """Nothing ends it: what is seen is that the machine waits for memory."""
+        self.limit("thrash")
+        before, begun = self.waited(), time.monotonic()
+        start = self.state(["thrash"])["thrash"][2]
+        self.faults["thrash.service"] += 1
+        self.machine.sh("touch /run/thrash")
+        while self.state(["thrash"])["thrash"][2] == start:
+            if time.monotonic() > begun + LIMIT:
+                self.lost.append("thrash")
+                return
+            time.sleep(0.05)
+        self.took["thrash"].append(time.monotonic() - begun)
+        self.pressure.append(self.waited() - before)
 
     def endpoint(self):
         begun = time.monotonic()
+        self.faults["web.service"] += 1
         start = self.state(["web"])["web"][2]
         self.machine.sh("touch /run/hangweb")
         while self.state(["web"])["web"][2] == start or self.machine.run(
@@ -176,6 +245,7 @@ class Chaos:
 
     def full(self):
         begun = time.monotonic()
+        self.faults["clean"] += 1
         self.machine.sh("dd if=/dev/zero of=/run/chaos/fill bs=1M count=60 2>/dev/null; true")
         while self.machine.exists("/run/chaos/fill"):
             if time.monotonic() > begun + LIMIT:
@@ -185,7 +255,7 @@ class Chaos:
         self.took["full"].append(time.monotonic() - begun)
 
     def violations(self):
-        known = {f"{name}.service" for name in [*KILLED, "hung", "hog", "eater", "web"]} | {"clean"}
+        known = {f"{name}.service" for name in [*KILLED, "hung", "hog", "eater", "thrash", "web"]} | {"clean"}
         actions, before = [], ""
         while True:
             page = self.machine.http("GET", "/operations/actions?limit=1000" + before).json()
@@ -203,19 +273,28 @@ class Chaos:
             running.append((finished, target))
             if len({r[1] for r in running}) > 3:
                 found.append(f"more than three targets at {started}")
-        failed = sum(a["state"] not in ("succeeded", "cancelled") for a in actions)
-        return len(actions), failed, found
+        return actions, found
+
+    def unmatched(self, actions):
+        """Targets that have another number of actions than of faults."""
+        done = Counter(a["target_component"] for a in actions)
+        return [f"{target}: {count} faults, {done[target]} actions" for target, count in sorted(self.faults.items())
+                if done[target] != count]
 
 
 def main():
     root, agent = sys.argv[1:3]
     faults = int(sys.argv[3]) if len(sys.argv) > 3 else 500
-    with Machine(root, binds={agent: "/opt/nexus-agent"}) as machine:
+    with contextlib.ExitStack() as stack:
+        group = stack.enter_context(memory_group())  # goes when nobody in the machine is in it any more
+        machine = stack.enter_context(Machine(root, binds={agent: "/opt/nexus-agent"}))
         for name in KILLED:
             machine.write_file(f"/etc/systemd/system/{name}.service", PLAIN)
         machine.write_file("/etc/systemd/system/hung.service", HUNG)
         machine.write_file("/etc/systemd/system/hog.service", HOG)
         machine.write_file("/etc/systemd/system/eater.service", EATER)
+        machine.write_file("/etc/systemd/system/thrash.service", THRASH)
+        machine.write_file("/opt/thrash.pl", THRASH_PROGRAM)
         machine.write_file("/etc/systemd/system/web.service", WEB)
         machine.write_file("/opt/web.pl", WEB_PROGRAM)
         machine.write_file("/etc/nexus/agent.toml", CONFIG)
@@ -223,10 +302,10 @@ def main():
                            "[Service]\nType=notify\nRuntimeDirectory=nexus-agent\nStateDirectory=nexus-agent\n"
                            "ExecStart=/opt/nexus-agent run --config /etc/nexus/agent.toml\n")
         machine.sh("mkdir -p /run/chaos && mount -t tmpfs -o size=64M chaos /run/chaos && systemctl daemon-reload && "
-                   "systemctl start " + " ".join([*KILLED, "hung", "hog", "eater", "web", "nexus-agent"]))
+                   "systemctl start " + " ".join([*KILLED, "hung", "hog", "eater", "thrash", "web", "nexus-agent"]))
         ready = ["curl", "-fs", "--unix-socket", "/run/nexus-agent/agent.sock", "http://localhost/-/ready"]
         machine.wait_for("the agent", lambda: machine.run(ready, check=False).returncode == 0)
-        chaos = Chaos(machine)
+        chaos = Chaos(machine, group)
         begun = time.monotonic()
         done, turn = 0, 0
         while done < faults:
@@ -245,6 +324,9 @@ def main():
             if turn % 10 == 8 and chaos.group is not None:
                 chaos.eat()
                 done += 1
+            if turn % 10 == 6 and chaos.group is not None:
+                chaos.thrash()
+                done += 1
             if turn % 20 == 2:
                 chaos.full()
                 done += 1
@@ -258,9 +340,17 @@ def main():
                       f"p99 {took[min(len(took) - 1, len(took) * 99 // 100)]:.3f} s, longest {took[-1]:.3f} s")
         # The last ones are verified still, and not in the history before.
         machine.wait_for("nothing under way", chaos.calm)
-        actions, failed, found = chaos.violations()
-        print(f"{actions} actions, {failed} of them did not succeed; violations: {found or 'none'}")
-        chaos.close()
+        actions, found = chaos.violations()
+        states = Counter(action["state"] for action in actions)
+        print(f"{len(actions)} actions ({', '.join(f'{count} {state}' for state, count in states.most_common())}); "
+              f"violations: {found or 'none'}; other numbers of actions than of faults: {chaos.unmatched(actions) or 'none'}")
+        for action in actions:
+            if action["state"] != "succeeded":
+                print(f"  {action['action_type']} {action['target_component']} {action['state']}: {action['outcome']['result']}")
+        if chaos.pressure:
+            print(f"waiting for memory: {min(chaos.pressure):.2f} to {max(chaos.pressure):.2f} s a fault")
+        if chaos.group is None:
+            print("no faults of real memory: this host has no memory controller of the old hierarchy")
         raise SystemExit(1 if found or len(every) < 0.99 * done else 0)
 
 

@@ -69,6 +69,13 @@ void sort_pod(const json::value& pod, const DrainWish& wish, Sorted& out) {
     return;
   }
   if (!over && !victim.ending) {
+    const std::string workload = workload_of_pod(pod);
+    if (auto why = wish.protects && !workload.empty()
+                       ? wish.protects(fmt::format("{}/{}", victim.name_space, workload))
+                       : std::nullopt) {
+      out.plan.refuse.push_back(fmt::format("{}: {}", victim.shown(), *why));
+      return;
+    }
     if (controller == nullptr && !wish.unmanaged) {
       out.plan.refuse.push_back(victim.shown() + ": no controller would make it again");
       return;
@@ -337,6 +344,7 @@ Result<PodState> KubernetesControl::pod(const std::string& name_space, const std
   const auto* controller = controller_of(*object);
   out.owner_kind = text_of(member(controller, "kind"));
   out.owner_name = text_of(member(controller, "name"));
+  out.workload = workload_of_pod(*object);
   out.mirror = is_mirror(*object);
   out.deleting = seconds(member(metadata, "deletionTimestamp"));
   out.created = seconds(member(metadata, "creationTimestamp")).value_or(0);

@@ -20,7 +20,6 @@ namespace json = boost::json;
 constexpr std::size_t kMostRevisions = 1'000;
 constexpr std::string_view kRevision = "deployment.kubernetes.io/revision";
 constexpr std::string_view kCause = "kubernetes.io/change-cause";
-constexpr std::string_view kTemplateHash = "pod-template-hash";
 
 /// Annotations of a deployment that are its own, and not of one of its revisions.
 constexpr std::array<std::string_view, 6> kOwnNotes = {
@@ -58,6 +57,9 @@ json::value plain_template(const json::value& replica_set) {
 struct Revision {
   std::uint64_t number = 0;
   json::value object;
+  [[nodiscard]] std::string name() const {
+    return text_of(member(member(&object, "metadata"), "name"));
+  }
 };
 
 /// What the controller keeps of former templates, newest first.
@@ -102,6 +104,15 @@ Result<const Revision*> choose(const std::vector<Revision>& all, std::uint64_t w
   for (const auto& one : all) known.push_back(one.number);
   return fail(Errc::kNotFound, "{}: there is no revision {}, but {}", to_string(workload), wanted,
               fmt::join(known, ", "));
+}
+
+/// The one that was chosen before, whatever number it has by now.
+Result<const Revision*> choose_again(const std::vector<Revision>& all, std::string_view name,
+                                     const Workload& workload) {
+  const auto found = std::ranges::find(all, name, &Revision::name);
+  if (found != all.end()) return &*found;
+  return fail(Errc::kNotFound, "{}: its revision {} is not kept any more", to_string(workload),
+              name);
 }
 
 /// Template and annotations of a ReplicaSet, as a JSON Patch of its deployment.
@@ -198,7 +209,7 @@ Result<std::vector<WorkloadRevision>> KubernetesControl::revisions(
         workload.kind == WorkloadKind::kDeployment ? &one.object : member(&one.object, "data"),
         "spec");
     const json::object notes = notes_of(one.object);
-    out.push_back({one.number, text_of(member(member(&one.object, "metadata"), "name")),
+    out.push_back({one.number, one.name(),
                    text_of(notes.if_contains(json::string_view(kCause.data(), kCause.size()))),
                    images_of(member(spec, "template"))});
   }
@@ -209,21 +220,28 @@ Result<WorkloadRollback> KubernetesControl::undo(const Workload& workload, std::
                                                  const KubernetesPatience& patience) const {
   if (auto may = may_change(workload.name_space); !may) return propagate(std::move(may));
   WorkloadRollback out;
+  std::string chosen_name;
   auto object = edit(api_, path_of(workload), patience,
                      [&](const json::value& now) -> Result<std::optional<KubernetesEdit>> {
                        if (auto ok = can_roll(workload, now, "rolled back"); !ok)
                          return propagate(std::move(ok));
                        auto all = read_revisions(api_, workload, now, patience);
                        if (!all) return propagate(std::move(all));
-                       auto chosen = choose(*all, revision, workload);
+                       // After an answer that was lost "the one before" may be where it came from.
+                       const bool first = chosen_name.empty();
+                       auto chosen = first ? choose(*all, revision, workload)
+                                           : choose_again(*all, chosen_name, workload);
                        if (!chosen) return propagate(std::move(chosen));
                        const bool deployment = workload.kind == WorkloadKind::kDeployment;
-                       out.from = deployment ? to_workload_status(workload.kind, now).revision
-                                             : (*all)[0].number;
-                       out.to = (*chosen)->number;
+                       if (first) {
+                         chosen_name = (*chosen)->name();
+                         out.from = deployment ? to_workload_status(workload.kind, now).revision
+                                               : (*all)[0].number;
+                         out.to = (*chosen)->number;
+                       }
                        auto wanted = deployment ? back_to(now, (*chosen)->object)
                                                 : back_to(now, **chosen, all->front());
-                       out.changed = wanted.has_value();
+                       out.changed = out.changed || wanted.has_value();
                        return wanted;
                      });
   if (!object) return propagate(std::move(object), "roll back {}", to_string(workload));

@@ -66,21 +66,24 @@ json::object cpu_entry(std::uint32_t percent) {
        {{"name", "cpu"}, {"target", {{"type", "Utilization"}, {"averageUtilization", percent}}}}}};
 }
 
-/// Puts the CPU's target into `spec`; `now` is the present spec or null. A merge patch replaces a
-/// list as a whole, so the other metrics are written with it.
-void set_cpu(json::object& spec, const json::value* now, std::uint32_t percent, bool simple) {
+/// Puts the CPU's target into `spec`, or nothing in its place; `now` is the present spec or null. A
+/// merge patch replaces a list as a whole, so the other metrics are written with it.
+void set_cpu(json::object& spec, const json::value* now, std::optional<std::uint32_t> percent,
+             bool simple) {
   if (simple) {
-    spec["targetCPUUtilizationPercentage"] = percent;
+    spec["targetCPUUtilizationPercentage"] = percent ? json::value(*percent) : json::value(nullptr);
     return;
   }
   json::array metrics;
   if (const auto* present = array_of(member(now, "metrics"))) metrics = *present;
   const auto* known = cpu_metric(now);
   const auto place = known == nullptr ? metrics.end() : std::ranges::find(metrics, *known);
-  if (place == metrics.end()) {
-    metrics.push_back(cpu_entry(percent));
+  if (!percent) {
+    if (place != metrics.end()) metrics.erase(place);
+  } else if (place == metrics.end()) {
+    metrics.push_back(cpu_entry(*percent));
   } else {
-    *place = cpu_entry(percent);
+    *place = cpu_entry(*percent);
   }
   spec["metrics"] = std::move(metrics);
 }
@@ -179,8 +182,10 @@ Result<AutoscalerChange> KubernetesControl::set_autoscaler(
           json::object spec;
           if (after.min != before.min) spec["minReplicas"] = after.min;
           if (after.max != before.max) spec["maxReplicas"] = after.max;
-          if (wish.cpu_percent && wish.cpu_percent != before.cpu_percent)
-            set_cpu(spec, member(&now, "spec"), *wish.cpu_percent, simple);
+          const auto cpu = wish.no_cpu_percent ? std::nullopt
+                           : wish.cpu_percent  ? wish.cpu_percent
+                                               : before.cpu_percent;
+          if (cpu != before.cpu_percent) set_cpu(spec, member(&now, "spec"), cpu, simple);
           if (spec.empty()) return std::nullopt;
           return KubernetesEdit{json::object{{"spec", std::move(spec)}}, kMergePatch};
         });
@@ -201,7 +206,7 @@ Result<AutoscalerChange> KubernetesControl::set_autoscaler(
                       {"name", workload.name}}},
                     {"minReplicas", wanted.min},
                     {"maxReplicas", wanted.max}};
-  if (wish.cpu_percent) set_cpu(spec, nullptr, *wish.cpu_percent, simple);
+  if (wish.cpu_percent) set_cpu(spec, nullptr, wish.cpu_percent, simple);
   const std::string version = where->substr(std::string_view("/apis/").size());
   auto object =
       ask(api_,

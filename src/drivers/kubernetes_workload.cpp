@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 
 #include "drivers/json.hpp"
 #include "drivers/kubernetes_calls.hpp"
@@ -281,6 +282,22 @@ const json::value* controller_of(const json::value& object) {
   const auto found = std::ranges::find_if(
       *owners, [](const auto& one) { return is_true(member(&one, "controller")); });
   return found == owners->end() ? nullptr : &*found;
+}
+
+std::string workload_of_pod(const json::value& pod) {
+  const auto* controller = controller_of(pod);
+  if (controller == nullptr) return {};
+  std::string kind = text_of(member(controller, "kind"));
+  std::ranges::transform(kind, kind.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::string name = text_of(member(controller, "name"));
+  const std::string tail =
+      "-" + text_of(member(member(member(&pod, "metadata"), "labels"), kTemplateHash));
+  if (kind == "replicaset" && tail.size() > 1 && name.ends_with(tail)) {
+    kind = "deployment";
+    name.resize(name.size() - tail.size());
+  }
+  return fmt::format("{}/{}", kind, name);
 }
 
 bool is_owned_by(const json::value& object, std::string_view uid) {

@@ -31,5 +31,10 @@ namespace nexus::drivers {
 [[nodiscard]] bool is_owned_by(const boost::json::value& object, std::string_view uid);
 /// The owner with controller=true; null: none.
 [[nodiscard]] const boost::json::value* controller_of(const boost::json::value& object);
+/// What a deployment puts on its replica sets and their pods.
+inline constexpr std::string_view kTemplateHash = "pod-template-hash";
+/// "deployment/web": the workload that a pod is of; empty: nobody's. Nothing is asked: a replica
+/// set of a deployment is told by its name, which ends with the hash that its pods have as a label.
+[[nodiscard]] std::string workload_of_pod(const boost::json::value& pod);
 
 }  // namespace nexus::drivers

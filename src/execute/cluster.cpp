@@ -15,6 +15,12 @@ std::string_view without_prefix(std::string_view target) {
   return target.starts_with(kClusterPrefix) ? target.substr(kClusterPrefix.size()) : target;
 }
 
+/// Whether controllers draw such endings of names, which have no vowels and no digit like one.
+bool is_drawn(std::string_view text, std::size_t least, std::size_t most) {
+  return text.size() >= least && text.size() <= most &&
+         text.find_first_not_of("bcdfghjklmnpqrstvwxz2456789") == std::string_view::npos;
+}
+
 }  // namespace
 
 host::Roots roots_of(const config::Config& config) {
@@ -57,6 +63,21 @@ Result<ClusterObject> parse_object(std::string_view target, std::string_view kin
   return ClusterObject{names->name_space, names->name};
 }
 
+std::string pod_account(const ClusterObject& pod) {
+  const auto shown = [&](std::string_view kind, std::string_view name) {
+    return fmt::format("{}{}/{}/{}", kClusterPrefix, pod.name_space, kind, name);
+  };
+  const std::string_view name = pod.name;
+  const auto dash = name.rfind('-');
+  if (dash == std::string_view::npos || !is_drawn(name.substr(dash + 1), 5, 5))
+    return shown("pod", name);
+  const auto stem = name.substr(0, dash);
+  const auto hash = stem.rfind('-');
+  if (hash != std::string_view::npos && is_drawn(stem.substr(hash + 1), 6, 10))
+    return shown("deployment", stem.substr(0, hash));
+  return shown("daemonset", stem);
+}
+
 Result<std::string> parse_node(std::string_view target) {
   const auto parts = base::split(without_prefix(target), '/');
   if (parts.size() != 2 || parts[0] != "node" ||
@@ -85,12 +106,29 @@ Result<drivers::Workload> changeable_workload(std::string_view target,
   auto workload = drivers::parse_workload(without_prefix(target));
   if (!workload) return propagate(std::move(workload), "target");
   if (auto may = may_change(workload->name_space, config); !may) return propagate(std::move(may));
-  // Whatever is done to it: its replicas, its limits and its autoscaler are protected with it.
-  if (auto why = plan::protected_reason("restart_service",
-                                        std::string(kClusterPrefix) + to_string(*workload),
-                                        config.guardrails.protected_units))
+  if (auto why = protected_in_cluster(to_string(*workload), config))
     return fail(Errc::kPermissionDenied, "{}", *why);
   return workload;
+}
+
+std::optional<std::string> protected_in_cluster(std::string_view what,
+                                                const config::Config& config) {
+  // Whatever is done to it: its replicas, its limits and its pods are protected with a workload.
+  return plan::protected_reason("restart_service", fmt::format("{}{}", kClusterPrefix, what),
+                                config.guardrails.protected_units);
+}
+
+Result<StepResult> unheard(const Error& error, const StepRun& run,
+                           const std::function<Result<std::optional<std::string>>()>& made) {
+  const bool cancelled = error.code() == Errc::kCancelled;
+  if (!cancelled && !is_away(error)) return std::unexpected(error);
+  if (cancelled && run.leaving())
+    return StepResult{.result = "the API's answer was not waited for", .output = {}, .left = true};
+  const auto what = made();
+  const std::string more = !what   ? "; whether it was changed is not known"
+                           : *what ? "; it was changed all the same; " + **what
+                                   : std::string();
+  return std::unexpected(Error(error.code(), error.message() + more));
 }
 
 bool is_away(const Error& error) {

@@ -5,6 +5,8 @@
 // without state.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,16 +34,31 @@ struct ClusterObject {
   std::string name;
 };
 [[nodiscard]] Result<ClusterObject> parse_object(std::string_view target, std::string_view kind);
+/// The workload that a pod is of, by the name alone, for the rails to count on: the next pod has
+/// another name. Of a stateful set's it is its own, which comes again.
+[[nodiscard]] std::string pod_account(const ClusterObject& pod);
 /// Of "kubernetes:node/NAME".
 [[nodiscard]] Result<std::string> parse_node(std::string_view target);
 /// Of "kubernetes:shop/deployment/web", a workload in a namespace that may be changed, and that
 /// [guardrails] protected_units does not protect.
 [[nodiscard]] Result<drivers::Workload> changeable_workload(std::string_view target,
                                                             const config::Config& config);
+/// Why [guardrails] protected_units protects what a cluster calls "shop/deployment/web" (or
+/// "node/n1"); nothing: it does not.
+[[nodiscard]] std::optional<std::string> protected_in_cluster(std::string_view what,
+                                                              const config::Config& config);
 /// Whether [kubernetes] change_in has it.
 [[nodiscard]] Status may_change(std::string_view name_space, const config::Config& config);
 /// Whether [kubernetes] change_nodes has it.
 [[nodiscard]] Status may_change_node(std::string_view node, const config::Config& config);
+
+/// What becomes of a step whose change has failed by `error`: one whose answer did not come may
+/// have been made all the same. `made` looks whether it was (nothing: it was not; an error: it
+/// cannot be told), takes it back, and says so. When the agent ends it is left, for recover() to
+/// look.
+[[nodiscard]] Result<StepResult> unheard(
+    const Error& error, const StepRun& run,
+    const std::function<Result<std::optional<std::string>>()>& made);
 
 /// Nobody answers, for the moment.
 [[nodiscard]] bool is_away(const Error& error);

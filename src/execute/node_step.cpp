@@ -16,8 +16,20 @@ std::string joined(const std::vector<std::string>& all) {
   return all.empty() ? "none" : fmt::format("{}", fmt::join(all, ", "));
 }
 
-drivers::DrainWish drain_of(const plan::Action& action) {
+/// What evidence() said; nothing: it is not known.
+std::optional<bool> schedulable_in(std::string_view evidence) {
+  boost::system::error_code wrong;
+  const auto value = json::parse(json::string_view(evidence.data(), evidence.size()), wrong);
+  const auto* known =
+      wrong || !value.is_object() ? nullptr : value.get_object().if_contains("schedulable");
+  return known != nullptr && known->is_bool() ? std::optional(known->get_bool()) : std::nullopt;
+}
+
+drivers::DrainWish drain_of(const plan::Action& action, const StepContext& context) {
   drivers::DrainWish out;
+  out.protects = [config = context.config](std::string_view workload) {
+    return protected_in_cluster(workload, *config);
+  };
   if (action.parameters.contains("grace"))
     out.grace = duration_parameter(action.parameters, "grace", Millis(0));
   const auto flag = [&](std::string_view name) {
@@ -36,6 +48,8 @@ class NodeStep final : public Step {
   Status validate(const plan::Action& action, const StepContext& context) const override {
     auto node = parse_node(action.target);
     if (!node) return propagate(std::move(node));
+    if (auto why = protected_in_cluster("node/" + *node, *context.config))
+      return fail(Errc::kPermissionDenied, "{}", *why);
     return may_change_node(*node, *context.config);
   }
 
@@ -51,7 +65,7 @@ class NodeStep final : public Step {
       return fmt::format("would close node {} to new pods; it {} now", *node, now);
     auto cluster = cluster_of(context);
     if (!cluster) return propagate(std::move(cluster));
-    auto plan = cluster->plan_drain(*node, drain_of(action), brief(context));
+    auto plan = cluster->plan_drain(*node, drain_of(action, context), brief(context));
     if (!plan) return propagate(std::move(plan));
     if (!plan->refuse.empty())
       return fail(Errc::kConflict, "node {} would not be drained: {}", *node, joined(plan->refuse));
@@ -74,7 +88,7 @@ class NodeStep final : public Step {
     const auto patience = patience_of(run);
     run.begun();
     if (wish_ == NodeWish::kDrain) {
-      auto gone = cluster->drain(*node, drain_of(action), patience);
+      auto gone = cluster->drain(*node, drain_of(action, context), patience);
       if (!gone) return propagate(std::move(gone));
       return StepResult{
           .result = fmt::format("drained node {}: {} pods evicted", *node, gone->size()),
@@ -114,19 +128,22 @@ class NodeStep final : public Step {
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
     auto node = parse_node(action.target);
     if (!node) return node;
-    boost::system::error_code wrong;
-    const auto before = json::parse(action.outcome.before, wrong);
-    const auto* known =
-        wrong || !before.is_object() ? nullptr : before.get_object().if_contains("schedulable");
-    if (known == nullptr || !known->is_bool())
-      return fail(Errc::kNotFound, "how node {} was before is not known", *node);
+    const auto before = schedulable_in(action.outcome.before);
+    if (!before) return fail(Errc::kNotFound, "how node {} was before is not known", *node);
+    const bool wanted = wish_ == NodeWish::kUncordon;
+    if (*before == wanted || schedulable_in(action.outcome.after) == before)
+      return fail(Errc::kConflict, "node {} was not {} by it, and is left as it is", *node,
+                  wanted ? "opened" : "closed");
+    auto open = is_open(action, context);
+    if (!open) return propagate(std::move(open));
+    if (*open != wanted)
+      return fail(Errc::kConflict, "node {} has been {} since, and is left so", *node,
+                  *open ? "opened" : "closed");
     auto cluster = cluster_of(context);
     if (!cluster) return propagate(std::move(cluster));
-    auto set =
-        cluster->set_schedulable(*node, known->get_bool(), patience_to_undo(action, context));
+    auto set = cluster->set_schedulable(*node, *before, patience_to_undo(action, context));
     if (!set) return propagate(std::move(set));
-    return fmt::format("undone: node {} is {} to new pods", *node,
-                       known->get_bool() ? "open" : "closed");
+    return fmt::format("undone: node {} is {} to new pods", *node, *before ? "open" : "closed");
   }
 
  private:
@@ -143,7 +160,7 @@ class NodeStep final : public Step {
     if (!node) return propagate(std::move(node));
     auto cluster = cluster_of(context);
     if (!cluster) return propagate(std::move(cluster));
-    return cluster->plan_drain(*node, drain_of(action), brief(context));
+    return cluster->plan_drain(*node, drain_of(action, context), brief(context));
   }
 
   const NodeWish wish_;

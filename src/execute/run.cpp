@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "execute/cluster.hpp"
 #include "execute/executor_impl.hpp"
 #include "execute/journal_json.hpp"
 #include "nexus/base/log.hpp"
@@ -222,9 +223,10 @@ void Executor::Impl::perform(Entry& entry, Step& step, Action action, const Flee
   conclude(entry, step, std::move(action));
 }
 
-/// A unit's job that is stopped in the middle leaves the unit down: it goes on to its end.
+/// A unit's job that is stopped in the middle leaves the unit down: it goes on to its end. In a
+/// cluster nothing is down while a rollout is no longer waited for.
 bool Executor::Impl::halts(const Action& action) const {
-  if (action.type.ends_with("_service")) return false;
+  if (action.type.ends_with("_service") && !action.target.starts_with(kClusterPrefix)) return false;
   std::shared_ptr<const std::function<bool()>> ask;
   {
     const std::lock_guard guard(mutex);

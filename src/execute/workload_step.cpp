@@ -85,7 +85,7 @@ class WorkloadStep : public Step {
     if (!work) return propagate(std::move(work));
     if (auto same = same_object(action, work->before.uid); !same) return propagate(std::move(same));
     auto done = act(action, *work, context, patience);
-    if (!done) return propagate(std::move(done));
+    if (!done) return unheard(done.error(), run, [&] { return made(action, *work, context); });
     run.begun();
     auto complete = work->cluster.await_rollout(work->workload, patience, {}, work->before.failure);
     if (complete)
@@ -94,9 +94,10 @@ class WorkloadStep : public Step {
       return StepResult{.result = fmt::format("{}; left to Kubernetes, its rollout goes on", *done),
                         .output = {},
                         .left = true};
+    const std::string back = given_up(action, *work, context);
     return std::unexpected(Error(complete.error().code(),
-                                 fmt::format("{}, but {}{}", *done, complete.error().message(),
-                                             given_up(action, *work, context))));
+                                 fmt::format("{}, but {}{}{}", *done, complete.error().message(),
+                                             back.empty() ? "" : "; ", back)));
   }
 
   std::optional<bool> verify(const plan::Action& action, StepContext& context) override {
@@ -139,6 +140,16 @@ class WorkloadStep : public Step {
   }
 
  private:
+  /// What was made although its answer did not come, and what has become of it.
+  Result<std::optional<std::string>> made(const plan::Action& action, const WorkloadWork& work,
+                                          StepContext& context) {
+    auto status = now(action, context);
+    if (!status) return propagate(std::move(status));
+    if (!is_asked_for(action, *status) || is_asked_for(action, work.before)) return std::nullopt;
+    std::string more = given_up(action, work, context);
+    return more.empty() ? status->message : more;
+  }
+
   [[nodiscard]] virtual Status check(const plan::Action& action,
                                      const Workload& workload) const = 0;
   [[nodiscard]] virtual Result<std::string> would(const plan::Action& action,
@@ -151,7 +162,7 @@ class WorkloadStep : public Step {
   /// Whether the workload is as the action wanted it, rolled out or not.
   [[nodiscard]] virtual bool is_asked_for(const plan::Action& action,
                                           const WorkloadStatus& now) const = 0;
-  /// What becomes of a rollout that is not complete: said behind the error.
+  /// What becomes of a rollout that is not complete: said behind the error. Empty: nothing.
   [[nodiscard]] virtual std::string given_up(const plan::Action&, const WorkloadWork&,
                                              StepContext&) {
     return {};
@@ -235,8 +246,8 @@ class ScaleStep final : public WorkloadStep {
                        StepContext& context) override {
     auto back =
         work.cluster.scale(work.workload, work.before.wanted, patience_to_undo(action, context));
-    return back ? fmt::format("; it is scaled back to {}", work.before.wanted)
-                : "; it could not be scaled back: " + back.error().message();
+    return back ? fmt::format("it is scaled back to {}", work.before.wanted)
+                : "it could not be scaled back: " + back.error().message();
   }
 };
 
@@ -254,7 +265,9 @@ class RolloutStep final : public WorkloadStep {
     if (work->before.images.at(container) != wanted)
       return fail(Errc::kConflict, "{} runs {} since, and is left so", to_string(work->workload),
                   work->before.images.at(container));
-    auto back = set_back(action, *work, container, patience);
+    const auto was = image_in(action, container);
+    if (!was) return fail(Errc::kNotFound, "which image it had is not known");
+    auto back = set_back(*work, container, *was, patience);
     if (!back) return back;
     auto complete = work->cluster.await_rollout(work->workload, patience, {}, work->before.failure);
     if (!complete) return propagate(std::move(complete), "{}, but", *back);
@@ -289,20 +302,21 @@ class RolloutStep final : public WorkloadStep {
     return std::pair(container, image);
   }
 
-  /// What ran in the container before the action.
-  static Result<std::string> set_back(const plan::Action& action, const WorkloadWork& work,
-                                      const std::string& container,
-                                      const drivers::KubernetesPatience& patience) {
+  /// What ran in the container before the action, by its evidence; nothing: it is not known.
+  static std::optional<std::string> image_in(const plan::Action& action,
+                                             const std::string& container) {
     const json::object before = evidence_of(action);
     const auto* images = before.if_contains("images");
     const auto* known = images != nullptr && images->is_object()
                             ? images->get_object().if_contains(container)
                             : nullptr;
-    const auto found = work.before.images.find(container);
-    const std::string image = known != nullptr && known->is_string()
-                                  ? std::string(known->get_string())
-                              : found == work.before.images.end() ? std::string()
-                                                                  : found->second;
+    if (known == nullptr || !known->is_string()) return std::nullopt;
+    return std::string(known->get_string());
+  }
+
+  static Result<std::string> set_back(const WorkloadWork& work, const std::string& container,
+                                      const std::string& image,
+                                      const drivers::KubernetesPatience& patience) {
     auto back = work.cluster.set_images(work.workload, {{container, image}}, patience);
     if (!back) return propagate(std::move(back));
     return fmt::format("{} is set back to {}", to_string(work.workload), image);
@@ -349,8 +363,9 @@ class RolloutStep final : public WorkloadStep {
     if (text_parameter(action.parameters, "image").empty()) return {};
     auto image = image_of(action, work);
     if (!image) return {};
-    auto back = set_back(action, work, image->first, patience_to_undo(action, context));
-    return "; " + (back ? *back : "it could not be set back: " + back.error().message());
+    auto back = set_back(work, image->first, work.before.images.at(image->first),
+                         patience_to_undo(action, context));
+    return back ? *back : "it could not be set back: " + back.error().message();
   }
 };
 

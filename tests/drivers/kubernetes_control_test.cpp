@@ -481,7 +481,8 @@ TEST_CASE("kubernetes control: a drain evicts within budgets, and says what hold
     const auto budget = [&](int least) {
       return fmt::format(R"({{"spec":{{"minAvailable":{}}}}})", least);
     };
-    const std::string group = version == "1.34" ? "policy/v1" : "policy/v1beta1";
+    const bool old = version == "1.20" || test::KubernetesBed::is_real();
+    const std::string group = old ? "policy/v1beta1" : "policy/v1";
     rig.make(rig.in("/apis/" + group, "poddisruptionbudgets"),
              fmt::format(R"({{"apiVersion":"{}","kind":"PodDisruptionBudget",
                               "metadata":{{"name":"web"}},"spec":{{"minAvailable":2,
@@ -494,6 +495,16 @@ TEST_CASE("kubernetes control: a drain evicts within budgets, and says what hold
     const auto refused = rig.control.drain("n1", {}, rig.patience());
     CHECK(refused.error().code() == Errc::kConflict);
     CHECK(error_of(refused).contains("/alone: no controller would make it again"));
+    CHECK(rig.control.schedulable("n1", rig.patience()) == true);
+    // What the caller protects stays, and with it all others.
+    const auto is_web = [&](std::string_view workload) {
+      return workload == rig.name_space + "/deployment/web" ? std::optional<std::string>("kept")
+                                                            : std::nullopt;
+    };
+    const auto kept =
+        rig.control.drain("n1", {.unmanaged = true, .protects = is_web}, rig.patience());
+    CHECK(kept.error().code() == Errc::kConflict);
+    CHECK(error_of(kept).contains(fmt::format("not drained: {}/web-", rig.name_space)));
     CHECK(rig.control.schedulable("n1", rig.patience()) == true);
     const auto plan = rig.control.plan_drain("n1", {.unmanaged = true}, rig.patience());
     REQUIRE(plan);
@@ -530,6 +541,7 @@ TEST_CASE("kubernetes control: a stuck pod is deleted, but no other of its name"
   REQUIRE(pod);
   CHECK(pod->ready);
   CHECK(pod->owner_kind == "ReplicaSet");
+  CHECK(pod->workload == "deployment/web");
   CHECK_FALSE(pod->deleting);
   const auto another =
       rig.control.delete_pod(rig.name_space, name, "0-0", std::nullopt, rig.patience());
@@ -577,6 +589,31 @@ TEST_CASE("kubernetes control: what a server asks to wait is waited, or said") {
   CHECK(error_of(rig.control.restart(rig.workload("web"), "x", rig.patience()))
             .contains("the server failed: etcd is away (status 500)"));
   rig.bed.as_double()->fault_beside("PATCH " + path, "{}");
+}
+
+TEST_CASE("kubernetes control: a rollback whose answer is lost does not go forward again") {
+  if (test::KubernetesBed::is_real()) return;  // a real one does not lose answers at will
+  Rig rig("1.20");
+  const Workload web = rig.running("web", 1);
+  rig.make_workload("db", 1, "StatefulSet");
+  const auto db = rig.workload("db", WorkloadKind::kStatefulSet);
+  rig.await(db);
+  for (const auto& [what, path] : {std::pair(web, rig.in("/apis/apps/v1", "deployments/web")),
+                                   std::pair(db, rig.in("/apis/apps/v1", "statefulsets/db"))}) {
+    CAPTURE(to_string(what));
+    REQUIRE(rig.control.set_images(what, {{"main", "app:2"}}, rig.patience()));
+    rig.await(what);
+    // It is done; while the answer "later" is waited out, what was there before is the newest.
+    rig.bed.as_double()->fault_beside(
+        "PATCH " + path, R"({"times": 1, "answer": {"status": 504, "retry_after": 1}})");
+    const auto undone = rig.control.undo(what, 0, rig.patience());
+    if (!undone) FAIL(undone.error().message());
+    CHECK(undone->changed);
+    CHECK(undone->from == 2);
+    CHECK(undone->to == 1);
+    CHECK(rig.await(what).images.at("main") == "app:1");
+  }
+  rig.bed.as_double()->fault_beside("PATCH", "{}");
 }
 
 TEST_CASE("kubernetes control: names of workloads") {

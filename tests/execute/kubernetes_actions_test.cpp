@@ -6,6 +6,7 @@
 
 #include "bench.hpp"
 #include "execute/cluster.hpp"
+#include "execute/node_step.hpp"
 #include "nexus/drivers/kubernetes_control.hpp"
 #include "nexus/execute/service_manager.hpp"
 #include "nexus/host/privileged.hpp"
@@ -57,6 +58,42 @@ struct Cluster {
     REQUIRE(nexus::test::eventually([&] {
       return control.api().request("POST", path, object, clock.steady() + 60s).has_value();
     }));
+  }
+  /// All its actions want a place of a fleet's lock in its namespace, or none.
+  void share_lock(bool shared) {
+    bench.config.fleet = {};
+    if (shared) {
+      bench.config.fleet.lock = "kubernetes";
+      bench.config.fleet.name_space = name_space;
+      bench.config.fleet.timeout = 30s;
+      bench.config.fleet.actions = {"*"};
+    }
+    bench.configure();
+  }
+  /// What the only lease says of how long it lasts.
+  std::int64_t lease_seconds() const {
+    const auto leases = control.api().request(
+        "GET", fmt::format("/apis/coordination.k8s.io/v1/namespaces/{}/leases", name_space), {},
+        clock.steady() + 60s);
+    REQUIRE(leases);
+    const auto items = json::parse(leases->body).at("items").as_array();
+    REQUIRE(items.size() == 1);
+    return items.at(0).at("spec").at("leaseDurationSeconds").as_int64();
+  }
+  /// Name and node of one pod of "web".
+  std::pair<std::string, std::string> a_pod() const {
+    const auto pods = control.api().request(
+        "GET", fmt::format("/api/v1/namespaces/{}/pods?labelSelector=app%3Dweb", name_space), {},
+        clock.steady() + 60s);
+    REQUIRE(pods);
+    const auto list = json::parse(pods->body);
+    for (const auto& pod : list.at("items").as_array()) {
+      if (!pod.at("metadata").as_object().contains("deletionTimestamp"))
+        return {std::string(pod.at("metadata").at("name").as_string()),
+                std::string(pod.at("spec").at("nodeName").as_string())};
+    }
+    FAIL("there is no pod of web");
+    return {};
   }
   /// How long "web" may come no further before its rollout has failed.
   void give_time(int seconds) const {
@@ -167,14 +204,30 @@ TEST_CASE("kubernetes control: workloads are listed, restarted, scaled, updated 
   cluster.make(fmt::format("/api/v1/namespaces/{}/resourcequotas", cluster.name_space),
                R"({"apiVersion":"v1","kind":"ResourceQuota","metadata":{"name":"few"},
                    "spec":{"hard":{"pods":"4"}}})");
-  const auto nine =
-      cluster.action("scale_service", cluster.target(), {{"replicas", std::int64_t{9}}});
-  REQUIRE(cluster.bench.executor->submit(nine));
-  REQUIRE(nexus::test::eventually([&] { return cluster.status().wanted == 9; }));
-  REQUIRE(cluster.bench.executor->cancel(nine.id, "a person"));
-  const auto too_many = cluster.ended(nine.id);
-  CHECK(too_many.state == ActionState::kCancelled);
-  CHECK_THAT(too_many.outcome.result, Catch::Contains("it is scaled back to 3"));
+  const auto too_many = [&](const std::function<void(const Action&)>& end) {
+    const auto nine =
+        cluster.action("scale_service", cluster.target(), {{"replicas", std::int64_t{9}}});
+    REQUIRE(cluster.bench.executor->submit(nine));
+    REQUIRE(nexus::test::eventually([&] { return cluster.status().wanted == 9; }));
+    end(nine);
+    const auto ended = cluster.ended(nine.id);
+    CHECK(ended.state == ActionState::kCancelled);
+    CHECK_THAT(ended.outcome.result, Catch::Contains("it is scaled back to 3"));
+    return ended.outcome.result;
+  };
+  too_many(
+      [&](const Action& nine) { REQUIRE(cluster.bench.executor->cancel(nine.id, "a person")); });
+  // The kill switch, while a place of the fleet is held: for as long as it may take, and be undone.
+  std::atomic<bool> stopped{false};
+  cluster.bench.executor->set_halted([&] { return stopped.load(); });
+  cluster.share_lock(true);
+  CHECK_THAT(too_many([&](const Action&) {
+               CHECK(cluster.lease_seconds() == 60 + 60 + 60);
+               stopped = true;
+             }),
+             Catch::Contains("operations were stopped"));
+  cluster.share_lock(false);
+  stopped = false;
   REQUIRE(cluster.control.api().request(
       "DELETE", fmt::format("/api/v1/namespaces/{}/resourcequotas/few", cluster.name_space), {},
       cluster.clock.steady() + 60s));
@@ -204,6 +257,27 @@ TEST_CASE("kubernetes control: workloads are listed, restarted, scaled, updated 
 TEST_CASE(
     "kubernetes control: autoscalers, quotas and resources are adjusted, and taken back in vain") {
   Cluster cluster;
+  const std::string newest = nexus::test::KubernetesBed::is_real() ? "v2beta2" : "v2";
+  const auto scalers = fmt::format("/apis/autoscaling/{}/namespaces/{}/horizontalpodautoscalers",
+                                   newest, cluster.name_space);
+  // One without a target for the CPU has none again afterwards.
+  cluster.make(scalers, fmt::format(R"({{"apiVersion":"autoscaling/{}",
+      "kind":"HorizontalPodAutoscaler","metadata":{{"name":"by-memory"}},
+      "spec":{{"scaleTargetRef":{{"apiVersion":"apps/v1","kind":"Deployment","name":"web"}},
+               "minReplicas":2,"maxReplicas":3,
+               "metrics":[{{"type":"Resource","resource":{{"name":"memory",
+                 "target":{{"type":"Utilization","averageUtilization":80}}}}}}]}}}})",
+                                    newest));
+  const auto cpu = cluster.run_in_vain("adjust_autoscaler", cluster.target(),
+                                       {{"cpu_percent", std::int64_t{70}}});
+  CHECK(cpu.outcome.undone.contains("has 2 to 3 replicas again"));
+  const auto left = cluster.control.autoscaler(cluster.web, cluster.soon());
+  REQUIRE(left);
+  CHECK((*left)->name == "by-memory");
+  CHECK_FALSE((*left)->cpu_percent);
+  REQUIRE(cluster.control.api().request("DELETE", scalers + "/by-memory", {},
+                                        cluster.clock.steady() + 60s));
+
   const config::Parameters bounds{{"min", std::int64_t{2}}, {"max", std::int64_t{4}}};
   const auto vain = cluster.run_in_vain("adjust_autoscaler", cluster.target(), bounds);
   CHECK(vain.outcome.undone.contains("is removed again"));
@@ -258,18 +332,117 @@ TEST_CASE("kubernetes control: nodes are cordoned and drained, a stuck pod is de
   CHECK(cluster.control.schedulable("n1", cluster.soon()) == true);
 
   REQUIRE(cluster.control.await_rollout(cluster.web, cluster.soon()));
-  const auto pods = cluster.control.api().request(
-      "GET", fmt::format("/api/v1/namespaces/{}/pods", cluster.name_space), {},
-      cluster.clock.steady() + 60s);
-  const std::string pod(
-      json::parse(pods->body).at("items").at(0).at("metadata").at("name").as_string());
-  const std::string target = cluster.target("pod/" + pod);
+  const std::string target = cluster.target("pod/" + cluster.a_pod().first);
   CHECK(cluster.run("delete_pod", target).outcome.result.contains("is ready"));
   CHECK(cluster.run("delete_pod", target, {{"if_ready", true}}).outcome.result.contains("s old"));
   const auto deleted =
       cluster.run("delete_pod", target, {{"if_ready", true}, {"min_age", std::string("0s")}});
   CHECK(deleted.state == ActionState::kSucceeded);
   CHECK(deleted.outcome.result.contains("which ReplicaSet web-"));
+}
+
+TEST_CASE("kubernetes control: what is protected of a workload is its pods too") {
+  Cluster cluster;
+  const auto [pod, node] = cluster.a_pod();
+  const auto protect = [&](const std::string& pattern) {
+    cluster.bench.config.guardrails.protected_units = {pattern};
+    cluster.bench.configure();
+  };
+  protect(cluster.target());
+  const auto deleted = cluster.run("delete_pod", cluster.target("pod/" + pod),
+                                   {{"if_ready", true}, {"min_age", std::string("0s")}});
+  CHECK(deleted.state == ActionState::kFailed);
+  CHECK_THAT(deleted.outcome.result, Catch::Contains("deployment/web is protected by"));
+  const auto drained = cluster.run("drain_node", "kubernetes:node/" + node);
+  CHECK(drained.state == ActionState::kFailed);
+  CHECK_THAT(drained.outcome.result, Catch::Contains(pod + ": kubernetes:" + cluster.name_space +
+                                                     "/deployment/web is protected by"));
+  CHECK_THAT(cluster.dry("drain_node", "kubernetes:node/" + node),
+             Catch::Contains("is protected by"));
+  CHECK(cluster.control.schedulable(node, cluster.soon()) == true);
+  CHECK(cluster.a_pod().first == pod);
+  protect("kubernetes:" + cluster.name_space + "/*");
+  CHECK(cluster.invalid("delete_pod", cluster.target("pod/" + pod)).contains("is protected by"));
+  CHECK(cluster
+            .invalid("adjust_quota", cluster.target("resourcequota/most"),
+                     {{"hard", Texts{"pods=1"}}})
+            .contains("is protected by"));
+  protect("kubernetes:node/" + node);
+  CHECK(cluster.invalid("cordon_node", "kubernetes:node/" + node).contains("is protected by"));
+}
+
+TEST_CASE("what is done to pods counts on their workload") {
+  const auto account = [](const std::string& pod) { return pod_account({"shop", pod}); };
+  CHECK(account("web-5f7c9d8b6-x2k9z") == "kubernetes:shop/deployment/web");
+  CHECK(account("my-web-5f7c9d8b6-x2k9z") == "kubernetes:shop/deployment/my-web");
+  CHECK(account("node-agent-x2k9z") == "kubernetes:shop/daemonset/node-agent");
+  CHECK(account("db-0") == "kubernetes:shop/pod/db-0");
+  CHECK(account("alone") == "kubernetes:shop/pod/alone");
+  Cluster cluster;
+  auto action = cluster.action("delete_pod", cluster.target("pod/" + cluster.a_pod().first));
+  CHECK(cluster.bench.executor->account(action) == cluster.target());
+}
+
+TEST_CASE("kubernetes control: an undo takes back what its action made, and nothing else") {
+  Cluster cluster;
+  auto context = cluster.context();
+  const auto cordon = make_node_step(NodeWish::kCordon);
+  auto action = cluster.action("cordon_node", "kubernetes:node/n2");
+  const auto undo = [&](bool before, std::optional<bool> after) {
+    action.outcome.before = fmt::format(R"({{"schedulable":{}}})", before);
+    action.outcome.after = after ? fmt::format(R"({{"schedulable":{}}})", *after) : "";
+    const auto undone = cordon->undo(action, context);
+    return undone ? *undone : undone.error().message();
+  };
+  CHECK(undo(true, false).contains("has been opened since"));
+  REQUIRE(cluster.control.set_schedulable("n2", false, cluster.soon()));
+  CHECK(undo(true, true).contains("was not closed by it"));  // somebody else has
+  CHECK(undo(false, false).contains("was not closed by it"));
+  CHECK(cluster.control.schedulable("n2", cluster.soon()) == false);
+  CHECK(undo(true, std::nullopt) == "undone: node n2 is open to new pods");
+  CHECK(cluster.control.schedulable("n2", cluster.soon()) == true);
+
+  // Without evidence the image that is there is not the one of before.
+  auto* rollout = service_manager("kubernetes")->step(ServiceVerb::kRollout);
+  REQUIRE(rollout != nullptr);
+  auto update =
+      cluster.action("rolling_update", cluster.target(), {{"image", std::string("app:1")}});
+  update.outcome.before = R"({"error":"nobody answered"})";
+  const auto back = rollout->undo(update, context);
+  REQUIRE_FALSE(back);
+  CHECK_THAT(back.error().message(), Catch::Contains("which image it had is not known"));
+}
+
+TEST_CASE("kubernetes control: a change whose answer does not come is taken back all the same") {
+  if (nexus::test::KubernetesBed::is_real()) return;  // a real one does not lose answers at will
+  Cluster cluster;
+  const auto path =
+      fmt::format("PATCH /apis/apps/v1/namespaces/{}/deployments/web", cluster.name_space);
+  // Later than the action may take.
+  cluster.bed.as_double()->fault_beside(
+      path, R"({"times": 1, "answer": {"status": 503, "retry_after": 3600}})");
+  const auto update =
+      cluster.run("rolling_update", cluster.target(), {{"image", std::string("app:2")}});
+  CHECK(update.state == ActionState::kFailed);
+  CHECK_THAT(update.outcome.result, Catch::Contains("it was changed all the same") &&
+                                        Catch::Contains("is set back to app:1"));
+  CHECK(cluster.status().images.at("main") == "app:1");
+  cluster.bed.as_double()->fault_beside(
+      path, R"({"times": 1, "answer": {"status": 503, "retry_after": 3600}})");
+  const auto resources =
+      cluster.run("adjust_resources", cluster.target(), {{"limits", Texts{"memory=64Mi"}}});
+  CHECK_THAT(resources.outcome.result, Catch::Contains("it was changed all the same; set back"));
+  CHECK(cluster.control.resources(cluster.web, cluster.soon())->at("main").limits.empty());
+  const auto scalers = fmt::format("/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
+                                   cluster.name_space);
+  cluster.bed.as_double()->fault_beside(
+      "POST " + scalers, R"({"times": 1, "answer": {"status": 503, "retry_after": 3600}})");
+  const auto scaler =
+      cluster.run("adjust_autoscaler", cluster.target(), {{"max", std::int64_t{4}}});
+  CHECK(scaler.state == ActionState::kFailed);
+  CHECK_THAT(scaler.outcome.result, Catch::Contains("undone: the autoscaler web is removed again"));
+  CHECK_FALSE(cluster.control.autoscaler(cluster.web, cluster.soon())->has_value());
+  cluster.bed.as_double()->fault_beside(path, "{}");
 }
 
 TEST_CASE("kubernetes control: what may not be touched is refused before anything is sent") {

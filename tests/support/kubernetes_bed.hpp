@@ -22,9 +22,11 @@ namespace nexus::test {
 
 class KubernetesBed {
  public:
-  /// "1.20" and "1.34" of the double, or what the real one is.
+  /// Of the double the oldest, one that has old and new versions of groups (autoscaling/v2beta2
+  /// and v2, policy/v1beta1 and v1), and the newest; or what the real one is.
   static std::vector<std::string> versions() {
-    return is_real() ? std::vector<std::string>{"real"} : std::vector<std::string>{"1.20", "1.34"};
+    return is_real() ? std::vector<std::string>{"real"}
+                     : std::vector<std::string>{"1.20", "1.24", "1.34"};
   }
   static KubernetesBed& of(const std::string& version) {
     static std::map<std::string, std::unique_ptr<KubernetesBed>> beds;

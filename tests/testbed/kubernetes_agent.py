@@ -25,6 +25,31 @@ SHOP = "shop"
 APPS = f"/apis/apps/v1/namespaces/{SHOP}"
 WEB = f"kubernetes:{SHOP}/deployment/web"
 AT = f"/operations/services/{WEB}"
+# What is said of workloads decides, whoever it is that made them sick.
+REMEDIES = f"""
+[collect.kubernetes]
+interval = "1s"
+[[alert]]
+name = "WebDoesNotGetOn"
+expr = 'kube_deployment_status_replicas_unavailable{{namespace="{SHOP}", deployment="web"}} > 0'
+for = "3s"
+[[remedy]]
+name = "back"
+on = "WebDoesNotGetOn"
+action = "rollback_deployment"
+target = "{WEB}"
+[[alert]]
+name = "PodStuck"
+expr = 'kube_pod_container_status_waiting_reason{{namespace="{SHOP}", pod=~"sick-.*", reason="ImagePullBackOff"}} == 1'
+[[remedy]]
+name = "pod"
+on = "PodStuck"
+action = "delete_pod"
+target = "kubernetes:${{namespace}}/pod/${{pod}}"
+parameters = {{ min_age = "0s" }}
+cooldown = "1s"
+max_attempts = 2
+"""
 
 
 class Cluster:
@@ -48,6 +73,12 @@ class Cluster:
     def make(self, path, kind, name, version="v1", **more):
         return self.ask("POST", path, {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **more})
 
+    def deploy(self, name, image, replicas):
+        return self.make(f"{APPS}/deployments", "Deployment", name, "apps/v1", spec={
+            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {
+                "terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "image": image}]}}})
+
     def change_web(self, **spec):
         return self.ask("PATCH", f"{APPS}/deployments/web", {"spec": spec}, "application/merge-patch+json")
 
@@ -70,15 +101,12 @@ def prepare(cluster):
     cluster.make(f"/apis/{rbac}/v1/namespaces/{SHOP}/rolebindings", "RoleBinding", "agent", f"{rbac}/v1",
                  roleRef={"apiGroup": rbac, "kind": "Role", "name": "agent"},
                  subjects=[{"kind": "ServiceAccount", "name": "agent", "namespace": SHOP}])
-    cluster.make(f"{APPS}/deployments", "Deployment", "web", "apps/v1", spec={
-        "replicas": 2, "selector": {"matchLabels": {"app": "web"}},
-        "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
-            "terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "image": "app:1"}]}}})
+    cluster.deploy("web", "app:1", 2)
     return cluster.make(f"/api/v1/namespaces/{SHOP}/serviceaccounts/agent/token", "TokenRequest", "agent",
                         "authentication.k8s.io/v1", spec={"expirationSeconds": 3600})["status"]["token"]
 
 
-def agent_of(binary, path, token, name="agent"):
+def agent_of(binary, path, token, more=""):
     (path / "token").write_text(token)
     (path / "token").chmod(0o600)
     config = json.loads((BED / "admin.conf").read_text())
@@ -90,6 +118,7 @@ def agent_of(binary, path, token, name="agent"):
 [kubernetes]
 kubeconfig = "{path / 'kubeconfig'}"
 namespace = "{SHOP}"
+all_nodes = true
 change_in = ["{SHOP}"]
 change_nodes = "all"
 timeout = "30s"
@@ -103,7 +132,7 @@ max_actions_per_hour_per_target = 1000
 [[command]]
 name = "wait"
 argv = ["/bin/sleep", "1000"]
-""", name)
+{more}""")
 
 
 def post(agent, path, **body):
@@ -250,6 +279,31 @@ def in_a_fleet(agent, other):
     expect("expired" in refused_["outcome"]["result"], refused_["outcome"]["result"])
 
 
+def remedied(cluster, agent):
+    """Findings about kube_* metrics start what mends the workload, under the fleet's lock and the rails."""
+    def all_of(remedy):
+        return [one for one in agent.get("/operations/actions?limit=1000").json["history"]
+                if one["cause"]["remedy"] == remedy]
+
+    wait_for("web being up", lambda: agent.get(AT + "/status").json.get("rollout") == "complete")
+    # A person rolls out an image that does not come up.
+    cluster.change_web(template={"spec": {"containers": [{"name": "main", "image": "broken:3"}]}})
+    back = wait_for("the rollback", lambda: all_of("back"), 300)[0]
+    equal(back["state"], "succeeded", f"the rollback: {back['outcome']}")
+    expect("rolled shop/deployment/web back" in back["outcome"]["result"], back["outcome"]["result"])
+    expect(back["outcome"]["fleet_lock"].startswith("kubernetes lease shop/nexus-rollback-deployment-"), back["outcome"])
+    equal(cluster.image(), "app:1", "image after the remedy")
+    # Pods that are stuck however often they are made: each has another name, but the workload has its attempts.
+    cluster.deploy("sick", "broken:1", 1)
+    breaker = wait_for("the breaker", lambda: [one for one in agent.get("/operations/breakers").json["breakers"]
+                                               if one["remedy"] == "pod" and one["open"]], 300)[0]
+    equal(breaker["target"], f"kubernetes:{SHOP}/deployment/sick", "what gave up")
+    deleted = all_of("pod")
+    equal(len({one["target_component"] for one in deleted}), 2, f"pods that were deleted: {deleted}")
+    equal({one["state"] for one in deleted}, {"succeeded"}, f"what became of them: {deleted}")
+    cluster.ask("DELETE", f"{APPS}/deployments/sick")
+
+
 def main():
     binary = sys.argv[1]
     with contextlib.ExitStack() as stack:
@@ -257,12 +311,15 @@ def main():
         token = prepare(cluster)
         agents = [stack.enter_context(contextlib.closing(agent_of(binary, stack.enter_context(directory()), token).start()))
                   for _ in range(2)]
+        healer = stack.enter_context(contextlib.closing(
+            agent_of(binary, stack.enter_context(directory()), token, REMEDIES)))
         run_tests([("a real cluster: restart, scale, rollout, undo over HTTP", lambda: over_http(cluster, agents[0])),
                    ("a real cluster: what is refused, and by whom", lambda: refused(cluster, agents[0])),
                    ("a real cluster: autoscaler, quota, resources, pod", lambda: actions(cluster, agents[0])),
                    ("a real cluster: the command line", lambda: by_command_line(cluster, agents[0])),
                    ("a real cluster: kill -9 in the middle of a rollout", lambda: killed(cluster, agents[0])),
-                   ("a real cluster: two hosts share a lock", lambda: in_a_fleet(*agents))])
+                   ("a real cluster: two hosts share a lock", lambda: in_a_fleet(*agents)),
+                   ("a real cluster: what is measured of a workload mends it", lambda: remedied(cluster, healer.start()))])
 
 
 if __name__ == "__main__":

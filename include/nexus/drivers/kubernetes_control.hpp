@@ -120,6 +120,7 @@ struct AutoscalerWish {
   std::optional<std::uint32_t> min;
   std::optional<std::uint32_t> max;
   std::optional<std::uint32_t> cpu_percent;
+  bool no_cpu_percent = false;  // instead of cpu_percent: takes that target away
 };
 
 struct AutoscalerChange {
@@ -146,6 +147,8 @@ struct DrainWish {
   std::optional<Millis> grace;  // for a pod to end; unset: its own
   bool unmanaged = false;       // also pods that no controller would make again
   bool local_data = false;      // also pods with emptyDir volumes, whose data goes with them
+  /// Why pods of a workload ("shop/deployment/web") are not evicted; nothing: they are.
+  std::function<std::optional<std::string>(std::string_view workload)> protects = {};
 };
 
 struct DrainPlan {
@@ -161,6 +164,7 @@ struct PodState {
   std::string reason;
   std::string owner_kind;  // of its controller; empty: none
   std::string owner_name;
+  std::string workload;  // "deployment/web", though its controller is a replica set; empty: none
   bool ready = false;
   bool mirror = false;             // of a file of the kubelet
   std::optional<double> deleting;  // since when, seconds since the epoch

@@ -111,7 +111,14 @@ class AutoscalerStep final : public Step {
     auto cluster = cluster_of(context);
     if (!workload || !cluster) return fail(Errc::kUnavailable, "[kubernetes] is not what it was");
     auto done = cluster->set_autoscaler(*workload, *wish, patience_of(run));
-    if (!done) return propagate(std::move(done));
+    if (!done)
+      return unheard(done.error(), run, [&]() -> Result<std::optional<std::string>> {
+        auto after = look(action, context);
+        if (!after) return propagate(std::move(after));
+        if (!*after || !is_so(action, **after) || (*now && is_so(action, **now)))
+          return std::nullopt;
+        return undo(action, context);
+      });
     run.begun();
     return StepResult{
         .result = fmt::format(
@@ -160,6 +167,8 @@ class AutoscalerStep final : public Step {
                         .cpu_percent = {}};
     if (const auto* cpu = was.if_contains("cpu_percent"))
       wish.cpu_percent = cpu->to_number<std::uint32_t>(wrong);
+    else
+      wish.no_cpu_percent = whole(action, "cpu_percent").has_value();
     auto back = cluster->set_autoscaler(*workload, wish, patience);
     if (!back) return propagate(std::move(back));
     return fmt::format("undone: the autoscaler {} has {} to {} replicas again", back->after.name,

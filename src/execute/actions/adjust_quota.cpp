@@ -28,6 +28,9 @@ class QuotaStep final : public Step {
     auto quota = parse_object(action.target, kKind);
     if (!quota) return propagate(std::move(quota));
     if (auto may = may_change(quota->name_space, *context.config); !may) return may;
+    if (auto why = protected_in_cluster(
+            fmt::format("{}/{}/{}", quota->name_space, kKind, quota->name), *context.config))
+      return fail(Errc::kPermissionDenied, "{}", *why);
     auto changes = quantities_of(action.parameters, "hard");
     if (!changes) return propagate(std::move(changes));
     if (changes->empty())
@@ -59,7 +62,12 @@ class QuotaStep final : public Step {
     auto changes = quantities_of(action.parameters, "hard");
     if (!changes) return propagate(std::move(changes));
     if (auto set = write(action, *changes, context, patience_of(run)); !set)
-      return propagate(std::move(set));
+      return unheard(set.error(), run, [&]() -> Result<std::optional<std::string>> {
+        auto after = look(action, context);
+        if (!after) return propagate(std::move(after));
+        if (!are_so(*changes, after->hard) || are_so(*changes, now->hard)) return std::nullopt;
+        return undo(action, context);
+      });
     run.begun();
     return StepResult{.result = fmt::format("set in {}: {}", action.target, shown(*changes)),
                       .output = {}};

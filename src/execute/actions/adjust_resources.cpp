@@ -99,7 +99,13 @@ class ResourcesStep final : public Step {
     if (!wish) return propagate(std::move(wish));
     auto set = now->cluster.set_resources(now->workload, now->container, wish->requests,
                                           wish->limits, patience);
-    if (!set) return propagate(std::move(set));
+    if (!set)
+      return unheard(set.error(), run, [&]() -> Result<std::optional<std::string>> {
+        auto after = look(action, context, brief(context));
+        if (!after) return propagate(std::move(after));
+        if (!has(*wish, after->resources) || has(*wish, now->resources)) return std::nullopt;
+        return set_back(action, *now, *wish, context);
+      });
     run.begun();
     const std::string done = fmt::format("set {} in container {} of {}", described(*wish),
                                          now->container, action.target);
@@ -109,25 +115,15 @@ class ResourcesStep final : public Step {
       return StepResult{
           .result = done + "; left to Kubernetes, its rollout goes on", .output = {}, .left = true};
     // Pods that do not fit anywhere with it would wait for ever.
-    const auto requests_before = to_json(now->resources.requests);
-    const auto limits_before = to_json(now->resources.limits);
-    const json::value requests(requests_before);
-    const json::value limits(limits_before);
-    auto back = now->cluster.set_resources(
-        now->workload, now->container, back_to(wish->requests, &requests),
-        back_to(wish->limits, &limits), patience_to_undo(action, context));
-    return std::unexpected(
-        Error(complete.error().code(),
-              fmt::format("{}, but {}; {}", done, complete.error().message(),
-                          back ? "set back to what it was"
-                               : "it could not be set back: " + back.error().message())));
+    return std::unexpected(Error(complete.error().code(),
+                                 fmt::format("{}, but {}; {}", done, complete.error().message(),
+                                             set_back(action, *now, *wish, context))));
   }
 
   std::optional<bool> verify(const plan::Action& action, StepContext& context) override {
     auto now = look(action, context, brief(context));
     auto wish = wish_of(action);
-    return now && wish && are_so(wish->requests, now->resources.requests) &&
-           are_so(wish->limits, now->resources.limits);
+    return now && wish && has(*wish, now->resources);
   }
 
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
@@ -166,6 +162,21 @@ class ResourcesStep final : public Step {
   }
 
  private:
+  /// What became of it, in words.
+  static std::string set_back(const plan::Action& action, const Found& before, const Wish& wish,
+                              const StepContext& context) {
+    const json::value requests(to_json(before.resources.requests));
+    const json::value limits(to_json(before.resources.limits));
+    auto back = before.cluster.set_resources(
+        before.workload, before.container, back_to(wish.requests, &requests),
+        back_to(wish.limits, &limits), patience_to_undo(action, context));
+    return back ? "set back to what it was" : "it could not be set back: " + back.error().message();
+  }
+
+  static bool has(const Wish& wish, const drivers::ContainerResources& now) {
+    return are_so(wish.requests, now.requests) && are_so(wish.limits, now.limits);
+  }
+
   static Result<Found> look(const plan::Action& action, StepContext& context,
                             const drivers::KubernetesPatience& patience) {
     auto workload = changeable_workload(action.target, *context.config);

@@ -41,7 +41,8 @@ class DeletePodStep final : public Step {
   Status validate(const plan::Action& action, const StepContext& context) const override {
     auto pod = parse_object(action.target, kKind);
     if (!pod) return propagate(std::move(pod));
-    return may_change(pod->name_space, *context.config);
+    if (auto may = may_change(pod->name_space, *context.config); !may) return may;
+    return unprotected(fmt::format("{}/{}/{}", pod->name_space, kKind, pod->name), context);
   }
 
   Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
@@ -89,6 +90,11 @@ class DeletePodStep final : public Step {
     return is_gone(action, look(action, context));
   }
 
+  std::string account(const plan::Action& action, const StepContext&) const override {
+    const auto pod = parse_object(action.target, kKind);
+    return pod ? pod_account(*pod) : std::string();
+  }
+
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     auto pod = look(action, context);
     if (is_gone(action, pod)) {
@@ -121,7 +127,18 @@ class DeletePodStep final : public Step {
     return !known.empty() && now->uid != known;
   }
 
+  static Status unprotected(const std::string& what, const StepContext& context) {
+    if (auto why = protected_in_cluster(what, *context.config))
+      return fail(Errc::kPermissionDenied, "{}", *why);
+    return {};
+  }
+
   static Status check(const plan::Action& action, const PodState& pod, StepContext& context) {
+    const auto name = parse_object(action.target, kKind);
+    if (name && !pod.workload.empty()) {
+      if (auto ok = unprotected(fmt::format("{}/{}", name->name_space, pod.workload), context); !ok)
+        return propagate(std::move(ok), "{} is of it", action.target);
+    }
     if (pod.owner_kind.empty())
       return fail(Errc::kPermissionDenied, "{} has no controller: nothing would make it again",
                   action.target);

@@ -40,8 +40,15 @@ def is_alive(pod):
     return "deletionTimestamp" not in pod["metadata"] and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
 
 
-def digest(value):
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]
+DRAWN = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, no 0, 1 and 3: of these are endings of names
+
+
+def digest(value, size=10):
+    return drawn(int(hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest(), 16), size)
+
+
+def drawn(number, size):
+    return "".join(DRAWN[number // len(DRAWN) ** i % len(DRAWN)] for i in reversed(range(size)))
 
 
 def fits(selector, labels):
@@ -265,7 +272,7 @@ class Turn:
                 number = self.state.setdefault("pods_made", 0) + 1
                 self.state["pods_made"] = number
                 template = rs["spec"]["template"]
-                self.make_pod(rs, "ReplicaSet", f"{rs['metadata']['name']}-{number:05d}", template,
+                self.make_pod(rs, "ReplicaSet", f"{rs['metadata']['name']}-{drawn(number, 5)}", template,
                               dict(template["metadata"]["labels"]))
             for pod in sorted(pods, key=is_ready)[:max(0, -missing)]:
                 self.remove_pod(pod)
@@ -334,7 +341,7 @@ class Turn:
             nodes = [node["metadata"]["name"] for node in self.all("nodes")]
             for node in nodes:
                 if node not in pods:
-                    self.make_pod(one, "DaemonSet", f"{one['metadata']['name']}-{digest([node, labels])}", template, labels,
+                    self.make_pod(one, "DaemonSet", f"{one['metadata']['name']}-{digest([node, labels], 5)}", template, labels,
                                   nodeName=node)
             if all(is_ready(pod) for pod in pods.values()):
                 old = [pod for pod in pods.values() if self.revision_of(pod) != revision]

@@ -65,7 +65,9 @@ def discover(path, minor):
                 one for one in resource.served(minor) if one not in groups.get(resource.group, []))
 
     def group_of(name):
-        versions = [{"groupVersion": f"{name}/{one}", "version": one} for one in groups[name]]
+        # The preferred one first: autoscaling/v2 since 1.24.
+        ordered = sorted(groups[name], key=lambda one: one != "v2") if minor >= 24 else groups[name]
+        versions = [{"groupVersion": f"{name}/{one}", "version": one} for one in ordered]
         return {"name": name, "versions": versions, "preferredVersion": versions[0]}
 
     if path == "/apis":

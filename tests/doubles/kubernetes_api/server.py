@@ -79,6 +79,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if fault and self.break_down(fault, record, query):
                 return
             answer = self.answer(state, url.path, query, body, record)
+            if fault and "answer" in fault:  # it is done, but what is heard is something else
+                fault = fault["answer"]
+                record["status"] = fault["status"]
+                self.server.note(record)
+                self.send(fault["status"], fault.get("body", "{}").encode(), fault.get("retry_after"))
+                return
             if answer is None or (fault and fault.get("close_after")):  # a watch has answered already
                 self.server.note(record)
                 self.close_connection = True
@@ -544,19 +550,19 @@ class Server(http.server.ThreadingHTTPServer):
         self.RequestHandlerClass(secure, client_address, self)
 
     def fault(self, state, path, method):
-        """The fault of a path, or of "METHOD PATH"; with `times` only so often."""
-        faults = state.get("faults", {})
+        """The fault of a path, or of "METHOD PATH"; with `times` only so often, anew for each faults.json."""
+        faults, written = state.get("faults", {}), 0
         if os.path.exists(self.at("faults.json")):
             with open(self.at("faults.json"), encoding="utf-8") as file:
-                faults = {**faults, **json.load(file)}
+                faults, written = {**faults, **json.load(file)}, os.fstat(file.fileno()).st_mtime_ns
         for key in (f"{method} {path}", path):
             fault = faults.get(key)
             if not fault:
                 continue
             if "times" in fault:
                 with self.writing:
-                    self.broken[key] = self.broken.get(key, 0) + 1
-                    if self.broken[key] > fault["times"]:
+                    self.broken[key, written] = self.broken.get((key, written), 0) + 1
+                    if self.broken[key, written] > fault["times"]:
                         continue
             return fault
         return None
