@@ -11,6 +11,7 @@
 #include "knowledge/ans.hpp"
 #include "knowledge/bits.hpp"
 #include "knowledge/limits.hpp"
+#include "knowledge/near.hpp"
 #include "knowledge/rice.hpp"
 #include "nexus/knowledge/queryable.hpp"
 

@@ -95,11 +95,6 @@ class Client {
     buffer_.erase(0, length);
     return reply;
   }
-  /// Whether something came that was not read yet, or the end; does not wait.
-  [[nodiscard]] bool has_more() const {
-    char one = 0;
-    return !buffer_.empty() || ::recv(fd_, &one, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
-  }
   /// Sends and reads.
   Reply ask(std::string_view bytes, bool head = false) {
     send(bytes);
