@@ -2,14 +2,17 @@
 
     agent_run.py NEXUS_AGENT
 """
+import contextlib
 import json
 import os
 import pathlib
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 
 from fleet import fleet
 from harness import Agent, alive, directory, equal, expect, free_port, run_tests, wait_for
@@ -350,6 +353,25 @@ def second_agent(agent):
     equal(agent.get("/-/ready").status, 200, "the first agent after others tried")
 
 
+def storm(agent):
+    """Three hundred expensive expressions at once: whether the agent is well is answered while they wait."""
+    now = int(time.time())
+    query = urllib.parse.urlencode({"query": "quantile_over_time(0.5, vector(time())[6h:1s])", "start": now - 10_000, "end": now, "step": 1})
+    asked = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            one = stack.enter_context(socket.socket(socket.AF_UNIX))
+            one.connect(str(agent.socket))
+            one.sendall(f"GET /api/v1/query_range?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            asked.append(one)
+        for path in ("/-/healthy", "/-/ready", "/health", "/health/status") * 3:
+            equal(agent.get(path).status, 200, f"{path} under a storm of expressions")
+        answered, _, _ = select.select(asked, [], [], 0)
+        expect(len(answered) < len(asked), "the storm was over before the agent was asked how it is")
+    # Nobody waits for what is left of it, so it is not computed.
+    wait_for("a question to be answered after the storm", lambda: agent.get("/api/v1/query?query=1").status == 200)
+
+
 def taken_port(where):
     """A port that another program has ends nothing: the agent watches, serves its socket, says so, and has it once it is free."""
     with socket.socket() as other:
@@ -517,6 +539,7 @@ def main():
                 ("reload", lambda: reload(agent, where)),
                 ("rollback", lambda: rollback(agent)),
                 ("second agent", lambda: second_agent(agent)),
+                ("storm", lambda: storm(agent)),
                 ("stop", lambda: expect(agent.stop() < 15, "the stop took long")),
                 ("no agent", lambda: command_without_agent(where)),
                 ("taken port", lambda: taken_port(where)),

@@ -167,55 +167,6 @@ TEST_CASE("a long answer has the digits of the short one, row by row") {
   CHECK(whole.find(row.substr(begin, end - begin)) != std::string::npos);
 }
 
-TEST_CASE("a storm of expensive expressions keeps nobody from asking whether the agent is well") {
-  const Wide wide;
-  base::SystemClock clock;
-  knowledge::SelfMetrics self;
-  config::HttpSection http;
-  http.listen = {"127.0.0.1:0"};
-  config::AuthSection auth;
-  auth.tokens = {{"eve", config::Role::kViewer, config::Secret("viewer-token-0123456789")}};
-  auto made = Server::make(clock, http, std::make_shared<const Authenticator>(auth),
-                           std::make_shared<const Router>(all_routes(wide.rooms)), self);
-  REQUIRE(made.has_value());
-  Server& server = **made;
-  server.start();
-  const std::string address = server.addresses().at(0);
-
-  // More than may wait. Each takes so long that they cannot be through while a few words are said.
-  std::string target = "/api/v1/query_range?";
-  for (const auto& [name, value] :
-       wide.range("sum(quantile_over_time(0.5,wide{i=~\"1.*\"}[1h]))")) {
-    target += name + "=";
-    for (const char letter : value) target += fmt::format("%{:02x}", letter);
-    target += "&";
-  }
-  const std::string question =
-      request("GET", target, "Authorization: Bearer viewer-token-0123456789\r\n");
-  constexpr std::size_t kClients = 300;
-  std::vector<std::unique_ptr<Client>> storm;
-  for (std::size_t i = 0; i < kClients; ++i) {
-    storm.push_back(std::make_unique<Client>(address));
-    REQUIRE(storm.back()->send(question));
-  }
-  Client friendly(address);
-  constexpr int kRounds = 5;
-  for (int round = 0; round < kRounds; ++round) {
-    CHECK(friendly.ask(request("GET", "/-/healthy")).status == 200);
-    CHECK(friendly.ask(request("GET", "/health")).status == 200);
-    CHECK(Client(address).ask(request("GET", "/-/healthy")).status == 200);
-  }
-  double answered = -3 * kRounds;
-  for (const char* code : {"2xx", "4xx", "5xx"}) {
-    answered += nexus::test::metric(self, "nexus_http_responses_total", code);
-  }
-  CHECK(answered < kClients);  // the storm is not over
-  // Who is one too many is told so at once.
-  CHECK(nexus::test::metric(self, "nexus_http_refused_total", "busy") > 0);
-  storm.clear();  // nobody wants the answers any more
-  server.stop(Millis(0));
-}
-
 TEST_CASE("expressions of viewers are read off the io thread, and their number is bounded") {
   World world;
   for (const auto method : {Method::kGet, Method::kPost}) {
