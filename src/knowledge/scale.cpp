@@ -91,11 +91,12 @@ bool is_scalable(double value) noexcept {
 /// Of integers below 2^51, as those of decimals are: two at a time.
 void each_of_small(std::span<const std::int64_t> integers, std::span<double> values,
                    const auto& value_from) noexcept {
-  using Integers = std::int64_t __attribute__((vector_size(16)));
+  using Integers =
+      std::uint64_t __attribute__((vector_size(16)));  // those of a damaged block may overflow
   using Doubles = double __attribute__((vector_size(16)));
   // Added to it, an integer is in the lowest bits of a double.
   constexpr double kAnchor = 0x1.8p52;
-  constexpr auto kAnchorBits = std::bit_cast<std::int64_t>(kAnchor);
+  constexpr auto kAnchorBits = std::bit_cast<std::uint64_t>(kAnchor);
   std::size_t i = 0;
   for (; i + 2 <= values.size(); i += 2) {
     Integers two;

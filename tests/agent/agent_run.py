@@ -12,7 +12,7 @@ import sys
 import time
 
 from fleet import fleet
-from harness import Agent, alive, directory, equal, expect, run_tests, wait_for
+from harness import Agent, alive, directory, equal, expect, free_port, run_tests, wait_for
 
 BINARY = sys.argv[1]
 VIEWER, OPERATOR = "viewer-secret-0123456789", "operator-secret-0123456789"
@@ -353,9 +353,9 @@ def second_agent(agent):
 def taken_port(where):
     """A port that another program has ends nothing: the agent watches, serves its socket, says so, and has it once it is free."""
     with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
+        taken = free_port()
+        other.bind(("127.0.0.1", taken))
         other.listen()
-        taken = other.getsockname()[1]
         agent = Agent(BINARY, where, name="waiting")
         agent.listen = [f"127.0.0.1:{taken}", f"unix:{agent.socket}"]
         agent.configure('[operations]\ncheck_interval = "1s"')

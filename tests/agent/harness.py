@@ -12,10 +12,14 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "testbed"))
+from ports import closed_port, free_port  # noqa: E402, F401  (for the scripts that import this one)
 
 # Seconds until something that has to happen is said not to have happened; a sanitizer's build needs more.
 PATIENCE = float(os.environ.get("NEXUS_TEST_PATIENCE", "60"))
@@ -44,12 +48,6 @@ def wait_for(what, probe, patience=PATIENCE):
         if time.monotonic() > deadline:
             raise Failure(f"{what} did not happen within {patience:g} s")
         time.sleep(0.05)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def alive(pid):

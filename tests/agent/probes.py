@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 
 from counterparts import BINARY, agent_with, answers, program, running, value
-from harness import Agent, directory, equal, expect, free_port, run_tests, wait_for
+from harness import Agent, closed_port, directory, equal, expect, free_port, run_tests, wait_for
 
 
 NGINX = """
@@ -190,7 +190,7 @@ def listens(port):
 def probes():
     """nginx and others, probed by blackbox_exporter and by the agent: the same metrics, and the same values where they stay."""
     with nginx() as (where, port, tls_port, _), directory() as other, smtp_server(where) as smtp_port, dns_server(other) as dns_port:
-        nothing_port = free_port()
+        nothing_port = closed_port()
         blackbox_port = free_port()
         (other / "blackbox.yml").write_text(BLACKBOX.format(where=where))
         sock = socket.socket(socket.AF_UNIX)
@@ -221,7 +221,7 @@ def probes():
                   + probe("icmp", "icmp", targets["icmp"]) + probe("tcp", "tcp", targets["tcp"])
                   + probe("regex", "http", f"http://127.0.0.1:{port}/", 'fail_if_body_matches = ["wel+come"]')
                   + probe("status", "http", f"http://127.0.0.1:{port}/private")
-                  + probe("closed", "tcp", f"127.0.0.1:{free_port()}") + probe("untrusted", "tls", targets["tls"])
+                  + probe("closed", "tcp", f"127.0.0.1:{closed_port()}") + probe("untrusted", "tls", targets["tls"])
                   + probe("greeter", "unix", other / "greeter.sock",
                           '[[probe.step]]\nexpect = "^220 (?P<greeting>\\\\w+)"\n[[probe.step]]\nsend = "HELO \\\\1"\n[[probe.step]]\nexpect = "^250"')
                   + probe("nobody", "unix", other / "nobody.sock")

@@ -11,7 +11,7 @@ import time
 import zlib
 
 from counterparts import agent_with, answers, ask_prometheus, program, running, send, served, value, values
-from harness import directory, equal, expect, free_port, run_tests, wait_for
+from harness import closed_port, directory, equal, expect, free_port, run_tests, wait_for
 
 
 def gzip_bomb():
@@ -247,7 +247,7 @@ def hostile_targets():
         config = (target("odd", port, "/metrics") + target("huge", port, "/huge", 'timeout = "900ms"\nbody_size_limit = "4MiB"')
                   + target("hang", port, "/hang", 'timeout = "300ms"') + target("html", port, "/html")
                   + target("bomb", port, "/bomb") + target("cut", port, "/cut") + target("error", port, "/error")
-                  + target("limited", port, "/metrics", "sample_limit = 3") + target("closed", free_port(), "/metrics")
+                  + target("limited", port, "/metrics", "sample_limit = 3") + target("closed", closed_port(), "/metrics")
                   + target("asked", port, "/asked", f'token_file = "{token}"\nparams = {{ collect = "a b" }}'))
         with agent_with(config) as agent:
             wait_for("all targets asked", lambda: len(agent.query('up{job!=""}')) >= 10)

@@ -78,7 +78,7 @@ TEST_CASE("small counts: as exact as plain ones, and bounded when all of them gr
   std::geometric_distribution<std::size_t> slots(0.01);
   for (int i = 0; i < 200'000; ++i) {
     const std::size_t slot = slots(random) % plain.size();
-    plain[slot] = i % 1000 == 999 ? plain[slot] / 2 : plain[slot] + 1;
+    plain[slot] = static_cast<std::uint16_t>(i % 1000 == 999 ? plain[slot] / 2 : plain[slot] + 1);
     counts.set(slot, plain[slot]);
   }
   for (std::size_t slot = 0; slot < plain.size(); ++slot) {

@@ -13,9 +13,9 @@ import http.client
 import json
 import math
 import os
+import pathlib
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +23,9 @@ import time as clock
 import urllib.parse
 
 from promql_corpus import INTERVAL, NEAR, OVERFLOWS, Generator, run_ours, same_value
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "testbed"))
+from ports import free_port  # noqa: E402
 
 BASE = 1_600_000_000  # s
 START = 7.3  # s after BASE: the first samples; no sample at whole seconds
@@ -46,9 +49,7 @@ class Server:
     """A Prometheus over the blocks of a folder, on a free port of the loopback."""
 
     def __init__(self, folder):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         config = os.path.join(folder, "prometheus.yml")
         with open(config, "w", encoding="utf-8") as out:
             out.write("scrape_configs: []\n")

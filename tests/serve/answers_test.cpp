@@ -74,7 +74,7 @@ js::value error_of(const Response& response, unsigned status) {
 
 TEST_CASE("the largest answer is written from what the query made, in bounded memory") {
   const Wide wide;
-  const std::uint64_t before = resident_bytes();
+  [[maybe_unused]] const std::uint64_t before = resident_bytes();
   std::uint64_t most_resident = 0;
   std::uint64_t brackets = 0;
   std::uint64_t bytes = 0;

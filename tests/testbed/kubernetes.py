@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -23,14 +22,10 @@ import threading
 import time
 import urllib.request
 
+from ports import free_port
+
 READY_WITHIN = 180  # seconds; a busy machine takes one or two minutes
 SERVICE_NAMES = "IP:127.0.0.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default"
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class Client:

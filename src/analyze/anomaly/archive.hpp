@@ -83,7 +83,7 @@ class Loader {
  private:
   void take(void* to, std::size_t size) {
     good_ = good_ && size <= bytes_.size();
-    if (!good_) return;
+    if (!good_ || size == 0) return;  // an empty vector has no place
     std::memcpy(to, bytes_.data(), size);
     bytes_.remove_prefix(size);
   }

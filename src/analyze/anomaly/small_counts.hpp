@@ -73,7 +73,8 @@ class SmallCounts {
     return std::ranges::lower_bound(large_, slot, {}, &Large::slot);
   }
   void halve() {
-    for (std::uint8_t& count : small_) count = count < kLarge ? count / 2 : count;
+    for (std::uint8_t& count : small_)
+      count = static_cast<std::uint8_t>(count < kLarge ? count / 2 : count);
     std::erase_if(large_, [this](Large& large) {
       large.count /= 2;
       if (large.count < kLarge) small_[large.slot] = static_cast<std::uint8_t>(large.count);
