@@ -51,7 +51,8 @@ constexpr std::array<const char*, 18> kNeverHarmed{
     "systemd-*.socket",     "user@*.service",         "user-runtime-dir@*.service",
     "getty@*.service",      "serial-getty@*.service", "polkit.service"};
 
-// Engines: to restart one that hangs may be right, to stop it never is.
+// Engines: to restart one that hangs may be right, to stop it, or not to have it after a boot,
+// never is.
 constexpr std::array<const char*, 5> kNeverStopped{
     "docker.service", "docker.socket", "containerd.service", "podman.socket", "kubelet.service"};
 
@@ -95,9 +96,9 @@ std::optional<std::string> floor_reason(std::string_view type, const std::string
     return fmt::format("{} is protected: it ends or switches the running system", unit);
   }
   if (std::ranges::find(kHarmless, type) != kHarmless.end()) return std::nullopt;
-  if (type == "stop_service" &&
+  if ((type == "stop_service" || type == "disable_service") &&
       std::ranges::any_of(kNeverStopped, [&](const char* p) { return glob(p, unit); })) {
-    return fmt::format("{} is protected: every container would end with it", unit);
+    return fmt::format("{} is protected: no container would run without it", unit);
   }
   if (std::ranges::any_of(kNeverHarmed, [&](const char* p) { return glob(p, unit); })) {
     return fmt::format("{} is protected: the host or its administrators depend on it", unit);

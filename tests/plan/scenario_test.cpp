@@ -417,7 +417,7 @@ std::vector<std::filesystem::path> scenario_files() {
 
 TEST_CASE("scenarios of remedies and guardrails") {
   const auto files = scenario_files();
-  REQUIRE(files.size() >= 80);
+  REQUIRE(files.size() >= 100);
   for (const auto& file : files) {
     DYNAMIC_SECTION(file.stem().string()) {
       const auto scenario = read_scenario(file);
