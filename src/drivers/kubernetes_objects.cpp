@@ -27,11 +27,13 @@ KubernetesQuantities quantities(const json::value* value) {
   return out;
 }
 
-std::map<std::string, std::string, std::less<>> conditions(const json::value* status) {
+/// `what` of each condition: its "status", or its "reason".
+std::map<std::string, std::string, std::less<>> conditions(const json::value* status,
+                                                           std::string_view what = "status") {
   std::map<std::string, std::string, std::less<>> out;
   if (const auto* list = array_of(member(status, "conditions"))) {
     for (const auto& one : *list)
-      out.insert_or_assign(text_of(member(&one, "type")), text_of(member(&one, "status")));
+      out.insert_or_assign(text_of(member(&one, "type")), text_of(member(&one, what)));
   }
   out.erase("");
   return out;
@@ -43,7 +45,7 @@ void add_containers(const json::value* spec, const json::value* status, Kubernet
     for (const auto& one : *list) {
       KubernetesContainer container;
       container.name = text_of(member(&one, "name"));
-      container.image = text_of(member(&one, "image"));
+      container.image = container.image_spec = text_of(member(&one, "image"));
       const auto* resources = member(&one, "resources");
       container.requests = quantities(member(resources, "requests"));
       container.limits = quantities(member(resources, "limits"));
@@ -61,9 +63,10 @@ void add_containers(const json::value* spec, const json::value* status, Kubernet
       found->name = name;
     }
     found->image = text_of(member(&one, "image"));
-    const std::string id = text_of(member(&one, "containerID"));
-    const auto scheme = id.find("://");
-    found->id = scheme == std::string::npos ? id : id.substr(scheme + 3);
+    found->image_id = text_of(member(&one, "imageID"));
+    found->full_id = text_of(member(&one, "containerID"));
+    const auto scheme = found->full_id.find("://");
+    found->id = scheme == std::string::npos ? found->full_id : found->full_id.substr(scheme + 3);
     found->ready = is_true(member(&one, "ready"));
     found->restarts = whole_of<std::uint64_t>(member(&one, "restartCount"));
     for (const auto* state : {"waiting", "running", "terminated"}) {
@@ -71,6 +74,7 @@ void add_containers(const json::value* spec, const json::value* status, Kubernet
       if (details == nullptr) continue;
       found->state = state;
       found->reason = text_of(member(details, "reason"));
+      found->started = time_of(member(details, "startedAt"));
     }
     found->last_terminated_reason =
         text_of(member(member(member(&one, "lastState"), "terminated"), "reason"));
@@ -117,7 +121,8 @@ KubernetesNode to_node(const json::value& item) {
   const auto* info = member(status, "nodeInfo");
   out.name = text_of(member(metadata, "name"));
   out.created = time_of(member(metadata, "creationTimestamp")).value_or(0);
-  out.unschedulable = is_true(member(member(&item, "spec"), "unschedulable"));
+  const auto* spec = member(&item, "spec");
+  out.unschedulable = is_true(member(spec, "unschedulable"));
   out.conditions = conditions(status);
   out.capacity = quantities(member(status, "capacity"));
   out.allocatable = quantities(member(status, "allocatable"));
@@ -125,6 +130,22 @@ KubernetesNode to_node(const json::value& item) {
   out.kernel_version = text_of(member(info, "kernelVersion"));
   out.os_image = text_of(member(info, "osImage"));
   out.runtime_version = text_of(member(info, "containerRuntimeVersion"));
+  out.kube_proxy_version = text_of(member(info, "kubeProxyVersion"));
+  out.system_uuid = text_of(member(info, "systemUUID"));
+  out.pod_cidr = text_of(member(spec, "podCIDR"));
+  out.provider_id = text_of(member(spec, "providerID"));
+  if (const auto* taints = array_of(member(spec, "taints"))) {
+    for (const auto& one : *taints)
+      out.taints.push_back({text_of(member(&one, "key")), text_of(member(&one, "value")),
+                            text_of(member(&one, "effect"))});
+  }
+  constexpr std::string_view kRole = "node-role.kubernetes.io/";
+  if (const auto* labels = member(metadata, "labels"); labels != nullptr && labels->is_object()) {
+    for (const auto& one : labels->get_object()) {
+      const std::string_view key(one.key());
+      if (key.starts_with(kRole)) out.roles.emplace_back(key.substr(kRole.size()));
+    }
+  }
   if (const auto* addresses = array_of(member(status, "addresses"))) {
     for (const auto& one : *addresses) {
       if (text_of(member(&one, "type")) == "InternalIP")
@@ -146,11 +167,14 @@ KubernetesPod to_pod(const json::value& item) {
   if (const auto* owners = array_of(member(metadata, "ownerReferences"))) {
     for (const auto& one : *owners) {
       if (!is_true(member(&one, "controller")) && !out.owner_kind.empty()) continue;
+      out.owner_is_controller = is_true(member(&one, "controller"));
       out.owner_kind = text_of(member(&one, "kind"));
       out.owner_name = text_of(member(&one, "name"));
     }
   }
   out.node = text_of(member(spec, "nodeName"));
+  out.priority_class = text_of(member(spec, "priorityClassName"));
+  out.host_network = is_true(member(spec, "hostNetwork"));
   out.phase = text_of(member(status, "phase"));
   out.reason = text_of(member(status, "reason"));
   out.host_ip = text_of(member(status, "hostIP"));
@@ -187,6 +211,7 @@ KubernetesDeployment to_deployment(const json::value& item) {
   out.unavailable = whole_of<std::uint32_t>(member(status, "unavailableReplicas"));
   out.updated = whole_of<std::uint32_t>(member(status, "updatedReplicas"));
   out.conditions = conditions(status);
+  out.reasons = conditions(status, "reason");
   return out;
 }
 

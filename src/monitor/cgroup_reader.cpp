@@ -1,5 +1,6 @@
 #include "monitor/cgroup_reader.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -7,9 +8,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
-#include "monitor/directory.hpp"
 #include "monitor/workload.hpp"
 #include "nexus/base/text.hpp"
 
@@ -139,15 +140,21 @@ CgroupReader::Place& CgroupReader::next_place() {
 }
 
 void CgroupReader::list_children(int directory, std::size_t parent, std::size_t most) {
-  const auto listing = Directory::open_at(directory, ".");
-  if (!listing) return;
   name_count_ = 0;
-  const Status listed = listing->for_each([&](const char* name, unsigned char type) {
-    if (name[0] == '.' || (type != DT_DIR && type != DT_UNKNOWN)) return;
-    if (name_count_ == names_.size()) names_.emplace_back();
-    names_[name_count_++] = name;
-  });
-  if (!listed) return;
+  alignas(dirent64) std::array<char, 8192> buffer;
+  for (;;) {
+    const ssize_t got = ::getdents64(directory, buffer.data(), buffer.size());
+    if (got < 0) return;  // it was removed
+    if (got == 0) break;
+    for (ssize_t at = 0; at < got;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
+      at += entry->d_reclen;
+      const bool may_be_group = entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN;
+      if (entry->d_name[0] == '.' || !may_be_group) continue;
+      if (name_count_ == names_.size()) names_.emplace_back();
+      names_[name_count_++] = entry->d_name;
+    }
+  }
   const std::span names(names_.data(), name_count_);
   std::ranges::sort(names);
   for (const std::string& name : names) {

@@ -2,8 +2,10 @@
 
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
+#include <sys/socket.h>
 
 #include <array>
+#include <cerrno>
 #include <functional>
 
 namespace nexus::monitor {
@@ -45,6 +47,26 @@ void take_other_names(Link& link, Bytes list) {
 
 std::string_view Link::state_name() const noexcept {
   return state < kStates.size() ? kStates[state] : kStates[0];
+}
+
+std::optional<LinkWatch> LinkWatch::open() {
+  host::Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  address.nl_groups = RTMGRP_LINK;
+  if (!socket ||
+      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return std::nullopt;
+  return LinkWatch(std::move(socket));
+}
+
+bool LinkWatch::changed() {
+  // What a notice says is asked for anew: one byte of it is enough.
+  bool any = false;
+  char first = 0;
+  while (::recv(socket_.get(), &first, sizeof first, MSG_DONTWAIT) >= 0 || errno == EINTR)
+    any = true;
+  return any || errno != EAGAIN;
 }
 
 LinkTable::LinkTable() : request_(RTM_GETLINK, NLM_F_DUMP) {

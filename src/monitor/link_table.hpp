@@ -43,6 +43,21 @@ struct Link {
   [[nodiscard]] std::string_view state_name() const noexcept;
 };
 
+/// Whether any device has changed, so that LinkTable need not ask every time. The kernel tells of
+/// all that comes, goes, is renamed, or changes its link, address, MTU, queue or flags; not of the
+/// alias and group of a device that is down.
+class LinkWatch {
+ public:
+  [[nodiscard]] static std::optional<LinkWatch> open();
+  /// Since the call before. True, too, when notices were lost.
+  [[nodiscard]] bool changed();
+
+ private:
+  explicit LinkWatch(host::Fd socket) : socket_(std::move(socket)) {}
+
+  host::Fd socket_;
+};
+
 class LinkTable {
  public:
   static constexpr std::size_t kMost = 65'536;

@@ -28,6 +28,10 @@ Outbox::Outbox(Clock& clock, std::shared_ptr<knowledge::SampleRing> ring,
       refused_(self.counter("nexus_source_refused_samples_total",
                             "Samples of scrapes, probes, pushes, statsd and logs that the history "
                             "was too slow for.")),
+      dropped_(
+          self.counter("nexus_source_dropped_samples_total",
+                       "Samples of probes, statsd and logs that were not taken: over their own "
+                       "limit of series, or that of all sources together.")),
       ring_(std::move(ring)),
       loop_(clock, "outbox", [this] { return turn(); }) {}
 

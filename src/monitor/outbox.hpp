@@ -6,13 +6,13 @@
 // for bounded copies only.
 #pragma once
 
-#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <vector>
 
+#include "monitor/allowance.hpp"
 #include "nexus/base/clock.hpp"
 #include "nexus/base/loop_thread.hpp"
 #include "nexus/knowledge/ring.hpp"
@@ -36,23 +36,6 @@ class GroupNumbers {
   std::uint32_t next_ = kFirst;
 };
 
-/// How many series all sources together may hold, so that the host's own collectors always find
-/// room in the registry. Any thread.
-class Allowance {
- public:
-  void limit(std::size_t series) noexcept { limit_ = series; }
-  [[nodiscard]] bool take() noexcept {
-    if (taken_.fetch_add(1) < limit_) return true;
-    taken_.fetch_sub(1);
-    return false;
-  }
-  void give(std::size_t series) noexcept { taken_.fetch_sub(series); }
-
- private:
-  std::atomic<std::size_t> limit_{SIZE_MAX};
-  std::atomic<std::size_t> taken_{0};
-};
-
 class Outbox {
  public:
   static constexpr std::size_t kMaxWaiting = 4'000'000;  // samples: 48 MB
@@ -65,6 +48,11 @@ class Outbox {
   bool push(const knowledge::BatchView& batch);
   [[nodiscard]] GroupNumbers& groups() noexcept { return groups_; }
   [[nodiscard]] Allowance& series() noexcept { return allowance_; }
+  /// Of a probe, statsd or a log: samples of series over a limit (scrapes and pushes have counters
+  /// of their own).
+  void count_dropped(std::uint64_t samples) const {
+    if (samples > 0) dropped_.add(static_cast<double>(samples));
+  }
 
  private:
   struct Batch {
@@ -79,6 +67,7 @@ class Outbox {
 
   Clock& clock_;
   const knowledge::Counter refused_;
+  const knowledge::Counter dropped_;
   GroupNumbers groups_;
   Allowance allowance_;
   std::mutex mutex_;

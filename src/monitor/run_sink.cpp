@@ -1,6 +1,8 @@
 #include "monitor/run_sink.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <iterator>
 #include <thread>
 #include <unordered_set>
@@ -11,34 +13,83 @@
 namespace nexus::monitor {
 namespace {
 
-/// Whether `stored` (with its __name__) is what a collector called `given`. `metric`: empty when it
-/// is the family's name.
-bool same_labels(const knowledge::Labels& stored, std::string_view metric,
-                 std::span<const LabelView> given) {
-  if (!metric.empty() && stored.metric() != metric) return false;
-  std::size_t present = 1;
-  for (const LabelView& label : given) {
-    if (stored.get(label.name) != label.value) return false;
-    if (!label.value.empty()) ++present;
+constexpr std::size_t kLongestWord = UINT16_MAX;
+
+/// Equal bytes; words are short, and most of them equal.
+bool same_bytes(const char* a, const char* b, std::size_t size) noexcept {
+  std::uint64_t of_a = 0;
+  std::uint64_t of_b = 0;
+  for (; size >= sizeof of_a; a += sizeof of_a, b += sizeof of_a, size -= sizeof of_a) {
+    std::memcpy(&of_a, a, sizeof of_a);
+    std::memcpy(&of_b, b, sizeof of_b);
+    if (of_a != of_b) return false;
   }
-  return present == stored.size();
+  for (; size > 0; ++a, ++b, --size) {
+    if (*a != *b) return false;
+  }
+  return true;
+}
+
+void append_word(std::string& out, std::string_view word) {
+  const auto size = static_cast<std::uint16_t>(word.size());
+  out.append(reinterpret_cast<const char*>(&size), sizeof size).append(word);
+}
+
+/// The metric and all labels in the order given, each with its length in front.
+std::string write_words(std::string_view metric, std::span<const LabelView> labels) {
+  std::string out;
+  const auto fits = [](std::string_view word) { return word.size() <= kLongestWord; };
+  if (!fits(metric)) return out;
+  append_word(out, metric);
+  for (const LabelView& label : labels) {
+    if (!fits(label.name) || !fits(label.value)) return {};
+    append_word(out, label.name);
+    append_word(out, label.value);
+  }
+  return out;
+}
+
+/// Takes `word` off the front of `rest`; false when another stands there.
+bool take_word(std::string_view& rest, std::string_view word) noexcept {
+  std::uint16_t size = 0;
+  if (rest.size() < sizeof size + word.size()) return false;
+  std::memcpy(&size, rest.data(), sizeof size);
+  if (size != word.size() || !same_bytes(rest.data() + sizeof size, word.data(), size))
+    return false;
+  rest.remove_prefix(sizeof size + word.size());
+  return true;
+}
+
+bool same_words(std::string_view words, std::string_view metric,
+                std::span<const LabelView> labels) noexcept {
+  if (!take_word(words, metric)) return false;
+  for (const LabelView& label : labels) {
+    if (!take_word(words, label.name) || !take_word(words, label.value)) return false;
+  }
+  return words.empty();
 }
 
 }  // namespace
 
-RunSink::RunSink(knowledge::SeriesRegistry& registry, std::size_t budget)
-    : registry_(registry), budget_(budget), forgotten_(registry.forgotten()) {}
+RunSink::RunSink(knowledge::SeriesRegistry& registry, std::size_t budget, Allowance* allowance)
+    : registry_(registry),
+      budget_(budget),
+      allowance_(allowance),
+      forgotten_(registry.forgotten()) {}
+
+RunSink::~RunSink() {
+  if (allowance_ != nullptr) allowance_->give(held_);
+}
 
 void RunSink::begin() {
   ids_.resize(live_);
-  ids_.swap(last_ids_);
-  keys_.swap(last_keys_);
-  ids_.clear();
-  keys_.clear();
+  keys_.resize(live_);
+  last_ids_.clear();
+  last_keys_.clear();
   values_.clear();
-  live_ = 0;
   dropped_ = 0;
   differs_ = false;
+  repeats_ = true;
   if (!enter()) return;
   renew_forgotten();
   leave();
@@ -58,9 +109,14 @@ bool RunSink::enter() noexcept {
 void RunSink::renew_forgotten() {
   const std::uint64_t forgotten = registry_.forgotten();
   if (std::exchange(forgotten_, forgotten) == forgotten) return;
-  for (std::size_t i = 0; i < last_ids_.size(); ++i) {
-    if (!registry_.known(last_ids_[i])) last_keys_[i].labels.reset();
-  }
+  for (std::size_t i = 0; i < ids_.size(); ++i) keys_[i].is_known = registry_.known(ids_[i]);
+}
+
+bool RunSink::may_hold_one_more() {
+  if (allowance_ == nullptr) return true;
+  if (!allowance_->take()) return false;
+  ++held_;
+  return true;
 }
 
 void RunSink::add(FamilyId family, std::span<const LabelView> labels, double value) {
@@ -76,18 +132,39 @@ void RunSink::add_named(FamilyId family, std::string_view metric, std::span<cons
   leave();
 }
 
+bool RunSink::repeats(std::size_t place, FamilyId family, std::string_view metric,
+                      std::span<const LabelView> labels) const {
+  const std::vector<Key>& keys = repeats_ ? keys_ : last_keys_;
+  return place < keys.size() && keys[place].family == family && keys[place].is_known &&
+         same_words(keys[place].words, metric, labels);
+}
+
+void RunSink::diverge(std::size_t place) {
+  repeats_ = false;
+  last_ids_.swap(ids_);
+  last_keys_.swap(keys_);
+  const auto count = static_cast<std::ptrdiff_t>(place);
+  ids_.assign(last_ids_.begin(), last_ids_.begin() + count);
+  keys_.assign(std::make_move_iterator(last_keys_.begin()),
+               std::make_move_iterator(last_keys_.begin() + count));
+}
+
 void RunSink::take(FamilyId family, std::string_view metric, std::span<const LabelView> labels,
                    double value) {
-  const std::size_t position = ids_.size();
-  if (position >= budget_) {
+  const std::size_t place = values_.size();
+  if (place >= budget_ || (place >= held_ && !may_hold_one_more())) {
     ++dropped_;
     return;
   }
-  if (position < last_ids_.size() && last_keys_[position].family == family &&
-      last_keys_[position].labels != nullptr &&
-      same_labels(*last_keys_[position].labels, metric, labels)) {
-    ids_.push_back(last_ids_[position]);
-    keys_.push_back(std::move(last_keys_[position]));
+  const bool as_before = repeats(place, family, metric, labels);
+  if (as_before && repeats_) {
+    values_.push_back(value);
+    return;
+  }
+  if (repeats_) diverge(place);
+  if (as_before) {
+    ids_.push_back(last_ids_[place]);
+    keys_.push_back(std::move(last_keys_[place]));
     values_.push_back(value);
     return;
   }
@@ -98,18 +175,20 @@ void RunSink::take(FamilyId family, std::string_view metric, std::span<const Lab
     return;
   }
   ids_.push_back(*id);
-  keys_.push_back({family, registry_.share(*id)});
+  keys_.push_back({family, true, write_words(metric, labels)});
   values_.push_back(value);
 }
 
 bool RunSink::finish() {
-  const bool differs = differs_ || ids_.size() != last_ids_.size();
+  if (repeats_ && values_.size() < ids_.size()) diverge(values_.size());
+  const bool differs = differs_ || !repeats_;
   if (differs) {
     sorted_.assign(ids_.begin(), ids_.end());
     std::ranges::sort(sorted_);
     if (std::ranges::adjacent_find(sorted_) != sorted_.end()) drop_doubles();
   }
   live_ = ids_.size();
+  if (allowance_ != nullptr) allowance_->give(std::exchange(held_, live_) - live_);
   if (differs || !owed_.empty()) mark_vanished();
   return differs;
 }

@@ -1,13 +1,14 @@
 // RunSink: turns what a collector adds into one batch of samples.
 //
-// A collector adds the same series in the same order run after run, so the sink remembers the last
-// run: an add() that repeats it at the same position costs a comparison and no look-up. Series of
-// the last run that are absent in this one end with a stale marker, again and again until a batch
-// with it was accepted; a series added twice counts once; what is over the budget is dropped and
-// counted. What the registry has forgotten since the last run is looked up anew.
+// A collector adds the same series in the same order run after run, so the sink keeps what the last
+// run was given: an add() that repeats it at the same place costs a comparison of the words and a
+// value; nothing else is touched until a run differs. Series of the last run that are absent in
+// this one end with a stale marker, again and again until a batch with it was accepted; a series
+// added twice counts once; what is over the budget is dropped and counted. What the registry has
+// forgotten since the last run is looked up anew.
 //
-// Life of a run: begin(), any number of add(), finish(), read ids() and values(), accepted() if the
-// batch was, again begin().
+// A source's sink takes its series from the Allowance, as many as its largest run between two
+// finish() has, and gives back at finish() what the run did not have.
 // cut_off(): from then on add() does nothing, and no add() is still touching the registry when it
 // returns. That is how a run that is left behind is kept from a registry that may be gone when it
 // wakes up. Thread safety: one thread at a time, handed on with synchronisation; cut_off() from any
@@ -17,8 +18,10 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "monitor/allowance.hpp"
 #include "nexus/monitor/collector.hpp"
 
 namespace nexus::monitor {
@@ -32,12 +35,20 @@ struct MetaSeries {
 class RunSink final : public Sink {
  public:
   using Sink::add;
-  RunSink(knowledge::SeriesRegistry& registry, std::size_t budget);
+  /// `allowance`: of a source; it must outlive the sink. Null: a collector of the host's.
+  RunSink(knowledge::SeriesRegistry& registry, std::size_t budget, Allowance* allowance = nullptr);
+  ~RunSink();
+  RunSink(const RunSink&) = delete;
+  RunSink& operator=(const RunSink&) = delete;
 
   void begin();
   void add(FamilyId family, std::span<const LabelView> labels, double value) override;
   void add_named(FamilyId family, std::string_view metric, std::span<const LabelView> labels,
                  double value) override;
+  /// How many samples this run has so far.
+  [[nodiscard]] std::size_t size() const noexcept { return values_.size(); }
+  /// Before finish(): another value for the sample at `place`, below size().
+  void correct(std::size_t place, double value) { values_[place] = value; }
   /// Adds the stale markers of vanished series. Returns whether the set or order of series differs
   /// from the last run.
   bool finish();
@@ -61,21 +72,33 @@ class RunSink final : public Sink {
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
 
  private:
+  /// A series, and what it was added as.
   struct Key {
     FamilyId family;
-    std::shared_ptr<const knowledge::Labels> labels;
+    bool is_known;      // the registry has not forgotten it
+    std::string words;  // see write_words(); empty when they are too long to be compared
   };
 
   [[nodiscard]] bool enter() noexcept;
   void leave() noexcept { inside_.store(false, std::memory_order_release); }
   void renew_forgotten();
+  [[nodiscard]] bool may_hold_one_more();
   void take(FamilyId family, std::string_view metric, std::span<const LabelView> labels,
             double value);
+  /// The run differs from the last from this place on.
+  void diverge(std::size_t place);
+  [[nodiscard]] bool repeats(std::size_t place, FamilyId family, std::string_view metric,
+                             std::span<const LabelView> labels) const;
   void drop_doubles();
   void mark_vanished();
 
   knowledge::SeriesRegistry& registry_;
   const std::size_t budget_;
+  Allowance* const allowance_;
+  std::size_t held_ = 0;  // taken from the allowance
+  // While repeats_, the ids and keys are those of the last run; from diverge() on they are this
+  // run's, and the last run's are in last_*.
+  bool repeats_ = false;
   std::vector<knowledge::SeriesId> ids_;
   std::vector<double> values_;
   std::vector<Key> keys_;

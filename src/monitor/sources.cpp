@@ -66,8 +66,7 @@ struct Sources::Impl {
         prober(context, outbox),
         statsd(context, outbox),
         logs(context, outbox) {
-    // A fifth of all series is the host's, whatever the targets say.
-    outbox.series().limit(context.registry.limit() / 5 * 4);
+    outbox.series().limit(context.registry);
   }
 
   const SourcesContext context;

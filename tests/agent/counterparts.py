@@ -11,7 +11,7 @@ import threading
 import urllib.parse
 import urllib.request
 
-from harness import Agent, directory, expect
+from harness import Agent, directory, expect, wait_for
 
 BINARY = sys.argv[1]
 
@@ -85,6 +85,11 @@ def values(agent, expression):
 def value(agent, expression):
     rows = agent.query(expression)
     return float(rows[0]["value"][1]) if rows else None
+
+
+def becomes(agent, expression, expected):
+    """Waits for it: what was asked a moment ago is not yet told, or a single scrape or probe was late on a busy machine."""
+    wait_for(f"{expression} being {expected}", lambda: value(agent, expression) == expected)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import threading
 import urllib.parse
 import urllib.request
 
-from counterparts import BINARY, agent_with, answers, program, running, value
+from counterparts import BINARY, agent_with, answers, becomes, program, running, value
 from harness import Agent, closed_port, directory, equal, expect, free_port, run_tests, wait_for
 
 
@@ -99,34 +99,35 @@ def scrapes_over_tls():
             wait_for("all scraped", lambda: len(agent.query("up")) == 9)
             wait_for("what is up", lambda: {row["metric"]["job"] for row in agent.query("up == 1")}
                      == {"plain", "tls", "careless", "private", "strict"})
-            asked = agent.query("asked")[0]["metric"]
-            equal((asked["host"], asked["who"]), (f"127.0.0.1:{strict_port}", "CN=nexus"), "who asked whom")
-            equal(value(agent, 'nginx_says{job="plain"}'), 42.0, "over HTTP")
-            equal(value(agent, 'tls_says{job="tls"}'), 43.0, "over TLS")
-            equal(value(agent, "secret_says"), 1.0, "with a password")
-            errors = {t["scrapePool"]: t["lastError"] for t in agent.get("/api/v1/targets").json["data"]["activeTargets"]}
-            expect("certificate" in errors["unknown"], errors["unknown"])
-            expect("127.0.0.1" in errors["misnamed"], errors["misnamed"])
-            expect("400" in errors["nobody"], errors["nobody"])
-            expect("401" in errors["refused"], errors["refused"])
+            becomes(agent, f'count(asked{{host="127.0.0.1:{strict_port}",who="CN=nexus"}})', 1.0)
+            becomes(agent, 'nginx_says{job="plain"}', 42.0)
+            becomes(agent, 'tls_says{job="tls"}', 43.0)
+            becomes(agent, "secret_says", 1.0)
+            errors = {}
+
+            def told():
+                errors.update({t["scrapePool"]: t["lastError"] for t in agent.get("/api/v1/targets").json["data"]["activeTargets"]})
+                return all(said in errors[name] for name, said in (("unknown", "certificate"), ("misnamed", "127.0.0.1"),
+                                                                   ("nobody", "400"), ("refused", "401")))
+            wait_for("what each refusal was", told)
             expect("pass-of-sixteen" not in agent.log + json.dumps(errors), "a secret was printed")
 
 
 BLACKBOX = """
 modules:
-  http: {{prober: http, timeout: 5s, http: {{preferred_ip_protocol: ip4, fail_if_body_not_matches_regexp: [welcome]}}}}
-  tls: {{prober: tcp, timeout: 5s, tcp: {{preferred_ip_protocol: ip4, tls: true, tls_config: {{ca_file: {where}/cert.pem}}}}}}
-  https: {{prober: http, timeout: 5s, http: {{preferred_ip_protocol: ip4, tls_config: {{ca_file: {where}/cert.pem}}}}}}
-  icmp: {{prober: icmp, timeout: 5s, icmp: {{preferred_ip_protocol: ip4}}}}
-  tcp: {{prober: tcp, timeout: 5s, tcp: {{preferred_ip_protocol: ip4}}}}
-  starttls: {{prober: tcp, timeout: 5s, tcp: {{preferred_ip_protocol: ip4, tls_config: {{ca_file: {where}/cert.pem, server_name: localhost}},
+  http: {{prober: http, timeout: 30s, http: {{preferred_ip_protocol: ip4, fail_if_body_not_matches_regexp: [welcome]}}}}
+  tls: {{prober: tcp, timeout: 30s, tcp: {{preferred_ip_protocol: ip4, tls: true, tls_config: {{ca_file: {where}/cert.pem}}}}}}
+  https: {{prober: http, timeout: 30s, http: {{preferred_ip_protocol: ip4, tls_config: {{ca_file: {where}/cert.pem}}}}}}
+  icmp: {{prober: icmp, timeout: 30s, icmp: {{preferred_ip_protocol: ip4}}}}
+  tcp: {{prober: tcp, timeout: 30s, tcp: {{preferred_ip_protocol: ip4}}}}
+  starttls: {{prober: tcp, timeout: 30s, tcp: {{preferred_ip_protocol: ip4, tls_config: {{ca_file: {where}/cert.pem, server_name: localhost}},
     query_response: [{{expect: "^220"}}, {{send: "EHLO prober"}}, {{expect: "^250[ -]STARTTLS"}}, {{send: STARTTLS}}, {{expect: "^220"}},
                      {{starttls: true}}, {{send: "EHLO prober"}}, {{expect: "^250[ -]"}}, {{send: QUIT}}]}}}}
-  dns_udp: {{prober: dns, timeout: 5s, dns: {{preferred_ip_protocol: ip4, query_name: example.org, query_type: A}}}}
-  dns_tcp: {{prober: dns, timeout: 5s, dns: {{preferred_ip_protocol: ip4, transport_protocol: tcp, query_name: example.org, query_type: TXT}}}}
-  nothing_http: {{prober: http, timeout: 5s, http: {{preferred_ip_protocol: ip4}}}}
+  dns_udp: {{prober: dns, timeout: 30s, dns: {{preferred_ip_protocol: ip4, query_name: example.org, query_type: A}}}}
+  dns_tcp: {{prober: dns, timeout: 30s, dns: {{preferred_ip_protocol: ip4, transport_protocol: tcp, query_name: example.org, query_type: TXT}}}}
+  nothing_http: {{prober: http, timeout: 30s, http: {{preferred_ip_protocol: ip4}}}}
   nothing_dns: {{prober: dns, timeout: 1s, dns: {{preferred_ip_protocol: ip4, transport_protocol: tcp, query_name: example.org, query_type: A}}}}
-  nothing_tcp: {{prober: tcp, timeout: 5s, tcp: {{preferred_ip_protocol: ip4}}}}
+  nothing_tcp: {{prober: tcp, timeout: 30s, tcp: {{preferred_ip_protocol: ip4}}}}
 """
 
 STEPS = """
@@ -208,7 +209,7 @@ def probes():
         threading.Thread(target=greet, daemon=True).start()
 
         def probe(name, kind, target, extra=""):
-            return (f'[[probe]]\nname = "{name}"\nkind = "{kind}"\ntargets = ["{target}"]\ninterval = "1s"\ntimeout = "900ms"\n'
+            return (f'[[probe]]\nname = "{name}"\nkind = "{kind}"\ntargets = ["{target}"]\ninterval = "5s"\n'
                     f'ip_protocol = "ip4"\n{extra}\n')
         ca = f'tls = {{ ca_file = "{where}/cert.pem" }}'
         targets = {"http": f"http://127.0.0.1:{port}/moved", "https": f"https://localhost:{tls_port}/", "tls": f"localhost:{tls_port}",
@@ -240,13 +241,16 @@ def probes():
                      f"--web.listen-address=127.0.0.1:{blackbox_port}"), agent_with(config) as agent:
             wait_for("blackbox_exporter", answers(f"http://127.0.0.1:{blackbox_port}/metrics"))
             wait_for("all probed", lambda: len(agent.query("probe_success")) == 19)
-            equal({row["metric"]["job"] for row in agent.query("probe_success == 1")},
-                  {"http", "https", "tls", "icmp", "tcp", "greeter", "starttls", "dns_udp", "dns_tcp"}, "what succeeds")
-            said = agent.query("probe_expect_info")
-            equal([(row["metric"]["job"], row["metric"]["greeting"], row["value"][1]) for row in said],
-                  [("greeter", "hello", "1")], "what a pattern found, as blackbox_exporter shows it")
-            equal(value(agent, 'probe_http_status_code{job="nowhere"}'), 0.0, "the status of who cannot be found")
-            equal({row["metric"]["job"] for row in agent.query("probe_failed_due_to_regex == 1")}, {"regex"}, "failed by a pattern")
+
+            def jobs(expression):
+                return {row["metric"]["job"] for row in agent.query(expression)}
+            wait_for("what succeeds", lambda: jobs("probe_success == 1") == {"http", "https", "tls", "icmp", "tcp", "greeter", "starttls",
+                                                                              "dns_udp", "dns_tcp"})
+            # What a pattern found, as blackbox_exporter shows it.
+            becomes(agent, 'probe_expect_info{job="greeter",greeting="hello"}', 1.0)
+            equal(jobs("probe_expect_info"), {"greeter"}, "where a pattern has names")
+            becomes(agent, 'probe_http_status_code{job="nowhere"}', 0.0)
+            wait_for("what a pattern fails", lambda: jobs("probe_failed_due_to_regex == 1") == {"regex"})
             for module, target in targets.items():
                 url = f"http://127.0.0.1:{blackbox_port}/probe?module={module}&target=" + urllib.parse.quote(target, safe="")
                 with urllib.request.urlopen(url, timeout=30) as answer:
@@ -302,15 +306,15 @@ def dns_probes():
     port = server.getsockname()[1]
 
     def probe(name, query, extra=""):
-        return (f'[[probe]]\nname = "{name}"\nkind = "dns"\ntargets = ["127.0.0.1:{port}"]\ninterval = "1s"\ntimeout = "500ms"\n'
+        return (f'[[probe]]\nname = "{name}"\nkind = "dns"\ntargets = ["127.0.0.1:{port}"]\ninterval = "5s"\n'
                 f'query_name = "{query}"\n{extra}\n')
     with agent_with(probe("good", "example.org", "fail_if_answer_not_matches = ['^example\\.org\\.\\t3600\\tIN\\tA\\t192\\.0\\.2\\.']")
                     + probe("gone", "nowhere.org") + probe("expected", "nowhere.org", 'valid_rcodes = ["NXDOMAIN"]')
                     + probe("bad", "example.org", "fail_if_answer_matches = ['192\\.0\\.2\\.2$']")) as agent:
         wait_for("all probed", lambda: len(agent.query("probe_success")) == 4)
-        equal({row["metric"]["job"] for row in agent.query("probe_success == 1")}, {"good", "expected"}, "what succeeds")
-        equal(value(agent, 'probe_dns_answer_rrs{job="good"}'), 2.0, "records")
-        equal(value(agent, 'probe_dns_query_succeeded{job="gone"}'), 1.0, "an answer that says no is an answer")
+        wait_for("what succeeds", lambda: {row["metric"]["job"] for row in agent.query("probe_success == 1")} == {"good", "expected"})
+        becomes(agent, 'probe_dns_answer_rrs{job="good"}', 2.0)
+        becomes(agent, 'probe_dns_query_succeeded{job="gone"}', 1.0)  # an answer that says no is an answer
         equal(wrong, [], "queries that are none")
     server.close()
 
@@ -322,8 +326,8 @@ def raw_icmp():
         wrapper.write_text('#!/bin/sh\nexec unshare --net sh -c \'ip link set lo up && test "$(cat /proc/sys/net/ipv4/ping_group_range)" = '
                            f'"1\t0" && exec "$0" "$@"\' {BINARY} "$@"\n')
         wrapper.chmod(0o755)
-        agent = Agent(wrapper, where, '[[probe]]\nname = "ping"\nkind = "icmp"\ntargets = ["127.0.0.1", "::1"]\ninterval = "1s"\n'
-                                      'timeout = "900ms"\npayload_size = 1000\n')
+        agent = Agent(wrapper, where, '[[probe]]\nname = "ping"\nkind = "icmp"\ntargets = ["127.0.0.1", "::1"]\ninterval = "5s"\n'
+                                      'payload_size = 1000\n')
         try:
             agent.start()
             wait_for("both answering", lambda: len(agent.query("probe_success == 1")) == 2)

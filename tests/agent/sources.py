@@ -10,7 +10,7 @@ import sys
 import time
 import zlib
 
-from counterparts import agent_with, answers, ask_prometheus, program, running, send, served, value, values
+from counterparts import agent_with, answers, ask_prometheus, becomes, program, running, send, served, value, values
 from harness import closed_port, directory, equal, expect, free_port, run_tests, wait_for
 
 
@@ -95,14 +95,14 @@ labels = {{ env = "test" }}
                                 if ours.get(name) != theirs.get(name)}
             return not same.differences
         try:
-            wait_for("the same metrics, as many of each", same, 20)
+            wait_for("the same metrics, as many of each", same)
         finally:
             expect(not same.differences, f"metric: (agent, Prometheus): {same.differences}")
 
         def labels_of(rows):
             return sorted(json.dumps(row["metric"], sort_keys=True) for row in rows)
         constant = '{job="node",__name__=~"node_memory_MemTotal_bytes|node_boot.*|node_disk_info|node_uname_info|node_xfs.*|node_arp.*|up|scrape_samples.*"}'
-        equal(labels_of(agent.query(constant)), labels_of(ask_prometheus(prometheus_port, constant)), "labels")
+        wait_for("the same labels", lambda: labels_of(agent.query(constant)) == labels_of(ask_prometheus(prometheus_port, constant)))
         for name in ("node_memory_MemTotal_bytes", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling",
                      "scrape_series_added"):
             expression = f'max_over_time({name}{{job="node"}}[5m])'
@@ -199,7 +199,8 @@ def odd_targets_as_prometheus():
         same('{__name__=~"t_.+"}', 120)
         same('up{env="test"}', len(jobs) - 1)
         same('{__name__=~"scrape_samples_.+",env="test"}', 2 * (len(jobs) - 1))
-        equal({row["metric"]["job"] for row in agent.query('up{env="test"} == 0')}, {"few", "few_labels", "short"}, "over a limit")
+        wait_for("what is over a limit", lambda: {row["metric"]["job"] for row in agent.query('up{env="test"} == 0')}
+                 == {"few", "few_labels", "short"})
         state["extra"] = ""  # a series vanishes: it ends in both at once
         same('count(t_gone) or vector(0)', 1)
         expect({"/odd?x=a+b%26c", "/odd?x=a%20b%26c"} <= state["asked"], f"what both asked for: {state['asked']}")
@@ -251,14 +252,15 @@ def hostile_targets():
                   + target("asked", port, "/asked", f'token_file = "{token}"\nparams = {{ collect = "a b" }}'))
         with agent_with(config) as agent:
             wait_for("all targets asked", lambda: len(agent.query('up{job!=""}')) >= 10)
-            wait_for("one of them up", lambda: value(agent, 'up{job="odd"}') == 1)
-            ups = {row["metric"]["job"]: row["value"][1] for row in agent.query("up")}
-            equal({job for job, up in ups.items() if up == "1"}, {"odd", "asked"}, "what is up")
-            got = values(agent, '{job="odd",__name__=~"good|label|broken|twice|nan|inf|future"}')
-            equal(sorted(json.loads(row)["__name__"] for row in got), ["good", "inf", "label", "nan", "twice"], "what was taken")
-            equal(agent.query("label")[0]["metric"]["v"], 'new\nline "quoted"', "a label with everything in it")
-            equal(value(agent, "twice"), 1.0, "the first of two")
-            equal(agent.query("asked")[0]["metric"]["path"], "/asked?collect=a%20b", "the parameters")
+            wait_for("what is up", lambda: {row["metric"]["job"] for row in agent.query("up == 1")} == {"odd", "asked"})
+
+            def taken():
+                got = values(agent, '{job="odd",__name__=~"good|label|broken|twice|nan|inf|future"}')
+                return sorted(json.loads(row)["__name__"] for row in got) == ["good", "inf", "label", "nan", "twice"]
+            wait_for("what is taken", taken)
+            becomes(agent, 'count(label{v="new\\nline \\"quoted\\""})', 1.0)
+            becomes(agent, "twice", 1.0)  # the first of two
+            becomes(agent, 'count(asked{path="/asked?collect=a%20b"})', 1.0)
             for counter in ("invalid_lines", "doubled_samples", "untimely_samples"):
                 wait_for(counter, lambda: (agent.metric(f"nexus_scrape_{counter}_total") or 0) > 0)
             for name, said in (("huge", "body_size_limit|timed out|Timeout"), ("hang", "(?i)time"), ("bomb", "body_size_limit"), ("html", "no line is a sample"),
@@ -269,10 +271,12 @@ def hostile_targets():
                     return any(t["scrapePool"] == name and re.search(said, t["lastError"]) for t in targets)
                 wait_for(f"{name} failing because of {said}", tells)
             expect(state["huge_sent"] < 1 << 28, "the flood was cut off")
-            listed = {row["name"]: row for row in agent.command_json("list", "sources")["sources"]}
-            equal((listed["odd"]["health"], listed["closed"]["health"]), ("up", "down"), "`list sources`")
-            expect(listed["odd"]["series"] >= 5 and listed["odd"]["age_seconds"] < 60 and "connect" in listed["closed"]["error"].lower(),
-                   f"what `list sources` says: {listed}")
+
+            def listed():
+                rows = {row["name"]: row for row in agent.command_json("list", "sources")["sources"]}
+                return ((rows["odd"]["health"], rows["closed"]["health"]) == ("up", "down") and rows["odd"]["series"] >= 5
+                        and "age_seconds" in rows["odd"] and "connect" in rows["closed"]["error"].lower())
+            wait_for("`list sources` telling", listed)
             expect("scrape_samples_scraped" in agent.command("describe", "scrape")[0], "`describe scrape`")
             health = {part["name"]: part for part in agent.get("/health/components").json["components"]}
             equal(health["sources"]["status"], "degraded", "the sources' health")

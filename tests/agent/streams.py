@@ -3,12 +3,15 @@
     streams.py NEXUS_AGENT
 """
 import json
+import resource
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 
-from counterparts import BINARY, agent_with, program, value, values
+from counterparts import BINARY, agent_with, becomes, program, value, values
 from harness import Agent, directory, equal, expect, free_port, run_tests, wait_for
 
 
@@ -20,7 +23,6 @@ def statsd():
 [statsd]
 listen = ["udp:127.0.0.1:{port}", "unix:{path}"]
 interval = "1s"
-expire_after = "6s"
 max_series = 200
 [[statsd.mapping]]
 match = "web.*.hits"
@@ -81,7 +83,9 @@ buckets = [0.1, 1]
             wait_for("the flood being counted or lost, and said so", lambda: (agent.metric("nexus_statsd_datagrams_total") or 0)
                      + (agent.metric("nexus_statsd_lost_datagrams_total") or 0) >= sent * 0.5)
             equal(agent.get("/-/healthy").status, 200, "the agent's health")
-            wait_for("the end of what is not sent any more", lambda: not agent.query("queue"))
+            agent.configure("")
+            agent.signal(signal.SIGHUP)
+            wait_for("the end of all series", lambda: not agent.query("queue"))
 
 
 def followed_logs():
@@ -206,14 +210,59 @@ def log_bombs():
                 out.write("an error\n")
             wait_for("the quiet log, beside the bomb", lambda: value(agent, "quiet_errors_total") == 2)
             wait_for("all of the bomb", lambda: value(agent, "bomb_errors_total") == 1_000_000)
-            equal(value(agent, 'nexus_log_long_lines_total{log="bomb"}'), 1.0, "long lines")
+            becomes(agent, 'nexus_log_long_lines_total{log="bomb"}', 1.0)
             expect(resident() - before < 48 << 20, f"{(resident() - before) >> 20} MiB more resident")
             equal(agent.get("/-/healthy").status, 200, "the agent's health")
         finally:
             agent.close()
 
 
-TESTS = [("statsd", statsd), ("followed logs", followed_logs), ("log bombs", log_bombs)]
+def no_thread_to_be_had():
+    """A limit of threads that is reached while the agent runs: what cannot begin is told, the rest goes on, and what waits begins later."""
+    with directory() as where:
+        where.chmod(0o777)
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]  # root has no limit
+        wrapper = where / "agent-of-nobody"
+        wrapper.write_text(f'#!/bin/sh\nexec {" ".join(nobody)} {where}/nexus-agent "$@"\n')
+        wrapper.chmod(0o755)
+        shutil.copy(BINARY, where / "nexus-agent")  # where nobody may read it
+        (where / "app.log").write_text("an error\n")
+
+        def log(name):
+            return (f'[[log]]\nname = "{name}"\nfiles = ["{where}/app.log"]\nfrom = "begin"\n'
+                    f'[[log.pattern]]\nmetric = "{name}_errors_total"\nregex = "error"\n')
+
+        def limit(most):
+            subprocess.run([*nobody, program("prlimit"), "--pid", str(agent.process.pid), f"--nproc={most}:"], check=True)
+
+        def reload(config):
+            agent.configure(config)
+            agent.signal(signal.SIGHUP)
+        agent = Agent(wrapper, where, log("first"))
+        try:
+            agent.start()
+            becomes(agent, "first_errors_total", 1.0)
+            limit(1)
+            others = '[statsd]\nlisten = ["unix:%s"]\n' % (where / "statsd.sock")
+            reload(log("first") + log("second") + others)
+
+            def told():
+                rows = {row["name"]: row for row in agent.command_json("list", "sources")["sources"]}
+                return ("statsd" in rows and "cannot start its thread" in rows["statsd"]["error"]
+                        and "the thread of the log-second loop cannot be made" in agent.log)
+            wait_for("statsd and the log being told", told)
+            with (where / "app.log").open("a") as out:
+                out.write("an error\n")
+            becomes(agent, "first_errors_total", 2.0)
+            most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+            limit("unlimited" if most == resource.RLIM_INFINITY else most)
+            # It is tried again whenever somebody asks how the sources are.
+            wait_for("the second log", lambda: agent.command("list", "sources") and value(agent, "second_errors_total") == 2.0)
+        finally:
+            agent.close()
+
+
+TESTS = [("statsd", statsd), ("followed logs", followed_logs), ("log bombs", log_bombs), ("no thread to be had", no_thread_to_be_had)]
 
 if __name__ == "__main__":
     chosen = sys.argv[2:]

@@ -282,6 +282,26 @@ TEST_CASE("filesystem: one that an error made read-only is, whatever its options
   CHECK(rig.sink.value(readonly) == 1);
 }
 
+TEST_CASE(
+    "filesystem: what a unit's sandbox shows read-only is not, where process 1 can write (D5)") {
+  const TemporaryTree tree;
+  // As ProtectSystem=strict has it: the same file systems, all of them read-only here.
+  Rig rig(tree_with(tree, mount(1, "/a") + mount(2, "/iso", "ro - ext4 /dev/x ro")));
+  tree.write("proc/self/mountinfo",
+             mount(11, "/a", "ro - ext4 /dev/x rw") + mount(12, "/iso", "ro - ext4 /dev/x ro"));
+  rig.disks->readonly = true;
+  const auto readonly = [&](std::string_view point) {
+    REQUIRE(rig.run());
+    return rig.sink.value(fmt::format(
+        R"(node_filesystem_readonly{{device="/dev/x",fstype="ext4",mountpoint="{}"}})", point));
+  };
+  CHECK(readonly("/a") == 0);
+  CHECK(readonly("/iso") == 1);
+  // An error makes the file system itself read-only: that process 1's list tells, too.
+  tree.write("proc/1/mountinfo", mount(1, "/a", "rw - ext4 /dev/x ro"));
+  CHECK(readonly("/a") == 1);
+}
+
 TEST_CASE("filesystem: a mount of the running machine is seen in the next run") {
   host::Roots roots;
   config::Parameters options{{"mount_points_include", std::string(".*nexus-mount.*")}};

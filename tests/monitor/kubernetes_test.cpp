@@ -15,13 +15,15 @@ std::string cluster(std::string_view rules = R"(["*"])", int events = 3) {
   return R"({"tokens": {"t": "watcher"}, "rules": {"watcher": )" + std::string(rules) + R"(},
   "objects": {
     "nodes": [
-      {"metadata": {"name": "n1", "creationTimestamp": "2024-01-01T00:00:00Z"},
-       "spec": {}, "status": {
+      {"metadata": {"name": "n1", "creationTimestamp": "2024-01-01T00:00:00Z",
+                    "labels": {"node-role.kubernetes.io/worker": "", "kubernetes.io/os": "linux"}},
+       "spec": {"podCIDR": "10.1.0.0/24", "providerID": "own://n1",
+                "taints": [{"key": "disk", "value": "slow", "effect": "NoSchedule"}]}, "status": {
          "conditions": [{"type": "Ready", "status": "True"}, {"type": "DiskPressure", "status": "False"}],
          "capacity": {"cpu": "4", "memory": "8Gi", "pods": "110", "hugepages-2Mi": "0"},
          "allocatable": {"cpu": "3800m", "memory": "7Gi"},
          "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
-         "nodeInfo": {"kubeletVersion": "v1.30.1", "kernelVersion": "6.1", "osImage": "Debian 12",
+         "nodeInfo": {"kubeletVersion": "v1.30.1", "systemUUID": "u-u", "kubeProxyVersion": "v1.30.2", "kernelVersion": "6.1", "osImage": "Debian 12",
                       "containerRuntimeVersion": "containerd://1.7"}}},
       {"metadata": {"name": "n2"}, "spec": {"unschedulable": true},
        "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}],
@@ -35,7 +37,7 @@ std::string cluster(std::string_view rules = R"(["*"])", int events = 3) {
                   "startTime": "2024-01-01T00:00:10Z", "qosClass": "Burstable",
                   "conditions": [{"type": "Ready", "status": "False"}, {"type": "PodScheduled", "status": "True"}],
                   "containerStatuses": [{"name": "app", "image": "shop:1", "ready": false, "restartCount": 7,
-                    "containerID": "containerd://abc", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                    "containerID": "containerd://abc", "imageID": "shop@sha256:1", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
                     "lastState": {"terminated": {"reason": "OOMKilled"}}}]}},
       {"metadata": {"name": "far", "namespace": "shop", "uid": "u2"}, "spec": {"nodeName": "n2"},
        "status": {"phase": "Failed", "reason": "Evicted"}},
@@ -45,7 +47,7 @@ std::string cluster(std::string_view rules = R"(["*"])", int events = 3) {
       {"metadata": {"name": "web", "namespace": "shop", "generation": 4},
        "spec": {"replicas": 3}, "status": {"replicas": 3, "availableReplicas": 1, "readyReplicas": 1,
        "unavailableReplicas": 2, "updatedReplicas": 3, "observedGeneration": 3,
-       "conditions": [{"type": "Available", "status": "False"}]}}],
+       "conditions": [{"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable"}]}}],
     "events": [
       {"metadata": {"name": "e1", "namespace": "shop", "uid": "e1"}, "type": "Warning", "reason": "BackOff",
        "involvedObject": {"kind": "Pod", "namespace": "shop", "name": "web-1"}, "count": )" +
@@ -91,8 +93,20 @@ TEST_CASE("kubernetes collector: this node, its pods and their warnings, and not
         Approx(3.8));
   CHECK(sink.has(R"(kube_node_status_capacity{node="n1",resource="hugepages_2Mi",unit="byte"})"));
   CHECK(sink.value(R"(kube_node_spec_unschedulable{node="n1"})") == 0);
-  CHECK(sink.text().contains(
-      R"(kube_node_info{container_runtime_version="containerd://1.7",internal_ip="10.0.0.1",)"));
+  CHECK(sink.has(
+      R"(kube_node_info{container_runtime_version="containerd://1.7",internal_ip="10.0.0.1",)"
+      R"(kernel_version="6.1",kubelet_version="v1.30.1",kubeproxy_version="v1.30.2",node="n1",)"
+      R"(os_image="Debian 12",pod_cidr="10.1.0.0/24",provider_id="own://n1",system_uuid="u-u"})"));
+  CHECK(sink.value(R"(kube_node_role{node="n1",role="worker"})") == 1);
+  CHECK(sink.value(
+            R"(kube_node_spec_taint{effect="NoSchedule",key="disk",node="n1",value="slow"})") == 1);
+  CHECK(sink.has(R"(kube_pod_info{created_by_kind="ReplicaSet",created_by_name="web",)"
+                 R"(host_ip="10.0.0.1",host_network="false",namespace="shop",node="n1",)"
+                 R"(pod="web-1",pod_ip="10.1.0.5",uid="u1"})"));
+  CHECK(sink.has(R"(kube_pod_owner{namespace="shop",owner_is_controller="true",)"
+                 R"(owner_kind="ReplicaSet",owner_name="web",pod="web-1",uid="u1"})"));
+  CHECK(sink.value(R"(kube_pod_status_qos_class{namespace="shop",pod="web-1",)"
+                   R"(qos_class="Burstable",uid="u1"})") == 1);
   CHECK(sink.value(
             R"(kube_pod_status_phase{namespace="shop",phase="Running",pod="web-1",uid="u1"})") ==
         1);
@@ -108,7 +122,9 @@ TEST_CASE("kubernetes collector: this node, its pods and their warnings, and not
                  R"(namespace="shop",pod="web-1",reason="OOMKilled",uid="u1"})"));
   CHECK(sink.value(R"(kube_pod_container_resource_requests{container="app",namespace="shop",)"
                    R"(node="n1",pod="web-1",resource="cpu",uid="u1",unit="core"})") == Approx(0.1));
-  CHECK(sink.text().contains(R"(container_id="abc")"));
+  CHECK(sink.has(R"(kube_pod_container_info{container="app",container_id="containerd://abc",)"
+                 R"(image="shop:1",image_id="shop@sha256:1",image_spec="shop:1",namespace="shop",)"
+                 R"(pod="web-1",uid="u1"})"));
   CHECK_FALSE(sink.text().contains("\"n2\""));
   CHECK_FALSE(sink.text().contains("\"far\""));
   CHECK_FALSE(sink.text().contains("kube_deployment"));
@@ -147,6 +163,8 @@ TEST_CASE("kubernetes collector: the whole cluster when it is asked for, bounded
             R"(kube_pod_status_reason{namespace="shop",pod="far",reason="Evicted",uid="u2"})") ==
         1);
   constexpr std::string_view kWeb = R"({deployment="web",namespace="shop"})";
+  CHECK(sink.value(R"(kube_deployment_status_condition{condition="Available",deployment="web",)"
+                   R"(namespace="shop",reason="MinimumReplicasUnavailable",status="false"})") == 1);
   CHECK(sink.value("kube_deployment_spec_replicas" + std::string(kWeb)) == 3);
   CHECK(sink.value("kube_deployment_status_replicas_available" + std::string(kWeb)) == 1);
   CHECK(sink.value("kube_deployment_status_observed_generation" + std::string(kWeb)) == 3);

@@ -7,7 +7,9 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <map>
+#include <thread>
 
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/queryable.hpp"
@@ -45,6 +47,21 @@ class Rig {
     logs->stop();
     logs.reset();
     drain();
+  }
+  /// Lets nothing be saved until release(): who ends meanwhile waits, as on a dead mount.
+  void hold() {
+    holder_ = std::thread([this] {
+      static_cast<void>(state_->transaction([this]() -> Status {
+        held_.set_value();
+        released_.get_future().wait();
+        return {};
+      }));
+    });
+    held_.get_future().wait();
+  }
+  void release() {
+    released_.set_value();
+    holder_.join();
   }
   /// A reload with another configuration of the same log.
   void change() {
@@ -90,6 +107,9 @@ class Rig {
       REQUIRE(comes([&] { return last() != before; }));
     }
   }
+  [[nodiscard]] Outbox& outbox() const { return *outbox_; }
+  /// Series that had a sample the last time.
+  [[nodiscard]] std::size_t live() const { return logs->status().front().samples; }
   /// Every one of these lines, and none twice, now and later.
   void has(int expected) {
     CHECK(comes([&] { return errors() >= expected; }));
@@ -115,6 +135,9 @@ class Rig {
   std::unique_ptr<knowledge::StateDb> state_ = *knowledge::StateDb::open(":memory:");
   std::unique_ptr<Outbox> outbox_;
   std::unique_ptr<SourcesContext> context_;
+  std::promise<void> held_;
+  std::promise<void> released_;
+  std::thread holder_;
 };
 
 std::string lines_of(int count, std::string_view text = "an error here\n") {
@@ -137,6 +160,42 @@ TEST_CASE("logs: one whose configuration changes goes on where it was, and one t
   rig.logs->configure({});
   CHECK(rig.comes([&] { return rig.errors() == -1; }));
   CHECK(rig.logs->status().empty());
+}
+
+TEST_CASE(
+    "logs: the last of two reloads begins when all before it have ended, and counts no line "
+    "twice") {
+  Rig rig("app.log");
+  rig.write("app.log", lines_of(10));
+  rig.has(10);
+  rig.hold();
+  rig.write("app.log", lines_of(5));
+  CHECK(rig.comes([&] { return rig.errors() == 15; }));  // read, and still to be saved
+  rig.change();
+  rig.change();
+  const auto waits = [&] { return rig.logs->status().front().error.contains("has not ended yet"); };
+  CHECK(rig.comes(waits));
+  rig.write("app.log", lines_of(2));
+  rig.clock.advance(60s);
+  CHECK(rig.comes(waits));
+  rig.release();
+  rig.has(17);
+  CHECK(rig.outbox().series().taken() == rig.live());
+}
+
+TEST_CASE("logs: their series come out of what all sources may hold") {
+  Rig rig("app.log");
+  rig.write("app.log", lines_of(1) + "word=a\nword=b\nword=c\n");
+  rig.has(1);
+  const std::size_t all = rig.live();
+  CHECK(rig.outbox().series().taken() == all);
+  rig.outbox().series().limit(all);
+  rig.write("app.log", lines_of(1) + "word=d\n");
+  rig.has(2);
+  CHECK(rig.live() == all);
+  CHECK(rig.logs->status().front().dropped > 0);
+  rig.logs->configure({});
+  CHECK(rig.comes([&] { return rig.outbox().series().taken() == 0; }));
 }
 
 TEST_CASE("logs: a rotated file whose new name matches too is not read twice") {

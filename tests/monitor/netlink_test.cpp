@@ -4,6 +4,7 @@
 #include <linux/nl80211.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -20,6 +21,7 @@
 #include "nexus/host/fd.hpp"
 #include "nexus/host/file.hpp"
 #include "nexus/host/subprocess.hpp"
+#include "support/server.hpp"
 
 using namespace nexus;
 using namespace nexus::monitor;
@@ -151,6 +153,99 @@ TEST_CASE("netclass: rtnetlink's answers are what the files of this machine say"
     CHECK(rig.sink.has("node_network_info{" + labels + "}"));
   }
   CHECK(compared >= 16);  // there is a loopback device at least
+}
+
+TEST_CASE("links: whoever watches is told of every change, and of nothing else") {
+  in_own_network([] {
+    ip({"link", "add", "nexus0", "type", "veth", "peer", "name", "nexus1"});
+    auto watch = LinkWatch::open();
+    REQUIRE(watch);
+    const auto quiet = [&] { return test::eventually([&] { return !watch->changed(); }); };
+    CHECK(quiet());
+    for (const std::vector<std::string>& change : std::vector<std::vector<std::string>>{
+             {"link", "set", "nexus0", "up"},
+             {"link", "set", "nexus1", "up"},
+             {"link", "set", "nexus0", "mtu", "1400"},
+             {"link", "set", "nexus0", "txqueuelen", "7"},
+             {"link", "set", "nexus0", "alias", "to the moon"},
+             {"link", "set", "nexus0", "group", "9"},
+             {"link", "set", "nexus0", "address", "02:00:5e:00:00:01"},
+             {"link", "set", "nexus0", "promisc", "on"},
+             {"link", "property", "add", "dev", "nexus0", "altname", "third"},
+             {"link", "set", "nexus1", "down"},
+             {"link", "add", "nexus2", "type", "veth", "peer", "name", "nexus3"},
+             {"link", "set", "nexus2", "name", "nexus4"},
+             {"link", "del", "nexus4"}}) {
+      INFO(change[1] << " " << change.back());
+      ip(change);
+      CHECK(test::eventually([&] { return watch->changed(); }));
+      CHECK(quiet());
+    }
+  });
+}
+
+TEST_CASE("udp_queues: every socket counts, however many pages their list has") {
+  in_own_network([] {
+    ip({"link", "set", "lo", "up"});
+    host::Roots roots;
+    roots.procfs = "/proc/thread-self";  // /proc/net is that of the process
+    CollectorRig rig("udp_queues", roots);
+    constexpr std::string_view kWaiting = R"(node_udp_queues{ip="v4",queue="rx"})";
+    const auto waiting = [&] {
+      REQUIRE(rig.run());
+      return rig.sink.value(kWaiting);
+    };
+    CHECK(waiting() == 0);
+    std::vector<host::Fd> sockets;
+    double one = 0;
+    for (int i = 1; i <= 100; ++i) {
+      auto& socket = sockets.emplace_back(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      sockaddr_in address{};
+      address.sin_family = AF_INET;
+      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      socklen_t size = sizeof address;
+      REQUIRE(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0);
+      REQUIRE(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
+      REQUIRE(::sendto(socket.get(), "x", 1, 0, reinterpret_cast<const sockaddr*>(&address),
+                       size) == 1);
+      const double now = waiting();
+      if (i == 1) one = now;
+      CHECK(one > 0);
+      CHECK(now == i * one);
+    }
+    sockets.resize(40);
+    CHECK(waiting() == 40 * one);
+  });
+}
+
+TEST_CASE("netclass: what changes between two runs is seen in the second") {
+  const test::TemporaryDirectory sysfs;
+  in_own_network([&] {
+    // What /sys shows is the network name space of who mounted it.
+    REQUIRE(::unshare(CLONE_NEWNS) == 0);
+    REQUIRE(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+    REQUIRE(::mount("sysfs", sysfs.path().c_str(), "sysfs", 0, nullptr) == 0);
+    host::Roots roots;
+    roots.sysfs = sysfs.path();
+    ip({"link", "add", "nexus0", "type", "veth", "peer", "name", "nexus1"});
+    CollectorRig rig("netclass", roots);
+    const auto mtu = [&](std::string_view device) {
+      const std::string series = fmt::format(R"(node_network_mtu_bytes{{device="{}"}})", device);
+      REQUIRE(rig.run());
+      return rig.sink.has(series) ? rig.sink.value(series) : 0;
+    };
+    CHECK(mtu("nexus0") == 1500);
+    ip({"link", "set", "nexus0", "up"});
+    ip({"link", "set", "nexus0", "mtu", "1400"});
+    CHECK(mtu("nexus0") == 1400);
+    CHECK(mtu("nexus0") == 1400);
+    ip({"link", "set", "nexus1", "name", "nexus2"});
+    CHECK(mtu("nexus1") == 0);
+    CHECK(mtu("nexus2") == 1500);
+    ip({"link", "del", "nexus0"});
+    CHECK(mtu("nexus0") == 0);
+    REQUIRE(::umount2(sysfs.path().c_str(), MNT_DETACH) == 0);
+  });
 }
 
 TEST_CASE("links: names, other names, addresses and states of devices that come and go") {

@@ -1,3 +1,4 @@
+#include <array>
 #include <catch2/catch.hpp>
 
 #include "monitor/run_sink.hpp"
@@ -195,4 +196,60 @@ TEST_CASE("what the registry has forgotten is looked up anew") {
     CHECK(rig.registry.known(id));
     CHECK(id != *other);
   }
+}
+
+TEST_CASE("a source's sink holds as many series as it has, and no more than all sources may") {
+  Rig rig;
+  Allowance allowance;
+  allowance.limit(5);
+  const auto add = [&](RunSink& sink, std::string_view letters) {
+    sink.begin();
+    for (const char letter : letters) sink.add(rig.family, {{"letter", {&letter, 1}}}, 1);
+    sink.finish();
+    sink.accepted();
+    return rig.letters(sink.live());
+  };
+  RunSink first(rig.registry, 100, &allowance);
+  auto second = std::make_unique<RunSink>(rig.registry, 100, &allowance);
+  CHECK(add(first, "abc") == "abc");
+  CHECK(add(*second, "defg") == "de");
+  CHECK(second->dropped() == 2);
+  CHECK(allowance.taken() == 5);
+  // What one gives up the other gets; names that change count once.
+  CHECK(add(first, "xy") == "xy");
+  CHECK(add(*second, "defg") == "def");
+  CHECK(add(first, "zab") == "za");
+  CHECK(first.dropped() == 1);
+  second.reset();
+  CHECK(allowance.taken() == 2);
+  CHECK(add(first, "zab") == "zab");
+  CHECK(add(first, "") == "");
+  CHECK(allowance.taken() == 0);
+}
+
+TEST_CASE("sources leave the last tenth of a registry, and a fifth of it, to the host") {
+  Rig rig(1000, 100);
+  Allowance allowance;
+  allowance.limit(rig.registry);
+  std::size_t given = 0;
+  while (allowance.take()) ++given;
+  CHECK(given == 80);
+  allowance.give(given);
+  // Series that ended a moment ago are in the registry, though nobody holds them.
+  for (int i = 0; i < 90; ++i)
+    REQUIRE(rig.registry.intern(rig.family, std::array<LabelView, 1>{{{"i", std::to_string(i)}}}));
+  CHECK_FALSE(allowance.take());
+  CHECK(allowance.taken() == 0);
+}
+
+TEST_CASE("a sample is corrected at its place") {
+  Rig rig;
+  rig.sink.begin();
+  rig.sink.add(rig.family, {{"letter", "a"}}, 0);
+  rig.sink.add(rig.family, {{"letter", "b"}}, 2);
+  CHECK(rig.sink.size() == 2);
+  rig.sink.correct(0, 1);
+  rig.sink.finish();
+  CHECK(std::vector<double>(rig.sink.values().begin(), rig.sink.values().end()) ==
+        std::vector<double>{1, 2});
 }

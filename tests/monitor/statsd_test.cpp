@@ -92,6 +92,19 @@ TEST_CASE("statsd: more series than allowed cost a look-up each, and have room w
   CHECK(rig.series() == "m{i=\"5\"} 2\nm{i=\"999\"} 1\n");
 }
 
+TEST_CASE("statsd: labels have room for half a KiB a series, and a few long ones anywhere") {
+  Rig rig({.expire_after = 60s, .max_series = 1000});
+  const std::string tag(3900, 't');
+  for (int i = 0; i < 1000; ++i) rig.table.take(fmt::format("m:1|c|#i:{}{}", tag, i), rig.now);
+  CHECK(rig.table.series() > 250);
+  CHECK(rig.table.series() < 270);
+  CHECK(rig.table.counts().dropped == 1000 - rig.table.series());
+  rig.now += 61s;
+  CHECK(rig.series().empty());
+  rig.table.take(fmt::format("m:1|c|#i:{}999", tag), rig.now);
+  CHECK(rig.table.series() == 1);
+}
+
 TEST_CASE("statsd: members of all sets together are bounded") {
   Rig rig;
   std::string text;

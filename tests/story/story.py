@@ -180,6 +180,26 @@ class Story:
         ask = ["curl", "-fs", "--unix-socket", "/run/nexus-agent/agent.sock", "http://localhost/-/ready"]
         self.wait("the agent to be ready", lambda: self.machine.run(ask, check=False).returncode == 0)
 
+    def true_figures(self):
+        """File systems as the host has them, whatever the unit's sandbox makes of them (D5): read-only is what is, and nothing else."""
+        for name, options in (("rw", "size=16m"), ("ro", "size=8m,ro")):
+            self.machine.run(["mkdir", "-p", f"/srv/{name}"])
+            self.machine.run(["mount", "-t", "tmpfs", "-o", options, "data", f"/srv/{name}"])
+        self.machine.run(["systemctl", "restart", "nexus-agent"])  # a unit's mounts are read-only from its start on
+        self.wait_ready()
+
+        def of(metric):
+            rows = self.get(f"/api/v1/query?query={metric}")["data"]["result"]
+            return {row["metric"]["mountpoint"]: float(row["value"][1]) for row in rows}
+        self.wait("the file systems", lambda: {"/srv/rw", "/srv/ro"} <= of("node_filesystem_readonly").keys())
+        readonly, size = of("node_filesystem_readonly"), of("node_filesystem_size_bytes")
+        assert (readonly["/srv/rw"], readonly["/srv/ro"]) == (0, 1), readonly
+        assert (size["/srv/rw"], size["/srv/ro"]) == (16 << 20, 8 << 20), size
+        self.wait("the vital of what can be written", lambda: "/srv/rw" in of("disk_usage_percent"))
+        assert "/srv/ro" not in of("disk_usage_percent"), of("disk_usage_percent")
+        for name in ("rw", "ro"):
+            self.machine.run(["umount", f"/srv/{name}"])
+
     def one_restart(self):
         """web.service is killed; the agent notices, restarts it once and verifies it."""
         before = len(self.actions("web.service"))
@@ -431,6 +451,7 @@ def main():
     with Machine(root) as machine:
         story = Story(machine)
         story.install(package)
+        story.true_figures()
         first = story.one_restart()
         print("an action:", json.dumps(first))
         for chapter in (story.breaker, story.rearm, story.propose, story.bad_reload, story.kill_switch, story.crash,

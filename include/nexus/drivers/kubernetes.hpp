@@ -63,6 +63,12 @@ struct KubernetesAccess {
 
 using KubernetesQuantities = std::map<std::string, double, std::less<>>;  // cores, bytes, counts
 
+struct KubernetesTaint {
+  std::string key;
+  std::string value;
+  std::string effect;
+};
+
 struct KubernetesNode {
   std::string name;
   std::map<std::string, std::string, std::less<>> conditions;  // Ready: True, False, Unknown
@@ -73,19 +79,29 @@ struct KubernetesNode {
   std::string kernel_version;
   std::string os_image;
   std::string runtime_version;
+  std::string kube_proxy_version;
   std::string internal_ip;
+  std::string pod_cidr;
+  std::string provider_id;
+  std::string system_uuid;
+  std::vector<std::string> roles;  // of its labels node-role.kubernetes.io/ROLE
+  std::vector<KubernetesTaint> taints;
   double created = 0;  // seconds since the epoch, as all times here
 };
 
 struct KubernetesContainer {
   std::string name;
-  std::string image;
-  std::string id;      // without "containerd://"
-  std::string state;   // waiting, running, terminated; empty: not told
-  std::string reason;  // of waiting and terminated
+  std::string image_spec;  // as the pod asks for it
+  std::string image;       // as the kubelet found it, else as asked for
+  std::string image_id;
+  std::string id;       // without "containerd://"
+  std::string full_id;  // with it
+  std::string state;    // waiting, running, terminated; empty: not told
+  std::string reason;   // of waiting and terminated
   std::string last_terminated_reason;
   bool ready = false;
   std::uint64_t restarts = 0;
+  std::optional<double> started;  // of the present state: running, or terminated
   KubernetesQuantities requests;
   KubernetesQuantities limits;
 };
@@ -102,6 +118,9 @@ struct KubernetesPod {
   std::string qos;
   std::string owner_kind;
   std::string owner_name;
+  bool owner_is_controller = false;
+  std::string priority_class;
+  bool host_network = false;
   std::string ready;  // conditions: True, False, Unknown; empty: not told
   std::string scheduled;
   double created = 0;
@@ -122,6 +141,7 @@ struct KubernetesDeployment {
   std::uint32_t updated = 0;
   bool paused = false;
   std::map<std::string, std::string, std::less<>> conditions;
+  std::map<std::string, std::string, std::less<>> reasons;  // of conditions
   double created = 0;
 };
 

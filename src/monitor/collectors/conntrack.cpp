@@ -1,12 +1,10 @@
-// conntrack: flows that the firewall tracks, the limit, and what its table did, by nfnetlink
-// (ctnetlink), which needs CAP_NET_ADMIN. Without it, and on a recorded tree, from
-// /proc/sys/net/netfilter and /proc/net/stat/nf_conntrack (a line for every CPU, hexadecimal),
-// which a kernel need not have. A host that tracks nothing is not asked: asking would load the
-// module.
+// conntrack: flows that the firewall tracks and their limit, from /proc/sys/net/netfilter, and what
+// the table of them did, by nfnetlink (ctnetlink), which needs CAP_NET_ADMIN. Without it, and on a
+// recorded tree, from /proc/net/stat/nf_conntrack (a line for every CPU, hexadecimal), which a
+// kernel need not have. A host that tracks nothing is not asked: asking would load the module.
 #include <arpa/inet.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
-#include <unistd.h>
 
 #include <array>
 #include <optional>
@@ -95,55 +93,42 @@ class ConntrackCollector final : public Collector {
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
-    if (asks_kernel_ && refused_for_ > 0) --refused_for_;
-    if (asks_kernel_ && refused_for_ == 0) {
-      if (::access(count_path_.c_str(), F_OK) != 0)
-        return fail(Errc::kNotFound, "{}: not there: nothing is tracked", count_path_);
-      if (const Status asked = ask(); asked) return emit(sink);
-      netlink_.reset();  // late answers must not meet the next question
-      refused_for_ = kRefusedFor;
-    }
     if (Status added = add_number(sink, count_path_, families_[0]); !added) return added;
     if (Status added = add_number(sink, limit_path_, families_[1]); !added) return added;
+    if (asks_kernel_ && refused_for_ == 0) {
+      if (ask()) {
+        add_sums(sink);
+        return complaints_.take();
+      }
+      netlink_.reset();  // late answers must not meet the next question
+      refused_for_ = kRefusedFor;
+    } else if (refused_for_ > 0) {
+      --refused_for_;
+    }
     add_statistics(sink);
     return complaints_.take();
   }
 
  private:
-  Status ask() {
+  [[nodiscard]] bool ask() {
     if (!netlink_) {
       auto opened = Netlink::open(NETLINK_NETFILTER);
-      if (!opened) return propagate(std::move(opened));
+      if (!opened) return false;
       netlink_.emplace(std::move(*opened));
     }
-    entries_ = limit_ = std::nullopt;
     sums_ = {};
-    Status asked = netlink_->ask(totals_, [this](unsigned, Bytes payload) {
-      for_each_number(payload, [this](unsigned type, std::uint32_t number) {
-        if (type == CTA_STATS_GLOBAL_ENTRIES) entries_ = number;
-        if (type == CTA_STATS_GLOBAL_MAX_ENTRIES) limit_ = number;
-      });
-    });
-    if (!asked) return asked;
-    if (!entries_) return fail(Errc::kUnsupported, "nfnetlink: no number of flows");
-    return netlink_->ask(statistics_, [this](unsigned, Bytes payload) {  // one for every CPU
-      for_each_number(payload, [this](unsigned type, std::uint32_t number) {
+    const Status asked = netlink_->ask(statistics_, [this](unsigned, Bytes payload) {
+      for_each_number(payload, [this](unsigned type, std::uint32_t number) {  // of every CPU
         for (std::size_t i = 0; i < kColumns.size(); ++i) {
           if (type == kColumns[i].attribute) sums_[i] += number;
         }
       });
     });
+    return asked.has_value();
   }
 
-  Status emit(Sink& sink) {
-    sink.add(families_[0], *entries_);
-    if (limit_) {
-      sink.add(families_[1], *limit_);
-    } else if (Status added = add_number(sink, limit_path_, families_[1]); !added) {
-      return added;  // a kernel before 5.0
-    }
+  void add_sums(Sink& sink) const {
     for (std::size_t i = 0; i < sums_.size(); ++i) sink.add(families_[kStat + i], sums_[i]);
-    return complaints_.take();
   }
 
   Status add_number(Sink& sink, const std::string& path, FamilyId family) {
@@ -177,7 +162,7 @@ class ConntrackCollector final : public Collector {
         }
       }
     }
-    for (std::size_t i = 0; i < kColumns.size(); ++i) sink.add(families_[kStat + i], sums_[i]);
+    add_sums(sink);
   }
 
   const std::string count_path_;
@@ -185,12 +170,9 @@ class ConntrackCollector final : public Collector {
   const std::string stat_path_;
   const bool asks_kernel_;
   const std::array<FamilyId, kMetrics.size()> families_;
-  NetlinkRequest totals_ = request_for(IPCTNL_MSG_CT_GET_STATS, 0);
   NetlinkRequest statistics_ = request_for(IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_DUMP);
   std::optional<Netlink> netlink_;
   std::uint32_t refused_for_ = 0;  // runs
-  std::optional<std::uint32_t> entries_;
-  std::optional<std::uint32_t> limit_;
   std::array<double, kColumns.size()> sums_{};
   host::KeptFiles buffer_;
   Complaints complaints_;

@@ -50,8 +50,8 @@ class CpufreqCollector final : public Collector {
                                           ? std::string_view(name).substr(3)
                                           : std::string_view();
       if (!base::parse_uint(number)) continue;
-      const auto cpu = root->child(name);
-      const auto frequency = cpu ? cpu->child("cpufreq") : std::nullopt;
+      directory_.assign(name).append("/cpufreq");
+      const auto frequency = root->child(directory_.c_str());
       if (!frequency) continue;
       any = true;
       add(sink, *frequency, number);
@@ -80,6 +80,7 @@ class CpufreqCollector final : public Collector {
   const std::string path_;
   const std::array<FamilyId, kMetrics.size()> families_;
   NameList names_;
+  std::string directory_;
   Complaints complaints_;
   SmallFiles files_{complaints_};
   std::string governor_;

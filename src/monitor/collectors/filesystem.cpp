@@ -111,9 +111,13 @@ class FilesystemCollector final : public Collector {
     if (!text) return propagate(std::move(text));
     file_ = std::move(file);
     read_ = now;
-    if (*text == text_) return {};
-    text_ = *text;
-    parse(*path);
+    if (*text != text_) {
+      text_ = *text;
+      parse(*path);
+    }
+    // A unit's name space may have its own, read-only view of everything (ProtectSystem=strict).
+    const auto own = path == &first_ ? host::KeptFile().read(self_, bytes_) : std::move(text);
+    sees_as_they_are_ = !own || *own == text_;
     return {};
   }
 
@@ -173,10 +177,10 @@ class FilesystemCollector final : public Collector {
               {"mountpoint", mount.mountpoint}},
              1);
     if (!is_ok) return;
-    const std::array values = {
-        answer.usage.size,       answer.usage.free,
-        answer.usage.available,  answer.usage.files,
-        answer.usage.files_free, mount.readonly || answer.usage.readonly ? 1.0 : 0.0};
+    const bool is_readonly = mount.readonly || (sees_as_they_are_ && answer.usage.readonly);
+    const std::array values = {answer.usage.size,       answer.usage.free,
+                               answer.usage.available,  answer.usage.files,
+                               answer.usage.files_free, is_readonly ? 1.0 : 0.0};
     for (std::size_t i = 0; i < values.size(); ++i) sink.add(families_[i + 1], labels, values[i]);
   }
 
@@ -192,7 +196,8 @@ class FilesystemCollector final : public Collector {
   host::KeptFile file_;
   std::vector<char> bytes_;
   SteadyTime read_{};
-  std::string text_;  // that mounts_, paths_ and complaint_ were made from
+  std::string text_;              // that mounts_, paths_ and complaint_ were made from
+  bool sees_as_they_are_ = true;  // statfs here says what it says to process 1
   std::vector<Mount> mounts_;
   std::vector<std::string> paths_;
   std::vector<StatfsAnswer> answers_;

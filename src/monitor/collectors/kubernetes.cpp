@@ -45,6 +45,8 @@ constexpr std::array kMetrics = {
     MetricDescriptor{"kube_node_created", kGauge, "Unix creation timestamp"},
     MetricDescriptor{"kube_node_spec_unschedulable", kGauge,
                      "Whether a node can schedule new pods."},
+    MetricDescriptor{"kube_node_role", kGauge, "The role of a cluster node."},
+    MetricDescriptor{"kube_node_spec_taint", kGauge, "The taint of a cluster node."},
     MetricDescriptor{"kube_node_status_condition", kGauge, "The condition of a cluster node."},
     MetricDescriptor{"kube_node_status_capacity", kGauge,
                      "The total amount of resources available for a node."},
@@ -55,12 +57,15 @@ constexpr std::array kMetrics = {
     MetricDescriptor{"kube_pod_start_time", kGauge, "Start time in unix timestamp for a pod."},
     MetricDescriptor{"kube_pod_owner", kGauge, "Information about the Pod's owner."},
     MetricDescriptor{"kube_pod_status_phase", kGauge, "The pods current phase."},
+    MetricDescriptor{"kube_pod_status_qos_class", kGauge, "The pods current qosClass."},
     MetricDescriptor{"kube_pod_status_reason", kGauge, "The pod status reasons"},
     MetricDescriptor{"kube_pod_status_ready", kGauge,
                      "Describes whether the pod is ready to serve requests."},
     MetricDescriptor{"kube_pod_status_scheduled", kGauge,
                      "Describes the status of the scheduling process for the pod."},
     MetricDescriptor{"kube_pod_container_info", kGauge, "Information about a container in a pod."},
+    MetricDescriptor{"kube_pod_container_state_started", kGauge,
+                     "Start time in unix timestamp for a pod container."},
     MetricDescriptor{"kube_pod_container_status_ready", kGauge,
                      "Describes whether the containers readiness check succeeded."},
     MetricDescriptor{"kube_pod_container_status_running", kGauge,
@@ -241,11 +246,25 @@ class KubernetesCollector final : public Collector {
               {"os_image", node.os_image},
               {"container_runtime_version", node.runtime_version},
               {"kubelet_version", node.kubelet_version},
+              {"kubeproxy_version", node.kube_proxy_version},
+              {"pod_cidr", node.pod_cidr},
+              {"provider_id", node.provider_id},
+              {"system_uuid", node.system_uuid},
               {"internal_ip", node.internal_ip}},
              1);
     sink.add(families_[at("kube_node_created")], {{"node", node.name}}, node.created);
     sink.add(families_[at("kube_node_spec_unschedulable")], {{"node", node.name}},
              node.unschedulable ? 1 : 0);
+    for (const std::string& role : node.roles)
+      sink.add(families_[at("kube_node_role")], {{"node", node.name}, {"role", role}}, 1);
+    for (const drivers::KubernetesTaint& taint : node.taints) {
+      sink.add(families_[at("kube_node_spec_taint")],
+               {{"node", node.name},
+                {"key", taint.key},
+                {"value", taint.value},
+                {"effect", taint.effect}},
+               1);
+    }
     for (const auto& [condition, status] : node.conditions) {
       for (const std::string_view value : {"true", "false", "unknown"}) {
         sink.add(families_[at("kube_node_status_condition")],
@@ -278,20 +297,29 @@ class KubernetesCollector final : public Collector {
               {"node", pod.node},
               {"host_ip", pod.host_ip},
               {"pod_ip", pod.pod_ip},
-              {"created_by_kind", pod.owner_kind},
-              {"created_by_name", pod.owner_name}},
+              {"created_by_kind", pod.owner_is_controller ? pod.owner_kind : ""},
+              {"created_by_name", pod.owner_is_controller ? pod.owner_name : ""},
+              {"priority_class", pod.priority_class},
+              {"host_network", pod.host_network ? "true" : "false"}},
              1);
     sink.add(families_[at("kube_pod_owner")],
              {{"namespace", pod.name_space},
               {"pod", pod.name},
               {"uid", pod.uid},
               {"owner_kind", pod.owner_kind},
-              {"owner_name", pod.owner_name}},
+              {"owner_name", pod.owner_name},
+              {"owner_is_controller", pod.owner_kind.empty()    ? ""
+                                      : pod.owner_is_controller ? "true"
+                                                                : "false"}},
              1);
     add(at("kube_pod_created"), pod.created);
     if (pod.started) add(at("kube_pod_start_time"), *pod.started);
     for (const std::string_view phase : {"Pending", "Succeeded", "Failed", "Unknown", "Running"})
       add(at("kube_pod_status_phase"), pod.phase == phase ? 1 : 0, {"phase", phase});
+    if (!pod.qos.empty()) {
+      for (const std::string_view qos : {"BestEffort", "Burstable", "Guaranteed"})
+        add(at("kube_pod_status_qos_class"), pod.qos == qos ? 1 : 0, {"qos_class", qos});
+    }
     if (!pod.reason.empty()) add(at("kube_pod_status_reason"), 1, {"reason", pod.reason});
     for (const std::string_view value : {"true", "false", "unknown"}) {
       if (!pod.ready.empty())
@@ -337,7 +365,9 @@ class KubernetesCollector final : public Collector {
               {"uid", pod.uid},
               {"container", container.name},
               {"image", container.image},
-              {"container_id", container.id}},
+              {"image_id", container.image_id},
+              {"image_spec", container.image_spec},
+              {"container_id", container.full_id}},
              1);
     if (!container.state.empty()) {
       add(at("kube_pod_container_status_ready"), container.ready ? 1 : 0);
@@ -346,6 +376,7 @@ class KubernetesCollector final : public Collector {
       add(at("kube_pod_container_status_waiting"), container.state == "waiting" ? 1 : 0);
       add(at("kube_pod_container_status_terminated"), container.state == "terminated" ? 1 : 0);
     }
+    if (container.started) add(at("kube_pod_container_state_started"), *container.started);
     if (!container.reason.empty()) {
       const std::size_t metric = container.state == "waiting"
                                      ? at("kube_pod_container_status_waiting_reason")
@@ -389,10 +420,12 @@ class KubernetesCollector final : public Collector {
         static_cast<double>(one.observed_generation));
     add(at("kube_deployment_metadata_generation"), static_cast<double>(one.generation));
     for (const auto& [condition, status] : one.conditions) {
+      const auto reason = one.reasons.find(condition);
       for (const std::string_view value : {"true", "false", "unknown"}) {
         sink.add(families_[at("kube_deployment_status_condition")],
                  {{"namespace", one.name_space},
                   {"deployment", one.name},
+                  {"reason", reason == one.reasons.end() ? "" : std::string_view(reason->second)},
                   {"condition", condition},
                   {"status", value}},
                  lower(status) == value ? 1 : 0);

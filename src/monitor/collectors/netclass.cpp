@@ -1,11 +1,11 @@
 // netclass: link, speed, MTU and addresses of every network device.
 //
-// On a running machine one request of rtnetlink tells nearly everything of all devices. What it
-// does not (speed, duplex, the device's number, how name and address were assigned) is read from
-// /sys/class/net when a device appears, when its link or address changes, and once a minute: asking
-// for the speed asks the driver. On a recorded tree, and where /sys shows another network name
-// space than the agent's own (a container with the host's /sys), all of it is read from
-// /sys/class/net.
+// On a running machine one request of rtnetlink tells nearly everything of all devices; it is made
+// when the kernel says that one has changed, and once a minute. What it does not tell (speed,
+// duplex, the device's number, how name and address were assigned) is read from /sys/class/net when
+// a device appears, when its link or address changes, and once a minute: asking for the speed asks
+// the driver. On a recorded tree, and where /sys shows another network name space than the agent's
+// own (a container with the host's /sys), all of it is read from /sys/class/net.
 #include <linux/magic.h>
 #include <net/if.h>
 #include <sys/vfs.h>
@@ -152,6 +152,11 @@ class NetclassCollector final : public Collector {
  private:
   /// Whether links_ holds the devices that /sys/class/net shows.
   bool read_links() {
+    const SteadyTime now = clock_.steady();
+    // A renewal may find what no notice was for.
+    if (watch_ && !watch_->changed() && now - compared_at_ < kRenewal && compared_ != 0)
+      return true;
+    if (!watch_) watch_ = LinkWatch::open();  // before they are read: no change is between
     if (!netlink_) {
       auto opened = Netlink::open(NETLINK_ROUTE);
       if (!opened) return false;
@@ -159,10 +164,11 @@ class NetclassCollector final : public Collector {
     }
     if (!links_.read(*netlink_)) {
       netlink_.reset();  // late answers must not meet the next question
+      compared_ = 0;
       return false;
     }
-    const SteadyTime now = clock_.steady();
     if (links_.fingerprint() == compared_ && now - compared_at_ < kRenewal) return true;
+    compared_ = 0;
     if (!is_own_sysfs()) return false;
     compared_ = links_.fingerprint();
     compared_at_ = now;
@@ -296,7 +302,8 @@ class NetclassCollector final : public Collector {
   const std::array<FamilyId, kMetrics.size()> families_;
   std::optional<Netlink> netlink_;
   LinkTable links_;
-  std::uint64_t compared_ = 0;  // the fingerprint of links that /sys/class/net had, too
+  std::optional<LinkWatch> watch_;
+  std::uint64_t compared_ = 0;  // the fingerprint of links that /sys/class/net had, too; 0: none
   SteadyTime compared_at_{};
   NameTable<Settings> settings_{kMaxDevices};
   std::string directory_;

@@ -103,6 +103,7 @@ class TextfileCollector final : public Collector {
  public:
   explicit TextfileCollector(const CollectorContext& context)
       : pattern_(context.roots.root(option_string(context, kTextfileCollector, "directory"))),
+        is_pattern_(pattern_.find_first_of("*?[\\") != std::string::npos),
         max_age_(option_duration(context, kTextfileCollector, "max_age")),
         max_files_(static_cast<std::size_t>(std::clamp<std::int64_t>(
             option_integer(context, kTextfileCollector, "max_files"), 0, 10'000))),
@@ -132,14 +133,16 @@ class TextfileCollector final : public Collector {
   Status list() {
     files_.clear();
     left_out_ = 0;
-    glob_t found{};
-    std::vector<std::string> directories;
-    if (::glob(pattern_.c_str(), 0, nullptr, &found) == 0) {
-      for (std::size_t i = 0; i < found.gl_pathc; ++i) directories.emplace_back(found.gl_pathv[i]);
+    bool any = false;
+    if (is_pattern_) {
+      glob_t found{};
+      any = ::glob(pattern_.c_str(), 0, nullptr, &found) == 0;
+      for (std::size_t i = 0; any && i < found.gl_pathc; ++i) list(found.gl_pathv[i]);
+      ::globfree(&found);
+    } else {
+      any = list(pattern_);
     }
-    ::globfree(&found);
-    if (directories.empty()) return fail(Errc::kNotFound, "{}: no such directory", pattern_);
-    for (const std::string& directory : directories) list(directory);
+    if (!any) return fail(Errc::kNotFound, "{}: no such directory", pattern_);
     std::ranges::sort(files_, {}, &File::path);
     if (files_.size() > max_files_) {
       left_out_ = files_.size() - max_files_;
@@ -148,9 +151,14 @@ class TextfileCollector final : public Collector {
     return {};
   }
 
-  void list(const std::string& directory) {
+  /// False when it is not there.
+  bool list(const std::string& directory) {
     const auto names = host::list_directory(directory);
-    if (!names) return complaints_.add(names.error());
+    if (!names) {
+      if (names.error().code() == Errc::kNotFound) return false;
+      complaints_.add(names.error());
+      return true;
+    }
     for (const std::string& name : *names) {
       if (!name.ends_with(".prom")) continue;
       const std::string path = directory + "/" + name;
@@ -164,6 +172,7 @@ class TextfileCollector final : public Collector {
           {base::sanitize_utf8(path), static_cast<double>(status.st_mtim.tv_sec) +
                                           static_cast<double>(status.st_mtim.tv_nsec) / 1e9});
     }
+    return true;
   }
 
   [[nodiscard]] bool is_stale(const File& file) const {
@@ -254,6 +263,7 @@ class TextfileCollector final : public Collector {
   }
 
   const std::string pattern_;
+  const bool is_pattern_;
   const Millis max_age_;
   const std::size_t max_files_;
   Clock& clock_;

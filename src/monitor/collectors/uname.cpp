@@ -1,11 +1,12 @@
-// uname: node_uname_info, from procfs/sys/kernel so that a recorded tree tells its own name and not
-// ours.
+// uname: node_uname_info; of the running machine by uname(2), of a recorded tree from
+// procfs/sys/kernel, so that it tells its own name and not ours.
 #include <sys/utsname.h>
 
 #include <array>
 #include <string>
 
 #include "monitor/collectors.hpp"
+#include "monitor/tcp_sockets.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/host/kept_files.hpp"
 
@@ -21,31 +22,39 @@ class UnameCollector final : public Collector {
  public:
   explicit UnameCollector(const CollectorContext& context)
       : directory_(context.roots.proc("sys/kernel/")),
+        is_live_(is_live(context.roots)),
         info_(context.registry.family(kMetrics[0].name, kMetrics[0].type, kMetrics[0].help)) {}
 
   Status collect(Sink& sink) override {
-    struct Part {
-      std::string_view label;
-      std::string_view file;
-      std::string value;
-    };
-    std::array parts = {Part{"sysname", "ostype", {}}, Part{"release", "osrelease", {}},
-                        Part{"version", "version", {}}, Part{"nodename", "hostname", {}},
-                        Part{"domainname", "domainname", {}}};
-    for (Part& part : parts) {
-      auto text = buffer_.read(directory_ + std::string(part.file));
-      if (!text) return propagate(std::move(text));
-      part.value = base::trim(*text);
+    utsname running{};
+    if (is_live_ && ::uname(&running) == 0) {
+      add(sink, {running.sysname, running.release, running.version, running.nodename,
+                 running.domainname, running.machine});
+      return {};
     }
-    const std::string machine = read_machine();
-    std::array<LabelView, parts.size() + 1> labels;
-    for (std::size_t i = 0; i < parts.size(); ++i) labels[i] = {parts[i].label, parts[i].value};
-    labels.back() = {"machine", machine};
-    sink.add(info_, labels, 1);
+    constexpr std::array<std::string_view, kLabels.size() - 1> kFiles = {
+        "ostype", "osrelease", "version", "hostname", "domainname"};
+    std::array<std::string, kLabels.size()> texts;
+    for (std::size_t i = 0; i < kFiles.size(); ++i) {
+      auto text = buffer_.read(directory_ + std::string(kFiles[i]));
+      if (!text) return propagate(std::move(text));
+      texts[i] = base::trim(*text);
+    }
+    texts.back() = read_machine();
+    add(sink, {texts[0], texts[1], texts[2], texts[3], texts[4], texts[5]});
     return {};
   }
 
  private:
+  static constexpr std::array<std::string_view, 6> kLabels = {"sysname",  "release",    "version",
+                                                              "nodename", "domainname", "machine"};
+
+  void add(Sink& sink, const std::array<std::string_view, kLabels.size()>& values) const {
+    std::array<LabelView, kLabels.size()> labels;
+    for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = {kLabels[i], values[i]};
+    sink.add(info_, labels, 1);
+  }
+
   /// The file exists since Linux 6.1; before, the running kernel is asked.
   std::string read_machine() {
     if (const auto text = buffer_.read(directory_ + "arch")) return std::string(base::trim(*text));
@@ -54,6 +63,7 @@ class UnameCollector final : public Collector {
   }
 
   const std::string directory_;
+  const bool is_live_;
   const FamilyId info_;
   host::KeptFiles buffer_;
 };

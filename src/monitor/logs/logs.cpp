@@ -6,7 +6,6 @@
 #include <array>
 #include <atomic>
 #include <map>
-#include <system_error>
 #include <utility>
 
 #include "nexus/base/log.hpp"
@@ -88,10 +87,10 @@ struct Logs::Log {
   };
 
   Log(const config::LogConfig& the_config, std::unique_ptr<LogMatcher> the_matcher,
-      knowledge::SeriesRegistry& registry)
+      knowledge::SeriesRegistry& registry, Allowance& allowance)
       : config(the_config),
         matcher(std::move(the_matcher)),
-        sink(registry, std::min<std::size_t>(config.max_series * 16UL, 32'000)) {
+        sink(registry, std::min<std::size_t>(config.max_series * 16UL, 32'000), &allowance) {
     takers.line = [this](std::string_view line) { matcher->take(line); };
     takers.long_line = [this](std::string_view line) {
       matcher->count_long();
@@ -119,7 +118,7 @@ struct Logs::Log {
   SteadyTime next_emit{};
   SteadyTime next_save{};
   bool begun = false;
-  std::shared_ptr<Log> before;  // of the same name: this one begins when it has ended
+  std::vector<std::shared_ptr<Log>> before;  // of the same name: this one begins when all ended
   std::atomic<Leaving> leaving{Leaving::kNo};
   std::atomic<bool> finished{false};  // it has left, and saved what it knows
   LogCounts saved;
@@ -151,7 +150,8 @@ std::shared_ptr<Logs::Log> Logs::make(const config::LogConfig& config) {
     log::error("monitor", "log {}: {}", config.name, matcher.error().message());
     return nullptr;
   }
-  auto log = std::make_shared<Log>(config, std::move(*matcher), context_.registry);
+  auto log =
+      std::make_shared<Log>(config, std::move(*matcher), context_.registry, outbox_.series());
   log->group = outbox_.groups().take();
   log->status.kind = "log";
   log->status.name = config.name;
@@ -182,27 +182,18 @@ void Logs::configure(const std::vector<config::LogConfig>& configs) {
   }
   for (const auto& log : fresh) {
     if (log->loop != nullptr) continue;
-    // The first: those behind it wait for it already.
     for (const auto& old : leaving_) {
-      if (log->before == nullptr && old->config.name == log->config.name) log->before = old;
+      if (old->config.name == log->config.name) log->before.push_back(old);
     }
     start(*log);
   }
 }
 
 void Logs::start(Log& log) {
-  log.finished = false;
-  try {
-    auto loop = std::make_unique<base::LoopThread>(context_.clock, "log-" + log.config.name,
-                                                   [this, &log] { return turn(log); });
-    const std::lock_guard guard(mutex_);
-    log.loop = std::move(loop);
-  } catch (const std::system_error& refused) {
-    log.finished = true;
-    fail_with(log, {Errc::kExhausted, fmt::format("cannot start its thread; the next reload tries "
-                                                  "again: {}",
-                                                  refused.what())});
-  }
+  auto loop = std::make_unique<base::LoopThread>(context_.clock, "log-" + log.config.name,
+                                                 [this, &log] { return turn(log); });
+  const std::lock_guard guard(mutex_);
+  log.loop = std::move(loop);
 }
 
 void Logs::stop() {
@@ -241,16 +232,17 @@ std::vector<SourceStatus> Logs::status() const {
   return out;
 }
 
-/// Whether the log has begun: after the one whose place it takes, where that one was.
+/// Whether the log has begun: after those whose place it takes, where they were. All of them: one
+/// that leaves without having begun ends at once, whatever the one before it still reads.
 bool Logs::begins(Log& log) {
   if (log.begun) return true;
-  if (log.before != nullptr && !log.before->finished) {
+  std::erase_if(log.before, [](const auto& old) { return old->finished.load(); });
+  if (!log.before.empty()) {
     const std::lock_guard guard(mutex_);
     log.status.health = "down";
     log.status.error = "the log of this name that it takes the place of has not ended yet";
     return false;
   }
-  log.before.reset();
   load(log);
   log.begun = true;
   return true;
@@ -489,6 +481,7 @@ void Logs::emit(Log& log) {
   log.sink.begin();
   log.matcher->add_to(log.sink, context_.registry);
   log.sink.finish();
+  outbox_.count_dropped(log.sink.dropped());
   log.stamp = std::max(log.stamp + 1, base::to_unix_millis(context_.clock.wall()));
   if (outbox_.push({log.group, log.stamp, log.sink.ids(), log.sink.values()})) log.sink.accepted();
   const std::lock_guard guard(mutex_);
@@ -506,7 +499,7 @@ void Logs::emit(Log& log) {
   if (!reads && log.status.error.empty()) log.status.error = "there is no such file yet";
   log.status.samples = log.sink.live().size();
   log.status.series = log.matcher->series();
-  log.status.dropped = log.matcher->counts().dropped;
+  log.status.dropped = log.matcher->counts().dropped + log.sink.dropped();
 }
 
 void Logs::end(Log& log) {

@@ -1,6 +1,7 @@
 // Logs: each [[log]] on a thread of its own, so that files on a dead mount hold up no other log;
 // every kEmit its series have a sample. A log that is not wanted any more ends on its own thread;
-// one of the same name that takes its place begins after it, where it was.
+// one of the same name that takes its place begins after it, where it was. A thread that cannot be
+// made is tried again whenever status() is asked.
 //
 // Places and counts are saved together, in one transaction, every kSave and at the stop: after a
 // crash the lines since then are read again and counted on from the counts of that moment, so that

@@ -192,6 +192,17 @@ void LogMatcher::add_to(Sink& sink, knowledge::SeriesRegistry& registry) const {
                        double value) {
     sink.add(registry.family(name, type, help), labels, value);
   };
+  // First, for what is over a limit is dropped from there on.
+  labels.assign({{"log", config_.name}});
+  const auto own = [&](const char* name, const char* help, std::uint64_t value) {
+    put(name, MetricType::kCounter, help, static_cast<double>(value));
+  };
+  own("nexus_log_lines_total", "Lines read.", counts_.lines);
+  own("nexus_log_matched_lines_total", "Lines that a pattern matched.", counts_.matched);
+  own("nexus_log_long_lines_total", "Lines of more than 8 KiB: only their begin was looked at.",
+      counts_.long_lines);
+  own("nexus_log_dropped_matches_total", "Matches of series over max_series.", counts_.dropped);
+  own("nexus_log_no_number_total", "Matches whose value is no number.", counts_.no_number);
   for (const auto& series : series_) {
     const auto& pattern = patterns_[series.pattern].config;
     labels.assign({{"log", config_.name}});
@@ -217,16 +228,6 @@ void LogMatcher::add_to(Sink& sink, knowledge::SeriesRegistry& registry) const {
       }
     }
   }
-  labels.assign({{"log", config_.name}});
-  const auto own = [&](const char* name, const char* help, std::uint64_t value) {
-    put(name, MetricType::kCounter, help, static_cast<double>(value));
-  };
-  own("nexus_log_lines_total", "Lines read.", counts_.lines);
-  own("nexus_log_matched_lines_total", "Lines that a pattern matched.", counts_.matched);
-  own("nexus_log_long_lines_total", "Lines of more than 8 KiB: only their begin was looked at.",
-      counts_.long_lines);
-  own("nexus_log_dropped_matches_total", "Matches of series over max_series.", counts_.dropped);
-  own("nexus_log_no_number_total", "Matches whose value is no number.", counts_.no_number);
 }
 
 // One line a series: metric, regex, type, count, value, seen, buckets, a bar, labels.

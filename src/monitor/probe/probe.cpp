@@ -1,5 +1,10 @@
 #include "monitor/probe/probe.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
 #include "nexus/base/text.hpp"
 
 namespace nexus::monitor {
@@ -60,6 +65,25 @@ Result<ProbePlan> plan_probe(const config::ProbeConfig& config) {
   return plan;
 }
 
+bool ChosenLabels::take(std::string_view metric, std::span<const LabelView> labels,
+                        SteadyTime now) {
+  if (taken_.empty() || now - since_ >= kForgetAfter) {
+    taken_.clear();
+    since_ = now;
+  }
+  std::string all(metric);
+  for (const LabelView& label : labels) {
+    for (const std::string_view part : {label.name, label.value}) {
+      all += fmt::format("|{}:{}", part.size(), part);
+    }
+  }
+  const auto key = knowledge::key_of(all);
+  if (std::ranges::find(taken_, key) != taken_.end()) return true;
+  if (taken_.size() >= kMost) return false;
+  taken_.push_back(key);
+  return true;
+}
+
 void ProbeSink::add(std::string_view name, std::string_view help, double value,
                     std::span<const LabelView> more) {
   std::vector<LabelView> labels;
@@ -71,6 +95,12 @@ void ProbeSink::add(std::string_view name, std::string_view help, double value,
 
 void ProbeSink::phase(std::string_view name, std::string_view phase, double seconds) {
   add(name, "Duration of the probe by phase.", seconds, {{"phase", phase}});
+}
+
+void ProbeRun::add_info(std::string_view name, std::string_view help,
+                        std::span<const LabelView> labels) const {
+  if (!chosen.take(name, labels, clock.steady())) return sink.leave_out();
+  sink.add(name, help, 1, labels);
 }
 
 Result<drivers::Address> ProbeRun::resolve(const std::string& host, double* seconds) const {
@@ -104,12 +134,12 @@ void ProbeRun::report_tls(const drivers::TlsFacts& facts) const {
              "Returns last SSL chain expiry in timestamp",
              static_cast<double>(facts.last_chain_expiry));
   if (!facts.fingerprint.empty())
-    sink.add("probe_ssl_last_chain_info", "Contains SSL leaf certificate information", 1,
-             {{"fingerprint_sha256", facts.fingerprint},
-              {"subject", facts.subject},
-              {"issuer", facts.issuer},
-              {"subjectalternative", facts.alternatives},
-              {"serialnumber", facts.serial}});
+    add_info("probe_ssl_last_chain_info", "Contains SSL leaf certificate information",
+             std::array<LabelView, 5>{{{"fingerprint_sha256", facts.fingerprint},
+                                       {"subject", facts.subject},
+                                       {"issuer", facts.issuer},
+                                       {"subjectalternative", facts.alternatives},
+                                       {"serialnumber", facts.serial}}});
   sink.add("probe_tls_version_info", "Contains the TLS version used", 1,
            {{"version", facts.version}});
   sink.add("probe_tls_cipher_info", "Returns the TLS cipher negotiated during handshake", 1,

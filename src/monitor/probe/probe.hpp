@@ -19,6 +19,7 @@
 #include "nexus/config/sources.hpp"
 #include "nexus/drivers/resolver.hpp"
 #include "nexus/drivers/stream.hpp"
+#include "nexus/knowledge/exposition_reader.hpp"
 
 namespace nexus::monitor {
 
@@ -40,6 +41,21 @@ struct ProbePlan {
 };
 [[nodiscard]] Result<ProbePlan> plan_probe(const config::ProbeConfig& config);
 
+/// Series whose label values a target chose itself: the first kMost of a day are taken, others left
+/// out, so that a banner with a number in it is not a new series every time.
+class ChosenLabels {
+ public:
+  static constexpr std::size_t kMost = 20;
+  static constexpr Millis kForgetAfter{24 * 3'600'000};
+
+  [[nodiscard]] bool take(std::string_view metric, std::span<const LabelView> labels,
+                          SteadyTime now);
+
+ private:
+  std::vector<knowledge::HeadKey> taken_;
+  SteadyTime since_{};
+};
+
 /// Adds metrics with the labels of the target.
 class ProbeSink {
  public:
@@ -54,11 +70,15 @@ class ProbeSink {
            std::span<const LabelView> more);
   /// The series probe_..._duration_seconds{phase="..."}.
   void phase(std::string_view name, std::string_view phase, double seconds);
+  /// A sample that is not added, and counted as dropped.
+  void leave_out() noexcept { ++left_out_; }
+  [[nodiscard]] std::uint64_t left_out() const noexcept { return left_out_; }
 
  private:
   knowledge::SeriesRegistry& registry_;
   Sink& sink_;
   const std::vector<knowledge::Label>& labels_;
+  std::uint64_t left_out_ = 0;
 };
 
 struct ProbeRun {
@@ -67,6 +87,7 @@ struct ProbeRun {
   const std::string& target;
   SteadyTime deadline;
   ProbeSink& sink;
+  ChosenLabels& chosen;
 
   [[nodiscard]] Millis left() const {
     return std::max(Millis(0), std::chrono::floor<Millis>(deadline - clock.steady()));
@@ -74,6 +95,9 @@ struct ProbeRun {
   [[nodiscard]] double seconds_since(SteadyTime begin) const {
     return std::chrono::duration<double>(clock.steady() - begin).count();
   }
+  /// Adds a sample of 1 with what the target says of itself, see ChosenLabels.
+  void add_info(std::string_view name, std::string_view help,
+                std::span<const LabelView> labels) const;
   /// Adds probe_dns_lookup_time_seconds, probe_ip_protocol and probe_ip_addr_hash.
   [[nodiscard]] Result<drivers::Address> resolve(const std::string& host, double* seconds) const;
   /// Adds probe_ssl_* and probe_tls_*.

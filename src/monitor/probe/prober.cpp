@@ -26,8 +26,11 @@ Status look(const ProbeRun& run) {
 }  // namespace
 
 struct Prober::Job {
-  Job(knowledge::SeriesRegistry& registry, ProbePlan the_plan, std::string the_target)
-      : plan(std::move(the_plan)), target(std::move(the_target)), sink(registry, kBudget) {}
+  Job(knowledge::SeriesRegistry& registry, Allowance& allowance, ProbePlan the_plan,
+      std::string the_target)
+      : plan(std::move(the_plan)),
+        target(std::move(the_target)),
+        sink(registry, kBudget, &allowance) {}
 
   const ProbePlan plan;
   const std::string target;
@@ -35,7 +38,8 @@ struct Prober::Job {
   Millis offset{0};
   std::uint32_t group = 0;
 
-  RunSink sink;            // of whoever runs it
+  RunSink sink;  // of whoever runs it, as the next
+  ChosenLabels chosen;
   std::int64_t stamp = 0;  // of the last batch
   SteadyTime due{};        // guarded by the prober's mutex, as all below
   WallTime planned{};
@@ -71,7 +75,7 @@ std::shared_ptr<Prober::Job> Prober::make_job(const config::ProbeConfig& config,
     log::error("monitor", "probe {}: {}", config.name, plan.error().message());
     return nullptr;
   }
-  auto job = std::make_shared<Job>(context_.registry, std::move(*plan), target);
+  auto job = std::make_shared<Job>(context_.registry, outbox_.series(), std::move(*plan), target);
   job->labels = {{"job", config.name}, {"instance", target}};
   for (const auto& [name, value] : config.labels) set_label(job->labels, name, value);
   const auto spread = base::fnv1a(target, base::fnv1a(config.name));
@@ -205,13 +209,21 @@ void Prober::run(Job& job) {
   const auto begin = context_.clock.steady();
   job.sink.begin();
   ProbeSink sink(context_.registry, job.sink, job.labels);
-  const ProbeRun one{context_.clock, job.plan, job.target, begin + config.timeout, sink};
+  // These first, for what is over a limit is dropped from there on.
+  sink.add("probe_success", "Displays whether or not the probe was a success", 0);
+  sink.add("probe_duration_seconds", "Returns how long the probe took to complete in seconds", 0);
+  const bool fits = job.sink.size() == 2;
+  const ProbeRun one{context_.clock,         job.plan, job.target,
+                     begin + config.timeout, sink,     job.chosen};
   const Status outcome = look(one);
   const double seconds = one.seconds_since(begin);
-  sink.add("probe_success", "Displays whether or not the probe was a success", outcome ? 1 : 0);
-  sink.add("probe_duration_seconds", "Returns how long the probe took to complete in seconds",
-           seconds);
+  if (fits) {
+    job.sink.correct(0, outcome ? 1 : 0);
+    job.sink.correct(1, seconds);
+  }
   job.sink.finish();
+  const auto dropped = job.sink.dropped() + sink.left_out();
+  outbox_.count_dropped(dropped);
   if (outbox_.push({job.group, job.stamp, job.sink.ids(), job.sink.values()})) job.sink.accepted();
   runs_.add();
   if (!outcome) failures_.add();
@@ -228,7 +240,7 @@ void Prober::run(Job& job) {
   job.status.duration_seconds = seconds;
   job.status.samples = job.sink.live().size();
   job.status.series = job.sink.live().size();
-  job.status.dropped += job.sink.dropped();
+  job.status.dropped += dropped;
 }
 
 /// Stale markers for all series of a target that is not probed any more.

@@ -56,7 +56,7 @@ void report_match(const ProbeRun& run, const Regex& regex, std::string_view line
     values.push_back(base::sanitize_utf8({part.data(), std::min(part.size(), kMaxLabel)}));
     labels.push_back({name, values.back()});
   }
-  run.sink.add("probe_expect_info", "Explicit content matched", 1, labels);
+  run.add_info("probe_expect_info", "Explicit content matched", labels);
 }
 
 /// The steps, one after the other; whether a pattern was what failed.

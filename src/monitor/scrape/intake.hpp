@@ -61,7 +61,6 @@ class Intake final : private knowledge::ExpositionHandler {
  public:
   static constexpr std::size_t kChunk = 2048;
   static constexpr std::size_t kMostLabelBytes = 8UL << 10;  // of one series
-  static constexpr std::size_t kMeanLabelBytes = 512;        // times `budget`: of all series
 
   Intake(knowledge::SeriesRegistry& registry, const knowledge::History& history, Outbox& outbox,
          IntakeRules rules);

@@ -104,7 +104,8 @@ Status Statsd::configure(const config::StatsdSection& section) {
   table_ = std::make_unique<StatsdTable>(section_, std::move(*mapper), context_.registry);
   // A summary or a histogram is more than one sample.
   sink_ = std::make_unique<RunSink>(context_.registry,
-                                    std::min<std::size_t>(section.max_series * 16UL, 32'000));
+                                    std::min<std::size_t>(section.max_series * 16UL, 32'000),
+                                    &outbox_.series());
   group_ = outbox_.groups().take();
   reported_ = {};
   wake_ = host::Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -228,6 +229,7 @@ void Statsd::flush(SteadyTime now) {
   sink_->begin();
   table_->add_to(*sink_, now);
   sink_->finish();
+  outbox_.count_dropped(sink_->dropped());
   stamp_ = std::max(stamp_ + 1, base::to_unix_millis(context_.clock.wall()));
   if (outbox_.push({group_, stamp_, sink_->ids(), sink_->values()})) sink_->accepted();
   const StatsdCounts& counts = table_->counts();

@@ -146,7 +146,11 @@ StatsdTable::Fate StatsdTable::make(const StatsdMessage& message) {
   const auto known = shapes_.find(mapped.name);
   if (known != shapes_.end() && known->second.first != shape)
     return {nullptr, &StatsdCounts::conflicts};
-  if (series_.size() >= section_.max_series) return {nullptr, &StatsdCounts::dropped};
+  // A few long ones fit into any budget.
+  const std::size_t most_bytes = kMeanLabelBytes * (section_.max_series + 1024UL);
+  if (series_.size() >= section_.max_series || label_bytes_ + key.size() > most_bytes)
+    return {nullptr, &StatsdCounts::dropped};
+  label_bytes_ += key.size();
   auto series = std::make_unique<Series>();
   series->name = mapped.name;
   series->labels = std::move(labels);
@@ -226,6 +230,7 @@ void StatsdTable::add_to(Sink& sink, SteadyTime now) {
       const auto shape = shapes_.find(series.name);
       if (shape != shapes_.end() && --shape->second.second == 0) shapes_.erase(shape);
       members_ -= series.members.size();
+      label_bytes_ -= it->first.size();
       it = series_.erase(it);
       forgotten = true;
       continue;

@@ -4,8 +4,8 @@
 // seconds), histograms and distributions as a summary or a histogram; of sets the number of
 // different members since the last moment, as a gauge. A name has one type: messages of another are
 // refused. A tag called le or quantile is exported_le, exported_quantile where the series has its
-// own. Bounded: max_series, members of sets, what is remembered of messages; what was not sent for
-// expire_after is forgotten. Thread safety: one thread.
+// own. Bounded: max_series and the bytes of their labels, members of sets, what is remembered of
+// messages; what was not sent for expire_after is forgotten. Thread safety: one thread.
 #pragma once
 
 #include <map>
@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "monitor/allowance.hpp"
 #include "monitor/run_sink.hpp"
 #include "monitor/statsd/mapper.hpp"
 #include "nexus/knowledge/exposition_reader.hpp"
@@ -96,11 +97,12 @@ class StatsdTable {
   knowledge::SeriesRegistry& registry_;
   std::map<std::string, std::unique_ptr<Series>> series_;  // by name and labels, in that order
   std::map<std::string, std::pair<Shape, std::size_t>, std::less<>>
-      shapes_;                  // of names, and how many series
-  ByText<Fate> known_;          // by what a message looks like
-  std::size_t remembered_ = 0;  // bytes of its keys
-  std::size_t members_ = 0;     // of all sets
-  bool was_new_ = false;        // the last message was not in known_
+      shapes_;                   // of names, and how many series
+  ByText<Fate> known_;           // by what a message looks like
+  std::size_t remembered_ = 0;   // bytes of its keys
+  std::size_t label_bytes_ = 0;  // names and labels of all series
+  std::size_t members_ = 0;      // of all sets
+  bool was_new_ = false;         // the last message was not in known_
   std::string first_mistake_;
   std::string key_;  // scratch
   std::uint64_t random_ = 0x9e3779b97f4a7c15ULL;
