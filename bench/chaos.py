@@ -89,7 +89,7 @@ on = "ChaosPressure"
 action = "restart_service"
 target = "thrash.service"
 verify = { expr = 'rate(node_pressure_memory_waiting_seconds_total[5s]) < 0.02', within = "20s" }
-""" % ", ".join(f'"{name}.service"' for name in [*KILLED, "hung", "hog", "eater"])
+""" % ", ".join(f'"{name}.service"' for name in [*KILLED, "hung", "hog", "eater", "thrash"])
 
 PLAIN = "[Service]\nExecStart=/bin/sleep infinity\n"
 HUNG = """[Service]
@@ -110,7 +110,7 @@ ExecStart=/bin/sh -c 'while ! test -e /run/thrash; do sleep 0.05; done; rm /run/
 """
 # Holds most of its limit, and reads what the rest has no room for, again and again.
 THRASH_PROGRAM = """my @kept;
-push @kept, "x" x 65536 for 1 .. 800;
+push @kept, "x" x 65536 for 1 .. 720;
 open(my $file, "+>", "/var/tmp/thrash") or die;
 syswrite $file, "x" x 1048576 for 1 .. 60;
 fork for 1 .. 2;
@@ -216,7 +216,7 @@ class Chaos:
         return int(Path("/proc/pressure/memory").read_text().split("total=")[1].split()[0]) / 1e6
 
     def thrash(self):
-        """Nothing ends it: what is seen is that the machine waits for memory."""
+        """Nothing ends it (but the kernel may in the end): what is seen is that the machine waits for memory."""
         self.limit("thrash")
         before, begun = self.waited(), time.monotonic()
         start = self.state(["thrash"])["thrash"][2]

@@ -9,6 +9,9 @@ namespace nexus::drivers {
 namespace {
 
 namespace json = boost::json;
+using namespace std::chrono_literals;
+
+constexpr Millis kRemoveLimit = 30s;
 
 std::string of(std::string_view id, std::string_view what) {
   return fmt::format("/containers/{}{}", url_encode(id), what);
@@ -76,8 +79,9 @@ Result<std::string> DockerControl::create(std::string_view name, const Container
     auto joined = engine_.request("POST", fmt::format("/networks/{}/connect", url_encode(network)),
                                   json::serialize(wish), call.deadline, {}, call.ended);
     if (joined) continue;
-    // Half a container is none.
-    std::ignore = remove(id, true, {.deadline = call.deadline});
+    // Half a container is none; with a time of its own, for what ended the call may be that its
+    // time was over.
+    std::ignore = remove(id, true, {.deadline = call.deadline + kRemoveLimit});
     return propagate(std::move(joined), "join network {}", network);
   }
   return id;
@@ -118,7 +122,8 @@ Result<std::vector<DockerContainer>> DockerControl::labelled(const std::vector<s
   for (const auto& label : labels) wanted.emplace_back(label);
   const json::object filters{{"label", std::move(wanted)}};
   constexpr std::size_t kMost = 1000;
-  return engine_.containers(call.deadline, kMost, json::serialize(filters));
+  return engine_.containers(call.deadline, kMost,
+                            labels.empty() ? std::string() : json::serialize(filters));
 }
 
 }  // namespace nexus::drivers

@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 
 #include <algorithm>
+#include <array>
 
 #include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
@@ -21,6 +22,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::size_t kIdLength = 64;
+constexpr std::size_t kShortId = 12;
 
 const json::value* at(const json::value* value, std::string_view key) {
   return value != nullptr && value->is_object() ? value->get_object().if_contains(key) : nullptr;
@@ -84,12 +86,6 @@ std::string id_in(std::string_view line) {
   return {};
 }
 
-std::string container_of_pid(const std::string& pid) {
-  const auto groups = host::read_file("/proc/" + pid + "/cgroup").value_or("");
-  const auto mounts = host::read_file("/proc/" + pid + "/mountinfo").value_or("");
-  return container_of_process(groups, mounts);
-}
-
 /// The process at the other end of the engine's socket; 0: it cannot be told.
 pid_t engine_pid(const std::string& socket) {
   sockaddr_un address{};
@@ -121,7 +117,28 @@ ServiceCondition condition_of(const Container& container) {
   return ServiceCondition::kUnknown;
 }
 
+/// Whether it was made to share a namespace of the other: "container:ID".
+bool lives_in(const Container& guest, const Container& lender) {
+  json::error_code error;
+  const auto value = json::parse(guest.inspected, error);
+  const auto* host = error ? nullptr : at(&value, "HostConfig");
+  return std::ranges::any_of(std::array{"NetworkMode", "PidMode", "IpcMode"}, [&](const char* key) {
+    constexpr std::string_view kPrefix = "container:";
+    const auto said = text(at(host, key));
+    std::string_view mode = said;
+    if (!mode.starts_with(kPrefix)) return false;
+    mode.remove_prefix(kPrefix.size());
+    return mode == lender.name || (mode.size() >= kShortId && lender.id.starts_with(mode));
+  });
+}
+
 }  // namespace
+
+std::string container_of_pid(const std::string& pid) {
+  const auto groups = host::read_file("/proc/" + pid + "/cgroup").value_or("");
+  const auto mounts = host::read_file("/proc/" + pid + "/mountinfo").value_or("");
+  return container_of_process(groups, mounts);
+}
 
 std::string container_of_process(std::string_view control_groups, std::string_view mounts) {
   if (auto id = id_in(control_groups); !id.empty()) return id;
@@ -254,6 +271,10 @@ std::optional<std::string> container_protected(const Container& container,
         "docker:{} belongs to a pod: it is the kubelet's, and not the engine's, to "
         "start and stop it",
         container.name);
+  if (!container.label("com.docker.swarm.task.id").empty())
+    return fmt::format(
+        "docker:{} is a task of Swarm: its managers start, stop and replace it, and not the engine",
+        container.name);
   if (container.label("nexus-agent.protected") == "true")
     return fmt::format("docker:{} is protected by its label", container.name);
   const auto& extra = config.guardrails.protected_units;
@@ -264,6 +285,24 @@ std::optional<std::string> container_protected(const Container& container,
   return plan::protected_reason(
       "restart_service", fmt::format("docker:{}/{}", project, container.label(kComposeService)),
       extra);
+}
+
+Status check_not_shared(const std::vector<Container>& containers,
+                        const drivers::DockerControl& engine, const drivers::EngineCall& call) {
+  auto all = engine.labelled({}, call);
+  if (!all) return propagate(std::move(all));
+  for (const auto& one : *all) {
+    auto other = look_at(one.id, engine, call);
+    if (!other && other.error().code() == Errc::kNotFound) continue;  // it has just gone
+    if (!other) return propagate(std::move(other));
+    for (const auto& lender : containers) {
+      if (other->id != lender.id && lives_in(*other, lender))
+        return fail(Errc::kConflict,
+                    "docker:{} lives in a namespace of docker:{}, and would be left in a dead one",
+                    other->name, lender.name);
+    }
+  }
+  return {};
 }
 
 ServiceState state_of(const Container& container) {
@@ -284,6 +323,23 @@ ServiceState state_of(const Container& container) {
   if (const auto project = container.label(kComposeProject); !project.empty())
     out.more.emplace("compose", project + "/" + container.label(kComposeService));
   if (!container.runs()) out.more.emplace("exit_code", std::to_string(container.exit_code));
+  return out;
+}
+
+std::vector<ContainerBefore> containers_before(std::string_view evidence) {
+  json::error_code error;
+  const auto value = json::parse(evidence, error);
+  const auto* list = error ? nullptr : at(&value, "containers");
+  std::vector<ContainerBefore> out;
+  if (list == nullptr || !list->is_array()) return out;
+  for (const auto& one : list->get_array()) {
+    const auto said = [&](std::string_view key) { return text(at(&one, key)); };
+    out.push_back({.id = said("id"),
+                   .name = said("name"),
+                   .image_id = said("image_id"),
+                   .state = said("state"),
+                   .started = said("started")});
+  }
   return out;
 }
 

@@ -1,7 +1,7 @@
 // Containers as actions see them: which ones a target means, what they are now, and which are never
 // touched: the one that the agent runs in, the one that the engine runs in, those of pods (the
-// kubelet's), those labelled nexus-agent.protected=true, and [guardrails] protected_units. Thread
-// safety: functions without state.
+// kubelet's) and of Swarm, those labelled nexus-agent.protected=true, and [guardrails]
+// protected_units. Thread safety: functions without state.
 #pragma once
 
 #include <optional>
@@ -22,6 +22,13 @@ inline constexpr std::string_view kOldSuffix = ".nexus-old";
 /// On a container that took another's place: the image that it had, and by which action.
 inline constexpr std::string_view kPreviousImage = "nexus-agent.previous-image";
 inline constexpr std::string_view kMadeBy = "nexus-agent.action";
+/// On a further container of a service of Compose: the action that made it.
+inline constexpr std::string_view kScaledBy = "nexus-agent.scaled-by";
+
+/// Also between two of its restarts, and held: its successor is to run.
+[[nodiscard]] inline bool is_meant_to_run(std::string_view state) {
+  return state == "running" || state == "restarting" || state == "paused";
+}
 
 struct Container {
   std::string id;
@@ -40,10 +47,7 @@ struct Container {
   std::string inspected;  // all that the engine says of it, JSON; may hold secrets
 
   [[nodiscard]] bool runs() const { return state == "running"; }
-  /// Also between two of its restarts, and held: its successor is to run.
-  [[nodiscard]] bool is_meant_to_run() const {
-    return runs() || state == "restarting" || state == "paused";
-  }
+  [[nodiscard]] bool is_meant_to_run() const { return execute::is_meant_to_run(state); }
   [[nodiscard]] std::string label(std::string_view key) const;
   [[nodiscard]] std::int64_t number() const;  // of Compose; 0: none
 };
@@ -74,11 +78,28 @@ struct Container {
 [[nodiscard]] std::optional<std::string> container_protected(const Container& container,
                                                              const std::string& socket,
                                                              const config::Config& config);
+/// kConflict: others live in the network, process or IPC namespace of one of these, and would be
+/// left in a dead one if it were replaced or removed.
+[[nodiscard]] Status check_not_shared(const std::vector<Container>& containers,
+                                      const drivers::DockerControl& engine,
+                                      const drivers::EngineCall& call);
 [[nodiscard]] ServiceState state_of(const Container& container);
 /// Evidence, JSON; nothing of the environment.
 [[nodiscard]] std::string container_evidence(const std::vector<Container>& containers);
+/// What evidence says of one; what it does not say is empty.
+struct ContainerBefore {
+  std::string id;
+  std::string name;
+  std::string image_id;
+  std::string state;
+  std::string started;
+};
+/// Empty: the evidence says nothing of containers.
+[[nodiscard]] std::vector<ContainerBefore> containers_before(std::string_view evidence);
 
-/// The container that a process runs in, from its control groups; empty: none.
+/// The container that a process runs in; empty: none, or it is gone.
+[[nodiscard]] std::string container_of_pid(const std::string& pid);
+/// The same, from its control groups and mounts.
 [[nodiscard]] std::string container_of_process(std::string_view control_groups,
                                                std::string_view mounts);
 

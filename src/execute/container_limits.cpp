@@ -10,6 +10,7 @@
 #include "execute/cleanup_plan.hpp"
 #include "execute/container_step.hpp"
 #include "execute/parameter_values.hpp"
+#include "execute/unasked.hpp"
 #include "execute/waiting.hpp"
 #include "nexus/config/config.hpp"
 
@@ -190,31 +191,18 @@ class ContainerLimitsStep final : public ContainerStep {
     const auto before = kept(action);
     if (!containers || !before) return false;
     const auto wanted = wanted_of(action.parameters, *before);
-    const auto is = limits_of(containers->front());
-    if (!wanted || !is) return false;
-    return std::ranges::all_of(kLimits, [&](const Limit& limit) {
-      const auto& value = (*wanted).*limit.value;
-      return !value || value == (*is).*limit.value;
-    });
+    return wanted && has(containers->front(), *wanted);
   }
 
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     const auto containers = now(action, context);
-    if (!containers) {
-      what = containers.error().message();
-      const auto code = containers.error().code();
-      const bool away = code == Errc::kUnavailable || code == Errc::kTimeout;
-      return away ? Recovered::kNotReachable : Recovered::kUnknown;
-    }
+    if (!containers) return unasked(containers.error(), what);
     const bool done = verify(action, context).value_or(false);
     what = fmt::format("{} {} the limits", action.target, done ? "has" : "does not have");
     return done ? Recovered::kDone : Recovered::kNotDone;
   }
 
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
-    if (!verify(action, context).value_or(false))
-      return fail(Errc::kConflict, "{} is not as it was set any more, and is left as it is",
-                  action.target);
     const auto before = kept(action);
     if (!before) return fail(Errc::kNotFound, "what it was before is not known");
     const auto run = unattended_run(context.clock.steady() + 30s);
@@ -223,6 +211,11 @@ class ContainerLimitsStep final : public ContainerStep {
     auto wanted = wanted_of(action.parameters, *before);
     if (!wanted) return propagate(std::move(wanted));
     auto back = way_back(*wanted, *before, *work);
+    if (back && has(work->containers.front(), *back))
+      return fmt::format("undone: the limits of {} are as before", action.target);
+    if (!verify(action, context).value_or(false))
+      return fail(Errc::kConflict, "{} is not as it was set any more, and is left as it is",
+                  action.target);
     if (!back) return propagate(std::move(back));
     if (auto ok = work->engine.update(work->containers.front().id, *back, work->call()); !ok)
       return propagate(std::move(ok));
@@ -268,6 +261,15 @@ class ContainerLimitsStep final : public ContainerStep {
                       .output = {}};
   }
 
+  /// Those of `limits` that say something.
+  static bool has(const Container& container, const ContainerLimits& limits) {
+    const auto is = limits_of(container);
+    return is && std::ranges::all_of(kLimits, [&](const Limit& limit) {
+             const auto& value = limits.*limit.value;
+             return !value || value == (*is).*limit.value;
+           });
+  }
+
   struct Change {
     ContainerLimits before;
     ContainerLimits wanted;
@@ -298,6 +300,11 @@ class ContainerLimitsStep final : public ContainerStep {
           Errc::kConflict, "{} takes {} now: {} is never set below {} % of that, and not to {}",
           work.action.target, show(what, *now), what.key, kLeastPercent, show(what, *limit));
     };
+    // What is missing holds: below what it takes the kernel would end it.
+    if (memory && !used.memory && work.containers.front().runs())
+      return fail(Errc::kUnavailable,
+                  "{}: how much memory it takes now is not known, and so not whether {} is enough",
+                  work.action.target, show(kLimits.front(), *limits.memory));
     if (memory) {
       if (auto ok = check(limits.memory, used.memory, kLimits.front()); !ok) return ok;
     }

@@ -1,8 +1,10 @@
-// New containers in the place of old ones, and more or fewer of them.
+// New containers in the place of old ones.
 //
-// An old container is renamed NAME.nexus-old and kept, stopped, until all new ones are well; the
-// new ones carry the labels nexus-agent.action and nexus-agent.previous-image. So what a crash
-// leaves is told from its names and labels, and put back.
+// An old container is renamed NAME.nexus-old and kept, stopped, until all new ones are well; only
+// then the old ones are removed. The new ones carry the labels nexus-agent.action and
+// nexus-agent.previous-image. So what a crash leaves is told from its names and labels, and put
+// back, or, when old ones had begun to go, brought to its end. To undo a rollout is another one, to
+// the image of the evidence, which is cut off and taken up in the same way.
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
@@ -11,6 +13,7 @@
 
 #include "execute/container_step.hpp"
 #include "execute/parameter_values.hpp"
+#include "execute/unasked.hpp"
 #include "execute/waiting.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/config/config.hpp"
@@ -21,17 +24,40 @@ namespace {
 namespace json = boost::json;
 using namespace std::chrono_literals;
 
-constexpr std::int64_t kMostContainers = 100;
 constexpr Millis kPutBackLimit = 60s;
+constexpr Millis kAskEvery = 200ms;
 
 /// A container's place, which changes hands.
 struct Place {
   std::string name;
-  Container old;
-  std::string fresh;  // id of the new one
+  Container old;      // without an id: it is gone, which comes last
+  std::string fresh;  // id of the new one; empty: there is none, or nobody has heard of it
   bool was_running = false;
-  bool stopped = false;  // the old one, by us
 };
+
+/// Gives the old container its name back. The engine may have made another one by that name of
+/// which nobody has heard (it goes on with what it was asked for when the request is broken off),
+/// or be about to.
+Status rename_back(const Place& place, const ContainerWork& work, const drivers::EngineCall& call) {
+  auto& clock = work.context.clock;
+  while (true) {
+    auto back = work.engine.rename(place.old.id, place.name, call);
+    if (back) return back;
+    // Podman and Docker both refuse a name that it has already.
+    auto now = look_at(place.old.id, work.engine, call);
+    if (!now) return propagate(std::move(now));
+    if (now->name == place.name) return {};
+    const auto there = look_at(place.name, work.engine, call);
+    if (there && there->label(kMadeBy) != work.action.id) return back;
+    if (!there && there.error().code() != Errc::kNotFound) return back;
+    if (there) {
+      auto gone = work.engine.remove(there->id, true, call);
+      if (!gone && gone.error().code() != Errc::kNotFound) return gone;
+    }
+    if (clock.steady() >= call.deadline) return back;
+    pause_until(clock, std::min(call.deadline, clock.steady() + kAskEvery));
+  }
+}
 
 /// Puts an old container back into its place; a time of its own, for what ended the rollout may be
 /// that its time was over.
@@ -41,14 +67,38 @@ Status put_back(const Place& place, const ContainerWork& work) {
     auto gone = work.engine.remove(place.fresh, true, call);
     if (!gone && gone.error().code() != Errc::kNotFound) return gone;
   }
-  auto back = work.engine.rename(place.old.id, place.name, call);
-  // Podman and Docker both refuse a name that it has already.
-  if (!back) {
-    auto now = look_at(place.old.id, work.engine, call);
-    if (!now) return propagate(std::move(now));
-    if (now->name != place.name) return back;
-  }
+  if (auto back = rename_back(place, work, call); !back) return back;
   return place.was_running ? work.engine.start(place.old.id, call) : Status();
+}
+
+struct Settled {
+  bool done = false;     // the new ones have the places
+  bool touched = false;  // by us, now
+  bool failed = false;
+  std::string names;
+};
+
+/// What a crash cut off: put back, the last place first. When old ones had begun to be removed, all
+/// new ones were well, and the others go too.
+Settled settle(const std::vector<Place>& places, const ContainerWork& work) {
+  Settled out;
+  out.done = std::ranges::any_of(
+      places, [](const Place& place) { return place.old.id.empty() && !place.fresh.empty(); });
+  for (auto place = places.rbegin(); place != places.rend(); ++place) {
+    if (place->old.id.empty()) continue;
+    const bool in_place = place->fresh.empty() && place->old.name == place->name;
+    if (in_place && (out.done || place->old.is_meant_to_run() == place->was_running)) continue;
+    out.touched = true;
+    auto ok = out.done && !place->fresh.empty()
+                  ? work.engine.remove(place->old.id, true,
+                                       {.deadline = work.context.clock.steady() + kPutBackLimit})
+                  : put_back(*place, work);
+    out.names += (out.names.empty() ? "" : ", ") + place->name;
+    if (ok) continue;
+    out.failed = true;
+    out.names += fmt::format(" (not: {})", ok.error().message());
+  }
+  return out;
 }
 
 class Rollout {
@@ -56,6 +106,8 @@ class Rollout {
   Rollout(ContainerWork& work, std::string image) : work_(work), image_(std::move(image)) {}
 
   Result<StepResult> run() {
+    if (auto ok = check_not_shared(work_.containers, work_.engine, work_.call()); !ok)
+      return propagate(std::move(ok));
     const auto wait = duration_parameter(work_.action.parameters, "wait", 0ms);
     for (const auto& one : work_.containers) {
       if (!places_.empty()) {
@@ -64,11 +116,8 @@ class Rollout {
           return give_up({*why, fmt::format("ended after {} of {} containers", places_.size(),
                                             work_.containers.size())});
       }
-      places_.push_back({.name = one.name,
-                         .old = one,
-                         .fresh = {},
-                         .was_running = one.is_meant_to_run(),
-                         .stopped = false});
+      places_.push_back(
+          {.name = one.name, .old = one, .fresh = {}, .was_running = one.is_meant_to_run()});
       if (auto ok = replace(places_.back()); !ok) return give_up(std::move(ok).error());
     }
     std::string left;
@@ -115,8 +164,7 @@ class Rollout {
     return beside ? stop_old(place) : Status();
   }
 
-  Status stop_old(Place& place) {
-    place.stopped = true;
+  Status stop_old(const Place& place) {
     return work_.engine.stop(place.old.id, std::nullopt, work_.call());
   }
 
@@ -151,39 +199,53 @@ class ContainerRolloutStep final : public ContainerStep {
 
   /// What was begun and not brought to its end is put back.
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
-    auto engine = engine_of(*context.config, context.clock);
-    if (!engine) {
-      what = engine.error().message();
-      return Recovered::kUnknown;
-    }
     const auto run = unattended_run(context.clock.steady() + kPutBackLimit);
-    ContainerWork work{.engine = *std::move(engine),
-                       .containers = {},
-                       .action = action,
-                       .context = context,
-                       .run = run};
-    auto places = places_of(work);
-    if (!places) {
-      what = places.error().message();
-      const auto code = places.error().code();
-      const bool away = code == Errc::kUnavailable || code == Errc::kTimeout;
-      return away ? Recovered::kNotReachable : Recovered::kUnknown;
+    auto work = engine_work(action, context, run);
+    if (!work) {
+      // After a boot the engine may come up later than the agent.
+      what = work.error().message();
+      return context.config->connections.docker.enabled ? Recovered::kNotReachable
+                                                        : Recovered::kUnknown;
     }
-    return settle(*places, work, what);
+    auto places = places_of(*work);
+    if (!places) return unasked(places.error(), what);
+    const auto settled = settle(*places, *work);
+    if (settled.done) {
+      what = "new containers, which were well, have the places of the old ones";
+      if (settled.touched) what += "; the old ones that were left are removed: " + settled.names;
+      return Recovered::kDone;
+    }
+    const bool gone =
+        std::ranges::all_of(*places, [](const Place& place) { return place.old.id.empty(); });
+    what = settled.touched ? "the old containers were put back: " + settled.names
+           : gone          ? "neither the old containers nor new ones are there"
+                           : "no container was replaced";
+    return Recovered::kNotDone;
   }
 
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
     const auto run = unattended_run(context.clock.steady() + action.timeout);
+    {
+      auto left = engine_work(action, context, run);
+      if (!left) return propagate(std::move(left));
+      if (auto ok = settle_undo(*left); !ok) return propagate(std::move(ok));
+    }
     auto work = look(action, context, run);
     if (!work) return propagate(std::move(work));
+    ContainerClaim claim;
+    if (auto ok = claim.take(work->containers); !ok) return propagate(std::move(ok));
+    auto image = image_before(action);
+    if (!image) return propagate(std::move(image));
+    const auto name =
+        image_name(*image, work->containers.front().image, work->engine, work->call());
+    std::erase_if(work->containers, [&](const Container& one) { return one.image_id == *image; });
+    if (work->containers.empty()) return fmt::format("undone: all are of {}, as before", name);
     for (const auto& one : work->containers) {
       if (one.label(kMadeBy) != action.id)
         return fail(Errc::kConflict, "docker:{} is not what this action made, and is left",
                     one.name);
     }
-    auto image = previous_image(*work);
-    if (!image) return propagate(std::move(image));
-    auto done = Rollout(*work, *image).run();
+    auto done = Rollout(*work, name).run();
     if (!done) return propagate(std::move(done));
     return "undone: " + done->result;
   }
@@ -200,6 +262,8 @@ class ContainerRolloutStep final : public ContainerStep {
   Result<std::string> would(const ContainerWork& work) override {
     auto image = image_for(work);
     if (!image) return propagate(std::move(image));
+    if (auto ok = check_not_shared(work.containers, work.engine, work.call()); !ok)
+      return propagate(std::move(ok));
     std::string out;
     for (const auto& one : work.containers) {
       auto copy = drivers::copy_container(one.inspected, {.image = *image, .old_image = {}});
@@ -245,29 +309,38 @@ class ContainerRolloutStep final : public ContainerStep {
     return image_name(image, work.containers.front().image, work.engine, work.call());
   }
 
-  /// The old containers of the evidence that are still there, with those that took their places.
+  /// By the evidence, which an undo goes by: labels tell of whatever is there now.
+  static Result<std::string> image_before(const plan::Action& action) {
+    std::string image;
+    for (const auto& then : containers_before(action.outcome.before)) {
+      if (!image.empty() && then.image_id != image)
+        return fail(Errc::kConflict, "its containers had different images before");
+      image = then.image_id;
+    }
+    if (image.empty()) return fail(Errc::kNotFound, "which image it had before is not known");
+    return image;
+  }
+
+  static Result<std::vector<drivers::DockerContainer>> made_by(const ContainerWork& work) {
+    return work.engine.labelled({fmt::format("{}={}", kMadeBy, work.action.id)},
+                                {.deadline = work.run.deadline});
+  }
+
+  /// The old containers of the evidence, with those that took their places.
   static Result<std::vector<Place>> places_of(const ContainerWork& work) {
-    const drivers::EngineCall call{.deadline = work.run.deadline};
-    auto fresh = work.engine.labelled({fmt::format("{}={}", kMadeBy, work.action.id)}, call);
+    auto fresh = made_by(work);
     if (!fresh) return propagate(std::move(fresh));
-    json::error_code error;
-    const auto evidence = json::parse(work.action.outcome.before, error);
-    const auto* object = error ? nullptr : evidence.if_object();
-    const auto* list = object != nullptr ? object->if_contains("containers") : nullptr;
-    if (list == nullptr || !list->is_array())
+    const auto before = containers_before(work.action.outcome.before);
+    if (before.empty())
       return fail(Errc::kNotFound, "which containers there were before is not known");
     std::vector<Place> out;
-    for (const auto& entry : list->get_array()) {
-      const auto text = [&](const char* key) { return std::string(entry.at(key).as_string()); };
-      auto old = look_at(text("id"), work.engine, call);
-      if (!old && old.error().code() == Errc::kNotFound) continue;
-      if (!old) return propagate(std::move(old));
-      const Container then{.state = text("state")};
-      Place place{.name = text("name"),
-                  .old = *std::move(old),
+    for (const auto& then : before) {
+      auto old = look_at(then.id, work.engine, {.deadline = work.run.deadline});
+      if (!old && old.error().code() != Errc::kNotFound) return propagate(std::move(old));
+      Place place{.name = then.name,
+                  .old = old ? *std::move(old) : Container{},
                   .fresh = {},
-                  .was_running = then.is_meant_to_run(),
-                  .stopped = false};
+                  .was_running = is_meant_to_run(then.state)};
       const auto made = std::ranges::find(*fresh, place.name, &drivers::DockerContainer::name);
       if (made != fresh->end()) place.fresh = made->id;
       out.push_back(std::move(place));
@@ -275,219 +348,54 @@ class ContainerRolloutStep final : public ContainerStep {
     return out;
   }
 
-  static Recovered settle(const std::vector<Place>& places, const ContainerWork& work,
-                          std::string& what) {
-    if (places.empty()) {
-      what = "the old containers are gone, new ones have their places";
-      return Recovered::kDone;
+  /// What an earlier undo of this action has left that a crash cut off: it was to replace what the
+  /// action made, so that both carry its label. Afterwards it is as before that undo, or as after.
+  static Status settle_undo(const ContainerWork& work) {
+    auto ours = made_by(work);
+    if (!ours) return propagate(std::move(ours));
+    const auto before = containers_before(work.action.outcome.before);
+    std::vector<Place> places;
+    bool any = false;
+    for (const auto& one : *ours) {
+      if (one.name.ends_with(kOldSuffix)) continue;
+      const auto then = std::ranges::find(before, one.name, &ContainerBefore::name);
+      const auto is_old = [&](const drivers::DockerContainer& other) {
+        return other.name == one.name + std::string(kOldSuffix);
+      };
+      const bool has_old = std::ranges::any_of(*ours, is_old);
+      // Not replaced so far, or with its old one gone.
+      if (!has_old && then != before.end() && then->image_id == one.image_id)
+        places.push_back({.name = one.name, .old = {}, .fresh = one.id, .was_running = true});
     }
-    bool touched = false;
-    std::string names;
-    for (auto place = places.rbegin(); place != places.rend(); ++place) {
-      if (place->fresh.empty() && place->old.name == place->name &&
-          place->old.is_meant_to_run() == place->was_running)
-        continue;
-      touched = true;
-      auto back = put_back(*place, work);
-      names += (names.empty() ? "" : ", ") + place->name;
-      if (!back) names += fmt::format(" (not: {})", back.error().message());
+    for (const auto& one : *ours) {
+      if (!one.name.ends_with(kOldSuffix)) continue;
+      auto old = look_at(one.id, work.engine, {.deadline = work.run.deadline});
+      if (!old) return propagate(std::move(old));
+      Place place{.name = one.name.substr(0, one.name.size() - kOldSuffix.size()),
+                  .old = *std::move(old),
+                  .fresh = {},
+                  .was_running = true};
+      const auto then = std::ranges::find(before, place.name, &ContainerBefore::name);
+      if (then != before.end()) place.was_running = is_meant_to_run(then->state);
+      const auto made = std::ranges::find(*ours, place.name, &drivers::DockerContainer::name);
+      if (made != ours->end()) place.fresh = made->id;
+      places.push_back(std::move(place));
+      any = true;
     }
-    what = touched ? "the old containers were put back: " + names : "no container was replaced";
-    return Recovered::kNotDone;
+    if (!any) return {};
+    const auto settled = settle(places, work);
+    if (!settled.failed) return {};
+    return fail(Errc::kConflict, "an undo that was cut off could not be {}: {}",
+                settled.done ? "ended" : "put back", settled.names);
   }
 
   const RolloutTo where_;
-};
-
-class ContainerScaleStep final : public ContainerStep {
- public:
-  std::optional<bool> verify(const plan::Action& action, StepContext& context) override {
-    const auto wanted = wanted_of(action);
-    const auto containers = now(action, context);
-    return wanted && containers && std::ranges::count_if(*containers, &Container::runs) == *wanted;
-  }
-
-  Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
-    const auto containers = now(action, context);
-    if (!containers) {
-      what = containers.error().message();
-      const auto code = containers.error().code();
-      const bool away = code == Errc::kUnavailable || code == Errc::kTimeout;
-      return away ? Recovered::kNotReachable : Recovered::kUnknown;
-    }
-    what = fmt::format("{} containers run", std::ranges::count_if(*containers, &Container::runs));
-    return verify(action, context).value_or(false) ? Recovered::kDone : Recovered::kNotDone;
-  }
-
-  Result<std::string> undo(const plan::Action& action, StepContext& context) override {
-    json::error_code error;
-    const auto before = json::parse(action.outcome.before, error);
-    const auto* object = error ? nullptr : before.if_object();
-    const auto* count = object != nullptr ? object->if_contains("replicas") : nullptr;
-    if (count == nullptr || !count->is_number())
-      return fail(Errc::kNotFound, "how many there were before is not known");
-    auto back = action;
-    back.parameters.insert_or_assign("replicas", count->to_number<std::int64_t>());
-    if (auto ok = wanted_of(back); !ok) return propagate(std::move(ok));
-    const auto run = unattended_run(context.clock.steady() + action.timeout);
-    auto work = look(back, context, run);
-    if (!work) return propagate(std::move(work));
-    const auto was = wanted_of(back).value();
-    const auto wanted = wanted_of(action).value_or(was);
-    const auto there = std::ranges::count_if(work->containers, &Container::runs);
-    if (there < std::min(was, wanted) || there > std::max(was, wanted))
-      return fail(Errc::kConflict, "{} run now, which this action did not make, and are left",
-                  there);
-    auto done = carry_out(*work);
-    if (!done) return propagate(std::move(done));
-    return "undone: " + done->result;
-  }
-
- private:
-  struct Change {
-    std::vector<Container> start;  // that are there, and do not run
-    std::vector<std::int64_t> make;
-    std::vector<Container> end;  // highest number first
-  };
-
-  static Result<std::int64_t> wanted_of(const plan::Action& action) {
-    const auto* wanted = find_parameter<std::int64_t>(action.parameters, "replicas");
-    if (wanted == nullptr || *wanted < 1 || *wanted > kMostContainers)
-      return fail(Errc::kInvalidArgument,
-                  "parameter \"replicas\": expected 1 to {} (without a container there is none to "
-                  "make another like; stop_service stops all)",
-                  kMostContainers);
-    return *wanted;
-  }
-
-  Status check(const plan::Action& action, const std::string& name) const override {
-    if (!is_compose(name))
-      return fail(Errc::kInvalidArgument,
-                  "target: only services of Compose can be more or fewer: expected "
-                  "\"docker:PROJECT/SERVICE\", got \"{}\"",
-                  action.target);
-    if (auto wanted = wanted_of(action); !wanted) return propagate(std::move(wanted));
-    return {};
-  }
-
-  /// "shop-web-" of "shop-web-1"; empty: the name was given by hand, and there can be one only.
-  static std::string stem_of(const Container& one) {
-    const auto number = std::to_string(one.number());
-    if (one.number() < 1 || !one.name.ends_with(number)) return {};
-    auto stem = one.name.substr(0, one.name.size() - number.size());
-    return stem.ends_with('-') || stem.ends_with('_') ? stem : std::string();
-  }
-
-  static Result<Change> change_of(const ContainerWork& work) {
-    auto wanted = wanted_of(work.action);
-    if (!wanted) return propagate(std::move(wanted));
-    Change out;
-    auto running = std::ranges::count_if(work.containers, &Container::runs);
-    for (auto one = work.containers.rbegin(); one != work.containers.rend(); ++one) {
-      if (!one->runs() || running <= *wanted) continue;
-      out.end.push_back(*one);
-      --running;
-    }
-    for (const auto& one : work.containers) {
-      if (one.runs() || running >= *wanted) continue;
-      out.start.push_back(one);
-      ++running;
-    }
-    for (std::int64_t number = 1; running < *wanted; ++number) {
-      if (std::ranges::find(work.containers, number, &Container::number) != work.containers.end())
-        continue;
-      out.make.push_back(number);
-      ++running;
-    }
-    if (!out.make.empty() && stem_of(work.containers.front()).empty())
-      return fail(Errc::kUnsupported,
-                  "docker:{} was given its name by hand (container_name): there can be one only",
-                  work.containers.front().name);
-    return out;
-  }
-
-  static Result<drivers::ContainerCopy> copy_of(const ContainerWork& work, std::int64_t number) {
-    const auto& one = work.containers.front();
-    return drivers::copy_container(
-        one.inspected, {.image = image_of(one, work.engine, work.call()),
-                        .old_image = {},
-                        .labels = {{std::string(kComposeNumber), std::to_string(number)}},
-                        .beside = true});
-  }
-
-  Result<std::string> would(const ContainerWork& work) override {
-    auto change = change_of(work);
-    if (!change) return propagate(std::move(change));
-    std::string out;
-    const auto add = [&](std::string_view what, const std::string& name) {
-      out += fmt::format("{}would {} {}", out.empty() ? "" : "\n", what, name);
-    };
-    for (const auto& one : change->start) add("start", one.name);
-    for (const auto number : change->make) {
-      auto copy = copy_of(work, number);
-      if (!copy) return propagate(std::move(copy));
-      add("make and start", fmt::format("{}{}, like {}", stem_of(work.containers.front()), number,
-                                        work.containers.front().name));
-      for (const auto& note : copy->notes) out += "; " + note;
-    }
-    for (const auto& one : change->end) add("stop and remove (never its volumes)", one.name);
-    return out.empty() ? "would do nothing: there are as many as are wanted" : out;
-  }
-
-  Result<StepResult> carry_out(ContainerWork& work) override {
-    auto change = change_of(work);
-    if (!change) return propagate(std::move(change));
-    const auto call = work.call();
-    work.run.begun();
-    for (const auto& one : change->start) {
-      auto ok = work.engine.start(one.id, call);
-      if (ok) ok = wait_until_well(one.id, work);
-      if (!ok) return propagate(std::move(ok), "start docker:{}", one.name);
-    }
-    std::string made;
-    for (const auto number : change->make) {
-      auto name = make_one(work, number);
-      if (!name) return propagate(std::move(name));
-      made += (made.empty() ? "" : ", ") + *name;
-    }
-    for (const auto& one : change->end) {
-      auto ok = work.engine.stop(one.id, std::nullopt, call);
-      if (ok) ok = work.engine.remove(one.id, false, call);
-      if (!ok) return propagate(std::move(ok), "end docker:{}", one.name);
-    }
-    return StepResult{
-        .result = fmt::format("started {}; made {}; removed {}", or_none(names_of(change->start)),
-                              or_none(made), or_none(names_of(change->end))),
-        .output = {}};
-  }
-
-  static std::string or_none(std::string names) { return names.empty() ? "none" : names; }
-
-  /// One that does not get well is removed again: half a container is none.
-  static Result<std::string> make_one(const ContainerWork& work, std::int64_t number) {
-    const auto& like = work.containers.front();
-    auto copy = copy_of(work, number);
-    if (!copy) return propagate(std::move(copy));
-    const auto name = stem_of(like) + std::to_string(number);
-    auto id = work.engine.create(name, *copy, work.call());
-    if (!id) return propagate(std::move(id), "make docker:{}", name);
-    auto ok = work.engine.start(*id, work.call());
-    if (ok) ok = wait_until_well(*id, work);
-    if (ok) return name;
-    const drivers::EngineCall last{.deadline = work.context.clock.steady() + kPutBackLimit};
-    if (auto gone = work.engine.remove(*id, true, last); !gone)
-      log::warning("executor", "docker:{} is left: {}", name, gone.error().message());
-    return propagate(std::move(ok), "docker:{} was made and removed again", name);
-  }
 };
 
 }  // namespace
 
 std::unique_ptr<Step> make_container_rollout_step(RolloutTo where) {
   return std::make_unique<ContainerRolloutStep>(where);
-}
-std::unique_ptr<Step> make_container_scale_step() {
-  return std::make_unique<ContainerScaleStep>();
 }
 
 }  // namespace nexus::execute

@@ -8,7 +8,9 @@
 #include <mutex>
 #include <set>
 
+#include "execute/halting.hpp"
 #include "execute/parameter_values.hpp"
+#include "execute/unasked.hpp"
 #include "execute/waiting.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
@@ -28,24 +30,10 @@ StepRun looking(StepContext& context) {
   return unattended_run(context.clock.steady() + kLookLimit);
 }
 
-const json::array* containers_in(const json::value& evidence) {
-  const auto* object = evidence.if_object();
-  const auto* list = object != nullptr ? object->if_contains("containers") : nullptr;
-  return list != nullptr ? list->if_array() : nullptr;
-}
-
-std::string text_in(const json::value& container, std::string_view key) {
-  const auto* object = container.if_object();
-  const auto* value = object != nullptr ? object->if_contains(key) : nullptr;
-  return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
-}
-
 /// What the evidence says of a container; null: it is not in it.
-const json::value* known(const json::array* before, const std::string& id) {
-  if (before == nullptr) return nullptr;
-  const auto found =
-      std::ranges::find_if(*before, [&](const json::value& c) { return text_in(c, "id") == id; });
-  return found == before->end() ? nullptr : &*found;
+const ContainerBefore* known(const std::vector<ContainerBefore>& before, const std::string& id) {
+  const auto found = std::ranges::find(before, id, &ContainerBefore::id);
+  return found == before.end() ? nullptr : &*found;
 }
 
 /// A remedy was judged about these containers, not about others that have their names now.
@@ -58,13 +46,10 @@ Status are_what_was_judged(const plan::Action& action, const std::vector<Contain
                   "docker:{} is another container since it was decided on: it was made at {}",
                   one.name, one.created);
   }
-  if (action.outcome.before.empty()) return {};
-  json::error_code error;
-  const auto before = json::parse(action.outcome.before, error);
-  const auto* list = error ? nullptr : containers_in(before);
-  if (list == nullptr) return {};
+  const auto before = containers_before(action.outcome.before);
+  if (before.empty()) return {};
   for (const auto& one : containers) {
-    if (known(list, one.id) == nullptr)
+    if (known(before, one.id) == nullptr)
       return fail(Errc::kConflict,
                   "docker:{} is another container now ({}), about which nothing was decided",
                   one.name, one.id.substr(0, 12));
@@ -72,39 +57,14 @@ Status are_what_was_judged(const plan::Action& action, const std::vector<Contain
   return {};
 }
 
-/// Containers that an action works on. One target has one action at a time, but a container of
-/// Compose has two names.
-class Claim {
- public:
-  Claim() = default;
-  ~Claim() {
-    const std::lock_guard guard(mutex());
-    for (const auto& id : ids_) taken().erase(id);
-  }
-  Claim(const Claim&) = delete;
-  Claim& operator=(const Claim&) = delete;
-
-  Status take(const std::vector<Container>& containers) {
-    const std::lock_guard guard(mutex());
-    for (const auto& one : containers) {
-      if (!taken().insert(one.id).second)
-        return fail(Errc::kConflict, "docker:{} is being worked on by another action", one.name);
-      ids_.push_back(one.id);
-    }
-    return {};
-  }
-
- private:
-  static std::mutex& mutex() {
-    static std::mutex one;
-    return one;
-  }
-  static std::set<std::string>& taken() {  // guarded by mutex()
-    static std::set<std::string> ids;
-    return ids;
-  }
-  std::vector<std::string> ids_;
-};
+std::mutex& claims_mutex() {
+  static std::mutex one;
+  return one;
+}
+std::set<std::string>& claimed_ids() {  // guarded by claims_mutex()
+  static std::set<std::string> ids;
+  return ids;
+}
 
 bool is_well(const Container& container) {
   return container.runs() && (container.health.empty() || container.health == "healthy");
@@ -124,27 +84,41 @@ class ContainerJobStep final : public ContainerStep {
 
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     const auto containers = now(action, context);
-    if (!containers) {
-      what = containers.error().message();
-      const auto code = containers.error().code();
-      const bool away = code == Errc::kUnavailable || code == Errc::kTimeout;
-      return away ? Recovered::kNotReachable : Recovered::kUnknown;
-    }
-    json::error_code error;
-    const auto evidence = json::parse(action.outcome.before, error);
-    const auto* before = error ? nullptr : containers_in(evidence);
+    if (!containers) return unasked(containers.error(), what);
+    const auto before = containers_before(action.outcome.before);
     what.clear();
     bool done = true;
     for (const auto& one : *containers) {
       what += fmt::format("{}docker:{} is {}", what.empty() ? "" : ", ", one.name, one.state);
       const auto* then = known(before, one.id);
-      const bool anew = then != nullptr && text_in(*then, "started") != one.started;
+      const bool anew = then != nullptr && then->started != one.started;
       done = done && (verb_ == ServiceVerb::kStop      ? !one.runs()
                       : verb_ == ServiceVerb::kRestart ? one.runs() && anew
                                                        : one.runs());
     }
     if (verb_ == ServiceVerb::kReload) return Recovered::kUnknown;
     return done ? Recovered::kDone : Recovered::kNotDone;
+  }
+
+  Result<std::string> undo(const plan::Action& action, StepContext& context) override {
+    if (verb_ != ServiceVerb::kStop) return Step::undo(action, context);
+    const auto before = containers_before(action.outcome.before);
+    const auto run = unattended_run(context.clock.steady() + action.timeout);
+    auto work = look(action, context, run);
+    if (!work) return propagate(std::move(work));
+    ContainerClaim claim;
+    if (auto ok = claim.take(work->containers); !ok) return propagate(std::move(ok));
+    std::string started;
+    for (const auto& one : work->containers) {
+      const auto* then = known(before, one.id);
+      if (one.runs() || then == nullptr || !is_meant_to_run(then->state)) continue;
+      auto ok = work->engine.start(one.id, work->call());
+      if (ok) ok = wait_until_well(one.id, *work);
+      if (!ok) return propagate(std::move(ok), "start docker:{} again", one.name);
+      started += (started.empty() ? "" : ", ") + one.name;
+    }
+    return started.empty() ? std::string("undone: what ran before runs")
+                           : "undone: started again: " + started;
   }
 
  private:
@@ -169,6 +143,11 @@ class ContainerJobStep final : public ContainerStep {
   Result<StepResult> carry_out(ContainerWork& work) override {
     std::size_t done = 0;
     for (const auto& one : work.containers) {
+      if (done > 0) {
+        if (auto why = why_to_begin_no_more(work.context.clock, work.run))
+          return fail(*why, "{} of {} containers done, and no further one begun", done,
+                      work.containers.size());
+      }
       if (auto ok = one_of(one, work); !ok) {
         // Of several the others would never have their turn: that is interrupted, and said.
         const bool goes_on = ok.error().code() == Errc::kCancelled && work.run.leaving();
@@ -231,6 +210,21 @@ class ContainerJobStep final : public ContainerStep {
 };
 
 }  // namespace
+
+ContainerClaim::~ContainerClaim() {
+  const std::lock_guard guard(claims_mutex());
+  for (const auto& id : ids_) claimed_ids().erase(id);
+}
+
+Status ContainerClaim::take(const std::vector<Container>& containers) {
+  const std::lock_guard guard(claims_mutex());
+  for (const auto& one : containers) {
+    if (!claimed_ids().insert(one.id).second)
+      return fail(Errc::kConflict, "docker:{} is being worked on by another action", one.name);
+    ids_.push_back(one.id);
+  }
+  return {};
+}
 
 drivers::EngineCall ContainerWork::call() const {
   return {.deadline = run.deadline, .ended = [this] { return run.cancelled() || run.leaving(); }};
@@ -295,24 +289,30 @@ std::string ContainerStep::evidence(const plan::Action& action, StepContext& con
   return container_evidence(*containers);
 }
 
-Result<ContainerWork> ContainerStep::look(const plan::Action& action, StepContext& context,
-                                          const StepRun& run) {
+Result<ContainerWork> ContainerStep::engine_work(const plan::Action& action, StepContext& context,
+                                                 const StepRun& run) {
   auto engine = engine_of(*context.config, context.clock);
   if (!engine) return propagate(std::move(engine));
-  ContainerWork work{.engine = *std::move(engine),
-                     .containers = {},
-                     .action = action,
-                     .context = context,
-                     .run = run};
+  return ContainerWork{.engine = *std::move(engine),
+                       .containers = {},
+                       .action = action,
+                       .context = context,
+                       .run = run};
+}
+
+Result<ContainerWork> ContainerStep::look(const plan::Action& action, StepContext& context,
+                                          const StepRun& run) {
+  auto work = engine_work(action, context, run);
+  if (!work) return work;
   auto found =
-      containers_of(name_of(action), work.engine,
+      containers_of(name_of(action), work->engine,
                     {.deadline = std::min(run.deadline, context.clock.steady() + kLookLimit)});
   if (!found) return propagate(std::move(found));
   for (const auto& one : *found) {
-    if (auto why = container_protected(one, work.engine.engine().socket(), *context.config))
+    if (auto why = container_protected(one, work->engine.engine().socket(), *context.config))
       return fail(Errc::kPermissionDenied, "{}", *why);
   }
-  work.containers = *std::move(found);
+  work->containers = *std::move(found);
   return work;
 }
 
@@ -329,7 +329,7 @@ Result<StepResult> ContainerStep::run(const plan::Action& action, StepContext& c
   if (!work) return propagate(std::move(work));
   if (auto same = are_what_was_judged(action, work->containers); !same)
     return propagate(std::move(same));
-  Claim claim;
+  ContainerClaim claim;
   if (auto ok = claim.take(work->containers); !ok) return propagate(std::move(ok));
   return carry_out(*work);
 }

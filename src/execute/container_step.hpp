@@ -24,6 +24,22 @@ struct ContainerWork {
   [[nodiscard]] drivers::EngineCall call() const;
 };
 
+/// Containers that an action works on, until it ends. One target has one action at a time, but a
+/// container of Compose has two names.
+class ContainerClaim {
+ public:
+  ContainerClaim() = default;
+  ~ContainerClaim();
+  ContainerClaim(const ContainerClaim&) = delete;
+  ContainerClaim& operator=(const ContainerClaim&) = delete;
+
+  /// kConflict: another action works on one of them.
+  [[nodiscard]] Status take(const std::vector<Container>& containers);
+
+ private:
+  std::vector<std::string> ids_;
+};
+
 class ContainerStep : public Step {
  public:
   [[nodiscard]] Status validate(const plan::Action& action,
@@ -34,6 +50,9 @@ class ContainerStep : public Step {
                          const StepRun& run) final;
 
  protected:
+  /// With the engine, and no containers so far.
+  [[nodiscard]] static Result<ContainerWork> engine_work(const plan::Action& action,
+                                                         StepContext& context, const StepRun& run);
   /// The target's containers, none of them protected.
   [[nodiscard]] static Result<ContainerWork> look(const plan::Action& action, StepContext& context,
                                                   const StepRun& run);

@@ -122,8 +122,9 @@ struct Executor::Impl {
   [[nodiscard]] Status begin(Entry& entry, Step& step, plan::Action& action);
   void perform(Entry& entry, Step& step, plan::Action action, const FleetPlace* place);
   void note_begun(plan::Action& action);
-  /// Whether the kill switch ends it in the middle.
-  [[nodiscard]] bool halts(const plan::Action& action) const;
+  /// Whether the kill switch leaves what is under way of it to its end.
+  [[nodiscard]] static bool goes_on(const plan::Action& action);
+  [[nodiscard]] bool is_halted() const;    // the kill switch
   void leave(const plan::Action& action);  // it goes on without the agent
   void settle_failure(plan::Action action, const Error& error, const Entry& entry);
   /// Final state: journal, metrics, callback, and only then out of flight.
@@ -137,8 +138,10 @@ struct Executor::Impl {
   [[nodiscard]] Verification verify(const Entry& entry, Step& step, const plan::Action& action,
                                     std::string& detail);
   void conclude(Entry& entry, Step& step, plan::Action action);
-  /// Takes back what did not help, where that can be.
+  void undo_again(const Entry& entry, Step& step, plan::Action action);
+  /// Takes back what did not help, where that can be; journaled before and after.
   void undo(Step& step, plan::Action& action);
+  void note_undone(plan::Action& action, Result<std::string> undone) const;
   [[nodiscard]] std::string show_verify_value(const plan::Action& action) const;
 
   // experiment.cpp

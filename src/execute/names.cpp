@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "execute/unit_instances.hpp"
+#include "nexus/base/away.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/config/service_name.hpp"
@@ -77,10 +78,8 @@ void UnitNames::refresh(const Ask& ask) {
   while (!names.empty()) {
     const std::string name = *names.begin();
     const auto unit = ask(name);
-    const bool away = !unit && (unit.error().code() == Errc::kUnavailable ||
-                                unit.error().code() == Errc::kTimeout);
     const std::lock_guard guard(mutex_);
-    if (away) {
+    if (!unit && is_away(unit.error())) {
       log::info("executor", "the names of units are not known: {}", unit.error().message());
       // Counted from now: the question itself may have taken its time.
       quiet_until_ = clock_.steady() + kAskAgain;

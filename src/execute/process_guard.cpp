@@ -10,6 +10,7 @@
 #include <boost/json.hpp>
 
 #include "execute/cleanup_plan.hpp"
+#include "execute/container.hpp"
 #include "execute/parameter_values.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/plan/planner.hpp"
@@ -20,6 +21,7 @@ namespace {
 constexpr std::array<const char*, 8> kNames{"init",         "systemd*", "sshd*",  "dbus-daemon",
                                             "dbus-broker*", "login",    "agetty", "(sd-pam)"};
 constexpr int kMostAncestors = 64;
+constexpr Millis kAskLimit{5000};
 
 /// Where nobody but the administrator puts programs: any program can take any name.
 constexpr std::array<std::string_view, 6> kSystemDirectories{"/usr/", "/bin/", "/sbin/",
@@ -77,6 +79,24 @@ std::optional<std::string> process_protected(const host::ProcessFacts& process,
   return std::nullopt;
 }
 
+std::optional<std::string> protected_by_container(const host::ProcessFacts& process,
+                                                  const StepContext& context) {
+  const auto id = container_of_pid(std::to_string(process.id.pid));
+  if (id.empty() || id == container_of_pid("self")) return std::nullopt;
+  const auto name = fmt::format("process {} ({})", process.id.pid, process.name);
+  const auto engine = engine_of(*context.config, context.clock);
+  const auto one = engine ? look_at(id, *engine, {.deadline = context.clock.steady() + kAskLimit})
+                          : Result<Container>(std::unexpected(engine.error()));
+  if (!one)
+    return fmt::format(
+        "{} is protected: it runs in container {}, and whether that may be touched cannot be told: "
+        "{}",
+        name, id.substr(0, 12), one.error().message());
+  if (auto why = container_protected(*one, engine->engine().socket(), *context.config))
+    return fmt::format("{} is protected: it runs in a container: {}", name, *why);
+  return std::nullopt;
+}
+
 Result<host::ProcessId> process_of(const plan::Action& action) {
   constexpr std::string_view kPrefix = "process:";
   std::string_view text = action.target;
@@ -102,6 +122,15 @@ Result<host::ProcessFacts> target_process(const plan::Action& action,
     return fail(Errc::kConflict, "process {} is called {}, not {}", host::to_string(*id),
                 facts->name, name);
   if (auto why = process_protected(*facts, config))
+    return fail(Errc::kPermissionDenied, "{}", *why);
+  return facts;
+}
+
+Result<host::ProcessFacts> touchable_process(const plan::Action& action,
+                                             const StepContext& context) {
+  auto facts = target_process(action, *context.config);
+  if (!facts) return facts;
+  if (auto why = protected_by_container(*facts, context))
     return fail(Errc::kPermissionDenied, "{}", *why);
   return facts;
 }

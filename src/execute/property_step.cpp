@@ -10,6 +10,7 @@
 
 #include "execute/cleanup_plan.hpp"
 #include "execute/parameter_values.hpp"
+#include "execute/unasked.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/drivers/unit_properties.hpp"
@@ -98,6 +99,11 @@ std::optional<std::uint64_t> number_in(const json::object& object, std::string_v
   return std::nullopt;
 }
 
+/// systemd rounds bytes to pages.
+bool is_near(const SettableProperty& what, std::uint64_t a, std::uint64_t b) {
+  return (a > b ? a - b : b - a) <= (what.kind == PropertyKind::kBytes ? 65'536U : 0U);
+}
+
 class PropertyStep final : public Step {
  public:
   explicit PropertyStep(std::span<const SettableProperty> settable) : settable_(settable) {}
@@ -160,7 +166,7 @@ class PropertyStep final : public Step {
     return StepResult{.result = said, .output = {}};
   }
 
-  /// Read back: what systemd rounds (to pages) is near enough.
+  /// Read back.
   std::optional<bool> verify(const plan::Action& action, StepContext& context) override {
     const auto before = kept(action);
     auto values = read(action.target, context);
@@ -171,9 +177,7 @@ class PropertyStep final : public Step {
       const auto was = number_in(before, settable_[i].property).value_or(kNoLimit);
       const auto wanted = wanted_of(settable_[i], given->second, was);
       const auto is = (*values)[i].value;
-      if (!wanted || !is) return false;
-      const auto apart = *wanted > *is ? *wanted - *is : *is - *wanted;
-      if (apart > (settable_[i].kind == PropertyKind::kBytes ? 65'536U : 0U)) return false;
+      if (!wanted || !is || !is_near(settable_[i], *wanted, *is)) return false;
     }
     return true;
   }
@@ -181,10 +185,8 @@ class PropertyStep final : public Step {
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     auto values = read(action.target, context);
     if (!values) {
-      what = values.error().message();
-      const bool away =
-          values.error().code() == Errc::kUnavailable || values.error().code() == Errc::kTimeout;
-      return away && context.systemd != nullptr ? Recovered::kNotReachable : Recovered::kUnknown;
+      const auto became = unasked(values.error(), what);
+      return context.systemd != nullptr ? became : Recovered::kUnknown;
     }
     const bool done = verify(action, context).value_or(false);
     what = fmt::format("{} {} the limits", action.target, done ? "has" : "does not have");
@@ -192,12 +194,14 @@ class PropertyStep final : public Step {
   }
 
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
-    if (!verify(action, context).value_or(false))
-      return fail(Errc::kConflict, "{} is not as it was set any more, and is left as it is",
-                  action.target);
     const auto before = kept(action);
     auto seen = read(action.target, context);
     if (!seen) return propagate(std::move(seen));
+    if (is_as_before(action, before, *seen))
+      return fmt::format("undone: {} is as before", action.target);
+    if (!verify(action, context).value_or(false))
+      return fail(Errc::kConflict, "{} is not as it was set any more, and is left as it is",
+                  action.target);
     std::vector<drivers::NumberProperty> values;
     std::string said = "undone:";
     for (std::size_t i = 0; i < settable_.size(); ++i) {
@@ -282,6 +286,17 @@ class PropertyStep final : public Step {
     json::error_code error;
     auto value = json::parse(action.outcome.before, error);
     return !error && value.is_object() ? std::move(value.get_object()) : json::object{};
+  }
+
+  [[nodiscard]] bool is_as_before(const plan::Action& action, const json::object& before,
+                                  const std::vector<Seen>& seen) const {
+    for (std::size_t i = 0; i < settable_.size(); ++i) {
+      if (!action.parameters.contains(settable_[i].parameter)) continue;
+      const auto was = number_in(before, settable_[i].property);
+      const auto& is = seen[i].value;
+      if (!was || !is || !is_near(settable_[i], *was, *is)) return false;
+    }
+    return true;
   }
 
   const std::span<const SettableProperty> settable_;

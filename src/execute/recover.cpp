@@ -4,14 +4,17 @@
 // interrupted (a finding that still fires is decided about anew, with its counters);  verifying:
 // verified further;  running: the step is asked what became of it: under way: it is followed to its
 // end; nobody answers: asked again within the action's time limit; done: it is verified and ends as
-// usual; not done or unknown: interrupted, and not repeated.
+// usual; not done or unknown: interrupted, and not repeated, but for what is safe to run again (an
+// undo).
 #include <algorithm>
 
+#include "execute/actions.hpp"
 #include "execute/executor_impl.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
+#include "nexus/execute/undone.hpp"
 #include "nexus/host/subprocess.hpp"
 
 namespace nexus::execute {
@@ -23,6 +26,11 @@ namespace {
 
 constexpr Millis kPruneEvery{3'600'000};
 constexpr Millis kFollowEvery{200};  // how often what is under way is looked at
+
+/// To take something back is safe to be done again: it does what is left (undone.hpp).
+bool may_run_again(const Action& action) {
+  return action.type == kUndoAction.name;
+}
 
 }  // namespace
 
@@ -60,12 +68,18 @@ void Executor::Impl::recover_one(Action action) {
     return finish(std::move(action), ActionState::kInterrupted);
   }
   if (action.state == ActionState::kVerifying) {
-    action.outcome.result += "; verified after a restart of the agent";
+    if (!is_being_undone(action.outcome))
+      action.outcome.result += "; verified after a restart of the agent";
     return take_up(std::move(action), ActionState::kVerifying);
   }
   auto with = context();
   std::string what;
   const auto became = step->recover(action, with, what);
+  if (became == Recovered::kUnknown && may_run_again(action)) {
+    log::info("executor", "{} {} is begun again after a restart of the agent: {}", action.type,
+              action.target, what);
+    return take_up(std::move(action), ActionState::kRunning);
+  }
   settle_recovered(std::move(action), *step, became, what);
 }
 
@@ -111,6 +125,11 @@ void Executor::Impl::follow(Entry& entry, Step& step, Action action) {
       action.outcome.result =
           fmt::format("begun before a restart of the agent, and followed to its end: {}", what);
       return conclude(entry, step, std::move(action));
+    }
+    if (became == Recovered::kUnknown && may_run_again(action)) {
+      if (const auto why = refused(action))
+        return settle_recovered(std::move(action), step, Recovered::kNotDone, why->reason);
+      return perform(entry, step, std::move(action), nullptr);
     }
     if (became == Recovered::kNotDone || became == Recovered::kUnknown)
       return settle_recovered(std::move(action), step, became, what);

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 
-#include "execute/cluster.hpp"
 #include "execute/executor_impl.hpp"
+#include "execute/halting.hpp"
 #include "execute/journal_json.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/loop_thread.hpp"
+#include "nexus/config/service_name.hpp"
 #include "nexus/knowledge/promql.hpp"
+#include "nexus/plan/planner.hpp"
 
 namespace nexus::execute {
 
@@ -204,11 +206,14 @@ void Executor::Impl::perform(Entry& entry, Step& step, Action action, const Flee
   auto with = context();
   const StepRun run{
       .deadline = clock.steady() + action.timeout,
-      .cancelled = [&] { return entry.cancel.load() || halts(action); },
+      .cancelled = [&] { return entry.cancel.load() || (!goes_on(action) && is_halted()); },
       .leaving = [&] { return abandon.load(); },
       .begun = [&] { note_begun(action); },
       .fencing_token = place != nullptr ? std::optional(place->token()) : std::nullopt};
-  auto done = step.run(action, with, run);
+  auto done = [&] {
+    const HaltScope scope([&] { return is_halted(); });
+    return step.run(action, with, run);
+  }();
   if (!done) {
     action.outcome.after = step.evidence(action, with);
     return settle_failure(std::move(action), done.error(), entry);
@@ -223,10 +228,15 @@ void Executor::Impl::perform(Entry& entry, Step& step, Action action, const Flee
   conclude(entry, step, std::move(action));
 }
 
-/// A unit's job that is stopped in the middle leaves the unit down: it goes on to its end. In a
-/// cluster nothing is down while a rollout is no longer waited for.
-bool Executor::Impl::halts(const Action& action) const {
-  if (action.type.ends_with("_service") && !action.target.starts_with(kClusterPrefix)) return false;
+/// A job of a unit or container that is stopped in the middle leaves it down: that one goes on to
+/// its end.
+bool Executor::Impl::goes_on(const Action& action) {
+  const auto name = config::parse_service_name(action.target);
+  if (name.is_unit()) return plan::is_unit_action(action.type);
+  return action.type.ends_with("_service") && name.kind != "kubernetes";
+}
+
+bool Executor::Impl::is_halted() const {
   std::shared_ptr<const std::function<bool()>> ask;
   {
     const std::lock_guard guard(mutex);
@@ -245,7 +255,7 @@ void Executor::Impl::leave(const Action& action) {
 void Executor::Impl::settle_failure(Action action, const Error& error, const Entry& entry) {
   action.outcome.result = error.message();
   if (error.code() != Errc::kCancelled) return finish(std::move(action), ActionState::kFailed);
-  if (!entry.cancel && halts(action)) {
+  if (!entry.cancel && !abandon && is_halted()) {
     action.outcome.result = "operations were stopped: " + error.message();
     return finish(std::move(action), ActionState::kCancelled);
   }

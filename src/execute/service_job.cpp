@@ -6,6 +6,7 @@
 
 #include "execute/journal_json.hpp"
 #include "execute/parameter_values.hpp"
+#include "execute/unasked.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/plan/planner.hpp"
@@ -148,12 +149,23 @@ class UnitJobStep final : public Step {
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     auto status = ask(action, context);
     if (!status) {
-      what = status.error().message();
-      const auto code = status.error().code();
-      const bool away = code == Errc::kUnavailable || code == Errc::kTimeout;
-      return away && context.systemd != nullptr ? Recovered::kNotReachable : Recovered::kUnknown;
+      const auto became = unasked(status.error(), what);
+      return context.systemd != nullptr ? became : Recovered::kUnknown;
     }
     return what_became(job_of(action), action.outcome.before, *status, what);
+  }
+
+  Result<std::string> undo(const plan::Action& action, StepContext& context) override {
+    if (job_ != UnitJob::kStop) return Step::undo(action, context);
+    if (!was_up(action)) return std::string("nothing to undo: it did not run before");
+    auto status = look(action, context);
+    if (!status) return propagate(std::move(status));
+    if (status->active_state == "active")
+      return fmt::format("undone: {} runs, as before", status->name);
+    auto started = context.systemd->job(UnitJob::kStart, status->name,
+                                        context.clock.steady() + action.timeout);
+    if (!started) return propagate(std::move(started));
+    return fmt::format("undone: {} was started again", status->name);
   }
 
  private:

@@ -44,7 +44,7 @@ class SignalStep final : public ProcessStep {
   explicit SignalStep(const SignalWords& words) : words_(words) {}
 
   Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
-    auto process = target_process(action, *context.config);
+    auto process = touchable_process(action, context);
     if (!process) return propagate(std::move(process));
     auto signal = signal_of(action);
     if (!signal) return propagate(std::move(signal));
@@ -58,7 +58,7 @@ class SignalStep final : public ProcessStep {
 
   Result<StepResult> run(const plan::Action& action, StepContext& context,
                          const StepRun& run) override {
-    auto process = target_process(action, *context.config);
+    auto process = touchable_process(action, context);
     if (!process) return propagate(std::move(process));
     auto signal = signal_of(action);
     if (!signal) return propagate(std::move(signal));

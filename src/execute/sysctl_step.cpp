@@ -121,6 +121,11 @@ class SysctlStep final : public Step {
   }
 
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
+    const auto was = numbers_of(member_of(action.outcome.before, "value"));
+    const auto now = host::sysctl(action.target);
+    const auto is = now ? numbers_of(*now) : Result<std::vector<std::int64_t>>{};
+    if (was && now && is && !was->empty() && *was == *is)
+      return fmt::format("undone: {} is \"{}\", as before", action.target, *now);
     // What somebody else has set meanwhile is theirs.
     if (!verify(action, context).value_or(false)) {
       return fail(Errc::kConflict, "{} is not as it was set any more, and is left as it is",

@@ -3,9 +3,12 @@
 #include <boost/json.hpp>
 
 #include <algorithm>
+#include <iterator>
 
+#include "execute/halting.hpp"
 #include "execute/parameter_values.hpp"
 #include "execute/service_job.hpp"
+#include "execute/unasked.hpp"
 #include "execute/waiting.hpp"
 #include "nexus/config/config.hpp"
 
@@ -53,6 +56,19 @@ std::string numbers(const std::vector<std::int64_t>& of) {
   return out.empty() ? "none" : out;
 }
 
+/// Until what the job was for is so, and stays so for a moment.
+Status wait_settled(UnitJob job, const std::string& unit, StepContext& context,
+                    const StepRun& run) {
+  while (true) {
+    auto now = context.systemd->status(unit);
+    if (now && is_achieved(job, *now, context.clock.wall())) return {};
+    if (now && (now->active_state == "failed" || now->active_state == "inactive"))
+      return fail(Errc::kConflict, "{} is {} ({}) again", unit, now->active_state, now->result);
+    if (auto why = why_to_end(context.clock, run)) return fail(*why, "{} has not settled", unit);
+    pause_until(context.clock, std::min(run.deadline, context.clock.steady() + kAskEvery));
+  }
+}
+
 /// One job for one instance, which must not be a protected one; it is waited for until it has
 /// settled.
 Status one_job(UnitJob job, const std::string& unit, const plan::Action& action,
@@ -70,14 +86,20 @@ Status one_job(UnitJob job, const std::string& unit, const plan::Action& action,
                                     .queued = run.begun,
                                     .leaving = {}});
   if (!done) return propagate(std::move(done));
-  while (true) {
-    auto now = context.systemd->status(status->name);
-    if (now && is_achieved(job, *now, context.clock.wall())) return {};
-    if (now && (now->active_state == "failed" || now->active_state == "inactive"))
-      return fail(Errc::kConflict, "{} is {} ({}) again", unit, now->active_state, now->result);
-    if (auto why = why_to_end(context.clock, run)) return fail(*why, "{} has not settled", unit);
-    pause_until(context.clock, std::min(run.deadline, context.clock.steady() + kAskEvery));
+  return wait_settled(job, status->name, context, run);
+}
+
+/// The numbers that are an array of the evidence.
+std::vector<std::int64_t> numbers_in(const json::value& evidence, std::string_view key) {
+  const auto* object = evidence.if_object();
+  const auto* list = object != nullptr ? object->if_contains(key) : nullptr;
+  std::vector<std::int64_t> out;
+  if (list == nullptr || !list->is_array()) return out;
+  for (const auto& one : list->get_array()) {
+    if (one.is_number()) out.push_back(one.to_number<std::int64_t>());
   }
+  std::ranges::sort(out);
+  return out;
 }
 
 class UnitScaleStep final : public Step {
@@ -119,9 +141,8 @@ class UnitScaleStep final : public Step {
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     auto change = change_of(action, context);
     if (!change) {
-      what = change.error().message();
-      const bool away = change.error().code() == Errc::kUnavailable && context.systemd != nullptr;
-      return away ? Recovered::kNotReachable : Recovered::kUnknown;
+      const auto became = unasked(change.error(), what);
+      return context.systemd != nullptr ? became : Recovered::kUnknown;
     }
     what = fmt::format("of {} {} are still to be started, and {} to be stopped", change->stem,
                        change->start.size(), change->stop.size());
@@ -135,19 +156,25 @@ class UnitScaleStep final : public Step {
         !error && before.is_object() ? before.get_object().if_contains("replicas") : nullptr;
     if (count == nullptr || !count->is_number())
       return fail(Errc::kNotFound, "how many there were before is not known");
-    auto back = action;
-    back.parameters.insert_or_assign("replicas", count->to_number<std::int64_t>());
-    auto change = change_of(back, context);
-    if (!change) return propagate(std::move(change));
-    const auto was = change->wanted;
-    const auto* set = find_parameter<std::int64_t>(action.parameters, "replicas");
-    const auto wanted = set != nullptr ? *set : was;
-    const auto there = was + std::ssize(change->stop) - std::ssize(change->start);
-    if (there < std::min(was, wanted) || there > std::max(was, wanted))
+    const auto up = numbers_in(before, "up");
+    const auto was = count->to_number<std::int64_t>();
+    if (std::ssize(up) != was)
+      return fail(Errc::kNotFound, "which instances were up before is not known");
+    auto found = look(action, context);
+    if (!found) return propagate(std::move(found));
+    auto wanted = wanted_of(action);
+    if (!wanted) return propagate(std::move(wanted));
+    const auto there = std::ssize(found->now.up);
+    if (there < std::min(was, *wanted) || there > std::max(was, *wanted))
       return fail(Errc::kConflict, "{} are up now, which this action did not start, and are left",
                   there);
+    // By what ran before, and not by numbers: what has one too high may have run all the time.
+    Change change{.stem = found->stem, .wanted = was, .start = {}, .stop = {}};
+    std::ranges::set_difference(up, found->now.up, std::back_inserter(change.start));
+    std::ranges::set_difference(found->now.up, up, std::back_inserter(change.stop));
+    std::ranges::reverse(change.stop);
     const auto run = unattended_run(context.clock.steady() + action.timeout);
-    auto done = carry_out(*change, back, context, run);
+    auto done = carry_out(change, action, context, run);
     if (!done) return propagate(std::move(done));
     return "undone: " + done->result;
   }
@@ -173,6 +200,11 @@ class UnitScaleStep final : public Step {
     if (!wanted) return propagate(std::move(wanted));
     auto found = look(action, context);
     if (!found) return propagate(std::move(found));
+    if (!found->now.up.empty() && found->now.up.back() > kMostInstances)
+      return fail(Errc::kUnsupported,
+                  "{}{} is up: what its instances are called after is not how many there are "
+                  "(more than {}, such as ports), and they are not scaled",
+                  found->stem, found->now.up.back(), kMostInstances);
     Change out{.stem = found->stem, .wanted = *wanted, .start = {}, .stop = {}};
     for (std::int64_t i = 1; i <= *wanted; ++i) {
       if (!std::ranges::binary_search(found->now.up, i)) out.start.push_back(i);
@@ -188,6 +220,9 @@ class UnitScaleStep final : public Step {
     for (const auto& [job, list] :
          {std::pair(UnitJob::kStart, &change.start), std::pair(UnitJob::kStop, &change.stop)}) {
       for (const auto one : *list) {
+        if (auto why = why_to_begin_no_more(context.clock, run))
+          return fail(*why, "{} instances of {} were wanted: ended before {} of {}", change.wanted,
+                      change.stem, to_string(job), instance_of(change.stem, one));
         const auto unit = instance_of(change.stem, one);
         if (auto done = one_job(job, unit, action, context, run); !done)
           return propagate(std::move(done), "{} instances of {} were wanted", change.wanted,
@@ -234,11 +269,12 @@ class UnitRolloutStep final : public Step {
     std::size_t done = 0;
     for (const auto number : found->now.up) {
       if (done > 0) {
-        if (auto why = pause_in_step(context.clock, run, context.clock.steady() + wait))
-          return fail(*why, "{} of {} instances were restarted", done, found->now.up.size());
+        auto why = pause_in_step(context.clock, run, context.clock.steady() + wait);
+        if (!why) why = why_to_begin_no_more(context.clock, run);
+        if (why) return fail(*why, "{} of {} instances were restarted", done, found->now.up.size());
       }
       const auto unit = instance_of(found->stem, number);
-      if (auto ok = one_job(UnitJob::kRestart, unit, action, context, run); !ok)
+      if (auto ok = restart(unit, action, context, run); !ok)
         return propagate(std::move(ok), "{} of {} instances were restarted, then", done,
                          found->now.up.size());
       ++done;
@@ -260,6 +296,20 @@ class UnitRolloutStep final : public Step {
   }
 
  private:
+  /// As restart_service: one that is given up in the middle is not left down.
+  Status restart(const std::string& unit, const plan::Action& action, StepContext& context,
+                 const StepRun& run) {
+    auto part = action;
+    part.target = unit;
+    part.parameters.clear();
+    part.remedy.clear();  // what was judged is the template
+    auto done = one_->run(part, context, run);
+    if (!done) return propagate(std::move(done));
+    // The others would never have their turn: that is interrupted, and said.
+    if (done->left) return fail(Errc::kCancelled, "{}: {}", unit, done->result);
+    return wait_settled(UnitJob::kRestart, unit, context, run);
+  }
+
   const std::unique_ptr<Step> one_ = make_unit_job_step(UnitJob::kRestart);
 };
 

@@ -8,6 +8,7 @@
 
 #include "execute/executor_impl.hpp"
 #include "execute/journal_json.hpp"
+#include "nexus/base/away.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/execute/undone.hpp"
@@ -23,6 +24,7 @@ using plan::ActionState;
 constexpr Millis kAskEvery{200};
 /// For the step's own check, where no `verify` is configured.
 constexpr Millis kOwnCheck{5000};
+constexpr Millis kUndoAgainEvery{1000};
 constexpr std::size_t kMaxShown = 200;
 
 std::string show(const promql::Value& value) {
@@ -109,16 +111,47 @@ void Executor::Impl::undo(Step& step, Action& action) {
   const auto* descriptor = find_action(action.type);
   if (descriptor == nullptr || descriptor->undo_help.empty()) return;
   auto with = context();
-  auto undone = step.undo(action, with);
+  action.outcome.undone = kUndoing;
+  if (auto written = journal.write(action); !written)
+    log::error("executor", "{}", written.error().message());
+  note_undone(action, step.undo(action, with));
+}
+
+void Executor::Impl::note_undone(Action& action, Result<std::string> undone) const {
   action.outcome.undone =
       undone ? *std::move(undone) : std::string(kNotUndone) + undone.error().message();
   action.outcome.result += "; " + action.outcome.undone;
   self.counter("nexus_actions_undone_total", "Actions that did not help and were taken back.",
-               {{"type", descriptor->name}, {"undone", undone ? "yes" : "no"}})
+               {{"type", find_action(action.type)->name}, {"undone", undone ? "yes" : "no"}})
       .add();
 }
 
+/// The agent ended in the middle of an undo: what it has left is taken back, as soon as whoever
+/// does that is there (after a boot engines come up later than the agent).
+void Executor::Impl::undo_again(const Entry& entry, Step& step, Action action) {
+  const bool disproved = action.outcome.verified.has_value();
+  action.outcome.result += "; taken back after a restart of the agent";
+  const auto deadline = clock.steady() + action.timeout;
+  while (true) {
+    auto with = context();
+    auto undone = step.undo(action, with);
+    const bool away =
+        !undone && (is_away(undone.error()) || undone.error().code() == Errc::kNotFound);
+    const auto now = clock.steady();
+    if (!away || now >= deadline || entry.cancel) {
+      note_undone(action, std::move(undone));
+      break;
+    }
+    std::unique_lock lock(mutex);
+    clock.wait_until(lock, changed, std::min(deadline, now + kUndoAgainEvery),
+                     [&] { return entry.cancel || stopping; });
+    if (stopping) return;  // it stays in the journal as it is, and is found again
+  }
+  finish(std::move(action), disproved ? ActionState::kUnverified : ActionState::kCancelled);
+}
+
 void Executor::Impl::conclude(Entry& entry, Step& step, Action action) {
+  if (is_being_undone(action.outcome)) return undo_again(entry, step, std::move(action));
   action.state = ActionState::kVerifying;
   if (auto written = journal.write(action); !written)
     log::error("executor", "{}", written.error().message());

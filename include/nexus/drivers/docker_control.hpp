@@ -89,7 +89,7 @@ class DockerControl {
   /// What the engine says of them, JSON.
   [[nodiscard]] Result<std::string> inspect(std::string_view id, const EngineCall& call) const;
   [[nodiscard]] Result<std::string> image(std::string_view id, const EngineCall& call) const;
-  /// With all of these labels ("name=value"), also stopped ones.
+  /// With all of these labels ("name=value"), also stopped ones; without a label all there are.
   [[nodiscard]] Result<std::vector<DockerContainer>> labelled(
       const std::vector<std::string>& labels, const EngineCall& call) const;
 

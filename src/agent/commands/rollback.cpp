@@ -81,10 +81,10 @@ Result<std::vector<json::object>> undoable(const ClientFlags& flags, std::string
 }  // namespace
 
 int roll_back_all(const ClientFlags& flags, const std::string& reason) {
-  // How many there are and of what version is no setting: it stays when the agent goes.
-  constexpr std::array<std::string_view, 7> kStays{
-      "rolling_update", "scale_service", "enable_service", "disable_service",
-      "cordon_node",    "uncordon_node", "drain_node"};
+  // What runs, how many and of what version is no setting: it stays when the agent goes.
+  constexpr std::array<std::string_view, 8> kStays{
+      "rolling_update",  "scale_service", "stop_service",  "enable_service",
+      "disable_service", "cordon_node",   "uncordon_node", "drain_node"};
   std::vector<json::object> all;
   for (const auto* descriptor : execute::actions()) {
     if (descriptor->undo_help.empty() ||

@@ -45,7 +45,7 @@ std::optional<int> nice_before(const plan::Action& action) {
 class ReniceProcess final : public ProcessStep {
  public:
   Result<std::string> dry_run(const plan::Action& action, StepContext& context) override {
-    auto process = target_process(action, *context.config);
+    auto process = touchable_process(action, context);
     if (!process) return propagate(std::move(process));
     auto nice = nice_of(action.parameters);
     if (!nice) return propagate(std::move(nice));
@@ -55,7 +55,7 @@ class ReniceProcess final : public ProcessStep {
 
   Result<StepResult> run(const plan::Action& action, StepContext& context,
                          const StepRun& run) override {
-    auto process = target_process(action, *context.config);
+    auto process = touchable_process(action, context);
     if (!process) return propagate(std::move(process));
     auto nice = nice_of(action.parameters);
     if (!nice) return propagate(std::move(nice));
@@ -91,6 +91,8 @@ class ReniceProcess final : public ProcessStep {
     const auto ours = nice_of(action.parameters);
     const auto now = host::process_facts(*id);
     if (!now) return std::unexpected(now.error());
+    if (now->nice == *before)
+      return fmt::format("undone: the nice value is {}, as before", *before);
     if (ours && now->nice != *ours)
       return fmt::format("left at {}: somebody else has set the nice value since", now->nice);
     if (auto ok = context.privileged.set_nice(*id, *before); !ok) return propagate(std::move(ok));

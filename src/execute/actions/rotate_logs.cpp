@@ -353,8 +353,9 @@ class RotateLogs final : public Step {
     }
     auto facts = host::process_facts(id);
     if (!facts) return propagate(std::move(facts));
-    if (auto why = process_protected(*facts, *context.config))
-      return fail(Errc::kPermissionDenied, "{}", *why);
+    auto why = process_protected(*facts, *context.config);
+    if (!why) why = protected_by_container(*facts, context);
+    if (why) return fail(Errc::kPermissionDenied, "{}", *why);
     auto heeds = host::heeds_signal(facts->id, wish.signal);
     if (!heeds) return propagate(std::move(heeds));
     if (!*heeds) {

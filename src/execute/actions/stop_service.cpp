@@ -29,6 +29,7 @@ const ActionDescriptor kStopService{
     .parameters = kParameters,
     .make = [] { return make_service_step(ServiceVerb::kStop); },
     .check_remedy = check_service_remedy<ServiceVerb::kStop>,
+    .undo_help = "what ran before is started again; a process is not",
     .targets_units = true,
 };
 
