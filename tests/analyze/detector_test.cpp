@@ -411,6 +411,7 @@ TEST_CASE("nothing new is published when nothing changes") {
 TEST_CASE("when the forests outgrow their memory every vital's first series keeps its own") {
   DetectorWorld world;
   world.section.minimum_samples = 300;
+  world.section.window = 20min;  // what was strange is forgotten before the next time
   const auto forest = trained([] {
     std::vector<FeatureRow> rows;
     for (int s = 0; s < 300; ++s) rows.push_back({ordinary(s), noise(s)});
