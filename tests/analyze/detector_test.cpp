@@ -309,7 +309,7 @@ TEST_CASE("when the forests outgrow their memory every vital's first series keep
   CHECK(metric(world.self, "nexus_anomaly_model_bytes") == 0);
   // Who is asked for first takes the room; what ranks higher gets it.
   step = 1e5;
-  for (; second < 2420; ++second) tick(0, second);
+  for (; second < 2406; ++second) tick(0, second);
   CHECK(ready() == std::vector<std::string>{R"(first{device="a"})", R"(first{device="b"})",
                                             R"(second{device="a"})"});
   CHECK(metric(world.self, "nexus_anomaly_models_dropped_total") >= 2);
@@ -318,7 +318,7 @@ TEST_CASE("when the forests outgrow their memory every vital's first series keep
   CHECK(metric(world.self, "nexus_anomaly_model_bytes") > static_cast<double>(room) / 2);
   // They are told ready again when nobody needs a forest.
   step = 0;
-  for (; second < 2420 + 1200; ++second) tick(0, second);
+  for (; second < 2406 + 1200; ++second) tick(0, second);
   CHECK(ready().size() == all.size());
 }
 
