@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "agent/commands.hpp"
+#include "agent/commands/csv_problems.hpp"
 #include "agent/commands/graph.hpp"
 #include "agent/commands/picture.hpp"
 #include "nexus/analyze/csv.hpp"
@@ -40,17 +41,6 @@ struct Flags {
 int complain(const Error& error) {
   fmt::print(stderr, "nexus-agent: {}\n", error.message());
   return 1;
-}
-
-void tell(const std::string& file, const analyze::CsvTable& table) {
-  for (const auto& problem : table.problems)
-    fmt::print(stderr, "{}:{}: {}\n", file, problem.line, problem.message);
-  if (table.problem_count > table.problems.size()) {
-    fmt::print(stderr, "{}: and {} lines more\n", file,
-               table.problem_count - table.problems.size());
-  }
-  for (const auto& name : table.left_out)
-    fmt::print(stderr, "{}: column \"{}\" holds words and is left out\n", file, name);
 }
 
 struct Times {
@@ -311,7 +301,7 @@ int forecast_file(const Flags& flags, const std::string& file) {
   }
   const auto table = analyze::read_csv(file, options);
   if (!table) return complain(table.error());
-  tell(file, *table);
+  tell_problems(file, *table);
   const auto times = times_of(flags, *table);
   if (!times) return complain(times.error());
   if (!flags.png.empty() && table->names.size() != 1) {

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "agent/commands.hpp"
+#include "agent/commands/csv_problems.hpp"
 #include "agent/commands/picture.hpp"
 #include "nexus/analyze/replay.hpp"
 
@@ -181,11 +182,7 @@ int replay(const ReplayFlags& flags) {
     fmt::print(stderr, "{}\n", table.error().message());
     return kBad;
   }
-  for (const auto& problem : table->problems)
-    fmt::print(stderr, "{}:{}: {}\n", flags.file, problem.line, problem.message);
-  if (table->problem_count > table->problems.size())
-    fmt::print(stderr, "{}: {} more problems\n", flags.file,
-               table->problem_count - table->problems.size());
+  tell_problems(flags.file, *table);
   analyze::ReplayOptions options;
   options.together = flags.multivariate;
   options.alarms_a_day = flags.alarms_a_day;
