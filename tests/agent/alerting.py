@@ -171,13 +171,12 @@ def ends_that_settle():
         time.sleep(10)  # how long it fires is how long its end is held
         it.set("Settles", 1)
         first = it.wait_state("Settles", "resolved")
-        wait_for("the count", lambda: it.agent.metric("nexus_notification_ends_held") == 1, 180)  # made once a minute
-        if time.time() - seconds(first["resolved"]) > 1.4 * (seconds(first["resolved"]) - seconds(first["fired"])):
-            it.agent.stop()
-            return
         it.set("Settles", 20)
         again = it.wait_state("Settles", "firing")
         equal(again["episodes"], 2, "episodes")
+        lasted, away = (seconds(first["resolved"]) - seconds(first["fired"]), seconds(again["fired"]) - seconds(first["resolved"]))
+        if away > 1.4 * lasted:
+            return  # on a machine this slow its end may be told already, and rightly
         # A reload takes the other's rule away: its end is told, and shows that the groups were looked at.
         it.agent.file.write_text(it.agent.file.read_text().replace(alert("Retired"), ""))
         it.agent.signal(1)
