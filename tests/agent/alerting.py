@@ -11,8 +11,6 @@ import json
 import os
 import pathlib
 import shutil
-import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -23,8 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "doubles
 from harness import Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
 from receivers import SECRETS, Receivers  # noqa: E402
 
-import aiosmtpd.controller  # noqa: E402
-import aiosmtpd.smtp  # noqa: E402
+from servers import PASSWORD, Post  # noqa: E402
 
 BINARY = sys.argv[1]
 
@@ -538,61 +535,6 @@ receivers = ["bot", "ntfy", "telegram"]
         wait_for("the end in the thread", lambda: len(it.doubles.of("slack-api")) == 2)
         last = it.doubles.of("slack-api")[1]
         equal((last["thread_ts"], last["reply_broadcast"]), (thread, True), "the thread over a restart")
-
-
-class Post:
-    """Mail servers of one certificate, each with its own habits; what each took and was told of passwords."""
-
-    def __init__(self, where):
-        self.where = where
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext",
-                        "subjectAltName=IP:127.0.0.1", "-keyout", where / "key.pem", "-out", where / "cert.pem"], check=True, capture_output=True)
-        self.controllers = {}
-        self.mails = {}
-        self.logins = {}
-
-    def context(self):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.where / "cert.pem", self.where / "key.pem")
-        return context
-
-    def open(self, name, mechanisms=("PLAIN", "LOGIN"), tls="starttls", refuses=""):
-        mails, logins = self.mails.setdefault(name, []), self.logins.setdefault(name, [])
-
-        class Handler:
-            async def handle_RCPT(self, server, session, envelope, address, options):
-                if refuses and address.startswith(refuses):
-                    return "550 5.1.1 no such user"
-                envelope.rcpt_tos.append(address)
-                return "250 OK"
-
-            async def handle_DATA(self, server, session, envelope):
-                mails.append(envelope)
-                return "250 taken"
-
-        def login(server, session, envelope, mechanism, data):
-            logins.append((mechanism, data.password))
-            good = data.login == b"agent" and data.password == PASSWORD.encode()
-            return aiosmtpd.smtp.AuthResult(success=good, handled=good)  # who is not handled is answered with 535
-
-        others = {
-            "starttls": {"tls_context": self.context(), "require_starttls": True, "auth_require_tls": True},
-            "tls": {"ssl_context": self.context(), "auth_require_tls": False},
-            "none": {"auth_require_tls": False},
-        }[tls]
-        controller = aiosmtpd.controller.Controller(
-            Handler(), hostname="127.0.0.1", port=free_port(), authenticator=login, auth_required=True, enable_SMTPUTF8=True,
-            auth_exclude_mechanism=[one for one in ("PLAIN", "LOGIN") if one not in mechanisms], **others)
-        controller.start()
-        self.controllers[name] = controller
-        return f"127.0.0.1:{controller.port}"
-
-    def stop(self):
-        for controller in self.controllers.values():
-            controller.stop()
-
-
-PASSWORD = "5ecre7 pass: \"quoted\" ü"
 
 
 # More than fit a line of a header.
