@@ -11,8 +11,6 @@ import json
 import os
 import pathlib
 import shutil
-import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -20,11 +18,10 @@ import urllib.parse
 import zoneinfo
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "doubles" / "receivers"))
-from harness import PATIENCE, Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
+from harness import Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
 from receivers import SECRETS, Receivers  # noqa: E402
 
-import aiosmtpd.controller  # noqa: E402
-import aiosmtpd.smtp  # noqa: E402
+from servers import PASSWORD, Post  # noqa: E402
 
 BINARY = sys.argv[1]
 
@@ -171,13 +168,12 @@ def ends_that_settle():
         time.sleep(10)  # how long it fires is how long its end is held
         it.set("Settles", 1)
         first = it.wait_state("Settles", "resolved")
-        wait_for("the count", lambda: it.agent.metric("nexus_notification_ends_held") == 1, 180)  # made once a minute
-        if time.time() - seconds(first["resolved"]) > 1.4 * (seconds(first["resolved"]) - seconds(first["fired"])):
-            it.agent.stop()
-            return
         it.set("Settles", 20)
         again = it.wait_state("Settles", "firing")
         equal(again["episodes"], 2, "episodes")
+        lasted, away = (seconds(first["resolved"]) - seconds(first["fired"]), seconds(again["fired"]) - seconds(first["resolved"]))
+        if away > 1.4 * lasted:
+            return  # on a machine this slow its end may be told already, and rightly
         # A reload takes the other's rule away: its end is told, and shows that the groups were looked at.
         it.agent.file.write_text(it.agent.file.read_text().replace(alert("Retired"), ""))
         it.agent.signal(1)
@@ -193,14 +189,14 @@ def states_and_restarts():
   rules:
   - alert: Slow_rule
     expr: test_value{name="Slow"} > 10
-    for: 20s
+    for: 10s
     labels: {team: test, severity: critical}
   - alert: Patient_rule
     expr: test_value{name="Slow"} > 10
     for: 1h
     labels: {team: test}
 """
-    more = alert("Slow", 'for = "20s"') + alert("Patient", 'for = "1h"') + alert("Now", 'severity = "info"')
+    more = alert("Slow", 'for = "10s"') + alert("Patient", 'for = "1h"') + alert("Now", 'severity = "info"')
     with world(more) as it:
         (it.where / "rules.yml").write_text(rules)
         it.agent.file.write_text(it.agent.file.read_text().replace("[agent]", f'rule_files = ["{it.where}/rules.yml"]\n[agent]', 1))
@@ -210,9 +206,10 @@ def states_and_restarts():
         it.set("Now", 20)
         it.wait_state("Now", "firing")
         names = ("Slow", "Patient", "Slow_rule", "Patient_rule")
-        before = {name: it.wait_state(name, "pending")["started"] for name in names}
-        for name in names:
+        before = {name: wait_for(name, lambda name=name: it.finding(name))["started"] for name in names}
+        for name in ("Patient", "Patient_rule"):
             it.wait_metric(f'ALERTS{{alertname="{name}",alertstate="pending"}} == 1')
+        wait_for("the begins", lambda: len(it.agent.query("ALERTS_FOR_STATE{team=\"test\"}")) >= 4)
         since = {row["metric"]["alertname"]: row["value"][1] for row in it.agent.query("ALERTS_FOR_STATE")}
         expect(set(names) <= set(since), since)
         it.agent.stop()
@@ -220,7 +217,7 @@ def states_and_restarts():
         for name in ("Slow", "Slow_rule"):
             row = it.wait_state(name, "firing")
             equal(row["started"], before[name], f"begin of {name} over the restart")
-            expect(seconds(row["fired"]) - seconds(row["started"]) >= 20, row)
+            expect(seconds(row["fired"]) - seconds(row["started"]) >= 10, row)
             it.wait_metric(f'ALERTS{{alertname="{name}",alertstate="firing"}} == 1')
         for name in ("Patient", "Patient_rule"):
             row = it.wait_state(name, "pending")
@@ -258,9 +255,9 @@ class Host:
     def __init__(self, where):
         self.proc = where / "host" / "proc"
         shutil.copytree(HOST, where / "host", symlinks=True)
-        self.ticks = [0, 0]
+        self.begun = time.monotonic()
         self.set_memory(10, 0)
-        self.work(0)
+        self.idle(0)
 
     def replace(self, name, text):
         (self.proc / "new").write_text(text)
@@ -272,12 +269,10 @@ class Host:
         lines = [line for line in (self.proc / "meminfo").read_text().splitlines() if line.split(":")[0] not in values]
         self.replace("meminfo", "".join(f"{name}: {value} kB\n" for name, value in values.items()) + "\n".join(lines) + "\n")
 
-    def work(self, percent):
-        """A tenth of a second of two processors passes."""
-        self.ticks[0] += percent
-        self.ticks[1] += 100 - percent
+    def idle(self, percent):
+        """Two processors have been idle for that share of the time since the begin; a counter: only more each time."""
         rest = "".join(line + "\n" for line in (self.proc / "stat").read_text().splitlines() if not line.startswith("cpu"))
-        times = " ".join(map(str, (self.ticks[0], 0, 0, self.ticks[1], 0, 0, 0, 0, 0, 0)))
+        times = f"0 0 0 {int(percent * (time.monotonic() - self.begun))} 0 0 0 0 0 0"
         self.replace("stat", f"cpu {times}\ncpu0 {times}\ncpu1 {times}\n" + rest)
 
 
@@ -290,22 +285,24 @@ def shipped_thresholds():
         host = Host(it.where)
         it.agent.file.write_text(it.agent.file.read_text().replace("[collect]", "[collect]\n" + "".join(
             f'{kind}fs = "{it.where}/host/{kind}"\n' for kind in ("proc", "sys")) + f'rootfs = "{it.where}/host"', 1))
+        host.begun = time.monotonic()
         it.agent.start()
+        for idle, severity in ((0, "critical"), (20, "warning")):
+            def seen():
+                host.idle(idle)
+                row = it.finding("cpu_usage_percent")
+                return (row["severity"] if row and row["state"] in ("pending", "firing") else None) == severity
+            wait_for(f"{severity} at {100 - idle} % of the processors", seen)
+
         def is_now(name, severity):
             row = it.finding(name)
             return (row["severity"] if row and row["state"] == "firing" else None) == severity
         for memory, swap, expected in ((79, 49, (None, None)), (80, 50, ("warning", "warning")), (95, 80, ("critical", "critical")),
-                                       (94, 79, ("warning", "warning")), (79, 49, (None, None))):
+                                       (79, 49, (None, None))):
             host.set_memory(memory, swap)
             it.wait_metric(f"memory_usage_percent == {memory} and on() swap_usage_percent == {swap}")
             for name, severity in zip(("memory_usage_percent", "swap_usage_percent"), expected):
                 wait_for(f"{name} being {severity} at {memory} and {swap}", lambda: is_now(name, severity))
-        for percent, severity in ((75, "warning"), (95, "critical")):
-            def worked():
-                host.work(percent)
-                row = it.finding("cpu_usage_percent")
-                return row and row["severity"] == severity and row["state"] in ("pending", "firing")
-            wait_for(f"{severity} at {percent} % of the processors", worked, 3 * PATIENCE)
         shown = {row["name"]: (row["warning"], row["critical"]) for row in it.agent.get("/health/status").json["recent_metrics"]}
         for name in ("cpu_usage_percent", "memory_usage_percent", "swap_usage_percent"):
             equal(shown[name], THRESHOLDS[name], name)
@@ -538,61 +535,6 @@ receivers = ["bot", "ntfy", "telegram"]
         wait_for("the end in the thread", lambda: len(it.doubles.of("slack-api")) == 2)
         last = it.doubles.of("slack-api")[1]
         equal((last["thread_ts"], last["reply_broadcast"]), (thread, True), "the thread over a restart")
-
-
-class Post:
-    """Mail servers of one certificate, each with its own habits; what each took and was told of passwords."""
-
-    def __init__(self, where):
-        self.where = where
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext",
-                        "subjectAltName=IP:127.0.0.1", "-keyout", where / "key.pem", "-out", where / "cert.pem"], check=True, capture_output=True)
-        self.controllers = {}
-        self.mails = {}
-        self.logins = {}
-
-    def context(self):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.where / "cert.pem", self.where / "key.pem")
-        return context
-
-    def open(self, name, mechanisms=("PLAIN", "LOGIN"), tls="starttls", refuses=""):
-        mails, logins = self.mails.setdefault(name, []), self.logins.setdefault(name, [])
-
-        class Handler:
-            async def handle_RCPT(self, server, session, envelope, address, options):
-                if refuses and address.startswith(refuses):
-                    return "550 5.1.1 no such user"
-                envelope.rcpt_tos.append(address)
-                return "250 OK"
-
-            async def handle_DATA(self, server, session, envelope):
-                mails.append(envelope)
-                return "250 taken"
-
-        def login(server, session, envelope, mechanism, data):
-            logins.append((mechanism, data.password))
-            good = data.login == b"agent" and data.password == PASSWORD.encode()
-            return aiosmtpd.smtp.AuthResult(success=good, handled=good)  # who is not handled is answered with 535
-
-        others = {
-            "starttls": {"tls_context": self.context(), "require_starttls": True, "auth_require_tls": True},
-            "tls": {"ssl_context": self.context(), "auth_require_tls": False},
-            "none": {"auth_require_tls": False},
-        }[tls]
-        controller = aiosmtpd.controller.Controller(
-            Handler(), hostname="127.0.0.1", port=free_port(), authenticator=login, auth_required=True, enable_SMTPUTF8=True,
-            auth_exclude_mechanism=[one for one in ("PLAIN", "LOGIN") if one not in mechanisms], **others)
-        controller.start()
-        self.controllers[name] = controller
-        return f"127.0.0.1:{controller.port}"
-
-    def stop(self):
-        for controller in self.controllers.values():
-            controller.stop()
-
-
-PASSWORD = "5ecre7 pass: \"quoted\" ü"
 
 
 # More than fit a line of a header.

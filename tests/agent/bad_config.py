@@ -30,7 +30,7 @@ CASES = [
     ("bad clear", '[[alert]]\nname = "Mine"\nexpr = "up == 0"\nclear = →"up =="\n', ["clear", "unexpected end"]),
     ("bad matcher", '[[route]]\nmatch = →["severity>7"]\n', ["expected =, !=, =~ or !~"]),
     ("bad time zone", '[[time_interval]]\nname = "x"\nlocation = →"Europe/Atlantis"\n', ["Europe/Atlantis", "expected a time zone"]),
-    ("bad probe", '[[probe]]\nname = "x"\nkind = →"telepathy"\ntargets = ["x"]\n', ["telepathy", "icmp"]),
+    ("bad probe", '[[probe]]\nname = "x"\nkind = →"telepathy"\ntargets = ["x"]\n', ["probe.kind", "icmp"]),
     ("unreadable secret file", '[[auth.token]]\nname = "t"\nrole = "viewer"\ntoken_file = →"/nonexistent/token"\n', ["token_file"]),
     ("open secret file", '[[auth.token]]\nname = "t"\nrole = "viewer"\ntoken_file = →"OPEN"\n', ["token_file", "0644"]),
     ("a secret in the file", '[[auth.token]]\nname = "t"\nrole = "viewer"\ntoken = →"this-is-a-secret-value"\n', ["token_file"]),

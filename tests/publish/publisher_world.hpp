@@ -17,6 +17,7 @@ inline constexpr std::string_view kConfig = R"(
 [routing]
 group_wait = "0s"
 group_interval = "10s"
+hold_ends = "0s"
 receivers = ["hook"]
 [notify.hook]
 type = "webhook"
@@ -38,7 +39,7 @@ struct World {
 
   void configure(std::string_view toml) {
     written = std::string(toml);
-    auto loaded = config::load_text(toml, "test");
+    auto loaded = config::load_text(written, "test");
     for (const auto& problem : loaded.problems) FAIL(config::to_string(problem));
     std::vector<config::Problem> problems;
     auto routing = Routing::compile(loaded.config, problems);

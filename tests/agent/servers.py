@@ -1,0 +1,87 @@
+"""Servers that notifications meet, all real: mail servers (aiosmtpd) and a proxy (tinyproxy); for the scripts of this directory."""
+import contextlib
+import socket
+import ssl
+import subprocess
+
+import aiosmtpd.controller
+import aiosmtpd.smtp
+
+from harness import expect, free_port, wait_for
+
+
+class Post:
+    """Mail servers of one certificate, each with its own habits; what each took and was told of passwords."""
+
+    def __init__(self, where):
+        self.where = where
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext",
+                        "subjectAltName=IP:127.0.0.1", "-keyout", where / "key.pem", "-out", where / "cert.pem"], check=True, capture_output=True)
+        self.controllers = {}
+        self.mails = {}
+        self.logins = {}
+
+    def context(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.where / "cert.pem", self.where / "key.pem")
+        return context
+
+    def open(self, name, mechanisms=("PLAIN", "LOGIN"), tls="starttls", refuses=""):
+        mails, logins = self.mails.setdefault(name, []), self.logins.setdefault(name, [])
+
+        class Handler:
+            async def handle_RCPT(self, server, session, envelope, address, options):
+                if refuses and address.startswith(refuses):
+                    return "550 5.1.1 no such user"
+                envelope.rcpt_tos.append(address)
+                return "250 OK"
+
+            async def handle_DATA(self, server, session, envelope):
+                mails.append(envelope)
+                return "250 taken"
+
+        def login(server, session, envelope, mechanism, data):
+            logins.append((mechanism, data.password))
+            good = data.login == b"agent" and data.password == PASSWORD.encode()
+            return aiosmtpd.smtp.AuthResult(success=good, handled=good)  # who is not handled is answered with 535
+
+        others = {
+            "starttls": {"tls_context": self.context(), "require_starttls": True, "auth_require_tls": True},
+            "tls": {"ssl_context": self.context(), "auth_require_tls": False},
+            "none": {"auth_require_tls": False},
+        }[tls]
+        controller = aiosmtpd.controller.Controller(
+            Handler(), hostname="127.0.0.1", port=free_port(), authenticator=login, auth_required=True, enable_SMTPUTF8=True,
+            auth_exclude_mechanism=[one for one in ("PLAIN", "LOGIN") if one not in mechanisms], **others)
+        controller.start()
+        self.controllers[name] = controller
+        return f"127.0.0.1:{controller.port}"
+
+    def stop(self):
+        for controller in self.controllers.values():
+            controller.stop()
+
+
+PASSWORD = "5ecre7 pass: \"quoted\" ü"
+
+
+@contextlib.contextmanager
+def proxy(where, ports):
+    """tinyproxy, which wants to know who asks and connects to these ports only; (its URL, what it logged)."""
+    port = free_port()
+    log = where / "proxy.log"
+    (where / "proxy.conf").write_text(f"Port {port}\nListen 127.0.0.1\nTimeout 60\nMaxClients 20\nLogFile \"{log}\"\nLogLevel Connect\n"
+                                      "Allow 127.0.0.1\nBasicAuth agent 5ecre7proxy\n" + "".join(f"ConnectPort {one}\n" for one in ports))
+    process = subprocess.Popen(["tinyproxy", "-d", "-c", str(where / "proxy.conf")], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    try:
+        def listens():
+            expect(process.poll() is None, f"tinyproxy ended: {log.read_text() if log.exists() else ''}")
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                return True
+        wait_for("tinyproxy", listens)
+        yield f"http://127.0.0.1:{port}", lambda: log.read_text()
+    finally:
+        process.kill()
+        process.wait()
