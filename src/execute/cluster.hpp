@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "execute/unasked.hpp"
 #include "nexus/drivers/kubernetes_control.hpp"
 #include "nexus/execute/step.hpp"
 
@@ -43,10 +44,6 @@ struct ClusterObject {
 /// Whether [kubernetes] change_nodes has it.
 [[nodiscard]] Status may_change_node(std::string_view node, const config::Config& config);
 
-/// Nobody answers, for the moment.
-[[nodiscard]] bool is_away(const Error& error);
-/// What recover() says when the cluster cannot be asked.
-[[nodiscard]] Recovered unasked(const Error& error, std::string& what);
 /// kConflict when `uid` is not that of the evidence: another object has the name now.
 [[nodiscard]] Status same_object(const plan::Action& action, std::string_view uid);
 
