@@ -131,15 +131,6 @@ Result<StepResult> unheard(const Error& error, const StepRun& run,
   return std::unexpected(Error(error.code(), error.message() + more));
 }
 
-bool is_away(const Error& error) {
-  return error.code() == Errc::kUnavailable || error.code() == Errc::kTimeout;
-}
-
-Recovered unasked(const Error& error, std::string& what) {
-  what = error.message();
-  return is_away(error) ? Recovered::kNotReachable : Recovered::kUnknown;
-}
-
 Status same_object(const plan::Action& action, std::string_view uid) {
   const std::string known = member_of(action.outcome.before, "instance");
   if (known.empty() || known == uid) return {};

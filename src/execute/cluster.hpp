@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "execute/unasked.hpp"
 #include "nexus/drivers/kubernetes_control.hpp"
 #include "nexus/execute/step.hpp"
 
@@ -60,10 +61,6 @@ struct ClusterObject {
     const Error& error, const StepRun& run,
     const std::function<Result<std::optional<std::string>>()>& made);
 
-/// Nobody answers, for the moment.
-[[nodiscard]] bool is_away(const Error& error);
-/// What recover() says when the cluster cannot be asked.
-[[nodiscard]] Recovered unasked(const Error& error, std::string& what);
 /// kConflict when `uid` is not that of the evidence: another object has the name now.
 [[nodiscard]] Status same_object(const plan::Action& action, std::string_view uid);
 

@@ -9,7 +9,7 @@
 namespace nexus::execute {
 
 /// kNotReachable: it may be asked again; otherwise it will never be told. `what` is the reason.
-[[nodiscard]] static inline Recovered unasked(const Error& error, std::string& what) {
+[[nodiscard]] inline Recovered unasked(const Error& error, std::string& what) {
   what = error.message();
   return is_away(error) ? Recovered::kNotReachable : Recovered::kUnknown;
 }

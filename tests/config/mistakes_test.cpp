@@ -229,6 +229,13 @@ TEST_CASE("services must not depend on themselves, however far round") {
        "a.toml:2:10: services.watch: depends_on goes in a circle: a.service -> a.service"},
       {"[services]\nwatch = [{name='a', kind='docker'}]",
        "a.toml:2:26: services.watch.kind: expected one of \"systemd\", got the string \"docker\""},
+      {"[services]\nwatch = ['docker:web']",
+       "a.toml:2:9: services.watch: \"docker:web\": expected a unit of systemd; containers, "
+       "workloads "
+       "and processes are seen by their metrics, with an [[alert]]"},
+      {"[services]\nwatch = [{name='a', depends_on=['docker:db']}]",
+       "a.toml:2:32: services.watch.depends_on: \"docker:db\": expected a unit of systemd; "
+       "containers, workloads and processes are seen by their metrics, with an [[alert]]"},
       {"[services]\nwatch = ['a/b']",
        "a.toml:2:10: services.watch: expected the name of a unit, or a table such as {name = "
        "\"db.service\", depends_on = [\"disk.mount\"]}, got the string \"a/b\""},

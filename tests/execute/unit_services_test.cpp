@@ -136,6 +136,51 @@ TEST_CASE("instances of a template are scaled as name@1 to name@n, and back", "[
              Contains("units of systemd have none"));
 }
 
+TEST_CASE("an undone scaling stops what it started, and what ran before runs on", "[.systemd]") {
+  Services s;
+  const Template many("nexus-test-gap@", kSleeper);
+  drivers::testing::systemctl({"start", many.instance("1"), many.instance("3")});
+  const auto third = s.of(many.instance("3")).invocation_id;
+  auto vain = s.ask("scale_service", "nexus-test-gap@", {{"replicas", std::int64_t{3}}});
+  vain.verify = config::VerifyConfig{.expr = {"pressure < 1", {}}, .within = 1ms};
+  const auto done = s.bench.run(vain);
+  INFO(done.outcome.result);
+  CHECK(done.state == ActionState::kUnverified);
+  CHECK_THAT(done.outcome.undone, Contains("started none, stopped 2"));
+  CHECK(s.of(many.instance("1")).active_state == "active");
+  CHECK(s.of(many.instance("2")).active_state == "inactive");
+  CHECK(s.of(many.instance("3")).invocation_id == third);
+  CHECK(s.of(many.instance("3")).active_state == "active");
+
+  // Called after ports, and not counted.
+  drivers::testing::systemctl({"start", many.instance("6379")});
+  CHECK_THAT(s.scale("nexus-test-gap@", 2).outcome.result,
+             Contains("nexus-test-gap@6379 is up: what its instances are called after"));
+  CHECK(s.of(many.instance("6379")).active_state == "active");
+}
+
+TEST_CASE("the kill switch lets one instance come to its end, and begins no other", "[.systemd]") {
+  Services s;
+  const Template many("nexus-test-halt@", kSleeper);
+  CHECK(s.scale("nexus-test-halt@", 3).state == ActionState::kSucceeded);
+  const auto run_of = [&](std::string_view number) {
+    return s.of(many.instance(number)).invocation_id;
+  };
+  const std::array<std::string, 3> first{run_of("1"), run_of("2"), run_of("3")};
+  s.bench.executor->set_halted([&] { return run_of("1") != first[0]; });
+  auto done = s.run("rolling_update", "nexus-test-halt@");
+  INFO(done.outcome.result);
+  CHECK(done.state == ActionState::kCancelled);
+  CHECK_THAT(done.outcome.result, Contains("1 of 3 instances were restarted"));
+  CHECK(s.of(many.instance("1")).active_state == "active");
+  CHECK(run_of("2") == first[1]);
+  s.bench.executor->set_halted([&] { return s.of(many.instance("4")).active_state == "active"; });
+  done = s.scale("nexus-test-halt@", 6);
+  CHECK(done.state == ActionState::kCancelled);
+  CHECK_THAT(done.outcome.result, Contains("ended before start of nexus-test-halt@5.service"));
+  s.bench.executor->set_halted([] { return false; });
+}
+
 TEST_CASE("an instance that does not come up ends the scaling, and is named", "[.systemd]") {
   Services s;
   const Template bad("nexus-test-bad@", "[Service]\nExecStart=/bin/false\n");
@@ -197,6 +242,25 @@ TEST_CASE("that a unit failed is forgotten, its start limit too", "[.systemd]") 
   INFO(done.outcome.result);
   CHECK(done.state == ActionState::kSucceeded);
   CHECK(done.outcome.result == unit.name() + " was failed (start-limit-hit), which is forgotten");
+  CHECK(s.status(unit).active_state == "inactive");
+}
+
+TEST_CASE("a stop that did not help is taken back, where it ran before", "[.systemd]") {
+  Services s;
+  const TestUnit unit("nexus-test-stopped.service", kSleeper);
+  s.start(unit);
+  auto vain = s.ask("stop_service", unit.name());
+  vain.verify = config::VerifyConfig{.expr = {"pressure < 1", {}}, .within = 1ms};
+  auto done = s.bench.run(vain);
+  INFO(done.outcome.result);
+  CHECK(done.state == ActionState::kUnverified);
+  CHECK(done.outcome.undone == "undone: " + unit.name() + " was started again");
+  CHECK(s.status(unit).active_state == "active");
+  CHECK(s.run("stop_service", unit.name()).state == ActionState::kSucceeded);
+  auto again = s.ask("stop_service", unit.name());
+  again.verify = vain.verify;
+  done = s.bench.run(again);
+  CHECK_THAT(done.outcome.undone, Contains("it did not run before"));
   CHECK(s.status(unit).active_state == "inactive");
 }
 

@@ -6,6 +6,8 @@
 
 #include "nexus/host/process.hpp"
 #include "rooms.hpp"
+#include "support/recording_proxy.hpp"
+#include "support/temporary_directory.hpp"
 
 using namespace nexus;
 using namespace nexus::serve;
@@ -456,6 +458,28 @@ TEST_CASE("services: by kind, whatever runs them, and how one is") {
   CHECK(world.get("/operations/services/process:1/status").status == 200);
   CHECK(world.get("/operations/services/process:x/status").status == 400);
   CHECK(world.get("/operations/services/docker:nowhere/status").status == 404);
+}
+
+TEST_CASE("services: an engine that does not answer is not waited for by every reader") {
+  World world;
+  const nexus::test::TemporaryDirectory directory;
+  // Nobody listens behind it: what is asked ends without an answer.
+  nexus::test::RecordingProxy engine(directory.file("engine.sock"), directory.file("nowhere"));
+  auto changed = *world.configuration;
+  changed.connections.docker.enabled = true;
+  changed.connections.docker.socket = directory.file("engine.sock");
+  world.configuration = std::make_shared<const config::Config>(std::move(changed));
+  world.executor->configure(world.configuration);
+  const auto list = expect(world.get("/operations/services", {{"kind", "docker"}}));
+  CHECK(list.at("unavailable").at(0).at("kind") == "docker");
+  const int asked = engine.connections();
+  CHECK(asked > 0);
+  CHECK(world.get("/operations/services/docker:web/status").status == 503);
+  CHECK(list == expect(world.get("/operations/services", {{"kind", "docker"}})));
+  CHECK(engine.connections() == asked);
+  world.clock.advance(1min);
+  CHECK(world.get("/operations/services/docker:web/status").status == 503);
+  CHECK(engine.connections() > asked);
 }
 
 TEST_CASE("services: scaled and rolled out through the guardrails, as actions of these names") {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/json/parse.hpp>
 #include <cstdlib>
 
@@ -14,6 +15,7 @@
 #include "agent/commands/rollback.hpp"
 #include "agent/commands/transfer.hpp"
 #include "nexus/drivers/http_client.hpp"
+#include "nexus/execute/step.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -58,22 +60,41 @@ int object(const ClientFlags& flags, std::string_view method, const std::string&
   return 0;
 }
 
-/// KEY=VALUE; the value is JSON when it reads as JSON, a string otherwise.
-Result<json::object> parse_parameters(const std::vector<std::string>& given) {
+/// As the action's descriptor has it: "5000" may be a text. What it does not know is JSON when it
+/// reads as JSON, a text otherwise.
+json::value parameter_value(std::string_view type, std::string_view name, const std::string& text) {
+  using enum execute::ParameterType;
+  boost::system::error_code ec;
+  auto value = json::parse(text, ec);
+  if (ec) value = json::value(text);
+  const auto* action = execute::find_action(type);
+  if (action == nullptr) return value;
+  const auto known =
+      std::ranges::find(action->parameters, name, &execute::ParameterDescriptor::name);
+  if (known == action->parameters.end()) return value;
+  const bool one_text = known->type == kString || known->type == kDuration;
+  if (one_text && !value.is_string()) return json::value(text);
+  if (known->type == kStrings && !value.is_array())
+    return json::array{value.is_string() ? value : json::value(text)};
+  return value;
+}
+
+/// KEY=VALUE, of an action of this type.
+Result<json::object> parse_parameters(std::string_view type,
+                                      const std::vector<std::string>& given) {
   json::object out;
   for (const auto& text : given) {
     const auto equals = text.find('=');
     if (equals == std::string::npos || equals == 0)
       return fail(Errc::kInvalidArgument, "--param {}: expected KEY=VALUE", text);
-    boost::system::error_code ec;
-    auto value = json::parse(text.substr(equals + 1), ec);
-    out[text.substr(0, equals)] = ec ? json::value(text.substr(equals + 1)) : std::move(value);
+    const auto name = text.substr(0, equals);
+    out[name] = parameter_value(type, name, text.substr(equals + 1));
   }
   return out;
 }
 
 int run_action(const Shared& shared) {
-  auto parameters = parse_parameters(shared.parameters);
+  auto parameters = parse_parameters(shared.type, shared.parameters);
   if (!parameters) return report(parameters.error());
   const json::value body = {{"action_type", shared.type},
                             {"target_component", shared.target},

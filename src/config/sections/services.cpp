@@ -6,6 +6,7 @@
 
 #include "config/sections/sections.hpp"
 #include "config/shapes.hpp"
+#include "nexus/config/service_name.hpp"
 
 namespace nexus::config {
 namespace {
@@ -13,12 +14,24 @@ namespace {
 constexpr std::string_view kWatchItem =
     "the name of a unit, or a table such as {name = \"db.service\", depends_on = [\"disk.mount\"]}";
 
+/// "docker:web" could be called a unit, and would be one that never comes.
+bool is_unit(Section& section, std::string_view key, const std::string& name) {
+  if (parse_service_name(name).is_unit()) return true;
+  section.complain(key, fmt::format("\"{}\": expected a unit of systemd; containers, workloads and "
+                                    "processes are seen by their metrics, with an [[alert]]",
+                                    name));
+  return false;
+}
+
 void read_service_table(Section& section, ServiceConfig& service) {
   section.require("name", kUnitName.expected);
   section.text("name", service.name, kUnitName);
   section.choice("kind", service.kind, {"systemd"});
   section.texts("depends_on", service.depends_on, kUnitName);
+  std::erase_if(service.depends_on,
+                [&](const auto& name) { return !is_unit(section, "depends_on", name); });
   for (auto& name : service.depends_on) name = with_unit_suffix(name);
+  if (!is_unit(section, "name", service.name)) service.name.clear();
   section.finish();
 }
 
@@ -29,7 +42,7 @@ bool read_service(Section& services, const Node& item, ServiceConfig& service) {
     read_service_table(section, service);
   } else if (const auto* name = item.as<std::string>();
              name != nullptr && kUnitName.accepts(*name)) {
-    service.name = *name;
+    if (is_unit(services, "watch", *name)) service.name = *name;
   } else {
     services.expect("watch", item, kWatchItem);
   }

@@ -1,8 +1,12 @@
 // Services by name, whatever runs them: what there is, how one is, and what may be asked for it.
 #include <algorithm>
+#include <condition_variable>
+#include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 
+#include "nexus/base/away.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/config/service_name.hpp"
 #include "nexus/drivers/systemd.hpp"
@@ -21,7 +25,9 @@ using execute::ServiceVerb;
 
 constexpr std::size_t kMostListed = 2000;  // of one manager
 constexpr Millis kAskLimit = 5s;
-constexpr Millis kKept = 2s;  // a list is not asked for again: many readers cost what one costs
+constexpr Millis kKept = 2s;         // a list: many readers cost what one costs
+constexpr Millis kOtherReader = 1s;  // to wait for what another reader is asking
+constexpr Millis kAway = 30s;        // so long nobody waits for who has not answered
 
 constexpr std::array kVerbs{ServiceVerb::kStart,  ServiceVerb::kStop,   ServiceVerb::kRestart,
                             ServiceVerb::kReload, ServiceVerb::kScale,  ServiceVerb::kRollout,
@@ -66,31 +72,75 @@ json_ns::object shape(const ServiceState& state) {
   return out;
 }
 
-/// Lists of the managers, each kept for a moment.
-class Lists {
+/// What the managers say. Readers wait here for systemd, engines and clusters, and there are few
+/// readers: a list is kept for a moment and asked for by one of them at a time, and who has not
+/// answered is not asked again for a while.
+class Managers {
  public:
-  Result<std::vector<ServiceState>> of(std::string_view kind, const Rooms& rooms) {
-    const auto now = rooms.clock.steady();
+  Result<std::vector<ServiceState>> list(std::string_view kind, const Rooms& rooms) {
+    auto& clock = rooms.clock;
     {
-      const std::lock_guard guard(mutex_);
-      if (const auto known = kept_.find(kind); known != kept_.end() && now < known->second.until)
-        return known->second.list;
+      std::unique_lock lock(mutex_);
+      auto& known = kinds_.try_emplace(std::string(kind)).first->second;
+      if (known.asking)
+        clock.wait_until(lock, answered_, clock.steady() + kOtherReader,
+                         [&] { return !known.asking; });
+      const auto now = clock.steady();
+      if (now < known.away_until) return std::unexpected(*known.away);
+      if (known.list && now < known.until) return *known.list;
+      if (known.asking)
+        return fail(Errc::kUnavailable, "{} is being asked, and has not answered so far", kind);
+      known.asking = true;
     }
     auto context = rooms.executor.step_context();
-    auto list = execute::service_manager(kind)->list(context, kMostListed,
-                                                     rooms.clock.steady() + kAskLimit);
+    auto list =
+        execute::service_manager(kind)->list(context, kMostListed, clock.steady() + kAskLimit);
     const std::lock_guard guard(mutex_);
-    kept_.insert_or_assign(std::string(kind), Kept{rooms.clock.steady() + kKept, list});
+    auto& known = kinds_.find(kind)->second;
+    known.asking = false;
+    known.list = list;
+    known.until = clock.steady() + kKept;
+    note(known, list, clock);
+    answered_.notify_all();
     return list;
   }
 
+  Result<ServiceState> status(const config::ServiceName& name, execute::Look look,
+                              const Rooms& rooms) {
+    auto& clock = rooms.clock;
+    {
+      const std::lock_guard guard(mutex_);
+      const auto known = kinds_.find(name.kind);
+      if (known != kinds_.end() && clock.steady() < known->second.away_until)
+        return std::unexpected(*known->second.away);
+    }
+    auto context = rooms.executor.step_context();
+    auto found = execute::service_manager(name.kind)->status(name.name, look, context,
+                                                             clock.steady() + kAskLimit);
+    const std::lock_guard guard(mutex_);
+    note(kinds_.try_emplace(name.kind).first->second, found, clock);
+    return found;
+  }
+
  private:
-  struct Kept {
+  struct Kind {
+    bool asking = false;
     SteadyTime until{};
-    Result<std::vector<ServiceState>> list;
+    std::optional<Result<std::vector<ServiceState>>> list;
+    SteadyTime away_until{};
+    std::optional<Error> away;
   };
+
+  template <typename T>
+  static void note(Kind& kind, const Result<T>& answer, Clock& clock) {
+    if (answer || !is_away(answer.error())) return;
+    kind.away = answer.error();
+    kind.away_until = clock.steady() + kAway;
+  }
+
   std::mutex mutex_;
-  std::map<std::string, Kept, std::less<>> kept_;  // guarded by mutex_; one a kind
+  std::condition_variable answered_;
+  std::map<std::string, Kind, std::less<>> kinds_;  // guarded by mutex_; one a kind
 };
 
 /// Without `kind` processes are left out: there are many, and nobody's.
@@ -98,7 +148,7 @@ bool is_asked_for(std::string_view kind, const std::string& wanted) {
   return wanted.empty() ? kind != "process" : kind == wanted;
 }
 
-Response list(const Rooms& rooms, Lists& lists, const Request& request) {
+Response list(const Rooms& rooms, Managers& managers, const Request& request) {
   const std::string kind(request.param("kind").value_or(""));
   const auto& kinds = config::kServiceKinds;
   if (!kind.empty() && std::ranges::find(kinds, kind) == kinds.end())
@@ -114,7 +164,7 @@ Response list(const Rooms& rooms, Lists& lists, const Request& request) {
   json_ns::array unavailable;
   for (const auto* descriptor : execute::service_managers()) {
     if (!is_asked_for(descriptor->kind, kind)) continue;
-    const auto found = lists.of(descriptor->kind, rooms);
+    const auto found = managers.list(descriptor->kind, rooms);
     if (!found) {
       // Where it is not, there is nothing to say, unless it was asked for.
       if (found.error().code() != Errc::kNotFound || !kind.empty())
@@ -131,7 +181,7 @@ Response list(const Rooms& rooms, Lists& lists, const Request& request) {
   return to_response({{"services", std::move(out)}, {"unavailable", std::move(unavailable)}});
 }
 
-Response status(const Rooms& rooms, const Request& request) {
+Response status(const Rooms& rooms, Managers& managers, const Request& request) {
   // "web" is web.service, as it is for actions.
   const auto target = plan::canonical_target("restart_service", request.captures.at(0));
   const auto name = config::parse_service_name(target);
@@ -143,8 +193,7 @@ Response status(const Rooms& rooms, const Request& request) {
   const auto look = known || request.caller.role >= config::Role::kOperator
                         ? execute::Look::kAny
                         : execute::Look::kAtHand;
-  auto context = rooms.executor.step_context();
-  const auto found = manager->status(name.name, look, context, rooms.clock.steady() + kAskLimit);
+  const auto found = managers.status(name, look, rooms);
   if (!found && look == execute::Look::kAtHand && found.error().code() == Errc::kNotFound)
     return error(404, "not_found",
                  found.error().message() + " (what is not loaded is loaded for operators only)");
@@ -246,13 +295,13 @@ Response rollout(const Rooms& rooms, const Request& request) {
 
 void add_services(std::vector<Route>& routes, const SharedRooms& rooms) {
   using config::Role;
+  const auto managers = std::make_shared<Managers>();
   routes.push_back({Method::kGet, "/operations/services", Role::kViewer, Runs::kBlocking,
-                    [rooms, lists = std::make_shared<Lists>()](const Request& r) {
-                      return list(*rooms, *lists, r);
-                    },
+                    [rooms, managers](const Request& r) { return list(*rooms, *managers, r); },
                     "Services, whatever runs them; watched ones first"});
   routes.push_back({Method::kGet, "/operations/services/{name+}/status", Role::kViewer,
-                    Runs::kBlocking, [rooms](const Request& r) { return status(*rooms, r); },
+                    Runs::kBlocking,
+                    [rooms, managers](const Request& r) { return status(*rooms, *managers, r); },
                     "State of a service"});
   routes.push_back({Method::kPost, "/operations/services/{name+}/restart", Role::kOperator,
                     Runs::kBlocking, [rooms](const Request& r) { return restart(*rooms, r); },
