@@ -28,18 +28,18 @@ class Allowance {
   void limit(std::size_t series) noexcept { limit_ = series; }
 
   [[nodiscard]] bool take() noexcept {
-    if (taken_.fetch_add(1) < limit_ && !is_registry_full()) return true;
+    if (taken_.fetch_add(1) < limit_ && has_room()) return true;
     taken_.fetch_sub(1);
     return false;
   }
   void give(std::size_t series) noexcept { taken_.fetch_sub(series); }
   [[nodiscard]] std::size_t taken() const noexcept { return taken_; }
-
- private:
-  [[nodiscard]] bool is_registry_full() const noexcept {
-    return registry_ != nullptr && registry_->size() >= registry_->limit() / 10 * 9;
+  /// For a name that the registry does not have: what is left above is the host's.
+  [[nodiscard]] bool has_room() const noexcept {
+    return registry_ == nullptr || registry_->size() < registry_->limit() / 10 * 9;
   }
 
+ private:
   const knowledge::SeriesRegistry* registry_ = nullptr;
   std::atomic<std::size_t> limit_{SIZE_MAX};
   std::atomic<std::size_t> taken_{0};

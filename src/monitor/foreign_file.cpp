@@ -18,7 +18,7 @@ namespace nexus::monitor {
 namespace {
 
 // A pipe would hang and a terminal become ours.
-constexpr int kFile = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW;
+constexpr int kFile = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 constexpr int kDirectory = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr int kMostLinks = 40;  // as the kernel has it
 
@@ -32,9 +32,15 @@ class Walk {
     while (at) {
       const std::string name = next_name();
       if (name.empty()) return bad("expected a regular file");
-      host::Fd found(::openat(here_.get(), name.c_str(), left_.empty() ? kFile : kDirectory));
-      if (found && left_.empty()) return judge(std::move(found), info);
-      if (found) {
+      // What it is shows before it is opened: for some devices that is an act.
+      const int how = left_.empty() ? O_PATH | O_NOFOLLOW | O_CLOEXEC : kDirectory;
+      host::Fd found(::openat(here_.get(), name.c_str(), how));
+      if (found && left_.empty()) {
+        if (::fstat(found.get(), &info) != 0) return failed();
+        if (!S_ISLNK(info.st_mode)) return open_judged(found, info);
+        errno = ELOOP;
+        at = follow(name);
+      } else if (found) {
         here_ = std::move(found);
       } else if (errno == ELOOP || errno == ENOTDIR) {
         at = follow(name);
@@ -89,10 +95,11 @@ class Walk {
     return text.starts_with('/') ? begin(true) : Status();
   }
 
-  Result<host::Fd> judge(host::Fd file, struct stat& info) const {
-    if (::fstat(file.get(), &info) != 0) return failed();
+  Result<host::Fd> open_judged(const host::Fd& found, const struct stat& info) const {
     if (stranger_ && *stranger_ != info.st_uid) return denied(*stranger_, "a file", info.st_uid);
     if (!S_ISREG(info.st_mode)) return bad("expected a regular file");
+    host::Fd file(::open(fmt::format("/proc/self/fd/{}", found.get()).c_str(), kFile));
+    if (!file) return failed();
     return file;
   }
 

@@ -169,6 +169,11 @@ void RunSink::take(FamilyId family, std::string_view metric, std::span<const Lab
     return;
   }
   differs_ = true;
+  // Other names in the places of former ones are as many, and more in the registry all the same.
+  if (allowance_ != nullptr && !allowance_->has_room()) {
+    ++dropped_;
+    return;
+  }
   const auto id = registry_.intern(family, labels, metric);
   if (!id) {
     ++dropped_;

@@ -23,6 +23,7 @@ inline constexpr std::array<std::string_view, 13> kTcpStates = {
     "",      "established", "syn_sent", "syn_recv", "fin_wait1", "fin_wait2",   "time_wait",
     "close", "close_wait",  "last_ack", "listen",   "closing",   "new_syn_recv"};
 inline constexpr std::size_t kTcpEstablished = 1;
+inline constexpr std::size_t kTcpTimeWait = 6;
 inline constexpr std::size_t kTcpListen = 10;
 
 /// An IPv4 or IPv6 address; an IPv4 one that is written as IPv6 is IPv4.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "nexus/base/id.hpp"
 #include "nexus/knowledge/labels.hpp"
@@ -41,26 +42,41 @@ Millis repeat_of(const Route& route, const std::vector<AlertPtr>& firing) {
                : route.repeat_interval;
 }
 
+using Severities = std::unordered_map<std::string_view, config::Severity>;  // the worst, by finding
+
+void note(Severities& worst, const Alert& alert) {
+  const auto [known, fresh] = worst.try_emplace(alert.finding, alert.severity);
+  known->second = std::max(known->second, alert.severity);
+}
+
 /// `alerts` for a receiver that was last told `entry`. Of those whose end has to settle: what it
-/// heard of goes on until then, and what it did not hear of was nothing; that the same finding is
-/// less severe meanwhile is no news.
+/// heard of goes on until then, and what it did not hear of was nothing. That the same finding is
+/// less severe meanwhile is no news; that it is more severe is, and then there is nothing to wait
+/// for.
 std::vector<AlertPtr> settled(const std::vector<AlertPtr>& alerts, const LogEntry* entry,
                               SteadyTime now) {
-  const auto is_told = [&](const Alert& alert) {
-    return entry != nullptr && entry->firing.contains(alert.fingerprint);
+  const auto is_held = [&](const Alert& alert) {
+    return now < alert.settles && entry != nullptr && entry->firing.contains(alert.fingerprint);
   };
-  std::set<std::string_view> worse;
+  Severities held;
+  Severities firing;
   for (const auto& alert : alerts) {
-    if (now < alert->settles && is_told(*alert)) worse.insert(alert->finding);
+    if (is_held(*alert)) note(held, *alert);
+    if (!alert->resolved()) note(firing, *alert);
   }
+  const auto is_worse_in = [](const Severities& worst, const Alert& alert) {
+    const auto known = worst.find(alert.finding);
+    return known != worst.end() && known->second > alert.severity;
+  };
   std::vector<AlertPtr> out;
   for (const auto& alert : alerts) {
-    const bool told = is_told(*alert);
-    if (told && now < alert->settles) {
+    if (is_held(*alert) && !is_worse_in(firing, *alert)) {
       auto still = std::make_shared<Alert>(*alert);
       still->over_since = std::exchange(still->ends, std::nullopt);
       out.push_back(std::move(still));
-    } else if (told || (alert->settles == SteadyTime{} && !worse.contains(alert->finding))) {
+    } else if (entry != nullptr && entry->firing.contains(alert->fingerprint)) {
+      out.push_back(alert);
+    } else if (alert->settles == SteadyTime{} && !is_worse_in(held, *alert)) {
       out.push_back(alert);
     }
   }
@@ -139,7 +155,17 @@ void Dispatcher::flush(Group& group, const Now& now, const IsSilenced& is_silenc
     for (const auto& receiver : group.route->receivers) notify(group, receiver, told, now, out);
   }
   std::erase_if(group.alerts, [&](const auto& entry) {
-    return entry.second->resolved() && entry.second->settles <= now.steady;
+    const Alert& alert = *entry.second;
+    if (!alert.resolved() || now.steady < alert.settles) return false;
+    // One that had to settle may have become due while nobody may be told: it is told afterwards.
+    return alert.settles == SteadyTime{} || !is_told_to_fire(group, alert);
+  });
+}
+
+bool Dispatcher::is_told_to_fire(const Group& group, const Alert& alert) const {
+  return std::ranges::any_of(group.route->receivers, [&](const std::string& receiver) {
+    const LogEntry* const entry = log_.find(group.key, receiver);
+    return entry != nullptr && entry->firing.contains(alert.fingerprint);
   });
 }
 

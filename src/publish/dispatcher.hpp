@@ -11,8 +11,9 @@
 // Invariants: (1) the notification log alone decides what is told again; (2) timers run on the
 // steady clock; (3) an end that is to settle (Alert::settles) is none yet for who was told that the
 // alert fires, and for who was not it ends like any other: nobody is told that something fires
-// which is over. Inhibition knows no settling. Bounded by the number of alerts, which is the
-// book's. Thread safety: one thread.
+// which is over, and a finding that becomes more severe is told at once. Inhibition knows no
+// settling. Bounded by the number of alerts: the book's, and the ends that settle
+// (Settling::kMost). Thread safety: one thread.
 #pragma once
 
 #include <functional>
@@ -63,6 +64,8 @@ class Dispatcher {
   void schedule(Group& group, SteadyTime at);
   void flush(Group& group, const Now& now, const IsSilenced& is_silenced,
              std::vector<Notification>& out);
+  /// Whether a receiver of the group was told last that the alert fires.
+  [[nodiscard]] bool is_told_to_fire(const Group& group, const Alert& alert) const;
   void notify(const Group& group, const std::string& receiver, const std::vector<AlertPtr>& all,
               const Now& now, std::vector<Notification>& out);
 

@@ -39,6 +39,15 @@ TEST_CASE("features: value, and change against the level of the last minute") {
   CHECK(std::isfinite(huge.push(2, 1.7e308).value()[1]));
 }
 
+TEST_CASE("models: a range that rounding makes of its ends is learnt all the same") {
+  const double lowest = GENERATE(-9.3e18, -1e300, -1.7e308, 0.0);
+  const std::vector<FeatureRow> rows = {{lowest, 0}, {50, 0}, {lowest == 0 ? 5e-324 : 100, 0}};
+  const auto model = Model::learn(rows);
+  REQUIRE(model);
+  CHECK(model->highest_value() == std::max(50.0, rows[2][0]));
+  CHECK(model->lowest_value() == lowest);
+}
+
 TEST_CASE("models: negative decisions alone are not strange, values beyond all seen are") {
   std::vector<FeatureRow> rows;
   for (int s = 0; s < 5000; ++s) rows.push_back({ordinary(s), 3 * noise(s + 7)});

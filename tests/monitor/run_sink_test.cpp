@@ -242,6 +242,22 @@ TEST_CASE("sources leave the last tenth of a registry, and a fifth of it, to the
   CHECK(allowance.taken() == 0);
 }
 
+TEST_CASE("a source that has other names in every run leaves the host its tenth as well") {
+  knowledge::SeriesRegistry registry(100);
+  const FamilyId family = registry.family("m", MetricType::kGauge, "M.");
+  Allowance allowance;
+  allowance.limit(registry);
+  RunSink sink(registry, 20, &allowance);
+  for (int run = 0; run < 10; ++run) {
+    sink.begin();
+    for (int i = 0; i < 20; ++i) sink.add(family, {{"request", std::to_string(20 * run + i)}}, i);
+    sink.finish();
+    sink.accepted();
+  }
+  CHECK(registry.size() == 90);
+  CHECK(sink.dropped() > 0);
+}
+
 TEST_CASE("a sample is corrected at its place") {
   Rig rig;
   rig.sink.begin();

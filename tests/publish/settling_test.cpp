@@ -126,6 +126,28 @@ TEST_CASE("what flaps is repeated every other day") {
   CHECK(told == kBegins);
 }
 
+TEST_CASE("what becomes worse is told at once, and what is worse and less by turns once") {
+  World world;
+  world.configure(kShipped);
+  CHECK(pass(world, kDisk, 1h) == kBegins);
+  CHECK(pass(world, kFullDisk, 6min) == Told{"+disk/critical -disk/warning"});
+  if (GENERATE(false, true)) world.restart();
+  for (int i = 0; i < 22; ++i) CHECK(pass(world, i % 2 == 0 ? kDisk : kFullDisk, 65min).empty());
+  CHECK(pass(world, {}, 24h) == Told{"-disk/critical"});
+}
+
+TEST_CASE("an end that falls due while it is silenced is told afterwards") {
+  World world;
+  world.configure(kShipped);
+  CHECK(pass(world, kDisk, 1h) == kBegins);
+  CHECK(pass(world, {}, 10min).empty());
+  const auto now = now_of(world.clock).wall;
+  REQUIRE(world.publisher->put_silence({"", matchers("alertname=disk"), now, now + 5h, "", ""}));
+  CHECK(pass(world, {}, 4h).empty());
+  CHECK(pass(world, {}, 2h) == kEnds);
+  CHECK(pass(world, {}, 24h).empty());
+}
+
 TEST_CASE("nobody is told that something is over, or less, that is not") {
   World world;
   world.configure(kShipped);

@@ -62,8 +62,10 @@ int Model::cell(const FeatureRow& row, std::size_t feature) const noexcept {
 }
 
 void Model::settle(const FeatureRow& row) noexcept {
-  const int value = cell(row, 0);
-  const std::uint64_t beside = std::uint64_t{7} << static_cast<unsigned>(cell(row, 1) - 1);
+  // A row of the training lies within its range, but for what rounding makes of the largest ranges.
+  const int value = std::clamp(cell(row, 0), 1, kCells);
+  const int change = std::clamp(cell(row, 1), 1, kCells);
+  const std::uint64_t beside = std::uint64_t{7} << static_cast<unsigned>(change - 1);
   for (int i = value - 1; i <= value + 1; ++i) near_[static_cast<std::size_t>(i)] |= beside;
 }
 

@@ -88,12 +88,12 @@ void AnomalyDetector::Impl::train(knowledge::SeriesId id, Watched& watched) {
 
 /// The forest of the window the model was learnt from: the same whenever it is grown.
 bool AnomalyDetector::Impl::grow(knowledge::SeriesId id, Watched& watched) {
+  if (grown >= kGrownPerTick) return false;
   // What did not fit is not grown again in vain.
   if (watched.refused_bytes > 0 && !make_room(watched.rank, watched.refused_bytes)) {
     go_without(watched, watched.refused_bytes);
     return false;
   }
-  if (grown >= kGrownPerTick) return false;
   ++grown;
   const TrainingRows training = window_of(id, watched.trained);
   if (training.rows.size() < 2) {  // gone from the history meanwhile

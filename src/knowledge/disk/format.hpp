@@ -18,7 +18,7 @@ namespace nexus::knowledge::disk {
 static_assert(std::endian::native == std::endian::little, "headers are written as they are");
 
 inline constexpr std::array<char, 8> kFileMagic = {'N', 'X', 'S', 'E', 'G', 'M', 'N', 'T'};
-inline constexpr std::uint16_t kFileVersion = 1;
+inline constexpr std::uint16_t kFileVersion = 2;           // 2: of blocks of version 2
 inline constexpr std::uint32_t kRecordMagic = 0xc352584e;  // "NXR", and a byte that is no ASCII
 inline constexpr std::uint32_t kMaxPayload = 256U << 20;
 inline constexpr std::string_view kSegmentSuffix = ".seg";

@@ -95,13 +95,13 @@ class ConnectionsCollector final : public Collector {
   Status collect(Sink& sink) override {
     if (!is_live_) return fail(Errc::kNotFound, "these are not the connections of this host");
     start_run();
+    left_out_ = 0;
     read_port_range();
     if (Status dumped = dump(); !dumped) return dumped;
     const auto table = observed_ != nullptr ? observed_->processes() : nullptr;
     owners_.find(clock_.steady(), table.get());
     auto map = std::make_shared<ConnectionMap>();
     map->time = clock_.wall();
-    left_out_ = 0;
     take_listeners(*map);
     take_conversations(*map);
     emit(sink, *map);
@@ -158,18 +158,22 @@ class ConnectionsCollector final : public Collector {
     }
   }
 
-  /// A port is used up towards one address and port: who comes in has a port of its own there, so
-  /// that accepted connections never look like many.
+  /// A port is used up from one address towards one address and port: who comes in has a port of
+  /// its own there, so that accepted connections never look like many. What waits for its end on
+  /// the loopback gives its port to the next one (net.ipv4.tcp_tw_reuse, as it is by default).
   void take_port(const TcpSocket& socket) {
     if (socket.state == kTcpListen || last_port_ == 0 || socket.local_port < first_port_ ||
         socket.local_port > last_port_)
       return;
-    const Destination to(socket.remote, socket.remote_port);
+    if (socket.state == kTcpTimeWait && socket.remote.is_loopback()) return;
+    const Destination to(socket.local, socket.remote, socket.remote_port);
     const auto known = destinations_.find(to);
     if (known != destinations_.end()) {
       ++known->second;
     } else if (destinations_.size() < max_sockets_) {
       destinations_.emplace(to, 1);
+    } else {
+      ++left_out_;
     }
   }
 
@@ -339,7 +343,7 @@ class ConnectionsCollector final : public Collector {
   };
   using Key = std::tuple<Direction, std::int32_t, std::int32_t, SocketAddress, std::uint16_t>;
   using End = std::tuple<SocketAddress, std::uint16_t, std::uint16_t>;
-  using Destination = std::pair<SocketAddress, std::uint16_t>;
+  using Destination = std::tuple<SocketAddress, SocketAddress, std::uint16_t>;
 
   Clock& clock_;
   Observed* const observed_;

@@ -22,7 +22,7 @@ constexpr std::array kMetrics = {
 };
 
 constexpr std::size_t kSkipped = 4;   // sl, local and remote address, state
-constexpr std::size_t kLine = 128;    // bytes, since Linux 2.6; padded with blanks
+constexpr std::size_t kLine = 256;    // bytes, at most: udp's are padded to 128, udp6's are longer
 constexpr std::size_t kPage = 4'096;  // at least
 
 class UdpQueuesCollector final : public Collector {

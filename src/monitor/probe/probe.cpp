@@ -71,16 +71,17 @@ bool ChosenLabels::take(std::string_view metric, std::span<const LabelView> labe
     taken_.clear();
     since_ = now;
   }
-  std::string all(metric);
+  std::string all;
   for (const LabelView& label : labels) {
     for (const std::string_view part : {label.name, label.value}) {
       all += fmt::format("|{}:{}", part.size(), part);
     }
   }
   const auto key = knowledge::key_of(all);
-  if (std::ranges::find(taken_, key) != taken_.end()) return true;
-  if (taken_.size() >= kMost) return false;
-  taken_.push_back(key);
+  auto& of_metric = taken_.try_emplace(std::string(metric)).first->second;
+  if (std::ranges::find(of_metric, key) != of_metric.end()) return true;
+  if (of_metric.size() >= kMost) return false;
+  of_metric.push_back(key);
   return true;
 }
 

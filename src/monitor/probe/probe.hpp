@@ -9,6 +9,7 @@
 #include <re2/re2.h>
 
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -41,8 +42,8 @@ struct ProbePlan {
 };
 [[nodiscard]] Result<ProbePlan> plan_probe(const config::ProbeConfig& config);
 
-/// Series whose label values a target chose itself: the first kMost of a day are taken, others left
-/// out, so that a banner with a number in it is not a new series every time.
+/// Series whose label values a target chose itself: the first kMost of a metric and a day are
+/// taken, others left out, so that a banner with a number in it is not a new series every time.
 class ChosenLabels {
  public:
   static constexpr std::size_t kMost = 20;
@@ -52,7 +53,7 @@ class ChosenLabels {
                           SteadyTime now);
 
  private:
-  std::vector<knowledge::HeadKey> taken_;
+  std::map<std::string, std::vector<knowledge::HeadKey>, std::less<>> taken_;  // by metric
   SteadyTime since_{};
 };
 
