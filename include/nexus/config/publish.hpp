@@ -45,7 +45,7 @@ struct RoutingSection {
   Millis group_wait = 10s;
   Millis group_interval = 5min;
   Millis repeat_interval = 4h;
-  Millis hold_ends = 0s;  // at most so long the end of an alert is held back; 0: not at all
+  Millis hold_ends = 150min;  // at most so long an end is not told yet; 0: it is told at once
   // The simple form: receivers by severity, tried after every [[route]].
   std::vector<std::string> info = {};
   std::vector<std::string> warning = {};

@@ -222,7 +222,6 @@ void read_receiver(std::string_view name, Section& section, Reading& reading) {
 
 void read_routing(Section& root, Reading& reading) {
   RoutingSection& out = reading.config.publish.routing;
-  out.hold_ends = 150min;
   root.table("routing", [&](Section& routing) {
     routing.texts("receivers", out.receivers, kPlainName);
     routing.texts("group_by", out.group_by, kGroupLabel);
