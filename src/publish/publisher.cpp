@@ -15,6 +15,9 @@ namespace {
 
 constexpr Millis kLook{1'000};  // how often the book is looked at for changed severities
 constexpr Millis kTidy{60'000};
+/// A kill may have cost the book what it saw last, and people were told of it already: rules have
+/// so long to see it again before it is over.
+constexpr Millis kSeenAgain{60'000};
 constexpr std::size_t kMostExplained = 20;  // alerts of a notification that deeds are asked about
 constexpr Millis kExplainTime{1'000};       // of a turn: a flood is told at once, without trends
 
@@ -142,6 +145,8 @@ void Publisher::Impl::route_anew() {
     if (const auto end = settling.end_of(print)) {
       ended->ends = now.wall - std::chrono::duration_cast<Millis>(now.steady - end->at);
       if (end->told > now.steady) ended->settles = end->told;
+    } else if (!book.find(alert->finding)) {
+      ended->settles = now.steady + kSeenAgain;
     }
     dispatcher->put(std::move(ended), now);
   }

@@ -39,7 +39,31 @@ TEST_CASE("what ends while nobody listens is told after the restart") {
   world.book->tick();  // forgotten by the book
   world.restart();
   world.run(1s);
+  CHECK(world.told().empty());  // a kill may have cost the book what goes on
+  world.run(70s);
   CHECK(world.told() == Told{"-disk/warning"});
+}
+
+TEST_CASE("what a kill took from the book is seen again, and was never over") {
+  World world;
+  world.see({{"disk", kWarning}});
+  world.run(1s);
+  CHECK(world.told() == Told{"+disk/warning"});
+  world.publisher.reset();
+  const auto empty = *knowledge::StateDb::open(":memory:");
+  world.book = *analyze::Book::open(world.clock, *empty, world.self, 100);
+  world.book->subscribe(
+      [&](const analyze::Finding& finding) { world.publisher->on_finding(finding); });
+  world.restart();
+  world.run(20s);
+  world.see({{"disk", kWarning}});
+  world.run(2min);
+  CHECK(world.told().empty());
+  world.see({});
+  world.run(20s);
+  CHECK(world.told() == Told{"-disk/warning"});
+  world.publisher.reset();
+  world.book.reset();  // before its database
 }
 
 TEST_CASE("a severity that changes ends one alert and begins another") {
