@@ -70,9 +70,13 @@ void sort_pod(const json::value& pod, const DrainWish& wish, Sorted& out) {
   }
   if (!over && !victim.ending) {
     const std::string workload = workload_of_pod(pod);
-    if (auto why = wish.protects && !workload.empty()
-                       ? wish.protects(fmt::format("{}/{}", victim.name_space, workload))
-                       : std::nullopt) {
+    const auto kept = [&](const std::string& what) {
+      return wish.protects ? wish.protects(fmt::format("{}/{}", victim.name_space, what))
+                           : std::nullopt;
+    };
+    auto why = workload.empty() ? std::nullopt : kept(workload);
+    if (!why) why = kept("pod/" + victim.name);
+    if (why) {
       out.plan.refuse.push_back(fmt::format("{}: {}", victim.shown(), *why));
       return;
     }

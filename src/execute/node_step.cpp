@@ -27,8 +27,8 @@ std::optional<bool> schedulable_in(std::string_view evidence) {
 
 drivers::DrainWish drain_of(const plan::Action& action, const StepContext& context) {
   drivers::DrainWish out;
-  out.protects = [config = context.config](std::string_view workload) {
-    return protected_in_cluster(workload, *config);
+  out.protects = [config = context.config](std::string_view what) {
+    return protected_in_cluster(what, *config);
   };
   if (action.parameters.contains("grace"))
     out.grace = duration_parameter(action.parameters, "grace", Millis(0));
@@ -136,9 +136,9 @@ class NodeStep final : public Step {
                   wanted ? "opened" : "closed");
     auto open = is_open(action, context);
     if (!open) return propagate(std::move(open));
-    if (*open != wanted)
-      return fail(Errc::kConflict, "node {} has been {} since, and is left so", *node,
-                  *open ? "opened" : "closed");
+    if (*open == *before)
+      return fmt::format("undone: node {} is {} to new pods, as before", *node,
+                         *open ? "open" : "closed");
     auto cluster = cluster_of(context);
     if (!cluster) return propagate(std::move(cluster));
     auto set = cluster->set_schedulable(*node, *before, patience_to_undo(action, context));

@@ -203,6 +203,8 @@ class ScaleStep final : public WorkloadStep {
     if (!work) return propagate(std::move(work));
     const auto was = number_in(evidence_of(action), "wanted");
     if (!was) return fail(Errc::kNotFound, "how many there were is not known");
+    if (work->before.wanted == *was)
+      return fmt::format("undone: {} is scaled to {}, as before", to_string(work->workload), *was);
     if (work->before.wanted != wanted(action))
       return fail(Errc::kConflict, "{} has been scaled to {} since, and is left so",
                   to_string(work->workload), work->before.wanted);
@@ -262,12 +264,15 @@ class RolloutStep final : public WorkloadStep {
     auto image = image_of(action, *work);
     if (!image) return propagate(std::move(image));
     const auto& [container, wanted] = *image;
-    if (work->before.images.at(container) != wanted)
-      return fail(Errc::kConflict, "{} runs {} since, and is left so", to_string(work->workload),
-                  work->before.images.at(container));
     const auto was = image_in(action, container);
     if (!was) return fail(Errc::kNotFound, "which image it had is not known");
-    auto back = set_back(*work, container, *was, patience);
+    const std::string& now = work->before.images.at(container);
+    if (now != wanted && now != *was)
+      return fail(Errc::kConflict, "{} runs {} since, and is left so", to_string(work->workload),
+                  now);
+    // Of an undo that a crash cut off the image is set back; its rollout may still go on.
+    auto back = now == *was ? fmt::format("{} has {}, as before", to_string(work->workload), *was)
+                            : set_back(*work, container, *was, patience);
     if (!back) return back;
     auto complete = work->cluster.await_rollout(work->workload, patience, {}, work->before.failure);
     if (!complete) return propagate(std::move(complete), "{}, but", *back);

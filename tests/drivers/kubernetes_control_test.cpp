@@ -413,6 +413,14 @@ TEST_CASE("kubernetes control: a drain evicts within budgets, and says what hold
         rig.control.drain("n1", {.unmanaged = true, .protects = is_web}, rig.patience());
     CHECK(kept.error().code() == Errc::kConflict);
     CHECK(error_of(kept).contains(fmt::format("not drained: {}/web-", rig.name_space)));
+    // A pod by its own name too, of which nothing would make another.
+    const auto is_alone = [&](std::string_view pod) {
+      return pod == rig.name_space + "/pod/alone" ? std::optional<std::string>("kept")
+                                                  : std::nullopt;
+    };
+    CHECK(
+        error_of(rig.control.drain("n1", {.unmanaged = true, .protects = is_alone}, rig.patience()))
+            .contains(rig.name_space + "/alone: kept"));
     CHECK(rig.control.schedulable("n1", rig.patience()) == true);
     const auto plan = rig.control.plan_drain("n1", {.unmanaged = true}, rig.patience());
     REQUIRE(plan);

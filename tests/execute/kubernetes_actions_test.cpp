@@ -361,7 +361,19 @@ TEST_CASE("kubernetes control: what is protected of a workload is its pods too")
              Catch::Contains("is protected by"));
   CHECK(cluster.control.schedulable(node, cluster.soon()) == true);
   CHECK(cluster.a_pod().first == pod);
+  protect(cluster.target("pod/" + pod));
+  CHECK_THAT(
+      cluster.dry("drain_node", "kubernetes:node/" + node),
+      Catch::Contains(fmt::format("{}: {} is protected by", pod, cluster.target("pod/" + pod))));
   protect("kubernetes:" + cluster.name_space + "/*");
+  cluster.make(fmt::format("/api/v1/namespaces/{}/pods", cluster.name_space),
+               fmt::format(R"({{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"alone"}},
+                               "spec":{{"nodeName":"{}","terminationGracePeriodSeconds":1,
+                                        "containers":[{{"name":"main","image":"app:1"}}]}}}})",
+                           node));
+  CHECK_THAT(
+      cluster.dry("drain_node", "kubernetes:node/" + node, {{"unmanaged", true}}),
+      Catch::Contains(fmt::format("alone: {} is protected by", cluster.target("pod/alone"))));
   CHECK(cluster.invalid("delete_pod", cluster.target("pod/" + pod)).contains("is protected by"));
   CHECK(cluster
             .invalid("adjust_quota", cluster.target("resourcequota/most"),
@@ -394,7 +406,7 @@ TEST_CASE("kubernetes control: an undo takes back what its action made, and noth
     const auto undone = cordon->undo(action, context);
     return undone ? *undone : undone.error().message();
   };
-  CHECK(undo(true, false).contains("has been opened since"));
+  CHECK(undo(true, false) == "undone: node n2 is open to new pods, as before");
   REQUIRE(cluster.control.set_schedulable("n2", false, cluster.soon()));
   CHECK(undo(true, true).contains("was not closed by it"));  // somebody else has
   CHECK(undo(false, false).contains("was not closed by it"));
@@ -411,6 +423,76 @@ TEST_CASE("kubernetes control: an undo takes back what its action made, and noth
   const auto back = rollout->undo(update, context);
   REQUIRE_FALSE(back);
   CHECK_THAT(back.error().message(), Catch::Contains("which image it had is not known"));
+}
+
+TEST_CASE("kubernetes control: an undo that a crash cut off is brought to its end") {
+  Cluster cluster;
+  auto context = cluster.context();
+  // Done, and undone as far as the cluster: as it was before, and nobody has written it down.
+  const auto again = [&](Step& step, const std::string& type, const std::string& target,
+                         config::Parameters parameters, const std::string& said,
+                         const std::function<void()>& theirs) {
+    CAPTURE(type, target);
+    auto action = cluster.action(type, target, std::move(parameters));
+    action.outcome.before = step.evidence(action, context);
+    const StepRun run{.deadline = cluster.clock.steady() + 60s,
+                      .cancelled = [] { return false; },
+                      .leaving = [] { return false; },
+                      .begun = [] {}};
+    if (const auto done = step.run(action, context, run); !done) FAIL(done.error().message());
+    const auto first = step.undo(action, context);
+    if (!first) FAIL(first.error().message());
+    CHECK_THAT(*first, !Catch::Contains("as before"));
+    const auto second = step.undo(action, context);
+    if (!second) FAIL(second.error().message());
+    CHECK_THAT(*second, Catch::StartsWith("undone") && Catch::Contains(said));
+    theirs();
+    const auto kept = step.undo(action, context);
+    REQUIRE_FALSE(kept);
+    CHECK(kept.error().code() == Errc::kConflict);
+    return action;
+  };
+  auto* manager = service_manager("kubernetes");
+  const auto patience = [&] { return cluster.soon(); };
+  again(*manager->step(ServiceVerb::kScale), "scale_service", cluster.target(),
+        {{"replicas", std::int64_t{3}}}, "is scaled to 2, as before",
+        [&] { REQUIRE(cluster.control.scale(cluster.web, 1, patience())); });
+  auto& rollout = *manager->step(ServiceVerb::kRollout);
+  const auto set_image = [&](const std::string& image) {
+    REQUIRE(cluster.control.set_images(cluster.web, {{"main", image}}, patience()));
+  };
+  const auto update =
+      again(rollout, "rolling_update", cluster.target(), {{"image", std::string("app:2")}},
+            "has app:1, as before", [&] { set_image("app:3"); });
+  // The agent ended while the rollout to the old image went on: it is awaited now.
+  set_image("app:1");
+  REQUIRE(rollout.undo(update, context));
+  CHECK(cluster.status().phase == drivers::RolloutPhase::kComplete);
+
+  const auto resources = find_action("adjust_resources")->make();
+  again(*resources, "adjust_resources", cluster.target(), {{"limits", Texts{"memory=64Mi"}}},
+        "memory away, as before", [&] {
+          REQUIRE(cluster.control.set_resources(cluster.web, "main", {}, {{"memory", "96Mi"}},
+                                                patience()));
+        });
+  cluster.make(fmt::format("/api/v1/namespaces/{}/resourcequotas", cluster.name_space),
+               R"({"apiVersion":"v1","kind":"ResourceQuota","metadata":{"name":"most"},
+                   "spec":{"hard":{"pods":"10"}}})");
+  const auto quota = find_action("adjust_quota")->make();
+  again(*quota, "adjust_quota", cluster.target("resourcequota/most"),
+        {{"hard", Texts{"pods=20", "configmaps=5"}}}, "pods to 10, as before", [&] {
+          REQUIRE(
+              cluster.control.set_quota(cluster.name_space, "most", {{"pods", "30"}}, patience()));
+        });
+  const auto scaler = find_action("adjust_autoscaler")->make();
+  const auto bound = [&](std::uint32_t max) {
+    REQUIRE(cluster.control.set_autoscaler(cluster.web, {.max = max}, patience()));
+  };
+  again(*scaler, "adjust_autoscaler", cluster.target(), {{"max", std::int64_t{4}}},
+        "is not there, as before", [&] { bound(5); });
+  again(*scaler, "adjust_autoscaler", cluster.target(),
+        {{"max", std::int64_t{8}}, {"cpu_percent", std::int64_t{70}}}, "is as before",
+        [&] { bound(6); });
 }
 
 TEST_CASE("kubernetes control: a change whose answer does not come is taken back all the same") {

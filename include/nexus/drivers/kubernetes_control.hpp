@@ -147,8 +147,9 @@ struct DrainWish {
   std::optional<Millis> grace;  // for a pod to end; unset: its own
   bool unmanaged = false;       // also pods that no controller would make again
   bool local_data = false;      // also pods with emptyDir volumes, whose data goes with them
-  /// Why pods of a workload ("shop/deployment/web") are not evicted; nothing: they are.
-  std::function<std::optional<std::string>(std::string_view workload)> protects = {};
+  /// Why a pod ("shop/pod/web-1"), or those of a workload ("shop/deployment/web"), are not
+  /// evicted; nothing: they are. Asked about both of each pod that runs.
+  std::function<std::optional<std::string>(std::string_view what)> protects = {};
 };
 
 struct DrainPlan {

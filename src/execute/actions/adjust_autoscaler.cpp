@@ -145,9 +145,6 @@ class AutoscalerStep final : public Step {
     const auto patience = patience_to_undo(action, context);
     auto now = look(action, context);
     if (!now) return propagate(std::move(now));
-    if (!*now || !is_so(action, **now))
-      return fail(Errc::kConflict,
-                  "the autoscaler of {} is not as it was set any more, and is left", action.target);
     auto workload = changeable_workload(action.target, *context.config);
     auto cluster = cluster_of(context);
     if (!workload || !cluster) return fail(Errc::kUnavailable, "[kubernetes] is not what it was");
@@ -156,19 +153,20 @@ class AutoscalerStep final : public Step {
     if (wrong || !before.is_object() || !before.get_object().contains("exists"))
       return fail(Errc::kNotFound, "what the autoscaler was before is not known");
     const auto& was = before.get_object();
-    if (!was.at("exists").as_bool()) {
+    const bool existed = was.at("exists").as_bool();
+    const AutoscalerWish wish = existed ? way_back(action, was) : AutoscalerWish{};
+    if (existed ? *now && has(wish, **now) : !*now)
+      return fmt::format("undone: the autoscaler of {} {}", action.target,
+                         existed ? "is as before" : "is not there, as before");
+    if (!*now || !is_so(action, **now))
+      return fail(Errc::kConflict,
+                  "the autoscaler of {} is not as it was set any more, and is left", action.target);
+    if (!existed) {
       auto gone =
           cluster->remove_autoscaler(workload->name_space, (*now)->name, (*now)->uid, patience);
       if (!gone) return propagate(std::move(gone));
       return fmt::format("undone: the autoscaler {} is removed again", (*now)->name);
     }
-    AutoscalerWish wish{.min = was.at("min").to_number<std::uint32_t>(wrong),
-                        .max = was.at("max").to_number<std::uint32_t>(wrong),
-                        .cpu_percent = {}};
-    if (const auto* cpu = was.if_contains("cpu_percent"))
-      wish.cpu_percent = cpu->to_number<std::uint32_t>(wrong);
-    else
-      wish.no_cpu_percent = whole(action, "cpu_percent").has_value();
     auto back = cluster->set_autoscaler(*workload, wish, patience);
     if (!back) return propagate(std::move(back));
     return fmt::format("undone: the autoscaler {} has {} to {} replicas again", back->after.name,
@@ -211,6 +209,26 @@ class AutoscalerStep final : public Step {
       out.max = static_cast<std::uint32_t>(bounded);
     }
     return out;
+  }
+
+  /// To what the evidence says of one that existed.
+  static AutoscalerWish way_back(const plan::Action& action, const json::object& was) {
+    boost::system::error_code wrong;
+    AutoscalerWish out{.min = was.at("min").to_number<std::uint32_t>(wrong),
+                       .max = was.at("max").to_number<std::uint32_t>(wrong),
+                       .cpu_percent = {}};
+    if (const auto* cpu = was.if_contains("cpu_percent"))
+      out.cpu_percent = cpu->to_number<std::uint32_t>(wrong);
+    else
+      out.no_cpu_percent = whole(action, "cpu_percent").has_value();
+    return out;
+  }
+
+  /// Whether nothing of the wish is left to be done.
+  static bool has(const AutoscalerWish& wish, const AutoscalerState& now) {
+    return wish.min.value_or(now.min) == now.min && wish.max.value_or(now.max) == now.max &&
+           (!wish.cpu_percent || wish.cpu_percent == now.cpu_percent) &&
+           (!wish.no_cpu_percent || !now.cpu_percent);
   }
 
   static std::string shown(const AutoscalerWish& wish, const AutoscalerState& now) {

@@ -88,9 +88,8 @@ class QuotaStep final : public Step {
   }
 
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
-    if (!verify(action, context).value_or(false))
-      return fail(Errc::kConflict, "{} is not as it was set any more, and is left as it is",
-                  action.target);
+    auto now = look(action, context);
+    if (!now) return propagate(std::move(now));
     boost::system::error_code wrong;
     const auto before = json::parse(action.outcome.before, wrong);
     const auto* hard =
@@ -99,6 +98,11 @@ class QuotaStep final : public Step {
     auto changes = quantities_of(action.parameters, "hard");
     if (!changes) return propagate(std::move(changes));
     const auto back = back_to(*changes, hard);
+    if (are_so(back, now->hard))
+      return fmt::format("undone in {}: {}, as before", action.target, shown(back));
+    if (!are_so(*changes, now->hard))
+      return fail(Errc::kConflict, "{} is not as it was set any more, and is left as it is",
+                  action.target);
     if (auto set = write(action, back, context, patience_to_undo(action, context)); !set)
       return propagate(std::move(set));
     return fmt::format("undone in {}: {}", action.target, shown(back));

@@ -140,9 +140,6 @@ class ResourcesStep final : public Step {
 
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
     const auto patience = patience_to_undo(action, context);
-    if (!verify(action, context).value_or(false))
-      return fail(Errc::kConflict, "{} is not as it was set any more, and is left as it is",
-                  action.target);
     auto now = look(action, context, patience);
     if (!now) return propagate(std::move(now));
     auto wish = wish_of(action);
@@ -153,12 +150,20 @@ class ResourcesStep final : public Step {
       return fail(Errc::kNotFound, "what they were before is not known");
     const Wish back{back_to(wish->requests, before.get_object().if_contains("requests")),
                     back_to(wish->limits, before.get_object().if_contains("limits"))};
-    auto set = now->cluster.set_resources(now->workload, now->container, back.requests, back.limits,
-                                          patience);
-    if (!set) return propagate(std::move(set));
+    // Of an undo that a crash cut off they are set back; their rollout may still go on.
+    const bool as_before = has(back, now->resources);
+    if (!as_before) {
+      if (!has(*wish, now->resources))
+        return fail(Errc::kConflict, "{} is not as it was set any more, and is left as it is",
+                    action.target);
+      auto set = now->cluster.set_resources(now->workload, now->container, back.requests,
+                                            back.limits, patience);
+      if (!set) return propagate(std::move(set));
+    }
     auto complete = now->cluster.await_rollout(now->workload, patience, {}, now->status.failure);
     if (!complete) return propagate(std::move(complete), "set back, but");
-    return fmt::format("undone in {}: {}", action.target, described(back));
+    return fmt::format("undone in {}: {}{}", action.target, described(back),
+                       as_before ? ", as before" : "");
   }
 
  private:
