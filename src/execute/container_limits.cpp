@@ -286,6 +286,12 @@ class ContainerLimitsStep final : public ContainerStep {
     return out;
   }
 
+  static bool lowers_memory(const ContainerLimits& limits, const Container& container) {
+    const auto set = limits_of(container);
+    const auto now = set ? set->memory.value_or(0) : 0;
+    return now <= 0 || *limits.memory < now;
+  }
+
   /// With the reserve that limits of units have, on the way back too.
   static Status fits(const ContainerLimits& limits, const ContainerWork& work) {
     const bool memory = limits.memory && *limits.memory > 0;
@@ -300,8 +306,10 @@ class ContainerLimitsStep final : public ContainerStep {
           Errc::kConflict, "{} takes {} now: {} is never set below {} % of that, and not to {}",
           work.action.target, show(what, *now), what.key, kLeastPercent, show(what, *limit));
     };
-    // What is missing holds: below what it takes the kernel would end it.
-    if (memory && !used.memory && work.containers.front().runs())
+    // What is missing holds: below what it takes the kernel would end it. More than is set now ends
+    // nothing, and is wanted most by what is too busy to tell.
+    const auto& one = work.containers.front();
+    if (memory && !used.memory && one.runs() && lowers_memory(limits, one))
       return fail(Errc::kUnavailable,
                   "{}: how much memory it takes now is not known, and so not whether {} is enough",
                   work.action.target, show(kLimits.front(), *limits.memory));

@@ -201,19 +201,26 @@ class ContainerRolloutStep final : public ContainerStep {
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     const auto run = unattended_run(context.clock.steady() + kPutBackLimit);
     auto work = engine_work(action, context, run);
-    if (!work) {
-      // After a boot the engine may come up later than the agent.
-      what = work.error().message();
-      return context.config->connections.docker.enabled ? Recovered::kNotReachable
-                                                        : Recovered::kUnknown;
+    if (!work) return unasked(work.error(), what);
+    ContainerClaim claim;
+    auto places = places_of(*work, claim);
+    if (!places) {
+      const bool taken = places.error().code() == Errc::kConflict;  // it may be asked again
+      const auto became = unasked(places.error(), what);
+      return taken ? Recovered::kNotReachable : became;
     }
-    auto places = places_of(*work);
-    if (!places) return unasked(places.error(), what);
     const auto settled = settle(*places, *work);
     if (settled.done) {
       what = "new containers, which were well, have the places of the old ones";
-      if (settled.touched) what += "; the old ones that were left are removed: " + settled.names;
+      if (settled.touched)
+        what +=
+            fmt::format("; the old ones that were left {}: {}",
+                        settled.failed ? "could not all be removed" : "are removed", settled.names);
       return Recovered::kDone;
+    }
+    if (settled.failed) {
+      what = "the old containers could not be put back so far: " + settled.names;
+      return Recovered::kNotReachable;
     }
     const bool gone =
         std::ranges::all_of(*places, [](const Place& place) { return place.old.id.empty(); });
@@ -326,8 +333,17 @@ class ContainerRolloutStep final : public ContainerStep {
                                 {.deadline = work.run.deadline});
   }
 
-  /// The old containers of the evidence, with those that took their places.
-  static Result<std::vector<Place>> places_of(const ContainerWork& work) {
+  /// Before it is looked at: what is seen of it is then nobody else's work.
+  static Status take(ContainerClaim& claim, const std::string& id, const std::string& name) {
+    Container one;
+    one.id = id;
+    one.name = name;
+    return claim.take({one});
+  }
+
+  /// The old containers of the evidence, with those that took their places, all of them claimed.
+  /// kConflict: another action works on one.
+  static Result<std::vector<Place>> places_of(const ContainerWork& work, ContainerClaim& claim) {
     auto fresh = made_by(work);
     if (!fresh) return propagate(std::move(fresh));
     const auto before = containers_before(work.action.outcome.before);
@@ -335,6 +351,7 @@ class ContainerRolloutStep final : public ContainerStep {
       return fail(Errc::kNotFound, "which containers there were before is not known");
     std::vector<Place> out;
     for (const auto& then : before) {
+      if (auto ok = take(claim, then.id, then.name); !ok) return propagate(std::move(ok));
       auto old = look_at(then.id, work.engine, {.deadline = work.run.deadline});
       if (!old && old.error().code() != Errc::kNotFound) return propagate(std::move(old));
       Place place{.name = then.name,
@@ -342,7 +359,10 @@ class ContainerRolloutStep final : public ContainerStep {
                   .fresh = {},
                   .was_running = is_meant_to_run(then.state)};
       const auto made = std::ranges::find(*fresh, place.name, &drivers::DockerContainer::name);
-      if (made != fresh->end()) place.fresh = made->id;
+      if (made != fresh->end()) {
+        if (auto ok = take(claim, made->id, made->name); !ok) return propagate(std::move(ok));
+        place.fresh = made->id;
+      }
       out.push_back(std::move(place));
     }
     return out;
@@ -350,10 +370,12 @@ class ContainerRolloutStep final : public ContainerStep {
 
   /// What an earlier undo of this action has left that a crash cut off: it was to replace what the
   /// action made, so that both carry its label. Afterwards it is as before that undo, or as after.
+  /// kConflict: another action works on one, as one that replaces what this action made.
   static Status settle_undo(const ContainerWork& work) {
     auto ours = made_by(work);
     if (!ours) return propagate(std::move(ours));
     const auto before = containers_before(work.action.outcome.before);
+    ContainerClaim claim;
     std::vector<Place> places;
     bool any = false;
     for (const auto& one : *ours) {
@@ -369,6 +391,7 @@ class ContainerRolloutStep final : public ContainerStep {
     }
     for (const auto& one : *ours) {
       if (!one.name.ends_with(kOldSuffix)) continue;
+      if (auto ok = take(claim, one.id, one.name); !ok) return ok;
       auto old = look_at(one.id, work.engine, {.deadline = work.run.deadline});
       if (!old) return propagate(std::move(old));
       Place place{.name = one.name.substr(0, one.name.size() - kOldSuffix.size()),
@@ -378,7 +401,10 @@ class ContainerRolloutStep final : public ContainerStep {
       const auto then = std::ranges::find(before, place.name, &ContainerBefore::name);
       if (then != before.end()) place.was_running = is_meant_to_run(then->state);
       const auto made = std::ranges::find(*ours, place.name, &drivers::DockerContainer::name);
-      if (made != ours->end()) place.fresh = made->id;
+      if (made != ours->end()) {
+        if (auto ok = take(claim, made->id, made->name); !ok) return ok;
+        place.fresh = made->id;
+      }
       places.push_back(std::move(place));
       any = true;
     }

@@ -41,8 +41,8 @@ class ContainerScaleStep final : public ContainerStep {
 
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
     const auto before = containers_before(action.outcome.before);
+    if (before.empty()) return fail(Errc::kNotFound, "how many there were before is not known");
     const auto was = std::ranges::count(before, "running", &ContainerBefore::state);
-    if (was == 0) return fail(Errc::kNotFound, "how many there were before is not known");
     auto back = action;
     back.parameters.insert_or_assign("replicas", std::int64_t{was});
     const auto run = unattended_run(context.clock.steady() + action.timeout);

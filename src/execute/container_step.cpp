@@ -57,6 +57,14 @@ Status are_what_was_judged(const plan::Action& action, const std::vector<Contain
   return {};
 }
 
+/// For steps an engine that does not run is away: after a boot it may come up later than the agent.
+Result<drivers::DockerControl> engine_for(const StepContext& context) {
+  auto engine = engine_of(*context.config, context.clock);
+  if (!engine && context.config->connections.docker.enabled)
+    return fail(Errc::kUnavailable, "{}", engine.error().message());
+  return engine;
+}
+
 std::mutex& claims_mutex() {
   static std::mutex one;
   return one;
@@ -278,7 +286,7 @@ Status ContainerStep::validate(const plan::Action& action, const StepContext&) c
 
 Result<std::vector<Container>> ContainerStep::now(const plan::Action& action,
                                                   StepContext& context) {
-  auto engine = engine_of(*context.config, context.clock);
+  auto engine = engine_for(context);
   if (!engine) return propagate(std::move(engine));
   return containers_of(name_of(action), *engine, {.deadline = context.clock.steady() + kLookLimit});
 }
@@ -291,7 +299,7 @@ std::string ContainerStep::evidence(const plan::Action& action, StepContext& con
 
 Result<ContainerWork> ContainerStep::engine_work(const plan::Action& action, StepContext& context,
                                                  const StepRun& run) {
-  auto engine = engine_of(*context.config, context.clock);
+  auto engine = engine_for(context);
   if (!engine) return propagate(std::move(engine));
   return ContainerWork{.engine = *std::move(engine),
                        .containers = {},

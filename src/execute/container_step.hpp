@@ -50,7 +50,8 @@ class ContainerStep : public Step {
                          const StepRun& run) final;
 
  protected:
-  /// With the engine, and no containers so far.
+  /// With the engine, and no containers so far. kUnavailable: none runs, or none runs yet;
+  /// kNotFound: [docker] is switched off.
   [[nodiscard]] static Result<ContainerWork> engine_work(const plan::Action& action,
                                                          StepContext& context, const StepRun& run);
   /// The target's containers, none of them protected.

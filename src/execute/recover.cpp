@@ -25,7 +25,8 @@ using plan::ActionState;
 namespace {
 
 constexpr Millis kPruneEvery{3'600'000};
-constexpr Millis kFollowEvery{200};  // how often what is under way is looked at
+constexpr Millis kFollowEvery{200};     // how often what is under way is looked at
+constexpr Millis kAskAgainEvery{1000};  // and what cannot be asked for the moment
 
 /// To take something back is safe to be done again: it does what is left (undone.hpp).
 bool may_run_again(const Action& action) {
@@ -145,7 +146,8 @@ void Executor::Impl::follow(Entry& entry, Step& step, Action action) {
       return finish(std::move(action), ActionState::kFailed);
     }
     std::unique_lock lock(mutex);
-    clock.wait_until(lock, changed, std::min(deadline, now + kFollowEvery),
+    const auto pause = became == Recovered::kNotReachable ? kAskAgainEvery : kFollowEvery;
+    clock.wait_until(lock, changed, std::min(deadline, now + pause),
                      [&] { return entry.cancel || stopping; });
     if (entry.cancel) {
       action.outcome.result = fmt::format(

@@ -7,6 +7,7 @@
 #include "execute/executor_impl.hpp"
 #include "execute/halting.hpp"
 #include "execute/journal_json.hpp"
+#include "nexus/base/away.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/loop_thread.hpp"
 #include "nexus/config/service_name.hpp"
@@ -22,6 +23,8 @@ namespace {
 
 /// Ended actions whose final state the journal did not take, kept to be written later.
 constexpr std::size_t kMaxUnsaved = 1000;
+/// How often what is begun again after a restart asks for a counterpart that is away.
+constexpr Millis kAskAgainEvery{1000};
 
 double seconds(Nanos duration) {
   return std::chrono::duration<double>(duration).count();
@@ -210,10 +213,21 @@ void Executor::Impl::perform(Entry& entry, Step& step, Action action, const Flee
       .leaving = [&] { return abandon.load(); },
       .begun = [&] { note_begun(action); },
       .fencing_token = place != nullptr ? std::optional(place->token()) : std::nullopt};
-  auto done = [&] {
+  const auto attempt = [&] {
     const HaltScope scope([&] { return is_halted(); });
     return step.run(action, with, run);
-  }();
+  };
+  auto done = attempt();
+  // After a boot the agent is up before the engines that it asks.
+  while (entry.recovered && !done && is_away(done.error()) && clock.steady() < run.deadline) {
+    {
+      std::unique_lock lock(mutex);
+      clock.wait_until(lock, changed, std::min(run.deadline, clock.steady() + kAskAgainEvery),
+                       [&] { return entry.cancel || stopping; });
+      if (stopping) return;  // it stays `running` in the journal, and is found again
+    }
+    done = run.cancelled() ? fail(Errc::kCancelled, "{}", done.error().message()) : attempt();
+  }
   if (!done) {
     action.outcome.after = step.evidence(action, with);
     return settle_failure(std::move(action), done.error(), entry);

@@ -127,18 +127,20 @@ void Executor::Impl::note_undone(Action& action, Result<std::string> undone) con
 }
 
 /// The agent ended in the middle of an undo: what it has left is taken back, as soon as whoever
-/// does that is there (after a boot engines come up later than the agent).
+/// does that is there (after a boot engines come up later than the agent) and operations are not
+/// stopped.
 void Executor::Impl::undo_again(const Entry& entry, Step& step, Action action) {
   const bool disproved = action.outcome.verified.has_value();
   action.outcome.result += "; taken back after a restart of the agent";
   const auto deadline = clock.steady() + action.timeout;
   while (true) {
     auto with = context();
-    auto undone = step.undo(action, with);
-    const bool away =
-        !undone && (is_away(undone.error()) || undone.error().code() == Errc::kNotFound);
+    const bool stopped = is_halted();
+    auto undone = stopped ? Result<std::string>(fail(Errc::kCancelled, "operations are stopped"))
+                          : step.undo(action, with);
+    const bool waits = stopped || (!undone && is_away(undone.error()));
     const auto now = clock.steady();
-    if (!away || now >= deadline || entry.cancel) {
+    if (!waits || now >= deadline || entry.cancel) {
       note_undone(action, std::move(undone));
       break;
     }

@@ -172,13 +172,16 @@ def ends_that_settle():
         again = it.wait_state("Settles", "firing")
         equal(again["episodes"], 2, "episodes")
         lasted, away = (seconds(first["resolved"]) - seconds(first["fired"]), seconds(again["fired"]) - seconds(first["resolved"]))
-        if away > 1.4 * lasted:
-            return  # on a machine this slow its end may be told already, and rightly
         # A reload takes the other's rule away: its end is told, and shows that the groups were looked at.
         it.agent.file.write_text(it.agent.file.read_text().replace(alert("Retired"), ""))
         it.agent.signal(1)
         wait_for("the end of what has no rule", lambda: it.told("Retired") == ["firing", "resolved"])
-        equal(it.told("Settles"), ["firing"], "what was told of what came back")
+        told = it.told("Settles")
+        if away > 1.4 * lasted:  # on a machine this slow its end may be told already, and rightly
+            print(f"away for {away:g} s after {lasted:g} s: whether its end was held is not known", flush=True)
+            equal(told, ["firing", "resolved", "firing"][:max(len(told), 1)], "what was told of what came back late")
+        else:
+            equal(told, ["firing"], "what was told of what came back")
 
 
 def states_and_restarts():

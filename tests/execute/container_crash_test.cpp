@@ -102,6 +102,33 @@ TEST_CASE("docker: a rollout cut off while old containers are removed is brought
   CHECK(w.bed.names_of("shop") == std::set<std::string>{"shop-web-1", "shop-web-2"});
 }
 
+TEST_CASE("docker: a rollout cut off is put back as soon as the old container can be started") {
+  RolledOut w;
+  const auto old = w.make_old(1, "shop:1");
+  w.make(1, "shop:2", w.action.id);
+  w.judge({RolledOut::before(old, "shop-web-1", w.old_image)});
+  w.action.state = ActionState::kRunning;
+  nexus::test::RecordingProxy engine(w.directory.file("engine.sock"), w.bed.engine().socket());
+  engine.refuse("/start");
+  Bench after(w.clock, w.directory.file("state.db"));
+  after.config.connections.docker.socket = w.directory.file("engine.sock");
+  after.configure();
+  REQUIRE(after.journal->write(w.action));
+  REQUIRE(after.executor->recover());
+  CHECK(after.finished.empty());
+  CHECK(after.journaled(w.action.id) == ActionState::kRunning);
+  CHECK(w.id("shop-web-1") == old);
+  CHECK(w.state("shop-web-1") == "exited");
+  engine.refuse({});
+  after.executor->start();
+  const auto ended = after.wait(1).front();
+  INFO(ended.outcome.result);
+  CHECK(ended.state == ActionState::kInterrupted);
+  CHECK_THAT(ended.outcome.result, Contains("the old containers were put back: shop-web-1"));
+  CHECK(w.state("shop-web-1") == "running");
+  CHECK(w.bed.names_of("shop") == std::set<std::string>{"shop-web-1"});
+}
+
 TEST_CASE("docker: an undo that a crash has cut off is undone to its end at the next start") {
   RolledOut w;
   w.judge({RolledOut::before(std::string(64, 'a'), "shop-web-1", w.old_image),
@@ -187,7 +214,7 @@ TEST_CASE("docker: a container that was made without an answer is found, and is 
   CHECK(w.bed.names_of("shop") == std::set<std::string>{"shop-web-1"});
 }
 
-TEST_CASE("docker: a memory limit is not set while it is not known what is used") {
+TEST_CASE("docker: a memory limit is not lowered while it is not known what is used") {
   World w;
   nexus::test::RecordingProxy engine(w.directory.file("engine.sock"), w.bed.engine().socket());
   w.actions.bench.config.connections.docker.socket = w.directory.file("engine.sock");
@@ -198,6 +225,14 @@ TEST_CASE("docker: a memory limit is not set while it is not known what is used"
   CHECK(done.state == ActionState::kFailed);
   CHECK_THAT(done.outcome.result, Contains("how much memory it takes now is not known"));
   CHECK(w.bed.inspect("limited").at("HostConfig").at("Memory") == 0);
+
+  const std::int64_t set = 64 << 20;
+  w.bed.ask("POST", "/containers/limited/update",
+            json::serialize(json::object{{"Memory", set}, {"MemorySwap", 2 * set}}));
+  const auto more = w.actions.run("adjust_memory", "docker:limited", {{"memory_max", "128MiB"}});
+  INFO(more.outcome.result);
+  CHECK(more.state == ActionState::kSucceeded);
+  CHECK(w.bed.inspect("limited").at("HostConfig").at("Memory") == 2 * set);
 }
 
 TEST_CASE("docker: the kill switch lets one container come to its end, and begins no other") {
@@ -242,6 +277,21 @@ TEST_CASE("docker: an undone scaling ends what it made or started, and nothing e
   CHECK(w.state("shop-web-2") == "exited");
   CHECK(w.id("shop-web-3") == third);
   CHECK(w.bed.text("shop-web-3", "/State/StartedAt") == first_start);
+}
+
+TEST_CASE("docker: an undone scaling from nothing stops all that it started") {
+  World w;
+  const auto first = w.bed.make_of("shop", "web", 1);
+  w.stop(first);
+  auto vain = w.actions.action("scale_service", "docker:shop/web", {{"replicas", std::int64_t{2}}});
+  vain.verify = config::VerifyConfig{.expr = {"pressure < 1", {}}, .within = 1ms};
+  const auto done = w.actions.run(vain);
+  INFO(done.outcome.result);
+  CHECK(done.state == ActionState::kUnverified);
+  CHECK(is_undone(done.outcome));
+  CHECK(w.bed.names_of("shop") == std::set<std::string>{"shop-web-1"});
+  CHECK(w.id("shop-web-1") == first);
+  CHECK(w.state("shop-web-1") == "exited");
 }
 
 TEST_CASE("docker: a stop that did not help is taken back, of what ran before") {

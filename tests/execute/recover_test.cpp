@@ -5,6 +5,7 @@
 #include "bench.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
+#include "nexus/execute/undone.hpp"
 
 using namespace nexus;
 using namespace nexus::execute;
@@ -151,4 +152,101 @@ TEST_CASE("while the bus is away a unit job is followed, until its time limit is
   CHECK(ended.state == ActionState::kInterrupted);
   CHECK_THAT(ended.outcome.result, Catch::Contains("what became of it cannot be told") &&
                                        Catch::Contains("/nonexistent/nexus/bus"));
+}
+
+namespace {
+
+/// An action on containers whose undo a crash has cut off.
+Action being_undone(const Bench& bench, const std::string& type) {
+  auto out = bench.action("docker:shop/web");
+  out.type = type;
+  out.parameters = {{"replicas", std::int64_t{2}}};
+  out.timeout = 1h;
+  out.state = ActionState::kVerifying;
+  out.started = bench.clock.wall();
+  out.outcome.verified = false;
+  out.outcome.undone = kUndoing;
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("an undo that was cut off is not taken up while operations are stopped") {
+  base::ManualClock clock;
+  Bench bench(clock);
+  std::atomic<bool> stopped{true};
+  std::atomic<int> asked{0};
+  bench.executor->set_halted([&] {
+    ++asked;
+    return stopped.load();
+  });
+  const auto action = being_undone(bench, "scale_service");
+  REQUIRE(bench.journal->write(action));
+  REQUIRE(bench.executor->recover());
+  bench.executor->start();
+  while (asked < 1) std::this_thread::yield();
+  SECTION("it waits until they are released") {
+    CHECK(is_being_undone(bench.journal->get(action.id).value().outcome));
+    stopped = false;
+    while (bench.journaled(action.id) == ActionState::kVerifying) {
+      clock.advance(1s);
+      std::this_thread::yield();
+    }
+    // The evidence says nothing of containers: no answer will come, and none is waited for.
+    CHECK(bench.wait(1).front().outcome.undone ==
+          "not undone: how many there were before is not known");
+  }
+  SECTION("or its time is over") {
+    while (bench.journaled(action.id) == ActionState::kVerifying) {
+      clock.advance(1min);
+      std::this_thread::yield();
+    }
+    CHECK(bench.wait(1).front().outcome.undone == "not undone: operations are stopped");
+  }
+  CHECK(bench.finished.front().state == ActionState::kUnverified);
+}
+
+TEST_CASE(
+    "after a boot an undo waits for an engine that is not up so far, and no longer than it may") {
+  base::ManualClock clock;
+  const TemporaryDirectory host;
+  Bench bench(clock);
+  bench.config.collect.rootfs = host.path();
+  bench.configure();
+  std::atomic<int> asked{0};
+  // It is asked each time before the engine is asked again.
+  bench.executor->set_halted([&] {
+    ++asked;
+    return false;
+  });
+  auto open = being_undone(bench, "rolling_update");
+  open.parameters = {};
+  SECTION("one that the crash cut off") {
+    REQUIRE(bench.journal->write(open));
+  }
+  SECTION("one that somebody asked for") {
+    auto done = open;
+    done.state = ActionState::kSucceeded;
+    done.finished = clock.wall();
+    done.outcome.undone.clear();
+    REQUIRE(bench.journal->write(done));
+    open = bench.action(done.target);
+    open.type = "undo_action";
+    open.parameters = {{"action", std::string(done.id)}};
+    open.timeout = 1h;
+    open.state = ActionState::kRunning;
+    open.started = clock.wall();
+    REQUIRE(bench.journal->write(open));
+  }
+  REQUIRE(bench.executor->recover());
+  CHECK(bench.finished.empty());
+  bench.executor->start();
+  while (!plan::is_final(bench.journaled(open.id))) {
+    clock.advance(1min);
+    std::this_thread::yield();
+  }
+  const auto ended = bench.wait(1).front();
+  CHECK(asked >= 1);
+  CHECK((ended.state == ActionState::kUnverified || ended.state == ActionState::kFailed));
+  CHECK_THAT(ended.outcome.result, Catch::Contains("no Docker engine runs here"));
 }
