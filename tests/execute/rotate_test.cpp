@@ -256,6 +256,21 @@ TEST_CASE("the newest are kept, small logs are left, and copytruncate has to be 
   CHECK_THAT(room.invalid(outside), Catch::Contains("below one of [allow] paths"));
 }
 
+TEST_CASE("rotations of one second overwrite nothing") {
+  Room room;
+  constexpr int kRotations = 5;
+  for (int i = 0; i < kRotations; ++i) {
+    std::ofstream(room.log) << i << "\n";
+    const auto done = room.bench.run(
+        room.rotate({{"command", std::string("true")}, {"keep", std::int64_t{2 * kRotations}}}));
+    CHECK(done.state == ActionState::kSucceeded);
+  }
+  const auto files = room.rotated();
+  REQUIRE(files.size() == kRotations);
+  for (int i = 0; i < kRotations; ++i)
+    CHECK(content(files[static_cast<std::size_t>(i)]) == std::to_string(i) + "\n");
+}
+
 TEST_CASE("a signal that would end the writer is not sent, and nothing is moved") {
   Room room;
   std::ofstream(room.log) << "line\n";

@@ -222,6 +222,23 @@ std::string stamp(WallTime now) {
   return out;
 }
 
+/// What the log is called from now on: of this second, or of the first after it in which no other
+/// one has the name, compressed or not. Nothing is overwritten.
+Result<std::string> next_name(const Log& log, WallTime now) {
+  auto there = rotated(log);
+  auto empty = rotated(log, true);
+  if (!there || !empty) return std::unexpected(there ? empty.error() : there.error());
+  std::ranges::move(*empty, std::back_inserter(*there));
+  while (true) {
+    auto name = log.name() + "-" + stamp(now);
+    const auto has_name = [&](const host::FoundFile& file) {
+      return std::string_view(file.path).substr(file.path.rfind('/') + 1).starts_with(name);
+    };
+    if (std::ranges::none_of(*there, has_name)) return name;
+    now += 1s;
+  }
+}
+
 class RotateLogs final : public Step {
  public:
   [[nodiscard]] Status validate(const plan::Action& action,
@@ -249,10 +266,11 @@ class RotateLogs final : public Step {
     }
     auto old = rotated(*log);
     if (!old) return propagate(std::move(old));
-    std::string out =
-        fmt::format("would {} {} ({} bytes) to {}-{}{}", wish->copy ? "copy" : "move",
-                    action.target, file->identity.size, action.target, stamp(context.clock.wall()),
-                    wish->compress ? std::string(host::suffix(*wish->compress)) : "");
+    const auto name = next_name(*log, context.clock.wall());
+    if (!name) return std::unexpected(name.error());
+    std::string out = fmt::format("would {} {} ({} bytes) to {}/{}{}", wish->copy ? "copy" : "move",
+                                  action.target, file->identity.size, directory_of(*log), *name,
+                                  wish->compress ? std::string(host::suffix(*wish->compress)) : "");
     for (std::size_t i = 0; i + wish->keep < old->size() + 1; ++i)
       out += fmt::format("\nwould delete {}", (*old)[i].path);
     return out;
@@ -286,17 +304,18 @@ class RotateLogs final : public Step {
     // Whom to tell is known before anything is moved.
     auto writer = writer_of(*wish, context);
     if (!writer) return propagate(std::move(writer));
-    const auto name = log->name() + "-" + stamp(context.clock.wall());
+    const auto name = next_name(*log, context.clock.wall());
+    if (!name) return std::unexpected(name.error());
     run.begun();
     if (moves) {
       auto moved = wish->copy
                        ? context.privileged.copy_truncate(log->root, log->path, file->identity,
-                                                          name, go_on(context, run))
-                       : context.privileged.rotate(log->root, log->path, file->identity, name);
+                                                          *name, go_on(context, run))
+                       : context.privileged.rotate(log->root, log->path, file->identity, *name);
       if (!moved) return propagate(std::move(moved));
     }
     const auto what =
-        moves ? fmt::format("{} bytes of {} are in {}", file->identity.size, action.target, name)
+        moves ? fmt::format("{} bytes of {} are in {}", file->identity.size, action.target, *name)
               : fmt::format("an older log of {} is taken up again", action.target);
     if (auto told = tell(*wish, *writer, context, run); !told) {
       return fail(told.error().code(),
