@@ -9,7 +9,7 @@ TEST_PACKAGES=(clang-format-19 python3 debootstrap systemd-container dbus iprout
   prometheus-node-exporter prometheus-blackbox-exporter prometheus-process-exporter
   prometheus-postgres-exporter prometheus-redis-exporter nginx-light logrotate openssl jq procps
   postgresql-15 redis-server docker.io busybox-static
-  dnsmasq-base prometheus-alertmanager python3-aiosmtpd tinyproxy-bin podman runc)
+  dnsmasq-base prometheus-alertmanager python3-aiosmtpd tinyproxy-bin podman runc zstd)
 
 # Installs what is missing of the named packages; no package call when nothing is.
 need_packages() {
