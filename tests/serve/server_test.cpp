@@ -542,19 +542,24 @@ TEST_CASE("a handler is told that its client is gone, and no other one is") {
 }
 
 TEST_CASE(
-    "the kill switch waits for no action and no reader, and an operator's read for no action") {
+    "the kill switch waits for no action and no reader, an operator's read for no action, and an "
+    "action for nobody else's server") {
   Bench bench;
   bench.start();
   const std::string token = "Authorization: Bearer operator-token-0123456789\r\n";
+  Client outside(bench.tcp);
+  outside.send(request("POST", "/outside-stuck", token));
+  bench.until_waiting(1);
+  CHECK(Client(bench.tcp).ask(request("POST", "/act", token)).body == "acted");
   Client acting(bench.tcp);
   acting.send(request("POST", "/act-stuck", token));
-  bench.until_waiting(1);
+  bench.until_waiting(2);
   CHECK(Client(bench.tcp).ask(request("GET", "/records", token)).body == "records");
   Client reading(bench.tcp);
   Client another(bench.tcp);
   reading.send(request("GET", "/stuck"));
   another.send(request("GET", "/stuck"));
-  bench.until_waiting(3);
+  bench.until_waiting(4);
   CHECK(Client(bench.tcp).ask(request("POST", "/switch", token)).body == "switched");
   bench.release();
   bench.until_left();
