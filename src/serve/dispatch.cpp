@@ -51,10 +51,11 @@ struct Lane {
   std::atomic<std::size_t>& waiting;
 };
 
-/// Where a handler that may wait runs: the kill switch by itself, then those that act, then those
-/// that read, whatever role they need.
+/// Where a handler that may wait runs: the kill switch by itself, and who waits for a server of
+/// somebody else, then those that act, then those that read, whatever role they need.
 Lane lane_of(ServerState& state, const Route& route) {
   if (route.runs == Runs::kSwitch) return {state.switches, state.switching};
+  if (route.runs == Runs::kOutside) return {state.outside, state.abroad};
   const bool acts = route.needs >= config::Role::kOperator && route.method != Method::kGet;
   if (acts) return {state.control, state.controlling};
   return {state.pool, state.blocking};

@@ -74,6 +74,7 @@ struct Server::Impl {
       state->pool.join();
       state->control.join();
       state->switches.join();
+      state->outside.join();
       state->writers.join();
       return;
     }

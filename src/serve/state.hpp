@@ -71,10 +71,12 @@ struct ServerState {
   boost::asio::thread_pool control{1};  // for those who act: no reader's query delays them
   boost::asio::thread_pool switches{
       2};  // for the kill switch: neither an action nor a start delays a stop
+  boost::asio::thread_pool outside{1};      // for who waits for a server that may hang
   boost::asio::thread_pool writers{1};      // makes the pieces of long answers
   std::atomic<std::size_t> blocking{0};     // handlers queued or running on `pool`
   std::atomic<std::size_t> controlling{0};  // the same for `control`
   std::atomic<std::size_t> switching{0};    // the same for `switches`
+  std::atomic<std::size_t> abroad{0};       // the same for `outside`
   std::atomic<bool> stopping{false};
   std::vector<std::weak_ptr<Connection>> sessions;  // io thread only
   std::atomic<std::size_t> connections{0};

@@ -113,6 +113,10 @@ struct Bench {
         [this](const Request&) { return stuck(); });
     add(Method::kPost, "/act-stuck", Role::kOperator, Runs::kBlocking,
         [this](const Request&) { return stuck(); });
+    add(Method::kPost, "/outside-stuck", Role::kOperator, Runs::kOutside,
+        [this](const Request&) { return stuck(); });
+    add(Method::kPost, "/act", Role::kOperator, Runs::kBlocking,
+        [](const Request&) { return json("acted"); });
     add(Method::kPost, "/switch", Role::kOperator, Runs::kSwitch,
         [](const Request&) { return json("switched"); });
     add(Method::kGet, "/records", Role::kOperator, Runs::kBlocking,

@@ -541,20 +541,22 @@ TEST_CASE("a handler is told that its client is gone, and no other one is") {
   CHECK(eager.read().value().body == R"({"hello":"world"})");
 }
 
-TEST_CASE(
-    "the kill switch waits for no action and no reader, and an operator's read for no action") {
+TEST_CASE("a switch waits for nobody, a read for no action, an action for no server of others") {
   Bench bench;
   bench.start();
-  const std::string token = "Authorization: Bearer operator-token-0123456789\r\n";
+  const std::string token = bearer("operator-token-0123456789");
+  Client outside(bench.tcp);
+  outside.send(request("POST", "/outside-stuck", token));
+  bench.until_waiting(1);
+  CHECK(Client(bench.tcp).ask(request("POST", "/act", token)).body == "acted");
   Client acting(bench.tcp);
   acting.send(request("POST", "/act-stuck", token));
-  bench.until_waiting(1);
+  bench.until_waiting(2);
   CHECK(Client(bench.tcp).ask(request("GET", "/records", token)).body == "records");
   Client reading(bench.tcp);
   Client another(bench.tcp);
-  reading.send(request("GET", "/stuck"));
-  another.send(request("GET", "/stuck"));
-  bench.until_waiting(3);
+  for (auto* client : {&reading, &another}) client->send(request("GET", "/stuck"));
+  bench.until_waiting(4);
   CHECK(Client(bench.tcp).ask(request("POST", "/switch", token)).body == "switched");
   bench.release();
   bench.until_left();

@@ -372,6 +372,22 @@ class Story:
         assert self.state("real.service") == "failed", self.state("real.service")
         assert len(self.actions("real.service")) == 1, self.actions("real.service")
 
+    def watchdog(self):
+        """An agent that hangs feeds systemd's watchdog no more: it is ended, started again, and says so."""
+        main = lambda: self.machine.run(["systemctl", "show", "--value", "-p", "MainPID", "nexus-agent"]).stdout.strip()  # noqa: E731
+        self.machine.write_file("/run/systemd/system/nexus-agent.service.d/soon.conf", "[Service]\nWatchdogSec=10\n")
+        self.machine.run(["systemctl", "daemon-reload"])
+        self.machine.run(["systemctl", "restart", "nexus-agent"])
+        self.wait_ready()
+        hung = main()
+        self.machine.run(["kill", "-STOP", hung])
+        self.wait("a new agent", lambda: main() not in (hung, "0"), 120)
+        self.wait_ready()
+        assert "Watchdog timeout" in self.machine.journal("nexus-agent"), self.machine.journal("nexus-agent")
+        self.wait("the finding about it", lambda: self.alert("unclean_restart"))
+        self.machine.run(["rm", "/run/systemd/system/nexus-agent.service.d/soon.conf"])
+        self.machine.run(["systemctl", "daemon-reload"])
+
     def act(self, kind, target, parameters):
         """A person's action, as it ended."""
         made = self.post("/operations/actions", {"action_type": kind, "target_component": target, "parameters": parameters})
@@ -455,7 +471,8 @@ def main():
         first = story.one_restart()
         print("an action:", json.dumps(first))
         for chapter in (story.breaker, story.rearm, story.propose, story.bad_reload, story.kill_switch, story.crash,
-                        story.stopped_in_a_restart, story.stopped_in_a_command, story.alias, story.host_actions, story.goodbye):
+                        story.stopped_in_a_restart, story.stopped_in_a_command, story.alias, story.watchdog, story.host_actions,
+                        story.goodbye):
             print("==", chapter.__name__, flush=True)
             chapter()
         worst = max(story.latencies)

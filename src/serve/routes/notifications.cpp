@@ -190,7 +190,7 @@ std::vector<Route> notification_routes(const Rooms& rooms, publish::Publisher& p
       {Method::kGet, "/health/notifications", Role::kViewer, Runs::kSnapshot,
        [shared](const Request&) { return notifications(*shared); },
        "Receivers of notifications: what waits, what was sent, what fails"},
-      {Method::kPost, "/operations/notify/{receiver}/test", Role::kOperator, Runs::kBlocking,
+      {Method::kPost, "/operations/notify/{receiver}/test", Role::kOperator, Runs::kOutside,
        [shared](const Request& request) { return test(*shared, request); },
        "Sends a real notification that says it is a test"},
       {Method::kGet, "/api/v2/silences", Role::kViewer, Runs::kBlocking,
