@@ -188,6 +188,10 @@ Response status(const Rooms& rooms, Managers& managers, const Request& request) 
   auto* manager = execute::service_manager(name.kind);
   if (manager == nullptr)
     return error(501, "unsupported", "this agent has no manager for \"" + name.kind + ":\"");
+  // What cannot be a unit is no question of whether systemd answers; `web@` is all its instances.
+  if (const auto unit = drivers::normalize_unit_name(name.name);
+      name.is_unit() && !unit && !name.name.ends_with("@.service") && !name.name.ends_with('@'))
+    return error(unit.error());
   const bool known = is_watched(rooms, target);
   // Whoever may only read does not make systemd load units.
   const auto look = known || request.caller.role >= config::Role::kOperator
