@@ -157,9 +157,7 @@ def world(more="", receivers=("hook",), doubles=None):
         doubles.stop()
 
 
-EVERY = """
-[notify.slack]
-url_file = "WHERE/slackhook.secret"
+INCIDENTS = """
 [notify.bot]
 type = "slack"
 url_env = "SLACK_API"
@@ -171,6 +169,11 @@ token_file = "WHERE/pagerduty.secret"
 [notify.opsgenie]
 url = "ADDRESS/opsgenie/"
 token_file = "WHERE/opsgenie.secret"
+"""
+
+EVERY = INCIDENTS + """
+[notify.slack]
+url_file = "WHERE/slackhook.secret"
 [notify.discord]
 url_env = "DISCORD_URL"
 [notify.teams]
@@ -359,21 +362,6 @@ def broken_tls():
             it.agent.configure(config)
             it.agent.signal(1)
             it.wait_statuses("firing")
-
-
-INCIDENTS = """
-[notify.bot]
-type = "slack"
-url_env = "SLACK_API"
-token_env = "SLACK_TOKEN"
-channel = "#alerts"
-[notify.pagerduty]
-url = "ADDRESS/pagerduty/v2/enqueue"
-token_file = "WHERE/pagerduty.secret"
-[notify.opsgenie]
-url = "ADDRESS/opsgenie/"
-token_file = "WHERE/opsgenie.secret"
-"""
 
 
 def incidents_and_threads():

@@ -189,9 +189,8 @@ Result<std::vector<host::FoundFile>> half_packed(const Log& log) {
   return std::move(walk->files);
 }
 
-/// NAME-20261126-031500[.zst|.gz], oldest first; or those among them without a byte, which a
-/// rotation that went no further has left and which count for nothing.
-Result<std::vector<host::FoundFile>> rotated(const Log& log, bool empty = false) {
+/// NAME-20261126-031500[.zst|.gz], oldest first.
+Result<std::vector<host::FoundFile>> all_rotated(const Log& log) {
   const auto prefix = log.name() + "-";
   const auto is_rotated = [&](const std::string& name) {
     if (!name.starts_with(prefix)) return false;
@@ -203,9 +202,17 @@ Result<std::vector<host::FoundFile>> rotated(const Log& log, bool empty = false)
   };
   auto walk = host::files_below(directory_of(log), {.wanted = is_rotated, .take = {}, .go_on = {}});
   if (!walk) return propagate(std::move(walk));
-  std::erase_if(walk->files, [&](const auto& file) { return (file.identity.size == 0) != empty; });
   std::ranges::sort(walk->files, {}, &host::FoundFile::path);
   return std::move(walk->files);
+}
+
+/// Those of them that have bytes; or those without, which a rotation that went no further has left
+/// and which count for nothing.
+Result<std::vector<host::FoundFile>> rotated(const Log& log, bool empty = false) {
+  auto all = all_rotated(log);
+  if (all)
+    std::erase_if(*all, [&](const auto& file) { return (file.identity.size == 0) != empty; });
+  return all;
 }
 
 bool is_packed(const std::string& name) {
@@ -225,10 +232,8 @@ std::string stamp(WallTime now) {
 /// What the log is called from now on: of this second, or of the first after it in which no other
 /// one has the name, compressed or not. Nothing is overwritten.
 Result<std::string> next_name(const Log& log, WallTime now) {
-  auto there = rotated(log);
-  auto empty = rotated(log, true);
-  if (!there || !empty) return std::unexpected(there ? empty.error() : there.error());
-  std::ranges::move(*empty, std::back_inserter(*there));
+  const auto there = all_rotated(log);
+  if (!there) return std::unexpected(there.error());
   while (true) {
     auto name = log.name() + "-" + stamp(now);
     const auto has_name = [&](const host::FoundFile& file) {
