@@ -223,10 +223,6 @@ Error bus_error(int negative_errno, std::string_view what) {
   return away ? Error(Errc::kUnavailable, error.message()) : error;
 }
 
-bool means_away(const Error& error) noexcept {
-  return error.code() == Errc::kUnavailable || error.code() == Errc::kTimeout;
-}
-
 std::string unit_path(std::string_view unit) {
   char* path = nullptr;
   const std::string name(unit);

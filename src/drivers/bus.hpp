@@ -66,8 +66,6 @@ using Slot = std::unique_ptr<sd_bus_slot, UnrefSlot>;
 [[nodiscard]] Status reply_status(sd_bus_message* reply, std::string_view what);
 /// A negative return value of an sd-bus function.
 [[nodiscard]] Error bus_error(int negative_errno, std::string_view what);
-/// Whether a failed reply means that the bus or systemd is away, rather than that it refused.
-[[nodiscard]] bool means_away(const Error& error) noexcept;
 
 /// "web.service" -> "/org/freedesktop/systemd1/unit/web_2eservice".
 [[nodiscard]] std::string unit_path(std::string_view unit);

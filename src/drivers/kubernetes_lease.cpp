@@ -7,6 +7,7 @@
 #include "drivers/json.hpp"
 #include "drivers/kubernetes_calls.hpp"
 #include "drivers/kubernetes_list.hpp"
+#include "nexus/base/away.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::drivers {
@@ -52,8 +53,7 @@ json::object spec_of(std::string_view holder, Millis lasts, WallTime now,
 
 /// Whether it may have been done all the same.
 bool is_open(const Error& error) {
-  return error.code() == Errc::kUnavailable || error.code() == Errc::kTimeout ||
-         error.code() == Errc::kInternal;
+  return is_away(error) || error.code() == Errc::kInternal;
 }
 
 /// Sends what makes `holder` the holder of the lease at `path`; when nobody answers, the lease

@@ -7,6 +7,7 @@
 
 #include "drivers/bus.hpp"
 #include "drivers/unit_job.hpp"
+#include "nexus/base/away.hpp"
 
 namespace nexus::drivers {
 namespace {
@@ -206,7 +207,7 @@ struct Systemd::Impl {
     auto bus = connect();
     if (!bus) return std::unexpected(std::move(bus).error());
     auto result = query(bus->get());
-    if (result || !means_away(result.error())) keep(std::move(*bus));
+    if (result || !is_away(result.error())) keep(std::move(*bus));
     return result;
   }
 
