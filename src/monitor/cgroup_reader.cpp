@@ -1,6 +1,5 @@
 #include "monitor/cgroup_reader.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -11,6 +10,7 @@
 #include <array>
 #include <cerrno>
 
+#include "monitor/directory.hpp"
 #include "monitor/workload.hpp"
 #include "nexus/base/text.hpp"
 
@@ -141,20 +141,12 @@ CgroupReader::Place& CgroupReader::next_place() {
 
 void CgroupReader::list_children(int directory, std::size_t parent, std::size_t most) {
   name_count_ = 0;
-  alignas(dirent64) std::array<char, 8192> buffer;
-  for (;;) {
-    const ssize_t got = ::getdents64(directory, buffer.data(), buffer.size());
-    if (got < 0) return;  // it was removed
-    if (got == 0) break;
-    for (ssize_t at = 0; at < got;) {
-      const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
-      at += entry->d_reclen;
-      const bool may_be_group = entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN;
-      if (entry->d_name[0] == '.' || !may_be_group) continue;
-      if (name_count_ == names_.size()) names_.emplace_back();
-      names_[name_count_++] = entry->d_name;
-    }
-  }
+  const Status read = for_each_entry(directory, [this](const char* name, unsigned char type) {
+    if (name[0] == '.' || (type != DT_DIR && type != DT_UNKNOWN)) return;
+    if (name_count_ == names_.size()) names_.emplace_back();
+    names_[name_count_++] = name;
+  });
+  if (!read) return;  // it was removed
   const std::span names(names_.data(), name_count_);
   std::ranges::sort(names);
   for (const std::string& name : names) {
