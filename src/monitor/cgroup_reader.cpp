@@ -235,13 +235,23 @@ void CgroupReader::read_v2(int directory, CgroupStats& stats) {
                                   Key{"file", CgroupStats::kCache},
                                   Key{"kernel", CgroupStats::kKernel},
                                   Key{"file_mapped", CgroupStats::kMapped},
+                                  Key{"file_dirty", CgroupStats::kFileDirty},
+                                  Key{"file_writeback", CgroupStats::kFileWriteback},
                                   Key{"inactive_file", CgroupStats::kInactiveFile},
+                                  Key{"active_file", CgroupStats::kActiveFile},
+                                  Key{"pgscan", CgroupStats::kPagesScanned},
+                                  Key{"pgsteal", CgroupStats::kPagesReclaimed},
+                                  Key{"workingset_refault_file", CgroupStats::kRefaultsFile},
+                                  Key{"workingset_refault_anon", CgroupStats::kRefaultsAnon},
                                   Key{"pgfault", CgroupStats::kMinorFaults},
                                   Key{"pgmajfault", CgroupStats::kMajorFaults}};
   read_keys(directory, "memory.stat", stats, kMemory);
-  constexpr std::array kEvents = {Key{"max", CgroupStats::kMemoryFailures},
+  constexpr std::array kEvents = {Key{"high", CgroupStats::kHighEvents},
+                                  Key{"max", CgroupStats::kMaxEvents},
                                   Key{"oom_kill", CgroupStats::kOomKills}};
   read_keys(directory, "memory.events", stats, kEvents);
+  if (stats.has(CgroupStats::kMaxEvents))
+    stats.set(CgroupStats::kMemoryFailures, stats.figures[CgroupStats::kMaxEvents]);
   read_io_stat(directory, stats);
   read_pids(directory, stats);
   read_pressure(directory, stats, "cpu.pressure", CgroupStats::kCpuWaiting,
@@ -302,6 +312,7 @@ void CgroupReader::read_memory_v1(int directory, CgroupStats& stats) {
                                   Key{"total_mapped_file", CgroupStats::kMapped},
                                   Key{"total_swap", CgroupStats::kSwap},
                                   Key{"total_inactive_file", CgroupStats::kInactiveFile},
+                                  Key{"total_active_file", CgroupStats::kActiveFile},
                                   Key{"total_pgfault", CgroupStats::kMinorFaults},
                                   Key{"total_pgmajfault", CgroupStats::kMajorFaults}};
   read_keys(directory, "memory.stat", stats, kMemory);
