@@ -102,6 +102,7 @@ void Agent::Impl::stop() {
     last.swap(watcher);
   });
   if (plan_loop) shutdown.run("the plan loop", kCommandEnd + kLast, [this] { plan_loop->stop(); });
+  ::unlink((data_dir + "/addresses").c_str());  // a last turn may have written it again
   const auto action_grace = shutdown.grace(kActionGrace, kCommandEnd + kLast);
   if (executor)
     shutdown.run("an action", kLast, [this, action_grace] { executor->stop(action_grace); });

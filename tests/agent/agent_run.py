@@ -330,6 +330,8 @@ def rollback(agent):
         equal(agent.unix("POST", path, {}).status, 409, "a second roll-back of it")
         other = value + (1 if value < 18 else -1)
         os.setpriority(os.PRIO_PROCESS, processes[2].pid, other)
+        said, _ = agent.command("actions", "rollback", "--all", "--dry-run", code=None)
+        expect("would undo renice_process" in said and nice(processes[1]) == value, f"rollback --all --dry-run: {said}")
         said, _ = agent.command("actions", "rollback", "--all", "--reason", "away with it")
         expect(said.count("renice_process") == 2, f"rollback --all says {said}")
         equal((nice(processes[1]), nice(processes[2])), (before, other), "nice values after rollback --all")

@@ -208,6 +208,30 @@ TEST_CASE("rule files: what was pending before a restart goes on where it was") 
   CHECK(world.now(R"(ALERTS{alertstate="firing"})") == 1);
 }
 
+TEST_CASE(
+    "rule files: what fired before a restart began when it began, what was pending waits on") {
+  FilesWorld world;
+  const auto stopped = base::to_unix_millis(world.clock.wall());
+  const auto began = static_cast<double>(stopped - 10'000) / 1000;
+  for (const char* name : {"Fired", "Pending"}) {
+    const auto id =
+        world.registry.intern(Labels("ALERTS_FOR_STATE", {{"alertname", name}, {"i", "1"}}));
+    REQUIRE(id);
+    world.history.append({77, stopped, std::vector{*id}, std::vector{began}});
+  }
+  world.clock.advance(30s);
+  REQUIRE(world
+              .load("groups:\n- name: g\n  interval: 1s\n  rules:\n"
+                    "  - alert: Fired\n    expr: x > 0\n    for: 8s\n"
+                    "  - alert: Pending\n    expr: x > 0\n    for: 12s\n")
+              .empty());
+  world.second(1);
+  CHECK(world.now(R"(ALERTS_FOR_STATE{alertname="Fired"})") == began);
+  CHECK(world.now(R"(ALERTS{alertname="Fired",alertstate="firing"})") == 1);
+  CHECK(world.now(R"(ALERTS_FOR_STATE{alertname="Pending"})") == Approx(began + 31).margin(1));
+  CHECK(world.now(R"(ALERTS{alertname="Pending",alertstate="pending"})") == 1);
+}
+
 TEST_CASE("rule files: positions, duplicates and unreadable files") {
   const auto file = parse_rule_file(
       "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: |\n"

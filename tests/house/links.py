@@ -50,7 +50,7 @@ def check_tests(root, build):
 
 def check_markdown(root):
     complaints = []
-    pages = list(root.glob("*.md")) + tree.files(root, "src", "tests", "bench", "packaging", suffixes=(".md",))
+    pages = list(root.glob("*.md")) + tree.files(root, "docs", "src", "tests", "bench", "packaging", suffixes=(".md",))
     for page in pages:
         text = re.sub(r"```.*?```|`[^`\n]*`", "", tree.read(page), flags=re.DOTALL)
         for target in re.findall(r"\]\(([^)\s]+)\)", text):

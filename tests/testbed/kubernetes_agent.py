@@ -2,7 +2,7 @@
 
     kubernetes.py BIN_DIR kubernetes_agent.py NEXUS_AGENT
 
-The agents run as a service account that may do what README.md ("Act on Kubernetes") says it needs, and nothing else.
+The agents run as a service account that may do what docs/services.md ("Act on Kubernetes") says it needs, and nothing else.
 """
 import contextlib
 import json
@@ -91,9 +91,9 @@ class Cluster:
 
 def prepare(cluster):
     cluster.make("/api/v1/namespaces", "Namespace", SHOP)
-    role = yaml.safe_load(re.search(r"\n((?:    .*\n)+)", HERE.parent.parent.joinpath("README.md").read_text()
+    role = yaml.safe_load(re.search(r"\n((?:    .*\n)+)", HERE.parent.parent.joinpath("docs/services.md").read_text()
                                     .partition("The account needs a Role for it")[2])[1])
-    equal(role["metadata"]["namespace"], SHOP, "the namespace of README.md's role")
+    equal(role["metadata"]["namespace"], SHOP, "the namespace of the documented role")
     rbac = "rbac.authorization.k8s.io"
     leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["list", "get", "create", "patch"]}
     cluster.make(f"/apis/{rbac}/v1/namespaces/{SHOP}/roles", "Role", "agent", f"{rbac}/v1", rules=[*role["rules"], leases])
@@ -198,7 +198,7 @@ def refused(cluster, agent):
         expect(answer.status in (400, 403, 409) and why in answer.body, f"a restart of {path}: {answer.status} {answer.body}")
     none = run(agent, f"/operations/services/kubernetes:{SHOP}/deployment/none/restart", "failed")["result"]
     expect("there is none of that name" in none, f"a restart of what is not there: {none}")
-    # The role of README.md has no nodes: the cluster refuses, and the agent says what is missing.
+    # The role of docs/services.md has no nodes: the cluster refuses, and the agent says what is missing.
     node = act(agent, "cordon_node", "kubernetes:node/n1", "failed")["result"]
     expect("a Role and its binding have to allow it" in node and 'resource "nodes"' in node, f"a node: {node}")
     cluster.change_web(paused=True)

@@ -146,28 +146,7 @@ int show_operations(const ClientFlags& flags) {
                  {"last check", "last_check"}});
 }
 
-void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
-  app.add_subcommand("status", "Health of the host and what the agent is doing")
-      ->callback([&context, shared] {
-        context.code = object(shared->flags, "GET", "/health/status",
-                              {{"overall", "overall_status"},
-                               {"time", "timestamp"},
-                               {"metrics", "metrics_count"},
-                               {"active alerts", "active_alerts"},
-                               {"breakdown", "status_breakdown"}});
-        if (context.code != 0 || shared->flags.output == "json") return;
-        context.code = show_operations(shared->flags);
-      });
-  app.add_subcommand("findings", "Pending, firing and lately resolved findings")
-      ->callback([&context, shared] {
-        context.code = table(shared->flags, "/health/alerts", "alerts",
-                             {{"STATE", "state"},
-                              {"SEVERITY", "severity"},
-                              {"NAME", "name"},
-                              {"SUBJECT", "subject"},
-                              {"SINCE", "started"},
-                              {"WHAT", "description"}});
-      });
+void add_foresight(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
   app.add_subcommand("capacity", "What fills when, and what 30, 90 and 180 days would need")
       ->callback([&context, shared] { context.code = show_capacity(shared->flags); });
   auto backtest_flags = std::make_shared<BacktestFlags>();
@@ -204,6 +183,30 @@ void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) 
                               {"VALUE", "value"},
                               {"SCORE", "anomaly_score"},
                               {"SEVERITY", "severity"},
+                              {"WHAT", "description"}});
+      });
+}
+
+void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
+  app.add_subcommand("status", "Health of the host and what the agent is doing")
+      ->callback([&context, shared] {
+        context.code = object(shared->flags, "GET", "/health/status",
+                              {{"overall", "overall_status"},
+                               {"time", "timestamp"},
+                               {"metrics", "metrics_count"},
+                               {"active alerts", "active_alerts"},
+                               {"breakdown", "status_breakdown"}});
+        if (context.code != 0 || shared->flags.output == "json") return;
+        context.code = show_operations(shared->flags);
+      });
+  app.add_subcommand("findings", "Pending, firing and lately resolved findings")
+      ->callback([&context, shared] {
+        context.code = table(shared->flags, "/health/alerts", "alerts",
+                             {{"STATE", "state"},
+                              {"SEVERITY", "severity"},
+                              {"NAME", "name"},
+                              {"SUBJECT", "subject"},
+                              {"SINCE", "started"},
                               {"WHAT", "description"}});
       });
   app.add_subcommand("events", "What changed on the host: boots, units, packages, clock, agent")
@@ -277,14 +280,15 @@ void add_actions(CLI::App& app, CommandContext& context, const SharedPtr& shared
   }
   auto* rollback = actions->add_subcommand("rollback", "Undo an action that has succeeded");
   auto* which = rollback->add_option("id", shared->id, "Its id");
-  rollback->add_flag("--all", shared->all, "Everything that can be undone, newest first")
-      ->excludes(which);
+  auto* all =
+      rollback->add_flag("--all", shared->all, "Everything that can be undone, newest first")
+          ->excludes(which);
   rollback->add_option("--reason", shared->reason, "Why");
   rollback->add_flag("--dry-run", shared->dry_run, "Say what would be done, do nothing");
-  add_no_wait(*rollback, shared->no_wait);
+  add_no_wait(*rollback, shared->no_wait)->excludes(all);  // which goes one after the other
   rollback->callback([&context, shared] {
     if (shared->all) {
-      context.code = roll_back_all(shared->flags, shared->reason);
+      context.code = roll_back_all(shared->flags, shared->reason, shared->dry_run);
       return;
     }
     if (shared->id.empty()) throw CLI::RequiredError("id or --all");
@@ -465,6 +469,7 @@ void add_client(CLI::App& app, CommandContext& context) {
       ->capture_default_str();
   app.fallthrough();
   add_reads(app, context, shared);
+  add_foresight(app, context, shared);
   add_actions(app, context, shared);
   add_operations(app, context, shared);
   add_holds(app, context, shared);

@@ -1,6 +1,10 @@
 #include "agent/commands/follow.hpp"
 
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 
@@ -13,7 +17,10 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr Millis kAskEvery{100};
+// A short action is seen to end at once, and a long one costs the agent next to nothing.
+constexpr Millis kFirstPause{50};
+constexpr Millis kLongestPause{1000};
+constexpr Millis kAway{30'000};  // an agent that is restarted, or a host too busy to answer
 
 /// A state that a newer agent may have and this command does not know is not waited on.
 plan::ActionState state_of(const json::value& action) {
@@ -30,23 +37,31 @@ std::string path_of(const std::string& id) {
 
 Result<json::value> follow(const ClientFlags& flags, const std::string& id, Millis longest) {
   base::SystemClock clock;
-  const auto until = clock.steady() + longest;
+  const auto begun = clock.steady();
+  auto heard = begun;
+  auto pause = kFirstPause;
   std::mutex mutex;
   std::condition_variable never;
   while (true) {
     auto now = call(flags, "GET", path_of(id));
-    if (!now) return propagate(std::move(now), "what becomes of action {} is not known", id);
-    const auto state = state_of(*now);
-    if (plan::is_final(state) || state == plan::ActionState::kProposed) return now;
-    if (longest > Millis{0} && clock.steady() >= until)
+    const auto time = clock.steady();
+    if (now) {
+      const auto state = state_of(*now);
+      if (plan::is_final(state) || state == plan::ActionState::kProposed) return now;
+      heard = time;
+    } else if (now.error().code() == Errc::kConflict || time - heard >= kAway) {
+      return propagate(std::move(now), "what becomes of action {} is not known", id);
+    }
+    if (longest > Millis{0} && time - begun >= longest)
       return fail(Errc::kTimeout, "action {} has not ended yet", id);
     std::unique_lock lock(mutex);
-    clock.wait_until(lock, never, clock.steady() + kAskEvery, [] { return false; });
+    clock.wait_until(lock, never, time + pause, [] { return false; });
+    pause = std::min(pause * 2, kLongestPause);
   }
 }
 
-void add_no_wait(CLI::App& command, bool& no_wait) {
-  command.add_flag("--no-wait", no_wait, "Do not stay until it has ended");
+CLI::Option* add_no_wait(CLI::App& command, bool& no_wait) {
+  return command.add_flag("--no-wait", no_wait, "Do not stay until it has ended");
 }
 
 int ask_for_action(const ClientFlags& flags, const std::string& path, const json::value& body,
@@ -58,6 +73,9 @@ int ask_for_action(const ClientFlags& flags, const std::string& path, const json
     print_object(flags, *action, kActionRows, Missing::kLeftOut);
     return 0;
   }
+  // For who grows impatient: the action goes on without its command.
+  if (::isatty(STDERR_FILENO) == 1)
+    fmt::print(stderr, "action {}: waiting for its end\n", to_cell(*id));
   auto ended = follow(flags, to_cell(*id));
   if (!ended) return report(ended.error());
   print_object(flags, *ended, kActionRows, Missing::kLeftOut);

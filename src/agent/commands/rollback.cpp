@@ -57,7 +57,7 @@ Result<std::vector<json::object>> undoable(const ClientFlags& flags, std::string
 
 }  // namespace
 
-int roll_back_all(const ClientFlags& flags, const std::string& reason) {
+int roll_back_all(const ClientFlags& flags, const std::string& reason, bool dry_run) {
   // What runs, how many and of what version is no setting: it stays when the agent goes.
   constexpr std::array<std::string_view, 8> kStays{
       "rolling_update",  "scale_service", "stop_service",  "enable_service",
@@ -79,7 +79,7 @@ int roll_back_all(const ClientFlags& flags, const std::string& reason) {
   int code = 0;
   for (const auto& action : all) {
     const auto id = to_cell(action.at("id"));
-    const json::value body = {{"reason", reason}};
+    const json::value body = {{"reason", reason}, {"dry_run", dry_run}};
     auto asked = call(flags, "POST", "/operations/actions/" + id + "/rollback", &body);
     if (asked) asked = follow(flags, to_cell(*find_path(*asked, "id")), kLongest);
     if (!asked) {
@@ -88,7 +88,7 @@ int roll_back_all(const ClientFlags& flags, const std::string& reason) {
     }
     fmt::print("{} {}: {}\n", to_cell(action.at("action_type")),
                to_cell(action.at("target_component")),
-               to_cell(*find_path(*asked, "outcome.result")));
+               to_cell(*find_path(*asked, dry_run ? "outcome.would_do" : "outcome.result")));
     if (to_cell(*find_path(*asked, "state")) != "succeeded") code = 1;
   }
   return code;

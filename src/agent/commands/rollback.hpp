@@ -6,7 +6,8 @@
 
 namespace nexus::agent {
 
-/// 0 when everything that can be undone is; what is not is said on standard error.
-[[nodiscard]] int roll_back_all(const ClientFlags& flags, const std::string& reason);
+/// 0 when everything that can be undone is, or with `dry_run` could be; what is not is said on
+/// standard error.
+[[nodiscard]] int roll_back_all(const ClientFlags& flags, const std::string& reason, bool dry_run);
 
 }  // namespace nexus::agent

@@ -158,7 +158,7 @@ Result<std::map<Labels, RuleAlert>> Group::expand(std::size_t index, const Vecto
   return out;
 }
 
-void Group::see(Live& live, std::map<Labels, RuleAlert> seen, WallTime time,
+void Group::see(const Rule& rule, Live& live, std::map<Labels, RuleAlert> seen, WallTime time,
                 const GroupWorld& world) {
   for (auto& [labels, alert] : live.alerts) alert.seen = false;
   for (auto& [labels, fresh] : seen) {
@@ -173,9 +173,12 @@ void Group::see(Live& live, std::map<Labels, RuleAlert> seen, WallTime time,
     if (restores_ && world.recall) {
       const auto before = world.recall(labels.with(knowledge::kMetricName, kForState), time);
       if (before && !knowledge::is_stale_marker(before->value)) {
-        // The time that the agent was away does not count.
         const auto began = base::from_unix_millis(static_cast<std::int64_t>(before->value * 1000));
-        fresh.active_at = std::min(time, began + (time - base::from_unix_millis(before->time)));
+        const auto last = base::from_unix_millis(before->time);
+        // Of what was not firing yet, the time that the agent was away does not count; what fired
+        // began when it began. As Prometheus restores them.
+        const auto away = last - began < rule.pending ? time - last : WallTime::duration{0};
+        fresh.active_at = std::min(time, began + away);
       }
     }
     Alert alert;
@@ -213,7 +216,7 @@ Result<std::vector<Group::Output>> Group::alert(std::size_t index, Vector result
   Live& live = rules_[index];
   auto seen = expand(index, result, time, world);
   if (!seen) return std::unexpected(seen.error());
-  see(live, std::move(*seen), time, world);
+  see(rule, live, std::move(*seen), time, world);
   for (auto entry = live.alerts.begin(); entry != live.alerts.end();)
     entry = settle(rule, entry->second, time) ? std::next(entry) : live.alerts.erase(entry);
   std::vector<Output> out;

@@ -82,7 +82,7 @@ class Group {
                                                         const knowledge::promql::Vector& result,
                                                         WallTime time,
                                                         const GroupWorld& world) const;
-  void see(Live& live, std::map<knowledge::Labels, RuleAlert> seen, WallTime time,
+  void see(const Rule& rule, Live& live, std::map<knowledge::Labels, RuleAlert> seen, WallTime time,
            const GroupWorld& world);
   /// Moves an alert on; false when it is nothing any more.
   static bool settle(const Rule& rule, Alert& alert, WallTime time);
