@@ -6,13 +6,11 @@ import contextlib
 import datetime
 import email
 import email.policy
-import http.server
 import json
 import os
 import pathlib
 import shutil
 import sys
-import threading
 import time
 import urllib.parse
 import zoneinfo
@@ -21,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "doubles
 from harness import Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
 from receivers import SECRETS, Receivers  # noqa: E402
 
-from servers import PASSWORD, Post  # noqa: E402
+from servers import PASSWORD, Listener, Post  # noqa: E402
 
 BINARY = sys.argv[1]
 
@@ -384,28 +382,6 @@ receivers = ["phone"]
                any(what.endswith("approve") and who.startswith("Alice <b>") for what, who in records), records)
         expect(any("reject" in what and who.startswith("Bob") for what, who in records), records)
         expect("/approve/" not in it.agent.log, "a link is in the log")
-
-
-class Listener(http.server.ThreadingHTTPServer):
-    """What hears heartbeats: any method; counts them."""
-    daemon_threads = True
-
-    def __init__(self):
-        self.beats = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                self.server.beats.append((self.command, self.path))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-            do_GET = do_POST
-
-            def log_message(self, *_):
-                pass
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 def life_and_death():
