@@ -166,8 +166,13 @@ publish::Surroundings Agent::Impl::message_facts() {
               }};
 }
 
-/// An action that has come to something, for the finding that it was taken for.
+/// An action that has come to something, for the finding that it was taken for; a rollout may
+/// itself explain what is found afterwards.
 void Agent::Impl::note_action(const plan::Action& action) {
+  const bool deploys = action.type == "rolling_update" || action.type == "rollback_deployment";
+  if (deploys && !action.dry_run && action.state == plan::ActionState::kSucceeded)
+    book->note({action.finished.value_or(clock.wall()), "deploy", action.target,
+                fmt::format("{}: {}", action.type, action.outcome.result)});
   if (action.cause.fingerprint.empty()) return;
   book->note_action(action.cause.fingerprint, {.time = action.finished.value_or(clock.wall()),
                                                .id = action.id,

@@ -1,5 +1,7 @@
 #include "nexus/analyze/book.hpp"
 
+#include <algorithm>
+#include <array>
 #include <mutex>
 
 #include "analyze/book_store.hpp"
@@ -12,6 +14,9 @@ namespace {
 
 /// How often a book with findings notes in the database that it is alive.
 constexpr Millis kAliveEvery{60'000};
+
+constexpr std::array<std::string_view, 7> kKinds{"agent",  "boot",     "clock", "configuration",
+                                                 "deploy", "packages", "unit"};
 
 }  // namespace
 
@@ -52,6 +57,12 @@ struct Book::Impl {
 };
 
 void Book::Impl::deliver() {
+  std::optional<std::string> complaint;
+  {
+    const std::lock_guard guard(mutex);
+    complaint = ledger.take_complaint();
+  }
+  if (complaint) log::warning("analyze", "{}", *complaint);
   std::unique_lock lock(mutex);
   // One thread at a time delivers, so that nobody hears of an end before its beginning; it takes
   // along what others, or the listeners themselves, add meanwhile.
@@ -203,7 +214,9 @@ void Book::tick() {
 }
 
 void Book::note(Change change) {
-  const std::string kind = change.kind;
+  // People may call what they tell of as they like.
+  const bool is_known = std::ranges::find(kKinds, change.kind) != kKinds.end();
+  const std::string kind = is_known ? change.kind : "other";
   {
     const std::lock_guard guard(impl_->mutex);
     if (!impl_->happened.note(std::move(change))) return;
@@ -227,6 +240,8 @@ void Book::subscribe(Listener listener) {
 
 std::shared_ptr<const Findings> Book::snapshot() const {
   const std::lock_guard guard(impl_->mutex);
+  // What is told at once is told before the next tick().
+  impl_->ledger.relate(impl_->graph, impl_->happened.snapshot());
   return impl_->ledger.snapshot();
 }
 

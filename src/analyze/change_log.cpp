@@ -12,6 +12,9 @@ constexpr std::array<std::string_view, 1> kMigrations = {
     R"(CREATE TABLE changes (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind TEXT NOT NULL,
   subject TEXT NOT NULL, text TEXT NOT NULL))"};
 
+/// Kinds that two watchers see, or one sees twice.
+constexpr std::array<std::string_view, 4> kSeenTwice{"agent", "boot", "clock", "unit"};
+
 /// Where a text may be cut without cutting a character.
 void shorten(std::string& text, std::size_t longest) {
   if (text.size() <= longest) return;
@@ -42,9 +45,9 @@ bool ChangeLog::note(Change change) {
     return known.kind == change.kind && known.subject == change.subject &&
            known.time <= change.time + kSame && change.time <= known.time + kSame;
   };
-  // Packages and configurations are told once each, and each says something else.
-  const bool once = change.kind == "packages" || change.kind == "configuration";
-  if (!once && std::ranges::any_of(*all_, same)) return false;
+  // Others are told once each, and each says something else: packages, what people tell of.
+  const bool is_seen_twice = std::ranges::find(kSeenTwice, change.kind) != kSeenTwice.end();
+  if (is_seen_twice && std::ranges::any_of(*all_, same)) return false;
   shorten(change.subject, kLongest);
   shorten(change.text, kLongest);
   auto all = std::make_shared<Changes>(*all_);

@@ -1,5 +1,7 @@
 #include "analyze/ledger.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -14,6 +16,8 @@ constexpr Millis kOutageTolerance{60 * 60'000};
 /// What a restart brought back is not missed for so long: rules need some samples before they can
 /// see it again.
 constexpr Millis kRestoreGrace{60'000};
+constexpr Millis kClockStep{60'000};         // one that takes samples out of sight
+constexpr Millis kComplainEvery{3'600'000};  // about findings that are refused
 
 /// The samples of the last moments before a kill may be missing, those that ended a finding among
 /// them: for so long after a start older ones, which still show it, are no new episode of it.
@@ -132,9 +136,19 @@ bool Ledger::make_room() {
   return entries_.size() < max_findings_;
 }
 
-Ledger::Entry* Ledger::enter(const Observation& seen, std::string print) {
+void Ledger::refuse(std::string_view source, std::size_t most) {
+  refused_.add();
+  const SteadyTime now = clock_.steady();
+  if (complained_ && now - *complained_ < kComplainEvery) return;
+  complained_ = now;
+  complaint_ = fmt::format(
+      "findings of {} are refused: at most {} are kept; nexus_findings_refused_total counts them",
+      source, most);
+}
+
+Ledger::Entry* Ledger::enter(std::string_view source, const Observation& seen, std::string print) {
   if (!make_room()) {
-    refused_.add();
+    refuse(source, max_findings_);
     return nullptr;
   }
   auto made = std::make_unique<Entry>();
@@ -248,10 +262,10 @@ void Ledger::see(std::string_view source, const Observation& seen, Told told) {
     // One rule that matches everything must not take the places of all others.
     const auto mine = sources_.find(std::string(source));
     if (mine != sources_.end() && mine->second.size() >= Ledger::kMostOfOneSource) {
-      refused_.add();
+      refuse(source, Ledger::kMostOfOneSource);
       return;
     }
-    entry = enter(seen, std::move(print));
+    entry = enter(source, seen, std::move(print));
     if (entry == nullptr) return;
   } else if (entry->finding.state == FindingState::kResolved) {
     if (told == Told::kAgainAndAgain && entry->restored_until &&
@@ -364,8 +378,24 @@ void Ledger::forget_resolved() {
   }
 }
 
+/// After a wall clock that was set, expressions see nothing, or old values, until there are samples
+/// of the new time: what they saw is not missed for a while, as after a restart.
+void Ledger::heed_clock() {
+  const SteadyTime before = clock_.steady();
+  const Nanos offset = clock_.wall().time_since_epoch() - before.time_since_epoch();
+  const SteadyTime after = clock_.steady();
+  if (after - before > kClockStep / 4) return;  // stopped in between: they do not belong together
+  const auto was = std::exchange(clock_offset_, offset);
+  if (!was || std::chrono::abs(offset - *was) <= kClockStep) return;
+  for (const auto& [print, entry] : entries_) {
+    if (entry->finding.state != FindingState::kResolved && entry->evaluated)
+      entry->restored_until = after + kRestoreGrace;
+  }
+}
+
 void Ledger::observe(std::string_view source, const std::vector<Observation>& seen,
                      const std::vector<Book::Held>& held) {
+  heed_clock();
   ++passes_;
   for (const Observation& observation : seen) see(source, observation, Told::kAgainAndAgain);
   for (const Book::Held& one : held) {
@@ -434,11 +464,16 @@ void Ledger::relate(const std::shared_ptr<const Graph>& graph,
   std::unordered_map<std::string, std::vector<std::string>> symptoms;
   for (Entry* entry : firing) {
     const auto found = causes.find(entry->finding.fingerprint);
-    // A cause that has ended meanwhile is the cause all the same.
-    if (found != causes.end() && record_of(entry->finding).cause != found->second.cause) {
+    // A cause that has ended meanwhile, or whose link is forgotten, is the cause all the same; not
+    // one that this finding turned out to explain.
+    const auto is_now = found != causes.end() ? found->second : CauseLink{};
+    const std::string& was = record_of(entry->finding).cause;
+    const auto other = causes.find(was);
+    const bool turned = other != causes.end() && other->second.cause == entry->finding.fingerprint;
+    if (was != is_now.cause && (!is_now.cause.empty() || turned)) {
       FindingRecord& record = edit(*entry);
-      record.cause = found->second.cause;
-      record.cause_link = found->second.link;
+      record.cause = is_now.cause;
+      record.cause_link = is_now.link;
     }
     if (const auto& cause = record_of(entry->finding).cause; !cause.empty())
       symptoms[cause].push_back(entry->finding.fingerprint);
@@ -485,6 +520,7 @@ void Ledger::retire(const std::string& source) {
 }
 
 void Ledger::tick() {
+  heed_clock();
   std::vector<Entry*> live;
   for (const auto& [print, entry] : entries_) {
     if (entry->finding.state != FindingState::kResolved) live.push_back(entry.get());

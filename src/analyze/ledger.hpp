@@ -14,6 +14,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "analyze/book_store.hpp"
@@ -55,6 +56,10 @@ class Ledger {
   [[nodiscard]] std::vector<std::string> sources() const;
   [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
   [[nodiscard]] std::optional<Finding> next_transition();
+  /// That findings were refused, at most once an hour; to be told without the lock.
+  [[nodiscard]] std::optional<std::string> take_complaint() {
+    return std::exchange(complaint_, {});
+  }
   [[nodiscard]] Changes take_changes();
   /// Changes that could not be written.
   void put_back(const Changes& changes);
@@ -79,7 +84,7 @@ class Ledger {
   enum class Told { kOnce, kAgainAndAgain };
 
   void see(std::string_view source, const Observation& seen, Told told);
-  Entry* enter(const Observation& seen, std::string print);
+  Entry* enter(std::string_view source, const Observation& seen, std::string print);
   void begin_episode(Entry& entry, const Observation& seen);
   void refresh(Entry& entry, const Observation& seen);
   void unsee(Entry& entry);
@@ -101,6 +106,8 @@ class Ledger {
   void leave_source(Entry& entry);
   bool make_room();
   void forget_resolved();
+  void heed_clock();
+  void refuse(std::string_view source, std::size_t most);
   void count(const Finding& finding, double by) const;  // nexus_findings{state,severity}
 
   Clock& clock_;
@@ -117,6 +124,9 @@ class Ledger {
   std::shared_ptr<const nexus::analyze::Changes> happened_;
   std::shared_ptr<const Findings> snapshot_;
   bool changed_ = true;  // since snapshot_ was made
+  std::optional<std::string> complaint_;
+  std::optional<SteadyTime> complained_;
+  std::optional<Nanos> clock_offset_;  // of the wall clock from the steady one
 
   std::vector<knowledge::Gauge> gauges_;
   knowledge::Gauge flapping_;

@@ -1,6 +1,7 @@
 #include "analyze/relations.hpp"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 namespace nexus::analyze {
@@ -10,15 +11,24 @@ constexpr int kDeepest = 16;
 constexpr Millis kBefore{30 * 60'000};
 constexpr Millis kAfter{60'000};
 
-/// How far up a kind of finding stands when nothing else is known; unset: it explains nothing.
-std::optional<int> layer_of(FindingKind kind) {
-  switch (kind) {
-    case FindingKind::kVital:
-      return 0;
+/// Vitals that ask services, or count what became of them: nearer to what fails than to why.
+constexpr std::array<std::string_view, 9> kOfServices{"container", "docker_",  "kubernetes_",
+                                                      "postgres_", "probe_",   "redis_",
+                                                      "scrape_",   "systemd_", "textfile_"};
+
+/// How far up a finding stands when nothing else is known; unset: it explains nothing.
+std::optional<int> layer_of(const Finding& finding) {
+  constexpr int kService = 2;
+  switch (finding.kind) {
+    case FindingKind::kVital: {
+      const bool of_services = std::ranges::any_of(
+          kOfServices, [&](std::string_view begin) { return finding.name.starts_with(begin); });
+      return of_services ? kService : 0;
+    }
     case FindingKind::kAlert:
       return 1;
     case FindingKind::kService:
-      return 2;
+      return kService;
     case FindingKind::kForecast:
     case FindingKind::kAnomaly:
     case FindingKind::kAgent:
@@ -49,9 +59,17 @@ class Relations {
   std::map<std::string, CauseLink> run() {
     std::map<std::string, CauseLink> out;
     for (const Finding* finding : firing_) {
-      auto found = linked(*finding);
-      if (!found) found = together(*finding);
-      if (found) out.emplace(finding->fingerprint, *std::move(found));
+      if (auto found = linked(*finding)) out.emplace(finding->fingerprint, *std::move(found));
+    }
+    // What something else is known to explain is nobody's beginning.
+    std::vector<const Finding*> upper;
+    for (const Finding* finding : firing_) {
+      if (!out.contains(finding->fingerprint) && layer_of(*finding)) upper.push_back(finding);
+    }
+    for (const Finding* finding : firing_) {
+      if (out.contains(finding->fingerprint)) continue;
+      if (auto found = together(*finding, upper))
+        out.emplace(finding->fingerprint, *std::move(found));
     }
     for (auto& [print, link] : out) {  // up to the one that has no cause itself
       std::set<std::string> seen = {print};
@@ -98,7 +116,7 @@ class Relations {
       const auto found = by_subject_.find(subject);
       if (found == by_subject_.end()) continue;
       for (const Finding* other : found->second) {
-        if (!layer_of(other->kind)) continue;
+        if (!layer_of(*other)) continue;
         const bool circle = needs(subject).contains(finding.subject);
         if (circle && fired_of(*other) >= fired_of(finding)) continue;
         if (best == nullptr || at.depth > how->depth ||
@@ -112,16 +130,17 @@ class Relations {
     return CauseLink{best->fingerprint, how->link};
   }
 
-  [[nodiscard]] std::optional<CauseLink> together(const Finding& finding) const {
-    const auto layer = layer_of(finding.kind);
+  [[nodiscard]] static std::optional<CauseLink> together(
+      const Finding& finding, const std::vector<const Finding*>& candidates) {
+    const auto layer = layer_of(finding);
     const Finding* best = nullptr;
-    for (const Finding* other : firing_) {
-      const auto upper = layer_of(other->kind);
-      if (other == &finding || !upper || (layer && *upper >= *layer)) continue;
+    for (const Finding* other : candidates) {
+      const auto upper = layer_of(*other);
+      if (other == &finding || (layer && *upper >= *layer)) continue;
       const auto apart = fired_of(finding) - fired_of(*other);
       if (apart > kTogether || apart < -kTogether) continue;
-      if (best == nullptr || *upper < *layer_of(best->kind) ||
-          (*upper == *layer_of(best->kind) && fired_of(*other) < fired_of(*best)))
+      if (best == nullptr || *upper < *layer_of(*best) ||
+          (*upper == *layer_of(*best) && fired_of(*other) < fired_of(*best)))
         best = other;
     }
     if (best == nullptr) return std::nullopt;

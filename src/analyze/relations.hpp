@@ -2,9 +2,10 @@
 //
 // A finding's cause is the most upstream of those that fire for something its subject needs
 // (transitively, by the graph). Without one it is what began within kTogether of it on a lower
-// layer: the host's own vitals below alerts, those below services. Forecasts and anomalies explain
-// nothing. In a circle the one that fired first is upstream. Of more than kMost findings the newest
-// are looked at. Thread safety: pure function.
+// layer and has no such cause itself: the host's own vitals below alerts, those below services and
+// the vitals that ask or count services. Forecasts and anomalies explain nothing. In a circle the
+// one that fired first is upstream. Of more than kMost findings the newest are looked at. Thread
+// safety: pure function.
 #pragma once
 
 #include <map>

@@ -10,6 +10,8 @@
 
 namespace nexus::config {
 
+inline constexpr std::size_t kLargestFile = 4 << 20;  // of a configuration
+
 struct FileText {
   std::string text;
   unsigned mode = 0;   // permission bits

@@ -12,8 +12,6 @@
 namespace nexus::config {
 namespace {
 
-constexpr std::size_t kLargestFile = 4 << 20;
-
 constexpr void (*kReaders[])(Section&, Reading&) = {
     read_agent,    read_http,     read_auth,       read_collect,     read_history,
     read_vitals,   read_forecast, read_anomaly,    read_alerts,      read_operations,

@@ -59,7 +59,8 @@ Alert to_alert(const analyze::Finding& finding, const Origin& origin) {
   if (finding.state == analyze::FindingState::kResolved)
     alert.ends = std::max(alert.starts, finding.resolved.value_or(finding.last_seen));
   if (!origin.external_url.empty())
-    alert.generator_url = fmt::format("{}/#finding-{}", origin.external_url, finding.fingerprint);
+    alert.generator_url =
+        fmt::format("{}/health/alerts/{}", origin.external_url, finding.fingerprint);
   alert.severity = finding.severity;
   alert.finding = finding.fingerprint;
   alert.subject = base::sanitize_utf8(finding.subject);

@@ -138,9 +138,16 @@ std::string base64(std::string_view bytes) {
 }
 
 std::string plain_markdown(std::string_view text) {
+  constexpr std::string_view kMarkup = "\\`*_~[]()<>#|";
+  constexpr std::string_view kOfLinks = "_~#";  // a backslash before them would be part of the link
   std::string out;
-  for (const char c : text) {
-    if (std::string_view("\\`*_~[]()<>#|").contains(c)) out += '\\';
+  bool in_link = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const auto rest = text.substr(i);
+    const bool is_space = static_cast<unsigned char>(c) <= ' ';
+    in_link = !is_space && (in_link || rest.starts_with("https://") || rest.starts_with("http://"));
+    if (kMarkup.contains(c) && !(in_link && kOfLinks.contains(c))) out += '\\';
     out += c;
   }
   return out;

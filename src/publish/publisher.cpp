@@ -286,6 +286,7 @@ void Publisher::Impl::explain(Alert& alert, const analyze::Finding& finding,
 
 /// What is sent shows the present values, not those of the moment at which it fired.
 void Publisher::Impl::refresh(std::vector<Notification>& due) const {
+  if (due.empty()) return;
   const auto snapshot = book.snapshot();
   const SteadyTime present_moment = clock.steady();
   const SteadyTime until = present_moment + kExplainTime;

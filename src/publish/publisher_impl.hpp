@@ -43,6 +43,9 @@ struct Publisher::Impl {
                         "Ends that are told once they have lasted")) {}
 
   void hire(const std::shared_ptr<const config::Config>& config);
+  void dismiss(const std::vector<std::shared_ptr<Courier>>& old);
+  [[nodiscard]] std::shared_ptr<Courier> engage(const config::ReceiverConfig& one,
+                                                const std::shared_ptr<const config::Config>& all);
   [[nodiscard]] ReceiverContext context_of(const config::ReceiverConfig& receiver,
                                            const std::shared_ptr<const config::Config>& all) const;
   [[nodiscard]] std::string identity_of(const config::Config& all) const;

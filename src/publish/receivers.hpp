@@ -67,7 +67,7 @@ struct Form {
 [[nodiscard]] std::string chart_of(const Notification& notification,
                                    const ReceiverContext& context);
 [[nodiscard]] std::string base64(std::string_view bytes);
-/// `text` with what Markdown would read as markup made plain.
+/// `text` with what Markdown would read as markup made plain; links stay links.
 [[nodiscard]] std::string plain_markdown(std::string_view text);
 
 }  // namespace nexus::publish

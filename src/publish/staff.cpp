@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "nexus/base/id.hpp"
 #include "nexus/base/log.hpp"
@@ -30,7 +31,42 @@ ReceiverContext Publisher::Impl::context_of(
   return out;
 }
 
-/// A courier for each receiver; those that stay the same go on with what they do.
+/// Ends those that do not stay. What they still have goes to whoever has their name next; what
+/// nobody has waits in the database for the day that the receiver comes back.
+void Publisher::Impl::dismiss(const std::vector<std::shared_ptr<Courier>>& old) {
+  for (const auto& courier : old) {
+    if (courier) courier->cancel();
+  }
+  for (const auto& courier : old) {
+    if (!courier) continue;
+    courier->stop();
+    auto left = courier->take();
+    auto& into = waiting[courier->config().name];
+    std::ranges::move(left, std::back_inserter(into));
+  }
+}
+
+/// A new courier, not started; null, and the reason in the log, where its receiver cannot be made.
+std::shared_ptr<Courier> Publisher::Impl::engage(const config::ReceiverConfig& one,
+                                                 const std::shared_ptr<const config::Config>& all) {
+  const auto* descriptor = find_receiver(one.type);
+  if (descriptor == nullptr) return nullptr;  // refused when the configuration was checked
+  auto receiver = descriptor->make(one, context_of(one, all));
+  if (!receiver) {
+    log::error("publish", "{}: {}", one.name, receiver.error().message());
+    return nullptr;
+  }
+  const auto lose = [this](const Notification& notification) {
+    const std::lock_guard guard(mutex);
+    if (lost.size() < kMostInbox) lost.emplace_back(notification.group_key, notification.receiver);
+  };
+  return std::make_shared<Courier>(clock, one, *descriptor, *std::move(receiver), store, self, lose,
+                                   around.healthy);
+}
+
+/// A courier for each receiver; those that stay the same go on with what they do. The others are
+/// ended before anybody new is made: what a receiver remembers is read when it is made, and the
+/// last of it (the key of an incident that was just opened) is written by the one before.
 void Publisher::Impl::hire(const std::shared_ptr<const config::Config>& next) {
   std::vector<config::ReceiverConfig> wanted = next->publish.receivers;
   if (std::ranges::find(wanted, kLogReceiver, &config::ReceiverConfig::name) == wanted.end()) {
@@ -47,43 +83,26 @@ void Publisher::Impl::hire(const std::shared_ptr<const config::Config>& next) {
   const bool same_origin = config && config->agent.external_labels == next->agent.external_labels &&
                            config->agent.external_url == next->agent.external_url &&
                            config->commands == next->commands;
+  const auto stays_of = [&](const config::ReceiverConfig& one) {
+    return std::ranges::find_if(old, [&](const std::shared_ptr<Courier>& courier) {
+      return courier && same_origin && courier->config() == one;
+    });
+  };
+  std::map<std::string, std::shared_ptr<Courier>> stay;
+  for (const auto& one : wanted) {
+    if (const auto found = stays_of(one); found != old.end())
+      stay.emplace(one.name, std::move(*found));
+  }
+  dismiss(old);
   std::vector<std::shared_ptr<Courier>> staff;
   std::vector<std::shared_ptr<Courier>> fresh;
   for (const auto& one : wanted) {
-    const auto stays = std::ranges::find_if(old, [&](const std::shared_ptr<Courier>& courier) {
-      return courier && courier->config() == one && same_origin;
-    });
-    if (stays != old.end()) {
-      staff.push_back(std::move(*stays));
-      continue;
+    if (const auto found = stay.find(one.name); found != stay.end()) {
+      staff.push_back(found->second);
+    } else if (auto courier = engage(one, next)) {
+      fresh.push_back(courier);
+      staff.push_back(std::move(courier));
     }
-    const auto* descriptor = find_receiver(one.type);
-    if (descriptor == nullptr) continue;  // refused when the configuration was checked
-    auto receiver = descriptor->make(one, context_of(one, next));
-    if (!receiver) {
-      log::error("publish", "{}: {}", one.name, receiver.error().message());
-      continue;
-    }
-    const auto lose = [this](const Notification& notification) {
-      const std::lock_guard guard(mutex);
-      if (lost.size() < kMostInbox)
-        lost.emplace_back(notification.group_key, notification.receiver);
-    };
-    fresh.push_back(std::make_shared<Courier>(clock, one, *descriptor, *std::move(receiver), store,
-                                              self, lose, around.healthy));
-    staff.push_back(fresh.back());
-  }
-  // What the others still have goes to whoever has their name now; what nobody has waits in the
-  // database for the day that the receiver comes back.
-  for (const auto& courier : old) {
-    if (courier) courier->cancel();
-  }
-  for (const auto& courier : old) {
-    if (!courier) continue;
-    courier->stop();
-    auto left = courier->take();
-    auto& into = waiting[courier->config().name];
-    std::ranges::move(left, std::back_inserter(into));
   }
   bool start = false;
   {

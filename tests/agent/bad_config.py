@@ -24,7 +24,7 @@ CASES = [
     ("unknown function", '[[alert]]\nname = "Mine"\nexpr = →\'no_such_function(node_load1)\'\n', ["no_such_function"]),
     ("two vitals of one name", '[[vital]]\nname = "mine"\nunit = "count"\nexpr = "1"\n'
                                '[[vital]]\nname = →"mine"\nunit = "count"\nexpr = "2"\n', ["mine", "two"]),
-    ("bad template of an alert", '→[[alert]]\nname = "Mine"\nexpr = "1"\n[alert.annotations]\nsummary = "{{ $value"\n',
+    ("bad template of an alert", '[[alert]]\nname = "Mine"\nexpr = "1"\n[alert.annotations]\nsummary = →"{{ $value"\n',
      ["annotations.summary", "unclosed action"]),
     ("unknown function in a template", '[notify.ntfy]\ntopic = "x"\ntext = →"{{ $value | nosuch }}"\n', ["notify.ntfy.text", "nosuch"]),
     ("bad clear", '[[alert]]\nname = "Mine"\nexpr = "up == 0"\nclear = →"up =="\n', ["clear", "unexpected end"]),

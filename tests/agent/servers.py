@@ -1,8 +1,10 @@
-"""Servers that notifications meet, all real: mail servers (aiosmtpd) and a proxy (tinyproxy); for the scripts of this directory."""
+"""Servers that notifications meet, all real: mail servers (aiosmtpd), a proxy (tinyproxy) and what hears heartbeats; for the scripts of this directory."""
 import contextlib
+import http.server
 import socket
 import ssl
 import subprocess
+import threading
 
 import aiosmtpd.controller
 import aiosmtpd.smtp
@@ -85,3 +87,25 @@ def proxy(where, ports):
     finally:
         process.kill()
         process.wait()
+
+
+class Listener(http.server.ThreadingHTTPServer):
+    """What hears heartbeats: any method; counts them."""
+    daemon_threads = True
+
+    def __init__(self):
+        self.beats = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.server.beats.append((self.command, self.path))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            do_GET = do_POST
+
+            def log_message(self, *_):
+                pass
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()

@@ -422,6 +422,36 @@ TEST_CASE("the wall clock may jump: timers do not follow it") {
   CHECK(world.find("hot") == nullptr);
 }
 
+TEST_CASE("a wall clock that is set ends nothing: there are no samples of the new time yet") {
+  for (const Millis step : {Millis(2h), Millis(-48h)}) {
+    World world;
+    Observation alert = observation("alert");
+    alert.kind = FindingKind::kAlert;
+    world.book->observe("rule", {alert, observation("hot")});
+    world.book->report("events", observation("failed"));
+    world.clock.step_wall(step);
+    world.book->observe("rule", {});
+    world.book->tick();
+    world.clock.advance(5s);
+    world.book->observe("rule", {alert});
+    CHECK(world.find("alert")->episodes == 1);
+    CHECK(world.find("alert")->seen_now);
+    CHECK(world.find("hot")->state == FindingState::kFiring);
+    CHECK_FALSE(world.find("hot")->seen_now);
+    world.book->observe("rule", {});
+    CHECK(world.find("alert")->state == FindingState::kResolved);  // seen since, so it is over
+    world.clock.advance(56s);
+    world.book->tick();
+    CHECK(world.find("hot")->state == FindingState::kResolved);
+    CHECK(world.find("failed")->state == FindingState::kFiring);  // nobody looks at it again
+  }
+  World world;
+  world.book->observe("rule", {observation("hot")});
+  world.clock.step_wall(30s);
+  world.book->observe("rule", {});
+  CHECK(world.find("hot")->state == FindingState::kResolved);
+}
+
 TEST_CASE("a listener may call the book; it hears everything in order") {
   World world;
   std::vector<std::string> order;

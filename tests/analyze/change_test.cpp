@@ -160,6 +160,13 @@ TEST_CASE("a unit that is told twice is one change") {
   CHECK(world.book->changes()->size() == 3);
 }
 
+TEST_CASE("two deployments within a minute are two changes") {
+  World world;
+  world.book->note({world.clock.wall(), "deploy", "web", "web 1 was rolled out"});
+  world.book->note({world.clock.wall() + 1s, "deploy", "web", "web 2 was rolled out"});
+  CHECK(world.book->changes()->size() == 2);
+}
+
 TEST_CASE("a boot is told once, at its time, and the first look tells nothing") {
   World world;
   const Host host;

@@ -130,3 +130,58 @@ TEST_CASE("what began together has the host's own trouble as its cause; circles 
   CHECK(causes.at("late").link == "connection");
   CHECK(causes.at("late").cause == "disk");  // web's own
 }
+
+TEST_CASE("what explains a finding is not explained by it, and a count of failures explains none") {
+  World world;
+  const auto finding = [&](std::string name, std::string subject, FindingKind kind, Millis after) {
+    Finding out;
+    out.kind = kind;
+    out.name = name;
+    out.fingerprint = std::move(name);
+    out.subject = std::move(subject);
+    out.started = world.clock.wall() + after;
+    out.fired = out.started;
+    return out;
+  };
+  const auto db = finding("db_failed", "db", FindingKind::kService, 20s);
+  const auto slow = finding("app_slow", "app", FindingKind::kAlert, 0s);
+  const auto count = finding("systemd_failed_units", "host", FindingKind::kVital, 21s);
+  const std::vector<const Finding*> all = {&db, &slow, &count};
+  // An alert may be on a lower layer: what needs the database is its symptom all the same.
+  auto causes = relate(all, {{{"app", "db", "connection"}}});
+  CHECK(causes.at("app_slow").cause == "db_failed");
+  CHECK(causes.at("app_slow").link == "connection");
+  CHECK_FALSE(causes.contains("db_failed"));
+  CHECK_FALSE(causes.contains("systemd_failed_units"));
+  causes = relate(all, {});
+  CHECK(causes.at("db_failed").cause == "app_slow");
+  CHECK(causes.at("systemd_failed_units").cause == "app_slow");
+}
+
+TEST_CASE(
+    "a snapshot relates what fires, before the next tick; what was taken for a cause may turn") {
+  World world;
+  world.book->note({world.clock.wall(), "deploy", "app", "app 4.7 was rolled out"});
+  const auto fire = [&](std::string subject, FindingKind kind) {
+    auto seen = observation("broken", std::move(subject));
+    seen.kind = kind;
+    world.book->report("events", seen);
+  };
+  fire("app", FindingKind::kAlert);
+  fire("db", FindingKind::kService);
+  const auto all = world.book->snapshot();
+  REQUIRE(all->size() == 2);
+  for (const Finding& one : *all) {
+    REQUIRE(record_of(one).what_changed.size() == 1);
+    CHECK(record_of(one).what_changed.front().kind == "deploy");
+  }
+  CHECK(record_of(*world.find("broken", "db")).cause == world.find("broken", "app")->fingerprint);
+  // Only now it is known who talks to whom.
+  auto graph = std::make_shared<Graph>();
+  graph->edges = {{"app", "db", "connection"}};
+  world.book->set_graph(graph);
+  (void)world.book->snapshot();
+  CHECK(record_of(*world.find("broken", "db")).cause.empty());
+  CHECK(record_of(*world.find("broken", "app")).cause == world.find("broken", "db")->fingerprint);
+  CHECK(record_of(*world.find("broken", "app")).symptoms.empty());
+}

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "nexus/base/id.hpp"
+#include "nexus/base/markup.hpp"
 #include "nexus/base/text.hpp"
 
 using namespace nexus;
@@ -62,6 +63,13 @@ TEST_CASE("invalid UTF-8 is found and replaced") {
     CHECK_FALSE(base::is_valid_utf8(bad));
     CHECK(base::is_valid_utf8(base::sanitize_utf8(bad)));
   }
+}
+
+TEST_CASE("markup is plain text once it is escaped") {
+  CHECK(base::escape_markup("<a href=\"x\">&amp;</a> \xc3\xbc") ==
+        "&lt;a href=&quot;x&quot;&gt;&amp;amp;&lt;/a&gt; \xc3\xbc");
+  CHECK(base::escape_markup("\"<&>\"", "&<>") == "\"&lt;&amp;&gt;\"");
+  CHECK(base::escape_markup("").empty());
 }
 
 TEST_CASE("ids are unique, ordered by time and well formed") {

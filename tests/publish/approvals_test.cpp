@@ -5,6 +5,7 @@
 #include "nexus/config/load.hpp"
 #include "nexus/publish/routing.hpp"
 #include "publish/message.hpp"
+#include "publish/receivers.hpp"
 
 using namespace nexus;
 using namespace nexus::publish;
@@ -83,4 +84,10 @@ TEST_CASE("templates of a receiver, and what people are told at three in the mor
   const auto own = Wording(config, context).message(notification);
   CHECK(own.title == "[FIRING:1] sda is full");
   CHECK(own.alerts.front().facts.front() == "sda is at 96 %");
+}
+
+TEST_CASE("Markdown makes nothing of a text, and links stay links") {
+  CHECK(plain_markdown("a_b *c* [x](y) #d") == "a\\_b \\*c\\* \\[x\\]\\(y\\) \\#d");
+  CHECK(plain_markdown("at https://x/a_b~c#d e_f") == "at https://x/a_b~c#d e\\_f");
+  CHECK(plain_markdown("https://x[me](http://evil)") == "https://x\\[me\\]\\(http://evil\\)");
 }

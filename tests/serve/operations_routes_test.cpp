@@ -185,6 +185,34 @@ TEST_CASE("holds are made, listed and ended, and on record") {
     CHECK(world.post("/operations/holds", wrong).status == 400);
 }
 
+TEST_CASE("a deployment is told, is on record, and explains what is found afterwards") {
+  World world;
+  const auto told = expect(
+      world.post("/operations/events", R"({"text":"shop 4.7.1","subject":"web.service"})"), 201);
+  check_shape(told, {"time:t", "kind:s", "subject:s", "text:s"});
+  CHECK(told.at("kind") == "deploy");
+  CHECK(records(world).at(0) == "token ci 127.0.0.1:5 events.note web.service: ok");
+  CHECK(expect(world.get("/health/events", {{"kind", "deploy"}})).at("events").at(0) == told);
+  const auto earlier = base::to_rfc3339(world.clock.wall() - std::chrono::hours(2));
+  expect(world.post("/operations/events",
+                    R"({"text":"a","kind":"network-work","time":")" + earlier + R"("})"),
+         201);
+  CHECK(expect(world.get("/health/events")).at("events").at(1).at("subject") == "host");
+  const auto wrong = [&](const std::string& body, std::string_view said) {
+    INFO(body);
+    CHECK(message_of(world.post("/operations/events", body), 400).contains(said));
+  };
+  wrong("{}", "text: expected one line");
+  wrong(R"({"text":"a\nb"})", "text: expected one line");
+  wrong(R"({"text":"a","subject":""})", "subject: expected one line");
+  wrong(R"({"text":")" + std::string(401, 'a') + R"("})", "text: expected one line");
+  wrong(R"({"text":"a","kind":"unit"})", "told by the agent itself");
+  wrong(R"({"text":"a","kind":"Deploy"})", "kind: expected");
+  wrong(R"({"text":"a","time":"soon"})", "time: expected one of the last day");
+  wrong(R"({"text":"a","time":"2019-01-01T00:00:00Z"})", "time: expected one of the last day");
+  wrong(R"({"text":"a","who":"me"})", "who");
+}
+
 TEST_CASE("the shadow ledger is reported") {
   World world;
   check_shape(expect(world.get("/operations/remedies/report")), {"remedies:a"});

@@ -54,7 +54,7 @@ struct Observation {
 struct StateChange {
   WallTime time{};
   std::string
-      what;  // pending firing resolved; info warning critical; flapping steady; missing back
+      what;  // pending firing resolved retired; info warning critical; flapping steady missing back
 };
 
 /// An action that was taken for it, or proposed.

@@ -209,12 +209,6 @@ void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) 
                               {"SINCE", "started"},
                               {"WHAT", "description"}});
       });
-  app.add_subcommand("events", "What changed on the host: boots, units, packages, clock, agent")
-      ->callback([&context, shared] {
-        context.code =
-            table(shared->flags, "/health/events", "events",
-                  {{"TIME", "time"}, {"KIND", "kind"}, {"SUBJECT", "subject"}, {"WHAT", "text"}});
-      });
   app.add_subcommand("decisions", "What the planner decided, and why not")
       ->callback([&context, shared] {
         context.code = table(shared->flags, "/operations/decisions", "decisions",
@@ -315,6 +309,36 @@ void add_operations(CLI::App& app, CommandContext& context, const SharedPtr& sha
                                 {{"acting", "operations_running"}, {"warnings", "warnings"}});
         });
   }
+}
+
+void add_events(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
+  auto* events = app.add_subcommand(
+      "events", "What changed on the host: boots, units, packages, clock, deployments");
+  events->require_subcommand(0, 1);
+  events->callback([&context, shared, events] {
+    if (!events->get_subcommands().empty()) return;
+    context.code =
+        table(shared->flags, "/health/events", "events",
+              {{"TIME", "time"}, {"KIND", "kind"}, {"SUBJECT", "subject"}, {"WHAT", "text"}});
+  });
+  auto* add =
+      events->add_subcommand("add", "Tell of a deployment, or of what else may explain findings");
+  add->add_option("text", shared->reason, "One sentence: \"shop 4.7.1 was rolled out\"")
+      ->required();
+  add->add_option("--kind", shared->type, "deploy, configuration, ...")->default_str("deploy");
+  add->add_option("--subject", shared->target, "What it was done to, such as web.service")
+      ->default_str("host");
+  add->add_option("--time", shared->since, "When; now where it is left out");
+  add->callback([&context, shared] {
+    json::object body = {{"text", shared->reason}};
+    if (!shared->type.empty()) body["kind"] = shared->type;
+    if (!shared->target.empty()) body["subject"] = shared->target;
+    if (!shared->since.empty()) body["time"] = shared->since;
+    const json::value all = std::move(body);
+    context.code = object(
+        shared->flags, "POST", "/operations/events",
+        {{"time", "time"}, {"kind", "kind"}, {"subject", "subject"}, {"text", "text"}}, &all);
+  });
 }
 
 void add_holds(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
@@ -472,6 +496,7 @@ void add_client(CLI::App& app, CommandContext& context) {
   add_foresight(app, context, shared);
   add_actions(app, context, shared);
   add_operations(app, context, shared);
+  add_events(app, context, shared);
   add_holds(app, context, shared);
   add_services(app, context, {shared, &shared->flags});
   add_remedies(app, context, shared);

@@ -9,6 +9,7 @@
 #include "agent/commands/rules.hpp"
 #include "nexus/analyze/rule_file.hpp"
 #include "nexus/analyze/rule_test.hpp"
+#include "nexus/base/markup.hpp"
 
 namespace nexus::agent {
 namespace {
@@ -110,29 +111,15 @@ int check_rules(const std::vector<std::string>& files, const Lint& lint) {
   return worst;
 }
 
-/// What stands between tags or quotes of XML.
+/// What stands between tags or quotes of XML, lines too. Other control characters are no XML,
+/// however they are written.
 std::string xml(std::string_view text) {
   std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      case '\n':
-        out += "&#xA;";
-        break;
-      default:
-        // Other control characters are no XML, however they are written.
-        out += static_cast<unsigned char>(c) < 0x20 && c != '\t' ? ' ' : c;
+  for (const char c : base::escape_markup(text)) {
+    if (c == '\n') {
+      out += "&#xA;";
+    } else {
+      out += static_cast<unsigned char>(c) < 0x20 && c != '\t' ? ' ' : c;
     }
   }
   return out;

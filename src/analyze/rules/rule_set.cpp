@@ -5,6 +5,7 @@
 #include "analyze/templates/template.hpp"
 #include "nexus/analyze/rules.hpp"
 #include "nexus/config/config.hpp"
+#include "nexus/config/text_place.hpp"
 #include "nexus/knowledge/promql_parts.hpp"
 
 namespace nexus::analyze {
@@ -37,7 +38,7 @@ std::optional<Query> parse(std::string_view kind, std::string_view name,
 
 using Context = std::shared_ptr<const TemplateContext>;
 
-/// The templates of an [[alert]], or problems at its place.
+/// The templates of an [[alert]], or problems at their places.
 std::shared_ptr<const Rule::Templates> parse_templates(const config::AlertConfig& alert,
                                                        const Context& context, std::string_view key,
                                                        const config::StringMap& texts,
@@ -48,8 +49,10 @@ std::shared_ptr<const Rule::Templates> parse_templates(const config::AlertConfig
     if (parsed) {
       out->emplace_back(name, parsed->in(context));
     } else {
-      problems.push_back({alert.where, fmt::format("alert \"{}\": {}.{}: {}", alert.name, key, name,
-                                                   parsed.error().message())});
+      const auto path = fmt::format("{}.{}", key, name);
+      problems.push_back(
+          {config::place_of_alert_text(alert.where, path),
+           fmt::format("alert \"{}\": {}: {}", alert.name, path, parsed.error().message())});
     }
   }
   return out;

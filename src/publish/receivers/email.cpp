@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "nexus/base/log.hpp"
+#include "nexus/base/markup.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/drivers/mail.hpp"
 #include "publish/message.hpp"
@@ -12,28 +13,7 @@
 namespace nexus::publish {
 namespace {
 
-std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
+using base::escape_markup;
 
 std::string_view color(const Lines& alert) {
   if (alert.resolved) return "#2e7d32";
@@ -52,24 +32,24 @@ std::string html_of(const Message& message, bool has_chart) {
   std::string out = fmt::format(
       "<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"></head>\n"
       "<body style=\"font-family:sans-serif\">\n<h2>{}</h2>\n",
-      escape(message.title));
+      escape_markup(message.title));
   if (has_chart) out += "<p><img src=\"cid:chart\" alt=\"the values of late\"></p>\n";
   for (const auto& alert : message.alerts) {
     out += fmt::format(
         "<div style=\"border-left:4px solid {};padding-left:1em;margin:1em 0\"><p><b>{} {}</b></p>"
         "\n<ul>\n",
-        color(alert), alert.resolved ? "resolved:" : "firing:", escape(alert.head));
-    for (const auto& fact : alert.facts) out += fmt::format("<li>{}</li>\n", escape(fact));
+        color(alert), alert.resolved ? "resolved:" : "firing:", escape_markup(alert.head));
+    for (const auto& fact : alert.facts) out += fmt::format("<li>{}</li>\n", escape_markup(fact));
     out += "</ul>\n";
     for (const auto& answer : alert.answers)
-      out += fmt::format("<p><a href=\"{}\">Approve or reject</a>: {}</p>\n", escape(answer.url),
-                         escape(answer.text));
+      out += fmt::format("<p><a href=\"{}\">Approve or reject</a>: {}</p>\n",
+                         escape_markup(answer.url), escape_markup(answer.text));
     if (!alert.link.empty())
-      out += fmt::format("<p><a href=\"{0}\">{0}</a></p>\n", escape(alert.link));
+      out += fmt::format("<p><a href=\"{0}\">{0}</a></p>\n", escape_markup(alert.link));
     out += "</div>\n";
   }
   if (message.more > 0) out += fmt::format("<p>... and {} more</p>\n", message.more);
-  for (const auto& line : message.footer) out += fmt::format("<p>{}</p>\n", escape(line));
+  for (const auto& line : message.footer) out += fmt::format("<p>{}</p>\n", escape_markup(line));
   return out + "</body></html>\n";
 }
 

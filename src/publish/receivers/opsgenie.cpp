@@ -54,11 +54,11 @@ class Opsgenie final : public Receiver {
     }
     auto request = post_request(config_, std::move(url), json::serialize(body), cancelled);
     request.headers.emplace_back("Authorization", "GenieKey " + config_.token.reveal());
+    // Noted before it is sent: an answer that is not waited for may have been a yes.
+    if (!message.resolved) keys_.opened(notification.group_key, alias);
     auto sent = deliver(request, clock_);
-    if (sent.result == Delivery::Result::kSent) {
-      message.resolved ? keys_.closed(notification.group_key)
-                       : keys_.opened(notification.group_key, alias);
-    }
+    if (sent.result == Delivery::Result::kSent && message.resolved)
+      keys_.closed(notification.group_key);
     return sent;
   }
 

@@ -70,10 +70,11 @@ class PagerDuty final : public Receiver {
         config_,
         config_.url.empty() ? "https://events.pagerduty.com/v2/enqueue" : config_.url.reveal(),
         json::serialize(body), cancelled);
+    // Noted before it is sent: an answer that is not waited for may have been a yes.
+    if (!message.resolved) keys_.opened(notification.group_key, key);
     const auto sent = deliver(request, clock_);
-    if (sent.result == Delivery::Result::kSent) {
-      message.resolved ? keys_.closed(notification.group_key)
-                       : keys_.opened(notification.group_key, key);
+    if (sent.result == Delivery::Result::kSent && message.resolved) {
+      keys_.closed(notification.group_key);
     }
     if (sent.result != Delivery::Result::kSent || message.resolved || !is_acted_on(notification) ||
         !bool_option(config_, "acknowledge", true))

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "nexus/base/log.hpp"
+#include "nexus/base/markup.hpp"
 #include "publish/courier.hpp"
 #include "publish/message.hpp"
 #include "publish/receivers.hpp"
@@ -24,19 +25,7 @@ constexpr std::size_t kMostSections = 10;  // of 50 blocks
 
 /// Of Slack's markup only these three are special, and only as entities.
 std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '&') {
-      out += "&amp;";
-    } else if (c == '<') {
-      out += "&lt;";
-    } else if (c == '>') {
-      out += "&gt;";
-    } else {
-      out += c;
-    }
-  }
-  return out;
+  return base::escape_markup(text, "&<>");
 }
 
 std::string_view color(const Message& message) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 
+#include "nexus/base/markup.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/publish/publisher.hpp"
 #include "serve/routes/groups.hpp"
@@ -19,26 +20,7 @@ namespace {
 constexpr std::size_t kLongestName = 100;
 
 std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : base::sanitize_utf8(text)) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
+  return base::escape_markup(base::sanitize_utf8(text));
 }
 
 Response page(unsigned status, std::string_view title, std::string_view body) {

@@ -63,6 +63,7 @@ std::vector<Route> all_routes(const Rooms& rooms) {
   add_actions(routes, shared);
   add_operations(routes, shared);
   add_remedies(routes, shared);
+  add_events(routes, shared);
   add_services(routes, shared);
   add_prometheus_api(routes, shared);
   add_import(routes, shared);

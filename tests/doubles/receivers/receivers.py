@@ -219,8 +219,8 @@ SERVICES = {"slack-hook": slack_hook, "slack-api": slack_api, "pagerduty": pager
 
 
 class Receivers(http.server.ThreadingHTTPServer):
-    """All services on one port, by the first part of the path. behave[name] is "ok", "hang", "dead" (no answer), or
-    (status, headers)."""
+    """All services on one port, by the first part of the path. behave[name] is "ok", "hang", "late" (taken, and not
+    answered), "dead" (no answer), or (status, headers)."""
     daemon_threads = True
     request_queue_size = 128
 
@@ -276,7 +276,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if behave == "dead":
             self.close_connection = True
             return None
-        if behave != "ok":
+        if behave not in ("ok", "late"):
             return self.answer(behave[0], "as told", behave[1])
         try:
             kind = self.headers["Content-Type"]
@@ -307,6 +307,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             server.got[name].append(body)
             server.headers[name].append(dict(self.headers))
             server.paths[name].append(self.path)
+        if behave == "late":
+            server.closing.wait(600)
+            return None
         return self.answer(status, said)
 
     def form(self, kind):

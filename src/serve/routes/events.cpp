@@ -1,0 +1,97 @@
+// What people and their pipelines tell of: a deployment, a configuration that was rolled out, work
+// on the network. The host cannot see these by itself, and they explain what is found afterwards.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json/serialize.hpp>
+
+#include "nexus/base/text.hpp"
+#include "serve/routes/groups.hpp"
+#include "serve/routes/requests.hpp"
+#include "serve/routes/shapes.hpp"
+
+namespace nexus::serve {
+namespace {
+
+constexpr std::size_t kLongestKind = 32;
+constexpr std::size_t kLongestText = 400;
+constexpr Millis kOldest = std::chrono::hours(24);
+constexpr Millis kAhead = std::chrono::minutes(1);  // of clocks that differ
+/// What the agent sees by itself is told by nobody else.
+constexpr std::array<std::string_view, 5> kSeen{"agent", "boot", "clock", "packages", "unit"};
+
+Status check_kind(std::string_view kind) {
+  const auto fits = [](char c) { return (c >= 'a' && c <= 'z') || c == '_' || c == '-'; };
+  if (kind.empty() || kind.size() > kLongestKind || !std::ranges::all_of(kind, fits))
+    return fail(Errc::kInvalidArgument,
+                "kind: expected at most {} of the characters a-z _ -, such as \"deploy\"",
+                kLongestKind);
+  if (std::ranges::find(kSeen, kind) != kSeen.end())
+    return fail(Errc::kInvalidArgument,
+                "kind: \"{}\" is told by the agent itself; expected another, such as \"deploy\"",
+                kind);
+  return {};
+}
+
+Status check_line(std::string_view key, std::string_view text) {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  if (text.empty() || text.size() > kLongestText || std::ranges::any_of(text, is_control))
+    return fail(Errc::kInvalidArgument,
+                "{}: expected one line of 1 to {} bytes, without control characters", key,
+                kLongestText);
+  return {};
+}
+
+Result<WallTime> parse_moment(const std::string& text, WallTime now) {
+  if (text.empty()) return now;
+  const auto at = base::parse_time(text);
+  if (!at || *at > now + kAhead || *at + kOldest < now)
+    return fail(Errc::kInvalidArgument,
+                "time: expected one of the last day, such as \"{}\"; now where it is left out",
+                base::to_rfc3339(now));
+  return *at;
+}
+
+Result<analyze::Change> parse_event(const Request& request, WallTime now) {
+  const auto object = parse_object(request, {"kind", "subject", "text", "time"});
+  if (!object) return std::unexpected(object.error());
+  auto kind = string_member(*object, "kind", "deploy");
+  auto subject = string_member(*object, "subject", "host");
+  auto text = string_member(*object, "text");
+  auto moment = string_member(*object, "time");
+  for (const auto* one : {&kind, &subject, &text, &moment}) {
+    if (!*one) return std::unexpected(one->error());
+  }
+  if (auto good = check_kind(*kind); !good) return std::unexpected(good.error());
+  if (auto good = check_line("subject", *subject); !good) return std::unexpected(good.error());
+  if (auto good = check_line("text", *text); !good) return std::unexpected(good.error());
+  const auto at = parse_moment(*moment, now);
+  if (!at) return std::unexpected(at.error());
+  return analyze::Change{*at, *std::move(kind), *std::move(subject), *std::move(text)};
+}
+
+Response note_event(const Rooms& rooms, const Request& request) {
+  const auto told = parse_event(request, rooms.clock.wall());
+  if (!told) return error(told.error());
+  const auto details =
+      json_ns::serialize(json_ns::object{{"kind", told->kind}, {"text", told->text}});
+  return audited(rooms, request, "events.note", told->subject, details, [&] {
+    rooms.book.note(*told);
+    return to_response({{"time", time(told->time)},
+                        {"kind", told->kind},
+                        {"subject", told->subject},
+                        {"text", told->text}},
+                       201);
+  });
+}
+
+}  // namespace
+
+void add_events(std::vector<Route>& routes, const SharedRooms& rooms) {
+  routes.push_back({Method::kPost, "/operations/events", config::Role::kOperator, Runs::kBlocking,
+                    [rooms](const Request& r) { return note_event(*rooms, r); },
+                    "Tells of a deployment, or of what else may explain findings"});
+}
+
+}  // namespace nexus::serve
