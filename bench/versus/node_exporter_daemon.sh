@@ -5,7 +5,8 @@
 # Two pairs, each with exactly the same collectors on both sides: those that node_exporter has on by default and the agent
 # has too, and everything that both have. What the agent has besides stays on and is the last line. Ours is
 # nexus_collector_cpu_seconds_total, thread time of the runs; theirs is utime + stime of the process. What the agent's
-# threads collect-* used by schedstat is told, too: waking, waiting, helpers and handing on the batches are in that.
+# threads collect-* used by schedstat is told, too: waking, waiting, helpers and handing on the batches are in that
+# (not the threads that ended meanwhile, of collectors that wait for others).
 #
 # "a collection": the mean run of every collector, added up, whatever its interval. "a second": what was used, each
 # collector at its own interval (uname every 15 s, ...); with an incident more often than that, which is told.
@@ -41,11 +42,13 @@ had() {
   done
 }
 
-# Nanoseconds of the agent's collecting threads. They come and go, so that this may miss a little.
+# Thread and nanoseconds so far, of each of the agent's collecting threads.
 collecting() {
   for task in "/proc/$agent_pid/task"/*; do
-    case $(cat "$task/comm" 2>/dev/null) in collect-*) cut -d' ' -f1 "$task/schedstat" ;; esac
-  done | awk '{ sum += $1 } END { printf "%.0f", sum }'
+    case $(cat "$task/comm" 2>/dev/null) in
+      collect-*) echo "$task $(cut -d' ' -f1 "$task/schedstat" 2>/dev/null)" ;;
+    esac
+  done
 }
 
 pair() { # LABEL NAMES...
@@ -57,7 +60,7 @@ pair() { # LABEL NAMES...
   until curl -sf -o /dev/null "http://127.0.0.1:$port/metrics"; do sleep 0.2; done
   curl -sf --unix-socket "$agent_socket" http://localhost/metrics >"$work/before"
   ticks=$(awk '{ print $14 + $15 }' "/proc/$exporter_pid/stat")
-  threads=$(collecting)
+  collecting >"$work/threads"
   began=$(cut -d' ' -f1 /proc/uptime)
   i=0
   while [ "$i" -lt "$seconds" ]; do
@@ -66,7 +69,7 @@ pair() { # LABEL NAMES...
     sleep 1
   done
   ticks=$(($(awk '{ print $14 + $15 }' "/proc/$exporter_pid/stat") - ticks))
-  threads=$(awk -v after="$(collecting)" -v before="$threads" 'BEGIN { printf "%.0f", after - before }')
+  threads=$(collecting | awk 'NR == FNR { before[$1] = $2; next } { sum += $2 - before[$1] } END { printf "%.0f", sum }' "$work/threads" -)
   curl -sf --unix-socket "$agent_socket" http://localhost/metrics >"$work/after"
   elapsed=$(awk -v began="$began" '{ print $1 - began }' /proc/uptime)
   kill "$exporter_pid"

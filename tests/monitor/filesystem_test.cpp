@@ -235,6 +235,14 @@ TEST_CASE("filesystem: what answers from memory needs no helper, but where it ma
     CHECK(rig.error_of("/top", "fuse.x") == 1);
     CHECK(rig.error_of("/quota", "xfs") == 1);
   }
+
+  // What counts is what this process sees, and not process 1.
+  Rig own(tree_with(tree, mount(1, "/", kExt4) + mount(2, "/a", kExt4)));
+  tree.write("proc/self/mountinfo", mount(11, "/", kExt4) + mount(12, "/a"));
+  own.disks->hanging = {"/a"};
+  REQUIRE(own.run());
+  CHECK(own.error_of("/", "ext4") == 0);
+  CHECK(own.error_of("/a", "ext4") == 1);
 }
 
 TEST_CASE("filesystem: more dead mounts than helpers, and the number of threads stays bounded") {

@@ -6,10 +6,12 @@
 #include "monitor/collectors/filesystem.hpp"
 
 #include <poll.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 #include <set>
 #include <tuple>
 #include <unordered_set>
@@ -107,7 +109,9 @@ class FilesystemCollector final : public Collector {
         pool_(context.clock, std::move(statfs), kMaxHelpers),
         // The mounts of the host rather than those of the agent's unit, where they may be read.
         first_(roots_.proc("1/mountinfo")),
-        self_(roots_.proc("self/mountinfo")) {}
+        self_(roots_.proc("self/mountinfo")),
+        first_space_(roots_.proc("1/ns/mnt")),
+        own_space_(roots_.proc("self/ns/mnt")) {}
 
   Status collect(Sink& sink) override {
     if (Status read = read_mounts(); !read) return read;
@@ -146,14 +150,27 @@ class FilesystemCollector final : public Collector {
     if (!text) return propagate(std::move(text));
     file_ = std::move(file);
     read_ = now;
-    if (*text != text_) {
-      text_ = *text;
-      parse(*path);
-    }
+    bool is_new = *text != text_;
+    if (is_new) text_ = *text;
     // A unit's name space may have its own, read-only view of everything (ProtectSystem=strict).
-    const auto own = path == &first_ ? host::KeptFile().read(self_, bytes_) : std::move(text);
-    sees_as_they_are_ = !own || *own == text_;
+    std::string_view own = text_;
+    if (path == &first_ && !is_first_name_space()) {
+      if (const auto mine = host::KeptFile().read(self_, bytes_)) own = *mine;
+    }
+    sees_as_they_are_ = own == text_;
+    if (own != own_) {
+      own_ = own;
+      is_new = true;
+    }
+    if (is_new) parse(*path);
     return {};
+  }
+
+  [[nodiscard]] bool is_first_name_space() const {
+    struct stat first{};
+    struct stat own{};
+    return ::stat(first_space_.c_str(), &first) == 0 && ::stat(own_space_.c_str(), &own) == 0 &&
+           first.st_ino == own.st_ino && first.st_dev == own.st_dev;
   }
 
   /// proc(5): mountinfo tells of changes since it was last asked.
@@ -166,7 +183,8 @@ class FilesystemCollector final : public Collector {
     mounts_.clear();
     paths_.clear();
     std::set<std::tuple<std::string, std::string, std::string>> seen;
-    std::unordered_set<std::string> uncertain;  // where a look-up may wait, or statfs itself
+    std::map<std::string, bool> wanted_types;  // few, of many mounts
+    std::unordered_set<std::string> uncertain;
     Complaints complaints;
     Lines lines(text_);
     for (std::string_view line; lines.next(line);) {
@@ -175,20 +193,35 @@ class FilesystemCollector final : public Collector {
         complaints.add(path, lines.number(), "a line of mountinfo", line);
         continue;
       }
+      if (sees_as_they_are_ && !answers_from_memory(*mount)) uncertain.insert(mount->mountpoint);
+      const auto [type, is_new] = wanted_types.try_emplace(mount->fstype);
+      if (is_new) type->second = types_.accepts(mount->fstype);
+      if (!type->second) continue;
       strip_root(mount->mountpoint);
-      if (!answers_from_memory(*mount)) uncertain.insert(mount->mountpoint);
-      if (!points_.accepts(mount->mountpoint) || !types_.accepts(mount->fstype)) continue;
+      if (!points_.accepts(mount->mountpoint)) continue;
       if (!seen.emplace(mount->device, mount->mountpoint, mount->fstype).second) continue;
       std::string place = roots_.root(mount->mountpoint);
       mounts_.push_back({std::move(*mount), std::move(place), false});
     }
+    choose_helped(std::move(uncertain));
+    complaint_ = complaints.take();
+  }
+
+  /// Which mounts helpers ask: where statfs, or a look-up on the way, may wait for somebody. Both
+  /// are done in this process's own view of the mounts; `uncertain` is for when that is process
+  /// 1's.
+  void choose_helped(std::unordered_set<std::string> uncertain) {
+    Lines lines(sees_as_they_are_ ? std::string_view() : own_);
+    for (std::string_view line; lines.next(line);) {
+      const std::optional<Mount> mount = parse_mountinfo_line(line);
+      if (mount && !answers_from_memory(*mount)) uncertain.insert(mount->mountpoint);
+    }
     for (Known& known : mounts_) {
       // The kernel keeps the names that lead to a mount, so that finding it waits for no disk
-      // either. Below another root there are mounts of which this list does not tell.
+      // either. Below another root there are mounts of which that list does not tell.
       known.at_once = roots_.rootfs == "/" && !leads_through(known.mount.mountpoint, uncertain);
       if (!known.at_once) paths_.push_back(known.path);
     }
-    complaint_ = complaints.take();
   }
 
   /// In a container that sees the host below rootfs, the host's mount points carry that prefix.
@@ -237,10 +270,14 @@ class FilesystemCollector final : public Collector {
   StatfsPool pool_;
   const std::string first_;
   const std::string self_;
+  const std::string first_space_;
+  const std::string own_space_;
   host::KeptFile file_;
   std::vector<char> bytes_;
   SteadyTime read_{};
-  std::string text_;              // that mounts_, paths_ and complaint_ were made from
+  // That mounts_, paths_ and complaint_ were made from:
+  std::string text_;              // of process 1, where it may be read
+  std::string own_;               // of this process
   bool sees_as_they_are_ = true;  // statfs here says what it says to process 1
   std::vector<Known> mounts_;
   std::vector<std::string> paths_;  // of those that helpers ask
