@@ -1,15 +1,17 @@
-// What a host's tiers take: a recording (NEXUS_RECORDING, see recording.hpp) goes on for twenty
-// days of seconds, which become buckets of a minute and of an hour, and those the records that the
-// store writes (32 series and 480 buckets each). Repeated, but no repetition is like another: how
-// much happens changes from one to the next (half to one and a half times), and counters go on from
-// where they were. Bytes a bucket, in all and of each number that is kept of it, by what the series
-// are; `year_MiB` is 30 days of minutes and 365 of hours of the recording's series.
+// What a host's tiers take: a recording (NEXUS_RECORDING, see recording.hpp) goes on for
+// NEXUS_DAYS (20) days of seconds, which become buckets of a minute and of an hour, and those the
+// records that the store writes (32 series and 480 buckets each). Repeated, but no repetition is
+// like another: how much happens follows the time of day, a quarter at night of what it is in the
+// afternoon, and differs by a fifth from what is usual; levels move from day to day, and counters
+// go on from where they were. Bytes a bucket, in all and of each number that is kept of it, by what
+// the series are; `year_MiB` is 30 days of minutes and 365 of hours of the recording's series.
 
 #include <benchmark/benchmark.h>
 
 #include <array>
 #include <cmath>
 #include <cstdlib>
+#include <numbers>
 #include <optional>
 #include <random>
 #include <string>
@@ -29,9 +31,13 @@ constexpr std::int64_t kSecond = 1000;
 constexpr std::int64_t kMinute = 60 * kSecond;
 constexpr std::int64_t kHour = 60 * kMinute;
 constexpr std::int64_t kDay = 24 * kHour;
-constexpr int kDays = 20;
 constexpr std::size_t kBuckets = 480;  // of a record
 constexpr std::size_t kSeries = 32;    // of a record
+
+std::int64_t days() {
+  const char* text = std::getenv("NEXUS_DAYS");
+  return text == nullptr ? 20 : std::max(1, std::atoi(text));
+}
 
 enum class Kind { kConstant, kCounter, kGauge, kDuration };
 constexpr std::array<const char*, 4> kKinds = {"constant", "counter", "gauge", "duration"};
@@ -88,7 +94,20 @@ std::vector<Series> series_of(const bench::Recording& recording) {
   return all;
 }
 
-/// The series for `kDays`; `factors`: how much happens in each repetition.
+/// How much happens in each repetition of a recording of so many rows.
+std::vector<double> make_factors(std::size_t rows) {
+  std::mt19937_64 random(1);
+  std::vector<double> factors;
+  for (std::int64_t begin = 0; begin < days() * kDay;
+       begin += static_cast<std::int64_t>(rows) * kSecond) {
+    const double hour = static_cast<double>(begin % kDay) / static_cast<double>(kHour);
+    const double usual = 0.625 + 0.375 * std::cos((hour - 15) / 12 * std::numbers::pi);
+    factors.push_back(usual * (0.8 + static_cast<double>(random() % 401) / 1000));
+  }
+  return factors;
+}
+
+/// The series for days(); `factors`: how much happens in each repetition.
 Column go_on(const Series& series, const std::vector<double>& factors) {
   Column out;
   const double tens = std::pow(10, std::max(0, series.decimals));
@@ -96,10 +115,15 @@ Column go_on(const Series& series, const std::vector<double>& factors) {
   for (const auto& value : series.values) least = value ? std::min(least, *value) : least;
   double begin = least;  // of the repetition
   double last = least;
-  for (std::int64_t row = 1; row <= kDays * kDay / kSecond; ++row) {
+  const std::int64_t rows_of_day = kDay / kSecond;
+  for (std::int64_t row = 1; row <= days() * rows_of_day; ++row) {
     const std::size_t place = static_cast<std::size_t>(row - 1) % series.values.size();
     const double factor = factors[static_cast<std::size_t>(row - 1) / series.values.size()];
     if (place == 0 && series.kind == Kind::kCounter) begin = last;
+    // Up and down by a fiftieth, a step each day.
+    if (row % rows_of_day == 0 && series.kind == Kind::kGauge) {
+      begin = least * (1 + 0.02 * std::sin(static_cast<double>(row / rows_of_day)));
+    }
     const auto& value = series.values[place];
     if (!value) continue;
     last = begin + (*value - least) * factor;
@@ -138,7 +162,7 @@ std::array<double, 5> bytes_of(const std::vector<Bucket>& buckets) {
 double bytes_of(const std::vector<std::vector<Bucket>>& all, std::int64_t step) {
   double bytes = 0;
   BlockBuilder builder;
-  const std::int64_t rows = kDays * kDay / step;
+  const std::int64_t rows = days() * kDay / step;
   for (std::int64_t first = 0; first < rows; first += kBuckets) {
     std::vector<std::int64_t> ends;
     for (std::int64_t i = first; i < std::min<std::int64_t>(rows, first + kBuckets); ++i) {
@@ -162,9 +186,7 @@ void tiers(benchmark::State& state) {
   const char* path = std::getenv("NEXUS_RECORDING");
   if (path == nullptr) return state.SkipWithError("NEXUS_RECORDING is not set");
   const auto series = series_of(bench::load_recording(path));
-  std::mt19937_64 random(1);
-  std::vector<double> factors(kDays * kDay / kSecond / series.front().values.size() + 1);
-  for (double& factor : factors) factor = 0.5 + static_cast<double>(random() % 1001) / 1000;
+  const std::vector<double> factors = make_factors(series.front().values.size());
   std::vector<std::vector<Bucket>> minutes;
   std::vector<std::vector<Bucket>> hours;
   std::array<std::array<double, 6>, kKinds.size()> of_kind{};  // bytes of minutes, their number
@@ -183,9 +205,11 @@ void tiers(benchmark::State& state) {
     const double of_minutes = bytes_of(minutes, kMinute);
     const double of_hours = bytes_of(hours, kHour);
     const auto many = static_cast<double>(series.size());
-    state.counters["minutes_B"] = of_minutes / many / (kDays * kDay / kMinute);
-    state.counters["hours_B"] = of_hours / many / (kDays * kDay / kHour);
-    state.counters["year_MiB"] = (of_minutes * 30 / kDays + of_hours * 365 / kDays) / (1 << 20);
+    const auto count = static_cast<double>(days());
+    state.counters["minutes_B"] = of_minutes / many / (count * (kDay / kMinute));
+    state.counters["hours_B"] = of_hours / many / (count * (kDay / kHour));
+    state.counters["minutes_MiB"] = of_minutes * 30 / count / (1 << 20);
+    state.counters["year_MiB"] = (of_minutes * 30 / count + of_hours * 365 / count) / (1 << 20);
   }
   state.counters["series"] = static_cast<double>(series.size());
   constexpr std::array kKept = {"last", "min", "max", "sum", "count"};

@@ -66,8 +66,9 @@ Result<json::value> call(const ClientFlags& flags, std::string_view method, cons
 }
 
 Result<json::value> send(const ClientFlags& flags, std::string_view method, const std::string& path,
-                         std::string body, const std::string& content_type) {
+                         std::string body, const std::string& content_type, Millis timeout) {
   drivers::HttpRequest request;
+  request.timeout = timeout;
   request.method = method;
   request.url = "http://localhost" + path;
   request.unix_socket = socket_of(flags);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
 #include "nexus/config/load.hpp"
 
@@ -28,10 +29,14 @@ struct ClientFlags {
 /// The socket that a command is to use: the flag's, or find_socket(). For commands that call often.
 [[nodiscard]] std::string socket_of(const ClientFlags& flags);
 
+/// How long the agent may take to answer.
+inline constexpr Millis kAnswerTimeout{10'000};
+
 /// A body of any type; the rest as call().
 [[nodiscard]] Result<boost::json::value> send(const ClientFlags& flags, std::string_view method,
                                               const std::string& path, std::string body,
-                                              const std::string& content_type);
+                                              const std::string& content_type,
+                                              Millis timeout = kAnswerTimeout);
 /// The answer's JSON; an answer with an error status is an Error with the agent's own message.
 [[nodiscard]] Result<boost::json::value> call(const ClientFlags& flags, std::string_view method,
                                               const std::string& path,

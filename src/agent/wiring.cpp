@@ -142,6 +142,7 @@ Status Agent::Impl::open_history() {
     if (auto opened = history.open_disk(clock, std::move(disk)); !opened) return opened;
   }
   ingest.emplace(clock, rings, history, self);
+  importer.on_written([this] { ingest->flush(); });
   return {};
 }
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <functional>
+#include <span>
 
+#include "knowledge/hash.hpp"
 #include "knowledge/merge_samples.hpp"
 
 namespace nexus::knowledge {
@@ -14,6 +16,12 @@ constexpr std::int64_t kRowsOfWindow = 3600;
 constexpr std::int64_t kLeastStep = 1000;
 constexpr std::int64_t kMostStep = 60'000;
 constexpr std::size_t kSampleBytes = sizeof(std::int64_t) + sizeof(double);
+constexpr std::size_t kSetBytes = 64 + sizeof(PastRows);  // what a set of times costs beside them
+
+std::uint64_t hash_of(std::span<const std::int64_t> times) noexcept {
+  const auto bytes = std::as_bytes(times);
+  return hash_bytes({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, hash_seed());
+}
 
 bool is_constant(const std::vector<double>& values) {
   const auto bits = [](double value) { return std::bit_cast<std::uint64_t>(value); };
@@ -122,15 +130,38 @@ void Backfill::close(Part& part) {
   series.values.shrink_to_fit();
   bytes_ += sizeof(PastSeries) + series.values.size() * sizeof(double);
   if (window_millis_ == 0) window_millis_ = kLeastStep * kRowsOfWindow;
-  std::vector<PastRows>& sets = closed_[window_of(column.times.front())];
-  const auto set = std::ranges::find(sets, column.times, &PastRows::times);
-  if (set != sets.end()) return set->series.push_back(std::move(series));
-  bytes_ += column.times.size() * sizeof(std::int64_t);
-  sets.push_back({std::move(column.times), {}});
-  sets.back().series.push_back(std::move(series));
+  set_of(std::move(column.times)).series.push_back(std::move(series));
+}
+
+PastRows& Backfill::set_of(std::vector<std::int64_t> times) {
+  const std::uint64_t hash = hash_of(times);
+  Sets& sets = closed_[window_of(times.front())];
+  const auto [first, last] = sets.by_times.equal_range(hash);
+  for (auto one = first; one != last; ++one) {
+    if (sets.rows[one->second].times == times) return sets.rows[one->second];
+  }
+  bytes_ += times.size() * sizeof(std::int64_t) + kSetBytes;
+  sets.by_times.emplace(hash, sets.rows.size());
+  return sets.rows.emplace_back(PastRows{std::move(times), {}});
+}
+
+void Backfill::keep_alive(SeriesId id) {
+  if (const auto labels = registry_.share(id)) static_cast<void>(registry_.intern(*labels));
+}
+
+void Backfill::keep_alive() {
+  for (const auto& [id, part] : open_) keep_alive(id);
+  for (const auto& [window, sets] : closed_) {
+    for (const PastRows& rows : sets.rows) {
+      for (const PastSeries& series : rows.series) keep_alive(series.id);
+    }
+  }
 }
 
 Status Backfill::store(PastRows& rows) {
+  const std::size_t given = rows.series.size();
+  std::erase_if(rows.series, [&](const PastSeries& one) { return !registry_.known(one.id); });
+  lost_ += (given - rows.series.size()) * rows.times.size();
   std::ranges::stable_sort(rows.series, {}, &PastSeries::id);
   const auto doubled = std::ranges::unique(rows.series, {}, &PastSeries::id);
   held_ += doubled.size() * rows.times.size();
@@ -145,6 +176,13 @@ Status Backfill::store(PastRows& rows) {
   return stored;
 }
 
+/// Those from place `first` on stay; the others have been written.
+void Backfill::keep_from(Sets& sets, std::size_t first) {
+  sets.rows.erase(sets.rows.begin(), sets.rows.begin() + static_cast<std::ptrdiff_t>(first));
+  std::erase_if(sets.by_times, [&](const auto& one) { return one.second < first; });
+  for (auto& [hash, place] : sets.by_times) place -= first;
+}
+
 /// What cannot be written stays where it is. Of rows that were written in part all will be written
 /// again, which readers do not see.
 Status Backfill::write() {
@@ -154,14 +192,14 @@ Status Backfill::write() {
   current_series_ = 0;
   current_ = nullptr;
   for (; !closed_.empty(); closed_.erase(closed_.begin())) {
-    std::vector<PastRows>& sets = closed_.begin()->second;
-    for (std::size_t i = 0; i < sets.size(); ++i) {
-      if (Status stored = store(sets[i]); !stored) {
-        sets.erase(sets.begin(), sets.begin() + static_cast<std::ptrdiff_t>(i));
+    Sets& sets = closed_.begin()->second;
+    for (std::size_t i = 0; i < sets.rows.size(); ++i) {
+      if (Status stored = store(sets.rows[i]); !stored) {
+        keep_from(sets, i);
         bytes_ = waiting().bytes;
         return stored;
       }
-      sets[i] = {};
+      sets.rows[i] = {};
     }
   }
   bytes_ = 0;
@@ -171,7 +209,8 @@ Status Backfill::write() {
 Backfill::Waiting Backfill::waiting() const {
   Waiting out;
   for (const auto& [window, sets] : closed_) {
-    for (const PastRows& rows : sets) {
+    for (const PastRows& rows : sets.rows) {
+      out.bytes += kSetBytes;
       out.samples += rows.series.size() * rows.times.size();
       out.bytes += rows.times.size() * sizeof(std::int64_t);
       for (const PastSeries& series : rows.series) {

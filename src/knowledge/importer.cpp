@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/knowledge/open_metrics.hpp"
@@ -10,6 +12,8 @@ namespace nexus::knowledge {
 namespace {
 
 constexpr std::size_t kMostWaiting = 16U << 20;  // bytes of samples that wait to be written
+// A series of which nothing is held yet is forgotten a minute after it was last asked for.
+constexpr Millis kKeepAlive{15'000};
 
 Status check_time(std::int64_t time, std::int64_t now, Millis retention) {
   if (time < now - retention.count())
@@ -78,6 +82,10 @@ void Importer::finish() {
 ImportResult Importer::import_to_disk(std::string_view text, Millis retention, Rest rest) {
   ImportResult out;
   const auto now = base::to_unix_millis(clock_.wall());
+  if (clock_.steady() >= keep_alive_at_) {
+    backfill_.keep_alive();
+    keep_alive_at_ = clock_.steady() + kKeepAlive;
+  }
   const std::uint64_t held = backfill_.held();
   const std::uint64_t stored = backfill_.stored();
   const std::uint64_t lost = backfill_.lost();
@@ -85,8 +93,12 @@ ImportResult Importer::import_to_disk(std::string_view text, Millis retention, R
       [&](const Labels& labels, std::uint64_t number, std::int64_t time, double value) -> Status {
         if (Status good = check_time(time, now, retention); !good) return good;
         Status added = backfill_.add(labels, number, time, value);
-        if (!added && added.error().code() == Errc::kUnavailable && out.obstacle.empty())
-          out.obstacle = added.error().message();
+        if (!added) {
+          const Error& why = added.error();
+          if (why.code() == Errc::kExhausted) ++out.over_limit;
+          if (why.code() == Errc::kUnavailable && out.obstacle.empty())
+            out.obstacle = why.message();
+        }
         return added;
       },
       note_mistakes_in(out));
@@ -95,12 +107,12 @@ ImportResult Importer::import_to_disk(std::string_view text, Millis retention, R
   out.lines = reader.lines();
   if (rest == Rest::kNone) {
     if (const Status written = backfill_.flush(); !written) {
-      const std::uint64_t unwritten = backfill_.lost() - lost;
-      out.refused += unwritten;
       out.obstacle = fmt::format("{} samples that were taken could not be made to last: {}",
-                                 unwritten, written.error().message());
+                                 backfill_.lost() - lost, written.error().message());
     }
+    if (show_) show_();
   }
+  out.refused += backfill_.lost() - lost;
   out.held = backfill_.held() - held;
   out.accepted = backfill_.stored() - stored + out.held;
   return out;
@@ -112,16 +124,19 @@ ImportResult Importer::import_to_memory(std::string_view text, Millis retention)
   bool full = false;
   Series* at = nullptr;
   std::uint64_t at_number = 0;
-  std::string refusal;  // of the series, the same for each of its lines
+  std::optional<Error> refusal;  // of the series, the same for each of its lines
   OpenMetricsReader reader(
       [&](const Labels& labels, std::uint64_t number, std::int64_t time, double value) -> Status {
         if (number != at_number) {
           at_number = number;
           auto found = series(labels);
           at = found ? *found : nullptr;
-          refusal = found ? std::string() : found.error().message();
+          refusal = found ? std::nullopt : std::optional(found.error());
         }
-        if (at == nullptr) return fail(Errc::kConflict, "{}", refusal);
+        if (refusal) {
+          if (refusal->code() == Errc::kExhausted) ++out.over_limit;
+          return std::unexpected(*refusal);
+        }
         if (Status good = check_time(time, now, retention); !good) return good;
         if (time <= at->last)
           return fail(Errc::kInvalidArgument, "not newer than the sample before it");

@@ -176,6 +176,7 @@ Ingest::~Ingest() {
 std::size_t Ingest::flush() {
   const std::lock_guard guard(state_->writer);
   const std::size_t samples = state_->drain();
+  state_->history.adopt_past();
   state_->instruments.update(state_->history.stats(), state_->rings);
   return samples;
 }

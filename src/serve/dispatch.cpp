@@ -46,19 +46,24 @@ Response call(const Route& route, const Request& request) {
   return error(500, "internal", "the request could not be answered; the log says why");
 }
 
-struct Lane {
-  boost::asio::thread_pool& pool;
-  std::atomic<std::size_t>& waiting;
-};
-
-/// Where a handler that may wait runs: the kill switch by itself, and who waits for a server of
-/// somebody else, then those that act, then those that read, whatever role they need.
-Lane lane_of(ServerState& state, const Route& route) {
-  if (route.runs == Runs::kSwitch) return {state.switches, state.switching};
-  if (route.runs == Runs::kOutside) return {state.outside, state.abroad};
+/// Where a handler that may wait runs: by what it says of itself, else those that act apart from
+/// those that read, whatever role they need.
+Lane& lane_of(ServerState& state, const Route& route) {
+  switch (route.runs) {
+    case Runs::kSwitch:
+      return state.switches;
+    case Runs::kOutside:
+      return state.outside;
+    case Runs::kScrape:
+      return state.scrapes;
+    case Runs::kBulk:
+      return state.bulk;
+    case Runs::kSnapshot:
+    case Runs::kBlocking:
+      break;
+  }
   const bool acts = route.needs >= config::Role::kOperator && route.method != Method::kGet;
-  if (acts) return {state.control, state.controlling};
-  return {state.pool, state.blocking};
+  return acts ? state.control : state.readers;
 }
 
 }  // namespace
@@ -76,19 +81,18 @@ void dispatch(const std::shared_ptr<ServerState>& state, Request request,
     return state->stopping.load(std::memory_order_relaxed) || (gone && gone());
   };
   if (route.runs == Runs::kSnapshot) return done(call(route, request));
-  const auto lane = lane_of(*state, route);
-  auto& waiting = lane.waiting;
-  if (waiting.fetch_add(1) >= ServerState::kMaxBlocking) {
-    waiting.fetch_sub(1);
+  Lane& lane = lane_of(*state, route);
+  if (lane.waiting.fetch_add(1) >= ServerState::kMaxWaiting) {
+    lane.waiting.fetch_sub(1);
     state->metrics.count_refused("busy");
     return done(error(503, "busy", "too many requests are waiting; try again"));
   }
-  boost::asio::post(lane.pool, [state, &route, &waiting, request = std::move(request),
+  boost::asio::post(lane.pool, [state, &route, &lane, request = std::move(request),
                                 done = std::move(done)]() mutable {
     const auto pass = state->handlers.enter();
     if (!pass) return;  // the server has ended, nobody waits for the answer
     auto response = call(route, request);
-    waiting.fetch_sub(1);
+    lane.waiting.fetch_sub(1);
     boost::asio::post(state->io,
                       [done = std::move(done), response = std::move(response)]() mutable {
                         done(std::move(response));

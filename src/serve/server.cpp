@@ -71,11 +71,7 @@ struct Server::Impl {
   void end_handlers(Millis grace) {
     state->handlers.close();  // those that wait for a thread still end at once
     if (state->handlers.wait(state->clock.steady() + grace)) {
-      state->pool.join();
-      state->control.join();
-      state->switches.join();
-      state->outside.join();
-      state->writers.join();
+      state->join_lanes();
       return;
     }
     left_behind = state->handlers.inside();

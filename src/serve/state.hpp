@@ -57,6 +57,14 @@ class Connection {
   virtual void abort() = 0;
 };
 
+/// Threads for one kind of handlers that may wait, and how many of them do: those that are queued
+/// or run.
+struct Lane {
+  explicit Lane(std::size_t threads) : pool(threads) {}
+  boost::asio::thread_pool pool;
+  std::atomic<std::size_t> waiting{0};
+};
+
 struct ServerState {
   ServerState(Clock& the_clock, std::shared_ptr<const Router> the_router,
               knowledge::SelfMetrics& self)
@@ -67,16 +75,13 @@ struct ServerState {
   const ServerMetrics metrics;
   base::Gate handlers;  // those that run on a pool; destroyed after the pools
   boost::asio::io_context io{1};
-  boost::asio::thread_pool pool{kPoolThreads};
-  boost::asio::thread_pool control{1};  // for those who act: no reader's query delays them
-  boost::asio::thread_pool switches{
-      2};  // for the kill switch: neither an action nor a start delays a stop
-  boost::asio::thread_pool outside{1};      // for who waits for a server that may hang
-  boost::asio::thread_pool writers{1};      // makes the pieces of long answers
-  std::atomic<std::size_t> blocking{0};     // handlers queued or running on `pool`
-  std::atomic<std::size_t> controlling{0};  // the same for `control`
-  std::atomic<std::size_t> switching{0};    // the same for `switches`
-  std::atomic<std::size_t> abroad{0};       // the same for `outside`
+  Lane readers{2};
+  Lane control{1};   // those who act: no reader's query delays them
+  Lane switches{2};  // the kill switch: neither an action nor a start delays a stop
+  Lane outside{1};   // who waits for a server that may hang
+  Lane scrapes{1};   // who watches this host: no query delays or refuses them
+  Lane bulk{1};      // what takes its time: no person who acts waits for it
+  boost::asio::thread_pool writers{1};  // makes the pieces of long answers
   std::atomic<bool> stopping{false};
   std::vector<std::weak_ptr<Connection>> sessions;  // io thread only
   std::atomic<std::size_t> connections{0};
@@ -91,10 +96,14 @@ struct ServerState {
     settings_ = std::move(settings);
   }
 
-  static constexpr std::size_t kPoolThreads = 2;
-  /// More than this many waiting handlers are answered 503: beyond it nobody would wait for the
-  /// answer.
-  static constexpr std::size_t kMaxBlocking = 256;
+  void join_lanes() {
+    for (Lane* lane : {&readers, &control, &switches, &outside, &scrapes, &bulk}) lane->pool.join();
+    writers.join();
+  }
+
+  /// More than this many waiting handlers of a lane are answered 503: beyond it nobody would wait
+  /// for the answer.
+  static constexpr std::size_t kMaxWaiting = 256;
 
  private:
   mutable std::mutex mutex_;

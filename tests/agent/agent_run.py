@@ -360,7 +360,7 @@ def second_agent(agent):
 
 
 def storm(agent):
-    """Three hundred expensive expressions at once: whether the agent is well is answered while they wait."""
+    """Three hundred expensive expressions at once: whether the agent is well, and its metrics, are answered while they wait."""
     now = int(time.time())
     query = urllib.parse.urlencode({"query": "quantile_over_time(0.5, vector(time())[6h:1s])", "start": now - 10_000, "end": now, "step": 1})
     asked = []
@@ -370,7 +370,7 @@ def storm(agent):
             one.connect(str(agent.socket))
             one.sendall(f"GET /api/v1/query_range?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             asked.append(one)
-        for path in ("/-/healthy", "/-/ready", "/health", "/health/status") * 3:
+        for path in ("/-/healthy", "/-/ready", "/health", "/health/status", "/metrics") * 3:
             equal(agent.get(path).status, 200, f"{path} under a storm of expressions")
         answered, _, _ = select.select(asked, [], [], 0)
         expect(len(answered) < len(asked), "the storm was over before the agent was asked how it is")

@@ -2,10 +2,13 @@
 
     transfer.py NEXUS_AGENT
 """
+import contextlib
 import csv
 import gzip
 import io
 import json
+import os
+import pty
 import random
 import re
 import subprocess
@@ -16,6 +19,7 @@ from harness import Agent, directory, equal, expect, run_tests, wait_for
 from prometheus import program
 
 BINARY = sys.argv[1]
+LIMIT = 20_000  # of the taker's series
 
 
 def values(agent, name, at):
@@ -39,6 +43,7 @@ def there_and_back(giver, taker, where):
     count = sum(1 for line in text.splitlines() if not line.startswith("#"))
     expect(count > 8, f"only {count} samples")
     equal(out, f"{packed}: {count} samples imported, 0 held already, 0 lines refused\n", "import")
+    expect(values(taker, "other_load1", end), "what was imported is there when the command ends")
     out, _ = taker.command("import", packed)
     equal(out, f"{packed}: 0 samples imported, {count} held already, 0 lines refused\n", "import again")
     for name in ("load1", "cpu_seconds_total{cpu='0'}"):
@@ -90,6 +95,33 @@ def many(giver, taker, where):
     out, _ = taker.command("import", file)
     equal(out, f"{file}: 100000 samples imported, 0 held already, 0 lines refused\n", "import")
     wait_for("all of them", lambda: [one["value"][1] for one in taker.query(f"sum(count_over_time(many[1h] @ {now + 60}))")] == ["100000"])
+
+
+def over_limit(giver, taker, where):
+    """More series than the agent keeps: those that there is no room for are refused and counted, on a terminal with how far it has got."""
+    now = int(time.time())
+    file = where / "series.om"
+    file.write_text("".join(f'crowd{{series="{i}"}} 1 {now - 60 + i % 7}\n' for i in range(30_000)) + "# EOF\n")
+    ours, theirs = pty.openpty()
+    ran = subprocess.Popen([BINARY, "--socket", str(taker.socket), "import", str(file)], stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # EIO: nobody writes any more
+        while piece := os.read(ours, 65536):
+            said += piece
+    os.close(ours)
+    out = ran.communicate(timeout=300)[0]
+    said = said.decode()
+    match = re.fullmatch(rf"{file}: (\d+) samples imported, 0 held already, (\d+) lines refused\n", out)
+    expect(match and ran.returncode == 1, f"{ran.returncode} {out} {said[-2000:]}")
+    imported, refused = map(int, match.groups())
+    equal(imported + refused, 30_000, "each line is imported or refused")
+    expect(0 < imported < LIMIT, f"{imported} of a limit of {LIMIT}")
+    expect(re.search(r"\r\x1b\[K\d+ lines, \d+ of them refused", said), f"progress: {said[:300]}")
+    expect(f"the limit of {LIMIT} series is reached" in said, said[:2000])
+    expect(f"{refused} of the refused lines are of series beyond the limit of series" in said, said[-300:])
+    equal(taker.query(f"count(count_over_time(crowd[1h] @ {now + 60}))")[0]["value"][1], str(imported), "what was imported is there")
+    equal(taker.get("/-/healthy").status, 200, "the agent afterwards")
 
 
 def as_csv(giver, taker, where):
@@ -189,13 +221,14 @@ def full_disk(where):
 
 def main():
     with directory() as where:
-        giver, taker = Agent(BINARY, where, name="giver"), Agent(BINARY, where, name="taker")
+        giver = Agent(BINARY, where, name="giver")
+        taker = Agent(BINARY, where, f"[collect]\nmax_series = {LIMIT}\n", name="taker")
         try:
             giver.start()
             taker.start()
             wait_for("some samples", lambda: float(giver.query("count_over_time(node_load1[1m])")[0]["value"][1]) > 8)
             run_tests([(test.__name__, lambda test=test: test(giver, taker, where))
-                       for test in (there_and_back, refused, many, as_csv)] +
+                       for test in (there_and_back, refused, many, as_csv, over_limit)] +
                       [("directories", lambda: directories(giver, where)), ("full_disk", lambda: full_disk(where))])
         finally:
             giver.close()

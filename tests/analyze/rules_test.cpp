@@ -1,6 +1,7 @@
 #include "nexus/analyze/rules.hpp"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <limits>
 #include <thread>
 
@@ -191,6 +192,24 @@ TEST_CASE("thresholds: reaching counts, the higher one first, both directions") 
   CHECK(severity_of(below, 10) == Severity::kWarning);
   CHECK(severity_of(below, 0) == Severity::kCritical);
   CHECK_FALSE(severity_of(vital("c", "1"), 1e300));
+}
+
+TEST_CASE("what a vital gives has seven digits, unless it has few") {
+  CHECK(told(1.0 / 3) == 0.3333333);
+  CHECK(told(-200.0 / 3) == -66.66667);
+  CHECK(told(2e6 / 3) == 666666.7);
+  CHECK(told(2e10 / 3) == 6666666667);  // whole before the point
+  CHECK(told(1.0 / 3e9) == 3.333333e-10);
+  for (const double same : {0.0, 0.1, 41.5, 1234567.89, 12345678901.0, 0x1p60, 1.0 / 3e12, 1e300,
+                            std::numeric_limits<double>::infinity()}) {
+    CHECK(told(same) == same);
+    CHECK(told(-same) == -same);
+  }
+  CHECK(std::isnan(told(kNan)));
+  for (double value = 1.1; value < 1e15; value *= 1.7) {
+    CHECK(std::fabs(told(value) - value) <= value * 0.5e-6);
+    CHECK(told(told(value)) == told(value));
+  }
 }
 
 TEST_CASE("vitals are recorded as series of their own and shown in order") {

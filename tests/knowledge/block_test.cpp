@@ -8,6 +8,9 @@
 #include <map>
 #include <random>
 
+#include "knowledge/golden_blocks.hpp"
+#include "nexus/host/file.hpp"
+
 namespace nexus::knowledge {
 namespace {
 
@@ -332,7 +335,7 @@ TEST_CASE("no cut and no noise makes a reader leave a block") {
 TEST_CASE("a block of the first version is read, one of a later version refused by its name") {
   BlockBuilder builder;
   Made made = make_block(builder, 1'700'000'000'000, 10, some_ids(5));
-  made.bytes[3] = 1;  // what agents before dense times wrote
+  made.bytes[3] = 1;
   check_all(made.bytes, made.series);
   for (const std::uint8_t version : std::array<std::uint8_t, 2>{0, 3}) {
     made.bytes[3] = version;
@@ -340,6 +343,42 @@ TEST_CASE("a block of the first version is read, one of a later version refused 
   }
   made.bytes[0] = 'X';
   CHECK(BlockView::parse(made.bytes).error().code() == Errc::kCorrupt);
+}
+
+TEST_CASE("what the last writer of version 1 wrote is read to the bit") {
+  const auto file = host::read_file(NEXUS_TEST_DATA "/knowledge/golden/blocks-v1.bin");
+  REQUIRE(file);
+  const auto* const begin = reinterpret_cast<const std::uint8_t*>(file->data());
+  Bytes rest(begin, file->size());
+  for (const test::GoldenBlock& golden : test::golden_blocks()) {
+    std::uint32_t size = 0;
+    REQUIRE(rest.size() > 8);
+    std::memcpy(&size, rest.data() + 4, sizeof size);
+    REQUIRE(size <= rest.size());
+    CHECK(rest[3] == 1);
+    const auto block = BlockView::parse(rest.first(size));
+    REQUIRE(block);
+    std::vector<std::int64_t> times(block->rows());
+    block->times(times);
+    CHECK(times == golden.times);
+    REQUIRE(block->columns() == golden.columns.size());
+    for (const test::GoldenColumn& column : golden.columns) {
+      INFO("series " << column.id);
+      const auto place = block->find(column.id);
+      REQUIRE(place);
+      std::vector<std::uint16_t> rows(block->rows());
+      std::vector<double> values(block->rows());
+      const auto count = block->decode(*place, rows, values);
+      REQUIRE(count == column.values.size());
+      rows.resize(*count);
+      values.resize(*count);
+      CHECK(rows == column.rows);
+      CHECK(std::ranges::equal(values, column.values, {}, std::bit_cast<std::uint64_t, double>,
+                               std::bit_cast<std::uint64_t, double>));
+    }
+    rest = rest.subspan(size);
+  }
+  CHECK(rest.empty());
 }
 
 }  // namespace

@@ -119,6 +119,10 @@ struct Bench {
         [](const Request&) { return json("acted"); });
     add(Method::kPost, "/switch", Role::kOperator, Runs::kSwitch,
         [](const Request&) { return json("switched"); });
+    add(Method::kGet, "/scrape", Role::kNone, Runs::kScrape,
+        [](const Request&) { return json("scraped"); });
+    add(Method::kPost, "/bulk-stuck", Role::kOperator, Runs::kBulk,
+        [this](const Request&) { return stuck(); });
     add(Method::kGet, "/records", Role::kOperator, Runs::kBlocking,
         [](const Request&) { return json("records"); });
     add(Method::kGet, "/wait", Role::kNone, Runs::kBlocking,

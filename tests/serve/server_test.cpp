@@ -541,22 +541,22 @@ TEST_CASE("a handler is told that its client is gone, and no other one is") {
   CHECK(eager.read().value().body == R"({"hello":"world"})");
 }
 
-TEST_CASE("a switch waits for nobody, a read for no action, an action for no server of others") {
+TEST_CASE("a switch and a scrape wait for nobody, an action for no import and no other server") {
   Bench bench;
   bench.start();
   const std::string token = bearer("operator-token-0123456789");
-  Client outside(bench.tcp);
+  Client outside(bench.tcp), bulk(bench.tcp), acting(bench.tcp), reading(bench.tcp);
   outside.send(request("POST", "/outside-stuck", token));
-  bench.until_waiting(1);
-  CHECK(Client(bench.tcp).ask(request("POST", "/act", token)).body == "acted");
-  Client acting(bench.tcp);
-  acting.send(request("POST", "/act-stuck", token));
+  bulk.send(request("POST", "/bulk-stuck", token));
   bench.until_waiting(2);
+  CHECK(Client(bench.tcp).ask(request("POST", "/act", token)).body == "acted");
+  acting.send(request("POST", "/act-stuck", token));
+  bench.until_waiting(3);
   CHECK(Client(bench.tcp).ask(request("GET", "/records", token)).body == "records");
-  Client reading(bench.tcp);
   Client another(bench.tcp);
   for (auto* client : {&reading, &another}) client->send(request("GET", "/stuck"));
-  bench.until_waiting(4);
+  bench.until_waiting(5);
+  CHECK(Client(bench.tcp).ask(request("GET", "/scrape")).body == "scraped");
   CHECK(Client(bench.tcp).ask(request("POST", "/switch", token)).body == "switched");
   bench.release();
   bench.until_left();

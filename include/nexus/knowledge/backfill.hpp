@@ -30,6 +30,9 @@ class Backfill {
   /// `series`: a number that is only ever given with those labels; 0: there is none.
   [[nodiscard]] Status add(const Labels& labels, std::uint64_t series, std::int64_t time,
                            double value);
+  /// Keeps the series of what waits from being forgotten for another while. What waits longer than
+  /// that is lost.
+  void keep_alive();
   /// All that was added is on the medium when this returns well. What cannot be written is lost.
   [[nodiscard]] Status flush();
 
@@ -48,13 +51,21 @@ class Backfill {
     std::vector<std::int64_t> times;
     std::vector<double> values;
   };
-  using Windows = std::map<std::int64_t, std::vector<PastRows>>;
+  /// What is closed of a window: the series with the same times together.
+  struct Sets {
+    std::vector<PastRows> rows;
+    std::unordered_multimap<std::uint64_t, std::size_t> by_times;  // hash of times to its place
+  };
+  using Windows = std::map<std::int64_t, Sets>;
 
   [[nodiscard]] std::int64_t window_of(std::int64_t time) const noexcept;
   [[nodiscard]] Status take_up(const Labels& labels, std::uint64_t series);
   void close(Part& part);
   [[nodiscard]] Status make_room();
+  [[nodiscard]] PastRows& set_of(std::vector<std::int64_t> times);
+  void keep_alive(SeriesId id);
   [[nodiscard]] Status store(PastRows& rows);
+  static void keep_from(Sets& sets, std::size_t first);
   [[nodiscard]] Status write();
   struct Waiting {
     std::uint64_t samples = 0;

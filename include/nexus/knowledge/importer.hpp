@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -34,6 +35,7 @@ struct ImportResult {
   std::uint64_t accepted = 0;     // samples written; what still waits a later call counts
   std::uint64_t held = 0;         // of them, those left out because the history had them
   std::uint64_t refused = 0;      // lines, and samples of earlier calls that are lost
+  std::uint64_t over_limit = 0;   // of the lines refused, those of series that have no room
   std::vector<Mistake> mistakes;  // the first of what was refused
   /// Lines that were dealt with. Less than the text has: the ring is full; the rest is to be sent
   /// again in a moment.
@@ -50,6 +52,10 @@ class Importer {
 
   Importer(Clock& clock, SeriesRegistry& registry, History& history, Rings& rings,
            SelfMetrics& self);
+
+  /// What makes that which was written visible to queries at once: called at the end of an import
+  /// to disk. Before the first import().
+  void on_written(std::function<void()> show) { show_ = std::move(show); }
 
   /// kFollows: the rest of the text is to come, so that what is written may wait for it.
   enum class Rest { kNone, kFollows };
@@ -71,6 +77,7 @@ class Importer {
   SeriesRegistry& registry_;
   History& history_;
   std::shared_ptr<SampleRing> ring_;
+  std::function<void()> show_;
   Counter samples_;
   Counter refused_;
 
@@ -78,6 +85,7 @@ class Importer {
   std::unordered_map<SeriesId, std::int64_t> imported_;  // the last time of what came from here
   Series current_;                                       // of the lines being read
   Backfill backfill_;
+  SteadyTime keep_alive_at_{};
 };
 
 }  // namespace nexus::knowledge

@@ -33,8 +33,8 @@ class Ingest {
   Ingest(const Ingest&) = delete;
   Ingest& operator=(const Ingest&) = delete;
 
-  /// Drains the rings now, on the caller's thread, and updates the metrics. Returns the number of
-  /// samples.
+  /// Drains the rings and adopts what was imported now, on the caller's thread, and updates the
+  /// metrics. Returns the number of samples.
   std::size_t flush();
   /// Ends the thread, then flushes. Safe to call twice.
   void stop();

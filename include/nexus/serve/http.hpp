@@ -3,8 +3,9 @@
 // A handler is a synchronous function of a request; it is unit-tested without a socket. Handlers
 // marked kSnapshot build their answer from snapshots and run on the io thread; those marked
 // kBlocking (a database, a query, an action) run on a small pool, so that no connection waits for
-// another's work; the kill switch (kSwitch) has threads of its own, and so has what waits for
-// somebody else's server (kOutside). Thread safety: handlers are called from several threads.
+// another's work; the kill switch (kSwitch) has threads of its own, and so have what waits for
+// somebody else's server (kOutside), what others watch this host by (kScrape) and what takes its
+// time (kBulk). Thread safety: handlers are called from several threads.
 #pragma once
 
 #include <functional>
@@ -77,7 +78,7 @@ struct Response {
 [[nodiscard]] Response error(const Error& error);
 
 using Handler = std::function<Response(const Request&)>;
-enum class Runs { kSnapshot, kBlocking, kSwitch, kOutside };
+enum class Runs { kSnapshot, kBlocking, kSwitch, kOutside, kScrape, kBulk };
 
 struct Route {
   Method method;

@@ -1,6 +1,7 @@
 // Sends a file to the running agent in parts that fit a request, at line ends, and tells what the
 // agent refused with the lines of the file.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -19,11 +20,13 @@ namespace json = boost::json;
 
 constexpr std::size_t kPart = 48UL << 10;  // [http] max_body_bytes is 64 KiB when nobody changes it
 constexpr std::size_t kLongest = 1UL << 20;  // of a line that is sent as it is, to be refused
-constexpr std::uint64_t kShown = 100;        // mistakes
+// A part may have to wait until the agent has written what came before, on a busy disk.
+constexpr Millis kPartTimeout{10 * 60'000};
 
 class Sender {
  public:
-  explicit Sender(ClientFlags flags) : flags_(std::move(flags)) {
+  explicit Sender(ClientFlags flags)
+      : flags_(std::move(flags)), is_watched_(::isatty(STDERR_FILENO) == 1) {
     flags_.socket = socket_of(flags_);  // once for all parts
   }
 
@@ -50,30 +53,43 @@ class Sender {
   }
 
   [[nodiscard]] int report(const std::string& path) const {
-    if (refused_ > kShown) fmt::print(stderr, "and {} lines more\n", refused_ - kShown);
-    fmt::print("{}: {} samples imported, {} held already, {} lines refused\n", path,
-               accepted_ - std::min(accepted_, held_), held_, refused_);
-    return refused_ == 0 ? 0 : 1;
+    if (is_watched_ && parts_ > 0) fmt::print(stderr, "{}", kClearLine);
+    return report_import(path, tally_);
   }
 
  private:
   Result<json::value> post(std::string_view text, std::string_view more) {
-    return agent::send(flags_, "POST", fmt::format("/api/v1/admin/import?part={}{}", part_++, more),
-                       std::string(text), "application/openmetrics-text");
+    return agent::send(flags_, "POST",
+                       fmt::format("/api/v1/admin/import?part={}{}", parts_++, more),
+                       std::string(text), "application/openmetrics-text", kPartTimeout);
+  }
+
+  /// How far it has got, where somebody watches: at once, then every second.
+  void show_progress() {
+    if (!is_watched_ || clock_.steady() < next_shown_) return;
+    next_shown_ = clock_.steady() + Millis(1'000);
+    fmt::print(stderr, "{}{} lines, {} of them refused", kClearLine, lines_, tally_.refused);
+    std::fflush(stderr);
   }
 
   /// How many lines were dealt with.
   std::uint64_t note(const json::value& answer) {
-    accepted_ += answer.at("accepted").to_number<std::uint64_t>();
-    held_ += answer.at("held").to_number<std::uint64_t>();
-    refused_ += answer.at("refused").to_number<std::uint64_t>();
+    const auto number = [&](std::string_view name) {
+      return answer.at(name).to_number<std::uint64_t>();
+    };
+    tally_.held += number("held");
+    tally_.imported += number("accepted") - number("held");
+    tally_.refused += number("refused");
+    tally_.over_limit += number("over_limit");
     for (const auto& mistake : answer.at("mistakes").as_array()) {
-      if (++shown_ > kShown) break;
-      fmt::print(stderr, "line {}: {}\n", lines_ + mistake.at("line").to_number<std::uint64_t>(),
+      if (++shown_ > ImportTally::kShown) break;
+      fmt::print(stderr, "{}line {}: {}\n", is_watched_ ? kClearLine : "",
+                 lines_ + mistake.at("line").to_number<std::uint64_t>(),
                  to_cell(mistake.at("message")));
     }
-    const auto done = answer.at("lines").to_number<std::uint64_t>();
+    const auto done = number("lines");
     lines_ += done;
+    show_progress();
     return done;
   }
 
@@ -92,13 +108,15 @@ class Sender {
     clock_.wait_until(lock, condition, clock_.steady() + Millis(20), [] { return false; });
   }
 
+  static constexpr std::string_view kClearLine = "\r\x1b[K";
+
   ClientFlags flags_;
+  bool is_watched_;  // standard error is a terminal
   base::SystemClock clock_;
-  std::uint64_t part_ = 0;
+  SteadyTime next_shown_{};
+  std::uint64_t parts_ = 0;
   std::uint64_t lines_ = 0;
-  std::uint64_t accepted_ = 0;
-  std::uint64_t held_ = 0;
-  std::uint64_t refused_ = 0;
+  ImportTally tally_;
   std::uint64_t shown_ = 0;
 };
 
@@ -123,6 +141,18 @@ Status send_file(GzipFile& file, Sender& sender) {
 }
 
 }  // namespace
+
+int report_import(const std::string& path, const ImportTally& tally) {
+  if (tally.refused > ImportTally::kShown)
+    fmt::print(stderr, "and {} lines more\n", tally.refused - ImportTally::kShown);
+  if (tally.over_limit > 0) {
+    fmt::print(stderr, "{} of the refused lines are of series beyond the limit of series\n",
+               tally.over_limit);
+  }
+  fmt::print("{}: {} samples imported, {} held already, {} lines refused\n", path, tally.imported,
+             tally.held, tally.refused);
+  return tally.refused == 0 ? 0 : 1;
+}
 
 int import_file(const ClientFlags& flags, const StoppedFlags& stopped, const std::string& path) {
   if (!stopped.data_dir.empty()) return import_to_stopped(stopped, path);

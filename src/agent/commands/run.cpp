@@ -103,6 +103,11 @@ int run(const ConfigFlags& flags) {
   // The C library would give nearly every thread a heap of its own, each with its own holes: four
   // MiB after ten minutes. Few threads here allocate much at the same time.
   ::mallopt(M_ARENA_MAX, 2);
+  // And it would keep the room of whatever large piece was freed once: blocks read from disk, whole
+  // columns and answers go back to the kernel instead. Reading a day of 1,500 series costs ten MiB
+  // less at its most.
+  ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
+  ::mallopt(M_TRIM_THRESHOLD, 512 << 10);
   // The C library reads the time zone's names at the first need; threads that ask later only read
   // them.
   ::tzset();

@@ -9,6 +9,7 @@
 
 #include "agent/client.hpp"
 #include "agent/commands/gzip_file.hpp"
+#include "agent/commands/transfer.hpp"
 #include "nexus/analyze/models.hpp"
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
@@ -26,7 +27,6 @@ namespace json = boost::json;
 namespace promql = knowledge::promql;
 
 constexpr std::size_t kMostWaiting = 256UL << 20;  // bytes of samples before they are written
-constexpr std::uint64_t kShown = 100;              // mistakes
 
 json::array sample_of(std::int64_t time, double value) {
   std::string text;
@@ -164,7 +164,7 @@ int import_to_stopped(const StoppedFlags& flags, const std::string& path) {
   knowledge::Backfill backfill((*stopped)->registry(), (*stopped)->history(), kMostWaiting);
   const base::SystemClock clock;
   const std::int64_t latest = base::to_unix_millis(clock.wall() + knowledge::Importer::kMostAhead);
-  std::uint64_t refused = 0;
+  ImportTally tally;
   Status disk;  // what made it impossible to go on
   knowledge::OpenMetricsReader reader(
       [&](const knowledge::Labels& labels, std::uint64_t series, std::int64_t time,
@@ -172,11 +172,14 @@ int import_to_stopped(const StoppedFlags& flags, const std::string& path) {
         // Such samples would hide from every retention, and rows of the agent come before them.
         if (time > latest) return fail(Errc::kInvalidArgument, "in the future");
         Status added = backfill.add(labels, series, time, value);
-        if (!added && added.error().code() != Errc::kExhausted) disk = added;
+        const bool is_over_limit = !added && added.error().code() == Errc::kExhausted;
+        if (is_over_limit) ++tally.over_limit;
+        if (!added && !is_over_limit) disk = added;
         return added;
       },
       [&](std::uint64_t line, const std::string& message) {
-        if (++refused <= kShown) fmt::print(stderr, "line {}: {}\n", line, message);
+        if (++tally.refused <= ImportTally::kShown)
+          fmt::print(stderr, "line {}: {}\n", line, message);
       });
   while (disk) {
     const auto part = file->read();
@@ -190,11 +193,11 @@ int import_to_stopped(const StoppedFlags& flags, const std::string& path) {
   }
   reader.finish();
   if (Status written = backfill.flush(); !written && disk) disk = written;
-  if (refused > kShown) fmt::print(stderr, "and {} lines more\n", refused - kShown);
-  fmt::print("{}: {} samples imported, {} held already, {} lines refused\n", path,
-             backfill.stored(), backfill.held(), refused + backfill.lost());
-  if (!disk) return report(disk.error());
-  return refused == 0 ? 0 : 1;
+  tally.imported = backfill.stored();
+  tally.held = backfill.held();
+  tally.refused += backfill.lost();
+  const int code = report_import(path, tally);
+  return disk ? code : report(disk.error());
 }
 
 }  // namespace nexus::agent

@@ -12,6 +12,26 @@ namespace nexus::analyze {
 
 using knowledge::SeriesId;
 
+namespace {
+
+/// `value` to so many significant digits, the nearest; what is before the point stays whole.
+double to_digits(double value, int digits, int magnitude) noexcept {
+  const double tens = std::pow(10, std::max(0, digits - 1 - magnitude));
+  return std::nearbyint(value * tens) / tens;
+}
+
+}  // namespace
+
+double told(double value) noexcept {
+  constexpr int kDigits = 7;
+  constexpr int kShort = 12;      // what has no more is as somebody wrote it or counted it
+  constexpr int kSmallest = -10;  // power of ten; below, tens would not be exact
+  if (!std::isfinite(value) || value == std::nearbyint(value)) return value;
+  const auto magnitude = static_cast<int>(std::floor(std::log10(std::fabs(value))));
+  if (magnitude < kSmallest || to_digits(value, kShort, magnitude) == value) return value;
+  return to_digits(value, kDigits, magnitude);
+}
+
 std::optional<Severity> severity_of(const config::VitalConfig& vital, double value) {
   const auto reached = [&](const std::optional<double>& threshold) {
     if (!threshold) return false;
@@ -98,8 +118,9 @@ void Vitals::evaluate(std::uint32_t index, WallTime now, std::vector<VitalValue>
       evaluator_.complain(live.status, id.error().message());
       continue;
     }
-    out.push_back({*id, registry_.labels(*id), element.value, now, index,
-                   severity_of(vital.definition, element.value)});
+    const double value = told(element.value);
+    out.push_back(
+        {*id, registry_.labels(*id), value, now, index, severity_of(vital.definition, value)});
   }
   const auto begin = out.begin() + static_cast<std::ptrdiff_t>(first);
   std::sort(begin, out.end(),

@@ -19,6 +19,12 @@ namespace nexus::analyze {
 
 inline constexpr std::uint32_t kVitalsGroup = 1'000'000;
 
+/// A vital as it is compared, shown and kept: seven significant digits of what has more than
+/// twelve, the nearest. The rest of a quotient's digits is noise that takes three quarters of the
+/// bytes of its history. What is before the point stays whole, and so do counts, prices and the
+/// like.
+[[nodiscard]] double told(double value) noexcept;
+
 /// Of the threshold that `value` has reached, the higher one first; reaching it counts as crossing.
 [[nodiscard]] std::optional<Severity> severity_of(const config::VitalConfig& vital, double value);
 

@@ -15,6 +15,9 @@ namespace nexus::knowledge::disk {
 namespace {
 
 constexpr std::size_t kCacheBytes = 8U << 20;
+// Of series in all files that are not written to: 8 MiB. A host with some thousand has a few
+// hundred thousand; a hundred thousand an hour that come and go would take a GiB in weeks.
+constexpr std::size_t kMostNames = 512U << 10;
 // Of the registry's limit, for series that are only on disk.
 constexpr std::size_t kRegistryPercent = 80;
 constexpr std::int64_t kMostTierSeconds = 10'000'000'000;
@@ -22,12 +25,14 @@ constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::min();
 
 StreamOptions stream_options(const HistoryDisk& disk, std::string name, Millis kept,
                              const std::shared_ptr<const Cipher>& cipher,
-                             const std::shared_ptr<Health>& health) {
+                             const std::shared_ptr<Health>& health,
+                             const std::shared_ptr<NameCache>& names) {
   StreamOptions options;
   options.directory = disk.directory;
   options.name = std::move(name);
   options.cipher = cipher;
   options.health = health;
+  options.names = names;
   // A segment is dropped whole: what is kept too long is an eighth at most.
   options.segment_millis = std::max<std::int64_t>(kept.count() / 8, 60'000);
   options.segment_bytes = std::clamp<std::uint64_t>(disk.bytes / 16, 64U << 10, 16U << 20);
@@ -42,9 +47,10 @@ Store::Store(SeriesRegistry& registry, HistoryDisk options, std::shared_ptr<cons
       cipher_(std::move(cipher)),
       retention_(options_.retention.count()),
       max_bytes_(options_.bytes),
+      names_(std::make_shared<NameCache>(kMostNames)),
       cache_(kCacheBytes) {
   const auto stream = [&](std::string name, Millis kept) {
-    return stream_options(options_, std::move(name), kept, cipher_, health_);
+    return stream_options(options_, std::move(name), kept, cipher_, health_, names_);
   };
   data_ = std::make_unique<Stream>(stream("data", options_.retention));
   StreamOptions log = stream("wal", options_.retention);
@@ -58,8 +64,8 @@ void Store::add_tier(std::int64_t step, Millis keep) {
   Tier& made = tiers_.emplace_back();
   made.step = step;
   made.keep = keep.count();
-  made.stream = std::make_unique<Stream>(
-      stream_options(options_, "tier" + std::to_string(step / 1000), keep, cipher_, health_));
+  made.stream = std::make_unique<Stream>(stream_options(
+      options_, "tier" + std::to_string(step / 1000), keep, cipher_, health_, names_));
 }
 
 void Store::find_tiers() {

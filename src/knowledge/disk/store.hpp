@@ -205,6 +205,7 @@ class Store {
   std::unique_ptr<Stream> wal_;
   std::vector<Tier> tiers_;                                    // finest first
   std::set<std::pair<std::uint32_t, std::int64_t>> doubtful_;  // group and last; set by load()
+  const std::shared_ptr<NameCache> names_;
   mutable Cache cache_;
 
   std::atomic<std::int64_t> tiers_until_{std::numeric_limits<std::int64_t>::min()};

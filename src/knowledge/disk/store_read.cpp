@@ -32,7 +32,8 @@ std::vector<Store::Wanted> Store::find(const Stream& stream, std::uint64_t hash,
   const auto segments = stream.segments();
   for (const auto& segment : *segments) {
     if (!segment->usable || segment->first > end || segment->last <= start) continue;
-    for (const Names::Name& name : segment->names->find(hash)) {
+    const auto names = stream.names_of(*segment);
+    for (const Names::Name& name : names->find(hash)) {
       for (const Entry& entry : segment->entries) {
         const bool rows = entry.kind == Kind::kBlock || entry.kind == Kind::kTier;
         const bool of_group = name.group == kAnyGroup || name.group == entry.group;

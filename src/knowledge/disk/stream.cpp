@@ -10,27 +10,12 @@
 
 namespace nexus::knowledge::disk {
 
-void Names::add(std::span<const SeriesDefinition> series, std::uint32_t group) {
-  for (const SeriesDefinition& one : series) {
-    names_.push_back({one.labels.hash(), one.number, group});
-  }
-  std::ranges::sort(names_);
-}
-
-std::span<const Names::Name> Names::find(std::uint64_t hash) const noexcept {
-  const auto found = std::ranges::equal_range(names_, hash, {}, &Name::hash);
-  return {found.begin(), found.end()};
-}
-
 namespace {
 
-/// Of an index: each record that is appended copies it, so that readers keep theirs. Only a file of
-/// tiny records has so many.
+/// Of an index, which is copied for readers. Only a file of tiny records has so many.
 constexpr std::size_t kMostEntries = 8192;
-
-std::uint32_t group_of_definitions(const Entry& entry) noexcept {
-  return (entry.flags & kOfGroup) != 0 ? entry.group : kAnyGroup;
-}
+/// Defined in a segment. Only where series come and go there are so many.
+constexpr std::size_t kMostDefined = 1U << 17;
 
 }  // namespace
 
@@ -127,13 +112,26 @@ std::optional<Segment> Stream::load_segment(std::uint32_t number, const VisitDef
     in_file.add(definitions->series, group_of_definitions(entry));
     visit(segment, *definitions);
   }
-  segment.names = std::make_shared<const Names>(std::move(in_file));
+  if (segment.usable)
+    options_.names->put(*segment.file, std::make_shared<const Names>(std::move(in_file)));
   return segment;
 }
 
 std::shared_ptr<const Segments> Stream::segments() const {
   const std::lock_guard guard(mutex_);
+  if (is_stale_) {
+    Segments next = *segments_;
+    next.back() = std::make_shared<const Segment>(*active_);
+    segments_ = std::make_shared<const Segments>(std::move(next));
+    is_stale_ = false;
+    are_names_shared_ = true;
+  }
   return segments_;
+}
+
+std::shared_ptr<const Names> Stream::names_of(const Segment& segment) const {
+  if (segment.names != nullptr) return segment.names;
+  return options_.names->get(*segment.file, segment.entries);
 }
 
 Segments Stream::copy() const {
@@ -163,7 +161,7 @@ std::uint64_t Stream::active_bytes() const noexcept {
 
 Status Stream::prepare(std::int64_t now) {
   const bool room = writer_ != nullptr && writer_->size() < options_.segment_bytes &&
-                    segments()->back()->entries.size() < kMostEntries &&
+                    active_->entries.size() < kMostEntries && defined_.size() < kMostDefined &&
                     now - created_ < options_.segment_millis && now >= created_;
   return room ? Status{} : rotate(now);
 }
@@ -179,21 +177,35 @@ Status Stream::rotate(std::int64_t now) {
   }
   writer_ = std::move(*writer);
   created_ = now;
+  Segments segments = copy();
   Segment segment;
   segment.number = next_number_++;
   segment.file = writer_->file();
   segment.bytes = writer_->size();
-  Segments segments = copy();
-  segments.push_back(std::make_shared<const Segment>(std::move(segment)));
-  publish(std::move(segments));
+  const std::lock_guard guard(mutex_);
+  names_ = std::make_shared<Names>();
+  segment.names = names_;
+  are_names_shared_ = true;
+  segments.push_back(std::make_shared<const Segment>(segment));
+  active_ = std::move(segment);
+  segments_ = std::make_shared<const Segments>(std::move(segments));
   unsynced_ = true;
   return {};
 }
 
-void Stream::close() noexcept {
+void Stream::close() {
   writer_.reset();
   defined_.clear();
   unsynced_ = false;
+  if (!active_) return;
+  Segments segments = copy();
+  if (options_.indexed) options_.names->put(*active_->file, names_);
+  const std::lock_guard guard(mutex_);
+  active_->names.reset();
+  segments.back() = std::make_shared<const Segment>(std::move(*active_));
+  segments_ = std::make_shared<const Segments>(std::move(segments));
+  names_.reset();
+  active_.reset();
 }
 
 Status Stream::define(const Definitions& definitions, std::uint32_t group) {
@@ -225,27 +237,33 @@ Status Stream::note(Result<Entry> appended, const Definitions* definitions) {
     return propagate(std::move(appended));
   }
   unsynced_ = true;
-  Segments segments = copy();
-  Segment active = *segments.back();
-  active.bytes = writer_->size();
-  if (options_.indexed) {
-    active.add(*appended);
-    if (definitions != nullptr) {
-      Names names = *active.names;
-      names.add(definitions->series, group_of_definitions(*appended));
-      active.names = std::make_shared<const Names>(std::move(names));
-    }
-    if (appended->kind == Kind::kRewind) {
-      for (auto& before : segments) {
-        Segment changed = *before;
-        changed.rewind(appended->group, appended->first);
-        before = std::make_shared<const Segment>(std::move(changed));
-      }
-    }
-  }
-  segments.back() = std::make_shared<const Segment>(std::move(active));
-  publish(std::move(segments));
+  const std::lock_guard guard(mutex_);
+  active_->bytes = writer_->size();
+  is_stale_ = true;
+  if (!options_.indexed) return {};
+  active_->add(*appended);
+  if (definitions != nullptr) note_names(*appended, *definitions);
+  if (appended->kind == Kind::kRewind) rewind_idle(*appended);
   return {};
+}
+
+/// mutex_ is held. What a snapshot has is not changed.
+void Stream::note_names(const Entry& entry, const Definitions& definitions) {
+  if (are_names_shared_) names_ = std::make_shared<Names>(*names_);
+  are_names_shared_ = false;
+  names_->add(definitions.series, group_of_definitions(entry));
+  active_->names = names_;
+}
+
+/// mutex_ is held.
+void Stream::rewind_idle(const Entry& entry) {
+  Segments segments = *segments_;
+  for (std::size_t i = 0; i + 1 < segments.size(); ++i) {
+    Segment changed = *segments[i];
+    changed.rewind(entry.group, entry.first);
+    segments[i] = std::make_shared<const Segment>(std::move(changed));
+  }
+  segments_ = std::make_shared<const Segments>(std::move(segments));
 }
 
 Status Stream::sync() {

@@ -2,9 +2,10 @@
 // with the index of their records in memory.
 //
 // What an earlier process left is never written to: a stream that was loaded goes on in a new
-// segment. Segments are rotated by size and by age, and dropped whole. Thread safety: segments()
-// and bytes() by any thread, everything else by one writer. Readers get immutable snapshots, which
-// keep the files that they name open.
+// segment. Segments are rotated by size, by age and by how many series they define, and dropped
+// whole. Thread safety: segments(), bytes() and names_of() by any thread, everything else by one
+// writer. Readers get immutable snapshots, which keep the files that they name open; of the segment
+// that is written to one is made when somebody asks, not for each record.
 #pragma once
 
 #include <cstdint>
@@ -18,39 +19,16 @@
 #include <unordered_set>
 #include <vector>
 
-#include "knowledge/disk/definitions.hpp"
-#include "knowledge/disk/segment.hpp"
+#include "knowledge/disk/names.hpp"
 #include "nexus/base/clock.hpp"
 
 namespace nexus::knowledge::disk {
 
-/// Definitions that are not of one group.
-inline constexpr std::uint32_t kAnyGroup = std::numeric_limits<std::uint32_t>::max();
-
-/// Which number a series has in a segment, by the hash of its labels: that of all bits, which is
-/// seeded anew in every process and never stored.
-class Names {
- public:
-  struct Name {
-    std::uint64_t hash = 0;
-    std::uint32_t number = 0;
-    std::uint32_t group = kAnyGroup;  // whose records may have it
-    auto operator<=>(const Name&) const = default;
-  };
-  void add(std::span<const SeriesDefinition> series, std::uint32_t group);
-  /// Mostly one; more when the series was forgotten and came back, or is in several groups.
-  [[nodiscard]] std::span<const Name> find(std::uint64_t hash) const noexcept;
-  [[nodiscard]] std::size_t size() const noexcept { return names_.size(); }
-
- private:
-  std::vector<Name> names_;  // sorted
-};
-
 struct Segment {
   std::uint32_t number = 0;
   std::shared_ptr<const SegmentFile> file;
-  std::vector<Entry> entries;  // of all kinds, in the order of the file; without void ones
-  std::shared_ptr<const Names> names = std::make_shared<const Names>();
+  std::vector<Entry> entries;          // of all kinds, in the order of the file; without void ones
+  std::shared_ptr<const Names> names;  // while it is written to; afterwards see Stream::names_of()
   std::uint64_t bytes = 0;
   std::int64_t first = 0;  // of all rows; first > last when there are none
   std::int64_t last = -1;
@@ -71,6 +49,7 @@ struct StreamOptions {
   std::uint64_t segment_bytes = 16ULL << 20;
   std::int64_t segment_millis = 3 * 3'600'000;
   bool indexed = true;  // false: what is appended is not read before the next load()
+  std::shared_ptr<NameCache> names = std::make_shared<NameCache>(1U << 17);  // shared by streams
 };
 
 class Stream {
@@ -85,6 +64,8 @@ class Stream {
 
   [[nodiscard]] std::shared_ptr<const Segments> segments() const;
   [[nodiscard]] std::uint64_t bytes() const;
+  /// The series of one of segments(); may read its file.
+  [[nodiscard]] std::shared_ptr<const Names> names_of(const Segment& segment) const;
 
   // The writer's. After a failure the next append goes to a new segment.
 
@@ -93,7 +74,7 @@ class Stream {
   /// A new active segment.
   [[nodiscard]] Status rotate(std::int64_t now);
   /// Ends the active segment, if there is one.
-  void close() noexcept;
+  void close();
   /// Whether the active segment has a definition of that number for that group.
   [[nodiscard]] bool defines(std::uint32_t number, std::uint32_t group = kAnyGroup) const {
     return defined_.contains(std::uint64_t{group} << 32U | number);
@@ -123,6 +104,8 @@ class Stream {
   [[nodiscard]] std::optional<Segment> load_segment(std::uint32_t number,
                                                     const VisitDefinitions& visit);
   [[nodiscard]] Status note(Result<Entry> appended, const Definitions* definitions);
+  void note_names(const Entry& entry, const Definitions& definitions);
+  void rewind_idle(const Entry& entry);
   void publish(Segments segments);
   void drop(const std::function<bool(const Segment&)>& leaves);
   /// All but the active one, oldest first.
@@ -130,8 +113,13 @@ class Stream {
   [[nodiscard]] Segments copy() const;
 
   const StreamOptions options_;
-  mutable std::mutex mutex_;
-  std::shared_ptr<const Segments> segments_;  // guarded by mutex_
+  mutable std::mutex mutex_;  // guards what follows; only the writer changes active_
+  mutable std::shared_ptr<const Segments> segments_;  // of the last, what it was when they asked
+  mutable bool is_stale_ = false;                     // active_ has more than the last of them
+  mutable bool are_names_shared_ = false;             // a snapshot has those of active_
+  std::optional<Segment> active_;
+  std::shared_ptr<Names> names_;  // of active_, which has them too
+
   std::unique_ptr<SegmentWriter> writer_;
   std::int64_t created_ = 0;
   std::uint32_t next_number_ = 1;

@@ -16,11 +16,9 @@ Response take(const Rooms& rooms, const Request& request) {
   json_ns::array mistakes;
   for (const auto& mistake : result.mistakes)
     mistakes.push_back({{"line", mistake.line}, {"message", mistake.message}});
-  json_ns::object out = {{"accepted", result.accepted},
-                         {"held", result.held},
-                         {"refused", result.refused},
-                         {"lines", result.lines},
-                         {"mistakes", std::move(mistakes)}};
+  json_ns::object out = {{"accepted", result.accepted}, {"held", result.held},
+                         {"refused", result.refused},   {"over_limit", result.over_limit},
+                         {"lines", result.lines},       {"mistakes", std::move(mistakes)}};
   if (!result.obstacle.empty()) out["obstacle"] = result.obstacle;
   return to_response(out);
 }
@@ -37,7 +35,7 @@ Response import(const Rooms& rooms, const Request& request) {
 
 void add_import(std::vector<Route>& routes, const SharedRooms& rooms) {
   routes.push_back({Method::kPost, "/api/v1/admin/import", config::Role::kAdministrator,
-                    Runs::kBlocking, [rooms](const Request& r) { return import(*rooms, r); },
+                    Runs::kBulk, [rooms](const Request& r) { return import(*rooms, r); },
                     "OpenMetrics text with timestamps into the history"});
 }
 

@@ -122,7 +122,7 @@ void add_management(std::vector<Route>& routes, const SharedRooms& rooms) {
   auto page = std::make_shared<MetricsPage>(rooms);
   routes.push_back({Method::kGet, "/", Role::kViewer, Runs::kSnapshot,
                     [rooms](const Request&) { return landing(*rooms); }, "Links to what there is"});
-  routes.push_back({Method::kGet, "/metrics", Role::kViewer, Runs::kBlocking,
+  routes.push_back({Method::kGet, "/metrics", Role::kViewer, Runs::kScrape,
                     [page](const Request& request) { return page->get(request); },
                     "Prometheus text or OpenMetrics"});
   routes.push_back({Method::kGet, "/-/healthy", Role::kNone, Runs::kSnapshot,

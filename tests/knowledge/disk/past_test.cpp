@@ -15,6 +15,13 @@ constexpr std::int64_t kMinute = 60'000;
 constexpr std::int64_t kHour = 60 * kMinute;
 constexpr std::int64_t kBegin = kStart / kHour * kHour;
 
+std::uint64_t samples_in(const Process& process) {
+  std::uint64_t sum = 0;
+  for (const SeriesId id : process.history.select({}, 0, kStart * 2))
+    sum += process.read(id).size();
+  return sum;
+}
+
 /// What series should have, by time.
 using Held = std::map<std::int64_t, double>;
 
@@ -168,6 +175,38 @@ TEST_CASE("a running agent's import goes to disk, in parts, also of series that 
   CHECK(process.read(process.series("waits")).size() == 1);
 }
 
+TEST_CASE("series of an import that takes its time are not forgotten before they are written") {
+  const test::TemporaryDirectory folder;
+  Process process({.directory = folder.file("history")}, kBegin);
+  SelfMetrics self;
+  Rings rings(64);
+  Importer importer(process.clock, process.registry, process.history, rings, self);
+  const auto part = [&](int number, Importer::Rest rest) {
+    const std::int64_t now = base::to_unix_millis(process.clock.wall());
+    return importer.import(fmt::format("slow{{part=\"{}\"}} 1 {}\n", number, now / 1000),
+                           Millis(24 * kHour), rest);
+  };
+  const auto pass = [&](int seconds) {
+    process.clock.advance(Millis(seconds * 1000));
+    process.history.maintain(base::to_unix_millis(process.clock.wall()));
+  };
+  std::uint64_t accepted = 0;
+  for (int i = 0; i < 20; ++i) {
+    accepted += part(i, i < 19 ? Importer::Rest::kFollows : Importer::Rest::kNone).accepted;
+    pass(20);
+  }
+  CHECK(accepted == 20);
+  CHECK(samples_in(process) == 20);
+  // Who sends nothing for longer has lost what waited, and is told.
+  CHECK(part(20, Importer::Rest::kFollows).refused == 0);
+  for (int i = 0; i < 5; ++i) pass(61);
+  const auto last = part(21, Importer::Rest::kNone);
+  CHECK(last.accepted == 1);
+  CHECK(last.refused == 1);
+  pass(1);
+  CHECK(samples_in(process) == 21);
+}
+
 /// What became of samples for which a disk has no room, at first or at all.
 struct Cramped {
   std::uint64_t refused = 0;  // by add()
@@ -180,13 +219,6 @@ struct Cramped {
 };
 
 constexpr int kCramped = 400'000;  // samples
-
-std::uint64_t samples_in(const Process& process) {
-  std::uint64_t sum = 0;
-  for (const SeriesId id : process.history.select({}, 0, kStart * 2))
-    sum += process.read(id).size();
-  return sum;
-}
 
 Cramped fill_small_disk(bool room_comes) {
   const test::TemporaryDirectory folder;

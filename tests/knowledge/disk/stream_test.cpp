@@ -42,6 +42,10 @@ std::vector<std::int64_t> first_times(const Stream& stream) {
   return times;
 }
 
+std::shared_ptr<const Names> names(const Stream& stream, std::size_t place) {
+  return stream.names_of(*stream.segments()->at(place));
+}
+
 TEST_CASE("definitions come back, and nothing else is taken for them") {
   Definitions out;
   out.add({"a", MetricType::kCounter, "Help of a."});
@@ -88,7 +92,7 @@ TEST_CASE("a stream rotates by size and by age, and is read by the next process"
   must(stream.sync());
   REQUIRE(first_times(stream).size() == 20);
   const std::uint64_t hash = series(3, "a").labels.hash();
-  REQUIRE(stream.segments()->front()->names->find(hash).front().number == 3);
+  REQUIRE(names(stream, 0)->find(hash).front().number == 3);
 
   Stream next(options(folder));
   std::size_t defined = 0;
@@ -97,8 +101,8 @@ TEST_CASE("a stream rotates by size and by age, and is read by the next process"
   REQUIRE(defined == definitions);
   REQUIRE(first_times(next) == first_times(stream));
   REQUIRE(next.bytes() == stream.bytes());
-  REQUIRE(next.segments()->front()->names->find(hash).front().number == 3);
-  REQUIRE(next.segments()->front()->names->find(hash + 1).empty());
+  REQUIRE(names(next, 0)->find(hash).front().number == 3);
+  REQUIRE(names(next, 0)->find(hash + 1).empty());
   must(next.prepare(0));
   REQUIRE(next.segments()->back()->number == stream.segments()->back()->number + 1);
 }
@@ -230,13 +234,57 @@ TEST_CASE("a series that was defined for a group is looked for there, in the nex
   Stream next(wide);
   must(next.load(nothing));
   for (const Stream* either : {&stream, &next}) {
-    const auto names = either->segments()->back()->names;
-    REQUIRE(std::ranges::equal(names->find(hash),
+    const auto found = names(*either, either->segments()->size() - 1);
+    REQUIRE(std::ranges::equal(found->find(hash),
                                std::vector<Names::Name>{{hash, 3, 5}, {hash, 3, 6}}));
     const std::uint64_t other = series(4, "b").labels.hash();
     REQUIRE(
-        std::ranges::equal(names->find(other), std::vector<Names::Name>{{other, 4, kAnyGroup}}));
+        std::ranges::equal(found->find(other), std::vector<Names::Name>{{other, 4, kAnyGroup}}));
   }
+}
+
+TEST_CASE("names of files that nobody asked for of late are read from them again") {
+  const test::TemporaryDirectory folder;
+  StreamOptions narrow = options(folder);
+  narrow.names = std::make_shared<NameCache>(1);
+  Stream stream(narrow);
+  const auto define = [&](std::uint32_t number, std::uint32_t group) {
+    return stream.define({{{"m", MetricType::kGauge, ""}}, {series(number, "a")}}, group);
+  };
+  for (const std::uint32_t number : {3, 4, 5}) {
+    must(stream.rotate(0));
+    must(define(number, 5));
+    // What a reader holds stays what it is.
+    const auto before = names(stream, stream.segments()->size() - 1);
+    must(define(number + 10, kAnyGroup));
+    REQUIRE(before->size() == 1);
+  }
+  const std::uint64_t hash = series(3, "a").labels.hash();
+  for (int again = 0; again < 2; ++again) {
+    for (const std::uint32_t number : {3, 4, 5}) {
+      REQUIRE(std::ranges::equal(
+          names(stream, number - 3)->find(hash),
+          std::vector<Names::Name>{{hash, number, 5}, {hash, number + 10, kAnyGroup}}));
+      REQUIRE(narrow.names->size() <= 2);
+    }
+  }
+}
+
+TEST_CASE("a segment ends when it has defined very many series") {
+  const test::TemporaryDirectory folder;
+  StreamOptions wide = options(folder);
+  wide.segment_bytes = 64 << 20;
+  Stream stream(wide);
+  must(stream.prepare(0));
+  Definitions many{{{"m", MetricType::kGauge, ""}}, {}};
+  for (std::uint32_t i = 0; i < (1U << 17); ++i) many.series.push_back(series(i, "a"));
+  const std::uint64_t first = stream.active();
+  must(stream.define({many.families, {many.series.begin(), many.series.end() - 1}}));
+  must(stream.prepare(0));
+  REQUIRE(stream.active() == first);
+  must(stream.define({many.families, {many.series.back()}}));
+  must(stream.prepare(0));
+  REQUIRE(stream.active() != first);
 }
 
 TEST_CASE("a stream goes on in a new segment when the disk can be written again") {
