@@ -62,11 +62,15 @@ Result<Importer::Series*> Importer::series(const Labels& labels) {
 }
 
 ImportResult Importer::import(std::string_view text, Millis retention, Rest rest) {
-  const std::lock_guard guard(mutex_);
-  ImportResult out = history_.stats().on_disk ? import_to_disk(text, retention, rest)
-                                              : import_to_memory(text, retention);
-  samples_.add(static_cast<double>(out.accepted));
-  refused_.add(static_cast<double>(out.refused));
+  const bool on_disk = history_.stats().on_disk;
+  ImportResult out;
+  {
+    const std::lock_guard guard(mutex_);
+    out = on_disk ? import_to_disk(text, retention, rest) : import_to_memory(text, retention);
+    samples_.add(static_cast<double>(out.accepted));
+    refused_.add(static_cast<double>(out.refused));
+  }
+  if (rest == Rest::kNone && show_) show_();
   return out;
 }
 
@@ -110,7 +114,6 @@ ImportResult Importer::import_to_disk(std::string_view text, Millis retention, R
       out.obstacle = fmt::format("{} samples that were taken could not be made to last: {}",
                                  backfill_.lost() - lost, written.error().message());
     }
-    if (show_) show_();
   }
   out.refused += backfill_.lost() - lost;
   out.held = backfill_.held() - held;

@@ -200,6 +200,8 @@ TEST_CASE("what a vital gives has seven digits, unless it has few") {
   CHECK(told(2e6 / 3) == 666666.7);
   CHECK(told(2e10 / 3) == 6666666667);  // whole before the point
   CHECK(told(1.0 / 3e9) == 3.333333e-10);
+  CHECK(told(1234567.1 + 0.79) == 1234567.89);  // an addition's last bits are no digits
+  CHECK(told(0.1 + 0.2) == 0.3);
   for (const double same : {0.0, 0.1, 41.5, 1234567.89, 12345678901.0, 0x1p60, 1.0 / 3e12, 1e300,
                             std::numeric_limits<double>::infinity()}) {
     CHECK(told(same) == same);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "nexus/base/text.hpp"
@@ -28,7 +29,11 @@ double told(double value) noexcept {
   constexpr int kSmallest = -10;  // power of ten; below, tens would not be exact
   if (!std::isfinite(value) || value == std::nearbyint(value)) return value;
   const auto magnitude = static_cast<int>(std::floor(std::log10(std::fabs(value))));
-  if (magnitude < kSmallest || to_digits(value, kShort, magnitude) == value) return value;
+  if (magnitude < kSmallest) return value;
+  const double written = to_digits(value, kShort, magnitude);
+  // A sum of such numbers is one but for the last bits.
+  constexpr double kNoise = 8 * std::numeric_limits<double>::epsilon();
+  if (std::fabs(value - written) <= kNoise * std::fabs(value)) return written;
   return to_digits(value, kDigits, magnitude);
 }
 
