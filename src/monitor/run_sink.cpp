@@ -15,19 +15,30 @@ namespace {
 
 constexpr std::size_t kLongestWord = UINT16_MAX;
 
-/// Equal bytes; words are short, and most of them equal.
+/// Whether the first and the last bytes of two words are equal, as many as a T has, which may
+/// overlap.
+template <typename T>
+bool same_ends(const char* a, const char* b, std::size_t size) noexcept {
+  T first_a, first_b, last_a, last_b;
+  std::memcpy(&first_a, a, sizeof(T));
+  std::memcpy(&first_b, b, sizeof(T));
+  std::memcpy(&last_a, a + size - sizeof(T), sizeof(T));
+  std::memcpy(&last_b, b + size - sizeof(T), sizeof(T));
+  return first_a == first_b && last_a == last_b;
+}
+
+/// Equal bytes; words are short, and most of them equal: no call and hardly a branch.
 bool same_bytes(const char* a, const char* b, std::size_t size) noexcept {
-  std::uint64_t of_a = 0;
-  std::uint64_t of_b = 0;
-  for (; size >= sizeof of_a; a += sizeof of_a, b += sizeof of_a, size -= sizeof of_a) {
+  for (; size > 2 * sizeof(std::uint64_t); a += 8, b += 8, size -= 8) {
+    std::uint64_t of_a, of_b;
     std::memcpy(&of_a, a, sizeof of_a);
     std::memcpy(&of_b, b, sizeof of_b);
     if (of_a != of_b) return false;
   }
-  for (; size > 0; ++a, ++b, --size) {
-    if (*a != *b) return false;
-  }
-  return true;
+  if (size >= sizeof(std::uint64_t)) return same_ends<std::uint64_t>(a, b, size);
+  if (size >= sizeof(std::uint32_t)) return same_ends<std::uint32_t>(a, b, size);
+  if (size >= sizeof(std::uint16_t)) return same_ends<std::uint16_t>(a, b, size);
+  return size == 0 || *a == *b;
 }
 
 void append_word(std::string& out, std::string_view word) {

@@ -145,7 +145,6 @@ value = "depth"
             with log.open("a") as out:
                 out.write(" now it has one\n")
             total += 1
-            counted()
             state = where / "state"
 
             def rotate(how):

@@ -390,7 +390,6 @@ void Logs::find_files(Log& log, SteadyTime now) {
   log.next_find = now + kFindFiles;
   log.left_out = 0;
   log.any_found = false;
-  std::erase_if(log.gone, [&](const Log::Gone& one) { return one.until < now; });
   const auto leads_to = [](const std::string& path, const Follower& file) {
     struct stat info{};
     return ::stat(path.c_str(), &info) == 0 && file.is_at(info);
@@ -412,6 +411,8 @@ void Logs::find_files(Log& log, SteadyTime now) {
     const bool at_end = first && !log.known && log.config.from == "end";
     begin_file(log, path, at_end ? static_cast<std::uint64_t>(info.st_size) : 0);
   }
+  // Not before: a copy is known by it at the first look after the truncation, however late that is.
+  std::erase_if(log.gone, [&](const Log::Gone& one) { return one.until < now; });
   std::erase_if(log.files, [&](Follower& file) {
     if (leads_to(file.path(), file)) {
       file.away_since.reset();
