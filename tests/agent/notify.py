@@ -20,7 +20,7 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "doubles" / "receivers"))
 from harness import PATIENCE, Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
 from receivers import SECRETS, Receivers  # noqa: E402
-from servers import proxy  # noqa: E402
+from servers import Socks, proxy  # noqa: E402
 
 import aiosmtpd.controller  # noqa: E402
 import aiosmtpd.smtp  # noqa: E402
@@ -442,7 +442,7 @@ def flood_and_limits():
 
 
 def proxies():
-    """Through a real proxy that asks for a password: plain HTTP, HTTPS and SMTP by CONNECT; and who does not know it."""
+    """Through a real proxy that asks for a password: plain HTTP, HTTPS and SMTP by CONNECT; by SOCKS; and who does not know it."""
     with directory() as beside:
         mailbox = Mailbox(beside)
         doubles = Receivers((beside / "cert.pem", beside / "key.pem"))
@@ -453,6 +453,10 @@ def proxies():
                 secret = beside / "proxy.secret"
                 secret.write_text(url.replace("://", "://agent:5ecre7proxy@") + "\n")
                 secret.chmod(0o600)
+                socks = Socks("agent", "5ecre7proxy")
+                for name, password in (("socks", "5ecre7proxy"), ("wrong", "5ecre7wrong")):
+                    (beside / name).write_text(f"socks5h://agent:{password}@127.0.0.1:{socks.port}\n")
+                    (beside / name).chmod(0o600)
                 through = f'proxy_file = "{secret}"\nca_file = "{beside}/cert.pem"\n'
                 more = through + f"""
 [notify.clear]
@@ -471,7 +475,12 @@ password_file = "WHERE/mail.secret"
 type = "webhook"
 url = "ADDRESS/webhook/x"
 proxy = "{url}"
-"""
+""" + "".join(f"""
+[notify.{name}]
+type = "webhook"
+url = "{clear.address}/webhook/x"
+proxy_file = "{beside}/{name}"
+""" for name in ("socks", "wrong"))
                 with world(more, doubles=doubles) as it:
                     it.agent.start()
                     for name in ("hook", "clear", "mail"):
@@ -484,6 +493,10 @@ proxy = "{url}"
                     _, wrong = it.agent.command("notify", "test", "stranger", code=1)
                     expect("407" in wrong, wrong)
                     equal(len(doubles.of("webhook")), 1, "what arrived without the password")
+                    it.agent.command("notify", "test", "socks")
+                    it.agent.command("notify", "test", "wrong", code=1)
+                    equal((len(clear.of("webhook")), socks.asked), (2, [("127.0.0.1", clear.server_port)]), "what went by SOCKS")
+                    socks.stop()
                     no_secrets(it)
         finally:
             clear.stop()

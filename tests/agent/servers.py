@@ -1,8 +1,10 @@
-"""Servers that notifications meet, all real: mail servers (aiosmtpd), a proxy (tinyproxy) and what hears heartbeats; for the scripts of this directory."""
+"""Servers that notifications meet, all real: mail servers (aiosmtpd), a proxy (tinyproxy) and what hears heartbeats; a small SOCKS 5 server; for the scripts of this directory."""
 import contextlib
 import http.server
 import socket
+import socketserver
 import ssl
+import struct
 import subprocess
 import threading
 
@@ -109,3 +111,57 @@ class Listener(http.server.ThreadingHTTPServer):
                 pass
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Socks(socketserver.ThreadingTCPServer):
+    """SOCKS 5 (RFC 1928) as far as CONNECT goes, for those who know a user and a password (RFC 1929); whom it led where."""
+    daemon_threads = True
+
+    def __init__(self, user, password):
+        self.login = (user.encode(), password.encode())
+        self.asked = []
+        super().__init__(("127.0.0.1", 0), _SocksHandler)
+        self.port = self.server_address[1]
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, *_):
+        pass  # a client that has gone
+
+    def stop(self):
+        self.shutdown()
+        self.server_close()
+
+
+class _SocksHandler(socketserver.StreamRequestHandler):
+    def text(self):
+        return self.rfile.read(self.rfile.read(1)[0])
+
+    def handle(self):
+        version, count = self.rfile.read(2)
+        if version != 5 or 2 not in self.rfile.read(count):
+            return self.wfile.write(b"\x05\xff")
+        self.wfile.write(b"\x05\x02")
+        self.rfile.read(1)
+        known = (self.text(), self.text()) == self.server.login
+        self.wfile.write(b"\x01\x00" if known else b"\x01\x01")
+        if not known:
+            return None
+        _, command, _, kind = self.rfile.read(4)
+        expect(command == 1 and kind in (1, 3), f"command {command} of an address of kind {kind}")
+        host = socket.inet_ntoa(self.rfile.read(4)) if kind == 1 else self.text().decode()
+        port, = struct.unpack("!H", self.rfile.read(2))
+        self.server.asked.append((host, port))
+        with socket.create_connection((host, port), timeout=60) as there:
+            self.wfile.write(b"\x05\x00\x00\x01" + bytes(6))
+            back = threading.Thread(target=self.pump, args=(there.recv, self.connection), daemon=True)
+            back.start()
+            self.pump(self.rfile.read1, there)
+            back.join()
+
+    @staticmethod
+    def pump(read, to):
+        with contextlib.suppress(OSError):
+            while data := read(65536):
+                to.sendall(data)
+        with contextlib.suppress(OSError):
+            to.shutdown(socket.SHUT_WR)

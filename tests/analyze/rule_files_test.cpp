@@ -232,6 +232,19 @@ TEST_CASE(
   CHECK(world.now(R"(ALERTS{alertname="Pending",alertstate="pending"})") == 1);
 }
 
+TEST_CASE(
+    "a bad template of a rule file is complained about at its place, which promtool names not") {
+  const auto file = parse_rule_file(
+      "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up\n    annotations:\n"
+      "      summary: \"{{ $value\"\n",
+      "f");
+  REQUIRE(file.problems.size() == 1);
+  CHECK(file.problems[0].line == 7);
+  CHECK(file.problems[0].column == 16);
+  CHECK(file.problems[0].places.empty());
+  CHECK(config::to_string({{"f", 7, 0}, "m"}) == "f:7: m");
+}
+
 TEST_CASE("rule files: positions, duplicates and unreadable files") {
   const auto file = parse_rule_file(
       "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: |\n"

@@ -4,6 +4,7 @@
 #include <glob.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "analyze/rules/yaml.hpp"
@@ -30,7 +31,11 @@ struct Draft {
   Place record_place;
   Place alert_place;
   Place expression_place;
+  std::map<std::string, Place> text_places;  // of "annotation summary"
 };
+
+/// Whether Prometheus names the place of a problem too: promtool's words are the same then.
+enum class Named { kByPrometheus, kByUs };
 
 class RuleReader {
  public:
@@ -114,16 +119,42 @@ class RuleReader {
          {"for", [&](const YAML::Node& value) { reader_.duration(value, rule.pending); }},
          {"keep_firing_for",
           [&](const YAML::Node& value) { reader_.duration(value, rule.keep_firing_for); }},
-         {"labels", [&](const YAML::Node& value) { reader_.map(value, rule.labels); }},
-         {"annotations", [&](const YAML::Node& value) { reader_.map(value, rule.annotations); }}});
+         {"labels",
+          [&](const YAML::Node& value) {
+            reader_.map(value, rule.labels);
+            note_places("label", value, draft);
+          }},
+         {"annotations", [&](const YAML::Node& value) {
+            reader_.map(value, rule.annotations);
+            note_places("annotation", value, draft);
+          }}});
   }
 
-  void complain(std::optional<Place> place, std::string message) {
+  static void note_places(std::string_view kind, const YAML::Node& texts, Draft& draft) {
+    if (!texts.IsMap()) return;
+    for (const auto& text : texts) {
+      if (text.first.IsScalar())
+        draft.text_places.insert_or_assign(fmt::format("{} {}", kind, text.first.Scalar()),
+                                           yaml::place_of(text.second));
+    }
+  }
+
+  static std::optional<Place> place_of_text(std::string_view kind, std::string_view name,
+                                            const Draft& draft) {
+    const auto found = draft.text_places.find(fmt::format("{} {}", kind, name));
+    if (found == draft.text_places.end()) return std::nullopt;
+    return found->second;
+  }
+
+  void complain(std::optional<Place> place, std::string message,
+                Named named = Named::kByPrometheus) {
     RuleProblem problem;
     problem.message = std::move(message);
     if (place) {
       problem.line = place->line;
       problem.column = place->column;
+    }
+    if (place && named == Named::kByPrometheus) {
       problem.places = fmt::format("{}:{}: ", place->line, place->column);
     }
     out_.problems.push_back(std::move(problem));
@@ -146,9 +177,12 @@ class RuleReader {
     rule.kind = draft.alert.empty() ? Rule::Kind::kRecording : Rule::Kind::kAlerting;
     rule.name = draft.alert.empty() ? draft.record : draft.alert;
     rule.where = {file_, draft.expression_place.line, draft.expression_place.column};
-    const auto say = [&](std::optional<Place> place, std::string_view what) {
-      complain(place, fmt::format("group \"{}\", rule {}, \"{}\": {}", group.name, number,
-                                  rule.name, what));
+    const auto say = [&](std::optional<Place> place, std::string_view what,
+                         Named named = Named::kByPrometheus) {
+      complain(
+          place,
+          fmt::format("group \"{}\", rule {}, \"{}\": {}", group.name, number, rule.name, what),
+          named);
     };
     if (!draft.record.empty() && !draft.alert.empty()) {
       say(draft.record_place, "only one of 'record' and 'alert' must be set");
@@ -165,10 +199,10 @@ class RuleReader {
       rule.query = std::make_shared<const knowledge::promql::Query>(std::move(*query));
     }
     if (!draft.record.empty()) check_recording(draft, say);
-    check_names(rule, say);
+    check_names(draft, say);
     if (!draft.alert.empty()) {
-      rule.label_templates = parse_templates(rule, rule.labels, "label", say);
-      rule.annotation_templates = parse_templates(rule, rule.annotations, "annotation", say);
+      rule.label_templates = parse_templates(draft, rule.labels, "label", say);
+      rule.annotation_templates = parse_templates(draft, rule.annotations, "annotation", say);
     }
   }
 
@@ -190,30 +224,34 @@ class RuleReader {
   }
 
   template <typename Say>
-  static void check_names(const Rule& rule, const Say& say) {
-    for (const auto& [name, value] : rule.labels) {
+  static void check_names(const Draft& draft, const Say& say) {
+    for (const auto& [name, value] : draft.rule.labels) {
+      const auto place = place_of_text("label", name, draft);
       if (!is_name(name) || name == knowledge::kMetricName)
-        say(std::nullopt, fmt::format("invalid label name: {}", name));
+        say(place, fmt::format("invalid label name: {}", name), Named::kByUs);
       if (!base::is_valid_utf8(value))
-        say(std::nullopt, fmt::format("invalid label value: {}", value));
+        say(place, fmt::format("invalid label value: {}", value), Named::kByUs);
     }
-    for (const auto& [name, value] : rule.annotations) {
-      if (!is_name(name)) say(std::nullopt, fmt::format("invalid annotation name: {}", name));
+    for (const auto& [name, value] : draft.rule.annotations) {
+      if (!is_name(name))
+        say(place_of_text("annotation", name, draft),
+            fmt::format("invalid annotation name: {}", name), Named::kByUs);
     }
   }
 
   template <typename Say>
-  static std::shared_ptr<const Rule::Templates> parse_templates(const Rule& rule,
+  static std::shared_ptr<const Rule::Templates> parse_templates(const Draft& draft,
                                                                 const config::StringMap& texts,
                                                                 std::string_view kind,
                                                                 const Say& say) {
     auto out = std::make_shared<Rule::Templates>();
     for (const auto& [name, text] : texts) {
-      auto parsed = Template::parse(text, "__alert_" + rule.name);
+      auto parsed = Template::parse(text, "__alert_" + draft.rule.name);
       if (parsed) {
         out->emplace_back(name, std::move(*parsed));
       } else {
-        say(std::nullopt, fmt::format("{} \"{}\": {}", kind, name, parsed.error().message()));
+        say(place_of_text(kind, name, draft),
+            fmt::format("{} \"{}\": {}", kind, name, parsed.error().message()), Named::kByUs);
       }
     }
     return out;
