@@ -181,6 +181,35 @@ TEST_CASE("combination: no season is seen in noise, and the mean is the forecast
   CHECK(sum.hi95 == Approx(100 + 19.6).margin(4));
 }
 
+TEST_CASE(
+    "combination: intervals of two days after one to two weeks of hours cover what they say") {
+  // A day's cycle and noise that knows nothing of its past: errors two days ahead overlap and are
+  // nevertheless all news. Counted as if three were known, 80 % intervals covered 91 %.
+  std::mt19937 random(11);
+  std::normal_distribution<double> normal(0, 1);
+  double inside = 0;
+  double all = 0;
+  for (int series = 0; series < 20; ++series) {
+    std::vector<double> values;
+    for (int i = 0; i < 336; ++i)
+      values.push_back(10 + 3 * std::sin(2 * std::numbers::pi * i / 24) + normal(random));
+    Combination::Shape shape;
+    shape.step = 1h;
+    shape.leads = Combination::leads_up_to(48);
+    Combination model(shape);
+    for (std::size_t i = 0; i + 48 < values.size(); ++i) {
+      model.add(static_cast<std::int64_t>(i), values[i]);
+      if (i < 168 || i % 7 != 0) continue;
+      for (std::uint32_t lead = 1; lead <= 48; ++lead) {
+        const ForecastPoint p = model.at(lead);
+        inside += values[i + lead] >= p.lo80 && values[i + lead] <= p.hi80 ? 1 : 0;
+        all += 1;
+      }
+    }
+  }
+  CHECK(inside / all == Approx(0.81).margin(0.04));
+}
+
 TEST_CASE("combination: a line goes on, also at leads between the learnt ones") {
   Combination::Shape shape;
   shape.step = 1h;

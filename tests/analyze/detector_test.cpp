@@ -78,6 +78,19 @@ TEST_CASE("warming up, then ready") {
   CHECK(metric(world.self, "nexus_anomaly_models", "ready") == 1);
 }
 
+TEST_CASE("a gap costs no model its window") {
+  DetectorWorld world;
+  world.run(0, 600, ordinary);
+  REQUIRE(world.only().ready);
+  const auto trained = world.only().trained;
+  world.clock.advance(1s);
+  world.sample(world.series[0], knowledge::stale_marker());  // as when a collector was late once
+  world.ingest();
+  world.run(600, 1000, ordinary);
+  CHECK(world.only().ready);
+  CHECK(world.only().trained > trained);
+}
+
 TEST_CASE("an anomaly is listed once, with score, severity and advice, and is one finding") {
   DetectorWorld world;
   world.run(0, 3000, ordinary);

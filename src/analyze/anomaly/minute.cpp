@@ -189,6 +189,11 @@ void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime ti
                          part.metric, to_string(part.labels), 100 * part.share, part.present,
                          part.usual);
   }
+  // Tails are extrapolated: what is rarer than a minute of two years was simply never seen.
+  const std::string strange = alarm.score.probability < 1e-6
+                                  ? "stranger than any minute so far"
+                                  : fmt::format("as strange as {:.2g} % of the minutes so far",
+                                                100 * alarm.score.probability);
   Anomaly anomaly;
   anomaly.metric_name = "host_anomaly";
   anomaly.labels = knowledge::Labels(std::vector<knowledge::Label>{{"scope", alarm.scope}});
@@ -197,10 +202,8 @@ void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime ti
   anomaly.anomaly_score = -alarm.score.score;
   anomaly.probability = alarm.score.probability;
   anomaly.description = fmt::format(
-      "{} vitals of {} together are as strange as {:.2g} % of the minutes so far: {}; {:.0f} % of "
-      "all vitals are unusual",
-      alarm.columns, alarm.scope == "host" ? "the host" : alarm.scope,
-      100 * alarm.score.probability, parts, 100 * unusual);
+      "{} vitals of {} together are {}: {}; {:.0f} % of all vitals are unusual", alarm.columns,
+      alarm.scope == "host" ? "the host" : alarm.scope, strange, parts, 100 * unusual);
   for (const auto& part : alarm.parts)
     anomaly.contributors.push_back(
         {part.metric, part.labels, part.share, part.usual, part.present});

@@ -15,18 +15,15 @@ constexpr std::size_t kTrainPerTick = 4;    // the window of each is read
 constexpr std::size_t kGrownPerTick = 16;   // each takes some milliseconds
 constexpr Millis kForestKept{10 * 60'000};  // after it was needed last
 
-/// Samples after the last stale marker.
+/// What there was of a series in the window. Gaps are no reason to forget what came before them: a
+/// collector that was late once, or a restart, would cost hours of warm-up.
 TrainingRows rows_of(const knowledge::Column& column) {
   TrainingRows out;
   FeatureTracker tracker;
   std::int64_t first = 0;
   std::int64_t last = 0;
   for (std::size_t i = 0; i < column.size(); ++i) {
-    if (knowledge::is_stale_marker(column.values[i])) {
-      tracker = FeatureTracker();
-      out.rows.clear();
-      continue;
-    }
+    if (knowledge::is_stale_marker(column.values[i])) continue;
     const auto row = tracker.push(column.times[i], column.values[i]);
     if (!row) continue;
     if (out.rows.empty()) first = column.times[i];

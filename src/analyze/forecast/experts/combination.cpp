@@ -20,7 +20,7 @@ Tuning kTuning;
 
 namespace {
 
-constexpr std::uint32_t kVersion = 5;
+constexpr std::uint32_t kVersion = 6;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kLargest = 1e30;         // |z|: squares fit a double with room to spare
 constexpr double kOutOfProportion = 1e6;  // mean changes, for a single value
@@ -58,6 +58,7 @@ Combination::State::State(const Shape& the_shape)
       levels(leads, {0.1F, 0.1F, 0.025F, 0.025F}),
       quantiles(leads, {-1.6F, 1.6F, -2.46F, 2.46F}),
       record(leads),
+      echoes(leads),
       histograms(leads) {
   const std::uint32_t longest = *std::ranges::max_element(seasons.length);
   values = ValueRing(std::max(longest, 2U) + last_lead() + 1);
@@ -281,6 +282,7 @@ void Combination::State::archive(Archive& a) {
   a.values(levels);
   a.values(quantiles);
   a.values(record);
+  a.values(echoes);
   histograms.archive(a);
 }
 
@@ -397,8 +399,8 @@ std::size_t Combination::bytes() const noexcept {
   const State& s = *state_;
   return sizeof(State) + s.values.bytes() + s.states.size() * sizeof(PackedRow) +
          s.profiles.size() * 4 + s.waiting.size() * sizeof(State::Waiting) + s.errors.size() * 12 +
-         s.leads * (4 + 32 + sizeof(State::Record)) + s.ridges.bytes() + s.histograms.bytes() +
-         2 * 60 * 4;
+         s.leads * (4 + 32 + sizeof(State::Record) + sizeof(State::Echo)) + s.ridges.bytes() +
+         s.histograms.bytes() + 2 * 60 * 4;
 }
 
 std::string Combination::save() const {

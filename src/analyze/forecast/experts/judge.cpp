@@ -22,6 +22,17 @@ float speed(float count, double memory) {
   return std::max(static_cast<float>(1 / memory), 1 / count);
 }
 
+/// A model errs most while it knows least, and a plain mean of a young one's errors says more of
+/// what it was than of what it is. So each error counts by a power of its number: this is by how
+/// much the next one counts for more than the `count`th.
+double growth(float count) {
+  return kTuning.young / (static_cast<double>(count) + kTuning.young);
+}
+/// And this is the share of the newest of `count` in their mean.
+double newest(float count) {
+  return (1 + kTuning.young) / (static_cast<double>(count) + kTuning.young);
+}
+
 }  // namespace
 
 /// The forecasts made for the row that now is `z`.
@@ -89,8 +100,10 @@ void Combination::State::score(std::size_t j, const Waiting& was, float z) {
   toward(r.tolerated, static_cast<double>(std::abs(off)) <= tolerated);
   const float expected = lengthen(was.size);
   const float units = expected > 0 ? off / expected : (off == 0 ? 0 : std::copysign(100.0F, off));
-  histograms.add(j, units, 1 - 1 / kTuning.score_memory);
-  sizes[j] += speed(r.count, kTuning.size_memory) * (std::abs(off) - sizes[j]);
+  histograms.add(j, units, 1 - std::max(1 / kTuning.score_memory, growth(r.count)));
+  const double by = std::max(1 / kTuning.size_memory, newest(r.count));
+  sizes[j] += static_cast<float>(by) * (std::abs(off) - sizes[j]);
+  learn_echo(j, units);
   learn_hour(j, was, off);
   if (j == 0) {
     quick_error += speed(r.count, 12) * (std::abs(off) - quick_error);
@@ -216,25 +229,46 @@ void Combination::State::refresh_weights(std::size_t j) {
   }
 }
 
+void Combination::State::learn_echo(std::size_t j, float units) {
+  constexpr float kMost = 3;  // one error is not to settle it
+  Echo& echo = echoes[j];
+  const float now = std::clamp(units, -kMost, kMost);
+  const float a = speed(record[j].count, kTuning.score_memory);
+  echo.square += a * (now * now - echo.square);
+  echo.product += a * (now * echo.last - echo.product);
+  echo.last = now;
+}
+
+/// How many errors of a lead say something new. Forecasts that overlap share what happened in
+/// between, so one in `lead` does at least. Where errors are less alike from row to row than that
+/// makes them, because the series soon comes back to what is usual, there are as many as of an
+/// autoregression; but it echoes longer than such a one, so half of the way to it counts.
+double Combination::State::independent(std::size_t j) const {
+  const double n = std::min(static_cast<double>(record[j].count), kTuning.score_memory);
+  const double apart = n / shape.leads[j];
+  const Echo& echo = echoes[j];
+  if (!(echo.square > 0)) return apart;
+  const auto measured = static_cast<double>(echo.product / echo.square);
+  const double alike = std::clamp(measured + (1 + 3 * measured) / n, 0.0, 1.0);  // it is biased
+  const double more = n * (1 - alike) / (1 + alike) / apart;
+  return apart * std::pow(std::max(more, 1.0), kTuning.echo);
+}
+
 void Combination::State::refresh_quantiles(std::size_t j) {
-  const Record& r = record[j];
-  const double independent =
-      std::min(static_cast<double>(r.count), kTuning.score_memory) / shape.leads[j];
-  if (independent < 2) {
+  const double distinct = independent(j);
+  if (distinct < 2) {
     for (std::size_t i = 0; i < 4; ++i)
       quantiles[j][i] = static_cast<float>(kNormal[i] * kMeanToSpread);
     return;
   }
   std::array<double, 4> p{};
   for (std::size_t i = 0; i < 4; ++i) {
-    // The conformal rank is (n + 1)(1 - a) of n: a little farther out than the plain quantile. Far
-    // out the neighbouring leads, whose errors are pooled, are counted too. With few errors the
-    // rank of 80 % is beyond all of them, which covers far too much: it goes no farther out than
-    // half the tail.
+    // The conformal rank is (n + 1)(1 - a) of n: a little farther out than the plain quantile. With
+    // few errors the rank of 80 % is beyond all of them, which covers far too much: it goes no
+    // farther out than half the tail.
     const auto a = static_cast<double>(levels[j][i]);
-    const double n = independent * (i < 2 ? 1 : kTuning.far_rank);
     const double least = i < 2 ? a * kTuning.least_tail : 0;
-    const double tail = std::max(a - (1 - a) / (n + 1), least);
+    const double tail = std::max(a - (1 - a) / (distinct + 1), least);
     p[i] = i % 2 == 0 ? tail : 1 - tail;
   }
   quantiles[j] = histograms.quantiles(j, static_cast<std::size_t>(kTuning.reach), p);

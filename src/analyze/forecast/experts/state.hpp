@@ -62,6 +62,11 @@ struct Combination::State {
     float count = 0, error = 0, last = 0, seasonal = 0, in80 = 0, in95 = 0, tolerated = 0;
   };
 
+  /// How alike the errors of a lead are from row to row.
+  struct Echo {
+    float last = 0, square = 0, product = 0;  // in sizes
+  };
+
   explicit State(const Shape& the_shape);
 
   // One row.
@@ -92,6 +97,8 @@ struct Combination::State {
   void admit_seasons(std::size_t j, Opinions& relative) const;
   void refresh_weights(std::size_t j);
   void refresh_quantiles(std::size_t j);
+  void learn_echo(std::size_t j, float units);
+  [[nodiscard]] double independent(std::size_t j) const;
   void forget();
   [[nodiscard]] float bounded(float z) const;
 
@@ -146,6 +153,7 @@ struct Combination::State {
   std::vector<std::array<float, 4>> levels;     // adaptive tails: lo80, hi80, lo95, hi95
   std::vector<std::array<float, 4>> quantiles;  // in sizes
   std::vector<Record> record;
+  std::vector<Echo> echoes;
   Histograms histograms;
 };
 

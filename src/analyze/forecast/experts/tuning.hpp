@@ -11,7 +11,6 @@ struct Tuning {
   int pool = 3;               // neighbouring leads that share their errors for the weights
   double admit = 0.98;        // what a season's error must be of the best error without it
   double ridge = 0.01;
-  double far_rank = 2;          // how many errors an independent one counts for at 95 %
   double ridge_memory = 3000;   // rows
   double ridge_clip = 8;        // scales: features and changes beyond are cut there
   double score_memory = 1500;   // rows: the histograms of scores
@@ -28,6 +27,8 @@ struct Tuning {
   double change_scales = 5;     // how far out a new level must be
   int change_rows = 24;         // and for how long
   double least_tail = 0.5;      // of 80 %, of the level's, however few errors are known
+  double echo = 0.5;            // how far errors that are unlike each other count as more
+  double young = 1.5;           // power of a row's number: how much later errors count for more
   double between = 0.05;        // intervals halfway between two learnt leads are wider by
 };
 
