@@ -106,7 +106,7 @@ int run(const ConfigFlags& flags) {
   // And it would keep the room of whatever large piece was freed once: blocks read from disk, whole
   // columns and answers go back to the kernel instead. Reading a day of 1,500 series costs ten MiB
   // less at its most.
-  ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
+  ::mallopt(M_MMAP_THRESHOLD, 256 << 10);
   ::mallopt(M_TRIM_THRESHOLD, 512 << 10);
   // The C library reads the time zone's names at the first need; threads that ask later only read
   // them.

@@ -95,8 +95,6 @@ class Evaluator {
     std::int64_t counted = 0;  // samples up to this time are charged already
   };
   static constexpr std::int64_t kSliceMillis = 4LL * 3'600'000;
-  static constexpr std::int64_t kLongMillis = 24LL * 3'600'000;
-  static constexpr std::size_t kFewSeries = 4;
 
   [[nodiscard]] std::string note(std::string_view kind, const Node& where,
                                  std::string_view what) const;
@@ -118,9 +116,8 @@ class Evaluator {
   [[nodiscard]] Status fill_row_from_buckets(RangeRun& run, const Slice& slice,
                                              const SeriesRow& series);
   [[nodiscard]] Status run_windows(RangeRun& run, std::size_t first_step, std::span<double> out);
-  /// The steps in slices, in order, of so many series; `range` is how far each looks back.
-  [[nodiscard]] std::vector<Slice> slices_of(const Steps& ends, std::int64_t range,
-                                             std::size_t series) const;
+  /// The steps in slices, in order; `range` is how far each looks back.
+  [[nodiscard]] static std::vector<Slice> slices_of(const Steps& ends, std::int64_t range);
   /// Counts the samples in column_ that the slice before has not read; they are not kept.
   [[nodiscard]] Status charge_samples(const Slice& slice);
   [[nodiscard]] Status charge_read(std::size_t samples);

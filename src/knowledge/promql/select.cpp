@@ -75,13 +75,9 @@ void Evaluator::read_newest(SeriesId id, const Steps& ends, std::int64_t lookbac
   }
 }
 
-std::vector<Evaluator::Slice> Evaluator::slices_of(const Steps& ends, std::int64_t range,
-                                                   std::size_t series) const {
-  // The blocks of few series stay at hand however long it is, and each edge of a slice is decoded
-  // twice. Where a tier begins to serve is looked up for each slice, so there they stay short.
-  const bool may_be_long = series <= kFewSeries && data_.step_for(ends.start - range) == 0;
+std::vector<Evaluator::Slice> Evaluator::slices_of(const Steps& ends, std::int64_t range) {
   // What a slice reads again of the one before is a quarter of it at most.
-  const std::int64_t length = std::max(may_be_long ? kLongMillis : kSliceMillis, 4 * range);
+  const std::int64_t length = std::max(kSliceMillis, 4 * range);
   std::vector<Slice> slices;
   std::int64_t counted = std::numeric_limits<std::int64_t>::min();
   const std::size_t steps =
@@ -132,7 +128,7 @@ Result<Block> Evaluator::select(const VectorSelector& selector, Read what) {
   const std::int64_t lookback = look_back_at(ends);
   const auto rows = add_rows(series_of(selector, ends, lookback), block);
   if (!rows) return std::unexpected(rows.error());
-  for (const Slice& slice : slices_of(ends, lookback, rows->size())) {
+  for (const Slice& slice : slices_of(ends, lookback)) {
     for (const SeriesRow& series : *rows) {
       read_newest(series.id, slice.ends, lookback);
       if (Status status = charge_samples(slice); !status) {

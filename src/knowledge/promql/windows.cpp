@@ -231,7 +231,7 @@ Status Evaluator::over_series(RangeRun& run, const MatrixSelector& selector) {
   run.block.names_matter = !names_one_metric(selector.vector);
   const auto rows = add_rows(series_of(selector.vector, run.ends, run.range), run.block);
   if (!rows) return std::unexpected(rows.error());
-  for (const Slice& slice : slices_of(run.ends, run.range, rows->size())) {
+  for (const Slice& slice : slices_of(run.ends, run.range)) {
     const std::int64_t tier = data_.step_for(slice.ends.start - run.range);
     run.coarsest = std::max(run.coarsest, tier);
     const bool in_buckets = tier > 0 && over_buckets(run.body) != nullptr;
