@@ -112,7 +112,9 @@ class Rollout {
     for (const auto& one : work_.containers) {
       if (!places_.empty()) {
         auto& clock = work_.context.clock;
-        if (auto why = pause_in_step(clock, work_.run, clock.steady() + wait))
+        auto why = pause_in_step(clock, work_.run, clock.steady() + wait);
+        if (!why) why = why_to_begin_no_more(work_.context, work_.run);
+        if (why)
           return give_up({*why, fmt::format("ended after {} of {} containers", places_.size(),
                                             work_.containers.size())});
       }
@@ -197,8 +199,12 @@ class ContainerRolloutStep final : public ContainerStep {
         *containers, [](const Container& one) { return one.runs() && one.health != "unhealthy"; });
   }
 
-  /// What was begun and not brought to its end is put back.
+  /// What was begun and not brought to its end is put back, once operations are not stopped.
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
+    if (context.halted && context.halted()) {
+      what = "what was begun is not put back while operations are stopped";
+      return Recovered::kNotReachable;
+    }
     const auto run = unattended_run(context.clock.steady() + kPutBackLimit);
     auto work = engine_work(action, context, run);
     if (!work) return unasked(work.error(), what);
@@ -370,7 +376,8 @@ class ContainerRolloutStep final : public ContainerStep {
 
   /// What an earlier undo of this action has left that a crash cut off: it was to replace what the
   /// action made, so that both carry its label. Afterwards it is as before that undo, or as after.
-  /// kConflict: another action works on one, as one that replaces what this action made.
+  /// kConflict: another action works on one, as one that replaces what this action made;
+  /// kUnavailable: the engine did not do it, and may the next time.
   static Status settle_undo(const ContainerWork& work) {
     auto ours = made_by(work);
     if (!ours) return propagate(std::move(ours));
@@ -411,7 +418,7 @@ class ContainerRolloutStep final : public ContainerStep {
     if (!any) return {};
     const auto settled = settle(places, work);
     if (!settled.failed) return {};
-    return fail(Errc::kConflict, "an undo that was cut off could not be {}: {}",
+    return fail(Errc::kUnavailable, "an undo that was cut off could not be {} so far: {}",
                 settled.done ? "ended" : "put back", settled.names);
   }
 
