@@ -150,14 +150,18 @@ void print_table(const ClientFlags& flags, const json::value& answer, std::strin
 }
 
 void print_object(const ClientFlags& flags, const json::value& answer,
-                  const std::vector<ColumnSpec>& rows) {
+                  const std::vector<ColumnSpec>& rows, Missing missing) {
   if (flags.output == "json") return print_json(answer);
+  std::vector<std::pair<std::string_view, std::string>> lines;
   std::size_t width = 0;
-  for (const auto& row : rows) width = std::max(width, row.title.size());
   for (const auto& row : rows) {
     const auto* cell = find_path(answer, row.path);
-    fmt::print("{:<{}}  {}\n", row.title, width, cell == nullptr ? "-" : to_cell(*cell));
+    auto text = cell == nullptr ? "-" : to_cell(*cell);
+    if (missing == Missing::kLeftOut && text == "-") continue;
+    width = std::max(width, row.title.size());
+    lines.emplace_back(row.title, std::move(text));
   }
+  for (const auto& [title, text] : lines) fmt::print("{:<{}}  {}\n", title, width, text);
 }
 
 int report(const Error& error) {

@@ -44,9 +44,10 @@ struct ColumnSpec {
 /// Rows of `array` as an aligned table, or as JSON.
 void print_table(const ClientFlags& flags, const boost::json::value& answer, std::string_view array,
                  const std::vector<ColumnSpec>& columns);
+enum class Missing { kDash, kLeftOut };
 /// One object as "name  value" lines, or as JSON.
 void print_object(const ClientFlags& flags, const boost::json::value& answer,
-                  const std::vector<ColumnSpec>& rows);
+                  const std::vector<ColumnSpec>& rows, Missing missing = Missing::kDash);
 
 /// Reports a failed call on standard error; the exit code.
 int report(const Error& error);

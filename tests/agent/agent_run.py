@@ -72,8 +72,9 @@ def final(agent, action, patience=60):
     return wait_for(f"the end of {action['action_type']} {action['target_component']}", ended, patience)
 
 
-def run_action(agent, target, *words):
-    return final(agent, agent.command_json("actions", "run", "run_command", target, *words))
+def run_action(agent, target, *words, code=0):
+    """The action once it has ended: the command stays until then."""
+    return agent.command_json("actions", "run", "run_command", target, *words, code=code)
 
 
 def processes_of(file):
@@ -146,8 +147,10 @@ def actions(agent):
     equal(done["state"], "succeeded", f"hello: {done['outcome']}")
     equal(done["outcome"]["output"].strip(), "hello from $HOME; echo not a shell", "output")
     expect("uid" in done["cause"]["requested_by"], f"cause: {done['cause']}")
-    failed = run_action(agent, "fails")
+    failed = run_action(agent, "fails", code=1)
     equal(failed["state"], "failed", f"fails: {failed['outcome']}")
+    shown, _ = agent.command("actions", "show", failed["id"])
+    expect("failed" in shown and "  -" not in shown, f"what there is, and nothing else: {shown}")
     _, said = agent.command("actions", "run", "run_command", "unlisted", code=1)
     expect("unlisted" in said and "[[command]]" in said, said)
     _, said = agent.command("actions", "run", "unknown_action", "hello", code=1)
@@ -176,10 +179,10 @@ def services(agent):
         expect('expected "web@"' in said, said)
         _, said = agent.command("services", "rollout", "web", "--undo", code=1)
         expect("systemd keeps no earlier version" in said, said)
-        dry = final(agent, agent.command_json("services", "stop", name, "--dry-run"))
+        dry = agent.command_json("services", "stop", name, "--dry-run")
         expect("would send SIGTERM" in dry["outcome"]["would_do"], f"dry run: {dry}")
         expect(alive(process.pid), "a dry run ended it")
-        done = final(agent, agent.command_json("services", "stop", name))
+        done = agent.command_json("services", "stop", name)
         equal(done["state"], "succeeded", f"stop: {done['outcome']}")
         equal(process.wait(60), -signal.SIGTERM, "its end")
         equal(agent.get(f"/operations/services/{name}/status").status, 404, "status of what has ended")
@@ -189,7 +192,7 @@ def services(agent):
 
 
 def time_limit(agent, where):
-    done = run_action(agent, "limited")
+    done = run_action(agent, "limited", code=1)
     expect(done["state"] in ("failed", "timed_out"), f"a command over its limit: {done['state']} {done['outcome']}")
     for pid in processes_of(where / "limited"):
         wait_for(f"the end of process {pid} of a command over its limit", lambda pid=pid: not alive(pid))
@@ -197,6 +200,7 @@ def time_limit(agent, where):
 
 def operations(agent):
     agent.command("operations", "stop")
+    expect("acting       no" in agent.command("operations")[0], "operations does not say that it is stopped")
     equal(agent.command_json("status")["overall_status"] != "unknown", True, "status while stopped")
     equal(agent.get("/operations/status").json["operations_running"], False, "operations_running")
     _, said = agent.command("actions", "run", "run_command", "hello", code=1)
@@ -432,7 +436,7 @@ def stop_and_crash(where):
     left = []
     try:
         agent.start()
-        action = agent.command_json("actions", "run", "run_command", "endless")
+        action = agent.command_json("actions", "run", "run_command", "endless", "--no-wait")
         left = processes_of(where / "endless")
         wait_for("the action being journaled as running",
                  lambda: agent.command_json("actions", "show", action["id"])["state"] == "running")

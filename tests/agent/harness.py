@@ -166,14 +166,15 @@ class Agent:
         return answer.json["data"]["result"]
 
     def command(self, *words, code=0):
-        """Runs the command line against this agent; (standard output, standard error)."""
+        """Runs the command line against this agent; (standard output, standard error). `code` None: any exit code."""
         ran = subprocess.run([self.binary, "--socket", str(self.socket), *map(str, words)], capture_output=True, text=True,
                              timeout=PATIENCE, env=self.environment)
-        equal(ran.returncode, code, f"exit code of `nexus-agent {' '.join(map(str, words))}` ({ran.stderr.strip()})")
+        if code is not None:
+            equal(ran.returncode, code, f"exit code of `nexus-agent {' '.join(map(str, words))}` ({ran.stderr.strip()})")
         return ran.stdout, ran.stderr
 
-    def command_json(self, *words):
-        return json.loads(self.command("--output", "json", *words)[0])
+    def command_json(self, *words, code=0):
+        return json.loads(self.command("--output", "json", *words, code=code)[0])
 
     def signal(self, number):
         self.process.send_signal(number)

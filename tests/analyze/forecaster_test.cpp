@@ -113,6 +113,26 @@ TEST_CASE("a steady rise: values, interval, times to thresholds, finding") {
   CHECK(near[0].risk_level == "none");
 }
 
+TEST_CASE("minutes of a rise are not led an hour ahead") {
+  ForecastWorld world;
+  // 0.1 percent a second from 50: an hour of it would be far beyond everything.
+  const auto rise = [](int s) { return 50 + 0.1 * s; };
+  world.run(0, 121, rise);
+  const Prediction p = world.only();
+  REQUIRE(p.ready);
+  CHECK(p.model == "linear_regression");
+  CHECK(p.predicted_value == Approx(rise(3 * 120)).margin(3));  // twice as far as was seen
+  CHECK(p.upper == 100);                                        // what is not known is in the band
+  CHECK(p.seconds_to_warning.value() == Approx(300 - 121).margin(2));
+  CHECK(p.risk_level == "low");  // critical comes later than the line leads
+  ForecastWorld slow;
+  slow.run(0, 121, [](int s) { return 50 + 0.05 * s; });
+  REQUIRE(slow.only().ready);
+  CHECK(slow.only().predicted_value < 70);
+  CHECK(slow.only().seconds_to_warning.value() > 400);
+  CHECK(slow.only().risk_level == "none");
+}
+
 TEST_CASE("the severity of a forecast says which threshold; it fires after two intervals") {
   ForecastWorld world;
   world.section.window = 10min;

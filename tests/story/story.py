@@ -88,8 +88,8 @@ Restart=no
 Alias=nick.service
 """
 
-# What the host actions need of the packaged unit is written in README.md; it is taken from there as it is.
-README = Path(__file__).resolve().parent.parent.parent / "README.md"
+# What the host actions need of the packaged unit is written in docs/remedies.md; it is taken from there as it is.
+REMEDIES = Path(__file__).resolve().parent.parent.parent / "docs/remedies.md"
 
 HOST_ACTIONS = """
 [[cleanup]]
@@ -406,7 +406,7 @@ class Story:
         return f"{pid}:{self.machine.read_file(f'/proc/{pid}/stat').rpartition(')')[2].split()[19]}"
 
     def host_actions(self):
-        """What touches the host itself, in the packaged unit: refused as it is shipped, done with README.md's drop-in."""
+        """What touches the host itself, in the packaged unit: refused as it is shipped, done with the documented drop-in."""
         machine = self.machine
         machine.sh("mkdir -p /var/tmp/junk /var/log/app && head -c 2000000 /dev/zero > /var/tmp/junk/file && "
                    "chown daemon:daemon /var/tmp/junk /var/tmp/junk/file && echo old > /var/log/app/app.log && "
@@ -418,14 +418,14 @@ class Story:
         machine.run(["systemctl", "reload", "nexus-agent"])
         refused = self.act("cleanup_disk", "/var/tmp", {"free": "1MiB", "kinds": ["junk"]})
         assert refused["state"] == "failed" and machine.exists("/var/tmp/junk/file"), refused
-        drop_in = README.read_text().split("(`systemctl edit nexus-agent`)")[1].split("\n\n")[1]
+        drop_in = REMEDIES.read_text().split("(`systemctl edit nexus-agent`)")[1].split("\n\n")[1]
         machine.write_file("/etc/systemd/system/nexus-agent.service.d/actions.conf",
                            "".join(line.strip() + "\n" for line in drop_in.splitlines()))
         machine.run(["systemctl", "daemon-reload"])
         machine.run(["systemctl", "restart", "nexus-agent"])
         self.wait_ready()
         said = machine.run(["systemd-analyze", "verify", "nexus-agent.service"], check=False).stderr
-        assert "actions.conf" not in said, f"README.md's drop-in is no good: {said}"
+        assert "actions.conf" not in said, f"the documented drop-in is no good: {said}"
 
         self.did("cleanup_disk", "/var/tmp", {"free": "1MiB", "kinds": ["junk"]})
         assert not machine.exists("/var/tmp/junk/file")

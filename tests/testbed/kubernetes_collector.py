@@ -2,7 +2,7 @@
 
     kubernetes.py BIN_DIR kubernetes_collector.py NEXUS_AGENT
 
-The agent asks as a service account that may do what README.md ("Databases, containers, Kubernetes") says it needs, and nothing else.
+The agent asks as a service account that may do what docs/sources.md says it needs, and nothing else.
 """
 import contextlib
 import json
@@ -75,7 +75,7 @@ def deployment(cluster, name, image, replicas, **pod):
 def prepare(cluster):
     """Two deployments that run, one whose image is broken, a pod that no node has room for; a token of who may look at them."""
     cluster.make("/api/v1/namespaces", "Namespace", SPACE)
-    rules = yaml.safe_load(re.search(r"\n((?:    - .*\n)+)", HERE.parent.parent.joinpath("README.md").read_text()
+    rules = yaml.safe_load(re.search(r"\n((?:    - .*\n)+)", HERE.parent.parent.joinpath("docs/sources.md").read_text()
                                      .partition("To be seen by the agent's account, in a ClusterRole:")[2])[1])
     rbac = "rbac.authorization.k8s.io"
     cluster.make(f"/apis/{rbac}/v1/clusterroles", "ClusterRole", "watcher", f"{rbac}/v1", rules=rules)

@@ -10,6 +10,7 @@
 #include "agent/commands.hpp"
 #include "agent/commands/action_rows.hpp"
 #include "agent/commands/client_flags.hpp"
+#include "agent/commands/follow.hpp"
 #include "agent/commands/foresee.hpp"
 #include "agent/commands/query.hpp"
 #include "agent/commands/rollback.hpp"
@@ -39,6 +40,7 @@ struct Shared {
   std::string before;
   std::vector<std::string> parameters;
   bool dry_run = false;
+  bool no_wait = false;
   bool all = false;
   int priority = 50;
 };
@@ -101,7 +103,7 @@ int run_action(const Shared& shared) {
                             {"parameters", std::move(*parameters)},
                             {"priority", shared.priority},
                             {"dry_run", shared.dry_run}};
-  return object(shared.flags, "POST", "/operations/actions", kActionRows, &body);
+  return ask_for_action(shared.flags, "/operations/actions", body, shared.no_wait);
 }
 
 int list_actions(const Shared& shared) {
@@ -134,6 +136,16 @@ int list_actions(const Shared& shared) {
   return 0;
 }
 
+int show_operations(const ClientFlags& flags) {
+  return object(flags, "GET", "/operations/status",
+                {{"acting", "operations_running"},
+                 {"mode", "mode"},
+                 {"queue", "queue_size"},
+                 {"in progress", "in_progress_actions"},
+                 {"done today", "completed_actions_today"},
+                 {"last check", "last_check"}});
+}
+
 void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
   app.add_subcommand("status", "Health of the host and what the agent is doing")
       ->callback([&context, shared] {
@@ -144,13 +156,7 @@ void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) 
                                {"active alerts", "active_alerts"},
                                {"breakdown", "status_breakdown"}});
         if (context.code != 0 || shared->flags.output == "json") return;
-        context.code = object(shared->flags, "GET", "/operations/status",
-                              {{"acting", "operations_running"},
-                               {"mode", "mode"},
-                               {"queue", "queue_size"},
-                               {"in progress", "in_progress_actions"},
-                               {"done today", "completed_actions_today"},
-                               {"last check", "last_check"}});
+        context.code = show_operations(shared->flags);
       });
   app.add_subcommand("findings", "Pending, firing and lately resolved findings")
       ->callback([&context, shared] {
@@ -242,27 +248,31 @@ void add_actions(CLI::App& app, CommandContext& context, const SharedPtr& shared
   actions->add_option("--before", shared->before, "Older than the action of this id: a next page");
   auto* show = actions->add_subcommand("show", "One action with cause, timings and outcome");
   show->add_option("id", shared->id, "Its id")->required();
-  show->callback([&context, shared] {
-    context.code = object(shared->flags, "GET",
-                          "/operations/actions/" + drivers::url_encode(shared->id), kActionRows);
-  });
+  show->callback([&context, shared] { context.code = show_action(shared->flags, shared->id); });
   auto* run = actions->add_subcommand("run", "Queue an action through the guardrails");
   run->add_option("type", shared->type, "See `nexus-agent list actions`")->required();
   run->add_option("target", shared->target, "A unit, a listed command, ...")->required();
   run->add_option("--param", shared->parameters, "A parameter")->take_all()->type_name("KEY=VALUE");
   run->add_option("--priority", shared->priority, "0 first, 100 last")->capture_default_str();
   run->add_flag("--dry-run", shared->dry_run, "Say what would be done, do nothing");
+  add_no_wait(*run, shared->no_wait);
   run->callback([&context, shared] { context.code = run_action(*shared); });
   for (const std::string verb : {"approve", "cancel"}) {
     auto* command = actions->add_subcommand(
         verb, verb == "approve" ? "Let a proposed action run" : "Cancel an action");
     command->add_option("id", shared->id, "Its id")->required();
-    if (verb == "approve") command->add_option("--reason", shared->reason, "Why");
+    if (verb == "approve") {
+      command->add_option("--reason", shared->reason, "Why");
+      add_no_wait(*command, shared->no_wait);
+    }
     command->callback([&context, shared, verb] {
-      const json::value body = {{"reason", shared->reason}};
-      context.code = object(shared->flags, "POST",
-                            "/operations/actions/" + drivers::url_encode(shared->id) + "/" + verb,
-                            kActionRows, verb == "approve" ? &body : nullptr);
+      const auto path = "/operations/actions/" + drivers::url_encode(shared->id) + "/" + verb;
+      if (verb == "cancel") {
+        context.code = object(shared->flags, "POST", path, kActionRows);
+        return;
+      }
+      context.code =
+          ask_for_action(shared->flags, path, {{"reason", shared->reason}}, shared->no_wait);
     });
   }
   auto* rollback = actions->add_subcommand("rollback", "Undo an action that has succeeded");
@@ -271,6 +281,7 @@ void add_actions(CLI::App& app, CommandContext& context, const SharedPtr& shared
       ->excludes(which);
   rollback->add_option("--reason", shared->reason, "Why");
   rollback->add_flag("--dry-run", shared->dry_run, "Say what would be done, do nothing");
+  add_no_wait(*rollback, shared->no_wait);
   rollback->callback([&context, shared] {
     if (shared->all) {
       context.code = roll_back_all(shared->flags, shared->reason);
@@ -278,15 +289,19 @@ void add_actions(CLI::App& app, CommandContext& context, const SharedPtr& shared
     }
     if (shared->id.empty()) throw CLI::RequiredError("id or --all");
     const json::value body = {{"reason", shared->reason}, {"dry_run", shared->dry_run}};
-    context.code = object(shared->flags, "POST",
-                          "/operations/actions/" + drivers::url_encode(shared->id) + "/rollback",
-                          kActionRows, &body);
+    context.code = ask_for_action(
+        shared->flags, "/operations/actions/" + drivers::url_encode(shared->id) + "/rollback", body,
+        shared->no_wait);
   });
 }
 
 void add_operations(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
-  auto* operations = app.add_subcommand("operations", "Stop the agent from acting, or let it act");
-  operations->require_subcommand(1);
+  auto* operations = app.add_subcommand(
+      "operations", "Whether the agent acts; stops it from acting, or lets it act");
+  operations->require_subcommand(0, 1);
+  operations->callback([&context, shared, operations] {
+    if (operations->get_subcommands().empty()) context.code = show_operations(shared->flags);
+  });
   for (const std::string verb : {"start", "stop"}) {
     operations
         ->add_subcommand(

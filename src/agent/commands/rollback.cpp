@@ -4,13 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <condition_variable>
 #include <iterator>
-#include <mutex>
 
 #include <boost/json.hpp>
 
-#include "nexus/drivers/http_client.hpp"
+#include "agent/commands/follow.hpp"
 #include "nexus/execute/step.hpp"
 #include "nexus/execute/undone.hpp"
 
@@ -19,28 +17,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr Millis kAskEvery{100};
 constexpr Millis kLongest{60'000};  // that one is waited for
-
-bool is_over(const json::value& action) {
-  const auto state = to_cell(*find_path(action, "state"));
-  return state != "queued" && state != "running" && state != "verifying";
-}
-
-/// The undoing action as it ended.
-Result<json::value> wait(const ClientFlags& flags, const std::string& id) {
-  base::SystemClock clock;
-  const auto until = clock.steady() + kLongest;
-  std::mutex mutex;
-  std::condition_variable never;
-  while (true) {
-    auto now = call(flags, "GET", "/operations/actions/" + id);
-    if (!now || is_over(*now)) return now;
-    if (clock.steady() >= until) return fail(Errc::kTimeout, "action {} has not ended yet", id);
-    std::unique_lock lock(mutex);
-    clock.wait_until(lock, never, clock.steady() + kAskEvery, [] { return false; });
-  }
-}
 
 /// What may have changed something and left it so.
 constexpr std::array<std::string_view, 5> kStates{"succeeded", "unverified", "failed", "cancelled",
@@ -104,7 +81,7 @@ int roll_back_all(const ClientFlags& flags, const std::string& reason) {
     const auto id = to_cell(action.at("id"));
     const json::value body = {{"reason", reason}};
     auto asked = call(flags, "POST", "/operations/actions/" + id + "/rollback", &body);
-    if (asked) asked = wait(flags, to_cell(*find_path(*asked, "id")));
+    if (asked) asked = follow(flags, to_cell(*find_path(*asked, "id")), kLongest);
     if (!asked) {
       code = report(asked.error());
       continue;

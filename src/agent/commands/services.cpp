@@ -3,8 +3,8 @@
 
 #include "agent/client.hpp"
 #include "agent/commands.hpp"
-#include "agent/commands/action_rows.hpp"
 #include "agent/commands/client_flags.hpp"
+#include "agent/commands/follow.hpp"
 #include "nexus/drivers/http_client.hpp"
 
 namespace nexus::agent {
@@ -25,6 +25,7 @@ struct ServiceFlags {
   bool undo = false;
   bool kill = false;
   bool dry_run = false;
+  bool no_wait = false;
 };
 using FlagsPtr = std::shared_ptr<ServiceFlags>;
 
@@ -74,11 +75,9 @@ int status(const ClientFlags& flags, const std::string& name) {
   return 0;
 }
 
-int post(const ClientFlags& flags, const std::string& path, const json::value& body) {
-  const auto answer = call(flags, "POST", path, &body);
-  if (!answer) return report(answer.error());
-  print_object(flags, *answer, kActionRows);
-  return 0;
+int post(const ClientFlags& flags, const ServiceFlags& wanted, const std::string& path,
+         const json::value& body) {
+  return ask_for_action(flags, path, body, wanted.no_wait);
 }
 
 std::string path_of(const ServiceFlags& wanted, std::string_view what) {
@@ -88,7 +87,7 @@ std::string path_of(const ServiceFlags& wanted, std::string_view what) {
 /// A verb that has no path of its own: an action of this type.
 int act(const ClientFlags& flags, const ServiceFlags& wanted, std::string_view type,
         json::object parameters) {
-  return post(flags, "/operations/actions",
+  return post(flags, wanted, "/operations/actions",
               {{"action_type", type},
                {"target_component", wanted.name},
                {"parameters", std::move(parameters)},
@@ -103,6 +102,7 @@ CLI::App* add_verb(CLI::App& services, const FlagsPtr& wanted, const char* verb,
                    "kubernetes:NAMESPACE/KIND/NAME, process:PID:START")
       ->required();
   command->add_flag("--dry-run", wanted->dry_run, "Say what would be done, do nothing");
+  add_no_wait(*command, wanted->no_wait);
   return command;
 }
 
@@ -113,7 +113,7 @@ void add_rollouts(CLI::App& services, CommandContext& context, const FlagsPtr& w
       ->required()
       ->check(CLI::Range(0, 100'000));
   scale->callback([&context, wanted, flags] {
-    context.code = post(*flags, path_of(*wanted, "scale"),
+    context.code = post(*flags, *wanted, path_of(*wanted, "scale"),
                         {{"replicas", wanted->replicas}, {"dry_run", wanted->dry_run}});
   });
   auto* rollout = add_verb(services, wanted, "rollout",
@@ -131,7 +131,7 @@ void add_rollouts(CLI::App& services, CommandContext& context, const FlagsPtr& w
     if (!wanted->wait.empty()) body["wait"] = wanted->wait;
     if (wanted->undo) body["undo"] = true;
     if (wanted->revision > 0) body["revision"] = wanted->revision;
-    context.code = post(*flags, path_of(*wanted, "rollout"), body);
+    context.code = post(*flags, *wanted, path_of(*wanted, "rollout"), body);
   });
 }
 
@@ -144,7 +144,7 @@ void add_jobs(CLI::App& services, CommandContext& context, const FlagsPtr& wante
     json::object body = {{"dry_run", wanted->dry_run}};
     if (wanted->only_if_running) body["only_if_running"] = true;
     if (!wanted->timeout.empty()) body["timeout"] = wanted->timeout;
-    context.code = post(*flags, path_of(*wanted, "restart"), body);
+    context.code = post(*flags, *wanted, path_of(*wanted, "restart"), body);
   });
   auto* stop = add_verb(services, wanted, "stop", "Stop a service");
   stop->add_option("--timeout", wanted->timeout,

@@ -12,7 +12,7 @@ constexpr double kFarthestSeconds = 365.0 * 86'400;  // a date beyond it is no d
 constexpr double kLeastMove = 0.01;                  // of the scale, to be called a trend
 constexpr double kThirdOfSlope = 0.25;               // what each third must show of the whole slope
 constexpr double kToleratedOfValue = 0.1;            // as in the combination
-constexpr double kReach = 2;  // no farther ahead than so many times the time observed
+constexpr double kReach = 2;  // a line leads no farther ahead than so many times the time observed
 
 double seconds(Millis duration) {
   return std::chrono::duration<double>(duration).count();
@@ -97,6 +97,11 @@ void fit_track(std::span<const std::int64_t> times_ms, std::span<const double> v
 
 namespace {
 
+/// Of a lead: what minutes have shown says nothing about an hour.
+double led_by_line(const Track& track, double lead) {
+  return std::min(lead, kReach * track.covered_seconds);
+}
+
 /// The straight line's part; says in `model` why there is none.
 void predict_line(const Track& track, const config::ForecastSection& section, Prediction& p) {
   if (track.samples < section.minimum_samples || !track.fit) {
@@ -105,16 +110,19 @@ void predict_line(const Track& track, const config::ForecastSection& section, Pr
     return;
   }
   const double lead = seconds(p.horizon);
-  const double centre = track.fit->at(lead);
+  const double centre = track.fit->at(led_by_line(track, lead));
   const double half = track.fit->half_width(lead, section.interval_level);
-  if (!std::isfinite(track.current) || !std::isfinite(centre - half) ||
-      !std::isfinite(centre + half)) {
+  // Whether it goes on as it did is not known where it was not seen for long: the band has both.
+  const double onward = track.fit->at(lead);
+  const double least = std::min(centre, onward) - half;
+  const double most = std::max(centre, onward) + half;
+  if (!std::isfinite(track.current) || !std::isfinite(least) || !std::isfinite(most)) {
     p.model = "no forecast: the values are not finite";
     return;
   }
   p.predicted_value = within(track.vital, centre);
-  p.lower = within(track.vital, centre - half);
-  p.upper = within(track.vital, centre + half);
+  p.lower = within(track.vital, least);
+  p.upper = within(track.vital, most);
   p.fit = *track.fit;
   p.r_squared = track.fit->r_squared;
   p.confidence = p.r_squared.value_or(0);
@@ -139,13 +147,13 @@ const ScaleView* scale_for(const ModelView& view, Millis horizon, std::size_t& l
   return nullptr;
 }
 
-/// The combination's part, over the line's.
-void predict_combination(const Track& track, Prediction& p) {
-  if (!track.view || !std::isfinite(track.current)) return;
+/// The combination's part, over the line's; false: it has not learnt this lead.
+bool predict_combination(const Track& track, Prediction& p) {
+  if (!track.view || !std::isfinite(track.current)) return false;
   std::size_t lead = 0;
   std::size_t at = 0;
   const ScaleView* scale = scale_for(*track.view, p.horizon, lead, at);
-  if (scale == nullptr) return;
+  if (scale == nullptr) return false;
   const ForecastPoint& point = scale->points[lead - 1];
   const LeadRecord& record = scale->records[at];
   p.predicted_value = within(track.vital, point.mean);
@@ -159,6 +167,7 @@ void predict_combination(const Track& track, Prediction& p) {
   p.past_error = record.error;
   p.model = "combination: " + scale->experts[at];
   p.ready = true;
+  return true;
 }
 
 /// Over a day or more the growth of what fills knows better than an hour's line.
@@ -186,10 +195,11 @@ Prediction predict(const Track& track, Millis horizon, const config::ForecastSec
                  : has_reached(track.vital, track.vital.warning, track.current) ? "medium"
                                                                                 : "none";
   predict_line(track, section, p);
-  predict_combination(track, p);
+  const bool learnt = predict_combination(track, p);
   if (!p.ready) return p;
   predict_reach(track, p);
-  p.risk_level = risk_of(track, p, seconds(horizon));
+  const double lead = seconds(horizon);
+  p.risk_level = risk_of(track, p, learnt ? lead : led_by_line(track, lead));
   return p;
 }
 
@@ -201,7 +211,7 @@ std::optional<Severity> credible_crossing(const Track& track, const Prediction& 
       track.covered_seconds < least || !track.fit) {
     return std::nullopt;
   }
-  const double farthest = std::min(lead, kReach * track.covered_seconds);
+  const double farthest = led_by_line(track, lead);
   const double nearer = track.vital.direction == config::Direction::kAbove ? p.lower : p.upper;
   const auto crosses = [&](const std::optional<double>& threshold) {
     const auto time = time_to(track, threshold, section.interval_level);
