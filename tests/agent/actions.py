@@ -520,7 +520,12 @@ on = 'service_failed{{kind="docker"}}'
 action = "restart_service"
 [[alert]]
 name = "ContainerDown"
-expr = 'docker_container_state{{state="exited", name=~"web|sick"}} == 1'
+expr = 'docker_container_state{{state="exited", name="web"}} == 1'
+severity = "critical"
+[[alert]]
+name = "ContainerSick"
+# Started in vain it may be seen to run for a moment.
+expr = 'max_over_time(docker_container_state{{state="exited", name="sick"}}[1m]) == 1'
 severity = "critical"
 [[remedy]]
 name = "start-web"
@@ -530,7 +535,7 @@ target = "docker:${{name}}"
 verify = {{ expr = 'docker_container_state{{name="web", state="running"}} == 1', within = "30s" }}
 [[remedy]]
 name = "ladder"
-on = 'ContainerDown{{name="sick"}}'
+on = "ContainerSick"
 action = "composite"
 target = "docker:sick"
 max_attempts = 1
