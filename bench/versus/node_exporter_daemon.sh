@@ -4,7 +4,8 @@
 #
 # Two pairs, each with exactly the same collectors on both sides: those that node_exporter has on by default and the agent
 # has too, and everything that both have. What the agent has besides stays on and is the last line. Ours is
-# nexus_collector_cpu_seconds_total, thread time around a run with its batch; theirs is utime + stime of the process.
+# nexus_collector_cpu_seconds_total, thread time of the runs; theirs is utime + stime of the process. What the agent's
+# threads collect-* used by schedstat is told, too: waking, waiting, helpers and handing on the batches are in that.
 #
 # "a collection": the mean run of every collector, added up, whatever its interval. "a second": what was used, each
 # collector at its own interval (uname every 15 s, ...); with an incident more often than that, which is told.
@@ -40,6 +41,13 @@ had() {
   done
 }
 
+# Nanoseconds of the agent's collecting threads. They come and go, so that this may miss a little.
+collecting() {
+  for task in "/proc/$agent_pid/task"/*; do
+    case $(cat "$task/comm" 2>/dev/null) in collect-*) cut -d' ' -f1 "$task/schedstat" ;; esac
+  done | awk '{ sum += $1 } END { printf "%.0f", sum }'
+}
+
 pair() { # LABEL NAMES...
   label=$1
   shift
@@ -49,6 +57,7 @@ pair() { # LABEL NAMES...
   until curl -sf -o /dev/null "http://127.0.0.1:$port/metrics"; do sleep 0.2; done
   curl -sf --unix-socket "$agent_socket" http://localhost/metrics >"$work/before"
   ticks=$(awk '{ print $14 + $15 }' "/proc/$exporter_pid/stat")
+  threads=$(collecting)
   began=$(cut -d' ' -f1 /proc/uptime)
   i=0
   while [ "$i" -lt "$seconds" ]; do
@@ -57,12 +66,13 @@ pair() { # LABEL NAMES...
     sleep 1
   done
   ticks=$(($(awk '{ print $14 + $15 }' "/proc/$exporter_pid/stat") - ticks))
+  threads=$(awk -v after="$(collecting)" -v before="$threads" 'BEGIN { printf "%.0f", after - before }')
   curl -sf --unix-socket "$agent_socket" http://localhost/metrics >"$work/after"
   elapsed=$(awk -v began="$began" '{ print $1 - began }' /proc/uptime)
   kill "$exporter_pid"
   wait "$exporter_pid" 2>/dev/null || true
   exporter_pid=
-  awk -v label="$label" -v names="$*" -v elapsed="$elapsed" -v seconds="$seconds" \
+  awk -v label="$label" -v names="$*" -v elapsed="$elapsed" -v seconds="$seconds" -v threads="$threads" \
     -v theirs="$((ticks * 1000000 / $(getconf CLK_TCK) / seconds))" '
     BEGIN { n = split(names, list, " "); for (i = 1; i <= n; i++) wanted[list[i]] = 1 }
     /^nexus_collector_(cpu_seconds|runs)_total\{/ {
@@ -79,7 +89,8 @@ pair() { # LABEL NAMES...
       }
       printf "%-34s %d collectors: node_exporter %.0f us a scrape; ours %.0f us a collection (%.1fx), %.0f us a second (%.1fx)\n",
         label, count, theirs, collection * 1e6, theirs / collection / 1e6, second * 1e6 / elapsed, theirs * seconds / second / 1e6
-      printf "%-34s %.0f us a second%s\n", "  all collectors that are on", all * 1e6 / elapsed, fast == "" ? "" : "; in an incident at the end:" fast
+      printf "%-34s %.0f us a second, their threads %.0f%s\n", "  all collectors that are on", all * 1e6 / elapsed, \
+        threads / 1e3 / elapsed, fast == "" ? "" : "; in an incident at the end:" fast
     }' "$work/before" "$work/after"
 }
 

@@ -67,10 +67,11 @@ void Agent::Impl::look_at_listeners() {
                            .subject = "nexus-agent",
                            .evidence = {.text = fmt::format("{}", fmt::join(missing, "; "))}});
   }
+  listeners_missing = std::move(missing);
+  if (stopping) return;
   // What was waited for is there now, or not any more: scripts read where it is.
   if (auto written = write_addresses(); !written)
     log::error("agent", "{}", written.error().message());
-  listeners_missing = std::move(missing);
 }
 
 SteadyTime Agent::Impl::plan_turn() {

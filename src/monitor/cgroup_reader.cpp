@@ -1,6 +1,5 @@
 #include "monitor/cgroup_reader.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -11,6 +10,7 @@
 #include <array>
 #include <cerrno>
 
+#include "monitor/directory.hpp"
 #include "monitor/workload.hpp"
 #include "nexus/base/text.hpp"
 
@@ -141,20 +141,12 @@ CgroupReader::Place& CgroupReader::next_place() {
 
 void CgroupReader::list_children(int directory, std::size_t parent, std::size_t most) {
   name_count_ = 0;
-  alignas(dirent64) std::array<char, 8192> buffer;
-  for (;;) {
-    const ssize_t got = ::getdents64(directory, buffer.data(), buffer.size());
-    if (got < 0) return;  // it was removed
-    if (got == 0) break;
-    for (ssize_t at = 0; at < got;) {
-      const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
-      at += entry->d_reclen;
-      const bool may_be_group = entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN;
-      if (entry->d_name[0] == '.' || !may_be_group) continue;
-      if (name_count_ == names_.size()) names_.emplace_back();
-      names_[name_count_++] = entry->d_name;
-    }
-  }
+  const Status read = for_each_entry(directory, [this](const char* name, unsigned char type) {
+    if (name[0] == '.' || (type != DT_DIR && type != DT_UNKNOWN)) return;
+    if (name_count_ == names_.size()) names_.emplace_back();
+    names_[name_count_++] = name;
+  });
+  if (!read) return;  // it was removed
   const std::span names(names_.data(), name_count_);
   std::ranges::sort(names);
   for (const std::string& name : names) {
@@ -243,13 +235,23 @@ void CgroupReader::read_v2(int directory, CgroupStats& stats) {
                                   Key{"file", CgroupStats::kCache},
                                   Key{"kernel", CgroupStats::kKernel},
                                   Key{"file_mapped", CgroupStats::kMapped},
+                                  Key{"file_dirty", CgroupStats::kFileDirty},
+                                  Key{"file_writeback", CgroupStats::kFileWriteback},
                                   Key{"inactive_file", CgroupStats::kInactiveFile},
+                                  Key{"active_file", CgroupStats::kActiveFile},
+                                  Key{"pgscan", CgroupStats::kPagesScanned},
+                                  Key{"pgsteal", CgroupStats::kPagesReclaimed},
+                                  Key{"workingset_refault_file", CgroupStats::kRefaultsFile},
+                                  Key{"workingset_refault_anon", CgroupStats::kRefaultsAnon},
                                   Key{"pgfault", CgroupStats::kMinorFaults},
                                   Key{"pgmajfault", CgroupStats::kMajorFaults}};
   read_keys(directory, "memory.stat", stats, kMemory);
-  constexpr std::array kEvents = {Key{"max", CgroupStats::kMemoryFailures},
+  constexpr std::array kEvents = {Key{"high", CgroupStats::kHighEvents},
+                                  Key{"max", CgroupStats::kMaxEvents},
                                   Key{"oom_kill", CgroupStats::kOomKills}};
   read_keys(directory, "memory.events", stats, kEvents);
+  if (stats.has(CgroupStats::kMaxEvents))
+    stats.set(CgroupStats::kMemoryFailures, stats.figures[CgroupStats::kMaxEvents]);
   read_io_stat(directory, stats);
   read_pids(directory, stats);
   read_pressure(directory, stats, "cpu.pressure", CgroupStats::kCpuWaiting,
@@ -310,6 +312,7 @@ void CgroupReader::read_memory_v1(int directory, CgroupStats& stats) {
                                   Key{"total_mapped_file", CgroupStats::kMapped},
                                   Key{"total_swap", CgroupStats::kSwap},
                                   Key{"total_inactive_file", CgroupStats::kInactiveFile},
+                                  Key{"total_active_file", CgroupStats::kActiveFile},
                                   Key{"total_pgfault", CgroupStats::kMinorFaults},
                                   Key{"total_pgmajfault", CgroupStats::kMajorFaults}};
   read_keys(directory, "memory.stat", stats, kMemory);

@@ -55,6 +55,8 @@ std::optional<Mount> parse_mountinfo_line(std::string_view line) {
   const std::string_view super_options = next_word(line);
   if (mount.mountpoint.empty() || mount.fstype.empty() || mount.device.empty()) return std::nullopt;
   mount.readonly = has_option(options, "ro") || has_option(super_options, "ro");
+  mount.project_quota =
+      has_option(super_options, "prjquota") || has_option(super_options, "pquota");
   return mount;
 }
 

@@ -14,6 +14,7 @@ struct Mount {
   bool readonly = false;
   std::string major;  // of the device number; 0 where there is no block device
   std::string minor;
+  bool project_quota = false;  // statfs(2) may tell of a project, and read its quota from the disk
   bool operator==(const Mount&) const = default;
 };
 

@@ -1,11 +1,12 @@
 #include "monitor/small_files.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+
+#include "monitor/directory.hpp"
 
 namespace nexus::monitor {
 namespace {
@@ -54,19 +55,12 @@ bool NameList::list(int fd) {
   bytes_.clear();
   offsets_.clear();
   names_.clear();
-  alignas(dirent64) std::array<char, 8192> buffer;
-  for (;;) {
-    const ssize_t got = ::getdents64(fd, buffer.data(), buffer.size());
-    if (got < 0) return false;
-    if (got == 0) break;
-    for (ssize_t at = 0; at < got;) {
-      const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
-      at += entry->d_reclen;
-      if (entry->d_name[0] == '.' || offsets_.size() >= kMaxNames) continue;
-      offsets_.push_back(bytes_.size());
-      bytes_.insert(bytes_.end(), entry->d_name, entry->d_name + std::strlen(entry->d_name) + 1);
-    }
-  }
+  const Status read = for_each_entry(fd, [this](const char* name) {
+    if (name[0] == '.' || offsets_.size() >= kMaxNames) return;
+    offsets_.push_back(bytes_.size());
+    bytes_.insert(bytes_.end(), name, name + std::strlen(name) + 1);
+  });
+  if (!read) return false;
   for (const std::size_t offset : offsets_) names_.push_back(bytes_.data() + offset);
   std::ranges::sort(names_, [](const char* a, const char* b) { return std::strcmp(a, b) < 0; });
   return true;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
+#include <utility>
 
 #include "monitor/directory.hpp"
 #include "monitor/workload.hpp"
@@ -22,7 +24,7 @@ void SocketOwners::want(std::uint32_t inode, bool urgent) {
   if (inode == 0) return;
   const auto found = known_.find(inode);
   if (found == known_.end()) {
-    missing_.emplace(inode, urgent);
+    missing_.push_back({inode, urgent});
     return;
   }
   found->second.run = run_;
@@ -30,28 +32,34 @@ void SocketOwners::want(std::uint32_t inode, bool urgent) {
 
 void SocketOwners::find(SteadyTime now, const ProcessTable* table) {
   forget_absent();
+  std::ranges::sort(missing_, {}, &Missing::inode);
+  left_ = missing_.size();
   for (const std::int32_t pid : holders_) {
-    if (missing_.empty()) break;
+    if (left_ == 0) break;
     look_into(pid);
   }
-  const bool urgent = std::ranges::any_of(missing_, [](const auto& m) { return m.second; });
+  const bool urgent =
+      std::ranges::any_of(missing_, [](const Missing& m) { return m.urgent && !m.found; });
   const bool is_time = !ever_full_ || now - last_full_ >= kFullScan;
-  if (!missing_.empty() && (urgent || is_time)) {
+  if (left_ > 0 && (urgent || is_time)) {
     last_full_ = now;
     ever_full_ = true;
     for (const std::int32_t pid : all_pids()) {
-      if (missing_.empty() || links_ >= kMaxLinks) break;
+      if (left_ == 0 || links_ >= kMaxLinks) break;
       if (!std::ranges::binary_search(holders_, pid)) look_into(pid);
     }
     // What nobody holds is not looked for again.
-    for (const auto& [inode, was_urgent] : missing_) known_.emplace(inode, Known{0, run_});
+    for (const Missing& one : missing_) known_.emplace(one.inode, Known{0, run_});
   }
+  const bool is_old = now - described_at_ >= kFullScan;
+  if (is_old) described_at_ = now;
   for (const auto& [inode, entry] : known_) {
     if (entry.pid == 0) continue;
     Description& description = described_[entry.pid];
     if (std::exchange(description.run, run_) == run_) continue;
-    description.owner.pid = entry.pid;
-    describe(description.owner, table);
+    // Without a table files are read, and a process rarely becomes another.
+    const bool is_new = std::exchange(description.owner.pid, entry.pid) == 0;
+    if (is_new || is_old || table != nullptr) describe(description.owner, table);
   }
   std::erase_if(described_, [this](const auto& entry) { return entry.second.run != run_; });
 }
@@ -76,12 +84,13 @@ void SocketOwners::forget_absent() {
 }
 
 void SocketOwners::look_into(std::int32_t pid) {
-  const auto directory =
-      Directory::open_at(AT_FDCWD, fmt::format("{}/{}/fd", procfs_, pid).c_str());
+  path_.clear();
+  fmt::format_to(std::back_inserter(path_), "{}/{}/fd", procfs_, pid);
+  const auto directory = Directory::open_at(AT_FDCWD, path_.c_str());
   if (!directory) return;
   constexpr std::string_view kSocket = "socket:[";
   static_cast<void>(directory->for_each([&](const char* name) {
-    if (name[0] == '.' || ++links_ > kMaxLinks || missing_.empty()) return;
+    if (name[0] == '.' || ++links_ > kMaxLinks || left_ == 0) return;
     std::array<char, 64> target{};
     const ssize_t size = ::readlinkat(directory->fd(), name, target.data(), target.size());
     std::string_view text(target.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
@@ -89,10 +98,11 @@ void SocketOwners::look_into(std::int32_t pid) {
     text = text.substr(kSocket.size(), text.size() - kSocket.size() - 1);
     const auto inode = base::parse_uint(text);
     if (!inode) return;
-    const auto wanted = missing_.find(static_cast<std::uint32_t>(*inode));
-    if (wanted == missing_.end()) return;
-    known_[wanted->first] = {pid, run_};
-    missing_.erase(wanted);
+    const auto wanted = std::ranges::lower_bound(missing_, *inode, {}, &Missing::inode);
+    if (wanted == missing_.end() || wanted->inode != *inode || std::exchange(wanted->found, true))
+      return;
+    known_[wanted->inode] = {pid, run_};
+    --left_;
   }));
 }
 

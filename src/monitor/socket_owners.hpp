@@ -37,6 +37,11 @@ class SocketOwners {
     std::int32_t pid = 0;  // 0: was looked for in vain
     std::uint64_t run = 0;
   };
+  struct Missing {
+    std::uint32_t inode = 0;
+    bool urgent = false;
+    bool found = false;
+  };
   void forget_absent();
   void look_into(std::int32_t pid);
   [[nodiscard]] std::vector<std::int32_t> all_pids() const;
@@ -45,14 +50,17 @@ class SocketOwners {
   const std::string procfs_;
   std::uint64_t run_ = 0;
   std::unordered_map<std::uint32_t, Known> known_;
-  std::unordered_map<std::uint32_t, bool> missing_;  // those looked for now, and whether urgent
-  std::vector<std::int32_t> holders_;                // processes that hold sockets, sorted
+  std::vector<Missing> missing_;       // those looked for now, by inode
+  std::size_t left_ = 0;               // of them not found
+  std::vector<std::int32_t> holders_;  // processes that hold sockets, sorted
+  std::string path_;
   struct Description {
     SocketOwner owner;
     std::uint64_t run = 0;
   };
   std::unordered_map<std::int32_t, Description> described_;
   SteadyTime last_full_{};
+  SteadyTime described_at_{};
   bool ever_full_ = false;
   std::size_t links_ = 0;  // looked at in this run
 };

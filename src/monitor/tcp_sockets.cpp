@@ -51,10 +51,15 @@ TcpSocket socket_of(const inet_diag_msg& message, Bytes attributes) {
 }  // namespace
 
 std::string SocketAddress::text() const {
-  std::array<char, INET6_ADDRSTRLEN> out{};
-  return ::inet_ntop(v6 ? AF_INET6 : AF_INET, bytes.data(), out.data(), out.size()) != nullptr
-             ? std::string(out.data())
-             : std::string();
+  std::string out;
+  write_to(out);
+  return out;
+}
+
+void SocketAddress::write_to(std::string& out) const {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  static_cast<void>(::inet_ntop(v6 ? AF_INET6 : AF_INET, bytes.data(), text.data(), text.size()));
+  out = text.data();
 }
 
 bool SocketAddress::is_loopback() const noexcept {

@@ -31,6 +31,8 @@ struct SocketAddress {
   bool v6 = false;
   std::array<std::uint8_t, 16> bytes{};
   [[nodiscard]] std::string text() const;
+  /// The same, into a string that is used again.
+  void write_to(std::string& out) const;
   [[nodiscard]] bool is_loopback() const noexcept;
   [[nodiscard]] bool is_any() const noexcept;
   auto operator<=>(const SocketAddress&) const = default;

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <mutex>
+#include <utility>
 
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
@@ -80,8 +81,9 @@ class AcceptLoop final : public Listener,
   }
 
   void close() override {
+    // Once: by the second time the path may be another agent's.
+    if (std::exchange(closed_, true)) return;
     boost::system::error_code ignored;
-    closed_ = true;
     acceptor_.close(ignored);
     pause_.cancel();
     if (!path_.empty()) ::unlink(path_.c_str());

@@ -87,7 +87,8 @@ struct Server::Impl {
 
   std::shared_ptr<ServerState> state;
   std::size_t left_behind = 0;
-  std::vector<std::shared_ptr<Listener>> listeners;
+  std::vector<std::shared_ptr<Listener>>
+      listeners;  // the same from make() on: any thread asks them
   asio::steady_timer heartbeat;
   std::atomic<std::int64_t> last_turn{0};
   std::thread thread;
@@ -139,7 +140,6 @@ void Server::start() {
 void Server::stop(Millis grace, Millis handler_grace) {
   if (!impl_->thread.joinable()) {
     for (auto& listener : impl_->listeners) listener->close();
-    impl_->listeners.clear();
     return;
   }
   const auto& state = impl_->state;
@@ -175,7 +175,6 @@ void Server::stop(Millis grace, Millis handler_grace) {
   }
   state->io.restart();
   state->io.poll();
-  impl_->listeners.clear();
 }
 
 void Server::set(std::shared_ptr<const Authenticator> authenticator,

@@ -1,8 +1,11 @@
 // Files that are kept open: what comes back is what is there now.
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <set>
 
 #include "nexus/base/text.hpp"
 #include "nexus/host/file.hpp"
@@ -96,4 +99,46 @@ TEST_CASE("a kept file: one that cannot be read any more is opened again") {
   ::close(refusing);
   CHECK(file.read("/proc/self/stat", bytes).value().starts_with(std::to_string(::getpid())));
   CHECK(file.is_open());
+}
+
+TEST_CASE("a kept file: known records save the last read, and nothing of the file") {
+  host::KeptFiles files;
+  const auto lines = [](std::string_view text) { return std::ranges::count(text, '\n'); };
+  for (const std::string path : {"/proc/net/netstat", "/proc/net/snmp", "/proc/net/snmp6",
+                                 "/proc/stat", "/proc/meminfo", "/proc/net/sockstat"}) {
+    INFO(path);
+    const auto whole = lines(host::read_file(path).value());
+    for (int i = 0; i < 3; ++i)
+      CHECK(lines(files.read(path, host::Record::kWholeFile).value()) == whole);
+  }
+  // A list that grows over the kernel's buffer of a page, and shrinks again.
+  const auto ports = [&] {
+    const auto text = files.read("/proc/self/net/udp", host::Record::kShort).value();
+    CHECK(text.ends_with('\n'));
+    std::set<std::string> out;
+    for (auto rest = text; !rest.empty();) {
+      auto line = base::take_until(rest, '\n');
+      (void)base::take_word(line);
+      out.insert(std::string(base::take_word(line)));
+    }
+    return out;
+  };
+  CHECK(ports().contains("local_address"));
+  std::vector<host::Fd> sockets;
+  std::vector<std::string> bound;
+  for (int i = 0; i < 200; ++i) {
+    auto& socket = sockets.emplace_back(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    REQUIRE(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0);
+    REQUIRE(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    bound.push_back(fmt::format("0100007F:{:04X}", ntohs(address.sin_port)));
+    if (i % 20 != 0) continue;
+    const auto seen = ports();
+    for (const auto& one : bound) CHECK(seen.contains(one));
+  }
+  const auto seen = ports();
+  for (const auto& one : bound) CHECK(seen.contains(one));
 }

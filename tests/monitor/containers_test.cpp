@@ -22,10 +22,10 @@ namespace {
 
 constexpr std::string_view kWeb = "sys/fs/cgroup/system.slice/web.service/";
 
-void write_v2(const TemporaryTree& tree) {
+void write_v2(const TemporaryTree& tree, std::string_view group = kWeb) {
   tree.write("sys/fs/cgroup/cgroup.controllers", "cpu io memory pids\n");
   const auto put = [&](std::string_view file, std::string_view text) {
-    tree.write(std::string(kWeb).append(file), text);
+    tree.write(std::string(group).append(file), text);
   };
   put("cpu.stat",
       "usage_usec 5000000\nuser_usec 3000000\nsystem_usec 2000000\nnr_periods 10\nnr_throttled 4\n"
@@ -34,8 +34,11 @@ void write_v2(const TemporaryTree& tree) {
   put("memory.current", "1000000\n");
   put("memory.peak", "2000000\n");
   put("memory.max", "max\n");
-  put("memory.stat", "anon 600000\nfile 300000\ninactive_file 120000\npgfault 7\npgmajfault 2\n");
-  put("memory.events", "low 0\nhigh 0\nmax 3\noom 1\noom_kill 1\n");
+  put("memory.stat",
+      "anon 600000\nfile 300000\nfile_dirty 11\nfile_writeback 12\ninactive_file 120000\n"
+      "active_file 180000\nworkingset_refault_anon 13\nworkingset_refault_file 14\npgscan 15\n"
+      "pgsteal 16\npgfault 7\npgmajfault 2\n");
+  put("memory.events", "low 0\nhigh 17\nmax 3\noom 1\noom_kill 1\n");
   put("io.stat", "8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n8:16 \n");
   put("pids.current", "12\n");
   put("pids.max", "max\n");
@@ -68,11 +71,46 @@ TEST_CASE("containers: version 2, with cAdvisor's names") {
   CHECK(sink.value(web("container_threads")) == 12);
   CHECK(sink.value(web("container_pressure_cpu_waiting_seconds_total")) == 2);
   CHECK(sink.value(web("container_fs_writes_bytes_total", R"(device="8:0",)")) == 8192);
-  CHECK(
-      sink.value(
-          R"(container_memory_failures_total{failure_type="pgmajfault",id="/system.slice/web.service",scope="hierarchy",unit="web.service"})") ==
-      2);
+  for (const std::string_view scope : {"container", "hierarchy"}) {
+    CHECK(
+        sink.value(fmt::format(
+            R"(container_memory_failures_total{{failure_type="pgmajfault",id="/system.slice/web.service",scope="{}",unit="web.service"}})",
+            scope)) == 2);
+  }
+  CHECK(sink.value(web("container_memory_failcnt")) == 3);
   CHECK(sink.value("nexus_control_groups_left_out") == 0);
+}
+
+TEST_CASE("containers: what cAdvisor has besides is told of containers, and not of every unit") {
+  const TemporaryTree tree;
+  const std::string id(64, 'c');
+  write_v2(tree);
+  write_v2(tree, fmt::format("sys/fs/cgroup/system.slice/docker-{}.scope/", id));
+  CollectorRig rig("containers", tree.roots());
+  REQUIRE(rig.run());
+  const std::string labels = fmt::format(R"(id="/system.slice/docker-{0}.scope",name="{0}")", id);
+  const std::string end = fmt::format(R"(unit="docker-{}.scope"}})", id);
+  for (const auto& [metric, value] : std::initializer_list<std::pair<std::string_view, double>>{
+           {"container_memory_total_active_file_bytes", 180'000},
+           {"container_memory_file_dirty_bytes", 11},
+           {"container_memory_file_writeback_bytes", 12},
+           {"container_memory_workingset_refault_anon_total", 13},
+           {"container_memory_workingset_refault_file_total", 14},
+           {"container_memory_pgscan_total", 15},
+           {"container_memory_pgsteal_total", 16},
+           {"container_memory_events_high_total", 17},
+           {"container_memory_events_max_total", 3}}) {
+    INFO(metric);
+    CHECK(rig.sink.value(fmt::format("{}{{{},{}", metric, labels, end)) == value);
+    CHECK_FALSE(rig.sink.has(web(metric)));
+  }
+  const auto usage = [&](std::string_view operation) {
+    return rig.sink.value(fmt::format(
+        R"(container_blkio_device_usage_total{{device="8:0",id="/system.slice/docker-{0}.scope",major="8",minor="0",name="{0}",operation="{1}",{2})",
+        id, operation, end));
+  };
+  CHECK(usage("Read") == 4096);
+  CHECK(usage("Write") == 8192);
 }
 
 TEST_CASE("containers: version 1 and the hybrid, merged by path") {

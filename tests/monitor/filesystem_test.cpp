@@ -62,8 +62,9 @@ struct FakeDisks {
   }
 };
 
+/// Of a kind that may wait for others, unless `rest` says otherwise.
 std::string mount(int number, std::string_view point,
-                  std::string_view rest = "rw - ext4 /dev/x rw") {
+                  std::string_view rest = "rw - nfs4 /dev/x rw") {
   return fmt::format("{} 1 8:{} / {} {}\n", number, number, point, rest);
 }
 
@@ -87,7 +88,7 @@ struct Rig {
     while (done.wait_for(10ms) != std::future_status::ready) clock.advance(20ms);
     return done.get();
   }
-  double error_of(std::string_view point, std::string_view type = "ext4") const {
+  double error_of(std::string_view point, std::string_view type = "nfs4") const {
     const std::string_view head = R"(node_filesystem_device_error{device="/dev/x",)";
     const std::string place = fmt::format(R"(fstype="{}",mountpoint="{}"}})", type, point);
     if (const std::string good = std::string(head) + place; sink.has(good)) return sink.value(good);
@@ -104,7 +105,7 @@ struct Rig {
   }
   bool has_size(std::string_view point) const {
     return sink.has(fmt::format(
-        R"(node_filesystem_size_bytes{{device="/dev/x",fstype="ext4",mountpoint="{}"}})", point));
+        R"(node_filesystem_size_bytes{{device="/dev/x",fstype="nfs4",mountpoint="{}"}})", point));
   }
 
   std::shared_ptr<FakeDisks> disks = std::make_shared<FakeDisks>();
@@ -150,7 +151,7 @@ TEST_CASE("filesystem: names, labels and values are node_exporter's") {
                               mount(4, "/dev/shm", "rw - tmpfs tmpfs rw") + mount(1, "/data")));
   REQUIRE(rig.run());
   CHECK(rig.sink.count() == 16);
-  const std::string labels = R"({device="/dev/x",fstype="ext4",mountpoint="/data"})";
+  const std::string labels = R"({device="/dev/x",fstype="nfs4",mountpoint="/data"})";
   CHECK(rig.sink.value("node_filesystem_device_error" + labels) == 0);
   CHECK(rig.sink.value("node_filesystem_size_bytes" + labels) == 1000);
   CHECK(rig.sink.value("node_filesystem_free_bytes" + labels) == 500);
@@ -205,6 +206,35 @@ TEST_CASE("filesystem: a known dead mount costs no waiting") {
       rig.sink));  // the clock stands still: a wait for the deadline would never end
   CHECK(rig.clock.steady() == before);
   CHECK(rig.has_size("/a"));
+}
+
+TEST_CASE("filesystem: what answers from memory needs no helper, but where it may wait") {
+  const TemporaryTree tree;
+  constexpr std::string_view kExt4 = "rw - ext4 /dev/x rw";
+  Rig sure(tree_with(tree, mount(1, "/", kExt4) + mount(2, "/a", kExt4) +
+                               mount(3, "/a/b", "rw - tmpfs /dev/x rw")));
+  const auto threads = [] { return host::list_directory("/proc/self/task")->size(); };
+  const std::size_t before = threads();
+  for (int i = 0; i < 3; ++i) REQUIRE(sure.collector->collect(sure.sink));
+  CHECK(threads() == before);
+  CHECK(sure.error_of("/a", "ext4") == 0);
+  CHECK(sure.error_of("/a/b", "tmpfs") == 0);
+
+  // Below one that may wait, where another one is on top of it, with quotas on the disk.
+  Rig rig(tree_with(tree, mount(1, "/", kExt4) + mount(2, "/net") + mount(3, "/net/below", kExt4) +
+                              mount(4, "/top", kExt4) + mount(5, "/top", "rw - fuse.x /dev/x rw") +
+                              mount(6, "/quota", "rw - xfs /dev/x rw,prjquota") +
+                              mount(7, "/network", kExt4)));
+  rig.disks->hanging = {"/net", "/net/below", "/top", "/quota"};
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(rig.run());
+    CHECK(rig.error_of("/", "ext4") == 0);
+    CHECK(rig.error_of("/network", "ext4") == 0);
+    CHECK(rig.error_of("/net") == 1);
+    CHECK(rig.error_of("/net/below", "ext4") == 1);
+    CHECK(rig.error_of("/top", "fuse.x") == 1);
+    CHECK(rig.error_of("/quota", "xfs") == 1);
+  }
 }
 
 TEST_CASE("filesystem: more dead mounts than helpers, and the number of threads stays bounded") {
@@ -274,7 +304,7 @@ TEST_CASE("filesystem: one that an error made read-only is, whatever its options
   const TemporaryTree tree;
   Rig rig(tree_with(tree, mount(1, "/a")));
   const std::string readonly =
-      R"(node_filesystem_readonly{device="/dev/x",fstype="ext4",mountpoint="/a"})";
+      R"(node_filesystem_readonly{device="/dev/x",fstype="nfs4",mountpoint="/a"})";
   REQUIRE(rig.run());
   CHECK(rig.sink.value(readonly) == 0);
   rig.disks->readonly = true;
@@ -286,19 +316,19 @@ TEST_CASE(
     "filesystem: what a unit's sandbox shows read-only is not, where process 1 can write (D5)") {
   const TemporaryTree tree;
   // As ProtectSystem=strict has it: the same file systems, all of them read-only here.
-  Rig rig(tree_with(tree, mount(1, "/a") + mount(2, "/iso", "ro - ext4 /dev/x ro")));
+  Rig rig(tree_with(tree, mount(1, "/a") + mount(2, "/iso", "ro - nfs4 /dev/x ro")));
   tree.write("proc/self/mountinfo",
-             mount(11, "/a", "ro - ext4 /dev/x rw") + mount(12, "/iso", "ro - ext4 /dev/x ro"));
+             mount(11, "/a", "ro - nfs4 /dev/x rw") + mount(12, "/iso", "ro - nfs4 /dev/x ro"));
   rig.disks->readonly = true;
   const auto readonly = [&](std::string_view point) {
     REQUIRE(rig.run());
     return rig.sink.value(fmt::format(
-        R"(node_filesystem_readonly{{device="/dev/x",fstype="ext4",mountpoint="{}"}})", point));
+        R"(node_filesystem_readonly{{device="/dev/x",fstype="nfs4",mountpoint="{}"}})", point));
   };
   CHECK(readonly("/a") == 0);
   CHECK(readonly("/iso") == 1);
   // An error makes the file system itself read-only: that process 1's list tells, too.
-  tree.write("proc/1/mountinfo", mount(1, "/a", "rw - ext4 /dev/x ro"));
+  tree.write("proc/1/mountinfo", mount(1, "/a", "rw - nfs4 /dev/x ro"));
   CHECK(readonly("/a") == 1);
 }
 

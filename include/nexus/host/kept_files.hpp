@@ -8,6 +8,9 @@
 // kMost descriptors a KeptFiles. Thread safety: each belongs to one thread at a time.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,17 +20,28 @@
 
 namespace nexus::host {
 
+/// How much the kernel's function behind a file of procfs writes at once, at most (its records, as
+/// seq_file has them). One that is known saves the read that finds nothing left: the kernel gives
+/// as many records as its buffer of a page or more holds, so what is shorter by a record is all.
+enum class Record : std::size_t {
+  kWholeFile = 0,
+  kShort = 512,
+  kUnknown = SIZE_MAX,
+};
+
 class KeptFile {
  public:
   /// Reads what is at `path`, which must be the same in every call, into `bytes`, which grow as
   /// needed; valid as long as they are. The steady state allocates nothing.
-  [[nodiscard]] Result<std::string_view> read(const std::string& path, std::vector<char>& bytes);
+  [[nodiscard]] Result<std::string_view> read(const std::string& path, std::vector<char>& bytes,
+                                              Record record = Record::kUnknown);
   [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(fd_); }
   /// Of the open file, for poll(2); -1 when it is not kept.
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 
  private:
   Fd fd_;
+  std::optional<Error> absent_;  // what is said while there is no such file
 };
 
 /// A few files, by path, and one buffer for all of them.
@@ -36,7 +50,8 @@ class KeptFiles {
   static constexpr std::size_t kMost = 16;  // the others are opened for each read
 
   /// The content of `path`; valid until the next read.
-  [[nodiscard]] Result<std::string_view> read(const std::string& path);
+  [[nodiscard]] Result<std::string_view> read(const std::string& path,
+                                              Record record = Record::kUnknown);
 
  private:
   struct Entry {

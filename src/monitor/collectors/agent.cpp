@@ -115,7 +115,7 @@ class AgentCollector final : public Collector {
   }
 
   Status add_memory(Sink& sink) {
-    auto text = buffer_.read("/proc/self/statm");
+    auto text = buffer_.read("/proc/self/statm", host::Record::kWholeFile);
     if (!text) return propagate(std::move(text));
     const auto pages = base::parse_uint(next_word(*text));
     const auto resident = base::parse_uint(next_word(*text));

@@ -3,7 +3,8 @@
 //
 // Who holds a socket comes from the descriptors of processes (socket_owners.hpp). The whole map is
 // published for the other rooms (GET /health/connections); as series there are only the listeners,
-// the peers with the most connections, and sums.
+// the peers with the most connections, and sums. A map that nobody looks at any more is filled
+// anew, so that a run on a host where nothing changes allocates nothing.
 #include <algorithm>
 #include <array>
 #include <map>
@@ -100,13 +101,13 @@ class ConnectionsCollector final : public Collector {
     if (Status dumped = dump(); !dumped) return dumped;
     const auto table = observed_ != nullptr ? observed_->processes() : nullptr;
     owners_.find(clock_.steady(), table.get());
-    auto map = std::make_shared<ConnectionMap>();
+    const auto map = free_map();
     map->time = clock_.wall();
     take_listeners(*map);
     take_conversations(*map);
     emit(sink, *map);
     map->left_out = left_out_;
-    if (observed_ != nullptr) observed_->publish(std::shared_ptr<const ConnectionMap>(map));
+    if (observed_ != nullptr) observed_->publish(map);
     return complaints_.take();
   }
 
@@ -114,6 +115,21 @@ class ConnectionsCollector final : public Collector {
   static std::size_t count_option(const CollectorContext& context, std::string_view name) {
     const std::int64_t value = option_integer(context, kConnectionsCollector, name);
     return static_cast<std::size_t>(std::clamp<std::int64_t>(value, 0, 1'000'000));
+  }
+
+  /// A map that nobody else holds: the one that was shown before the present one, mostly.
+  std::shared_ptr<ConnectionMap> free_map() {
+    for (auto& map : maps_) {
+      if (map == nullptr) map = std::make_shared<ConnectionMap>();
+      if (map.use_count() != 1) continue;
+      // Who held it let go of it in another thread, and use_count() promises no order: the end of a
+      // copy does, so that all that was read there has been read before anything is written here.
+      {
+        const auto copy = map;
+      }
+      return map;
+    }
+    return std::make_shared<ConnectionMap>();
   }
 
   /// What a run needs only while it lasts is in one block of memory, used again by the next.
@@ -178,26 +194,34 @@ class ConnectionsCollector final : public Collector {
   }
 
   void take_listeners(ConnectionMap& map) {
+    std::size_t count = 0;
     for (const TcpSocket& socket : sockets_) {
       if (socket.state != kTcpListen) continue;
       ports_.try_emplace(socket.local_port, 0);
-      if (map.listeners.size() >= kMaxListeners) {
+      if (count >= kMaxListeners) {
         ++left_out_;
         continue;
       }
+      if (count == map.listeners.size()) map.listeners.emplace_back();
+      Listener& next = map.listeners[count];
+      socket.local.write_to(next.address);
+      next.port = socket.local_port;
       // Several sockets may share an address (SO_REUSEPORT): their queues are one.
-      const std::string address = socket.local.text();
-      const auto same = std::ranges::find_if(map.listeners, [&](const Listener& l) {
-        return l.port == socket.local_port && l.address == address;
+      const auto end = map.listeners.begin() + static_cast<std::ptrdiff_t>(count);
+      const auto same = std::find_if(map.listeners.begin(), end, [&](const Listener& l) {
+        return l.port == next.port && l.address == next.address;
       });
-      if (same != map.listeners.end()) {
+      if (same != end) {
         same->queue += socket.receive_queue;
         same->backlog += socket.send_queue;
         continue;
       }
-      map.listeners.push_back({address, socket.local_port, socket.receive_queue, socket.send_queue,
-                               owners_.owner(socket.inode)});
+      next.queue = socket.receive_queue;
+      next.backlog = socket.send_queue;
+      next.owner = owners_.owner(socket.inode);
+      ++count;
     }
+    map.listeners.resize(count);
     std::ranges::sort(map.listeners, [](const Listener& a, const Listener& b) {
       return std::tie(a.port, a.address) < std::tie(b.port, b.address);
     });
@@ -212,13 +236,19 @@ class ConnectionsCollector final : public Collector {
     ++run_;
     overflowed_before_ = overflow_ > 0;
     std::erase_if(retransmits_, [this](const auto& e) { return e.second.run + 1 != run_; });
-    map.conversations.reserve(conversations_.size());
-    for (auto& [key, edge] : conversations_) {
+    // The largest first; equal ones stay in the order of their keys.
+    ranked_.clear();
+    for (const auto& [key, place] : conversations_)
+      ranked_.push_back({edges_[place].connections, ranked_.size(), place});
+    std::ranges::sort(ranked_, [](const Ranked& a, const Ranked& b) {
+      return std::tie(b.connections, a.order) < std::tie(a.connections, b.order);
+    });
+    map.conversations.resize(ranked_.size());
+    for (std::size_t i = 0; i < ranked_.size(); ++i) {
+      Conversation& edge = map.conversations[i];
+      edge = edges_[ranked_[i].place];
       edge.round_trip /= std::max(1U, edge.connections);
-      map.conversations.push_back(std::move(edge));
     }
-    // Equal ones stay in the order of their keys.
-    std::ranges::stable_sort(map.conversations, std::greater<>(), &Conversation::connections);
   }
 
   /// The other end of a connection that stays on the host is a socket, too.
@@ -253,15 +283,20 @@ class ConnectionsCollector final : public Collector {
     auto found = conversations_.find(key);
     if (found == conversations_.end()) {
       if (conversations_.size() >= kMaxConversations) return static_cast<void>(++left_out_);
-      found = conversations_.emplace(key, Conversation{}).first;
-      Conversation& fresh = found->second;
+      const std::size_t place = conversations_.size();
+      found = conversations_.emplace(key, place).first;
+      if (place == edges_.size()) edges_.emplace_back();
+      Conversation& fresh = edges_[place];
       fresh.direction = direction;
       fresh.local = local;
       fresh.remote = remote;
-      fresh.peer = socket.remote.text();
+      socket.remote.write_to(fresh.peer);
       fresh.port = port;
+      fresh.connections = 0;
+      fresh.retransmits = 0;
+      fresh.round_trip = 0;
     }
-    Conversation& edge = found->second;
+    Conversation& edge = edges_[found->second];
     ++edge.connections;
     edge.retransmits += socket.retransmits;
     edge.round_trip += socket.round_trip / 1e6;
@@ -326,7 +361,7 @@ class ConnectionsCollector final : public Collector {
       if (static_cast<std::ptrdiff_t>(i) >= first) {
         others += order_[i].first;
       } else {
-        peer_ = order_[i].second.text();
+        order_[i].second.write_to(peer_);
         sink.add(families_[kPeers], {{"peer", peer_}}, static_cast<double>(order_[i].first));
       }
     }
@@ -340,6 +375,11 @@ class ConnectionsCollector final : public Collector {
   struct RoundTrip {
     double seconds = 0;
     std::uint64_t count = 0;
+  };
+  struct Ranked {
+    std::uint32_t connections = 0;
+    std::size_t order = 0;  // by key
+    std::size_t place = 0;  // in edges_
   };
   using Key = std::tuple<Direction, std::int32_t, std::int32_t, SocketAddress, std::uint16_t>;
   using End = std::tuple<SocketAddress, std::uint16_t, std::uint16_t>;
@@ -363,10 +403,14 @@ class ConnectionsCollector final : public Collector {
   std::pmr::monotonic_buffer_resource scratch_{block_.data(), block_.size()};
   // Of one run:
   std::pmr::map<std::uint16_t, std::uint32_t> ports_{&scratch_};  // and connections through them
-  std::pmr::map<Key, Conversation> conversations_{&scratch_};
+  std::pmr::map<Key, std::size_t> conversations_{&scratch_};      // places in edges_
   std::pmr::map<SocketAddress, std::uint64_t> peers_{&scratch_};
   std::pmr::map<End, std::uint32_t> ends_{&scratch_};
   std::pmr::map<Destination, std::uint32_t> destinations_{&scratch_};  // and ports towards each
+  // Strings and lists that are written over by the next run:
+  std::vector<Conversation> edges_;
+  std::vector<Ranked> ranked_;
+  std::array<std::shared_ptr<ConnectionMap>, 3> maps_;   // shown, held by a reader, to be filled
   std::unordered_map<std::uint64_t, Sent> retransmits_;  // by cookie; of established sockets only
   std::array<RoundTrip, 2> round_trips_{};
   std::vector<std::pair<std::uint64_t, SocketAddress>> order_;

@@ -132,7 +132,7 @@ class ConntrackCollector final : public Collector {
   }
 
   Status add_number(Sink& sink, const std::string& path, FamilyId family) {
-    auto text = buffer_.read(path);
+    auto text = buffer_.read(path, host::Record::kWholeFile);
     if (!text) return propagate(std::move(text));
     if (const auto value = base::parse_uint(base::trim(*text))) {
       sink.add(family, static_cast<double>(*value));

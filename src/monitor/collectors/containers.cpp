@@ -37,6 +37,8 @@ using Stats = CgroupStats;
 struct Plain {
   Stats::Figure figure;
   MetricDescriptor metric;
+  // Of containers, pods and the host as a whole only: the units of a host would be as many series.
+  bool is_detail = false;
 };
 constexpr std::array kPlain = {
     Plain{Stats::kCpuUser,
@@ -92,6 +94,42 @@ constexpr std::array kPlain = {
     Plain{Stats::kInactiveFile,
           {"container_memory_total_inactive_file_bytes", MetricType::kGauge,
            "Current total inactive file in bytes."}},
+    Plain{Stats::kActiveFile,
+          {"container_memory_total_active_file_bytes", MetricType::kGauge,
+           "Current total active file in bytes."},
+          true},
+    Plain{Stats::kFileDirty,
+          {"container_memory_file_dirty_bytes", MetricType::kGauge,
+           "Number of bytes of file cache that are not yet written back to disk."},
+          true},
+    Plain{Stats::kFileWriteback,
+          {"container_memory_file_writeback_bytes", MetricType::kGauge,
+           "Number of bytes of file cache that are being written back to disk."},
+          true},
+    Plain{Stats::kPagesScanned,
+          {"container_memory_pgscan_total", MetricType::kCounter,
+           "Cumulative number of pages that were looked at for reclaim."},
+          true},
+    Plain{Stats::kPagesReclaimed,
+          {"container_memory_pgsteal_total", MetricType::kCounter,
+           "Cumulative number of pages that were reclaimed."},
+          true},
+    Plain{Stats::kRefaultsFile,
+          {"container_memory_workingset_refault_file_total", MetricType::kCounter,
+           "Cumulative number of refaults of file pages that had been evicted."},
+          true},
+    Plain{Stats::kRefaultsAnon,
+          {"container_memory_workingset_refault_anon_total", MetricType::kCounter,
+           "Cumulative number of refaults of anonymous pages that had been evicted."},
+          true},
+    Plain{Stats::kHighEvents,
+          {"container_memory_events_high_total", MetricType::kCounter,
+           "Cumulative number of times that the container was throttled at memory.high."},
+          true},
+    Plain{Stats::kMaxEvents,
+          {"container_memory_events_max_total", MetricType::kCounter,
+           "Cumulative number of times that the container met its limit memory.max."},
+          true},
     Plain{Stats::kOomKills,
           {"container_oom_events_total", MetricType::kCounter,
            "Count of out of memory events observed for the container"}},
@@ -135,6 +173,7 @@ enum Extra : std::size_t {
   kWriteBytes,
   kReads,
   kWrites,
+  kDeviceUsage,
   kLastSeen,
   kReceived,
   kSent = kReceived + 4,
@@ -158,6 +197,8 @@ constexpr std::array kExtras = {
                      "Cumulative count of reads completed"},
     MetricDescriptor{"container_fs_writes_total", MetricType::kCounter,
                      "Cumulative count of writes completed"},
+    MetricDescriptor{"container_blkio_device_usage_total", MetricType::kCounter,
+                     "Blkio device bytes usage, by operation: Read or Write."},
     MetricDescriptor{"container_last_seen", MetricType::kGauge,
                      "Last time a container was seen by the exporter"},
     MetricDescriptor{"container_network_receive_bytes_total", MetricType::kCounter,
@@ -347,9 +388,10 @@ class ContainersCollector final : public Collector {
       add_failures(sink, "pgfault", names, stats.figures[Stats::kMinorFaults]);
       add_failures(sink, "pgmajfault", names, stats.figures[Stats::kMajorFaults]);
     }
-    for (const Stats::Device& device : stats.devices) add_device(sink, device, names);
+    const bool in_detail = stats.path == "/" || !network_owner(stats).empty();
+    for (const Stats::Device& device : stats.devices) add_device(sink, device, names, in_detail);
     for (std::size_t i = 0; i < kPlain.size(); ++i) {
-      if (stats.has(kPlain[i].figure))
+      if (stats.has(kPlain[i].figure) && (in_detail || !kPlain[i].is_detail))
         sink.add(families_[kExtras.size() + i], names, stats.figures[kPlain[i].figure]);
     }
   }
@@ -360,14 +402,32 @@ class ContainersCollector final : public Collector {
     sink.add(families_[metric], labels, value);
   }
 
+  /// The same in both scopes, as cAdvisor has it: the kernel counts for the group and all below.
   void add_failures(Sink& sink, std::string_view type, const Names& names, double value) {
-    std::array<LabelView, 2 + std::tuple_size_v<Names>> labels{LabelView{"failure_type", type},
-                                                               LabelView{"scope", "hierarchy"}};
-    std::ranges::copy(names, labels.begin() + 2);
-    if (!std::isnan(value)) sink.add(families_[kFailures], labels, value);
+    if (std::isnan(value)) return;
+    for (const std::string_view scope : {"container", "hierarchy"}) {
+      std::array<LabelView, 2 + std::tuple_size_v<Names>> labels{LabelView{"failure_type", type},
+                                                                 LabelView{"scope", scope}};
+      std::ranges::copy(names, labels.begin() + 2);
+      sink.add(families_[kFailures], labels, value);
+    }
   }
 
-  void add_device(Sink& sink, const Stats::Device& device, const Names& names) {
+  void add_device_usage(Sink& sink, const Stats::Device& device, const Names& names) {
+    const std::string& name = device_name(device.major, device.minor);
+    const std::string major = std::to_string(device.major);
+    const std::string minor = std::to_string(device.minor);
+    for (const bool is_read : {true, false}) {
+      std::array<LabelView, 4 + std::tuple_size_v<Names>> labels{
+          LabelView{"device", name}, LabelView{"major", major}, LabelView{"minor", minor},
+          LabelView{"operation", is_read ? "Read" : "Write"}};
+      std::ranges::copy(names, labels.begin() + 4);
+      sink.add(families_[kDeviceUsage], labels, is_read ? device.read_bytes : device.write_bytes);
+    }
+  }
+
+  void add_device(Sink& sink, const Stats::Device& device, const Names& names, bool in_detail) {
+    if (in_detail) add_device_usage(sink, device, names);
     const LabelView name{"device", device_name(device.major, device.minor)};
     add(sink, kReadBytes, name, names, device.read_bytes);
     add(sink, kWriteBytes, name, names, device.write_bytes);

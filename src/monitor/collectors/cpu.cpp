@@ -123,7 +123,7 @@ class CpuCollector final : public Collector {
                 .online = families_[kOnline]}) {}
 
   Status collect(Sink& sink) override {
-    auto text = buffer_.read(stat_path_);
+    auto text = buffer_.read(stat_path_, host::Record::kWholeFile);
     if (!text) return propagate(std::move(text));
     ++run_;
     bool any = false;

@@ -109,7 +109,7 @@ class DiskstatsCollector final : public Collector {
   Status collect(Sink& sink) override {
     now_ = clock_.steady();
     return read_named_lines(
-        buffer_, path_, {}, devices_, complaints_,
+        buffer_, path_, host::Record::kUnknown, {}, devices_, complaints_,
         [&](std::size_t number, std::string_view line) { add(sink, number, line); });
   }
 

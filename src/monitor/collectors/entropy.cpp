@@ -28,7 +28,7 @@ class EntropyCollector final : public Collector {
   Status collect(Sink& sink) override {
     bool is_there = false;
     for (std::size_t i = 0; i < paths_.size(); ++i) {
-      const auto text = files_.read(paths_[i]);
+      const auto text = files_.read(paths_[i], host::Record::kWholeFile);
       if (!text) continue;
       is_there = true;
       const std::string_view word = base::trim(*text);

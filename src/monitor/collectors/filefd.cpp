@@ -23,7 +23,7 @@ class FilefdCollector final : public Collector {
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
-    auto text = buffer_.read(path_);
+    auto text = buffer_.read(path_, host::Record::kWholeFile);
     if (!text) return propagate(std::move(text));
     std::string_view rest = base::take_until(*text, '\n');
     add(sink, families_[0], next_word(rest));

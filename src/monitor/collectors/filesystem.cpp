@@ -1,15 +1,18 @@
 // filesystem: size and use of every mounted filesystem, seen from process 1 where that is allowed.
 //
 // A mount that does not answer in time gets node_filesystem_device_error 1 and no further statfs
-// until it does (statfs_pool.hpp); the others are not affected.
+// until it does (statfs_pool.hpp); the others are not affected. What a kernel answers from its
+// memory alone is asked here, for to wake a helper costs ten times as much as such an answer.
 #include "monitor/collectors/filesystem.hpp"
 
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <set>
 #include <tuple>
+#include <unordered_set>
 
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
@@ -64,6 +67,22 @@ constexpr std::array kMetrics = {
 // Mounts that hang at the same time and still leave a helper for the healthy ones.
 constexpr std::size_t kMaxHelpers = 16;
 constexpr Millis kRenewal{60'000};  // of the list of mounts, whether the kernel tells of a change
+// Their statfs(2) adds up counters in memory: it waits for no disk, however dead that is.
+constexpr std::array<std::string_view, 6> kInMemory = {"ext2", "ext3",  "ext4",
+                                                       "xfs",  "tmpfs", "ramfs"};
+
+bool answers_from_memory(const Mount& mount) {
+  return !mount.project_quota && std::ranges::find(kInMemory, mount.fstype) != kInMemory.end();
+}
+
+/// Whether `path`, or a directory that it leads through, is one of `points`.
+bool leads_through(std::string_view path, const std::unordered_set<std::string>& points) {
+  while (true) {
+    if (points.contains(std::string(path))) return true;
+    if (path.size() <= 1) return false;
+    path = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+  }
+}
 
 /// node_exporter's words. An errno that the C library has no words for is its number: a FUSE server
 /// may answer with any.
@@ -84,6 +103,7 @@ class FilesystemCollector final : public Collector {
         types_(std::move(types)),
         timeout_(option_duration(context, kFilesystemCollector, "mount_timeout")),
         families_(families_of(context.registry, kMetrics)),
+        statfs_(statfs),
         pool_(context.clock, std::move(statfs), kMaxHelpers),
         // The mounts of the host rather than those of the agent's unit, where they may be read.
         first_(roots_.proc("1/mountinfo")),
@@ -91,12 +111,27 @@ class FilesystemCollector final : public Collector {
 
   Status collect(Sink& sink) override {
     if (Status read = read_mounts(); !read) return read;
-    pool_.probe(paths_, clock_.steady() + timeout_, answers_);
-    for (std::size_t i = 0; i < mounts_.size(); ++i) add(sink, mounts_[i], answers_[i]);
+    if (!paths_.empty()) pool_.probe(paths_, clock_.steady() + timeout_, answers_);
+    auto answer = answers_.begin();
+    for (const Known& known : mounts_)
+      add(sink, known.mount, known.at_once ? ask(known) : *answer++);
     return complaint_;
   }
 
  private:
+  struct Known {
+    Mount mount;
+    std::string path;
+    bool at_once = false;  // asked on the collector's own thread
+  };
+
+  [[nodiscard]] StatfsAnswer ask(const Known& known) const {
+    StatfsAnswer answer;
+    answer.error = statfs_(known.path, answer.usage);
+    answer.kind = answer.error == 0 ? StatfsAnswer::Kind::kOk : StatfsAnswer::Kind::kFailed;
+    return answer;
+  }
+
   Status read_mounts() {
     const SteadyTime now = clock_.steady();
     if (file_.is_open() && now - read_ < kRenewal && !has_changed(file_.fd())) return {};
@@ -131,6 +166,7 @@ class FilesystemCollector final : public Collector {
     mounts_.clear();
     paths_.clear();
     std::set<std::tuple<std::string, std::string, std::string>> seen;
+    std::unordered_set<std::string> uncertain;  // where a look-up may wait, or statfs itself
     Complaints complaints;
     Lines lines(text_);
     for (std::string_view line; lines.next(line);) {
@@ -140,10 +176,17 @@ class FilesystemCollector final : public Collector {
         continue;
       }
       strip_root(mount->mountpoint);
+      if (!answers_from_memory(*mount)) uncertain.insert(mount->mountpoint);
       if (!points_.accepts(mount->mountpoint) || !types_.accepts(mount->fstype)) continue;
       if (!seen.emplace(mount->device, mount->mountpoint, mount->fstype).second) continue;
-      paths_.push_back(roots_.root(mount->mountpoint));
-      mounts_.push_back(std::move(*mount));
+      std::string place = roots_.root(mount->mountpoint);
+      mounts_.push_back({std::move(*mount), std::move(place), false});
+    }
+    for (Known& known : mounts_) {
+      // The kernel keeps the names that lead to a mount, so that finding it waits for no disk
+      // either. Below another root there are mounts of which this list does not tell.
+      known.at_once = roots_.rootfs == "/" && !leads_through(known.mount.mountpoint, uncertain);
+      if (!known.at_once) paths_.push_back(known.path);
     }
     complaint_ = complaints.take();
   }
@@ -190,6 +233,7 @@ class FilesystemCollector final : public Collector {
   const NameFilter types_;
   const Millis timeout_;
   const std::array<FamilyId, kMetrics.size()> families_;
+  const StatfsFunction statfs_;
   StatfsPool pool_;
   const std::string first_;
   const std::string self_;
@@ -198,8 +242,8 @@ class FilesystemCollector final : public Collector {
   SteadyTime read_{};
   std::string text_;              // that mounts_, paths_ and complaint_ were made from
   bool sees_as_they_are_ = true;  // statfs here says what it says to process 1
-  std::vector<Mount> mounts_;
-  std::vector<std::string> paths_;
+  std::vector<Known> mounts_;
+  std::vector<std::string> paths_;  // of those that helpers ask
   std::vector<StatfsAnswer> answers_;
   Status complaint_;
 };

@@ -23,7 +23,7 @@ class KernelHungCollector final : public Collector {
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
-    auto text = buffer_.read(path_);
+    auto text = buffer_.read(path_, host::Record::kWholeFile);
     if (!text) return propagate(std::move(text));
     const auto count = base::parse_uint(base::trim(*text));
     if (!count) {

@@ -21,7 +21,7 @@ class LoadavgCollector final : public Collector {
       : path_(context.roots.proc("loadavg")), families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
-    auto text = buffer_.read(path_);
+    auto text = buffer_.read(path_, host::Record::kWholeFile);
     if (!text) return propagate(std::move(text));
     std::string_view rest = base::take_until(*text, '\n');
     for (const FamilyId family : families_) {

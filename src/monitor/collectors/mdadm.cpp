@@ -61,7 +61,7 @@ class MdadmCollector final : public Collector {
   Status collect(Sink& sink) override {
     auto text = buffer_.read(path_);
     if (!text) return propagate(std::move(text));
-    const auto block = SmallDir::open(block_path_);
+    std::optional<SmallDir> block;  // most hosts have no array
     // An array has a line that begins with its name and some that begin with blanks; the file may
     // also be cut anywhere.
     Array array;
@@ -149,7 +149,7 @@ class MdadmCollector final : public Collector {
     array = {};
   }
 
-  void finish(Sink& sink, const Array& array, const std::optional<SmallDir>& block) {
+  void finish(Sink& sink, const Array& array, std::optional<SmallDir>& block) {
     if (array.name.empty()) return;
     if (array.blocks < 0)
       return complaints_.add(path_, fmt::format("expected the blocks of {}", array.name));
@@ -163,7 +163,9 @@ class MdadmCollector final : public Collector {
     sink.add(families_[kRequired], {{"device", array.name}}, array.required);
     sink.add(families_[kBlocks], {{"device", array.name}}, array.blocks);
     sink.add(families_[kSynced], {{"device", array.name}}, array.synced);
-    if (!block || contains(array.name, "/") || array.name.starts_with('.')) return;
+    if (contains(array.name, "/") || array.name.starts_with('.')) return;
+    if (!block) block = SmallDir::open(block_path_);
+    if (!block) return;
     directory_.assign(array.name).append("/md");
     const LabelView label{"device", array.name};
     if (const auto md = block->child(directory_.c_str()))

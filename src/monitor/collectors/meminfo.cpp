@@ -26,7 +26,7 @@ class MeminfoCollector final : public Collector {
 
   Status collect(Sink& sink) override {
     return read_named_lines(
-        buffer_, path_, "memory information", fields_, complaints_,
+        buffer_, path_, host::Record::kWholeFile, "memory information", fields_, complaints_,
         [&](std::size_t number, std::string_view line) { add(sink, number, line); });
   }
 

@@ -133,8 +133,8 @@ class NetdevCollector final : public Collector {
 
   Status collect(Sink& sink) override {
     if (wants_addresses_) add_addresses(sink);
-    return read_named_lines(buffer_, path_, "network device statistics", devices_, complaints_,
-                            [&](std::size_t number, std::string_view line) {
+    return read_named_lines(buffer_, path_, host::Record::kShort, "network device statistics",
+                            devices_, complaints_, [&](std::size_t number, std::string_view line) {
                               if (line.find('|') == std::string_view::npos)
                                 add(sink, number, line);  // no heading
                             });
@@ -219,7 +219,7 @@ class NetdevCollector final : public Collector {
   }
 
   void add_nohandler(Sink& sink, std::string_view name, Device& device) {
-    const auto text = device.file.read(device.nohandler, small_bytes_);
+    const auto text = device.file.read(device.nohandler, small_bytes_, host::Record::kWholeFile);
     if (!text) return device.nohandler.clear();  // no such file, or the device has just gone
     if (const auto count = base::parse_uint(base::trim(*text))) {
       sink.add(families_[kColumns], {{"device", name}}, static_cast<double>(*count));

@@ -68,7 +68,7 @@ class NetstatCollector final : public Collector {
 
   /// Two lines a protocol: "Tcp: RtoAlgorithm RtoMin ..." and "Tcp: 1 200 ...".
   Status add_tables(Sink& sink, const std::string& path, std::vector<Heading>& headings) {
-    auto text = buffer_.read(path);
+    auto text = buffer_.read(path, host::Record::kWholeFile);
     if (!text) return propagate(std::move(text));
     if (text->empty()) complaints_.add(path, "empty, expected protocol statistics");
     Lines lines(*text);
@@ -129,7 +129,7 @@ class NetstatCollector final : public Collector {
 
   /// A line a field: "Ip6InReceives 64". Not there without IPv6.
   void add_snmp6(Sink& sink) {
-    const auto text = buffer_.read(snmp6_path_);
+    const auto text = buffer_.read(snmp6_path_, host::Record::kWholeFile);
     if (!text) return;
     Lines lines(*text);
     for (std::string_view line; lines.next(line);) {

@@ -55,7 +55,7 @@ class PressureCollector final : public Collector {
     std::size_t absent = 0;
     for (Resource& resource : resources_) {
       if (resource.is_missing) continue;
-      auto text = buffer_.read(resource.path);
+      auto text = buffer_.read(resource.path, host::Record::kWholeFile);
       if (text) {
         add(sink, resource, *text);
       } else if (is_absence(text.error())) {

@@ -46,7 +46,7 @@ class SlabinfoCollector final : public Collector {
 
   Status collect(Sink& sink) override {
     return read_named_lines(
-        buffer_, path_, "a list of caches", slabs_, complaints_,
+        buffer_, path_, host::Record::kUnknown, "a list of caches", slabs_, complaints_,
         [&](std::size_t number, std::string_view line) { add(sink, number, line); });
   }
 

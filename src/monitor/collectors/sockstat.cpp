@@ -39,7 +39,7 @@ class SockstatCollector final : public Collector {
     fields_.start_run();
     std::size_t absent = 0;
     for (const std::string& path : paths_) {
-      auto text = buffer_.read(path);
+      auto text = buffer_.read(path, host::Record::kWholeFile);
       if (text) {
         add(sink, path, *text);
       } else if (text.error().code() == Errc::kNotFound) {

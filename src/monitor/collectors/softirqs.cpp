@@ -24,7 +24,7 @@ class SoftirqsCollector final : public Collector {
 
   Status collect(Sink& sink) override {
     return read_named_lines(
-        buffer_, path_, "softirq counts", types_, complaints_,
+        buffer_, path_, host::Record::kUnknown, "softirq counts", types_, complaints_,
         [&](std::size_t number, std::string_view line) { add(sink, number, line); });
   }
 

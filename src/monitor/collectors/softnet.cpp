@@ -39,7 +39,7 @@ class SoftnetCollector final : public Collector {
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
-    auto text = buffer_.read(path_);
+    auto text = buffer_.read(path_, host::Record::kShort);
     if (!text) return propagate(std::move(text));
     if (text->empty()) complaints_.add(path_, "empty, expected a line for every CPU");
     Lines lines(*text);

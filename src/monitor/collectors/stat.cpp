@@ -46,7 +46,7 @@ class StatCollector final : public Collector {
         families_(families_of(context.registry, kMetrics)) {}
 
   Status collect(Sink& sink) override {
-    auto text = buffer_.read(path_);
+    auto text = buffer_.read(path_, host::Record::kWholeFile);
     if (!text) return propagate(std::move(text));
     std::array<bool, kLines.size()> seen{};
     Lines lines(*text);

@@ -24,7 +24,7 @@ class SwapCollector final : public Collector {
 
   Status collect(Sink& sink) override {
     return read_named_lines(
-        buffer_, path_, "a line of headings", devices_, complaints_,
+        buffer_, path_, host::Record::kUnknown, "a line of headings", devices_, complaints_,
         [&](std::size_t number, std::string_view line) { add(sink, number, line); });
   }
 

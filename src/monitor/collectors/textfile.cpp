@@ -16,6 +16,7 @@
 #include <map>
 
 #include "monitor/collectors.hpp"
+#include "monitor/directory.hpp"
 #include "monitor/families.hpp"
 #include "monitor/foreign_file.hpp"
 #include "monitor/parse.hpp"
@@ -153,26 +154,24 @@ class TextfileCollector final : public Collector {
 
   /// False when it is not there.
   bool list(const std::string& directory) {
-    const auto names = host::list_directory(directory);
-    if (!names) {
-      if (names.error().code() == Errc::kNotFound) return false;
-      complaints_.add(names.error());
-      return true;
-    }
-    for (const std::string& name : *names) {
-      if (!name.ends_with(".prom")) continue;
-      const std::string path = directory + "/" + name;
-      struct stat status{};
-      if (::stat(path.c_str(), &status) != 0) {
-        complaints_.add(Error::from_errno("stat " + base::sanitize_utf8(path)));
-        continue;
-      }
-      if (!S_ISREG(status.st_mode)) continue;  // a pipe would never end
-      files_.push_back(
-          {base::sanitize_utf8(path), static_cast<double>(status.st_mtim.tv_sec) +
-                                          static_cast<double>(status.st_mtim.tv_nsec) / 1e9});
-    }
+    const auto opened = Directory::open_at(AT_FDCWD, directory.c_str());
+    if (!opened && opened.error().code() == Errc::kNotFound) return false;
+    const auto take = [&](std::string_view name) {
+      if (name.ends_with(".prom")) list_file(fmt::format("{}/{}", directory, name));
+    };
+    const Status read = opened ? opened->for_each(take) : Status(std::unexpected(opened.error()));
+    if (!read) complaints_.add(read.error().with_context(base::sanitize_utf8(directory)));
     return true;
+  }
+
+  void list_file(const std::string& path) {
+    struct stat status{};
+    if (::stat(path.c_str(), &status) != 0)
+      return complaints_.add(Error::from_errno("stat " + base::sanitize_utf8(path)));
+    if (!S_ISREG(status.st_mode)) return;  // a pipe would never end
+    files_.push_back(
+        {base::sanitize_utf8(path), static_cast<double>(status.st_mtim.tv_sec) +
+                                        static_cast<double>(status.st_mtim.tv_nsec) / 1e9});
   }
 
   [[nodiscard]] bool is_stale(const File& file) const {

@@ -72,13 +72,13 @@ class TimeCollector final : public Collector {
   }
 
   Status add_device(Sink& sink, const Device& device) {
-    auto text = buffer_.read(device.available);
+    auto text = buffer_.read(device.available, host::Record::kWholeFile);
     if (!text) return propagate(std::move(text));
     std::string_view rest = *text;
     for (auto name = base::take_word(rest); !name.empty(); name = base::take_word(rest)) {
       sink.add(families_[2], {{"device", device.number}, {"clocksource", name}}, 1);
     }
-    text = buffer_.read(device.current);
+    text = buffer_.read(device.current, host::Record::kWholeFile);
     if (!text) return propagate(std::move(text));
     sink.add(families_[3], {{"device", device.number}, {"clocksource", base::trim(*text)}}, 1);
     return {};

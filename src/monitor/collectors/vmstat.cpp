@@ -34,7 +34,7 @@ class VmstatCollector final : public Collector {
 
   Status collect(Sink& sink) override {
     return read_named_lines(
-        buffer_, path_, "virtual memory statistics", fields_, complaints_,
+        buffer_, path_, host::Record::kShort, "virtual memory statistics", fields_, complaints_,
         [&](std::size_t number, std::string_view line) { add(sink, number, line); });
   }
 

@@ -107,7 +107,7 @@ class XfrmCollector final : public Collector {
 
   Status collect(Sink& sink) override {
     return read_named_lines(
-        buffer_, path_, "counters", names_, complaints_,
+        buffer_, path_, host::Record::kWholeFile, "counters", names_, complaints_,
         [&](std::size_t number, std::string_view line) { add(sink, number, line); });
   }
 
