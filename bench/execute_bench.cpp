@@ -11,6 +11,7 @@
 #include "nexus/base/id.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/config/load.hpp"
+#include "nexus/drivers/unit_privileged.hpp"
 #include "nexus/execute/executor.hpp"
 
 using namespace nexus;
@@ -53,13 +54,15 @@ struct Loop {
     log::configure(log::Level::kError, log::Format::kText);
     db = *knowledge::StateDb::open(file);
     journal = *execute::Journal::open(clock, *db);
-    executor = std::make_unique<execute::Executor>(clock, *journal, nothing, self, nullptr);
+    executor =
+        std::make_unique<execute::Executor>(clock, *journal, nothing, self, nullptr, privileged);
     book = *analyze::Book::open(clock, *db, self);
     planner = *plan::Planner::open(clock, *db, self, *book, *executor, "/run/no-such-stop-file");
     auto config =
         std::make_shared<const config::Config>(config::load_text(kConfig, "bench").config);
     std::vector<config::Problem> problems;
     planner->configure(config, plan::RemedySet::compile(*config, problems));
+    privileged.list_commands(execute::listed_commands(*config));
     executor->configure(config);
     executor->on_finished([this](const plan::Action& action) {
       planner->on_finished(action);
@@ -85,6 +88,7 @@ struct Loop {
   }
 
   base::SystemClock clock;
+  drivers::UnitPrivileged privileged{clock};
   knowledge::SelfMetrics self;
   Nothing nothing;
   std::unique_ptr<knowledge::StateDb> db;

@@ -76,6 +76,7 @@ Status Agent::Impl::start() {
   plan_loop = std::make_unique<base::LoopThread>(clock, "plan", [this] { return plan_turn(); });
   loops_run = true;
   watch_services();
+  watch_containers();
   return write_addresses();
 }
 
@@ -100,6 +101,12 @@ void Agent::Impl::stop() {
     std::unique_ptr<drivers::UnitWatcher> last;
     const std::lock_guard guard(watcher_mutex);
     last.swap(watcher);
+  });
+  shutdown.run("the watch over containers", kCommandEnd + kLast, [this] {
+    surroundings->set_containers(nullptr);
+    std::shared_ptr<ContainerWatcher> last;
+    const std::lock_guard guard(watcher_mutex);
+    last.swap(containers);
   });
   if (plan_loop) shutdown.run("the plan loop", kCommandEnd + kLast, [this] { plan_loop->stop(); });
   ::unlink((data_dir + "/addresses").c_str());  // a last turn may have written it again
@@ -203,6 +210,8 @@ Status Agent::Impl::apply(Checked checked) {
   if (before->sources != after.sources || before->history.retention != after.history.retention)
     configure_sources();
   if (before->services != after.services) watch_services();
+  if (before->services != after.services || before->connections.docker != after.connections.docker)
+    watch_containers();
   std::string changed;
   for (const auto& section : config::changed_sections(*before, after))
     changed += (changed.empty() ? "" : ", ") + section;

@@ -10,6 +10,7 @@
 #include "agent/budget.hpp"
 #include "agent/check.hpp"
 #include "agent/connectivity.hpp"
+#include "agent/container_watcher.hpp"
 #include "agent/directory_lock.hpp"
 #include "agent/incident.hpp"
 #include "agent/life.hpp"
@@ -24,6 +25,7 @@
 #include "nexus/base/loop_thread.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
+#include "nexus/drivers/unit_privileged.hpp"
 #include "nexus/execute/executor.hpp"
 #include "nexus/knowledge/audit.hpp"
 #include "nexus/knowledge/history.hpp"
@@ -58,6 +60,7 @@ struct Agent::Impl {
         history(registry, {config->history.retention, config->history.memory}),
         importer(clock, registry, history, rings, self),
         systemd(clock),
+        privileged(clock),
         started(clock.wall()),
         started_steady(clock.steady()) {}
 
@@ -77,6 +80,7 @@ struct Agent::Impl {
   Status reload_by_signal();
   Status apply(Checked checked);
   void watch_services();
+  void watch_containers();
   void save_services();
   SteadyTime analyze_turn();
   /// Has the collectors look more closely that a firing finding concerns.
@@ -133,6 +137,7 @@ struct Agent::Impl {
   knowledge::Importer importer;
   std::optional<knowledge::Ingest> ingest;  // once the history has taken in what is on disk
   drivers::Systemd systemd;
+  drivers::UnitPrivileged privileged;
   monitor::Observed observed;
   const std::shared_ptr<HostSurroundings> surroundings =
       std::make_shared<HostSurroundings>(clock, systemd, observed);
@@ -160,6 +165,7 @@ struct Agent::Impl {
   std::unique_ptr<serve::Server> server;
   mutable std::mutex watcher_mutex;
   std::unique_ptr<drivers::UnitWatcher> watcher;
+  std::shared_ptr<ContainerWatcher> containers;
   std::unique_ptr<base::LoopThread> analyze_loop;
   std::unique_ptr<base::LoopThread> plan_loop;
   std::vector<std::string> listeners_missing;  // plan loop only: as it was told

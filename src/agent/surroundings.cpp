@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <tuple>
 
+#include "agent/container_watcher.hpp"
 #include "nexus/base/log.hpp"
+#include "nexus/config/service_name.hpp"
 #include "nexus/drivers/unit_requirements.hpp"
 
 namespace nexus::agent {
@@ -18,6 +20,7 @@ using Talks = std::map<std::pair<std::string, std::string>, SteadyTime>;
 
 /// As systemd calls it: services may be configured without their suffix.
 std::string unit_of(std::string_view name) {
+  if (!config::parse_service_name(name).is_unit()) return std::string(name);
   return std::string(name) + (name.contains('.') ? "" : ".service");
 }
 
@@ -114,7 +117,20 @@ void HostSurroundings::look_for_needs(const config::Config& config) {
   needs_ = std::move(needs);
 }
 
+void HostSurroundings::set_containers(std::shared_ptr<const ContainerWatcher> containers) {
+  const std::lock_guard guard(mutex_);
+  containers_.swap(containers);
+}
+
 std::optional<std::string> HostSurroundings::down(std::string_view service) const {
+  if (!config::parse_service_name(service).is_unit()) {
+    std::shared_ptr<const ContainerWatcher> ask;
+    {
+      const std::lock_guard guard(mutex_);
+      ask = containers_;
+    }
+    return ask == nullptr ? std::nullopt : ask->down(service);
+  }
   const std::lock_guard guard(mutex_);
   if (const auto known = states_.find(service); known != states_.end()) return known->second;
   // systemd unloads what is stopped and nobody refers to.

@@ -1,5 +1,5 @@
-// Surroundings of the host, for the planner: what systemd says of services, and what they need by
-// systemd's dependencies and by connections that were seen.
+// Surroundings of the host, for the planner: what systemd and the container engine say of services,
+// and what they need by systemd's dependencies and by connections that were seen.
 //
 // Connections and what is configured make one graph, which the book of findings has too.
 //
@@ -25,6 +25,8 @@
 
 namespace nexus::agent {
 
+class ContainerWatcher;
+
 class HostSurroundings final : public plan::Surroundings {
  public:
   static constexpr Millis kStates{2000};
@@ -36,6 +38,8 @@ class HostSurroundings final : public plan::Surroundings {
   HostSurroundings(Clock& clock, drivers::Systemd& systemd, const monitor::Observed& observed)
       : clock_(clock), systemd_(systemd), observed_(observed) {}
 
+  /// Who knows of containers; null: nobody.
+  void set_containers(std::shared_ptr<const ContainerWatcher> containers);
   void look(const config::Config& config);
   /// Who needs whom: [services] depends_on, and connections of units of this host, for the book and
   /// for needs(). Whom a unit talked to it needs for an hour, also while it cannot talk. Null: as
@@ -57,6 +61,7 @@ class HostSurroundings final : public plan::Surroundings {
   SteadyTime next_needs_{};   // look()'s
   SteadyTime next_graph_{};   // look_for_graph()'s
   mutable std::mutex mutex_;
+  std::shared_ptr<const ContainerWatcher> containers_;                 // guarded by mutex_
   SteadyTime seen_{};                                                  // guarded by mutex_
   std::map<std::string, std::string, std::less<>> states_;             // of what is not up; guarded
   std::set<std::string, std::less<>> loaded_;                          // guarded

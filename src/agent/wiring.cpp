@@ -8,6 +8,7 @@
 #include "nexus/base/text.hpp"
 #include "nexus/base/version.hpp"
 #include "nexus/config/config.hpp"
+#include "nexus/config/service_name.hpp"
 #include "nexus/host/file.hpp"
 
 namespace nexus::agent {
@@ -99,7 +100,8 @@ Status Agent::Impl::open() {
   auto made_journal = execute::Journal::open(clock, *db);
   if (!made_journal) return propagate(std::move(made_journal), "journal");
   journal = std::move(*made_journal);
-  executor = std::make_unique<execute::Executor>(clock, *journal, queryable, self, &systemd);
+  executor =
+      std::make_unique<execute::Executor>(clock, *journal, queryable, self, &systemd, privileged);
   auto made_planner = plan::Planner::open(clock, *db, self, *book, *executor, data_dir + "/stop", 0,
                                           boot_id(roots));
   if (!made_planner) return propagate(std::move(made_planner), "planner");
@@ -202,6 +204,7 @@ void Agent::Impl::configure() {
   forecaster->configure(configuration->forecast);
   anomalies->configure(configuration->anomaly);
   planner->configure(configuration, remedy_set);
+  privileged.list_commands(execute::listed_commands(*configuration));
   executor->configure(configuration);
   publisher->configure(configuration, routing);
   history.set_limits({configuration->history.retention, configuration->history.memory},
@@ -321,9 +324,11 @@ void Agent::Impl::save_services() {
 
 void Agent::Impl::watch_services() {
   std::vector<std::string> units;
+  std::vector<std::string> all;
   const auto configuration = current();
   for (const auto& service : configuration->services) {
-    if (service.kind == "systemd") units.push_back(service.name);
+    if (service.kind == config::kUnitKind) units.push_back(service.name);
+    all.push_back(service.name);
   }
   std::unique_ptr<drivers::UnitWatcher> fresh;
   {
@@ -331,7 +336,7 @@ void Agent::Impl::watch_services() {
     fresh.swap(watcher);  // the old one ends outside the lock
   }
   fresh.reset();
-  services->set_watched(units);  // nobody reports of the others any more
+  services->set_watched(all);  // nobody reports of the others any more
   if (units.empty()) return;
   fresh =
       std::make_unique<drivers::UnitWatcher>(clock, units, [this](const drivers::UnitEvent& event) {
@@ -344,6 +349,27 @@ void Agent::Impl::watch_services() {
       });
   const std::lock_guard guard(watcher_mutex);
   watcher = std::move(fresh);
+}
+
+void Agent::Impl::watch_containers() {
+  const auto configuration = current();
+  std::shared_ptr<ContainerWatcher> last;
+  {
+    const std::lock_guard guard(watcher_mutex);
+    last.swap(containers);
+  }
+  surroundings->set_containers(nullptr);
+  last.reset();
+  if (!ContainerWatcher::has_work(*configuration)) return;
+  auto fresh = std::make_shared<ContainerWatcher>(clock, *configuration,
+                                                  [this](const knowledge::ServiceEvent& event) {
+                                                    changes->on_event(event);
+                                                    services->on_event(event);
+                                                    save_services();
+                                                  });
+  surroundings->set_containers(fresh);
+  const std::lock_guard guard(watcher_mutex);
+  containers = std::move(fresh);
 }
 
 }  // namespace nexus::agent

@@ -111,6 +111,8 @@ struct Services::Impl {
     }
     return true;
   }
+  using Stopped = std::map<std::string, std::string, std::less<>>;
+  [[nodiscard]] Status write(const Stopped& stopped);
   static std::string source_of(std::string_view service) {
     return fmt::format("{}{}", kSource, service);
   }
@@ -121,6 +123,7 @@ struct Services::Impl {
   std::map<std::string, ServiceEvent, std::less<>> last;          // guarded by mutex
   std::map<std::string, std::string, std::less<>> asked_to_stop;  // and the invocation; guarded
   bool changed = false;  // asked_to_stop, since it was written down; guarded by mutex
+  bool saving = false;   // somebody writes; guarded by mutex
 };
 
 Services::Services(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -135,26 +138,40 @@ Result<std::unique_ptr<Services>> Services::open(Book& book, knowledge::StateDb&
   return std::unique_ptr<Services>(new Services(std::move(impl)));
 }
 
+/// One writes at a time; what changes meanwhile it writes too.
 Status Services::save() {
-  std::map<std::string, std::string, std::less<>> stopped;
   {
     const std::lock_guard guard(impl_->mutex);
-    if (!std::exchange(impl_->changed, false)) return {};
-    stopped = impl_->asked_to_stop;
+    if (std::exchange(impl_->saving, true)) return {};
   }
-  Status done = impl_->db.transaction([&]() -> Status {
-    if (auto ok = impl_->db.execute("DELETE FROM services_stopped"); !ok) return ok;
+  while (true) {
+    Impl::Stopped stopped;
+    {
+      const std::lock_guard guard(impl_->mutex);
+      if (!std::exchange(impl_->changed, false)) {
+        impl_->saving = false;
+        return {};
+      }
+      stopped = impl_->asked_to_stop;
+    }
+    if (auto done = impl_->write(stopped); !done) {
+      const std::lock_guard guard(impl_->mutex);
+      impl_->changed = true;
+      impl_->saving = false;
+      return std::unexpected(done.error().with_context("write down which services were stopped"));
+    }
+  }
+}
+
+Status Services::Impl::write(const Stopped& stopped) {
+  return db.transaction([&]() -> Status {
+    if (auto ok = db.execute("DELETE FROM services_stopped"); !ok) return ok;
     for (const auto& [service, instance] : stopped) {
       const std::array<knowledge::SqlValue, 2> values = {service, instance};
-      if (auto ok = impl_->db.execute("INSERT INTO services_stopped VALUES (?,?)", values); !ok)
-        return ok;
+      if (auto ok = db.execute("INSERT INTO services_stopped VALUES (?,?)", values); !ok) return ok;
     }
     return {};
   });
-  if (done) return {};
-  const std::lock_guard guard(impl_->mutex);
-  impl_->changed = true;
-  return std::unexpected(done.error().with_context("write down which services were stopped"));
 }
 
 Services::~Services() = default;

@@ -7,6 +7,7 @@
 #include <cctype>
 
 #include "nexus/base/text.hpp"
+#include "nexus/config/service_name.hpp"
 
 namespace nexus::config {
 namespace {
@@ -66,6 +67,16 @@ bool is_metric_name(std::string_view text) {
   return consists_of(text, "_:") && !is_digit(text.front());
 }
 
+/// NAME, or PROJECT/SERVICE of Compose.
+bool is_container(std::string_view text) {
+  const auto is_word = [](std::string_view word) {
+    return consists_of(word, "_.-") && (is_letter(word.front()) || is_digit(word.front()));
+  };
+  const auto slash = text.find('/');
+  if (slash == std::string_view::npos) return is_word(text);
+  return is_word(text.substr(0, slash)) && is_word(text.substr(slash + 1));
+}
+
 bool is_title(std::string_view text) {
   return !base::trim(text).empty() && text.size() <= kLongestName &&
          std::ranges::none_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20; });
@@ -81,6 +92,14 @@ const Shape kTitle{is_title, "a name of one line, at most 255 characters"};
 const Shape kUnitName{
     [](std::string_view text) { return consists_of(text, ":_.\\@-") && !text.starts_with('.'); },
     "the name of a systemd unit such as \"web.service\""};
+const Shape kServiceName{
+    [](std::string_view text) {
+      const auto name = parse_service_name(text);
+      if (name.is_unit()) return kUnitName.accepts(name.name);
+      return name.kind == "docker" ? is_container(name.name) : consists_of(name.name, ":/_.-");
+    },
+    "the name of a unit such as \"web.service\", or of a container: \"docker:web\", or "
+    "\"docker:PROJECT/SERVICE\" of Compose"};
 const Shape kListenAddress{is_listen_address,
                            "an address such as \"127.0.0.1:8060\", \"[::1]:8060\" or "
                            "\"unix:/run/nexus-agent/agent.sock\""};

@@ -13,6 +13,7 @@ extern const Shape kMetricName;     // [a-zA-Z_:][a-zA-Z0-9_:]*
 extern const Shape kPlainName;      // of commands, tokens: [a-zA-Z0-9_.-]+
 extern const Shape kTitle;          // of remedies: one line of text
 extern const Shape kUnitName;       // of systemd, with or without its suffix
+extern const Shape kServiceName;    // a unit, or KIND:NAME of another manager's
 extern const Shape kListenAddress;  // host:port, [v6]:port, unix:/path
 extern const Shape kHostName;       // a name or address, as a Host header carries it
 extern const Shape kAbsolutePath;

@@ -149,6 +149,20 @@ int read_property(sd_bus_message* m, std::string_view name, UnitStatus& status) 
   return sd_bus_message_skip(m, "v");
 }
 
+Status await_ready(sd_bus* bus) {
+  const base::SystemClock real;  // of sockets, not of the agent
+  const SteadyTime end = real.steady() + kCallLimit;
+  while (sd_bus_is_ready(bus) <= 0) {
+    int r = sd_bus_process(bus, nullptr);
+    const Nanos left = end - real.steady();
+    if (left <= Nanos(0)) return fail(Errc::kTimeout, "connect to the bus: it does not answer");
+    const auto micros = std::chrono::ceil<std::chrono::microseconds>(left).count();
+    if (r == 0) r = sd_bus_wait(bus, static_cast<std::uint64_t>(micros));
+    if (r < 0 && r != -EINTR) return std::unexpected(bus_error(r, "connect to the bus"));
+  }
+  return {};
+}
+
 }  // namespace
 
 void CloseBus::operator()(sd_bus* bus) const noexcept {
@@ -169,18 +183,11 @@ Result<Bus> open_bus(const std::string& address) {
   return direct ? std::move(direct) : std::move(bus);
 }
 
-Status await_ready(sd_bus* bus) {
-  const base::SystemClock real;  // of sockets, not of the agent
-  const SteadyTime end = real.steady() + kCallLimit;
-  while (sd_bus_is_ready(bus) <= 0) {
-    int r = sd_bus_process(bus, nullptr);
-    const Nanos left = end - real.steady();
-    if (left <= Nanos(0)) return fail(Errc::kTimeout, "connect to the bus: it does not answer");
-    const auto micros = std::chrono::ceil<std::chrono::microseconds>(left).count();
-    if (r == 0) r = sd_bus_wait(bus, static_cast<std::uint64_t>(micros));
-    if (r < 0 && r != -EINTR) return std::unexpected(bus_error(r, "connect to the bus"));
-  }
-  return {};
+Result<Bus> open_ready_bus(const std::string& address) {
+  auto bus = open_bus(address);
+  if (!bus) return bus;
+  if (auto ready = await_ready(bus->get()); !ready) return propagate(std::move(ready));
+  return bus;
 }
 
 const char* signal_sender(sd_bus* bus) {

@@ -46,9 +46,9 @@ using Slot = std::unique_ptr<sd_bus_slot, UnrefSlot>;
 /// Never waits for an answer.
 [[nodiscard]] Result<Bus> open_bus(const std::string& address);
 
-/// Waits until a new connection is authenticated, at most kCallLimit: sd-bus by itself would wait
-/// 90 s.
-[[nodiscard]] Status await_ready(sd_bus* bus);
+/// The same, and waits until the connection is authenticated, at most kCallLimit: sd-bus by itself
+/// would wait 90 s.
+[[nodiscard]] Result<Bus> open_ready_bus(const std::string& address);
 
 /// The sender to match signals with: null on systemd's private socket, where messages carry no
 /// sender.

@@ -1,12 +1,15 @@
 #include "nexus/drivers/docker.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 
 #include "drivers/json.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/config/connections.hpp"
 #include "nexus/drivers/http_client.hpp"
+#include "nexus/host/roots.hpp"
 
 namespace nexus::drivers {
 namespace {
@@ -48,6 +51,18 @@ DockerContainer to_container(const json::value& value) {
 }
 
 }  // namespace
+
+Result<std::string> engine_socket(const config::DockerSection& section, const std::string& rootfs) {
+  if (!section.enabled) return fail(Errc::kNotFound, "[docker] is switched off");
+  if (!section.socket.empty()) return section.socket;
+  host::Roots roots;
+  roots.rootfs = rootfs;
+  auto own = roots.root("/run/docker.sock");
+  if (::access(own.c_str(), F_OK) != 0 ||
+      ::access(roots.root("/run/docker.pid").c_str(), F_OK) != 0)
+    return fail(Errc::kNotFound, "no Docker engine runs here, and [docker] names no socket");
+  return own;
+}
 
 Result<DockerAnswer> Docker::request(std::string_view method, std::string_view path,
                                      std::string_view body, SteadyTime deadline,

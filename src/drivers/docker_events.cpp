@@ -33,7 +33,9 @@ std::optional<DockerEvent> to_event(std::string_view line) {
   out.action = base::trim(base::take_until(rest, ':'));
   const auto* actor = member(&*value, "Actor");
   out.id = text_of(member(actor, "ID"));
-  out.name = text_of(member(member(actor, "Attributes"), "name"));
+  const auto* attributes = member(actor, "Attributes");
+  out.name = text_of(member(attributes, "name"));
+  out.signal = text_of(member(attributes, "signal"));
   return out;
 }
 
@@ -155,6 +157,21 @@ std::uint64_t DockerEvents::invalid() const noexcept {
 std::string DockerEvents::error() const {
   const std::lock_guard guard(impl_->mutex);
   return impl_->error;
+}
+
+Result<std::vector<DockerEvent>> past_events(const Docker& engine, WallTime from, WallTime to,
+                                             SteadyTime deadline) {
+  const auto seconds = [](WallTime time) { return base::to_unix_millis(time) / 1000; };
+  auto answer = engine.request(
+      "GET", fmt::format("/events?since={}&until={}", seconds(from), seconds(to) + 1), {},
+      deadline);
+  if (!answer) return propagate(std::move(answer));
+  std::vector<DockerEvent> out;
+  for (std::string_view rest = answer->body; !rest.empty();) {
+    auto event = to_event(base::take_until(rest, '\n'));
+    if (event) out.push_back(*std::move(event));
+  }
+  return out;
 }
 
 }  // namespace nexus::drivers

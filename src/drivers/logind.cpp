@@ -54,9 +54,8 @@ Result<std::vector<std::string>> read_seats(sd_bus* bus) {
 }  // namespace
 
 Result<Logins> read_logins(const std::string& address) {
-  auto bus = open_bus(address);
+  auto bus = open_ready_bus(address);
   if (!bus) return propagate(std::move(bus));
-  if (auto ready = await_ready(bus->get()); !ready) return propagate(std::move(ready));
   auto seats = read_seats(bus->get());
   if (!seats) return propagate(std::move(seats));
   Logins out{.seats = std::move(*seats), .sessions = {}};

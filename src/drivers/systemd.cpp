@@ -181,13 +181,6 @@ struct Systemd::Impl {
     return bus;
   }
 
-  [[nodiscard]] Result<Bus> connect() const {
-    auto bus = open_bus(address);
-    if (!bus) return bus;
-    if (auto ready = await_ready(bus->get()); !ready) return propagate(std::move(ready));
-    return bus;
-  }
-
   void keep(Bus bus) {
     const std::lock_guard guard(mutex);
     if (idle.size() < kMaxIdle) idle.push_back(std::move(bus));
@@ -204,7 +197,7 @@ struct Systemd::Impl {
         return result;
       }
     }
-    auto bus = connect();
+    auto bus = open_ready_bus(address);
     if (!bus) return std::unexpected(std::move(bus).error());
     auto result = query(bus->get());
     if (result || !is_away(result.error())) keep(std::move(*bus));
@@ -279,32 +272,6 @@ Result<std::vector<std::optional<std::uint64_t>>> Systemd::unit_numbers(
     NumberBatch batch(bus, properties);
     if (Status done = batch.run(impl_->clock); !done) return propagate(std::move(done));
     return batch.take();
-  });
-}
-
-Result<JobOutcome> Systemd::job(UnitJob job, std::string_view unit, const JobWait& wait) {
-  const auto name = normalize_unit_name(unit);
-  if (!name) return std::unexpected(name.error());
-  auto bus = impl_->connect();
-  if (!bus) return propagate(std::move(bus), "{} {}", to_string(job), *name);
-  return run_job(bus->get(), impl_->clock, job, *name, wait);
-}
-
-Status Systemd::reset_failed(std::string_view unit) {
-  const auto name = normalize_unit_name(unit);
-  if (!name) return std::unexpected(name.error());
-  return impl_->with_bus([&](sd_bus* bus) -> Status {
-    auto message = request(bus, kManagerPath, kManager, "ResetFailedUnit");
-    if (!message) return propagate(std::move(message));
-    sd_bus_message_append(message->get(), "s", name->c_str());
-    auto reply = call(bus, message->get(), "reset-failed " + *name);
-    if (reply) return {};
-    // A unit that systemd has not loaded has nothing to reset, which is what was asked for.
-    if (reply.error().code() == Errc::kNotFound) {
-      const auto status = read_status(bus, *name);
-      if (status && status->load_state != "not-found") return {};
-    }
-    return propagate(std::move(reply));
   });
 }
 

@@ -8,6 +8,11 @@
 #include <utility>
 
 namespace nexus::drivers {
+
+using host::JobOutcome;
+using host::JobWait;
+using host::UnitJob;
+
 namespace {
 
 constexpr Millis kAskEvery{100};  // how often `cancelled` and the injected clock are looked at
@@ -214,22 +219,6 @@ class Job {
 };
 
 }  // namespace
-
-std::string_view to_string(UnitJob job) noexcept {
-  switch (job) {
-    case UnitJob::kStart:
-      return "start";
-    case UnitJob::kStop:
-      return "stop";
-    case UnitJob::kRestart:
-      return "restart";
-    case UnitJob::kReload:
-      return "reload";
-    case UnitJob::kTryRestart:
-      return "try-restart";
-  }
-  return "";
-}
 
 Result<JobOutcome> run_job(sd_bus* bus, Clock& clock, UnitJob job, const std::string& unit,
                            const JobWait& wait) {

@@ -3,12 +3,13 @@
 #pragma once
 
 #include "drivers/bus.hpp"
+#include "nexus/host/unit_change.hpp"
 
 namespace nexus::drivers {
 
-/// Systemd::job() on a connection that nobody else uses. `unit` is normalized.
-[[nodiscard]] Result<JobOutcome> run_job(sd_bus* bus, Clock& clock, UnitJob job,
-                                         const std::string& unit, const JobWait& wait);
+/// Privileged::unit_job() on a connection that nobody else uses. `unit` is normalized.
+[[nodiscard]] Result<host::JobOutcome> run_job(sd_bus* bus, Clock& clock, host::UnitJob job,
+                                               const std::string& unit, const host::JobWait& wait);
 
 /// All properties of a unit. The caller judges a load state of "not-found".
 [[nodiscard]] Result<UnitStatus> read_status(sd_bus* bus, const std::string& unit);

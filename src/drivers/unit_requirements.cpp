@@ -45,9 +45,8 @@ Result<std::vector<std::string>> unit_requirements(std::string_view unit,
   const auto name = normalize_unit_name(unit);
   if (!name) return std::unexpected(name.error());
   const auto what = "what " + *name + " requires";
-  auto bus = open_bus(address);
+  auto bus = open_ready_bus(address);
   if (!bus) return propagate(std::move(bus), "{}", what);
-  if (auto ready = await_ready(bus->get()); !ready) return propagate(std::move(ready), "{}", what);
   std::set<std::string> names;
   for (const auto* property : kNeeds) {
     if (auto ok = read_names(bus->get(), unit_path(*name), property, what, names); !ok)

@@ -162,16 +162,9 @@ std::int64_t Container::number() const {
 }
 
 Result<drivers::DockerControl> engine_of(const config::Config& config, Clock& clock) {
-  const auto& section = config.connections.docker;
-  if (!section.enabled) return fail(Errc::kNotFound, "[docker] is switched off");
-  host::Roots roots;
-  roots.rootfs = config.collect.rootfs;
-  const auto own = roots.root("/run/docker.sock");
-  // A socket without a daemon belongs to systemd, and asking there would start the engine.
-  if (section.socket.empty() && (::access(own.c_str(), F_OK) != 0 ||
-                                 ::access(roots.root("/run/docker.pid").c_str(), F_OK) != 0))
-    return fail(Errc::kNotFound, "no Docker engine runs here, and [docker] names no socket");
-  return drivers::DockerControl(clock, section.socket.empty() ? own : section.socket);
+  auto socket = drivers::engine_socket(config.connections.docker, config.collect.rootfs);
+  if (!socket) return propagate(std::move(socket));
+  return drivers::DockerControl(clock, *std::move(socket));
 }
 
 bool is_compose(std::string_view name) {

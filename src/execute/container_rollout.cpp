@@ -60,15 +60,18 @@ Status rename_back(const Place& place, const ContainerWork& work, const drivers:
 }
 
 /// Puts an old container back into its place; a time of its own, for what ended the rollout may be
-/// that its time was over.
+/// that its time was over. Its name comes last: by that of an old one it is found again when it
+/// cannot be started so far, and known to have run.
 Status put_back(const Place& place, const ContainerWork& work) {
   const drivers::EngineCall call{.deadline = work.context.clock.steady() + kPutBackLimit};
   if (!place.fresh.empty()) {
     auto gone = work.engine.remove(place.fresh, true, call);
     if (!gone && gone.error().code() != Errc::kNotFound) return gone;
   }
-  if (auto back = rename_back(place, work, call); !back) return back;
-  return place.was_running ? work.engine.start(place.old.id, call) : Status();
+  if (place.was_running) {
+    if (auto ok = work.engine.start(place.old.id, call); !ok) return ok;
+  }
+  return rename_back(place, work, call);
 }
 
 struct Settled {
@@ -112,7 +115,9 @@ class Rollout {
     for (const auto& one : work_.containers) {
       if (!places_.empty()) {
         auto& clock = work_.context.clock;
-        if (auto why = pause_in_step(clock, work_.run, clock.steady() + wait))
+        auto why = pause_in_step(clock, work_.run, clock.steady() + wait);
+        if (!why) why = why_to_begin_no_more(work_.context, work_.run);
+        if (why)
           return give_up({*why, fmt::format("ended after {} of {} containers", places_.size(),
                                             work_.containers.size())});
       }
@@ -197,8 +202,12 @@ class ContainerRolloutStep final : public ContainerStep {
         *containers, [](const Container& one) { return one.runs() && one.health != "unhealthy"; });
   }
 
-  /// What was begun and not brought to its end is put back.
+  /// What was begun and not brought to its end is put back, once operations are not stopped.
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
+    if (context.halted && context.halted()) {
+      what = "what was begun is not put back while operations are stopped";
+      return Recovered::kNotReachable;
+    }
     const auto run = unattended_run(context.clock.steady() + kPutBackLimit);
     auto work = engine_work(action, context, run);
     if (!work) return unasked(work.error(), what);
@@ -370,7 +379,8 @@ class ContainerRolloutStep final : public ContainerStep {
 
   /// What an earlier undo of this action has left that a crash cut off: it was to replace what the
   /// action made, so that both carry its label. Afterwards it is as before that undo, or as after.
-  /// kConflict: another action works on one, as one that replaces what this action made.
+  /// kConflict: another action works on one, as one that replaces what this action made;
+  /// kUnavailable: the engine did not do it, and may the next time.
   static Status settle_undo(const ContainerWork& work) {
     auto ours = made_by(work);
     if (!ours) return propagate(std::move(ours));
@@ -411,7 +421,7 @@ class ContainerRolloutStep final : public ContainerStep {
     if (!any) return {};
     const auto settled = settle(places, work);
     if (!settled.failed) return {};
-    return fail(Errc::kConflict, "an undo that was cut off could not be {}: {}",
+    return fail(Errc::kUnavailable, "an undo that was cut off could not be {} so far: {}",
                 settled.done ? "ended" : "put back", settled.names);
   }
 

@@ -7,7 +7,6 @@
 #include <algorithm>
 
 #include "execute/container_step.hpp"
-#include "execute/halting.hpp"
 #include "execute/parameter_values.hpp"
 #include "execute/unasked.hpp"
 #include "execute/waiting.hpp"
@@ -197,7 +196,7 @@ class ContainerScaleStep final : public ContainerStep {
     }
     work.run.begun();
     for (const auto& one : change.start) {
-      if (auto why = why_to_begin_no_more(work.context.clock, work.run))
+      if (auto why = why_to_begin_no_more(work.context, work.run))
         return fail(*why, "ended before docker:{} was started", one.name);
       auto ok = work.engine.start(one.id, call);
       if (ok) ok = wait_until_well(one.id, work);
@@ -205,7 +204,7 @@ class ContainerScaleStep final : public ContainerStep {
     }
     std::string made;
     for (const auto number : change.make) {
-      if (auto why = why_to_begin_no_more(work.context.clock, work.run))
+      if (auto why = why_to_begin_no_more(work.context, work.run))
         return fail(*why, "ended; made {}, which stay", or_none(made));
       auto name = make_one(work, number);
       if (!name) return propagate(std::move(name));
@@ -213,7 +212,7 @@ class ContainerScaleStep final : public ContainerStep {
     }
     for (const auto* list : {&change.stop, &change.end}) {
       for (const auto& one : *list) {
-        if (auto why = why_to_begin_no_more(work.context.clock, work.run))
+        if (auto why = why_to_begin_no_more(work.context, work.run))
           return fail(*why, "ended before docker:{} was stopped", one.name);
         auto ok = work.engine.stop(one.id, std::nullopt, call);
         if (ok && list == &change.end) ok = work.engine.remove(one.id, false, call);

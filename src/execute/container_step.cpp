@@ -8,7 +8,6 @@
 #include <mutex>
 #include <set>
 
-#include "execute/halting.hpp"
 #include "execute/parameter_values.hpp"
 #include "execute/unasked.hpp"
 #include "execute/waiting.hpp"
@@ -120,6 +119,8 @@ class ContainerJobStep final : public ContainerStep {
     for (const auto& one : work->containers) {
       const auto* then = known(before, one.id);
       if (one.runs() || then == nullptr || !is_meant_to_run(then->state)) continue;
+      if (auto why = why_to_begin_no_more(context, run))
+        return fail(*why, "ended before docker:{} was started again", one.name);
       auto ok = work->engine.start(one.id, work->call());
       if (ok) ok = wait_until_well(one.id, *work);
       if (!ok) return propagate(std::move(ok), "start docker:{} again", one.name);
@@ -152,7 +153,7 @@ class ContainerJobStep final : public ContainerStep {
     std::size_t done = 0;
     for (const auto& one : work.containers) {
       if (done > 0) {
-        if (auto why = why_to_begin_no_more(work.context.clock, work.run))
+        if (auto why = why_to_begin_no_more(work.context, work.run))
           return fail(*why, "{} of {} containers done, and no further one begun", done,
                       work.containers.size());
       }

@@ -12,19 +12,22 @@ using plan::Action;
 using plan::ActionState;
 
 Executor::Impl::Impl(Clock& the_clock, Journal& the_journal, const knowledge::Queryable& the_data,
-                     knowledge::SelfMetrics& metrics, drivers::Systemd* the_systemd)
+                     knowledge::SelfMetrics& metrics, drivers::Systemd* the_systemd,
+                     host::Privileged& the_privileged)
     : clock(the_clock),
       journal(the_journal),
       data(the_data),
       self(metrics),
       systemd(the_systemd),
+      privileged(the_privileged),
       names(the_clock) {
   for (const auto* descriptor : actions()) steps.emplace(descriptor->name, descriptor->make());
 }
 
 Executor::Executor(Clock& clock, Journal& journal, const knowledge::Queryable& data,
-                   knowledge::SelfMetrics& self, drivers::Systemd* systemd)
-    : impl_(std::make_unique<Impl>(clock, journal, data, self, systemd)) {}
+                   knowledge::SelfMetrics& self, drivers::Systemd* systemd,
+                   host::Privileged& privileged)
+    : impl_(std::make_unique<Impl>(clock, journal, data, self, systemd, privileged)) {}
 
 Executor::~Executor() {
   stop(Millis(0));

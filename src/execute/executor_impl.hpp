@@ -30,6 +30,7 @@ struct Entry {
   bool recovered = false;    // begun before a restart of the agent: followed, verified, not redone
   std::string cancelled_by;  // guarded by the executor's mutex
   std::atomic<bool> cancel{false};
+  std::unique_ptr<FleetPlace> place;  // while it runs, where one is needed; its worker's
 };
 using EntryPtr = std::shared_ptr<Entry>;
 
@@ -42,14 +43,15 @@ struct TargetLoad {
 
 struct Executor::Impl {
   Impl(Clock& the_clock, Journal& the_journal, const knowledge::Queryable& the_data,
-       knowledge::SelfMetrics& metrics, drivers::Systemd* the_systemd);
+       knowledge::SelfMetrics& metrics, drivers::Systemd* the_systemd,
+       host::Privileged& the_privileged);
 
   Clock& clock;
   Journal& journal;
   const knowledge::Queryable& data;
   knowledge::SelfMetrics& self;
   drivers::Systemd* const systemd;
-  mutable host::LocalPrivileged privileged;  // has no state; the steps may use it at once
+  host::Privileged& privileged;
   std::map<std::string, std::unique_ptr<Step>, std::less<>> steps;  // constant after construction
   UnitNames names;  // has a lock of its own, which may be taken under `mutex`
 
@@ -120,13 +122,14 @@ struct Executor::Impl {
   /// A place among the hosts; null: none is needed.
   [[nodiscard]] Result<std::unique_ptr<FleetPlace>> place_for(const plan::Action& action) const;
   [[nodiscard]] Status begin(Entry& entry, Step& step, plan::Action& action);
-  void perform(Entry& entry, Step& step, plan::Action action, const FleetPlace* place);
+  void perform(Entry& entry, Step& step, plan::Action action);
   void note_begun(plan::Action& action);
   /// Whether the kill switch leaves what is under way of it to its end.
   [[nodiscard]] static bool goes_on(const plan::Action& action);
   [[nodiscard]] bool is_halted() const;    // the kill switch
   void leave(const plan::Action& action);  // it goes on without the agent
   void settle_failure(plan::Action action, const Error& error, const Entry& entry);
+  void give_place_back(std::string_view id);  // of the fleet
   /// Final state: journal, metrics, callback, and only then out of flight.
   void finish(plan::Action action, plan::ActionState state);
   void save_final(const plan::Action& action);
@@ -139,8 +142,13 @@ struct Executor::Impl {
                                     std::string& detail);
   void conclude(Entry& entry, Step& step, plan::Action action);
   void undo_again(const Entry& entry, Step& step, plan::Action action);
-  /// Takes back what did not help, where that can be; journaled before and after.
-  void undo(Step& step, plan::Action& action);
+  /// Takes back what did not help, where that can be; journaled before. False: the agent stops
+  /// before it was done, and it is found again.
+  [[nodiscard]] bool undo(const Entry& entry, Step& step, plan::Action& action,
+                          bool needs_place = false);
+  [[nodiscard]] std::optional<Result<std::string>> take_back(const Entry& entry, Step& step,
+                                                             const plan::Action& action,
+                                                             bool needs_place);
   void note_undone(plan::Action& action, Result<std::string> undone) const;
   [[nodiscard]] std::string show_verify_value(const plan::Action& action) const;
 
@@ -158,8 +166,12 @@ struct Executor::Impl {
   void begin_rung(plan::Action ladder, std::size_t index);
   void rung_ended(const plan::Action& rung);
   void end_ladder(plan::Action ladder, plan::ActionState state, std::string result);
-  [[nodiscard]] std::string undo_rungs(const plan::Action& ladder, std::size_t before);
+  /// Nothing: the agent stops before it was done.
+  [[nodiscard]] std::optional<std::string> undo_rungs(const plan::Action& ladder,
+                                                      std::size_t before);
   [[nodiscard]] std::string account_for(const plan::Action& action) const;
+  /// On a worker: its last rung has ended, in vain, before the agent did.
+  void end_recovered_ladder(const plan::Action& ladder);
   void take_up_ladders();  // recover(): those whose rung has ended, or never came to be
 
   // recover.cpp

@@ -51,6 +51,19 @@ std::string name_of(const Action& ladder, std::size_t index) {
                      ladder.rungs[index].type, ladder.rungs[index].target);
 }
 
+/// The last rung whose turn has come.
+std::size_t last_begun(const Action& ladder) {
+  std::size_t index = 0;
+  while (index + 1 < ladder.rungs.size() && !ladder.rungs[index + 1].action_id.empty()) ++index;
+  return index;
+}
+
+/// Whether the rungs before this one, which has ended, are taken back because of it.
+bool is_undone_for(const Action& ladder, const Action& rung) {
+  return ladder.all_rungs &&
+         (rung.state == ActionState::kFailed || rung.state == ActionState::kUnverified);
+}
+
 }  // namespace
 
 Status Executor::Impl::validate_rungs(const Action& ladder, const StepContext& context) const {
@@ -168,11 +181,12 @@ void Executor::Impl::rung_ended(const Action& rung) {
       return end_ladder(std::move(ladder), ActionState::kSucceeded, told);
     case ActionState::kFailed:
     case ActionState::kUnverified: {
-      if (ladder.all_rungs) {
+      if (is_undone_for(ladder, rung)) {
         auto undone = undo_rungs(ladder, index);
-        ladder.outcome.undone = undone;
+        if (!undone) return;  // the agent stops: recover() comes back to it
+        ladder.outcome.undone = *undone;
         return end_ladder(std::move(ladder), rung.state,
-                          undone.empty() ? told : fmt::format("{}; {}", told, undone));
+                          undone->empty() ? told : fmt::format("{}; {}", told, *undone));
       }
       if (!last && !cancelled) return begin_rung(std::move(ladder), index + 1);
       ladder.outcome.verified = false;
@@ -208,14 +222,22 @@ void Executor::Impl::end_ladder(Action ladder, ActionState state, std::string re
   finish(std::move(ladder), state);
 }
 
-std::string Executor::Impl::undo_rungs(const Action& ladder, std::size_t before) {
+std::optional<std::string> Executor::Impl::undo_rungs(const Action& ladder, std::size_t before) {
+  EntryPtr entry;
+  {
+    const std::lock_guard guard(mutex);
+    const auto known = entries.find(ladder.id);
+    if (known == entries.end()) return std::nullopt;
+    entry = known->second;
+  }
   std::string out;
   for (std::size_t i = before; i-- > 0;) {
     auto done = journal.get(ladder.rungs[i].action_id);
     if (!done || done->state != ActionState::kSucceeded || is_undone(done->outcome)) continue;
     auto* step = step_of(*done);
     if (step == nullptr) continue;
-    undo(*step, *done);
+    // Its own place among the hosts was given back when it had ended.
+    if (!undo(*entry, *step, *done, true)) return std::nullopt;
     if (done->outcome.undone.empty()) continue;  // it has nothing to be undone
     if (auto written = journal.write(*done); !written)
       log::error("executor", "{}", written.error().message());
@@ -226,16 +248,16 @@ std::string Executor::Impl::undo_rungs(const Action& ladder, std::size_t before)
 }
 
 void Executor::Impl::take_up_ladders() {
-  std::vector<Action> ladders;
+  std::vector<EntryPtr> ladders;
   {
     const std::lock_guard guard(mutex);
     for (const auto& [id, entry] : entries) {
-      if (entry->parked) ladders.push_back(*entry->action);
+      if (entry->parked) ladders.push_back(entry);
     }
   }
-  for (auto& ladder : ladders) {
-    std::size_t index = 0;  // of the last rung whose turn has come
-    while (index + 1 < ladder.rungs.size() && !ladder.rungs[index + 1].action_id.empty()) ++index;
+  for (const auto& entry : ladders) {
+    auto ladder = *entry->action;
+    const auto index = last_begun(ladder);
     const auto& id = ladder.rungs[index].action_id;
     auto rung = id.empty() ? Result<Action>(fail(Errc::kNotFound, "no rung yet")) : journal.get(id);
     if (!rung) {
@@ -243,9 +265,24 @@ void Executor::Impl::take_up_ladders() {
                 name_of(ladder, index));
       begin_rung(std::move(ladder), index);
     } else if (plan::is_final(rung->state)) {
-      rung_ended(*rung);
+      if (!is_undone_for(ladder, *rung)) {
+        rung_ended(*rung);
+        continue;
+      }
+      // What went before is taken back, which may take its time: a worker does that.
+      const std::lock_guard guard(mutex);
+      entry->parked = false;
+      entry->recovered = true;
+      queue.emplace(std::pair{-1, entry->order}, entry);
     }
   }
+}
+
+void Executor::Impl::end_recovered_ladder(const Action& ladder) {
+  auto rung = journal.get(ladder.rungs[last_begun(ladder)].action_id);
+  if (rung) return rung_ended(*rung);
+  end_ladder(ladder, ActionState::kInterrupted,
+             "interrupted: how its last step ended cannot be read: " + rung.error().message());
 }
 
 }  // namespace nexus::execute

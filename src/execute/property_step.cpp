@@ -13,14 +13,14 @@
 #include "execute/unasked.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
-#include "nexus/drivers/unit_properties.hpp"
+#include "nexus/host/privileged.hpp"
 #include "nexus/plan/planner.hpp"
 
 namespace nexus::execute {
 namespace {
 
 namespace json = boost::json;
-using drivers::kNoLimit;
+using host::kNoLimit;
 
 /// One property of a service: its value, and what the service takes of it.
 struct Seen {
@@ -153,7 +153,7 @@ class PropertyStep final : public Step {
                          const StepRun& run) override {
     auto settings = settings_of(action, context);
     if (!settings) return propagate(std::move(settings));
-    std::vector<drivers::NumberProperty> values;
+    std::vector<host::NumberProperty> values;
     std::string said;
     for (const auto& s : *settings) {
       values.push_back({s.what->property, s.wanted});
@@ -161,7 +161,7 @@ class PropertyStep final : public Step {
                           shown(*s.what, s.before), shown(*s.what, s.wanted));
     }
     run.begun();
-    if (auto ok = drivers::set_unit_properties(action.target, values); !ok)
+    if (auto ok = context.privileged.set_unit_properties(action.target, values); !ok)
       return propagate(std::move(ok));
     return StepResult{.result = said, .output = {}};
   }
@@ -202,7 +202,7 @@ class PropertyStep final : public Step {
     if (!verify(action, context).value_or(false))
       return fail(Errc::kConflict, "{} is not as it was set any more, and is left as it is",
                   action.target);
-    std::vector<drivers::NumberProperty> values;
+    std::vector<host::NumberProperty> values;
     std::string said = "undone:";
     for (std::size_t i = 0; i < settable_.size(); ++i) {
       const auto& one = settable_[i];
@@ -215,7 +215,7 @@ class PropertyStep final : public Step {
       values.push_back({one.property, *was});
       said += fmt::format(" {} is {} again", one.property, shown(one, values.back().value));
     }
-    if (auto ok = drivers::set_unit_properties(action.target, values); !ok)
+    if (auto ok = context.privileged.set_unit_properties(action.target, values); !ok)
       return propagate(std::move(ok));
     return said;
   }

@@ -24,6 +24,7 @@ StepContext Executor::Impl::context() const {
     return Done{*std::move(action), step};
   };
   out.keep = [this](const Action& action) { return journal.write(action); };
+  out.halted = [this] { return is_halted(); };
   const std::lock_guard guard(mutex);
   out.config = config;
   out.notify = notifier;

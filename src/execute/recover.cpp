@@ -130,7 +130,7 @@ void Executor::Impl::follow(Entry& entry, Step& step, Action action) {
     if (became == Recovered::kUnknown && may_run_again(action)) {
       if (const auto why = refused(action))
         return settle_recovered(std::move(action), step, Recovered::kNotDone, why->reason);
-      return perform(entry, step, std::move(action), nullptr);
+      return perform(entry, step, std::move(action));
     }
     if (became == Recovered::kNotDone || became == Recovered::kUnknown)
       return settle_recovered(std::move(action), step, became, what);

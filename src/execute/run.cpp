@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "execute/executor_impl.hpp"
-#include "execute/halting.hpp"
 #include "execute/journal_json.hpp"
 #include "nexus/base/away.hpp"
 #include "nexus/base/log.hpp"
@@ -30,6 +29,12 @@ double seconds(Nanos duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
+/// The place of an action that has ended, or is left.
+struct Release {
+  Entry& entry;
+  ~Release() { entry.place.reset(); }
+};
+
 }  // namespace
 
 void Executor::Impl::work(std::size_t worker) {
@@ -52,6 +57,7 @@ void Executor::Impl::run_one(Entry& entry) {
     action = *entry.action;
   }
   auto* step = step_of(action);
+  if (entry.recovered && !action.rungs.empty()) return end_recovered_ladder(action);
   if (entry.recovered) {
     return action.state == ActionState::kRunning ? follow(entry, *step, std::move(action))
                                                  : conclude(entry, *step, std::move(action));
@@ -80,7 +86,9 @@ void Executor::Impl::run_one(Entry& entry) {
     return call_off(std::move(action), taken ? "fleet_lock" : "fleet_unreachable",
                     place.error().message());
   }
-  if (*place != nullptr) action.outcome.fleet = (*place)->describe();
+  entry.place = *std::move(place);
+  const Release release{entry};
+  if (entry.place != nullptr) action.outcome.fleet = entry.place->describe();
   if (auto begun = begin(entry, *step, action); !begun) {
     action.outcome.result = "not started: " + begun.error().message();
     return finish(std::move(action), ActionState::kFailed);
@@ -98,7 +106,7 @@ void Executor::Impl::run_one(Entry& entry) {
     action.started.reset();
     return call_off(std::move(action), why->code, why->reason);
   }
-  perform(entry, *step, std::move(action), place->get());
+  perform(entry, *step, std::move(action));
 }
 
 void Executor::Impl::call_off(Action action, std::string_view code, std::string why) {
@@ -205,18 +213,15 @@ void Executor::Impl::note_begun(Action& action) {
       .add();
 }
 
-void Executor::Impl::perform(Entry& entry, Step& step, Action action, const FleetPlace* place) {
+void Executor::Impl::perform(Entry& entry, Step& step, Action action) {
   auto with = context();
   const StepRun run{
       .deadline = clock.steady() + action.timeout,
       .cancelled = [&] { return entry.cancel.load() || (!goes_on(action) && is_halted()); },
       .leaving = [&] { return abandon.load(); },
       .begun = [&] { note_begun(action); },
-      .fencing_token = place != nullptr ? std::optional(place->token()) : std::nullopt};
-  const auto attempt = [&] {
-    const HaltScope scope([&] { return is_halted(); });
-    return step.run(action, with, run);
-  };
+      .fencing_token = entry.place != nullptr ? std::optional(entry.place->token()) : std::nullopt};
+  const auto attempt = [&] { return step.run(action, with, run); };
   auto done = attempt();
   // After a boot the agent is up before the engines that it asks.
   while (entry.recovered && !done && is_away(done.error()) && clock.steady() < run.deadline) {
@@ -329,6 +334,16 @@ void Executor::Impl::forget(const Action& action) {
   changed.notify_all();
 }
 
+void Executor::Impl::give_place_back(std::string_view id) {
+  EntryPtr entry;
+  {
+    const std::lock_guard guard(mutex);
+    const auto known = entries.find(id);
+    if (known != entries.end()) entry = known->second;
+  }
+  if (entry != nullptr) entry->place.reset();
+}
+
 void Executor::Impl::finish(Action action, ActionState state) {
   action.state = state;
   action.finished = clock.wall();
@@ -342,7 +357,9 @@ void Executor::Impl::finish(Action action, ActionState state) {
     callback = finished_callback;
   }
   if (!action.parent.empty()) {
-    // Its ladder holds the target on; what the planner hears of is the ladder's end.
+    // Its ladder holds the target on; what the planner hears of is the ladder's end. The next rung
+    // may need the place that this one has had.
+    give_place_back(action.id);
     forget(action);
     return rung_ended(action);
   }

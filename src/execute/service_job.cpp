@@ -9,13 +9,14 @@
 #include "execute/unasked.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
+#include "nexus/host/privileged.hpp"
 #include "nexus/plan/planner.hpp"
 
 namespace nexus::execute {
 namespace {
 
-using drivers::UnitJob;
 using drivers::UnitStatus;
+using host::UnitJob;
 
 /// A service that is active must have been so for this long: one that dies at once has not been
 /// helped.
@@ -91,7 +92,7 @@ class UnitJobStep final : public Step {
     if (!status) return propagate(std::move(status));
     return fmt::format(
         "would {} {} ({}), which is {}/{}{}, by a job of systemd in mode \"replace\"",
-        drivers::to_string(job_of(action)), status->name, status->description, status->active_state,
+        to_string(job_of(action)), status->name, status->description, status->active_state,
         status->sub_state,
         status->main_pid != 0 ? fmt::format(" with main process {}", status->main_pid) : "");
   }
@@ -110,7 +111,7 @@ class UnitJobStep final : public Step {
     const auto job = job_of(action);
     bool reset = false;
     if (starts_something(job) && status->result == "start-limit-hit") {
-      if (auto ok = context.systemd->reset_failed(status->name); !ok)
+      if (auto ok = context.privileged.reset_unit(status->name); !ok)
         return propagate(std::move(ok));
       reset = true;
     }
@@ -118,7 +119,7 @@ class UnitJobStep final : public Step {
     if (!reset && starts_something(job) && !outcome && hit_start_limit(action, context)) {
       // Our own start was one too many for StartLimitBurst=: how often is enough is the breaker's
       // to say, not its.
-      if (auto ok = context.systemd->reset_failed(status->name); !ok)
+      if (auto ok = context.privileged.reset_unit(status->name); !ok)
         return propagate(std::move(ok));
       reset = true;
       outcome = queue(job, status->name, context, run);
@@ -126,7 +127,7 @@ class UnitJobStep final : public Step {
     if (!outcome) return std::unexpected(given_up(std::move(outcome).error(), *status, context));
     if (outcome->result == "left" || outcome->result == "asked") {
       return StepResult{
-          .result = fmt::format("{} {}: {}", drivers::to_string(job), status->name,
+          .result = fmt::format("{} {}: {}", to_string(job), status->name,
                                 outcome->result == "left"
                                     ? "left to systemd, its job goes on"
                                     : "asked of systemd, which has not acknowledged it"),
@@ -162,8 +163,8 @@ class UnitJobStep final : public Step {
     if (!status) return propagate(std::move(status));
     if (status->active_state == "active")
       return fmt::format("undone: {} runs, as before", status->name);
-    auto started = context.systemd->job(UnitJob::kStart, status->name,
-                                        context.clock.steady() + action.timeout);
+    auto started = context.privileged.unit_job(
+        UnitJob::kStart, status->name, {.deadline = context.clock.steady() + action.timeout});
     if (!started) return propagate(std::move(started));
     return fmt::format("undone: {} was started again", status->name);
   }
@@ -207,13 +208,13 @@ class UnitJobStep final : public Step {
     return status;
   }
 
-  static Result<drivers::JobOutcome> queue(UnitJob job, const std::string& unit,
-                                           StepContext& context, const StepRun& run) {
-    return context.systemd->job(job, unit,
-                                {.deadline = run.deadline,
-                                 .cancelled = run.cancelled,
-                                 .queued = run.begun,
-                                 .leaving = run.leaving});
+  static Result<host::JobOutcome> queue(UnitJob job, const std::string& unit, StepContext& context,
+                                        const StepRun& run) {
+    return context.privileged.unit_job(job, unit,
+                                       {.deadline = run.deadline,
+                                        .cancelled = run.cancelled,
+                                        .queued = run.begun,
+                                        .leaving = run.leaving});
   }
 
   /// What a job that was given up has left behind is looked at and said; a service that only our
@@ -234,11 +235,12 @@ class UnitJobStep final : public Step {
 
   [[nodiscard]] static std::string start_again(const std::string& unit, StepContext& context) {
     bool accepted = false;
-    const auto started = context.systemd->job(UnitJob::kStart, unit,
-                                              {.deadline = context.clock.steady() + kStartAgain,
-                                               .cancelled = {},
-                                               .queued = [&] { accepted = true; },
-                                               .leaving = [&] { return accepted; }});
+    const auto started =
+        context.privileged.unit_job(UnitJob::kStart, unit,
+                                    {.deadline = context.clock.steady() + kStartAgain,
+                                     .cancelled = {},
+                                     .queued = [&] { accepted = true; },
+                                     .leaving = [&] { return accepted; }});
     if (started) return ": the restart had stopped it, a job to start it again is queued";
     return fmt::format(": the restart had stopped it, and it could not be started again: {}",
                        started.error().message());

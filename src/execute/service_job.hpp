@@ -12,11 +12,12 @@
 
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/execute/step.hpp"
+#include "nexus/host/unit_change.hpp"
 
 namespace nexus::execute {
 
 /// With kRestart, the parameter `only_if_running` makes it a kTryRestart.
-[[nodiscard]] std::unique_ptr<Step> make_unit_job_step(drivers::UnitJob job);
+[[nodiscard]] std::unique_ptr<Step> make_unit_job_step(host::UnitJob job);
 
 /// Refuses a unit that does not exist, is masked, protected under any of its names, or runs this
 /// agent.
@@ -25,11 +26,10 @@ namespace nexus::execute {
 
 /// Whether a unit in this state is what the job was meant to bring about. `now` decides whether it
 /// has settled.
-[[nodiscard]] bool is_achieved(drivers::UnitJob job, const drivers::UnitStatus& status,
-                               WallTime now);
+[[nodiscard]] bool is_achieved(host::UnitJob job, const drivers::UnitStatus& status, WallTime now);
 /// What became of a job that nobody waited for, from the evidence taken before it and the state
 /// now.
-[[nodiscard]] Recovered what_became(drivers::UnitJob job, std::string_view before,
+[[nodiscard]] Recovered what_became(host::UnitJob job, std::string_view before,
                                     const drivers::UnitStatus& now, std::string& what);
 /// Whether a restart that was given up has left a unit stopped, or stopping, that was up before it.
 [[nodiscard]] bool left_stopped(const drivers::UnitStatus& before, const drivers::UnitStatus& now);

@@ -6,6 +6,7 @@
 #include "execute/service_job.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/drivers/unit_files.hpp"
+#include "nexus/host/privileged.hpp"
 
 namespace nexus::execute {
 namespace {
@@ -55,7 +56,9 @@ class UnitFileStep final : public Step {
     auto status = look(action, context);
     if (!status) return propagate(std::move(status));
     run.begun();
-    if (auto ok = set(status->name, wish_); !ok) return propagate(std::move(ok));
+    if (auto ok = context.privileged.set_unit_enabled(status->name, wish_ == UnitFileWish::kEnable);
+        !ok)
+      return propagate(std::move(ok));
     return StepResult{
         .result = fmt::format("{} was {}, and is {}", status->name,
                               member_of(action.outcome.before, "unit_file_state"), wanted()),
@@ -74,13 +77,13 @@ class UnitFileStep final : public Step {
     return *state == wanted() ? Recovered::kDone : Recovered::kNotDone;
   }
 
-  Result<std::string> undo(const plan::Action& action, StepContext&) override {
+  Result<std::string> undo(const plan::Action& action, StepContext& context) override {
     const auto before = member_of(action.outcome.before, "unit_file_state");
     if (before == wanted()) return std::string("nothing to undo: it was so before");
     const bool enabled = before == "enabled";
     if (!enabled && before != "disabled")
       return fail(Errc::kConflict, "it was {} before, which is not to be had back", before);
-    auto ok = set(action.target, enabled ? UnitFileWish::kEnable : UnitFileWish::kDisable);
+    auto ok = context.privileged.set_unit_enabled(action.target, enabled);
     if (!ok) return propagate(std::move(ok));
     return fmt::format("undone: {} is {} again", action.target, before);
   }
@@ -88,10 +91,6 @@ class UnitFileStep final : public Step {
  private:
   [[nodiscard]] std::string_view wanted() const {
     return wish_ == UnitFileWish::kEnable ? "enabled" : "disabled";
-  }
-  static Status set(const std::string& unit, UnitFileWish wish) {
-    return wish == UnitFileWish::kEnable ? drivers::enable_unit_file(unit)
-                                         : drivers::disable_unit_file(unit);
   }
 
   const UnitFileWish wish_;
@@ -122,7 +121,7 @@ class UnitResetStep final : public Step {
     auto status = look(action, context);
     if (!status) return propagate(std::move(status));
     run.begun();
-    if (auto ok = context.systemd->reset_failed(status->name); !ok) return propagate(std::move(ok));
+    if (auto ok = context.privileged.reset_unit(status->name); !ok) return propagate(std::move(ok));
     return StepResult{.result = fmt::format("{} was {} ({}), which is forgotten", status->name,
                                             status->active_state, status->result),
                       .output = {}};

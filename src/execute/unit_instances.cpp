@@ -5,19 +5,18 @@
 #include <algorithm>
 #include <iterator>
 
-#include "execute/halting.hpp"
 #include "execute/parameter_values.hpp"
 #include "execute/service_job.hpp"
 #include "execute/unasked.hpp"
 #include "execute/waiting.hpp"
 #include "nexus/config/config.hpp"
+#include "nexus/host/privileged.hpp"
 
 namespace nexus::execute {
 namespace {
 
 namespace json = boost::json;
-using drivers::UnitJob;
-using drivers::UnitStatus;
+using host::UnitJob;
 using namespace std::chrono_literals;
 
 constexpr Millis kAskEvery = 100ms;
@@ -77,14 +76,15 @@ Status one_job(UnitJob job, const std::string& unit, const plan::Action& action,
   if (!status) return propagate(std::move(status));
   if (auto ok = check_unit(action.type, *status, *context.config); !ok) return ok;
   if (status->result == "start-limit-hit" && job != UnitJob::kStop) {
-    if (auto ok = context.systemd->reset_failed(status->name); !ok) return ok;
+    if (auto ok = context.privileged.reset_unit(status->name); !ok) return ok;
   }
   // It cannot be left to systemd: what comes after it would be missing.
-  auto done = context.systemd->job(job, status->name,
-                                   {.deadline = run.deadline,
-                                    .cancelled = [&] { return run.cancelled() || run.leaving(); },
-                                    .queued = run.begun,
-                                    .leaving = {}});
+  auto done =
+      context.privileged.unit_job(job, status->name,
+                                  {.deadline = run.deadline,
+                                   .cancelled = [&] { return run.cancelled() || run.leaving(); },
+                                   .queued = run.begun,
+                                   .leaving = {}});
   if (!done) return propagate(std::move(done));
   return wait_settled(job, status->name, context, run);
 }
@@ -220,7 +220,7 @@ class UnitScaleStep final : public Step {
     for (const auto& [job, list] :
          {std::pair(UnitJob::kStart, &change.start), std::pair(UnitJob::kStop, &change.stop)}) {
       for (const auto one : *list) {
-        if (auto why = why_to_begin_no_more(context.clock, run))
+        if (auto why = why_to_begin_no_more(context, run))
           return fail(*why, "{} instances of {} were wanted: ended before {} of {}", change.wanted,
                       change.stem, to_string(job), instance_of(change.stem, one));
         const auto unit = instance_of(change.stem, one);
@@ -270,7 +270,7 @@ class UnitRolloutStep final : public Step {
     for (const auto number : found->now.up) {
       if (done > 0) {
         auto why = pause_in_step(context.clock, run, context.clock.steady() + wait);
-        if (!why) why = why_to_begin_no_more(context.clock, run);
+        if (!why) why = why_to_begin_no_more(context, run);
         if (why) return fail(*why, "{} of {} instances were restarted", done, found->now.up.size());
       }
       const auto unit = instance_of(found->stem, number);

@@ -107,14 +107,47 @@ Executor::Impl::Verification Executor::Impl::verify(const Entry& entry, Step& st
   }
 }
 
-void Executor::Impl::undo(Step& step, Action& action) {
+bool Executor::Impl::undo(const Entry& entry, Step& step, Action& action, bool needs_place) {
   const auto* descriptor = find_action(action.type);
-  if (descriptor == nullptr || descriptor->undo_help.empty()) return;
-  auto with = context();
+  if (descriptor == nullptr || descriptor->undo_help.empty()) return true;
   action.outcome.undone = kUndoing;
   if (auto written = journal.write(action); !written)
     log::error("executor", "{}", written.error().message());
-  note_undone(action, step.undo(action, with));
+  auto undone = take_back(entry, step, action, needs_place);
+  if (!undone) return false;
+  note_undone(action, *std::move(undone));
+  return true;
+}
+
+/// Within the action's time limit it waits for whoever is away (after a boot engines come up later
+/// than the agent), for a place among the hosts, and while operations are stopped.
+std::optional<Result<std::string>> Executor::Impl::take_back(const Entry& entry, Step& step,
+                                                             const Action& action,
+                                                             bool needs_place) {
+  const auto deadline = clock.steady() + action.timeout;
+  std::unique_ptr<FleetPlace> place;
+  const auto attempt = [&]() -> Result<std::string> {
+    if (is_halted()) return fail(Errc::kCancelled, "operations are stopped");
+    if (needs_place && place == nullptr) {
+      auto got = place_for(action);
+      if (!got) return fail(Errc::kUnavailable, "{}", got.error().message());
+      place = *std::move(got);
+      needs_place = place != nullptr;
+    }
+    auto with = context();
+    return step.undo(action, with);
+  };
+  while (true) {
+    auto undone = attempt();
+    const bool waits = !undone && (is_away(undone.error()) ||
+                                   (undone.error().code() == Errc::kCancelled && is_halted()));
+    const auto now = clock.steady();
+    if (!waits || now >= deadline || entry.cancel) return undone;
+    std::unique_lock lock(mutex);
+    clock.wait_until(lock, changed, std::min(deadline, now + kUndoAgainEvery),
+                     [&] { return entry.cancel || stopping; });
+    if (stopping) return std::nullopt;  // it stays in the journal as it is, and is found again
+  }
 }
 
 void Executor::Impl::note_undone(Action& action, Result<std::string> undone) const {
@@ -126,29 +159,13 @@ void Executor::Impl::note_undone(Action& action, Result<std::string> undone) con
       .add();
 }
 
-/// The agent ended in the middle of an undo: what it has left is taken back, as soon as whoever
-/// does that is there (after a boot engines come up later than the agent) and operations are not
-/// stopped.
+/// The agent ended in the middle of an undo: what it has left is taken back.
 void Executor::Impl::undo_again(const Entry& entry, Step& step, Action action) {
   const bool disproved = action.outcome.verified.has_value();
   action.outcome.result += "; taken back after a restart of the agent";
-  const auto deadline = clock.steady() + action.timeout;
-  while (true) {
-    auto with = context();
-    const bool stopped = is_halted();
-    auto undone = stopped ? Result<std::string>(fail(Errc::kCancelled, "operations are stopped"))
-                          : step.undo(action, with);
-    const bool waits = stopped || (!undone && is_away(undone.error()));
-    const auto now = clock.steady();
-    if (!waits || now >= deadline || entry.cancel) {
-      note_undone(action, std::move(undone));
-      break;
-    }
-    std::unique_lock lock(mutex);
-    clock.wait_until(lock, changed, std::min(deadline, now + kUndoAgainEvery),
-                     [&] { return entry.cancel || stopping; });
-    if (stopping) return;  // it stays in the journal as it is, and is found again
-  }
+  auto undone = take_back(entry, step, action, false);
+  if (!undone) return;
+  note_undone(action, *std::move(undone));
   finish(std::move(action), disproved ? ActionState::kUnverified : ActionState::kCancelled);
 }
 
@@ -194,7 +211,7 @@ void Executor::Impl::conclude(Entry& entry, Step& step, Action action) {
                                         action.verify->expr.text,
                                         base::format_duration(action.verify->within), detail)
                           : std::string("; not verified: the target is not as it should be");
-      undo(step, action);
+      if (!undo(entry, step, action)) return;
       return finish(std::move(action), ActionState::kUnverified);
     case Verification::kCancelled: {
       {
@@ -202,7 +219,8 @@ void Executor::Impl::conclude(Entry& entry, Step& step, Action action) {
         action.outcome.result +=
             fmt::format("; cancelled by {} while it was verified", entry.cancelled_by);
       }
-      undo(step, action);  // whether it has helped is not known: nothing half-tried stays
+      // Whether it has helped is not known: nothing half-tried stays.
+      if (!undo(entry, step, action)) return;
       break;
     }
     case Verification::kStopping:

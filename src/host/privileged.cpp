@@ -17,6 +17,8 @@
 namespace nexus::host {
 namespace {
 
+constexpr std::string_view kNoUnits = "there is no systemd here";
+
 Status write_value(const std::string& path, std::string_view value) {
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd) return std::unexpected(Error::from_errno("open " + path));
@@ -179,11 +181,77 @@ Status LocalPrivileged::set_sysctl(std::string_view name, std::string_view value
   return fail(Errc::kConflict, "{} was set to \"{}\" and reads \"{}\"", name, value, *now);
 }
 
-Status LocalPrivileged::drop_caches(int what, bool sync) {
+Status LocalPrivileged::drop_caches(int what, bool sync, const SpawnWait& wait) {
   if (what < 1 || what > 3)
     return fail(Errc::kInvalidArgument, "drop caches: expected 1, 2 or 3, got {}", what);
-  if (sync) ::sync();
+  if (sync) {
+    auto written = run({.argv = {"/usr/bin/sync"}}, clock_, wait.deadline, wait.cancelled);
+    if (!written) return propagate(std::move(written), "write what is dirty");
+    if (written->status != 0)
+      return fail(Errc::kIo, "write what is dirty: sync ended with exit status {}: {}",
+                  written->status, written->output);
+  }
+  if (wait.started) wait.started();
   return write_value("/proc/sys/vm/drop_caches", fmt::format("{}", what));
+}
+
+void LocalPrivileged::list_commands(std::vector<ListedCommand> commands) {
+  auto fresh = std::make_shared<const Commands>(std::move(commands));
+  const std::lock_guard guard(mutex_);
+  commands_ = std::move(fresh);
+}
+
+Result<Exit> LocalPrivileged::run_listed(const ListedCommand& command,
+                                         std::optional<std::int64_t> fencing_token,
+                                         const SpawnWait& wait) {
+  std::shared_ptr<const Commands> listed;
+  {
+    const std::lock_guard guard(mutex_);
+    listed = commands_;
+  }
+  const auto known = std::ranges::find(*listed, command.name, &ListedCommand::name);
+  if (known == listed->end())
+    return fail(Errc::kPermissionDenied, "\"{}\" is not listed as a [[command]]", command.name);
+  if (*known != command)
+    return fail(Errc::kConflict, "command \"{}\" is listed otherwise by now", command.name);
+  Command child{.argv = known->argv};
+  if (fencing_token)
+    child.environment.push_back(fmt::format("NEXUS_FENCING_TOKEN={}", *fencing_token));
+  auto exit = run(child, clock_, wait.deadline, wait.cancelled, [&](int) {
+    if (wait.started) wait.started();
+  });
+  if (!exit) return propagate(std::move(exit), "command \"{}\"", command.name);
+  return exit;
+}
+
+Result<JobOutcome> LocalPrivileged::unit_job(UnitJob job, std::string_view unit, const JobWait&) {
+  return fail(Errc::kUnavailable, "{} {}: {}", to_string(job), unit, kNoUnits);
+}
+Status LocalPrivileged::reset_unit(std::string_view unit) {
+  return fail(Errc::kUnavailable, "reset {}: {}", unit, kNoUnits);
+}
+Status LocalPrivileged::set_unit_properties(std::string_view unit,
+                                            std::span<const NumberProperty>) {
+  return fail(Errc::kUnavailable, "set properties of {}: {}", unit, kNoUnits);
+}
+Status LocalPrivileged::set_unit_enabled(std::string_view unit, bool enabled) {
+  return fail(Errc::kUnavailable, "{} {}: {}", enabled ? "enable" : "disable", unit, kNoUnits);
+}
+
+std::string_view to_string(UnitJob job) noexcept {
+  switch (job) {
+    case UnitJob::kStart:
+      return "start";
+    case UnitJob::kStop:
+      return "stop";
+    case UnitJob::kRestart:
+      return "restart";
+    case UnitJob::kReload:
+      return "reload";
+    case UnitJob::kTryRestart:
+      return "try-restart";
+  }
+  return "";
 }
 
 Result<std::string> sysctl(std::string_view name) {

@@ -7,6 +7,8 @@ containers trigger. What needs systemd is in the story and in `execute_systemd`,
 Needs root.
 """
 import contextlib
+import hashlib
+import io
 import json
 import os
 import pathlib
@@ -27,9 +29,9 @@ MISSION = """restart_service start_service stop_service reload_service scale_ser
 performance_tuning network_optimization cleanup_disk rotate_logs clear_cache optimize_database kill_process run_command renice_process
 drop_caches http_request notify composite""".split()
 
-# In a network namespace of its own, whose kernel parameters are nobody else's.
+# In namespaces of its own, whose kernel parameters are nobody else's.
 ALONE = """#!/bin/sh
-exec /usr/bin/unshare --net /bin/sh -c '/sbin/ip link set lo up && exec "$0" "$@"' {binary} "$@"
+exec /usr/bin/unshare --net --ipc /bin/sh -c '/sbin/ip link set lo up && exec "$0" "$@"' {binary} "$@"
 """
 
 # Writes a line after the other to its log, and opens it again at SIGHUP.
@@ -103,6 +105,23 @@ class Docker:
 
     def inspect(self, name):
         return self.ask("GET", f"/containers/{name}/json")
+
+    def load_old(self):
+        """An image without a name that was made years ago; its id."""
+        def packed(files):
+            out = io.BytesIO()
+            with tarfile.open(fileobj=out, mode="w") as tar:
+                for name, content in files.items():
+                    entry = tarfile.TarInfo(name)
+                    entry.size = len(content)
+                    tar.addfile(entry, io.BytesIO(content))
+            return out.getvalue()
+        layer = packed({"old": b"x"})
+        made = json.dumps({"architecture": "amd64", "os": "linux", "created": "2020-01-01T00:00:00Z", "config": {},
+                           "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}).encode()
+        manifest = json.dumps([{"Config": "made.json", "RepoTags": None, "Layers": ["layer.tar"]}]).encode()
+        self.ask("POST", "/images/load", packed({"manifest.json": manifest, "made.json": made, "layer.tar": layer}), raw=True)
+        return "sha256:" + hashlib.sha256(made).hexdigest()
 
     def names(self):
         return {one["Names"][0].lstrip("/") for one in self.ask("GET", "/containers/json?all=true")}
@@ -240,10 +259,16 @@ def kernel_parameters():
         alone = where / "alone.sh"
         alone.write_text(ALONE.format(binary=BINARY))
         alone.chmod(0o755)
-        with host("", alone, where) as it:
+        with host("""
+[[sysctl]]
+name = "kernel.shmmni"
+min = 1024
+max = 32768
+""", alone, where) as it:
             pid = it.agent.process.pid
-            read = lambda: subprocess.run(["/usr/bin/nsenter", "--net", "--target", str(pid), "/bin/cat",  # noqa: E731
-                                           "/proc/sys/net/core/somaxconn"], capture_output=True, text=True, check=True).stdout.strip()
+            read = lambda name="net/core/somaxconn": subprocess.run(  # noqa: E731
+                ["/usr/bin/nsenter", "--net", "--ipc", "--target", str(pid), "/bin/cat", f"/proc/sys/{name}"],
+                capture_output=True, text=True, check=True).stdout.strip()
             before = read()
             expect("somaxconn" in it.would("network_optimization", "net.core.somaxconn", value="5000"), "a dry run")
             equal(read(), before, "somaxconn after a dry run")
@@ -254,6 +279,13 @@ def kernel_parameters():
             expect("expected" in it.refused("network_optimization", "net.core.somaxconn", value="999999999"), "out of its range")
             expect("[[sysctl]]" in it.refused("performance_tuning", "kernel.core_pattern", value="x"), "one that is not listed")
             it.would("performance_tuning", "vm.swappiness", value="40")
+            was = read("kernel/shmmni")
+            it.would("performance_tuning", "kernel.shmmni", value="8192")
+            equal(read("kernel/shmmni"), was, "shmmni after a dry run")
+            done = it.done("performance_tuning", "kernel.shmmni", value="8192")
+            equal((read("kernel/shmmni"), done["outcome"]["verified"]), ("8192", True), "shmmni")
+            it.taken_back(done)
+            equal(read("kernel/shmmni"), was, "shmmni that was taken back")
             # Two that are left: what is set last is taken back first, by the command that removing the package runs.
             it.done("network_optimization", "net.core.somaxconn", value="5000")
             it.done("network_optimization", "net.core.somaxconn", value="6000")
@@ -284,6 +316,7 @@ older_than = "0s"
                 would = it.would("cleanup_disk", str(full), free="2MiB", kinds=["scratch"])
                 expect(would.count(".tmp") == 1 and "keep" not in would, f"a dry run of cleanup_disk: {would}")
                 done = it.done("cleanup_disk", str(full), free="2MiB", kinds=["scratch"])
+                equal(done["outcome"]["verified"], True, "cleanup_disk")
                 gone = {"a.tmp", "b.tmp"} - {one.name for one in full.iterdir()}
                 equal(len(gone), 1, f"it stops when there is room enough: {done['outcome']}")
                 expect(next(iter(gone)) in would, "what the dry run listed is what went")
@@ -342,7 +375,7 @@ redis_keys = ["cache:*"]
 
                 it.would("optimize_database", "public.orders")
                 equal(sql("SELECT vacuum_count FROM pg_stat_user_tables WHERE relname = 'orders'"), "0", "vacuums after a dry run")
-                it.done("optimize_database", "public.orders")
+                equal(it.done("optimize_database", "public.orders")["outcome"]["verified"], True, "optimize_database")
                 wait_for("the vacuum in the server's statistics", lambda: sql(
                     "SELECT vacuum_count, analyze_count FROM pg_stat_user_tables WHERE relname = 'orders'") == "1|1")
                 it.failed("optimize_database", "public.nowhere")
@@ -412,7 +445,12 @@ max_actions_per_hour = 1000
         listed = it.agent.command_json("services", "--kind", "docker")["services"]
         expect({"docker:plain", "docker:shop/web"} <= {one["name"] for one in listed}, f"services: {listed}")
         equal(it.agent.command_json("services", "status", "docker:shop/web")["replicas"], 2, "services status")
-        it.would("prune_docker", "docker", older_than="1h")
+        old = docker.load_old()
+        kept = docker.ask("GET", "/images/json")
+        expect(old[7:19] in it.would("prune_docker", "docker", older_than="1h"), "the dry run of prune_docker")
+        equal(len(docker.ask("GET", "/images/json")), len(kept), "images after a dry run")
+        it.done("prune_docker", "docker", older_than="1h")
+        equal({one["Id"] for one in kept} - {one["Id"] for one in docker.ask("GET", "/images/json")}, {old}, "what was pruned")
 
 
 def killed():
@@ -467,15 +505,27 @@ socket = "{docker.socket}"
 
 
 def remedies_on_containers():
-    """A container that ends by itself is a finding, and started again; one that does not come up climbs a ladder to its end."""
+    """A container that ends by itself is a finding, and started again, what it depends on first; one that somebody stops is not;
+    one that does not come up climbs a ladder to its end."""
     with directory() as where, Docker(where) as docker, host(f"""
 [docker]
 socket = "{docker.socket}"
 [guardrails]
 cooldown = "1s"
+[services]
+watch = [{{ name = "docker:front", depends_on = ["docker:back"] }}, "docker:shop/web"]
+[[remedy]]
+name = "watched"
+on = 'service_failed{{kind="docker"}}'
+action = "restart_service"
 [[alert]]
 name = "ContainerDown"
-expr = 'docker_container_state{{state="exited", name=~"web|sick"}} == 1'
+expr = 'docker_container_state{{state="exited", name="web"}} == 1'
+severity = "critical"
+[[alert]]
+name = "ContainerSick"
+# Started in vain it may be seen to run for a moment.
+expr = 'max_over_time(docker_container_state{{state="exited", name="sick"}}[1m]) == 1'
 severity = "critical"
 [[remedy]]
 name = "start-web"
@@ -485,7 +535,7 @@ target = "docker:${{name}}"
 verify = {{ expr = 'docker_container_state{{name="web", state="running"}} == 1', within = "30s" }}
 [[remedy]]
 name = "ladder"
-on = 'ContainerDown{{name="sick"}}'
+on = "ContainerSick"
 action = "composite"
 target = "docker:sick"
 max_attempts = 1
@@ -497,10 +547,38 @@ action = "restart_service"
 action = "notify"
 parameters = {{ message = "${{name}} does not come up" }}
 """) as it:
-        docker.make("web")
-        docker.make("sick", command="exit 3")
         def ended(remedy):
             return [one for one in it.agent.command_json("actions")["history"] if one["remedy"] == remedy and one["finished"]]
+        state = lambda name: docker.inspect(name)["State"]["Status"]  # noqa: E731
+        seen = lambda name: {one["name"]: one["state"] for one in it.agent.command_json("services", "--kind", "docker")["services"]}[name]  # noqa: E731
+        for name, compose in (("front", None), ("back", None), ("shop-web-1", ("shop", "web", 1)), ("shop-web-2", ("shop", "web", 2))):
+            docker.make(name, compose=compose)
+        for name in ("docker:front", "docker:shop/web"):
+            wait_for(f"{name} to be seen", lambda name=name: seen(name) == "active")
+
+        # Behind the engine's back: that is a failure. What it depends on was stopped by somebody, so that it has to wait for that.
+        docker.ask("POST", "/containers/back/kill")
+        os.kill(docker.inspect("front")["State"]["Pid"], signal.SIGKILL)
+        def held():
+            told = it.agent.get("/operations/actions?decisions=1").json["decisions"]
+            return [one for one in told if one["target"] == "docker:front" and one["reason_code"] == "dependency"]
+        why = wait_for("the remedy to wait for the other container", held)[0]
+        expect("docker:back, which is exited" in why["reason"], f"why: {why}")
+        equal((state("front"), ended("watched")), ("exited", []), "what waits for another")
+        docker.ask("POST", "/containers/back/start")
+        mended = wait_for("the remedy of a watched container", lambda: ended("watched"))[0]
+        equal((mended["target_component"], mended["state"], state("front")), ("docker:front", "succeeded", "running"), f"{mended['outcome']}")
+
+        # A service of Compose is up while one of its containers is; stopped by somebody it is no failure.
+        os.kill(docker.inspect("shop-web-1")["State"]["Pid"], signal.SIGKILL)
+        docker.ask("POST", "/containers/shop-web-2/kill")
+        wait_for("the service of Compose to be seen down", lambda: seen("docker:shop/web") != "active")
+        docker.ask("POST", "/containers/shop-web-2/start")
+        wait_for("the service of Compose to be seen up", lambda: seen("docker:shop/web") == "active")
+        equal(len(ended("watched")), 1, "actions about what somebody stopped")
+
+        docker.make("web")
+        docker.make("sick", command="exit 3")
         docker.ask("POST", "/containers/web/kill")
         mended = wait_for("the remedy of a container that ended", lambda: ended("start-web"))[0]
         equal((mended["state"], mended["outcome"]["verified"]), ("succeeded", True), f"the remedy: {mended['outcome']}")
@@ -514,6 +592,7 @@ parameters = {{ message = "${{name}} does not come up" }}
 
 
 if __name__ == "__main__":
-    run_tests([("described", described), ("processes and commands", processes_and_commands), ("kernel parameters", kernel_parameters),
-               ("files", files), ("databases", databases), ("containers", containers), ("killed", killed),
-               ("remedies on containers", remedies_on_containers)])
+    # Containers take their time, and need little of the machine's: half of it is waiting.
+    run_tests([("containers", containers)],
+              [("described", described), ("processes and commands", processes_and_commands), ("kernel parameters", kernel_parameters),
+               ("files", files), ("databases", databases), ("killed", killed), ("remedies on containers", remedies_on_containers)])

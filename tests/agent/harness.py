@@ -3,6 +3,7 @@
 Everything a script starts is ended by its process id when the `with` block ends. Waiting is on a condition, with a limit
 that is generous because test machines are busy.
 """
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -203,8 +204,13 @@ def directory():
         yield pathlib.Path(path)
 
 
-def run_tests(tests):
-    """Runs (name, function) pairs; prints one line each; exit code 1 when one failed."""
+def run_tests(*lists):
+    """Runs lists of (name, function) pairs, several lists beside each other; prints one line a pair; exit code 1 when one failed."""
+    with concurrent.futures.ThreadPoolExecutor(len(lists)) as pool:
+        raise SystemExit(1 if sum(pool.map(_run_list, lists)) else 0)
+
+
+def _run_list(tests):
     failed = 0
     for name, test in tests:
         begun = time.monotonic()
@@ -215,4 +221,4 @@ def run_tests(tests):
             failed += 1
             verdict = f"FAILED: {type(failure).__name__}: {failure}"
         print(f"{name}: {verdict} ({time.monotonic() - begun:.1f} s)", flush=True)
-    raise SystemExit(1 if failed else 0)
+    return failed

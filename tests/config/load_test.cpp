@@ -158,6 +158,23 @@ TEST_CASE("watched services get their suffix") {
   CHECK(services[3].depends_on == std::vector<std::string>{"x.service", "y.mount"});
 }
 
+TEST_CASE("watched containers have their kind in their name") {
+  const auto loaded = load_text(
+      "[services]\nwatch = ['docker:web', 'podman:api', {name='cache', kind='docker'}, "
+      "{name='docker:shop/web', depends_on=['db', 'podman:cache']}, {name='docker:x', "
+      "kind='systemd'}]",
+      "a.toml");
+  REQUIRE(shown(loaded.problems) == none);
+  const auto& services = loaded.config.services;
+  REQUIRE(services.size() == 5);
+  CHECK(services[0].name == "docker:web");
+  CHECK(services[1].name == "docker:api");
+  CHECK(services[2].name == "docker:cache");
+  CHECK(services[3].name == "docker:shop/web");
+  CHECK(services[3].depends_on == std::vector<std::string>{"db.service", "docker:cache"});
+  for (const auto& service : services) CHECK(service.kind == "docker");
+}
+
 TEST_CASE("conf.d is read in name order: lists grow, other keys override") {
   TemporaryDirectory directory;
   LoadOptions options;

@@ -91,7 +91,8 @@ TEST_CASE("wrong types say what was expected and what was written") {
        "a.toml:2:9: collect.cpu.guest: expected a boolean, a number, a string or an array of "
        "strings, got a date or time"},
       {"[services]\nwatch = 'x'",
-       "a.toml:2:9: services.watch: expected an array of unit names or tables, got the string "
+       "a.toml:2:9: services.watch: expected an array of names of units and containers, or tables, "
+       "got the string "
        "\"x\""},
   });
 }
@@ -227,18 +228,29 @@ TEST_CASE("services must not depend on themselves, however far round") {
        "c.service -> a.service"},
       {"[services]\nwatch = [{name='a', depends_on=['a.service']}]",
        "a.toml:2:10: services.watch: depends_on goes in a circle: a.service -> a.service"},
-      {"[services]\nwatch = [{name='a', kind='docker'}]",
-       "a.toml:2:26: services.watch.kind: expected one of \"systemd\", got the string \"docker\""},
-      {"[services]\nwatch = ['docker:web']",
-       "a.toml:2:9: services.watch: \"docker:web\": expected a unit of systemd; containers, "
-       "workloads "
-       "and processes are seen by their metrics, with an [[alert]]"},
-      {"[services]\nwatch = [{name='a', depends_on=['docker:db']}]",
-       "a.toml:2:32: services.watch.depends_on: \"docker:db\": expected a unit of systemd; "
-       "containers, workloads and processes are seen by their metrics, with an [[alert]]"},
+      {"[services]\nwatch = [{name='a', kind='kubernetes'}]",
+       "a.toml:2:26: services.watch.kind: expected one of \"systemd\", \"docker\", got the string "
+       "\"kubernetes\""},
+      {"[services]\nwatch = ['kubernetes:shop/deployment/web']",
+       "a.toml:2:9: services.watch: \"kubernetes:shop/deployment/web\": expected a unit of systemd "
+       "or a container; workloads and processes are seen by their metrics, with an [[alert]]"},
+      {"[services]\nwatch = [{name='a', depends_on=['process:1:2']}]",
+       "a.toml:2:32: services.watch.depends_on: \"process:1:2\": expected a unit of systemd or a "
+       "container; workloads and processes are seen by their metrics, with an [[alert]]"},
       {"[services]\nwatch = ['a/b']",
-       "a.toml:2:10: services.watch: expected the name of a unit, or a table such as {name = "
-       "\"db.service\", depends_on = [\"disk.mount\"]}, got the string \"a/b\""},
+       "a.toml:2:10: services.watch: expected the name of a unit or container, or a table such as "
+       "{name = \"db.service\", depends_on = [\"disk.mount\", \"docker:cache\"]}, got the string "
+       "\"a/b\""},
+      {"[services]\nwatch = [{name='docker:a/b/c'}]",
+       "a.toml:2:16: services.watch.name: expected the name of a unit such as \"web.service\", or "
+       "of a container: \"docker:web\", or \"docker:PROJECT/SERVICE\" of Compose, got the string "
+       "\"docker:a/b/c\""},
+      {"[docker]\nenabled = false\n[services]\nwatch = ['docker:web']",
+       "a.toml:4:10: services.watch: \"docker:web\": [docker] is switched off"},
+      {"[services]\nwatch = [{name='docker:a', depends_on=['podman:b']}, {name='b', kind='docker', "
+       "depends_on=['docker:a']}]",
+       "a.toml:2:10: services.watch: depends_on goes in a circle: docker:a -> docker:b -> "
+       "docker:a"},
   });
   const auto diamond = load_text(
       "[services]\nwatch = [{name='a', depends_on=['b','c']}, {name='b', depends_on=['d']}, "

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "nexus/drivers/systemd.hpp"
+#include "nexus/drivers/unit_privileged.hpp"
 
 namespace nexus::drivers::testing {
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "nexus/drivers/systemd.hpp"
+#include "nexus/drivers/unit_privileged.hpp"
 
 using namespace nexus;
 using namespace std::chrono_literals;
@@ -44,12 +45,16 @@ TEST_CASE("without a bus every call is refused as unavailable and names what was
   drivers::Systemd systemd(clock, kNowhere);
   CHECK(systemd.status("web").error().code() == Errc::kUnavailable);
   CHECK(systemd.list_units().error().code() == Errc::kUnavailable);
-  CHECK(systemd.reset_failed("web").error().code() == Errc::kUnavailable);
+  drivers::UnitPrivileged privileged(clock, kNowhere);
+  CHECK(privileged.reset_unit("web").error().code() == Errc::kUnavailable);
+  CHECK(privileged.set_unit_properties("web", {}).error().code() == Errc::kUnavailable);
+  CHECK(privileged.set_unit_enabled("web", true).error().code() == Errc::kUnavailable);
   CHECK(systemd.version().error().code() == Errc::kUnavailable);
   CHECK(systemd.system_state().error().code() == Errc::kUnavailable);
   bool queued = false;
-  const auto job = systemd.job(drivers::UnitJob::kRestart, "web", clock.steady() + 10s, {},
-                               [&] { queued = true; });
+  const auto job =
+      privileged.unit_job(host::UnitJob::kRestart, "web",
+                          {.deadline = clock.steady() + 10s, .queued = [&] { queued = true; }});
   CHECK(job.error().code() == Errc::kUnavailable);
   CHECK_THAT(job.error().message(),
              Catch::Contains("restart web.service") && Catch::Contains("/nonexistent/nexus/bus"));
@@ -60,9 +65,11 @@ TEST_CASE("a bad unit name or address is refused before anything is asked") {
   base::ManualClock clock;
   drivers::Systemd systemd(clock, kNowhere);
   CHECK(systemd.status("a b").error().code() == Errc::kInvalidArgument);
-  CHECK(systemd.reset_failed("").error().code() == Errc::kInvalidArgument);
-  CHECK(systemd.job(drivers::UnitJob::kStart, "x/y", base::kForever).error().code() ==
-        Errc::kInvalidArgument);
+  drivers::UnitPrivileged privileged(clock, kNowhere);
+  CHECK(privileged.reset_unit("").error().code() == Errc::kInvalidArgument);
+  CHECK(privileged.unit_job(host::UnitJob::kStart, "x/y", {.deadline = base::kForever})
+            .error()
+            .code() == Errc::kInvalidArgument);
   CHECK_FALSE(drivers::Systemd(clock, "no address").version());
 }
 

@@ -15,6 +15,7 @@
 using namespace nexus;
 using namespace nexus::drivers;
 using namespace nexus::drivers::testing;
+using host::UnitJob;
 using namespace std::chrono_literals;
 
 namespace {
@@ -28,10 +29,11 @@ const std::string kSlow =
 struct Machine {
   base::SystemClock clock;
   Systemd systemd{clock};
+  UnitPrivileged privileged{clock};
 
   UnitStatus status(const std::string& unit) { return systemd.status(unit).value(); }
-  Result<JobOutcome> job(UnitJob what, const std::string& unit) {
-    return systemd.job(what, unit, clock.steady() + kLong);
+  Result<host::JobOutcome> job(UnitJob what, const std::string& unit) {
+    return privileged.unit_job(what, unit, {.deadline = clock.steady() + kLong});
   }
 };
 
@@ -49,8 +51,9 @@ TEST_CASE("a service is started, restarted, reloaded and stopped", "[.systemd]")
   CHECK(m.systemd.status("nexus-test-web").value().active_state == "inactive");
   CHECK(m.systemd.status("nexus-test-web").value().invocation_id.empty());
   int queued = 0;
-  const auto started = m.systemd.job(UnitJob::kStart, "nexus-test-web", m.clock.steady() + kLong,
-                                     {}, [&] { ++queued; });
+  const auto started =
+      m.privileged.unit_job(UnitJob::kStart, "nexus-test-web",
+                            {.deadline = m.clock.steady() + kLong, .queued = [&] { ++queued; }});
   REQUIRE(started);
   CHECK(started->result == "done");
   CHECK(queued == 1);
@@ -89,7 +92,7 @@ TEST_CASE("a job that fails is a conflict that quotes its result and the unit's"
   check_error(failed.error(), Errc::kConflict, "result exit-code");
   CHECK(m.systemd.status(unit.name()).value().active_state == "failed");
   CHECK(m.systemd.status(unit.name()).value().result == "exit-code");
-  REQUIRE(m.systemd.reset_failed(unit.name()));
+  REQUIRE(m.privileged.reset_unit(unit.name()));
   CHECK(m.systemd.status(unit.name()).value().active_state == "inactive");
 }
 
@@ -105,7 +108,7 @@ TEST_CASE("the start limit refuses a start until it is reset", "[.systemd]") {
   REQUIRE_FALSE(refused);
   check_error(refused.error(), Errc::kConflict, "start-limit-hit");
   CHECK(m.systemd.status(unit.name()).value().result == "start-limit-hit");
-  REQUIRE(m.systemd.reset_failed(unit.name()));
+  REQUIRE(m.privileged.reset_unit(unit.name()));
   CHECK(m.job(UnitJob::kStart, unit.name()));
 }
 
@@ -117,7 +120,7 @@ TEST_CASE("a unit that does not exist is not found by any verb", "[.systemd]") {
     check_error(m.job(verb, "nexus-no-such").error(), Errc::kNotFound,
                 std::string(to_string(verb)) + " nexus-no-such.service");
   }
-  check_error(m.systemd.reset_failed("nexus-no-such").error(), Errc::kNotFound,
+  check_error(m.privileged.reset_unit("nexus-no-such").error(), Errc::kNotFound,
               "nexus-no-such.service");
 }
 
@@ -145,25 +148,26 @@ TEST_CASE("at the time limit the job is cancelled", "[.systemd]") {
   Machine m;
   const TestUnit unit("nexus-test-slow.service", kSlow);
   base::ManualClock clock;
-  Systemd systemd(clock);
-  const auto late = systemd.job(UnitJob::kStart, unit.name(), clock.steady() + 5min, {},
-                                [&] { clock.advance(5min); });
+  UnitPrivileged privileged(clock);
+  const auto late = privileged.unit_job(
+      UnitJob::kStart, unit.name(),
+      {.deadline = clock.steady() + 5min, .queued = [&] { clock.advance(5min); }});
   REQUIRE_FALSE(late);
   check_error(late.error(), Errc::kTimeout, "start nexus-test-slow.service");
   CHECK(m.systemd.status(unit.name()).value().start_job.empty());
-  check_error(systemd.job(UnitJob::kStart, unit.name(), clock.steady()).error(), Errc::kTimeout,
-              "time limit");
+  const auto none = privileged.unit_job(UnitJob::kStart, unit.name(), {.deadline = clock.steady()});
+  check_error(none.error(), Errc::kTimeout, "time limit");
 }
 
 TEST_CASE("left alone, a job goes on without the one who queued it", "[.systemd]") {
   Machine m;
   const TestUnit unit("nexus-test-slow.service", kSlow);
   std::atomic<bool> accepted{false};
-  const auto left = m.systemd.job(UnitJob::kStart, unit.name(),
-                                  {.deadline = base::kForever,
-                                   .cancelled = {},
-                                   .queued = [&] { accepted = true; },
-                                   .leaving = [&] { return accepted.load(); }});
+  const auto left = m.privileged.unit_job(UnitJob::kStart, unit.name(),
+                                          {.deadline = base::kForever,
+                                           .cancelled = {},
+                                           .queued = [&] { accepted = true; },
+                                           .leaving = [&] { return accepted.load(); }});
   REQUIRE(left);
   CHECK(left->result == "left");
   CHECK_FALSE(m.status(unit.name()).start_job.empty());
@@ -215,7 +219,7 @@ TEST_CASE("left before systemd has acknowledged it, a job was asked for and no m
   Machine m;
   const TestUnit unit("nexus-test-web.service", kSleeper);
   const BusySystemd busy;
-  const auto left = m.systemd.job(
+  const auto left = m.privileged.unit_job(
       UnitJob::kRestart, unit.name(),
       {.deadline = base::kForever, .cancelled = {}, .queued = {}, .leaving = [] { return true; }});
   INFO((left ? "" : left.error().message()));
@@ -227,9 +231,10 @@ TEST_CASE("a cancelled call cancels its job", "[.systemd]") {
   Machine m;
   const TestUnit unit("nexus-test-slow.service", kSlow);
   std::atomic<bool> accepted{false};
-  const auto cancelled = m.systemd.job(
-      UnitJob::kStart, unit.name(), base::kForever, [&] { return accepted.load(); },
-      [&] { accepted = true; });
+  const auto cancelled = m.privileged.unit_job(UnitJob::kStart, unit.name(),
+                                               {.deadline = base::kForever,
+                                                .cancelled = [&] { return accepted.load(); },
+                                                .queued = [&] { accepted = true; }});
   REQUIRE_FALSE(cancelled);
   check_error(cancelled.error(), Errc::kCancelled, "start nexus-test-slow.service");
   CHECK(m.systemd.status(unit.name()).value().start_job.empty());
@@ -239,9 +244,10 @@ TEST_CASE("a job that somebody else replaces or a dependency stops is a conflict
   Machine m;
   const TestUnit slow("nexus-test-slow.service", kSlow);
   std::thread other;
-  const auto replaced = m.systemd.job(
-      UnitJob::kStart, slow.name(), m.clock.steady() + kLong, {},
-      [&] { other = std::thread([&] { CHECK(m.job(UnitJob::kStop, slow.name())); }); });
+  const auto replaced = m.privileged.unit_job(
+      UnitJob::kStart, slow.name(),
+      {.deadline = m.clock.steady() + kLong,
+       .queued = [&] { other = std::thread([&] { CHECK(m.job(UnitJob::kStop, slow.name())); }); }});
   other.join();
   REQUIRE_FALSE(replaced);
   check_error(replaced.error(), Errc::kConflict, "\"canceled\"");
@@ -266,12 +272,14 @@ TEST_CASE("while a job takes its time, queries and other jobs go on", "[.systemd
   std::atomic<bool> enough{false};
   std::atomic<bool> accepted{false};
   std::thread waiting([&] {
-    const auto job = m.systemd.job(
-        UnitJob::kStart, slow.name(), base::kForever, [&] { return enough.load(); },
-        [&] {
-          accepted = true;
-          accepted.notify_all();
-        });
+    const auto job = m.privileged.unit_job(UnitJob::kStart, slow.name(),
+                                           {.deadline = base::kForever,
+                                            .cancelled = [&] { return enough.load(); },
+                                            .queued =
+                                                [&] {
+                                                  accepted = true;
+                                                  accepted.notify_all();
+                                                }});
     CHECK(job.error().code() == Errc::kCancelled);
   });
   accepted.wait(false);
@@ -390,11 +398,14 @@ TEST_CASE("systemd's private socket serves when there is no bus", "[.systemd]") 
   const TestUnit unit("nexus-test-web.service", kSleeper);
   const auto use = [&](const std::string& address) {
     Systemd systemd(clock, address);
-    CHECK(systemd.job(UnitJob::kRestart, unit.name(), clock.steady() + kLong));
+    UnitPrivileged privileged(clock, address);
+    CHECK(
+        privileged.unit_job(UnitJob::kRestart, unit.name(), {.deadline = clock.steady() + kLong}));
     CHECK(systemd.status(unit.name()).value().active_state == "active");
     CHECK(systemd.list_units().value().size() > 10);
-    check_error(systemd.job(UnitJob::kStart, "nexus-no-such", clock.steady() + kLong).error(),
-                Errc::kNotFound, "no-such");
+    const auto none =
+        privileged.unit_job(UnitJob::kStart, "nexus-no-such", {.deadline = clock.steady() + kLong});
+    check_error(none.error(), Errc::kNotFound, "no-such");
   };
   use("unix:path=/run/systemd/private");
   REQUIRE(setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/nowhere", 1) == 0);

@@ -10,6 +10,7 @@
 using namespace nexus;
 using namespace nexus::drivers;
 using namespace nexus::drivers::testing;
+using host::UnitJob;
 using namespace std::chrono_literals;
 
 namespace {
@@ -19,11 +20,12 @@ const std::string kSleeper = "[Service]\nExecStart=/usr/bin/sleep infinity\n";
 struct Watch {
   base::SystemClock clock;
   Systemd systemd{clock};
+  UnitPrivileged privileged{clock};
   EventLog log{clock};
   std::size_t at = 0;  // events before it have been looked at
 
   void job(UnitJob what, const TestUnit& unit) {
-    const auto done = systemd.job(what, unit.name(), clock.steady() + kLong);
+    const auto done = privileged.unit_job(what, unit.name(), {.deadline = clock.steady() + kLong});
     INFO((done ? "" : done.error().message()));
     REQUIRE(done);
   }
@@ -74,7 +76,7 @@ TEST_CASE("a main process killed with SIGKILL is reported with its result", "[.s
   const UnitWatcher watcher(w.clock, {unit.name()}, w.log.callback());
   std::vector<Nanos> latencies;
   for (int round = 0; round < 20; ++round) {
-    REQUIRE(w.systemd.reset_failed(unit.name()));
+    REQUIRE(w.privileged.reset_unit(unit.name()));
     w.job(UnitJob::kStart, unit);
     const auto active = w.wait("active/running");
     CHECK(active.status.result == "success");

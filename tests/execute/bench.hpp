@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "nexus/config/config.hpp"
+#include "nexus/drivers/unit_privileged.hpp"
 #include "nexus/execute/executor.hpp"
 #include "support/temporary_directory.hpp"
 
@@ -70,10 +71,10 @@ class Samples final : public knowledge::Queryable {
 struct Bench {
   explicit Bench(Clock& the_clock,
                  const std::string& database = ":memory:", drivers::Systemd* systemd = nullptr)
-      : clock(the_clock) {
+      : clock(the_clock), privileged(the_clock) {
     db = *knowledge::StateDb::open(database);
     journal = *Journal::open(clock, *db);
-    executor = std::make_unique<Executor>(clock, *journal, samples, self, systemd);
+    executor = std::make_unique<Executor>(clock, *journal, samples, self, systemd, privileged);
     config.commands = {command("true", {"/bin/true"}), command("false", {"/bin/false"}),
                        command("sleep", {"/bin/sleep", "1000"}),
                        command("echo", {"/bin/echo", "hello"})};
@@ -91,7 +92,10 @@ struct Bench {
     out.argv = std::move(argv);
     return out;
   }
-  void configure() { executor->configure(std::make_shared<const config::Config>(config)); }
+  void configure() {
+    privileged.list_commands(listed_commands(config));
+    executor->configure(std::make_shared<const config::Config>(config));
+  }
 
   Action action(const std::string& target) const {
     Action out;
@@ -145,6 +149,7 @@ struct Bench {
   }
 
   Clock& clock;
+  drivers::UnitPrivileged privileged;
   Samples samples;
   knowledge::SelfMetrics self;
   config::Config config;

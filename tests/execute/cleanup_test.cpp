@@ -245,7 +245,8 @@ TEST_CASE("mistakes in parameters are named before anything is touched") {
 
 TEST_CASE("a file that was replaced, or whose directory became a link, is not removed") {
   const Disk disk;
-  host::LocalPrivileged privileged;
+  base::SystemClock clock;
+  host::LocalPrivileged privileged(clock);
   disk.write("junk/deep/a", 10, 1h);
   const auto walk = host::files_below(
       disk.path(),
@@ -321,6 +322,7 @@ TEST_CASE("what a host tells of itself stays a week, who logged in for ever") {
 TEST_CASE("a file that cannot go uses up no budget: the next one's turn comes") {
   /// Files below a directory that nothing may be written to, as on a read-only mount.
   struct ReadOnly final : host::LocalPrivileged {
+    using LocalPrivileged::LocalPrivileged;
     Status remove(const std::string& root, const std::string& path,
                   const host::FileIdentity& expected) override {
       if (path == "b" || path == "c")
@@ -333,7 +335,7 @@ TEST_CASE("a file that cannot go uses up no budget: the next one's turn comes") 
     room.disk.write(fmt::format("junk/{}", name), kMiB, 24h);
   room.bench.config.allow.max_files = 3;
   room.bench.configure();
-  ReadOnly privileged;
+  ReadOnly privileged(room.bench.clock);
   auto action = room.bench.action(room.disk.path());
   action.type = "cleanup_disk";
   action.parameters = {{"free", std::string("3MiB")}};

@@ -173,4 +173,20 @@ struct ContainerBench {
   bool started = false;
 };
 
+/// A bed and a bench on an engine.
+struct ContainerWorld {
+  ContainerWorld(const std::string& socket, std::string image) : bed(socket, std::move(image)) {}
+
+  std::string started(const std::string& name) { return bed.text(name, "/State/StartedAt"); }
+  std::string id(const std::string& name) { return bed.text(name, "/Id"); }
+  std::string image(const std::string& name) { return bed.text(name, "/Config/Image"); }
+  std::string state(const std::string& name) { return bed.text(name, "/State/Status"); }
+  void stop(const std::string& id) { bed.ask("POST", "/containers/" + id + "/stop"); }
+
+  base::SystemClock clock;
+  ContainerBed bed;
+  ContainerBench actions{clock, bed};
+  nexus::test::TemporaryDirectory directory;
+};
+
 }  // namespace nexus::execute::test

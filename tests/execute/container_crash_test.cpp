@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "container_bed.hpp"
-#include "execute/container.hpp"
+#include "execute/container_step.hpp"
 #include "nexus/execute/undone.hpp"
 #include "nexus/host/process.hpp"
 #include "support/docker_engine.hpp"
@@ -22,16 +22,8 @@ using Catch::Contains;
 
 namespace {
 
-struct World {
-  base::SystemClock clock;
-  ContainerBed bed{nexus::test::docker_engine().socket(), "busybox:test"};
-  ContainerBench actions{clock, bed};
-  nexus::test::TemporaryDirectory directory;
-
-  std::string id(const std::string& name) { return bed.text(name, "/Id"); }
-  std::string image(const std::string& name) { return bed.text(name, "/Config/Image"); }
-  std::string state(const std::string& name) { return bed.text(name, "/State/Status"); }
-  void stop(const std::string& id) { bed.ask("POST", "/containers/" + id + "/stop"); }
+struct World : ContainerWorld {
+  World() : ContainerWorld(nexus::test::docker_engine().socket(), "busybox:test") {}
 };
 
 /// shop:1 and shop:2, and an action that rolled web-1 and web-2 out from one to the other.
@@ -117,8 +109,8 @@ TEST_CASE("docker: a rollout cut off is put back as soon as the old container ca
   REQUIRE(after.executor->recover());
   CHECK(after.finished.empty());
   CHECK(after.journaled(w.action.id) == ActionState::kRunning);
-  CHECK(w.id("shop-web-1") == old);
-  CHECK(w.state("shop-web-1") == "exited");
+  CHECK(w.id("shop-web-1.nexus-old") == old);
+  CHECK(w.state("shop-web-1.nexus-old") == "exited");
   engine.refuse({});
   after.executor->start();
   const auto ended = after.wait(1).front();
@@ -127,6 +119,79 @@ TEST_CASE("docker: a rollout cut off is put back as soon as the old container ca
   CHECK_THAT(ended.outcome.result, Contains("the old containers were put back: shop-web-1"));
   CHECK(w.state("shop-web-1") == "running");
   CHECK(w.bed.names_of("shop") == std::set<std::string>{"shop-web-1"});
+}
+
+TEST_CASE("docker: a rollout cut off is not put back while somebody has its hands on it") {
+  RolledOut w;
+  const auto old = w.make_old(1, "shop:1");
+  const auto fresh = w.make(1, "shop:2", w.action.id);
+  w.judge({RolledOut::before(old, "shop-web-1", w.old_image)});
+  w.action.state = ActionState::kRunning;
+  Container taken;
+  std::atomic<bool> stopped{false};
+  std::atomic<int> asked{0};
+  std::optional<ContainerClaim> claim(std::in_place);
+  SECTION("another action works on the old container") {
+    taken.id = old;
+    taken.name = "shop-web-1.nexus-old";
+  }
+  SECTION("another action works on the new one") {
+    taken.id = fresh;
+    taken.name = "shop-web-1";
+  }
+  SECTION("operations are stopped") {
+    stopped = true;
+  }
+  if (!taken.id.empty()) REQUIRE(claim->take({taken}));
+  Bench after(w.clock, w.directory.file("state.db"));
+  after.config.connections.docker.socket = w.bed.engine().socket();
+  after.configure();
+  after.executor->set_halted([&] {
+    ++asked;
+    return stopped.load();
+  });
+  REQUIRE(after.journal->write(w.action));
+  REQUIRE(after.executor->recover());
+  after.executor->start();
+  while (asked < 2) std::this_thread::yield();  // at the start, and again
+  CHECK(after.journaled(w.action.id) == ActionState::kRunning);
+  CHECK(w.state("shop-web-1") == "running");
+  CHECK(w.image("shop-web-1") == "shop:2");
+  CHECK(w.state("shop-web-1.nexus-old") == "exited");
+  claim.reset();
+  stopped = false;
+  const auto ended = after.wait(1).front();
+  INFO(ended.outcome.result);
+  CHECK(ended.state == ActionState::kInterrupted);
+  CHECK(w.id("shop-web-1") == old);
+  CHECK(w.state("shop-web-1") == "running");
+  CHECK(w.bed.names_of("shop") == std::set<std::string>{"shop-web-1"});
+}
+
+TEST_CASE("docker: an undo waits for containers that cannot be started so far") {
+  RolledOut w;
+  w.judge({RolledOut::before(std::string(64, 'a'), "shop-web-1", w.old_image)});
+  w.make_old(1, "shop:2", w.action.id);
+  w.action.state = ActionState::kVerifying;
+  w.action.outcome.verified = false;
+  w.action.outcome.undone = kUndoing;
+  nexus::test::RecordingProxy engine(w.directory.file("engine.sock"), w.bed.engine().socket());
+  engine.refuse("/start");
+  Bench after(w.clock, w.directory.file("state.db"));
+  after.config.connections.docker.socket = w.directory.file("engine.sock");
+  after.configure();
+  REQUIRE(after.journal->write(w.action));
+  REQUIRE(after.executor->recover());
+  after.executor->start();
+  // It was tried, and cannot be started.
+  REQUIRE(nexus::test::eventually([&] { return engine.said().contains("/start "); }));
+  CHECK(after.journaled(w.action.id) == ActionState::kVerifying);
+  engine.refuse({});
+  const auto ended = after.wait(1).front();
+  INFO(ended.outcome.result);
+  CHECK(is_undone(ended.outcome));
+  CHECK(w.image("shop-web-1") == "shop:1");
+  CHECK(w.state("shop-web-1") == "running");
 }
 
 TEST_CASE("docker: an undo that a crash has cut off is undone to its end at the next start") {

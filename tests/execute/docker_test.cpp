@@ -16,14 +16,9 @@ using Catch::Contains;
 
 namespace {
 
-struct World {
-  base::SystemClock clock;
-  ContainerBed bed{nexus::test::docker_engine().socket(), "busybox:test"};
-  ContainerBench actions{clock, bed};
+struct World : ContainerWorld {
+  World() : ContainerWorld(nexus::test::docker_engine().socket(), "busybox:test") {}
 
-  std::string started(const std::string& name) { return bed.text(name, "/State/StartedAt"); }
-  std::string id(const std::string& name) { return bed.text(name, "/Id"); }
-  std::string image(const std::string& name) { return bed.text(name, "/Config/Image"); }
   /// What a health check says that looks for a file, which its container makes a moment later.
   static json::object slow_health() {
     return {

@@ -150,13 +150,12 @@ struct Cluster {
     return bench.run(std::move(wanted));
   }
   StepContext context() {
-    return {clock, nullptr, std::make_shared<const config::Config>(bench.config), privileged};
+    return {clock, nullptr, std::make_shared<const config::Config>(bench.config), bench.privileged};
   }
 
   nexus::test::KubernetesBed& bed;
   const std::string name_space;
   mutable base::SystemClock clock;
-  host::LocalPrivileged privileged;
   Bench bench{clock};
   const drivers::KubernetesControl control;
   const drivers::Workload web{name_space, drivers::WorkloadKind::kDeployment, "web"};

@@ -23,6 +23,7 @@ struct Loop {
     planner = *plan::Planner::open(clock, *bench.db, bench.self, *book, *bench.executor, "");
     planner->configure(config, plan::RemedySet::compile(*config, problems));
     book->subscribe([this](const analyze::Finding& finding) { planner->on_finding(finding); });
+    bench.privileged.list_commands(listed_commands(*config));
     bench.executor->configure(config);
     bench.executor->set_permission(
         [this](const Action& action) { return planner->refusal(action); });

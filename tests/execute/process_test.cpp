@@ -8,7 +8,9 @@
 
 #include "bench.hpp"
 #include "execute/process_guard.hpp"
+#include "nexus/execute/fleet.hpp"
 #include "nexus/execute/service_manager.hpp"
+#include "nexus/execute/undone.hpp"
 #include "nexus/host/privileged.hpp"
 
 using namespace nexus;
@@ -131,7 +133,7 @@ TEST_CASE("another process under the same pid is never touched") {
   const host::ProcessId other{.pid = child.id().pid, .start = child.id().start + 1};
   CHECK_THAT(room.invalid(host::to_string(other)),
              Catch::Contains("has ended: its pid belongs to"));
-  host::LocalPrivileged privileged;
+  auto& privileged = room.bench.privileged;
   CHECK(privileged.signal(other, SIGKILL, 0ms).error().code() == Errc::kNotFound);
   CHECK(privileged.set_nice(other, 5).error().code() == Errc::kNotFound);
   CHECK(child.runs());
@@ -184,7 +186,8 @@ TEST_CASE("the init process, kernel threads, the agent and protected units are n
   facts.has_terminal = true;
   facts.session = facts.id.pid;
   CHECK_THAT(*process_protected(facts, config), Catch::Contains("somebody is logged in"));
-  host::LocalPrivileged privileged;
+  base::SystemClock clock;
+  host::LocalPrivileged privileged(clock);
   CHECK(privileged.signal({.pid = 1, .start = 1}, SIGTERM, 0ms).error().code() ==
         Errc::kPermissionDenied);
 }
@@ -220,6 +223,142 @@ TEST_CASE("a nice value is set for all threads, and taken back when it did not h
   CHECK(left.outcome.result ==
         fmt::format("left at {}: somebody else has set the nice value since", theirs));
   CHECK(nice() == theirs);
+}
+
+namespace {
+
+/// A process whose nice value an action is to change in vain.
+struct Vain {
+  explicit Vain(Room& room)
+      : action(room.action("renice_process", child.target(), {{"nice", std::int64_t{wanted}}})) {
+    action.verify = config::VerifyConfig{.expr = {"load < 1", {}}, .within = 1ms};
+  }
+  [[nodiscard]] int nice() const {
+    return ::getpriority(PRIO_PROCESS, static_cast<id_t>(child.id().pid));
+  }
+
+  const Child child{"exec sleep 1000"};
+  const int before = nice();
+  const int wanted = before > 9 ? before - 3 : before + 3;
+  Action action;
+};
+
+/// Grants one place at a time, and counts.
+class OnePlace final : public FleetLock {
+ public:
+  Result<std::unique_ptr<FleetPlace>> acquire(const std::string&, Millis) override {
+    if (taken.exchange(true)) {
+      ++refused;
+      return fail(Errc::kConflict, "the one place is taken");
+    }
+    ++granted;
+    return std::make_unique<Place>(*this);
+  }
+  std::atomic<bool> taken{false};
+  std::atomic<int> granted{0};
+  std::atomic<int> refused{0};
+
+ private:
+  struct Place final : FleetPlace {
+    explicit Place(OnePlace& its_lock) : lock(its_lock) {}
+    ~Place() override { lock.taken = false; }
+    std::string describe() const override { return "the one place"; }
+    std::int64_t token() const override { return 1; }
+    OnePlace& lock;
+  };
+};
+
+}  // namespace
+
+TEST_CASE("what did not help is not taken back while operations are stopped") {
+  Room room;
+  Vain vain(room);
+  std::atomic<bool> stopped{false};
+  std::atomic<int> asked{0};
+  room.bench.executor->set_halted([&] { return stopped.load(); });
+  // The second time is the verification: by then it is done.
+  room.bench.samples.when_asked = [&] {
+    if (++asked == 2) stopped = true;
+  };
+  REQUIRE(room.bench.executor->submit(vain.action));
+  while (!is_being_undone(room.bench.journal->get(vain.action.id).value().outcome))
+    std::this_thread::yield();
+  CHECK(vain.nice() == vain.wanted);
+  SECTION("it is when they are released") {
+    stopped = false;
+    const auto ended = room.bench.wait(1).front();
+    CHECK(ended.state == ActionState::kUnverified);
+    CHECK(is_undone(ended.outcome));
+    CHECK(vain.nice() == vain.before);
+  }
+  SECTION("or by the next start, when the agent ends before") {
+    room.bench.executor->stop(0ms);
+    CHECK(room.bench.finished.empty());
+    CHECK(room.bench.journaled(vain.action.id) == ActionState::kVerifying);
+    CHECK(vain.nice() == vain.wanted);
+    Bench next(room.clock);
+    REQUIRE(next.journal->write(room.bench.journal->get(vain.action.id).value()));
+    REQUIRE(next.executor->recover());
+    next.executor->start();
+    CHECK(is_undone(next.wait(1).front().outcome));
+    CHECK(vain.nice() == vain.before);
+  }
+}
+
+TEST_CASE("of steps that all have to help the earlier ones are taken back under the fleet's lock") {
+  Room room;
+  Vain vain(room);
+  const auto fleet = std::make_shared<OnePlace>();
+  room.bench.executor->set_fleet(fleet);
+  auto ladder = room.bench.action(vain.child.target());
+  ladder.type = "composite";
+  ladder.all_rungs = true;
+  ladder.rungs = {{.type = "renice_process",
+                   .target = vain.child.target(),
+                   .parameters = vain.action.parameters,
+                   .verify = std::nullopt,
+                   .timeout = 60s,
+                   .action_id = {}},
+                  {.type = "run_command",
+                   .target = "false",
+                   .parameters = {},
+                   .verify = std::nullopt,
+                   .timeout = 60s,
+                   .action_id = {}}};
+  SECTION("at once") {
+    const auto ended = room.bench.run(ladder);
+    CHECK(ended.state == ActionState::kFailed);
+    CHECK_THAT(ended.outcome.undone, Catch::Contains("undone: the nice value is"));
+    CHECK(fleet->granted == 3);  // two steps, and the undo
+    CHECK(fleet->refused == 0);  // each gives back what it has before the next one asks
+  }
+  SECTION("after a restart of the agent, as soon as there is a place") {
+    const auto done = room.bench.run(ladder);
+    // As it was before anything was taken back.
+    auto climbing = room.bench.journal->get(done.id).value();
+    climbing.state = ActionState::kRunning;
+    climbing.finished.reset();
+    climbing.outcome.undone.clear();
+    auto first = room.bench.journal->get(climbing.rungs[0].action_id).value();
+    const auto second = room.bench.journal->get(climbing.rungs[1].action_id).value();
+    first.outcome.undone.clear();
+    REQUIRE(::setpriority(PRIO_PROCESS, static_cast<id_t>(vain.child.id().pid), vain.wanted) == 0);
+    Bench next(room.clock);
+    next.executor->set_fleet(fleet);
+    for (const auto& one : {climbing, first, second}) REQUIRE(next.journal->write(one));
+    auto other = fleet->acquire("", 0ms);
+    REQUIRE(other);
+    REQUIRE(next.executor->recover());
+    next.executor->start();
+    while (fleet->refused == 0) std::this_thread::yield();
+    CHECK(vain.nice() == vain.wanted);
+    other->reset();
+    const auto ended = next.wait(1).front();
+    CHECK(ended.state == ActionState::kFailed);
+    CHECK(is_undone(next.journal->get(first.id).value().outcome));
+  }
+  CHECK(vain.nice() == vain.before);
+  CHECK_FALSE(fleet->taken);
 }
 
 TEST_CASE("what could not be undone by itself may be asked for again") {

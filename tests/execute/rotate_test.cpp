@@ -163,9 +163,9 @@ TEST_CASE("no line is lost and none comes twice under a writer that never stops"
       // rotation finds an empty log, and an old one that is still written to.
       room.clock.shift(1s);
       const host::Fd fd(::open(room.log.c_str(), O_RDONLY | O_CLOEXEC));
-      host::LocalPrivileged privileged;
-      REQUIRE(privileged.rotate(room.directory, "app.log", host::look_at(fd.get())->identity,
-                                "app.log-" + stamp(room.clock.wall())));
+      REQUIRE(room.bench.privileged.rotate(room.directory, "app.log",
+                                           host::look_at(fd.get())->identity,
+                                           "app.log-" + stamp(room.clock.wall())));
     }
     const auto how = std::string(round % 2 == 0 ? "zstd" : "gzip");
     const auto done = room.bench.run(room.rotate({{"process", writer.target()},
@@ -308,7 +308,7 @@ TEST_CASE("what a killed rotation has left behind is swept, and counts for nothi
 TEST_CASE("a compression that is ended leaves the log as it was, and nothing else") {
   Room room;
   std::ofstream(room.log) << std::string(1 << 20, 'x');
-  host::LocalPrivileged privileged;
+  auto& privileged = room.bench.privileged;
   for (const auto how : {host::Compression::kZstd, host::Compression::kGzip}) {
     int asked = 0;
     const auto ended =

@@ -8,8 +8,8 @@
 
 using namespace nexus;
 using namespace nexus::execute;
-using drivers::UnitJob;
 using drivers::UnitStatus;
+using host::UnitJob;
 
 namespace {
 

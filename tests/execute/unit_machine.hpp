@@ -17,7 +17,8 @@ struct Machine {
 
   drivers::UnitStatus status(const TestUnit& unit) { return systemd.status(unit.name()).value(); }
   void start(const TestUnit& unit) {
-    REQUIRE(systemd.job(drivers::UnitJob::kStart, unit.name(), clock.steady() + kLong));
+    REQUIRE(bench.privileged.unit_job(host::UnitJob::kStart, unit.name(),
+                                      {.deadline = clock.steady() + kLong}));
   }
   Action action(const std::string& type, const TestUnit& unit) {
     auto out = bench.action(unit.name());

@@ -10,6 +10,7 @@ import format
 import headers
 import links
 import names
+import privileged
 
 CLEAN = {
     ".clang-format": "BasedOnStyle: Google\nColumnLimit: 100\n",
@@ -58,6 +59,16 @@ FAULTS = [
     (names, "tests/low/x.py", "# FIX" + "ME\n", "unfinished"),
     (names, "src/low/low.cpp", "\n" * 601, "601 lines"),
     (names, "src/low/low.cpp", "".join(f"#define NEXUS_M{i} 1\n" for i in range(11)), "11 macros"),
+    (privileged, "src/execute/a.cpp", "void f() { ::kill(7, 9); }\n", "a.cpp:1: kill("),
+    (privileged, "src/execute/a.cpp", "\nauto gone = unlinkat(fd, name, 0);\n", "a.cpp:2: unlinkat("),
+    (privileged, "include/nexus/plan/a.hpp", "inline int f() { return fork(); }\n", "fork("),
+    (privileged, "src/plan/a.cpp", "auto x = host::run({.argv = argv}, clock, end);\n", "host::run("),
+    (privileged, "src/execute/a.cpp", "const Fd fd(::open(\"/proc/sys/vm/swappiness\", O_WRONLY));\n", "O_WRONLY"),
+    (privileged, "src/execute/a.cpp", "std::ofstream(\"/proc/sys/vm/swappiness\") << 1;\n", "std::ofstream"),
+    (privileged, "src/execute/a.cpp", "host::LocalPrivileged mine(clock);\n", "LocalPrivileged"),
+    (privileged, "src/serve/a.cpp", "#include \"nexus/drivers/unit_privileged.hpp\"\n", "unit_privileged.hpp"),
+    (privileged, "src/drivers/a.cpp", "call(bus, \"StopUnit\", unit);\n", "StopUnit of systemd"),
+    (privileged, "src/drivers/a.cpp", "call(bus, \"SetUnitProperties\", unit);\n", "SetUnitProperties of systemd"),
     (links, "tests/orphan/orphan_test.cpp", "\n", "not in the list of rooms"),
     (links, "tests/low/other_test.cpp", "\n", "not compiled by any target"),
     (links, "src/low/README.md", None, "no README.md"),
@@ -103,7 +114,7 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         clean = pathlib.Path(directory, "clean").resolve()
         plant(clean)
-        for module in (floors, names, links, format, headers):
+        for module in (floors, names, privileged, links, format, headers):
             if found := complaints(module, clean):
                 failures.append(f"{module.__name__} complains about a clean tree: {found}")
         for number, (module, name, content, expected) in enumerate(FAULTS):

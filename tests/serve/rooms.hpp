@@ -9,6 +9,7 @@
 #include "bench.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/config/load.hpp"
+#include "nexus/drivers/unit_privileged.hpp"
 #include "nexus/serve/routes.hpp"
 
 namespace nexus::serve::test {
@@ -57,13 +58,15 @@ struct World {
     services = analyze::Services::open(*book, *db).value();
     services->set_watched({"web.service"});
     journal = *execute::Journal::open(clock, *db);
-    executor = std::make_unique<execute::Executor>(clock, *journal, history, self, &systemd);
+    executor =
+        std::make_unique<execute::Executor>(clock, *journal, history, self, &systemd, privileged);
     planner = *plan::Planner::open(clock, *db, self, *book, *executor, "", 1);
     rules->set(analyze::RuleSet::compile(*configuration, problems));
     forecaster->configure(configuration->forecast);
     anomalies->configure(configuration->anomaly);
     planner->configure(configuration, plan::RemedySet::compile(*configuration, problems));
     for (const auto& problem : problems) FAIL(config::to_string(problem));
+    privileged.list_commands(execute::listed_commands(*configuration));
     executor->configure(configuration);
     executor->on_finished([this](const plan::Action& action) { planner->on_finished(action); });
     book->subscribe([this](const analyze::Finding& finding) { planner->on_finding(finding); });
@@ -167,6 +170,7 @@ struct World {
   knowledge::Importer importer{clock, registry, history, rings, self};
   monitor::Sources sources{{clock, registry, history, rings, self}};
   drivers::Systemd systemd{clock};
+  drivers::UnitPrivileged privileged{clock};
   monitor::Observed observed;
   std::unique_ptr<knowledge::StateDb> db;
   std::shared_ptr<const config::Config> configuration;

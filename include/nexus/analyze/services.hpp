@@ -1,4 +1,5 @@
-// Services: from events of watched services to findings, at once, without polling.
+// Services: from events of watched services (units, containers) to findings, at once, without
+// polling.
 //
 // A service that is failed, or inactive with a result other than success, is a finding
 // "service_failed" (critical) with the labels service and kind, and unit for kind systemd; it is
@@ -18,7 +19,7 @@
 // Each service is a source of its own in the book: "service:NAME".
 //
 // Thread safety: on_event() from any thread (events of one service from one at a time); it does not
-// block. save() from one thread.
+// block. save() any thread: another one that saves meanwhile writes it all.
 #pragma once
 
 #include <memory>

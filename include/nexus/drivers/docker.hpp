@@ -19,7 +19,17 @@
 #include "nexus/base/clock.hpp"
 #include "nexus/base/result.hpp"
 
+namespace nexus::config {
+struct DockerSection;
+}
+
 namespace nexus::drivers {
+
+/// The socket of the engine that is meant: the configured one, else Docker's own below `rootfs`.
+/// kNotFound: [docker] is switched off, or no dockerd runs: a socket without a daemon belongs to
+/// systemd, and asking there would start the engine.
+[[nodiscard]] Result<std::string> engine_socket(const config::DockerSection& section,
+                                                const std::string& rootfs);
 
 struct DockerEngine {
   std::string name;  // of the host

@@ -15,8 +15,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "nexus/base/clock.hpp"
+#include "nexus/base/result.hpp"
+#include "nexus/drivers/docker.hpp"
 
 namespace nexus::drivers {
 
@@ -26,6 +29,7 @@ struct DockerEvent {
   std::string action;     // start, die, oom, health_status, ...: without its detail
   std::string id;         // of the thing
   std::string name;
+  std::string signal;  // of "kill": "15"; empty where the engine does not tell
 };
 
 class DockerEvents {
@@ -52,5 +56,9 @@ class DockerEvents {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// What the engine still knows of events between two times, oldest first.
+[[nodiscard]] Result<std::vector<DockerEvent>> past_events(const Docker& engine, WallTime from,
+                                                           WallTime to, SteadyTime deadline);
 
 }  // namespace nexus::drivers

@@ -1,8 +1,7 @@
 // systemd over D-Bus (org.freedesktop.systemd1), by sd-bus; never by running systemctl.
 //
-// Systemd: queries and jobs. Queries share a few connections; each job has a connection of its own,
-// so that a job that takes a minute blocks nobody. A job is awaited by the JobRemoved signal,
-// matched before the job is queued. UnitWatcher: one connection and one thread; follows
+// Systemd: queries, which share a few connections; what changes units is host::Privileged's
+// (unit_privileged.hpp). UnitWatcher: one connection and one thread; follows
 // PropertiesChanged, UnitNew, UnitRemoved and Reloading signals of the named units and calls back
 // with every change within milliseconds. Reconnects with back-off (100 ms .. 10 s) when the bus
 // goes away, and then reports the present state of each unit: nothing lasting is missed, duplicates
@@ -10,8 +9,7 @@
 //
 // The bus: the system bus, or `address`. Root uses systemd's private socket when there is no system
 // bus. Errors: kNotFound (no such unit), kPermissionDenied, kUnavailable (no bus, no systemd on
-// it), kTimeout, kCancelled, kConflict (masked, not applicable, job failed or was replaced), all
-// naming unit and verb. Thread safety: all members, any thread. Documents:
+// it), kTimeout, all naming the unit. Thread safety: all members, any thread. Documents:
 // org.freedesktop.systemd1(5), systemd.unit(5).
 #pragma once
 
@@ -63,26 +61,6 @@ struct UnitProperty {
   std::string name;
 };
 
-/// kTryRestart: restarts what runs, and leaves alone what does not.
-enum class UnitJob { kStart, kStop, kRestart, kReload, kTryRestart };
-[[nodiscard]] std::string_view to_string(
-    UnitJob job) noexcept;  // start stop restart reload try-restart
-
-struct JobOutcome {
-  /// "done"; "left": the job goes on; "asked": left before systemd has acknowledged it. Every other
-  /// word of JobRemoved is an error that quotes it.
-  std::string result;
-  Millis took{};
-};
-
-/// How long a job is waited for, and what is asked and told meanwhile, on the caller's thread.
-struct JobWait {
-  SteadyTime deadline{};
-  std::function<bool()> cancelled;  // asked every 100 ms; true: the job is cancelled
-  std::function<void()> queued;     // called as soon as systemd has accepted the job
-  std::function<bool()> leaving;  // asked every 100 ms; true: the wait ends, a job there is goes on
-};
-
 class Systemd {
  public:
   /// `address`: empty for the system bus, else a D-Bus address. Connects lazily.
@@ -98,19 +76,6 @@ class Systemd {
   /// Nothing in the place of what this systemd or this unit does not have.
   [[nodiscard]] Result<std::vector<std::optional<std::uint64_t>>> unit_numbers(
       std::span<const UnitProperty> properties);
-  /// Queues the job (mode "replace") and waits for its end, also when systemd is slow to accept it.
-  /// On kTimeout and kCancelled the job itself is cancelled, which takes nothing back: a unit may
-  /// stay "activating" or go on stopping; whoever wants it otherwise says so. kConflict quotes the
-  /// job's result and the unit's.
-  [[nodiscard]] Result<JobOutcome> job(UnitJob job, std::string_view unit, const JobWait& wait);
-  [[nodiscard]] Result<JobOutcome> job(UnitJob job, std::string_view unit, SteadyTime deadline,
-                                       const std::function<bool()>& cancelled = {},
-                                       const std::function<void()>& queued = {}) {
-    return this->job(
-        job, unit,
-        JobWait{.deadline = deadline, .cancelled = cancelled, .queued = queued, .leaving = {}});
-  }
-  [[nodiscard]] Status reset_failed(std::string_view unit);
   /// Version and state of the manager ("running", "degraded", ...).
   [[nodiscard]] Result<std::string> version();
   [[nodiscard]] Result<std::string> system_state();

@@ -1,7 +1,7 @@
-// Whether a unit comes up by itself: enabling and disabling its file, as systemctl does.
+// Whether a unit comes up by itself: what its file says. host::Privileged changes it.
 //
-// Errors name the unit: kNotFound (no such file), kConflict (masked, nothing to enable it by),
-// kPermissionDenied, kUnavailable, kTimeout. Thread safety: any thread; a connection each.
+// Errors name the unit: kNotFound (no such file), kPermissionDenied, kUnavailable, kTimeout.
+// Thread safety: any thread; a connection each.
 #pragma once
 
 #include <string>
@@ -15,8 +15,5 @@ namespace nexus::drivers {
 /// Systemd.
 [[nodiscard]] Result<std::string> unit_file_state(std::string_view unit,
                                                   const std::string& address = {});
-/// For good (below /etc), and systemd reads its files anew. kConflict: its file has no [Install].
-[[nodiscard]] Status enable_unit_file(std::string_view unit, const std::string& address = {});
-[[nodiscard]] Status disable_unit_file(std::string_view unit, const std::string& address = {});
 
 }  // namespace nexus::drivers

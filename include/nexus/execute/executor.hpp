@@ -55,8 +55,9 @@ class Executor final : public plan::ActionSink {
  public:
   using Finished = std::function<void(const plan::Action&)>;
 
+  /// `systemd` is asked, null: there is none; `privileged` is what changes this host.
   Executor(Clock& clock, Journal& journal, const knowledge::Queryable& data,
-           knowledge::SelfMetrics& self, drivers::Systemd* systemd);
+           knowledge::SelfMetrics& self, drivers::Systemd* systemd, host::Privileged& privileged);
   ~Executor() override;
 
   void configure(std::shared_ptr<const config::Config> config);

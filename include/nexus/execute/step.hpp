@@ -27,7 +27,8 @@ class Systemd;
 }
 namespace nexus::host {
 class Privileged;
-}
+struct ListedCommand;
+}  // namespace nexus::host
 
 namespace nexus::execute {
 
@@ -64,12 +65,14 @@ struct StepContext {
   Clock& clock;
   drivers::Systemd* systemd;                     // null where there is no systemd
   std::shared_ptr<const config::Config> config;  // listed commands
-  /// Everything that needs rights, but what systemd is asked for.
-  host::Privileged& privileged;
-  Notifier notify = {};  // empty where nobody is told
+  host::Privileged& privileged;                  // all that needs rights on this host
+  Notifier notify = {};                          // empty where nobody is told
   /// An action of the journal, to undo it; the second keeps what became of that.
   std::function<Result<Done>(std::string_view id)> find = {};
   std::function<Status(const plan::Action&)> keep = {};
+  /// The kill switch; empty: there is none. Whoever has several parts begins no further one
+  /// (execute/waiting.hpp), be it in run(), recover() or undo().
+  std::function<bool()> halted = {};
 };
 
 struct StepRun {
@@ -165,6 +168,8 @@ struct ActionDescriptor {
 /// Unknown type, missing, unknown or mistyped parameters.
 [[nodiscard]] Status check_parameters(const ActionDescriptor& descriptor,
                                       const config::Parameters& parameters);
+/// The [[command]]s of a configuration, for whoever runs them (host::LocalPrivileged).
+[[nodiscard]] std::vector<host::ListedCommand> listed_commands(const config::Config& config);
 /// Checks remedies and commands of a configuration against the table (action names, parameters,
 /// listed commands).
 [[nodiscard]] std::vector<config::Problem> check_remedies(const config::Config& config);

@@ -12,26 +12,38 @@ namespace nexus::config {
 namespace {
 
 constexpr std::string_view kWatchItem =
-    "the name of a unit, or a table such as {name = \"db.service\", depends_on = [\"disk.mount\"]}";
+    "the name of a unit or container, or a table such as {name = \"db.service\", depends_on = "
+    "[\"disk.mount\", \"docker:cache\"]}";
+constexpr std::string_view kContainerKind = "docker";
 
-/// "docker:web" could be called a unit, and would be one that never comes.
-bool is_unit(Section& section, std::string_view key, const std::string& name) {
-  if (parse_service_name(name).is_unit()) return true;
-  section.complain(key, fmt::format("\"{}\": expected a unit of systemd; containers, workloads and "
-                                    "processes are seen by their metrics, with an [[alert]]",
+/// "kubernetes:..." could be called a unit, and would be one that never comes.
+bool can_be_watched(Section& section, std::string_view key, const std::string& name) {
+  const auto kind = parse_service_name(name).kind;
+  if (kind == kUnitKind || kind == kContainerKind) return true;
+  section.complain(key, fmt::format("\"{}\": expected a unit of systemd or a container; workloads "
+                                    "and processes are seen by their metrics, with an [[alert]]",
                                     name));
   return false;
 }
 
+/// "web" becomes "web.service", "podman:web" "docker:web".
+std::string one_name(std::string_view name) {
+  const auto parsed = parse_service_name(name);
+  return parsed.is_unit() ? with_unit_suffix(parsed.name) : to_string(parsed);
+}
+
 void read_service_table(Section& section, ServiceConfig& service) {
-  section.require("name", kUnitName.expected);
-  section.text("name", service.name, kUnitName);
-  section.choice("kind", service.kind, {"systemd"});
-  section.texts("depends_on", service.depends_on, kUnitName);
+  section.require("name", kServiceName.expected);
+  section.text("name", service.name, kServiceName);
+  section.choice("kind", service.kind, {kUnitKind, kContainerKind});
+  section.texts("depends_on", service.depends_on, kServiceName);
   std::erase_if(service.depends_on,
-                [&](const auto& name) { return !is_unit(section, "depends_on", name); });
-  for (auto& name : service.depends_on) name = with_unit_suffix(name);
-  if (!is_unit(section, "name", service.name)) service.name.clear();
+                [&](const auto& name) { return !can_be_watched(section, "depends_on", name); });
+  for (auto& name : service.depends_on) name = one_name(name);
+  if (!can_be_watched(section, "name", service.name)) service.name.clear();
+  const auto kind = parse_service_name(service.name).kind;
+  if (service.kind == kContainerKind && kind == kUnitKind && !service.name.empty())
+    service.name = fmt::format("{}:{}", kContainerKind, service.name);
   section.finish();
 }
 
@@ -41,13 +53,14 @@ bool read_service(Section& services, const Node& item, ServiceConfig& service) {
     Section section = services.inner("watch", *table, item.where);
     read_service_table(section, service);
   } else if (const auto* name = item.as<std::string>();
-             name != nullptr && kUnitName.accepts(*name)) {
-    if (is_unit(services, "watch", *name)) service.name = *name;
+             name != nullptr && kServiceName.accepts(*name)) {
+    if (can_be_watched(services, "watch", *name)) service.name = *name;
   } else {
     services.expect("watch", item, kWatchItem);
   }
   if (service.name.empty()) return false;
-  service.name = with_unit_suffix(service.name);
+  service.name = one_name(service.name);
+  service.kind = parse_service_name(service.name).kind;
   return true;
 }
 
@@ -92,7 +105,7 @@ void read_services(Section& root, Reading& reading) {
     if (watch == nullptr) return;
     const auto* items = watch->as<Array>();
     if (items == nullptr) {
-      services.expect("watch", *watch, "an array of unit names or tables");
+      services.expect("watch", *watch, "an array of names of units and containers, or tables");
       return;
     }
     for (const auto& item : *items) {
@@ -106,7 +119,14 @@ void read_services(Section& root, Reading& reading) {
 
 void check_services(Reading& reading) {
   CycleSearch search(reading);
-  for (const auto& service : reading.config.services) search.visit(service);
+  const bool has_engine = reading.config.connections.docker.enabled;
+  for (const auto& service : reading.config.services) {
+    search.visit(service);
+    if (service.kind == kContainerKind && !has_engine)
+      reading.report.add(
+          service.where,
+          fmt::format("services.watch: \"{}\": [docker] is switched off", service.name));
+  }
 }
 
 }  // namespace nexus::config

@@ -7,9 +7,9 @@
 #include "execute/actions.hpp"
 #include "execute/cleanup_plan.hpp"
 #include "execute/parameter_values.hpp"
+#include "execute/waiting.hpp"
 #include "nexus/host/file.hpp"
 #include "nexus/host/privileged.hpp"
-#include "nexus/host/subprocess.hpp"
 
 namespace nexus::execute {
 namespace {
@@ -93,15 +93,8 @@ class DropCaches final : public Step {
     auto before = memory(context);
     if (!before) return propagate(std::move(before));
     const auto* sync = find_parameter<bool>(action.parameters, "sync");
-    run.begun();
-    if (sync == nullptr || *sync) {
-      // In a process of its own: a disk that hangs must not hold a worker beyond its time limit.
-      auto written = host::run({.argv = {"/usr/bin/sync"}}, context.clock, run.deadline,
-                               [&] { return run.cancelled() || run.leaving(); });
-      if (!written) return propagate(std::move(written), "write what is dirty");
-    }
-    if (auto ok = context.privileged.drop_caches(*what, false); !ok)
-      return propagate(std::move(ok));
+    auto dropped = context.privileged.drop_caches(*what, sync == nullptr || *sync, as_child(run));
+    if (!dropped) return propagate(std::move(dropped));
     auto after = memory(context);
     if (!after) return propagate(std::move(after));
     return StepResult{.result = fmt::format("files took {} and take {}; {} were free and {} are",

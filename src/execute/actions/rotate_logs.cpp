@@ -22,7 +22,6 @@
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/host/privileged.hpp"
 #include "nexus/host/roots.hpp"
-#include "nexus/host/subprocess.hpp"
 
 namespace nexus::execute {
 namespace {
@@ -403,8 +402,8 @@ class RotateLogs final : public Step {
         std::ranges::find(context.config->commands, wish.command, &config::CommandConfig::name);
     if (command == context.config->commands.end())
       return fail(Errc::kNotFound, "\"{}\" is not listed as a [[command]]", wish.command);
-    auto exit = host::run({.argv = command->argv}, context.clock, run.deadline,
-                          [&] { return run.cancelled() || run.leaving(); });
+    auto exit = context.privileged.run_listed({.name = command->name, .argv = command->argv},
+                                              run.fencing_token, as_child(run));
     if (!exit) return propagate(std::move(exit));
     if (exit->status != 0)
       return fail(Errc::kConflict, "command \"{}\" ended with exit status {}: {}", wish.command,

@@ -7,8 +7,9 @@
 #include <array>
 
 #include "execute/actions.hpp"
+#include "execute/waiting.hpp"
 #include "nexus/config/config.hpp"
-#include "nexus/host/subprocess.hpp"
+#include "nexus/host/privileged.hpp"
 
 namespace nexus::execute {
 namespace {
@@ -82,14 +83,11 @@ class RunCommand final : public Step {
     const auto begun = context.clock.steady();
     const auto deadline =
         command->timeout ? std::min(run.deadline, begun + *command->timeout) : run.deadline;
-    host::Command child{.argv = command->argv};
-    if (run.fencing_token)
-      child.environment.push_back(fmt::format("NEXUS_FENCING_TOKEN={}", *run.fencing_token));
-    // It is a child of the agent, and ends with it.
-    auto exit = host::run(
-        child, context.clock, deadline, [&] { return run.cancelled() || run.leaving(); },
-        [&](int) { run.begun(); });
-    if (!exit) return propagate(std::move(exit), "command \"{}\"", command->name);
+    auto wait = as_child(run);
+    wait.deadline = deadline;
+    auto exit = context.privileged.run_listed({.name = command->name, .argv = command->argv},
+                                              run.fencing_token, wait);
+    if (!exit) return propagate(std::move(exit));
     const auto took = std::chrono::duration_cast<Millis>(context.clock.steady() - begun);
     const std::string how = exit->signal ? fmt::format("was ended by signal {}", *exit->signal)
                                          : fmt::format("ended with exit status {}", exit->status);
@@ -114,6 +112,13 @@ class RunCommand final : public Step {
 };
 
 }  // namespace
+
+std::vector<host::ListedCommand> listed_commands(const config::Config& config) {
+  std::vector<host::ListedCommand> out;
+  for (const auto& command : config.commands)
+    out.push_back({.name = command.name, .argv = command.argv});
+  return out;
+}
 
 const ActionDescriptor kRunCommand{
     .name = "run_command",

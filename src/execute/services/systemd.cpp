@@ -12,7 +12,7 @@
 namespace nexus::execute {
 namespace {
 
-using drivers::UnitJob;
+using host::UnitJob;
 
 ServiceCondition condition_of(std::string_view active_state) {
   if (active_state == "active" || active_state == "reloading") return ServiceCondition::kUp;

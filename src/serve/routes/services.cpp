@@ -9,7 +9,6 @@
 #include "nexus/base/away.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/config/service_name.hpp"
-#include "nexus/drivers/systemd.hpp"
 #include "nexus/execute/service_manager.hpp"
 #include "nexus/plan/planner.hpp"
 #include "serve/routes/groups.hpp"
@@ -108,6 +107,11 @@ class Managers {
   Result<ServiceState> status(const config::ServiceName& name, execute::Look look,
                               const Rooms& rooms) {
     auto& clock = rooms.clock;
+    auto& manager = *execute::service_manager(name.kind);
+    // What cannot be a name of it is no question of whether it answers.
+    const auto named = manager.check(ServiceVerb::kRestart, name.name, *rooms.config());
+    if (!named && named.error().code() == Errc::kInvalidArgument)
+      return std::unexpected(named.error());
     {
       const std::lock_guard guard(mutex_);
       const auto known = kinds_.find(name.kind);
@@ -115,8 +119,7 @@ class Managers {
         return std::unexpected(*known->second.away);
     }
     auto context = rooms.executor.step_context();
-    auto found = execute::service_manager(name.kind)->status(name.name, look, context,
-                                                             clock.steady() + kAskLimit);
+    auto found = manager.status(name.name, look, context, clock.steady() + kAskLimit);
     const std::lock_guard guard(mutex_);
     note(kinds_.try_emplace(name.kind).first->second, found, clock);
     return found;
@@ -188,10 +191,6 @@ Response status(const Rooms& rooms, Managers& managers, const Request& request) 
   auto* manager = execute::service_manager(name.kind);
   if (manager == nullptr)
     return error(501, "unsupported", "this agent has no manager for \"" + name.kind + ":\"");
-  // What cannot be a unit is no question of whether systemd answers; `web@` is all its instances.
-  if (const auto unit = drivers::normalize_unit_name(name.name);
-      name.is_unit() && !unit && !name.name.ends_with("@.service") && !name.name.ends_with('@'))
-    return error(unit.error());
   const bool known = is_watched(rooms, target);
   // Whoever may only read does not make systemd load units.
   const auto look = known || request.caller.role >= config::Role::kOperator
