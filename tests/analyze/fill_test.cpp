@@ -159,34 +159,6 @@ TEST_CASE("fill: the rate after a change counts within a day") {
   CHECK(*time.seconds == Approx(65.0 / 12 * kDaySeconds).epsilon(0.1));
 }
 
-TEST_CASE("fill: one jump is no growth, and the date goes on from the new level") {
-  // Before, a line of 7 a day that jumped by 17 was said to be full in 37 hours instead of 160, and
-  // a daily cycle lost its date for a day and had a wrong one for another.
-  const auto dated = [](const char* what, const std::function<double(std::int64_t)>& grows,
-                        double per_day, int rows) {
-    Filled f;
-    for (std::int64_t i = 0; i < 6 * kDay; ++i) {
-      // In one step, or as a file that takes twenty minutes.
-      f.fill.add(kBegin + i,
-                 grows(i) + std::clamp(static_cast<double>(i - 960) / rows, 0.0, 1.0) * 17);
-      if (i < 970 || i % 12 != 0) continue;
-      const auto time = f.fill.until(100, true);
-      INFO(what << " at row " << i);
-      REQUIRE(time.seconds);
-      const double truth = (100 - grows(i) - 17) / per_day * kDaySeconds;
-      CHECK(*time.seconds == Approx(truth).margin(0.75 * kDaySeconds));
-    }
-    CHECK(f.fill.outlook().per_day == Approx(per_day).epsilon(0.1));
-  };
-  for (const int rows : {1, 4}) {
-    dated("line", [](std::int64_t i) { return 10 + 7.0 * static_cast<double>(i) / kDay; }, 7, rows);
-    dated(
-        "day",
-        [](std::int64_t i) { return 10 + 10.0 * static_cast<double>(i) / kDay + 3.7 * cycle(i); },
-        10, rows);
-  }
-}
-
 TEST_CASE("fill: boots, package runs and nightly jobs give no date within a week") {
   // As FIELD.md D9: what made disk forecasts of others fire.
   const auto quiet = [](const char* what, const std::function<double(std::int64_t)>& value,

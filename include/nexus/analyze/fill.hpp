@@ -86,7 +86,6 @@ class Fill {
     double level = 0;
   };
 
-  [[nodiscard]] double kept(std::size_t ago) const;
   [[nodiscard]] double back(std::size_t ago) const;
   [[nodiscard]] double mean_of(std::size_t ago, std::size_t rows) const;
   [[nodiscard]] Rates rates(std::size_t pattern) const;
@@ -100,7 +99,6 @@ class Fill {
   void judge();
   void watch_rate(double growth, double foretold);
   void note_drop(double value);
-  void note_jump(double step);
   [[nodiscard]] double next_value(double z, std::int64_t missing);
   void solve();
   [[nodiscard]] double path_at(std::size_t rows, double rate) const;
@@ -135,10 +133,6 @@ class Fill {
   float chosen_count_ = 0;
   std::array<std::int64_t, 16> drops_{};  // slots of the last clean-ups
   std::uint64_t drop_count_ = 0;
-  // The last single jump: rows before it count as higher by its size, so that it is no growth.
-  std::int64_t jump_began_ = 0;  // slots of its first and last step
-  std::int64_t jumped_ = 0;
-  double jump_ = 0;  // 0: none
   Path path_;
 };
 

@@ -13,7 +13,7 @@
 namespace nexus::analyze {
 namespace {
 
-constexpr std::uint32_t kVersion = 4;
+constexpr std::uint32_t kVersion = 3;
 constexpr std::array<double, 8> kWindowHours{3, 6, 12, 24, 48, 72, 120, 168};
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kFarthestDays = 366;
@@ -24,7 +24,6 @@ constexpr std::uint32_t kSurpriseHours = 8;  // longer than a jump is seen
 constexpr std::uint64_t kSurpriseFrom = 18;  // hours judged before
 constexpr double kErrors = 2;                // mean errors of the rate that make the interval
 constexpr double kDropChanges = 8;           // mean changes that a clean-up is at least
-constexpr double kJumpChanges = 30;          // and a jump
 constexpr double kDropOfRise = 0.3;          // and of the rise since the last one
 constexpr double kFallsOfRises = 0.05;       // of what only grows
 constexpr int kRisingHours = 8;              // one jump is no growth
@@ -42,16 +41,7 @@ Fill::Fill(Millis step, const Combination* rows)
       values_(rows != nullptr ? 0 : kKept),
       judged_(kJudged * (kCandidates + 3)) {}
 
-/// The value so many rows before the last one, as if the last jump had been before all of them.
 double Fill::back(std::size_t ago) const {
-  const std::int64_t slot = slot_ - static_cast<std::int64_t>(ago);
-  if (jump_ == 0 || slot >= jumped_) return kept(ago);
-  if (slot < jump_began_) return kept(ago) + jump_;
-  const auto rest = static_cast<double>(jumped_ - slot);
-  return kept(ago) + jump_ * rest / static_cast<double>(jumped_ - jump_began_ + 1);
-}
-
-double Fill::kept(std::size_t ago) const {
   if (shared_ != nullptr) return static_cast<double>(shared_->kept(ago + behind_));
   return static_cast<double>(values_[(seen_ - 1 - ago) % kKept]);
 }
@@ -103,32 +93,14 @@ double Fill::next_value(double z, std::int64_t missing) {
   return before + (z - before) / static_cast<double>(missing + 1);
 }
 
-/// A step out of all proportion in the direction of growth: a large file, a package. It is no rate.
-/// It may take an hour from one row to the next; more than one a week is how the series grows, and
-/// taken as it comes.
-void Fill::note_jump(double step) {
-  const auto since = jumped_ == 0 ? std::numeric_limits<std::int64_t>::max() : slot_ - jumped_;
-  const bool recent = since <= static_cast<std::int64_t>(7 * day_);
-  if (!recent) jump_ = 0;
-  if (seen_ < day_ || step * path_.rate <= 0 || std::abs(step) <= kJumpChanges * change_) return;
-  if (jump_ != 0 && since <= static_cast<std::int64_t>(hour_)) {
-    jump_ += step;
-  } else {
-    jump_ = recent ? 0 : step;
-    jump_began_ = slot_;
-  }
-  jumped_ = slot_;
-}
-
 /// A fall out of all proportion is a clean-up: the ends of saw teeth.
 void Fill::note_drop(double next) {
   if (seen_ == 0) {
     since_low_ = next;
     return;
   }
-  const double step = next - kept(0);
-  note_jump(step);
-  const double rise = kept(0) - since_low_;
+  const double step = next - back(0);
+  const double rise = back(0) - since_low_;
   if (seen_ > 12 && -step > kDropChanges * change_ && -step > kDropOfRise * rise) {
     drops_[drop_count_++ % drops_.size()] = slot_;
     since_low_ = next;
@@ -238,9 +210,8 @@ void Fill::judge() {
   for (const std::uint64_t hours : {6ULL, 24ULL}) {
     if (judgements_ < hours) continue;
     const float* then = &judged_[(judgements_ - hours) % kJudged * kWidth];
+    const double growth = now - static_cast<double>(then[kCandidates + 1]);
     const auto rows = static_cast<double>(hours * hour_);
-    const bool jumped = jump_ != 0 && slot_ - jumped_ < static_cast<std::int64_t>(hours * hour_);
-    const double growth = now - static_cast<double>(then[kCandidates + 1]) - (jumped ? jump_ : 0);
     for (std::size_t c = 0; c < kCandidates; ++c) {
       if (std::isnan(then[c])) continue;
       const double error = std::abs(growth - static_cast<double>(then[c]) * rows) / rows;
@@ -521,9 +492,6 @@ void Fill::archive(Archive& a) {
   a.value(surprise_side_);
   a.value(rate_changes_);
   a.value(rate_changed_);
-  a.value(jump_began_);
-  a.value(jumped_);
-  a.value(jump_);
 }
 
 std::string Fill::save() const {
