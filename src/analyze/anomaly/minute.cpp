@@ -189,9 +189,9 @@ void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime ti
                          part.metric, to_string(part.labels), 100 * part.share, part.present,
                          part.usual);
   }
-  // Tails are extrapolated: what is rarer than a minute of two years was simply never seen.
+  // Tails are extrapolated: beyond a minute of two years the number would say nothing.
   const std::string strange = alarm.score.probability < 1e-6
-                                  ? "stranger than any minute so far"
+                                  ? "rarer than one minute in a million, by what was seen so far"
                                   : fmt::format("as strange as {:.2g} % of the minutes so far",
                                                 100 * alarm.score.probability);
   Anomaly anomaly;
