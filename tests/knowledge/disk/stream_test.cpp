@@ -1,5 +1,7 @@
 #include "knowledge/disk/stream.hpp"
 
+#include <fcntl.h>
+
 #include <atomic>
 #include <cstring>
 #include <thread>
@@ -337,6 +339,15 @@ TEST_CASE("names that could not all be read are read again; a damaged record is 
   }
   REQUIRE(fresh.files_read() == 1);
   REQUIRE(wide.health->damaged_records == 1);
+  // One that cannot be read now, but perhaps later.
+  const std::string path = segment->file->path();
+  const SegmentFile unreadable(host::Fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC)), path, nullptr,
+                               wide.health);
+  for (int again = 0; again < 2; ++again) {
+    REQUIRE(fresh.get(unreadable, segment->entries)->size() == 0);
+  }
+  REQUIRE(fresh.files_read() == 3);
+  REQUIRE(fresh.size() == 1);
 }
 
 TEST_CASE("nobody asks for the names of a stream that is not indexed, and they are not held") {
