@@ -1,7 +1,7 @@
 // Series that come and go: a hundred thousand an hour, as on a host that starts short-lived
 // containers, through registry, history and disk on a clock of its own. 2,000 series stay, 28 begin
 // a second, live a minute and end with a stale marker. Every NEXUS_CHURN_SHOW hours (6) it prints
-// what is held, for NEXUS_CHURN_HOURS (48); an option of the history that is on disk in NEXUS_DISK.
+// what is held, for NEXUS_CHURN_HOURS (48). The history is on disk, in the directory NEXUS_DISK.
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>

@@ -53,8 +53,12 @@ Status Backfill::take_up(const Labels& labels, std::uint64_t series) {
   } else {
     const auto id = registry_.intern(labels);
     if (!id) return std::unexpected(id.error());
-    current_ = &open_[*id];
-    current_->id = *id;
+    const auto [part, is_new] = open_.try_emplace(*id);
+    current_ = &part->second;
+    if (is_new) {
+      current_->id = *id;
+      remember(*id, labels);
+    }
     if (series != 0) by_series_.emplace(series, current_);
   }
   current_->series = series;
@@ -64,7 +68,7 @@ Status Backfill::take_up(const Labels& labels, std::uint64_t series) {
 }
 
 Status Backfill::add(const Labels& labels, std::uint64_t series, std::int64_t time, double value) {
-  if (bytes_ > most_bytes_) {
+  if (bytes_ > most_bytes_ || labels_.size() > registry_.limit()) {
     if (Status room = make_room(); !room) return room;
   }
   if (series == 0 || series != current_series_) {
@@ -109,6 +113,9 @@ void Backfill::close(Part& part) {
   part.usual = count;
   Column column;
   merge_samples(given, column);
+  // What is held is found by the id that the series has now. Without one store() tells that it is
+  // lost.
+  if (const auto id = revived(part.id)) part.id = *id;
   Column there;
   history_.read(part.id, column.times.front() - 1, column.times.back(), there);
   if (there.size() > 0) {
@@ -145,23 +152,44 @@ PastRows& Backfill::set_of(std::vector<std::int64_t> times) {
   return sets.rows.emplace_back(PastRows{std::move(times), {}});
 }
 
-void Backfill::keep_alive(SeriesId id) {
-  if (const auto labels = registry_.share(id)) static_cast<void>(registry_.intern(*labels));
+void Backfill::remember(SeriesId id, const Labels& labels) {
+  auto shared = registry_.share(id);  // no copy, as long as the registry has them too
+  if (shared == nullptr) shared = std::make_shared<const Labels>(labels);
+  labels_.emplace(id, std::move(shared));
 }
 
 void Backfill::keep_alive() {
-  for (const auto& [id, part] : open_) keep_alive(id);
-  for (const auto& [window, sets] : closed_) {
-    for (const PastRows& rows : sets.rows) {
-      for (const PastSeries& series : rows.series) keep_alive(series.id);
-    }
+  for (const auto& [id, labels] : labels_) {
+    if (registry_.known(id)) static_cast<void>(registry_.intern(*labels));
   }
 }
 
+/// The id that the series has now. A write may take minutes, and nobody but this knows of a series
+/// of which nothing is written yet: it may have been forgotten.
+Result<SeriesId> Backfill::revived(SeriesId id) {
+  const auto known = labels_.find(id);
+  NEXUS_CHECK(known != labels_.end());
+  const std::shared_ptr<const Labels> labels = known->second;
+  const auto now = registry_.intern(*labels);
+  if (now && *now != id) labels_.emplace(*now, labels);
+  return now;
+}
+
+void Backfill::leave_out_lost(PastRows& rows) {
+  std::erase_if(rows.series, [&](PastSeries& one) {
+    const auto id = revived(one.id);
+    if (id) {
+      one.id = *id;
+      return false;
+    }
+    lost_ += rows.times.size();
+    why_lost_ = id.error().message();
+    return true;
+  });
+}
+
 Status Backfill::store(PastRows& rows) {
-  const std::size_t given = rows.series.size();
-  std::erase_if(rows.series, [&](const PastSeries& one) { return !registry_.known(one.id); });
-  lost_ += (given - rows.series.size()) * rows.times.size();
+  leave_out_lost(rows);
   std::ranges::stable_sort(rows.series, {}, &PastSeries::id);
   const auto doubled = std::ranges::unique(rows.series, {}, &PastSeries::id);
   held_ += doubled.size() * rows.times.size();
@@ -171,9 +199,18 @@ Status Backfill::store(PastRows& rows) {
       series.values.resize(rows.times.size(), series.values.front());
     }
   }
-  Status stored = history_.store_past(rows);
-  if (stored) stored_ += rows.series.size() * rows.times.size();
-  return stored;
+  while (!rows.series.empty()) {
+    if (Status stored = history_.store_past(rows); !stored) return stored;
+    // It waits for whoever else writes. Nobody finds what was written of a series that was
+    // forgotten in that time: it is written once more.
+    const auto found = [&](const PastSeries& one) { return registry_.known(one.id); };
+    stored_ +=
+        static_cast<std::size_t>(std::ranges::count_if(rows.series, found)) * rows.times.size();
+    std::erase_if(rows.series, found);
+    leave_out_lost(rows);
+    std::ranges::sort(rows.series, {}, &PastSeries::id);
+  }
+  return {};
 }
 
 /// Those from place `first` on stay; the others have been written.
@@ -203,6 +240,7 @@ Status Backfill::write() {
     }
   }
   bytes_ = 0;
+  labels_.clear();
   return {};
 }
 
@@ -225,7 +263,9 @@ Status Backfill::flush() {
   Status written = write();
   if (!written) {
     lost_ += waiting().samples;
+    why_lost_ = written.error().message();
     closed_.clear();
+    labels_.clear();
     bytes_ = 0;
   }
   obstacle_.clear();

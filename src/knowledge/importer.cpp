@@ -12,7 +12,8 @@ namespace nexus::knowledge {
 namespace {
 
 constexpr std::size_t kMostWaiting = 16U << 20;  // bytes of samples that wait to be written
-// A series of which nothing is held yet is forgotten a minute after it was last asked for.
+// A series of which nothing is held yet is forgotten a minute after it was last asked for, and
+// another may take its place.
 constexpr Millis kKeepAlive{15'000};
 
 Status check_time(std::int64_t time, std::int64_t now, Millis retention) {
@@ -43,6 +44,8 @@ Importer::Importer(Clock& clock, SeriesRegistry& registry, History& history, Rin
       samples_(self.counter("nexus_import_samples_total", "Samples taken from imports.")),
       refused_(self.counter("nexus_import_refused_lines_total",
                             "Lines of imports that were not taken.")),
+      lost_(self.counter("nexus_import_lost_samples_total",
+                         "Samples taken from imports that could not be written.")),
       backfill_(registry, history, kMostWaiting) {}
 
 Result<Importer::Series*> Importer::series(const Labels& labels) {
@@ -77,10 +80,21 @@ ImportResult Importer::import(std::string_view text, Millis retention, Rest rest
 void Importer::finish() {
   const std::lock_guard guard(mutex_);
   const std::uint64_t lost = backfill_.lost();
-  if (Status written = backfill_.flush(); !written) {
-    log::error("history", "import: {} samples could not be made to last: {}",
-               backfill_.lost() - lost, written.error().message());
-  }
+  const std::uint64_t stored = backfill_.stored();
+  const std::uint64_t held = backfill_.held();
+  if (Status written = backfill_.flush(); !written)
+    log::error("history", "import: not all could be made to last: {}", written.error().message());
+  samples_.add(static_cast<double>(backfill_.stored() - stored + backfill_.held() - held));
+  tell_lost(lost);
+}
+
+/// What waited may be of another import than the one that is told of it.
+void Importer::tell_lost(std::uint64_t before) {
+  const std::uint64_t lost = backfill_.lost() - before;
+  if (lost == 0) return;
+  lost_.add(static_cast<double>(lost));
+  log::error("history", "import: {} samples that were taken are lost: {}", lost,
+             backfill_.why_lost());
 }
 
 ImportResult Importer::import_to_disk(std::string_view text, Millis retention, Rest rest) {
@@ -116,6 +130,7 @@ ImportResult Importer::import_to_disk(std::string_view text, Millis retention, R
     }
   }
   out.refused += backfill_.lost() - lost;
+  tell_lost(lost);
   out.held = backfill_.held() - held;
   out.accepted = backfill_.stored() - stored + out.held;
   return out;

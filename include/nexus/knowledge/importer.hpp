@@ -5,7 +5,8 @@
 // through a ring of their own, in groups of their own (one a series), so that old times are no
 // clock steps of a collector; then only series that the history does not hold yet are taken, each
 // with ascending times. Both within the history's retention; what is refused is told with its line
-// and counted (`nexus_import_samples_total`, `nexus_import_refused_lines_total`).
+// and counted (`nexus_import_samples_total`, `nexus_import_refused_lines_total`), and what was
+// taken and is lost is logged and counted (`nexus_import_lost_samples_total`).
 //
 // Thread safety: all members, any thread; one import() at a time gets through.
 #pragma once
@@ -72,6 +73,7 @@ class Importer {
     std::int64_t last = 0;
   };
   Result<Series*> series(const Labels& labels);
+  void tell_lost(std::uint64_t before);
 
   Clock& clock_;
   SeriesRegistry& registry_;
@@ -80,6 +82,7 @@ class Importer {
   std::function<void()> show_;
   Counter samples_;
   Counter refused_;
+  Counter lost_;
 
   std::mutex mutex_;                                     // guards what follows
   std::unordered_map<SeriesId, std::int64_t> imported_;  // the last time of what came from here

@@ -15,9 +15,11 @@ namespace nexus::knowledge::disk {
 namespace {
 
 constexpr std::size_t kCacheBytes = 8U << 20;
-// Of series in all files that are not written to: 8 MiB. A host with some thousand has a few
-// hundred thousand; a hundred thousand an hour that come and go would take a GiB in weeks.
-constexpr std::size_t kMostNames = 512U << 10;
+// Of series in all files that are not written to: 11 MiB, five files with as many series as one may
+// define. A host with some thousand has a few hundred thousand; of a hundred thousand an hour that
+// come and go, which would take a GiB in weeks, these are the files that a query of four hours
+// needs.
+constexpr std::size_t kMostNames = 704U << 10;
 // Of the registry's limit, for series that are only on disk.
 constexpr std::size_t kRegistryPercent = 80;
 constexpr std::int64_t kMostTierSeconds = 10'000'000'000;

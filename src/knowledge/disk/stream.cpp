@@ -109,10 +109,11 @@ std::optional<Segment> Stream::load_segment(std::uint32_t number, const VisitDef
       ++options_.health->damaged_records;
       continue;
     }
-    in_file.add(definitions->series, group_of_definitions(entry));
+    if (options_.indexed) in_file.add(definitions->series, group_of_definitions(entry));
     visit(segment, *definitions);
   }
-  if (segment.usable)
+  in_file.finish();
+  if (segment.usable && options_.indexed)
     options_.names->put(*segment.file, std::make_shared<const Names>(std::move(in_file)));
   return segment;
 }
@@ -199,7 +200,10 @@ void Stream::close() {
   unsynced_ = false;
   if (!active_) return;
   Segments segments = copy();
-  if (options_.indexed) options_.names->put(*active_->file, names_);
+  if (options_.indexed) {
+    auto written = std::make_shared<Names>(*names_);  // without what it had room for
+    options_.names->put(*active_->file, std::move(written));
+  }
   const std::lock_guard guard(mutex_);
   active_->names.reset();
   segments.back() = std::make_shared<const Segment>(std::move(*active_));

@@ -1,6 +1,8 @@
 // Samples of the past: imported into a history that has rows already, in memory, on disk, in tiers.
+#include <atomic>
 #include <cmath>
 #include <random>
+#include <thread>
 
 #include "knowledge/disk/history_fixture.hpp"
 #include "nexus/knowledge/backfill.hpp"
@@ -197,14 +199,78 @@ TEST_CASE("series of an import that takes its time are not forgotten before they
   }
   CHECK(accepted == 20);
   CHECK(samples_in(process) == 20);
-  // Who sends nothing for longer has lost what waited, and is told.
+  // Of who sends nothing for longer nothing is lost either: the series is made again.
   CHECK(part(20, Importer::Rest::kFollows).refused == 0);
   for (int i = 0; i < 5; ++i) pass(61);
+  const std::uint64_t forgotten = process.registry.forgotten();
+  CHECK(forgotten > 0);
   const auto last = part(21, Importer::Rest::kNone);
-  CHECK(last.accepted == 1);
-  CHECK(last.refused == 1);
+  CHECK(last.accepted == 2);
+  CHECK(last.refused == 0);
   pass(1);
-  CHECK(samples_in(process) == 21);
+  CHECK(samples_in(process) == 22);
+  // But where others took its place.
+  CHECK(part(22, Importer::Rest::kFollows).refused == 0);
+  for (int i = 0; i < 5; ++i) pass(61);
+  CHECK(process.registry.forgotten() > forgotten);
+  for (int i = 0; process.registry.size() < process.registry.limit(); ++i)
+    process.series("other" + std::to_string(i));
+  importer.finish();
+  CHECK(samples_in(process) == 22);
+  CHECK(self.counter("nexus_import_lost_samples_total", "").value() == 1);
+}
+
+TEST_CASE("series that are forgotten while what they have is collected or written are not lost") {
+  const test::TemporaryDirectory folder;
+  Process process({.directory = folder.file("history")}, kBegin);
+  Backfill backfill(process.registry, process.history, 64 << 20);
+  const auto name = [](int series) { return "s" + std::to_string(series); };
+  constexpr int kSeries = 1000;
+  std::atomic<bool> stop = false;
+  std::int64_t now = kBegin;
+  const auto forget = [&] { process.history.maintain(now += 61'000); };
+  const auto add = [&](int series, std::int64_t time, double value) {
+    must(backfill.add(Labels(name(series), {}), 1 + static_cast<std::uint64_t>(series), time,
+                      value));
+  };
+  // Times of its own for each: so many sets are written, one after the other.
+  for (int i = 0; i < kSeries; ++i) add(i, kBegin - kHour + i, i);
+  for (int i = 0; i < 4; ++i) forget();
+  CHECK(process.registry.forgotten() >= kSeries);
+  for (int i = 0; i < kSeries; ++i) add(i, kBegin - kHour + kMinute + i, -i);
+  {
+    std::jthread others([&] {
+      while (!stop) forget();
+    });
+    const Status written = backfill.flush();
+    stop = true;
+    others.join();
+    must(written);
+  }
+  CHECK(backfill.stored() == 2 * kSeries);
+  CHECK(backfill.lost() == 0);
+  for (int i = 0; i < kSeries; ++i) {
+    const Column column = process.read(process.series(name(i)));
+    REQUIRE(column.times == std::vector{kBegin - kHour + i, kBegin - kHour + kMinute + i});
+    REQUIRE(column.values == std::vector<double>{1.0 * i, -1.0 * i});
+  }
+}
+
+TEST_CASE("what is held stays, also for a series that was forgotten before it was written again") {
+  const test::TemporaryDirectory folder;
+  Process process({.directory = folder.file("history")}, kBegin);
+  Backfill first(process.registry, process.history, 1 << 20);
+  must(first.add(Labels("s", {}), 1, kBegin - kMinute, 1));
+  Backfill second(process.registry, process.history, 1 << 20);
+  must(second.add(Labels("s", {}), 1, kBegin - kMinute, 2));
+  for (int i = 1; i < 5; ++i) process.history.maintain(kBegin + i * 61'000);
+  CHECK(process.registry.forgotten() == 1);
+  must(first.flush());
+  must(second.flush());
+  CHECK(first.stored() == 1);
+  CHECK(second.held() == 1);
+  CHECK(second.stored() == 0);
+  CHECK(process.read(process.series("s")).values == std::vector<double>{1});
 }
 
 /// What became of samples for which a disk has no room, at first or at all.

@@ -1,5 +1,7 @@
 #include "knowledge/disk/stream.hpp"
 
+#include <fcntl.h>
+
 #include <atomic>
 #include <cstring>
 #include <thread>
@@ -268,6 +270,100 @@ TEST_CASE("names of files that nobody asked for of late are read from them again
       REQUIRE(narrow.names->size() <= 2);
     }
   }
+}
+
+/// What went through a number of files, each with one series, some series one after the other.
+struct Passed {
+  std::uint64_t asked = 0;
+  std::uint64_t read = 0;
+};
+
+TEST_CASE("of files that are more than fit, names that a query comes by again and again are held") {
+  const test::TemporaryDirectory folder;
+  StreamOptions narrow = options(folder);
+  narrow.names = std::make_shared<NameCache>(4);
+  Stream stream(narrow);
+  constexpr std::size_t kFiles = 40;
+  for (std::uint32_t file = 0; file < kFiles; ++file) {
+    must(stream.rotate(0));
+    must(stream.define({{{"m", MetricType::kGauge, ""}}, {series(file, "a")}}));
+  }
+  const std::uint64_t hash = series(0, "a").labels.hash();
+  const auto pass = [&](std::size_t first, std::size_t files, int times) {
+    Passed out{0, narrow.names->files_read()};
+    for (int i = 0; i < times; ++i) {
+      for (std::size_t file = first; file < first + files; ++file, ++out.asked) {
+        const auto found = names(stream, file)->find(hash);
+        REQUIRE(found.size() == 1);
+        REQUIRE(found[0].number == file);
+        REQUIRE(narrow.names->size() <= 4);
+      }
+    }
+    out.read = narrow.names->files_read() - out.read;
+    return out;
+  };
+  // One more than fit: of four questions three are answered. By which is asked for last: none.
+  const Passed five = pass(0, 5, 200);
+  REQUIRE(five.read > five.asked / 5);
+  REQUIRE(five.read <= five.asked / 4 + 5);
+  // The query's next slice is about others: those that it had are not held for ever.
+  const Passed next = pass(5, 5, 200);
+  REQUIRE(next.read <= next.asked / 4 + 70);
+  // Three of seventeen.
+  const Passed many = pass(10, 18, 200);
+  REQUIRE(many.read <= many.asked * 14 / 17 + 70);
+  // What fits is read once each, when what was before has aged.
+  REQUIRE(pass(30, 4, 200).read <= 70);
+  REQUIRE(pass(30, 4, 200).read == 0);
+}
+
+TEST_CASE("names that could not all be read are read again; a damaged record is counted once") {
+  const test::TemporaryDirectory folder;
+  StreamOptions wide = options(folder);
+  wide.names = std::make_shared<NameCache>(100);
+  Stream stream(wide);
+  must(stream.rotate(0));
+  must(stream.define({{{"m", MetricType::kGauge, ""}}, {series(1, "a")}}));
+  must(stream.define({{{"m", MetricType::kGauge, ""}}, {series(2, "b")}}));
+  stream.close();
+  const auto segment = stream.segments()->at(0);
+  const Entry& second = segment->entries.at(1);
+  auto bytes = read_bytes(segment->file->path());
+  bytes.at(second.end() - 1) ^= 1U;
+  write_bytes(segment->file->path(), bytes);
+  const Quiet quiet;
+  NameCache fresh(100);
+  for (int again = 0; again < 3; ++again) {
+    const auto found = fresh.get(*segment->file, segment->entries);
+    REQUIRE(found->size() == 1);
+  }
+  REQUIRE(fresh.files_read() == 1);
+  REQUIRE(wide.health->damaged_records == 1);
+  // One that cannot be read now, but perhaps later.
+  const std::string path = segment->file->path();
+  const SegmentFile unreadable(host::Fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC)), path, nullptr,
+                               wide.health);
+  for (int again = 0; again < 2; ++again) {
+    REQUIRE(fresh.get(unreadable, segment->entries)->size() == 0);
+  }
+  REQUIRE(fresh.files_read() == 3);
+  REQUIRE(fresh.size() == 1);
+}
+
+TEST_CASE("nobody asks for the names of a stream that is not indexed, and they are not held") {
+  const test::TemporaryDirectory folder;
+  StreamOptions log = options(folder);
+  log.indexed = false;
+  log.names = std::make_shared<NameCache>(100);
+  Stream stream(log);
+  must(stream.rotate(0));
+  must(stream.define({{{"m", MetricType::kGauge, ""}}, {series(1, "a")}}));
+  must(stream.sync());
+  Stream next(log);
+  std::size_t visited = 0;
+  must(next.load([&](const Segment&, const Definitions& one) { visited += one.series.size(); }));
+  REQUIRE(visited == 1);
+  REQUIRE(log.names->size() == 0);
 }
 
 TEST_CASE("a segment ends when it has defined very many series") {
