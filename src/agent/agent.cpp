@@ -103,10 +103,13 @@ void Agent::Impl::stop() {
     last.swap(watcher);
   });
   shutdown.run("the watch over containers", kCommandEnd + kLast, [this] {
-    surroundings->set_containers(nullptr);
+    // It goes on to be asked: the plan loop runs.
     std::shared_ptr<ContainerWatcher> last;
-    const std::lock_guard guard(watcher_mutex);
-    last.swap(containers);
+    {
+      const std::lock_guard guard(watcher_mutex);
+      last = containers;
+    }
+    if (last) last->stop();
   });
   if (plan_loop) shutdown.run("the plan loop", kCommandEnd + kLast, [this] { plan_loop->stop(); });
   ::unlink((data_dir + "/addresses").c_str());  // a last turn may have written it again

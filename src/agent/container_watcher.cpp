@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
+#include <cstring>
 
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
@@ -16,6 +18,8 @@ using knowledge::ServiceEvent;
 
 constexpr std::size_t kMostContainers = 10'000;
 constexpr std::size_t kMostAsked = 1000;
+constexpr Millis kPause{50};  // from one look to the next
+constexpr std::string_view kNoAnswer = "not known: its engine does not answer";
 constexpr Millis kEndsWithin{120'000};       // of what was asked to stop, its grace time included
 constexpr Millis kLookBack{24 * 3'600'000};  // for who was asked to stop before the agent's start
 
@@ -43,6 +47,7 @@ struct Word {
 };
 
 std::string how_it_ended(const drivers::DockerDetails& details) {
+  if (!details.error.empty()) return "cannot be started";
   if (details.oom_killed) return "oom-kill";
   return details.exit_code == 0 ? "success" : fmt::format("exit code {}", details.exit_code);
 }
@@ -62,6 +67,8 @@ Word word_of(const WatchedContainer& container) {
   }
   if (state == "dead") return {"failed", "dead/" + how_it_ended(details)};
   if (state == "removing") return {"deactivating", "removing"};
+  if (state == "created" && !details.error.empty())
+    return {"failed", "created/" + how_it_ended(details)};
   return {"inactive", state};  // created, paused
 }
 
@@ -102,23 +109,44 @@ bool has_ended(const WatchedContainer& container) {
   return container.listed.state == "exited" || container.listed.state == "dead";
 }
 
-/// Whether this run of a container was asked to end, and did. A signal that it survived says
-/// nothing of an end long after it.
-bool was_asked(const WatchedContainer& container, std::int64_t when) {
-  const auto at = WallTime(std::chrono::duration_cast<Millis>(Nanos(when)));
-  return has_ended(container) && at >= to_time(container.details.started) &&
-         to_time(container.details.finished) < at + kEndsWithin;
+/// "15", "SIGTERM", "TERM" or "RTMIN+3"; 0: none that is known.
+int signal_of(std::string_view text) {
+  if (const auto number = base::parse_int(text)) return static_cast<int>(*number);
+  if (text.starts_with("SIG")) text.remove_prefix(3);
+  constexpr std::string_view kRealTime = "RTMIN";
+  if (text.starts_with(kRealTime)) {
+    text.remove_prefix(kRealTime.size());
+    const auto above = text.starts_with('+') ? base::parse_int(text.substr(1)) : std::nullopt;
+    return SIGRTMIN + static_cast<int>(above.value_or(0));
+  }
+  for (int number = 1; number < SIGRTMIN; ++number) {
+    const char* name = ::sigabbrev_np(number);
+    if (name != nullptr && text == name) return number;
+  }
+  return 0;
 }
 
-bool asks_for_an_end(const drivers::DockerEvent& event) {
-  const auto& signal = event.signal;
-  const bool reloads = signal == "1" || signal == "HUP" || signal == "SIGHUP" || signal == "hangup";
-  return event.type == "container" &&
-         (event.action == "stop" || (event.action == "kill" && !reloads));
+/// What ends a program, whatever its image says. An engine that does not tell the signal is taken
+/// to have sent one of these.
+bool always_ends(std::string_view signal) {
+  const int number = signal_of(signal);
+  return signal.empty() || number == SIGKILL || number == SIGTERM || number == SIGINT ||
+         number == SIGQUIT;
 }
 
 bool is_same(const ServiceEvent& a, const ServiceEvent& b) {
   return a.state == b.state && a.detail == b.detail && a.instance == b.instance;
+}
+
+/// Of which the last to end says why all have; null where one still runs, or none has ended.
+const WatchedContainer* ended_last(std::span<const WatchedContainer> containers) {
+  const WatchedContainer* out = nullptr;
+  for (const auto& one : containers) {
+    if (one.listed.state == "running") return nullptr;
+    if (!has_ended(one)) continue;
+    if (out == nullptr || out->details.finished < one.details.finished) out = &one;
+  }
+  return out;
 }
 
 Result<std::vector<WatchedContainer>> containers_named(
@@ -154,6 +182,11 @@ ServiceEvent container_event(std::string_view service,
   });
   out.instance = fmt::format("{}@{}", newest.listed.id,
                              to_time(newest.details.started).time_since_epoch().count());
+  // Somebody wanted another run, which did not come about: whoever asked for the end of the one
+  // before did not ask for that.
+  if (std::ranges::any_of(containers,
+                          [](const WatchedContainer& one) { return !one.details.error.empty(); }))
+    out.instance += "+";
   const auto& best = *std::ranges::min_element(
       containers, {}, [](const WatchedContainer& one) { return rank(word_of(one).state); });
   auto word = word_of(best);
@@ -172,6 +205,18 @@ ServiceEvent container_event(std::string_view service,
   return out;
 }
 
+bool was_asked(const WatchedContainer& container, const AskedToEnd& asked) {
+  // A signal that it survived says nothing of an end long after it.
+  const auto is_why = [&](std::int64_t when) {
+    const auto at = WallTime(std::chrono::duration_cast<Millis>(Nanos(when)));
+    return at >= to_time(container.details.started) &&
+           to_time(container.details.finished) < at + kEndsWithin;
+  };
+  if (!has_ended(container) || !container.details.error.empty()) return false;
+  return is_why(asked.end) || (is_why(asked.other) && asked.signal != 0 &&
+                               asked.signal == signal_of(container.details.stop_signal));
+}
+
 ContainerWatcher::ContainerWatcher(Clock& clock, const config::Config& config, Callback callback)
     : clock_(clock),
       section_(config.connections.docker),
@@ -181,6 +226,10 @@ ContainerWatcher::ContainerWatcher(Clock& clock, const config::Config& config, C
       thread_(clock, "containers", [this] { return turn(); }) {}
 
 ContainerWatcher::~ContainerWatcher() {
+  stop();
+}
+
+void ContainerWatcher::stop() {
   thread_.stop();
   stream_.reset();  // its thread wakes ours
 }
@@ -192,101 +241,158 @@ bool ContainerWatcher::has_work(const config::Config& config) {
 std::optional<std::string> ContainerWatcher::down(std::string_view service) const {
   const std::lock_guard guard(mutex_);
   const auto known = down_.find(service);
-  return known == down_.end() ? std::nullopt : known->second;
+  return known == down_.end() ? "not known: not looked at yet" : known->second;
 }
 
 SteadyTime ContainerWatcher::turn() {
+  if (clock_.steady() < not_before_) return not_before_;  // woken: it is looked soon
   const auto ok = look(clock_.steady() + section_.timeout);
   const auto now = clock_.steady();
+  not_before_ = now + kPause;
   if (ok) {
     away_ = false;
-    // A stream that has ended is opened again by the next look.
     return now + (stream_->is_open() ? kLook : kAskAgain);
   }
   if (!std::exchange(away_, true))
     log::warning("agent", "watched containers: {}", ok.error().message());
-  for (const auto& [name, watched] : names_) learn(name, "not known: its engine does not answer");
   return now + kAskAgain;
 }
 
-/// What was asked before the agent's start is known before anything is told.
-Status ContainerWatcher::begin_stream(const drivers::Docker& engine, SteadyTime deadline) {
-  const auto from = clock_.wall();
-  auto past = drivers::past_events(engine, from - kLookBack, from, deadline);
-  if (!past) return propagate(std::move(past));
-  for (const auto& event : *past) note_asked(event);
-  stream_.emplace(engine.socket(), from,
-                  [this](const drivers::DockerEvent& event) { note(event); });
-  return {};
-}
-
-bool ContainerWatcher::is_known_wanted(std::span<const WatchedContainer> found) const {
-  const std::lock_guard guard(mutex_);
-  return std::ranges::any_of(found, [&](const WatchedContainer& one) {
-    const auto when = asked_.find(one.listed.id);
-    return when != asked_.end() && was_asked(one, when->second);
-  });
-}
-
-/// The list may be newer than what has come over the stream: before something is told to have
-/// failed, the engine is asked what it knows.
-Result<bool> ContainerWatcher::was_wanted(std::span<const WatchedContainer> found,
-                                          const drivers::Docker& engine, SteadyTime deadline) {
-  if (is_known_wanted(found)) return true;
-  auto last = WallTime::max();
-  for (const auto& one : found) {
-    if (has_ended(one)) last = std::min(last, to_time(one.details.finished));
-  }
-  if (last == WallTime::max()) return false;
-  const auto now = clock_.wall();
-  auto past =
-      drivers::past_events(engine, std::max(last, now - kLookBack) - kEndsWithin, now, deadline);
-  if (!past) return propagate(std::move(past));
-  for (const auto& event : *past) note_asked(event);
-  return is_known_wanted(found);
+void ContainerWatcher::open_stream(const std::string& socket) {
+  const auto now = clock_.steady();
+  if (!stream_)
+    stream_.emplace(
+        socket, clock_.wall(), [this](const drivers::DockerEvent& event) { note(event); },
+        [this] { thread_.wake(); });
+  // One that ends at once is not opened as often as its end wakes us.
+  if (stream_->is_open() || now < reopen_) return;
+  reopen_ = now + kAskAgain;
+  stream_->reopen();
 }
 
 Status ContainerWatcher::look(SteadyTime deadline) {
+  const auto unknown = [this](const Error& why) {
+    for (const auto& [name, watched] : names_) learn(name, std::string(kNoAnswer));
+    return std::unexpected(why);
+  };
   auto socket = drivers::engine_socket(section_, rootfs_);
-  if (!socket) return propagate(std::move(socket));
+  if (!socket) return unknown(socket.error());
   const drivers::Docker engine(clock_, *std::move(socket));
-  if (!stream_) {
-    if (auto begun = begin_stream(engine, deadline); !begun) return begun;
-  }
   // Before the list is asked for: what happens from here on is told.
-  stream_->reopen();
+  open_stream(engine.socket());
   auto listed = engine.containers(deadline, kMostContainers);
-  if (!listed) return propagate(std::move(listed));
+  if (!listed) return unknown(listed.error());
+  // All are known before one is told of: what is done about it asks for the others.
+  Status ok;
+  std::vector<Seen> seen;
+  std::set<std::string, std::less<>> ids;
   for (const auto& [service, watched] : names_) {
     auto found =
         containers_named(config::parse_service_name(service).name, *listed, engine, deadline);
-    if (!found) return propagate(std::move(found));
-    Told told{.event = container_event(service, *found)};
-    told.event.received = clock_.steady();
-    learn(service, why_down(told.event));
-    if (!watched) continue;
-    if (told.event.state == "failed") {
-      auto wanted = was_wanted(*found, engine, deadline);
-      if (!wanted) return propagate(std::move(wanted));
-      told.asked = *wanted;
+    if (!found) {
+      learn(service, std::string(kNoAnswer));
+      ok = propagate(std::move(found));
+      continue;
     }
-    tell(std::move(told));
+    for (const auto& one : *found) ids.insert(one.listed.id);
+    Seen one{.containers = *std::move(found), .event = {}};
+    one.event = container_event(service, one.containers);
+    one.event.received = clock_.steady();
+    learn(service, why_down(one.event));
+    if (watched) seen.push_back(std::move(one));
   }
-  return {};
+  if (ok) {
+    const std::lock_guard guard(mutex_);
+    ids_ = std::move(ids);
+  }
+  const bool asked = ask_who_wanted(seen, engine, deadline);
+  for (auto& one : seen) {
+    const bool wanted =
+        one.event.state == "failed" && (is_known_wanted(one.containers) || was_told_wanted(one));
+    // The stream may bring it until the next look.
+    if (!asked && !wanted && is_news(one)) continue;
+    tell({.event = std::move(one.event), .asked = wanted});
+  }
+  if (ok && !asked) return fail(Errc::kUnavailable, "the engine does not tell what happened");
+  return ok;
+}
+
+bool ContainerWatcher::is_news(const Seen& seen) const {
+  if (seen.event.state != "failed") return false;
+  const auto known = last_.find(seen.event.service);
+  return known == last_.end() || !is_same(known->second.event, seen.event);
+}
+
+bool ContainerWatcher::was_told_wanted(const Seen& seen) const {
+  const auto known = last_.find(seen.event.service);
+  return known != last_.end() && known->second.asked && is_same(known->second.event, seen.event);
+}
+
+/// The list may be newer than what has come over the stream: before something is told to have
+/// failed, the engine is asked what it knows, once for all. False: it did not answer, and those
+/// that have failed wait for another look; only one, for an engine that never answers this is no
+/// reason to be silent.
+bool ContainerWatcher::ask_who_wanted(std::span<const Seen> seen, const drivers::Docker& engine,
+                                      SteadyTime deadline) {
+  auto since = WallTime::max();
+  for (const auto& one : seen) {
+    if (!is_news(one) || is_known_wanted(one.containers)) continue;
+    if (const auto* last = ended_last(one.containers))
+      since = std::min(since, to_time(last->details.finished));
+  }
+  if (since == WallTime::max()) return true;
+  const auto now = clock_.wall();
+  since = std::max(std::min(since, now), now - kLookBack) - kEndsWithin;
+  auto past = drivers::past_events(engine, R"({"type":["container"],"event":["kill","stop"]})",
+                                   since, now, deadline);
+  if (!past) {
+    log::warning("agent", "watched containers: who was asked to end: {}", past.error().message());
+    return std::exchange(blind_, !blind_);
+  }
+  blind_ = false;
+  for (const auto& event : *past) note_asked(event);
+  return true;
+}
+
+bool ContainerWatcher::is_known_wanted(std::span<const WatchedContainer> found) const {
+  const auto* last = ended_last(found);
+  if (last == nullptr) return false;
+  const std::lock_guard guard(mutex_);
+  const auto known = asked_.find(last->listed.id);
+  return known != asked_.end() && was_asked(*last, known->second);
 }
 
 void ContainerWatcher::note_asked(const drivers::DockerEvent& event) {
-  if (!asks_for_an_end(event)) return;
+  const bool kills = event.action == "kill";
+  if (event.type != "container" || (!kills && event.action != "stop")) return;
   const std::lock_guard guard(mutex_);
   if (asked_.size() >= kMostAsked && !asked_.contains(event.id))
-    asked_.erase(std::ranges::min_element(asked_, {}, [](const auto& one) { return one.second; }));
-  auto& when = asked_[event.id];
-  when = std::max(when, event.time);
+    asked_.erase(std::ranges::min_element(
+        asked_, {}, [](const auto& one) { return std::max(one.second.end, one.second.other); }));
+  auto& asked = asked_[event.id];
+  if (!kills || always_ends(event.signal)) {
+    asked.end = std::max(asked.end, event.time);
+  } else if (event.time >= asked.other) {
+    asked.other = event.time;
+    asked.signal = signal_of(event.signal);
+  }
+}
+
+bool ContainerWatcher::is_ours(const drivers::DockerEvent& event) const {
+  {
+    const std::lock_guard guard(mutex_);
+    if (ids_.contains(event.id)) return true;
+  }
+  const auto called = [this](std::string_view name) {
+    return names_.contains(fmt::format("docker:{}", name));
+  };
+  return called(event.name) ||
+         (!event.service.empty() && called(fmt::format("{}/{}", event.project, event.service)));
 }
 
 void ContainerWatcher::note(const drivers::DockerEvent& event) {
   // A health check that runs changes nothing; what it finds is an event of its own.
-  if (event.type != "container" || event.action.starts_with("exec_")) return;
+  if (event.type != "container" || event.action.starts_with("exec_") || !is_ours(event)) return;
   note_asked(event);
   thread_.wake();
 }

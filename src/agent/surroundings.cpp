@@ -123,15 +123,12 @@ void HostSurroundings::set_containers(std::shared_ptr<const ContainerWatcher> co
 }
 
 std::optional<std::string> HostSurroundings::down(std::string_view service) const {
-  if (!config::parse_service_name(service).is_unit()) {
-    std::shared_ptr<const ContainerWatcher> ask;
-    {
-      const std::lock_guard guard(mutex_);
-      ask = containers_;
-    }
-    return ask == nullptr ? std::nullopt : ask->down(service);
-  }
   const std::lock_guard guard(mutex_);
+  if (const auto name = config::parse_service_name(service); !name.is_unit()) {
+    if (name.kind != "docker") return std::nullopt;
+    // Under the lock: who asks is not to be the last to hold a watcher that ends.
+    return containers_ == nullptr ? "not known: nobody watches it" : containers_->down(service);
+  }
   if (const auto known = states_.find(service); known != states_.end()) return known->second;
   // systemd unloads what is stopped and nobody refers to.
   const bool unit = service.ends_with(".service") || service.ends_with(".mount");

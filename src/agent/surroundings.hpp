@@ -38,7 +38,7 @@ class HostSurroundings final : public plan::Surroundings {
   HostSurroundings(Clock& clock, drivers::Systemd& systemd, const monitor::Observed& observed)
       : clock_(clock), systemd_(systemd), observed_(observed) {}
 
-  /// Who knows of containers; null: nobody.
+  /// Who knows of containers; null: nobody, and then none can serve, as far as is known.
   void set_containers(std::shared_ptr<const ContainerWatcher> containers);
   void look(const config::Config& config);
   /// Who needs whom: [services] depends_on, and connections of units of this host, for the book and

@@ -358,9 +358,12 @@ void Agent::Impl::watch_containers() {
     const std::lock_guard guard(watcher_mutex);
     last.swap(containers);
   }
-  surroundings->set_containers(nullptr);
-  last.reset();
-  if (!ContainerWatcher::has_work(*configuration)) return;
+  // It goes on to be asked until there is another; what that one has not looked at is held.
+  if (last) last->stop();
+  if (!ContainerWatcher::has_work(*configuration)) {
+    surroundings->set_containers(nullptr);
+    return;
+  }
   auto fresh = std::make_shared<ContainerWatcher>(clock, *configuration,
                                                   [this](const knowledge::ServiceEvent& event) {
                                                     changes->on_event(event);

@@ -155,6 +155,8 @@ Result<DockerDetails> Docker::inspect(std::string_view id, SteadyTime deadline) 
   out.pid = whole_of<std::int32_t>(member(state, "Pid"));
   out.started = time_of(member(state, "StartedAt"));
   out.finished = time_of(member(state, "FinishedAt"));
+  out.error = text_of(member(state, "Error"));
+  out.stop_signal = text_of(member(member(&*value, "Config"), "StopSignal"));
   out.restart_policy =
       text_of(member(member(member(&*value, "HostConfig"), "RestartPolicy"), "Name"));
   return out;

@@ -15,6 +15,7 @@
 #include "nexus/base/loop_thread.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/drivers/fetcher.hpp"
+#include "nexus/drivers/http_client.hpp"
 
 namespace nexus::drivers {
 namespace {
@@ -36,6 +37,8 @@ std::optional<DockerEvent> to_event(std::string_view line) {
   const auto* attributes = member(actor, "Attributes");
   out.name = text_of(member(attributes, "name"));
   out.signal = text_of(member(attributes, "signal"));
+  out.project = text_of(member(attributes, "com.docker.compose.project"));
+  out.service = text_of(member(attributes, "com.docker.compose.service"));
   return out;
 }
 
@@ -44,6 +47,7 @@ std::optional<DockerEvent> to_event(std::string_view line) {
 struct DockerEvents::Impl {
   const std::string socket;
   const Callback callback;
+  const std::function<void()> ended;
   const std::int64_t from;  // nanoseconds
   std::thread thread{};
   Fetcher fetcher{};  // the thread's, but for wake()
@@ -81,15 +85,18 @@ struct DockerEvents::Impl {
                    .on_data = take,
                    .on_done = [&](FetchResult&& done) { result = std::move(done); }});
     while (!result && !stopping) fetcher.run(Millis(1000));
-    const std::lock_guard guard(mutex);
-    if (result && !accepted && result->http_status != 0) {
-      error =
-          fmt::format("container engine at {}: /events: status {}", socket, result->http_status);
-    } else if (result) {
-      error = result->status ? "the engine closed the stream of events"
-                             : result->status.error().message();
+    if (!result) return;
+    {
+      const std::lock_guard guard(mutex);
+      if (!accepted && result->http_status != 0)
+        error =
+            fmt::format("container engine at {}: /events: status {}", socket, result->http_status);
+      else
+        error = result->status ? "the engine closed the stream of events"
+                               : result->status.error().message();
     }
     open = false;
+    if (ended && !stopping) ended();
   }
 
   void line(std::string_view text) {
@@ -115,9 +122,11 @@ struct DockerEvents::Impl {
   }
 };
 
-DockerEvents::DockerEvents(std::string socket, WallTime from, Callback callback)
+DockerEvents::DockerEvents(std::string socket, WallTime from, Callback callback,
+                           std::function<void()> ended)
     : impl_(new Impl{.socket = std::move(socket),
                      .callback = std::move(callback),
+                     .ended = std::move(ended),
                      .from = base::to_unix_millis(from) * 1'000'000,
                      .remembered = {}}) {}
 
@@ -159,12 +168,15 @@ std::string DockerEvents::error() const {
   return impl_->error;
 }
 
-Result<std::vector<DockerEvent>> past_events(const Docker& engine, WallTime from, WallTime to,
-                                             SteadyTime deadline) {
-  const auto seconds = [](WallTime time) { return base::to_unix_millis(time) / 1000; };
+Result<std::vector<DockerEvent>> past_events(const Docker& engine, std::string_view filters,
+                                             WallTime from, WallTime to, SteadyTime deadline) {
+  // To the end of the millisecond, and no longer: until then the engine holds its answer back.
+  const auto until = base::to_unix_millis(to) + 1;
   auto answer = engine.request(
-      "GET", fmt::format("/events?since={}&until={}", seconds(from), seconds(to) + 1), {},
-      deadline);
+      "GET",
+      fmt::format("/events?since={}&until={}.{:03}&filters={}", base::to_unix_millis(from) / 1000,
+                  until / 1000, until % 1000, url_encode(filters)),
+      {}, deadline);
   if (!answer) return propagate(std::move(answer));
   std::vector<DockerEvent> out;
   for (std::string_view rest = answer->body; !rest.empty();) {

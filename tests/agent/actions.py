@@ -513,7 +513,7 @@ socket = "{docker.socket}"
 [guardrails]
 cooldown = "1s"
 [services]
-watch = [{{ name = "docker:front", depends_on = ["docker:back"] }}, "docker:shop/web"]
+watch = [{{ name = "docker:app", depends_on = ["docker:db"] }}, "docker:shop/web"]
 [[remedy]]
 name = "watched"
 on = 'service_failed{{kind="docker"}}'
@@ -539,35 +539,30 @@ on = "ContainerSick"
 action = "composite"
 target = "docker:sick"
 max_attempts = 1
-[[remedy.steps]]
-action = "start_service"
-[[remedy.steps]]
-action = "restart_service"
-[[remedy.steps]]
-action = "notify"
-parameters = {{ message = "${{name}} does not come up" }}
+steps = [{{ action = "start_service" }}, {{ action = "restart_service" }},
+         {{ action = "notify", parameters = {{ message = "${{name}} does not come up" }} }}]
 """) as it:
         def ended(remedy):
             return [one for one in it.agent.command_json("actions")["history"] if one["remedy"] == remedy and one["finished"]]
         state = lambda name: docker.inspect(name)["State"]["Status"]  # noqa: E731
         seen = lambda name: {one["name"]: one["state"] for one in it.agent.command_json("services", "--kind", "docker")["services"]}[name]  # noqa: E731
-        for name, compose in (("front", None), ("back", None), ("shop-web-1", ("shop", "web", 1)), ("shop-web-2", ("shop", "web", 2))):
+        for name, compose in (("app", None), ("db", None), ("shop-web-1", ("shop", "web", 1)), ("shop-web-2", ("shop", "web", 2))):
             docker.make(name, compose=compose)
-        for name in ("docker:front", "docker:shop/web"):
+        for name in ("docker:app", "docker:shop/web"):
             wait_for(f"{name} to be seen", lambda name=name: seen(name) == "active")
 
         # Behind the engine's back: that is a failure. What it depends on was stopped by somebody, so that it has to wait for that.
-        docker.ask("POST", "/containers/back/kill")
-        os.kill(docker.inspect("front")["State"]["Pid"], signal.SIGKILL)
+        docker.ask("POST", "/containers/db/kill")
+        os.kill(docker.inspect("app")["State"]["Pid"], signal.SIGKILL)
         def held():
             told = it.agent.get("/operations/actions?decisions=1").json["decisions"]
-            return [one for one in told if one["target"] == "docker:front" and one["reason_code"] == "dependency"]
-        why = wait_for("the remedy to wait for the other container", held)[0]
-        expect("docker:back, which is exited" in why["reason"], f"why: {why}")
-        equal((state("front"), ended("watched")), ("exited", []), "what waits for another")
-        docker.ask("POST", "/containers/back/start")
+            return [one for one in told if one["target"] == "docker:app" and one["reason_code"] == "dependency"
+                    and "docker:db, which is exited" in one["reason"]]
+        wait_for("the remedy to wait for the other container, which is exited", held)
+        equal((state("app"), ended("watched")), ("exited", []), "what waits for another")
+        docker.ask("POST", "/containers/db/start")
         mended = wait_for("the remedy of a watched container", lambda: ended("watched"))[0]
-        equal((mended["target_component"], mended["state"], state("front")), ("docker:front", "succeeded", "running"), f"{mended['outcome']}")
+        equal((mended["target_component"], mended["state"], state("app")), ("docker:app", "succeeded", "running"), f"{mended['outcome']}")
 
         # A service of Compose is up while one of its containers is; stopped by somebody it is no failure.
         os.kill(docker.inspect("shop-web-1")["State"]["Pid"], signal.SIGKILL)
@@ -576,6 +571,12 @@ parameters = {{ message = "${{name}} does not come up" }}
         docker.ask("POST", "/containers/shop-web-2/start")
         wait_for("the service of Compose to be seen up", lambda: seen("docker:shop/web") == "active")
         equal(len(ended("watched")), 1, "actions about what somebody stopped")
+        # One that somebody stopped before does not hide that the other one crashes.
+        docker.ask("POST", "/containers/shop-web-1/start")
+        docker.ask("POST", "/containers/shop-web-1/kill")
+        os.kill(docker.inspect("shop-web-2")["State"]["Pid"], signal.SIGKILL)
+        mended = wait_for("the remedy of a service of Compose", lambda: [one for one in ended("watched") if "shop" in one["target_component"]])[0]
+        equal((mended["state"], state("shop-web-2")), ("succeeded", "running"), f"{mended['outcome']}")
 
         docker.make("web")
         docker.make("sick", command="exit 3")

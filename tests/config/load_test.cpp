@@ -161,12 +161,11 @@ TEST_CASE("watched services get their suffix") {
 TEST_CASE("watched containers have their kind in their name") {
   const auto loaded = load_text(
       "[services]\nwatch = ['docker:web', 'podman:api', {name='cache', kind='docker'}, "
-      "{name='docker:shop/web', depends_on=['db', 'podman:cache']}, {name='docker:x', "
-      "kind='systemd'}]",
+      "{name='docker:shop/web', depends_on=['db', 'podman:cache']}]",
       "a.toml");
   REQUIRE(shown(loaded.problems) == none);
   const auto& services = loaded.config.services;
-  REQUIRE(services.size() == 5);
+  REQUIRE(services.size() == 4);
   CHECK(services[0].name == "docker:web");
   CHECK(services[1].name == "docker:api");
   CHECK(services[2].name == "docker:cache");

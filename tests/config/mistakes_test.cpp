@@ -247,6 +247,13 @@ TEST_CASE("services must not depend on themselves, however far round") {
        "\"docker:a/b/c\""},
       {"[docker]\nenabled = false\n[services]\nwatch = ['docker:web']",
        "a.toml:4:10: services.watch: \"docker:web\": [docker] is switched off"},
+      {"[docker]\nenabled = false\n[services]\nwatch = [{name='web', depends_on=['docker:db']}]",
+       "a.toml:4:10: services.watch: \"web.service\": depends_on \"docker:db\": [docker] is "
+       "switched "
+       "off"},
+      {"[services]\nwatch = [{name='docker:web', kind='systemd'}]",
+       "a.toml:2:35: services.watch.kind: \"docker:web\" is no unit of systemd: expected "
+       "\"docker\", or none"},
       {"[services]\nwatch = [{name='docker:a', depends_on=['podman:b']}, {name='b', kind='docker', "
        "depends_on=['docker:a']}]",
        "a.toml:2:10: services.watch: depends_on goes in a circle: docker:a -> docker:b -> "

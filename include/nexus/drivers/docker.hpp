@@ -69,6 +69,8 @@ struct DockerDetails {
   std::optional<double> started;  // seconds since the epoch
   std::optional<double> finished;
   std::string restart_policy;
+  std::string error;        // why it could not be started, the last time; empty once it was
+  std::string stop_signal;  // "SIGTERM", "37"; empty: SIGTERM
 };
 
 struct DockerImages {

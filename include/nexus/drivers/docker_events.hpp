@@ -6,7 +6,7 @@
 // meanwhile is counted as a gap. It never opens the stream by itself: connecting to a socket may
 // start the engine that somebody has stopped.
 //
-// Thread: one, "docker-events", while the stream is open; it calls the callback. Bounded: nothing
+// Thread: one, "docker-events", while the stream is open; it calls the callbacks. Bounded: nothing
 // is kept but the hashes of the last events. Thread safety: reopen() and the destructor by one at a
 // time, the others any thread.
 #pragma once
@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nexus/base/clock.hpp"
@@ -29,15 +30,19 @@ struct DockerEvent {
   std::string action;     // start, die, oom, health_status, ...: without its detail
   std::string id;         // of the thing
   std::string name;
-  std::string signal;  // of "kill": "15"; empty where the engine does not tell
+  std::string signal;   // of "kill": "15"; empty where the engine does not tell
+  std::string project;  // of Compose, and the service in it: its container's
+  std::string service;
 };
 
 class DockerEvents {
  public:
   using Callback = std::function<void(const DockerEvent&)>;
 
-  /// Of events from `from` on; nothing runs before reopen().
-  DockerEvents(std::string socket, WallTime from, Callback callback);
+  /// Of events from `from` on; nothing runs before reopen(). `ended` is told of each end of the
+  /// stream, also of one that did not come about, but not by the destructor; it may not reopen().
+  DockerEvents(std::string socket, WallTime from, Callback callback,
+               std::function<void()> ended = {});
   ~DockerEvents();
   DockerEvents(const DockerEvents&) = delete;
   DockerEvents& operator=(const DockerEvents&) = delete;
@@ -57,8 +62,11 @@ class DockerEvents {
   std::unique_ptr<Impl> impl_;
 };
 
-/// What the engine still knows of events between two times, oldest first.
-[[nodiscard]] Result<std::vector<DockerEvent>> past_events(const Docker& engine, WallTime from,
+/// What the engine still knows of events between two times, oldest first; `to` is not to be in the
+/// future, for an engine answers when it has come. `filters` as of the engine's API, JSON; an
+/// engine that keeps its events in a journal knows more of them than anybody wants to read.
+[[nodiscard]] Result<std::vector<DockerEvent>> past_events(const Docker& engine,
+                                                           std::string_view filters, WallTime from,
                                                            WallTime to, SteadyTime deadline);
 
 }  // namespace nexus::drivers

@@ -35,7 +35,9 @@ std::string one_name(std::string_view name) {
 void read_service_table(Section& section, ServiceConfig& service) {
   section.require("name", kServiceName.expected);
   section.text("name", service.name, kServiceName);
+  service.kind.clear();
   section.choice("kind", service.kind, {kUnitKind, kContainerKind});
+  const bool says_unit = service.kind == kUnitKind;
   section.texts("depends_on", service.depends_on, kServiceName);
   std::erase_if(service.depends_on,
                 [&](const auto& name) { return !can_be_watched(section, "depends_on", name); });
@@ -44,6 +46,9 @@ void read_service_table(Section& section, ServiceConfig& service) {
   const auto kind = parse_service_name(service.name).kind;
   if (service.kind == kContainerKind && kind == kUnitKind && !service.name.empty())
     service.name = fmt::format("{}:{}", kContainerKind, service.name);
+  if (says_unit && kind == kContainerKind)
+    section.complain("kind", fmt::format("\"{}\" is no unit of systemd: expected \"{}\", or none",
+                                         service.name, kContainerKind));
   section.finish();
 }
 
@@ -122,10 +127,18 @@ void check_services(Reading& reading) {
   const bool has_engine = reading.config.connections.docker.enabled;
   for (const auto& service : reading.config.services) {
     search.visit(service);
-    if (service.kind == kContainerKind && !has_engine)
+    if (has_engine) continue;
+    if (service.kind == kContainerKind)
       reading.report.add(
           service.where,
           fmt::format("services.watch: \"{}\": [docker] is switched off", service.name));
+    for (const auto& needed : service.depends_on) {
+      if (parse_service_name(needed).kind == kContainerKind)
+        reading.report.add(service.where,
+                           fmt::format("services.watch: \"{}\": depends_on \"{}\": [docker] is "
+                                       "switched off",
+                                       service.name, needed));
+    }
   }
 }
 
