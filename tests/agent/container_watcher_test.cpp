@@ -281,7 +281,7 @@ TEST_CASE("docker: containers that end badly at once are all told, and the engin
   CHECK(count(proxy.said(), "until=") <= questions + 3);
   // What others do begins no look: there is nothing between two of ours.
   const auto lists = count(proxy.said(), "GET /containers/json");
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 10; ++i) {
     Bed::post("/containers/stranger/rename?name=moved");
     Bed::post("/containers/moved/rename?name=stranger");
   }
