@@ -61,15 +61,18 @@ Status rename_back(const Place& place, const ContainerWork& work, const drivers:
 }
 
 /// Puts an old container back into its place; a time of its own, for what ended the rollout may be
-/// that its time was over.
+/// that its time was over. Its name comes last: by that of an old one it is found again when it
+/// cannot be started so far, and known to have run.
 Status put_back(const Place& place, const ContainerWork& work) {
   const drivers::EngineCall call{.deadline = work.context.clock.steady() + kPutBackLimit};
   if (!place.fresh.empty()) {
     auto gone = work.engine.remove(place.fresh, true, call);
     if (!gone && gone.error().code() != Errc::kNotFound) return gone;
   }
-  if (auto back = rename_back(place, work, call); !back) return back;
-  return place.was_running ? work.engine.start(place.old.id, call) : Status();
+  if (place.was_running) {
+    if (auto ok = work.engine.start(place.old.id, call); !ok) return ok;
+  }
+  return rename_back(place, work, call);
 }
 
 struct Settled {

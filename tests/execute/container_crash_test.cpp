@@ -109,8 +109,8 @@ TEST_CASE("docker: a rollout cut off is put back as soon as the old container ca
   REQUIRE(after.executor->recover());
   CHECK(after.finished.empty());
   CHECK(after.journaled(w.action.id) == ActionState::kRunning);
-  CHECK(w.id("shop-web-1") == old);
-  CHECK(w.state("shop-web-1") == "exited");
+  CHECK(w.id("shop-web-1.nexus-old") == old);
+  CHECK(w.state("shop-web-1.nexus-old") == "exited");
   engine.refuse({});
   after.executor->start();
   const auto ended = after.wait(1).front();
@@ -183,8 +183,8 @@ TEST_CASE("docker: an undo waits for containers that cannot be started so far") 
   REQUIRE(after.journal->write(w.action));
   REQUIRE(after.executor->recover());
   after.executor->start();
-  // It has its name again, and cannot be started.
-  REQUIRE(nexus::test::eventually([&] { return w.bed.names_of("shop").contains("shop-web-1"); }));
+  // It was tried, and cannot be started.
+  REQUIRE(nexus::test::eventually([&] { return engine.said().contains("/start "); }));
   CHECK(after.journaled(w.action.id) == ActionState::kVerifying);
   engine.refuse({});
   const auto ended = after.wait(1).front();

@@ -91,9 +91,9 @@ class Cluster:
 
 def prepare(cluster):
     cluster.make("/api/v1/namespaces", "Namespace", SHOP)
-    role = yaml.safe_load(re.search(r"\n((?:    .*\n)+)", HERE.parent.parent.joinpath("README.md").read_text()
+    role = yaml.safe_load(re.search(r"\n((?:    .*\n)+)", HERE.parent.parent.joinpath("docs/services.md").read_text()
                                     .partition("The account needs a Role for it")[2])[1])
-    equal(role["metadata"]["namespace"], SHOP, "the namespace of README.md's role")
+    equal(role["metadata"]["namespace"], SHOP, "the namespace of the documented role")
     rbac = "rbac.authorization.k8s.io"
     leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["list", "get", "create", "patch"]}
     cluster.make(f"/apis/{rbac}/v1/namespaces/{SHOP}/roles", "Role", "agent", f"{rbac}/v1", rules=[*role["rules"], leases])
