@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <condition_variable>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <set>
@@ -98,7 +100,7 @@ struct Services::Impl {
     if (event.state == "deactivating" && event.job) {
       if (known != asked_to_stop.end() && known->second == event.instance) return true;
       asked_to_stop.insert_or_assign(event.service, event.instance);
-      changed = true;
+      ++changes;
       return true;
     }
     if (known == asked_to_stop.end()) return false;
@@ -106,7 +108,7 @@ struct Services::Impl {
     const bool other = down && known->second != event.instance && !event.instance.empty();
     if (other || (!down && event.state != "deactivating")) {
       asked_to_stop.erase(known);
-      changed = true;
+      ++changes;
       return false;
     }
     return true;
@@ -122,8 +124,10 @@ struct Services::Impl {
   mutable std::mutex mutex;
   std::map<std::string, ServiceEvent, std::less<>> last;          // guarded by mutex
   std::map<std::string, std::string, std::less<>> asked_to_stop;  // and the invocation; guarded
-  bool changed = false;  // asked_to_stop, since it was written down; guarded by mutex
-  bool saving = false;   // somebody writes; guarded by mutex
+  std::uint64_t changes = 0;      // of asked_to_stop; guarded by mutex
+  std::uint64_t written = 0;      // how many of them; guarded by mutex
+  bool writes = false;            // somebody does; guarded by mutex
+  std::condition_variable ended;  // somebody has written
 };
 
 Services::Services(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -138,29 +142,29 @@ Result<std::unique_ptr<Services>> Services::open(Book& book, knowledge::StateDb&
   return std::unique_ptr<Services>(new Services(std::move(impl)));
 }
 
-/// One writes at a time; what changes meanwhile it writes too.
+/// One writes at a time, what the others have changed too; who waits has its own turn when that one
+/// has not written as far, or has failed.
 Status Services::save() {
-  {
-    const std::lock_guard guard(impl_->mutex);
-    if (std::exchange(impl_->saving, true)) return {};
-  }
-  while (true) {
-    Impl::Stopped stopped;
-    {
-      const std::lock_guard guard(impl_->mutex);
-      if (!std::exchange(impl_->changed, false)) {
-        impl_->saving = false;
-        return {};
-      }
-      stopped = impl_->asked_to_stop;
+  std::unique_lock lock(impl_->mutex);
+  const auto mine = impl_->changes;
+  while (impl_->written < mine) {
+    if (impl_->writes) {
+      impl_->ended.wait(lock);
+      continue;
     }
-    if (auto done = impl_->write(stopped); !done) {
-      const std::lock_guard guard(impl_->mutex);
-      impl_->changed = true;
-      impl_->saving = false;
+    impl_->writes = true;
+    const auto upto = impl_->changes;
+    const auto stopped = impl_->asked_to_stop;
+    lock.unlock();
+    auto done = impl_->write(stopped);
+    lock.lock();
+    impl_->writes = false;
+    if (done) impl_->written = upto;
+    impl_->ended.notify_all();
+    if (!done)
       return std::unexpected(done.error().with_context("write down which services were stopped"));
-    }
   }
+  return {};
 }
 
 Status Services::Impl::write(const Stopped& stopped) {
@@ -205,7 +209,7 @@ void Services::set_watched(const std::vector<std::string>& services) {
     std::erase_if(impl_->last, [&](const auto& known) { return !watched.contains(known.first); });
     const auto gone = std::erase_if(
         impl_->asked_to_stop, [&](const auto& known) { return !watched.contains(known.first); });
-    impl_->changed |= gone > 0;
+    if (gone > 0) ++impl_->changes;
   }
   // Also what a restart brought back of services that are not watched any more.
   impl_->book.retire([&](std::string_view source) {

@@ -15,6 +15,7 @@
 #include "execute/parameter_values.hpp"
 #include "execute/unasked.hpp"
 #include "execute/waiting.hpp"
+#include "nexus/base/away.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/config/config.hpp"
 
@@ -77,9 +78,17 @@ Status put_back(const Place& place, const ContainerWork& work) {
 struct Settled {
   bool done = false;     // the new ones have the places
   bool touched = false;  // by us, now
-  bool failed = false;
   std::string names;
+  /// Why not all is done: what may be done the next time before what will never be.
+  std::optional<Error> failed = {};
 };
+
+/// Whether the engine may do it the next time: nobody answered, or it says that it could not (a
+/// port that is taken so far). Not so what it refuses: there is no such container, its name is
+/// taken.
+bool may_be_done_yet(const Error& error) {
+  return is_away(error) || error.code() == Errc::kInternal;
+}
 
 /// What a crash cut off: put back, the last place first. When old ones had begun to be removed, all
 /// new ones were well, and the others go too.
@@ -98,7 +107,7 @@ Settled settle(const std::vector<Place>& places, const ContainerWork& work) {
                   : put_back(*place, work);
     out.names += (out.names.empty() ? "" : ", ") + place->name;
     if (ok) continue;
-    out.failed = true;
+    if (!out.failed || !may_be_done_yet(*out.failed)) out.failed = ok.error();
     out.names += fmt::format(" (not: {})", ok.error().message());
   }
   return out;
@@ -106,7 +115,9 @@ Settled settle(const std::vector<Place>& places, const ContainerWork& work) {
 
 class Rollout {
  public:
-  Rollout(ContainerWork& work, std::string image) : work_(work), image_(std::move(image)) {}
+  /// `before`: those of them that ran then run afterwards, whatever they do now.
+  Rollout(ContainerWork& work, std::string image, std::vector<ContainerBefore> before = {})
+      : work_(work), image_(std::move(image)), before_(std::move(before)) {}
 
   Result<StepResult> run() {
     if (auto ok = check_not_shared(work_.containers, work_.engine, work_.call()); !ok)
@@ -121,8 +132,7 @@ class Rollout {
           return give_up({*why, fmt::format("ended after {} of {} containers", places_.size(),
                                             work_.containers.size())});
       }
-      places_.push_back(
-          {.name = one.name, .old = one, .fresh = {}, .was_running = one.is_meant_to_run()});
+      places_.push_back({.name = one.name, .old = one, .fresh = {}, .was_running = is_to_run(one)});
       if (auto ok = replace(places_.back()); !ok) return give_up(std::move(ok).error());
     }
     std::string left;
@@ -141,6 +151,11 @@ class Rollout {
   }
 
  private:
+  [[nodiscard]] bool is_to_run(const Container& one) const {
+    const auto then = std::ranges::find(before_, one.name, &ContainerBefore::name);
+    return one.is_meant_to_run() || (then != before_.end() && is_meant_to_run(then->state));
+  }
+
   Status replace(Place& place) {
     const auto call = work_.call();
     drivers::CopyWish wish;
@@ -173,7 +188,8 @@ class Rollout {
     return work_.engine.stop(place.old.id, std::nullopt, work_.call());
   }
 
-  /// The last place first.
+  /// The last place first. All of them, also when operations were stopped: half of the containers
+  /// of one image and half of another is what nobody has asked for.
   std::unexpected<Error> give_up(Error error) {
     std::string text = error.message() + "; put back: ";
     std::string names;
@@ -187,6 +203,7 @@ class Rollout {
 
   ContainerWork& work_;
   const std::string image_;
+  const std::vector<ContainerBefore> before_;
   std::vector<Place> places_;
   std::string notes_;
 };
@@ -261,7 +278,8 @@ class ContainerRolloutStep final : public ContainerStep {
         return fail(Errc::kConflict, "docker:{} is not what this action made, and is left",
                     one.name);
     }
-    auto done = Rollout(*work, name).run();
+    // An undo that was cut off may have put one back that could not be started then.
+    auto done = Rollout(*work, name, containers_before(action.outcome.before)).run();
     if (!done) return propagate(std::move(done));
     return "undone: " + done->result;
   }
@@ -380,7 +398,7 @@ class ContainerRolloutStep final : public ContainerStep {
   /// What an earlier undo of this action has left that a crash cut off: it was to replace what the
   /// action made, so that both carry its label. Afterwards it is as before that undo, or as after.
   /// kConflict: another action works on one, as one that replaces what this action made;
-  /// kUnavailable: the engine did not do it, and may the next time.
+  /// kUnavailable: the engine did not do it, and may the next time; else what it says of it.
   static Status settle_undo(const ContainerWork& work) {
     auto ours = made_by(work);
     if (!ours) return propagate(std::move(ours));
@@ -421,7 +439,9 @@ class ContainerRolloutStep final : public ContainerStep {
     if (!any) return {};
     const auto settled = settle(places, work);
     if (!settled.failed) return {};
-    return fail(Errc::kUnavailable, "an undo that was cut off could not be {} so far: {}",
+    const auto code =
+        may_be_done_yet(*settled.failed) ? Errc::kUnavailable : settled.failed->code();
+    return fail(code, "an undo that was cut off could not be {} so far: {}",
                 settled.done ? "ended" : "put back", settled.names);
   }
 

@@ -41,6 +41,15 @@ struct TargetLoad {
   bool running = false;
 };
 
+/// For how long an undo keeps its worker waiting for who is away. After a restart of the agent it
+/// is the action's time limit: what runs an engine may still be booting.
+inline constexpr Millis kUndoWaits{30'000};
+
+struct UndoWish {
+  bool needs_place = false;  // among the hosts: the action holds none any more
+  bool waits = true;         // for who is away, and for that place; otherwise it is tried once
+};
+
 struct Executor::Impl {
   Impl(Clock& the_clock, Journal& the_journal, const knowledge::Queryable& the_data,
        knowledge::SelfMetrics& metrics, drivers::Systemd* the_systemd,
@@ -141,14 +150,17 @@ struct Executor::Impl {
   [[nodiscard]] Verification verify(const Entry& entry, Step& step, const plan::Action& action,
                                     std::string& detail);
   void conclude(Entry& entry, Step& step, plan::Action action);
-  void undo_again(const Entry& entry, Step& step, plan::Action action);
+  void undo_again(Entry& entry, Step& step, plan::Action action);
   /// Takes back what did not help, where that can be; journaled before. False: the agent stops
   /// before it was done, and it is found again.
-  [[nodiscard]] bool undo(const Entry& entry, Step& step, plan::Action& action,
-                          bool needs_place = false);
-  [[nodiscard]] std::optional<Result<std::string>> take_back(const Entry& entry, Step& step,
+  [[nodiscard]] bool undo(Entry& entry, Step& step, plan::Action& action, UndoWish wish = {});
+  /// Waits while operations are stopped, however long that is and whoever cancels it meanwhile: the
+  /// undo is owed. Apart from that, and until it is cancelled, it waits kUndoWaits for who is away
+  /// and the action's time limit for a place among the hosts; the limits stand still while it is
+  /// stopped, and a place that is held is given back. Nothing: the agent stops before it was done.
+  [[nodiscard]] std::optional<Result<std::string>> take_back(Entry& entry, Step& step,
                                                              const plan::Action& action,
-                                                             bool needs_place);
+                                                             UndoWish wish);
   void note_undone(plan::Action& action, Result<std::string> undone) const;
   [[nodiscard]] std::string show_verify_value(const plan::Action& action) const;
 

@@ -231,14 +231,19 @@ std::optional<std::string> Executor::Impl::undo_rungs(const Action& ladder, std:
     entry = known->second;
   }
   std::string out;
+  // One worker takes all of them back: who has been waited for in vain is not waited for anew.
+  bool waits = true;
   for (std::size_t i = before; i-- > 0;) {
     auto done = journal.get(ladder.rungs[i].action_id);
     if (!done || done->state != ActionState::kSucceeded || is_undone(done->outcome)) continue;
     auto* step = step_of(*done);
     if (step == nullptr) continue;
+    const auto begun = clock.steady();
     // Its own place among the hosts was given back when it had ended.
-    if (!undo(*entry, *step, *done, true)) return std::nullopt;
+    if (!undo(*entry, *step, *done, {.needs_place = true, .waits = waits})) return std::nullopt;
     if (done->outcome.undone.empty()) continue;  // it has nothing to be undone
+    waits = waits && (is_undone(done->outcome) ||
+                      clock.steady() - begun < std::min(done->timeout, kUndoWaits));
     if (auto written = journal.write(*done); !written)
       log::error("executor", "{}", written.error().message());
     out +=

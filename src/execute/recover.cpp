@@ -5,7 +5,7 @@
 // verified further;  running: the step is asked what became of it: under way: it is followed to its
 // end; nobody answers: asked again within the action's time limit; done: it is verified and ends as
 // usual; not done or unknown: interrupted, and not repeated, but for what is safe to run again (an
-// undo).
+// undo). The time limit stands still while operations are stopped and something is to be put back.
 #include <algorithm>
 
 #include "execute/actions.hpp"
@@ -118,10 +118,26 @@ void Executor::Impl::settle_recovered(Action action, Step& step, Recovered becam
 
 void Executor::Impl::follow(Entry& entry, Step& step, Action action) {
   auto with = context();
-  const auto deadline = clock.steady() + action.timeout;
+  bool stopped = false;  // the step, or we, have found the switch on
+  with.halted = [&] {
+    const bool now = is_halted();
+    stopped = stopped || now;
+    return now;
+  };
+  auto deadline = clock.steady() + action.timeout;
   while (true) {
     std::string what;
-    const auto became = step.recover(action, with, what);
+    stopped = false;
+    auto became = step.recover(action, with, what);
+    const bool asked_for = became == Recovered::kUnknown && may_run_again(action);
+    if (asked_for && with.halted()) {
+      became = Recovered::kNotReachable;
+      what = "nothing is taken back while operations are stopped";
+    }
+    const bool held = became == Recovered::kNotReachable && stopped;
+    // What is put back is owed, whoever cancels; what somebody has asked for may be cancelled.
+    const bool owed = held && !asked_for;
+    const auto is_cancelled = [&] { return entry.cancel && !owed; };
     if (became == Recovered::kDone) {
       action.outcome.result =
           fmt::format("begun before a restart of the agent, and followed to its end: {}", what);
@@ -136,6 +152,7 @@ void Executor::Impl::follow(Entry& entry, Step& step, Action action) {
       return settle_recovered(std::move(action), step, became, what);
     // Under way; or it cannot be asked for the moment, as while the bus is restarted.
     const auto now = clock.steady();
+    if (held) deadline = now + action.timeout;
     if (now >= deadline && became == Recovered::kNotReachable)
       return settle_recovered(std::move(action), step, Recovered::kUnknown, what);
     if (now >= deadline) {
@@ -148,8 +165,8 @@ void Executor::Impl::follow(Entry& entry, Step& step, Action action) {
     std::unique_lock lock(mutex);
     const auto pause = became == Recovered::kNotReachable ? kAskAgainEvery : kFollowEvery;
     clock.wait_until(lock, changed, std::min(deadline, now + pause),
-                     [&] { return entry.cancel || stopping; });
-    if (entry.cancel) {
+                     [&] { return is_cancelled() || stopping; });
+    if (is_cancelled()) {
       action.outcome.result = fmt::format(
           "begun before a restart of the agent, not followed further (cancelled by {}): {}",
           entry.cancelled_by, what);

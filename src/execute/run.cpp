@@ -152,7 +152,7 @@ Result<std::unique_ptr<FleetPlace>> Executor::Impl::place_for(const Action& acti
   if (action.verify) lasts += action.verify->within;
   if (action.experiment) lasts += action.experiment->after;
   if (const auto* known = find_action(action.type); known != nullptr && !known->undo_help.empty())
-    lasts += action.timeout;  // taken back when it was in vain
+    lasts += kUndoWaits + action.timeout;  // taken back when it was in vain
   auto place = ask->acquire(what, lasts);
   self.counter("nexus_fleet_lock_total", "Times that the lock which hosts share was asked for.",
                {{"result", place                                     ? "granted"

@@ -107,45 +107,64 @@ Executor::Impl::Verification Executor::Impl::verify(const Entry& entry, Step& st
   }
 }
 
-bool Executor::Impl::undo(const Entry& entry, Step& step, Action& action, bool needs_place) {
+bool Executor::Impl::undo(Entry& entry, Step& step, Action& action, UndoWish wish) {
   const auto* descriptor = find_action(action.type);
   if (descriptor == nullptr || descriptor->undo_help.empty()) return true;
   action.outcome.undone = kUndoing;
   if (auto written = journal.write(action); !written)
     log::error("executor", "{}", written.error().message());
-  auto undone = take_back(entry, step, action, needs_place);
+  auto undone = take_back(entry, step, action, wish);
   if (!undone) return false;
   note_undone(action, *std::move(undone));
   return true;
 }
 
-/// Within the action's time limit it waits for whoever is away (after a boot engines come up later
-/// than the agent), for a place among the hosts, and while operations are stopped.
-std::optional<Result<std::string>> Executor::Impl::take_back(const Entry& entry, Step& step,
-                                                             const Action& action,
-                                                             bool needs_place) {
-  const auto deadline = clock.steady() + action.timeout;
+std::optional<Result<std::string>> Executor::Impl::take_back(Entry& entry, Step& step,
+                                                             const Action& action, UndoWish wish) {
+  const auto for_who_is_away = !wish.waits       ? Millis(0)
+                               : entry.recovered ? action.timeout
+                                                 : std::min(action.timeout, kUndoWaits);
+  auto limit = for_who_is_away;
+  auto since = clock.steady();  // the limits count from here
+  bool stopped = false;         // the step, or we, have found the switch on
   std::unique_ptr<FleetPlace> place;
   const auto attempt = [&]() -> Result<std::string> {
-    if (is_halted()) return fail(Errc::kCancelled, "operations are stopped");
-    if (needs_place && place == nullptr) {
+    limit = for_who_is_away;
+    stopped = is_halted();
+    if (stopped) return fail(Errc::kCancelled, "operations are stopped");
+    if (wish.needs_place && place == nullptr) {
       auto got = place_for(action);
-      if (!got) return fail(Errc::kUnavailable, "{}", got.error().message());
+      if (!got) {
+        if (wish.waits && got.error().code() == Errc::kConflict) limit = action.timeout;
+        return fail(Errc::kUnavailable, "{}", got.error().message());
+      }
       place = *std::move(got);
-      needs_place = place != nullptr;
+      wish.needs_place = place != nullptr;
     }
     auto with = context();
+    with.halted = [&] {
+      const bool now = is_halted();
+      stopped = stopped || now;
+      return now;
+    };
     return step.undo(action, with);
   };
   while (true) {
     auto undone = attempt();
-    const bool waits = !undone && (is_away(undone.error()) ||
-                                   (undone.error().code() == Errc::kCancelled && is_halted()));
+    const bool held = !undone && stopped && undone.error().code() == Errc::kCancelled;
     const auto now = clock.steady();
-    if (!waits || now >= deadline || entry.cancel) return undone;
+    if (held) {
+      since = now;
+      // It would lapse meanwhile, or keep others from what they may do.
+      wish.needs_place = wish.needs_place || place != nullptr || entry.place != nullptr;
+      place.reset();
+      entry.place.reset();
+    } else if (undone || !is_away(undone.error()) || entry.cancel || now >= since + limit) {
+      return undone;
+    }
     std::unique_lock lock(mutex);
-    clock.wait_until(lock, changed, std::min(deadline, now + kUndoAgainEvery),
-                     [&] { return entry.cancel || stopping; });
+    clock.wait_until(lock, changed, now + kUndoAgainEvery,
+                     [&] { return stopping || (entry.cancel && !held); });
     if (stopping) return std::nullopt;  // it stays in the journal as it is, and is found again
   }
 }
@@ -160,10 +179,10 @@ void Executor::Impl::note_undone(Action& action, Result<std::string> undone) con
 }
 
 /// The agent ended in the middle of an undo: what it has left is taken back.
-void Executor::Impl::undo_again(const Entry& entry, Step& step, Action action) {
+void Executor::Impl::undo_again(Entry& entry, Step& step, Action action) {
   const bool disproved = action.outcome.verified.has_value();
   action.outcome.result += "; taken back after a restart of the agent";
-  auto undone = take_back(entry, step, action, false);
+  auto undone = take_back(entry, step, action, {});
   if (!undone) return;
   note_undone(action, *std::move(undone));
   finish(std::move(action), disproved ? ActionState::kUnverified : ActionState::kCancelled);

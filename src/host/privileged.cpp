@@ -184,6 +184,8 @@ Status LocalPrivileged::set_sysctl(std::string_view name, std::string_view value
 Status LocalPrivileged::drop_caches(int what, bool sync, const SpawnWait& wait) {
   if (what < 1 || what > 3)
     return fail(Errc::kInvalidArgument, "drop caches: expected 1, 2 or 3, got {}", what);
+  // Before what is dirty is written, which may take minutes.
+  if (wait.started) wait.started();
   if (sync) {
     auto written = run({.argv = {"/usr/bin/sync"}}, clock_, wait.deadline, wait.cancelled);
     if (!written) return propagate(std::move(written), "write what is dirty");
@@ -191,7 +193,6 @@ Status LocalPrivileged::drop_caches(int what, bool sync, const SpawnWait& wait) 
       return fail(Errc::kIo, "write what is dirty: sync ended with exit status {}: {}",
                   written->status, written->output);
   }
-  if (wait.started) wait.started();
   return write_value("/proc/sys/vm/drop_caches", fmt::format("{}", what));
 }
 

@@ -316,7 +316,7 @@ older_than = "0s"
                 would = it.would("cleanup_disk", str(full), free="2MiB", kinds=["scratch"])
                 expect(would.count(".tmp") == 1 and "keep" not in would, f"a dry run of cleanup_disk: {would}")
                 done = it.done("cleanup_disk", str(full), free="2MiB", kinds=["scratch"])
-                equal(done["outcome"]["verified"], True, "cleanup_disk")
+                equal(done["outcome"].get("verified"), None, "what cleanup_disk has counted is not looked at again")
                 gone = {"a.tmp", "b.tmp"} - {one.name for one in full.iterdir()}
                 equal(len(gone), 1, f"it stops when there is room enough: {done['outcome']}")
                 expect(next(iter(gone)) in would, "what the dry run listed is what went")

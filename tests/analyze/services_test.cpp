@@ -1,6 +1,10 @@
 #include "nexus/analyze/services.hpp"
 
+#include <fmt/format.h>
+
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <thread>
 
 #include "analyze/world.hpp"
 
@@ -180,4 +184,31 @@ TEST_CASE("who was stopped by somebody stays so over a restart of the agent, unt
   CHECK(world.heard == std::vector<std::string>{"service_failed firing"});
   REQUIRE(services->save());
   CHECK(world.db->query("SELECT * FROM services_stopped")->empty());
+}
+
+TEST_CASE("whoever saves which services were stopped is told whether that is written") {
+  World world;
+  const auto services = Services::open(*world.book, *world.db).value();
+  REQUIRE(
+      world.db->execute("CREATE TRIGGER full BEFORE INSERT ON services_stopped BEGIN SELECT "
+                        "RAISE(FAIL, 'the disk is full'); END"));
+  constexpr int kTimes = 200;
+  std::atomic<int> claimed{0};  // said to be written
+  std::vector<std::jthread> threads;
+  for (int number = 0; number < 4; ++number) {
+    threads.emplace_back([&, number] {
+      auto stopping = event(fmt::format("{}.service", number), "deactivating", "stop/success");
+      stopping.job = true;
+      for (int i = 0; i < kTimes; ++i) {
+        stopping.instance = std::to_string(i);
+        services->on_event(stopping);
+        if (services->save()) ++claimed;
+      }
+    });
+  }
+  threads.clear();
+  CHECK(claimed == 0);
+  REQUIRE(world.db->execute("DROP TRIGGER full"));
+  CHECK(services->save());
+  CHECK(world.db->query("SELECT * FROM services_stopped")->size() == 4);
 }

@@ -153,7 +153,7 @@ TEST_CASE("docker: a rollout cut off is not put back while somebody has its hand
   REQUIRE(after.journal->write(w.action));
   REQUIRE(after.executor->recover());
   after.executor->start();
-  while (asked < 2) std::this_thread::yield();  // at the start, and again
+  REQUIRE(nexus::test::eventually([&] { return asked >= 2; }));  // at the start, and again
   CHECK(after.journaled(w.action.id) == ActionState::kRunning);
   CHECK(w.state("shop-web-1") == "running");
   CHECK(w.image("shop-web-1") == "shop:2");
@@ -192,6 +192,28 @@ TEST_CASE("docker: an undo waits for containers that cannot be started so far") 
   CHECK(is_undone(ended.outcome));
   CHECK(w.image("shop-web-1") == "shop:1");
   CHECK(w.state("shop-web-1") == "running");
+}
+
+TEST_CASE("docker: an undo does not wait for what the engine refuses") {
+  RolledOut w;
+  w.judge({RolledOut::before(std::string(64, 'a'), "shop-web-1", w.old_image)});
+  w.make_old(1, "shop:2", w.action.id);
+  const auto theirs = w.make(1, "shop:1");  // somebody else's, by the name that it is to have
+  w.action.state = ActionState::kVerifying;
+  w.action.timeout = 1h;
+  w.action.outcome.verified = false;
+  w.action.outcome.undone = kUndoing;
+  Bench after(w.clock, w.directory.file("state.db"));
+  after.config.connections.docker.socket = w.bed.engine().socket();
+  after.configure();
+  REQUIRE(after.journal->write(w.action));
+  REQUIRE(after.executor->recover());
+  after.executor->start();
+  REQUIRE(nexus::test::eventually([&] { return plan::is_final(after.journaled(w.action.id)); }));
+  const auto ended = after.wait(1).front();
+  CHECK_THAT(ended.outcome.undone, Contains("not undone") && Contains("could not be put back"));
+  CHECK(w.id("shop-web-1") == theirs);
+  CHECK(w.state("shop-web-1.nexus-old") == "exited");
 }
 
 TEST_CASE("docker: an undo that a crash has cut off is undone to its end at the next start") {

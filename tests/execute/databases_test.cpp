@@ -134,6 +134,7 @@ TEST_CASE("optimize_database vacuums and analyzes named tables, and says what ca
   auto done = t.run("optimize_database", "public.orders");
   INFO(done.outcome.result);
   CHECK(done.state == ActionState::kSucceeded);
+  CHECK(done.outcome.verified == true);
   CHECK_THAT(done.outcome.result, Contains("VACUUM (ANALYZE) \"public\".\"orders\" in ") &&
                                       Contains("0 dead rows, 8000 before"));
   CHECK(t.value("SELECT reltuples FROM pg_class WHERE relname = 'orders'") == "2000");
@@ -146,6 +147,30 @@ TEST_CASE("optimize_database vacuums and analyzes named tables, and says what ca
   CHECK(done.state == ActionState::kSucceeded);
   CHECK(t.value("SELECT analyze_count FROM pg_stat_user_tables WHERE relname = 'orders'") == "2");
   CHECK(t.value("SELECT vacuum_count FROM pg_stat_user_tables WHERE relname = 'orders'") == "1");
+}
+
+TEST_CASE("optimize_database that cannot compare the server's counts is not said to be in vain") {
+  Tables t;
+  t.sql("DROP TABLE IF EXISTS counted; CREATE TABLE counted (id int)");
+  auto action = t.action("optimize_database", "public.counted");
+  action.state = ActionState::kVerifying;
+  action.started = t.clock.wall();
+  action.outcome.before = R"({"tables":[{"table":"public.counted","error":"it was away"}]})";
+  SECTION("none were told before") {}
+  SECTION("the server is away now") {
+    t.bench.config.connections.postgres.host = t.bench.config.collect.rootfs + "/nonexistent/nexus";
+    t.bench.configure();
+  }
+  Bench after(t.clock);
+  after.config = t.bench.config;
+  after.configure();
+  REQUIRE(after.journal->write(action));
+  REQUIRE(after.executor->recover());
+  after.executor->start();
+  const auto ended = after.wait(1).front();
+  INFO(ended.outcome.result);
+  CHECK(ended.state == ActionState::kSucceeded);
+  CHECK_FALSE(ended.outcome.verified.has_value());
 }
 
 TEST_CASE("optimize_database leaves alone what is locked, too large, partitioned or not there") {

@@ -12,6 +12,7 @@
 #include "nexus/execute/service_manager.hpp"
 #include "nexus/execute/undone.hpp"
 #include "nexus/host/privileged.hpp"
+#include "support/server.hpp"
 
 using namespace nexus;
 using namespace nexus::execute;
@@ -69,7 +70,7 @@ class Ready {
  public:
   [[nodiscard]] std::string path() const { return directory_.file("ready"); }
   void await() const {
-    while (!std::filesystem::exists(path())) std::this_thread::yield();
+    REQUIRE(nexus::test::eventually([&] { return std::filesystem::exists(path()); }));
   }
 
  private:
@@ -275,20 +276,34 @@ TEST_CASE("what did not help is not taken back while operations are stopped") {
   Vain vain(room);
   std::atomic<bool> stopped{false};
   std::atomic<int> asked{0};
-  room.bench.executor->set_halted([&] { return stopped.load(); });
+  std::atomic<int> looked{0};
+  room.bench.executor->set_halted([&] {
+    ++looked;
+    return stopped.load();
+  });
   // The second time is the verification: by then it is done.
   room.bench.samples.when_asked = [&] {
     if (++asked == 2) stopped = true;
   };
   REQUIRE(room.bench.executor->submit(vain.action));
-  while (!is_being_undone(room.bench.journal->get(vain.action.id).value().outcome))
-    std::this_thread::yield();
+  REQUIRE(nexus::test::eventually(
+      [&] { return is_being_undone(room.bench.journal->get(vain.action.id).value().outcome); }));
   CHECK(vain.nice() == vain.wanted);
   SECTION("it is when they are released") {
     stopped = false;
     const auto ended = room.bench.wait(1).front();
     CHECK(ended.state == ActionState::kUnverified);
     CHECK(is_undone(ended.outcome));
+    CHECK(vain.nice() == vain.before);
+  }
+  SECTION("also when somebody has cancelled it meanwhile") {
+    REQUIRE(room.bench.executor->cancel(vain.action.id, "alice"));
+    const int before = looked;
+    REQUIRE(nexus::test::eventually([&] { return looked > before + 1; }));
+    CHECK(vain.nice() == vain.wanted);
+    CHECK(room.bench.journaled(vain.action.id) == ActionState::kVerifying);
+    stopped = false;
+    CHECK(is_undone(room.bench.wait(1).front().outcome));
     CHECK(vain.nice() == vain.before);
   }
   SECTION("or by the next start, when the agent ends before") {
@@ -350,7 +365,7 @@ TEST_CASE("of steps that all have to help the earlier ones are taken back under 
     REQUIRE(other);
     REQUIRE(next.executor->recover());
     next.executor->start();
-    while (fleet->refused == 0) std::this_thread::yield();
+    REQUIRE(nexus::test::eventually([&] { return fleet->refused > 0; }));
     CHECK(vain.nice() == vain.wanted);
     other->reset();
     const auto ended = next.wait(1).front();
@@ -359,6 +374,95 @@ TEST_CASE("of steps that all have to help the earlier ones are taken back under 
   }
   CHECK(vain.nice() == vain.before);
   CHECK_FALSE(fleet->taken);
+}
+
+TEST_CASE(
+    "a place among the hosts is given back while operations are stopped, and asked for anew") {
+  Room room;
+  Vain vain(room);
+  const auto fleet = std::make_shared<OnePlace>();
+  room.bench.executor->set_fleet(fleet);
+  std::atomic<bool> stopped{false};
+  std::atomic<int> asked{0};
+  room.bench.executor->set_halted([&] { return stopped.load(); });
+  room.bench.samples.when_asked = [&] {
+    if (++asked == 2) stopped = true;  // the verification
+  };
+  REQUIRE(room.bench.executor->submit(vain.action));
+  REQUIRE(nexus::test::eventually([&] { return asked >= 2 && !fleet->taken; }));
+  CHECK(fleet->granted == 1);
+  CHECK(vain.nice() == vain.wanted);
+  stopped = false;
+  CHECK(is_undone(room.bench.wait(1).front().outcome));
+  CHECK(fleet->granted == 2);
+  CHECK(vain.nice() == vain.before);
+  REQUIRE(nexus::test::eventually([&] { return !fleet->taken; }));
+}
+
+namespace {
+
+/// Grants so many places; then its server is away.
+class AwayLock final : public FleetLock {
+ public:
+  explicit AwayLock(int grants) : grants_(grants) {}
+  Result<std::unique_ptr<FleetPlace>> acquire(const std::string&, Millis) override {
+    if (grants_-- > 0) return std::make_unique<Place>();
+    ++asked;
+    return fail(Errc::kUnavailable, "its server is away");
+  }
+  std::atomic<int> asked{0};  // in vain
+
+ private:
+  struct Place final : FleetPlace {
+    std::string describe() const override { return "a place"; }
+    std::int64_t token() const override { return 1; }
+  };
+  std::atomic<int> grants_;
+};
+
+}  // namespace
+
+TEST_CASE("an undo does not hold its worker for the whole time limit because a server is away") {
+  base::ManualClock clock;
+  Bench bench(clock);
+  bench.executor->start();
+  const Child one("exec sleep 1000");
+  const Child two("exec sleep 1000");
+  const auto fleet = std::make_shared<AwayLock>(3);
+  bench.executor->set_fleet(fleet);
+  auto ladder = bench.action(one.target());
+  ladder.type = "composite";
+  ladder.all_rungs = true;
+  const int nice = ::getpriority(PRIO_PROCESS, 0) > 9 ? 8 : 11;
+  for (const auto* child : {&one, &two})
+    ladder.rungs.push_back({.type = "renice_process",
+                            .target = child->target(),
+                            .parameters = {{"nice", std::int64_t{nice}}},
+                            .verify = std::nullopt,
+                            .timeout = 1h,
+                            .action_id = {}});
+  ladder.rungs.push_back({.type = "run_command",
+                          .target = "false",
+                          .parameters = {},
+                          .verify = std::nullopt,
+                          .timeout = 1h,
+                          .action_id = {}});
+  REQUIRE(bench.executor->submit(ladder));
+  REQUIRE(nexus::test::eventually([&] {
+    // Little by little: between two questions is a second of this clock at least.
+    for (int i = 0; i < 100 && !plan::is_final(bench.journaled(ladder.id)); ++i)
+      clock.advance(10ms);
+    return plan::is_final(bench.journaled(ladder.id));
+  }));
+  const auto ended = bench.wait(1).front();
+  INFO(ended.outcome.undone);
+  CHECK(ended.state == ActionState::kFailed);
+  CHECK_THAT(ended.outcome.undone, Catch::Contains("step 2 of 3") &&
+                                       Catch::Contains("step 1 of 3") &&
+                                       Catch::Contains("not undone: its server is away"));
+  // Half a minute for the first, and once for the second.
+  CHECK(fleet->asked >= 3);
+  CHECK(fleet->asked <= 32);
 }
 
 TEST_CASE("what could not be undone by itself may be asked for again") {

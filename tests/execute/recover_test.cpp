@@ -6,6 +6,7 @@
 #include "nexus/config/config.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/execute/undone.hpp"
+#include "support/server.hpp"
 
 using namespace nexus;
 using namespace nexus::execute;
@@ -169,41 +170,130 @@ Action being_undone(const Bench& bench, const std::string& type) {
   return out;
 }
 
-}  // namespace
+/// A kill switch that counts who looks at it.
+struct Switch {
+  explicit Switch(Bench& bench) {
+    bench.executor->set_halted([this] {
+      ++asked;
+      return stopped.load();
+    });
+  }
+  /// For so many hours: each half of one is over only when the executor has looked again.
+  void stays_for(int hours, base::ManualClock& clock) const {
+    for (int i = 0; i < 2 * hours; ++i) {
+      const int before = asked;
+      clock.advance(30min);
+      REQUIRE(nexus::test::eventually([&] {
+        if (asked > before) return true;
+        clock.advance(1s);
+        return false;
+      }));
+    }
+  }
 
-TEST_CASE("an undo that was cut off is not taken up while operations are stopped") {
-  base::ManualClock clock;
-  Bench bench(clock);
   std::atomic<bool> stopped{true};
   std::atomic<int> asked{0};
-  bench.executor->set_halted([&] {
-    ++asked;
-    return stopped.load();
-  });
+};
+
+/// Moves a test clock on until the action has ended.
+Action ended(Bench& bench, base::ManualClock& clock, const std::string& id) {
+  REQUIRE(nexus::test::eventually([&] {
+    clock.advance(1min);
+    return plan::is_final(bench.journaled(id));
+  }));
+  return bench.wait(1).front();
+}
+
+}  // namespace
+
+TEST_CASE("an undo that was cut off is not taken up while operations are stopped, nor lost") {
+  base::ManualClock clock;
+  Bench bench(clock);
+  Switch kill(bench);
   const auto action = being_undone(bench, "scale_service");
   REQUIRE(bench.journal->write(action));
   REQUIRE(bench.executor->recover());
   bench.executor->start();
-  while (asked < 1) std::this_thread::yield();
-  SECTION("it waits until they are released") {
-    CHECK(is_being_undone(bench.journal->get(action.id).value().outcome));
-    stopped = false;
-    while (bench.journaled(action.id) == ActionState::kVerifying) {
-      clock.advance(1s);
-      std::this_thread::yield();
-    }
-    // The evidence says nothing of containers: no answer will come, and none is waited for.
-    CHECK(bench.wait(1).front().outcome.undone ==
-          "not undone: how many there were before is not known");
+  SECTION("until they are released") {}
+  SECTION("however long that is") {
+    kill.stays_for(4, clock);
   }
-  SECTION("or its time is over") {
-    while (bench.journaled(action.id) == ActionState::kVerifying) {
-      clock.advance(1min);
-      std::this_thread::yield();
-    }
-    CHECK(bench.wait(1).front().outcome.undone == "not undone: operations are stopped");
+  SECTION("and whoever cancels it meanwhile") {
+    REQUIRE(bench.executor->cancel(action.id, "alice"));
+    kill.stays_for(2, clock);
   }
-  CHECK(bench.finished.front().state == ActionState::kUnverified);
+  CHECK(bench.journaled(action.id) == ActionState::kVerifying);
+  CHECK(is_being_undone(bench.journal->get(action.id).value().outcome));
+  kill.stopped = false;
+  const auto end = ended(bench, clock, action.id);
+  // The evidence says nothing of containers: no answer will come, and none is waited for.
+  CHECK(end.outcome.undone == "not undone: how many there were before is not known");
+  CHECK(end.state == ActionState::kUnverified);
+}
+
+TEST_CASE("a rollout that a crash cut off is put back after a stop, however long that was") {
+  base::ManualClock clock;
+  const TemporaryDirectory host;
+  Bench bench(clock);
+  bench.config.collect.rootfs = host.path();
+  bench.configure();
+  Switch kill(bench);
+  auto action = being_undone(bench, "rolling_update");
+  action.parameters = {};
+  action.state = ActionState::kRunning;
+  action.outcome = {};
+  REQUIRE(bench.journal->write(action));
+  REQUIRE(bench.executor->recover());
+  bench.executor->start();
+  auto state = ActionState::kInterrupted;
+  SECTION("beyond its time limit") {
+    kill.stays_for(4, clock);
+  }
+  SECTION("and whoever cancels it meanwhile") {
+    REQUIRE(bench.executor->cancel(action.id, "alice"));
+    kill.stays_for(2, clock);
+    state = ActionState::kCancelled;  // only now: for an engine that is away nobody waits any more
+  }
+  CHECK(bench.journaled(action.id) == ActionState::kRunning);
+  kill.stopped = false;
+  const auto end = ended(bench, clock, action.id);
+  CHECK(end.state == state);
+  CHECK_THAT(end.outcome.result, Catch::Contains("no Docker engine runs here"));  // it was asked
+}
+
+TEST_CASE("an undo that somebody asked for begins again after a stop, unless it is cancelled") {
+  base::ManualClock clock;
+  Bench bench(clock);
+  Switch kill(bench);
+  auto done = being_undone(bench, "scale_service");
+  done.state = ActionState::kSucceeded;
+  done.finished = clock.wall();
+  done.outcome.undone.clear();
+  REQUIRE(bench.journal->write(done));
+  auto action = bench.action(done.target);
+  action.type = "undo_action";
+  action.parameters = {{"action", std::string(done.id)}};
+  action.timeout = 1h;
+  action.state = ActionState::kRunning;
+  action.started = clock.wall();
+  REQUIRE(bench.journal->write(action));
+  REQUIRE(bench.executor->recover());
+  bench.executor->start();
+  kill.stays_for(2, clock);
+  CHECK(bench.journaled(action.id) == ActionState::kRunning);
+  SECTION("released") {
+    kill.stopped = false;
+    const auto end = ended(bench, clock, action.id);
+    CHECK(end.state == ActionState::kFailed);
+    CHECK_THAT(end.outcome.result, Catch::Contains("how many there were before is not known"));
+  }
+  SECTION("cancelled") {
+    REQUIRE(bench.executor->cancel(action.id, "alice"));
+    const auto end = ended(bench, clock, action.id);
+    CHECK(end.state == ActionState::kCancelled);
+    CHECK_THAT(end.outcome.result, Catch::Contains("cancelled by alice") &&
+                                       Catch::Contains("while operations are stopped"));
+  }
 }
 
 TEST_CASE(

@@ -257,4 +257,10 @@ TEST_CASE("drop_caches says what it would drop, and takes the host for a target 
   action.parameters.clear();
   action.target = "web.service";
   CHECK_THAT(room.invalid(action), Catch::Contains("expected \"host\""));
+  // It has begun before what is dirty is written; here it has no time for that, and drops nothing.
+  bool begun = false;
+  const auto late = room.bench.privileged.drop_caches(
+      1, true, {.deadline = room.bench.clock.steady() - 1s, .started = [&] { begun = true; }});
+  CHECK_THAT(late.error().message(), Catch::Contains("write what is dirty"));
+  CHECK(begun);
 }

@@ -19,7 +19,7 @@
 // Each service is a source of its own in the book: "service:NAME".
 //
 // Thread safety: on_event() from any thread (events of one service from one at a time); it does not
-// block. save() any thread: another one that saves meanwhile writes it all.
+// block. save() any thread; it waits for another one that saves meanwhile.
 #pragma once
 
 #include <memory>
@@ -39,7 +39,7 @@ class Services {
   void on_event(const knowledge::ServiceEvent& event);
   /// Forgets services that are not watched any more and clears their findings.
   void set_watched(const std::vector<std::string>& services);
-  /// Writes down who was stopped by somebody, when that has changed.
+  /// Writes down who was stopped by somebody until now; an error: that is not written.
   [[nodiscard]] Status save();
   /// The last event of every service.
   [[nodiscard]] std::vector<knowledge::ServiceEvent> states() const;

@@ -70,8 +70,8 @@ struct StepContext {
   /// An action of the journal, to undo it; the second keeps what became of that.
   std::function<Result<Done>(std::string_view id)> find = {};
   std::function<Status(const plan::Action&)> keep = {};
-  /// The kill switch; empty: there is none. Whoever has several parts begins no further one
-  /// (execute/waiting.hpp), be it in run(), recover() or undo().
+  /// The kill switch; empty: there is none. Whoever has several parts begins no further one of them
+  /// (execute/waiting.hpp); what it has begun may be put back.
   std::function<bool()> halted = {};
 };
 

@@ -154,9 +154,9 @@ class CleanupDisk final : public Step {
   std::optional<bool> verify(const plan::Action& action, StepContext& context) override {
     auto wish = cleanup_wish(action, *context.config);
     if (!wish) return false;
-    // What went had no other name and nobody had it open: run() has counted as much as was wanted,
-    // or has failed. How much is free says less: others write.
-    if (wish->free) return true;
+    // run() has counted as much as was wanted, or has failed; how much is free now says less, for
+    // others write. So there is nothing to look at a second time.
+    if (wish->free) return std::nullopt;
     return is_enough(action, *wish, context);
   }
 
