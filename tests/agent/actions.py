@@ -404,7 +404,12 @@ max_actions_per_hour = 1000
         equal(image(), {"shop:1"}, "images after a dry run")
         rolled = it.done("rolling_update", "docker:shop/web", image="shop:2")
         equal((image(), rolled["outcome"]["verified"]), ({"shop:2"}, True), "images")
+        events = it.agent.get("/health/events?kind=deploy").json["events"]
+        equal([(one["subject"], one["text"], one["time"]) for one in events],
+              [("docker:shop/web", f"rolling_update by this agent (action {rolled['id']})", rolled["started"])], "the rollout as a change")
         it.taken_back(rolled)
+        newest = it.agent.get("/health/events?kind=deploy").json["events"][0]
+        expect(newest["text"].startswith("undo_action by this agent (action "), f"what took it back, as a change: {newest}")
         equal((image(), names()), ({"shop:1"}, two), "a rollout that was taken back")
         it.done("rolling_update", "docker:shop/web", image="shop:2")
         it.done("rollback_deployment", "docker:shop/web")
