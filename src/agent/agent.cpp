@@ -33,6 +33,7 @@ constexpr Nanos kLoopPatience = 60s;    // a turn this long, or a loop this late
 Status Agent::Impl::start() {
   const std::lock_guard guard(reload_mutex);  // a reload over HTTP waits until all stands
   // What has just happened is told before anything new may happen.
+  executor->on_started([this](const plan::Action& action) { note_start(action); });
   executor->on_finished([this](const plan::Action& action) {
     note_action(action);
     planner->on_finished(action);

@@ -90,7 +90,10 @@ struct Agent::Impl {
   publish::Surroundings message_facts();
   [[nodiscard]] std::vector<publish::Deed> deeds_about(const analyze::Finding& finding) const;
   [[nodiscard]] std::string picture_of(const publish::Alert& alert) const;
+  [[nodiscard]] bool deploys(const plan::Action& action) const;
+  void note_start(const plan::Action& action);
   void note_action(const plan::Action& action);
+  void note_beside_finding(const plan::Action& action);
   void tell_of_life();
   Status write_addresses();
   /// Addresses of the server that could not be had: tells of them, and of their end.

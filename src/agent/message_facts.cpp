@@ -166,15 +166,46 @@ publish::Surroundings Agent::Impl::message_facts() {
               }};
 }
 
-/// An action that has come to something, for the finding that it was taken for; a rollout may
-/// itself explain what is found afterwards.
+/// Whether it puts another version of something in place.
+bool Agent::Impl::deploys(const plan::Action& action) const {
+  const auto is_rollout = [](std::string_view type) {
+    return type == "rolling_update" || type == "rollback_deployment";
+  };
+  if (action.dry_run) return false;
+  if (action.type != "undo_action") return is_rollout(action.type);
+  const auto named = action.parameters.find("action");
+  const auto* id =
+      named != action.parameters.end() ? std::get_if<std::string>(&named->second) : nullptr;
+  const auto undone =
+      id != nullptr ? journal->get(*id) : Result<plan::Action>(fail(Errc::kNotFound, ""));
+  return undone && is_rollout(undone->type);
+}
+
+/// What a rollout changes may break something from its first moment on, however it ends. The text
+/// names the action, so that it does not explain the finding that it answers.
+void Agent::Impl::note_start(const plan::Action& action) {
+  // A rung ends with its ladder; only that stands beside the finding.
+  if (action.parent.empty()) note_beside_finding(action);
+  if (!deploys(action)) return;
+  book->note({action.started.value_or(clock.wall()), "deploy", action.target,
+              fmt::format("{} by this agent (action {})", action.type,
+                          action.parent.empty() ? action.id : action.parent)});
+}
+
 void Agent::Impl::note_action(const plan::Action& action) {
-  const bool deploys = action.type == "rolling_update" || action.type == "rollback_deployment";
-  if (deploys && !action.dry_run && action.state == plan::ActionState::kSucceeded)
-    book->note({action.finished.value_or(clock.wall()), "deploy", action.target,
-                fmt::format("{}: {}", action.type, action.outcome.result)});
+  note_beside_finding(action);
+  // That it went well changes nothing any more; else something was left half done, or undone.
+  if (!deploys(action) || !action.started || action.state == plan::ActionState::kSucceeded) return;
+  book->note({action.finished.value_or(clock.wall()), "deploy", action.target,
+              fmt::format("{} by this agent (action {}): {}, {}{}{}", action.type, action.id,
+                          to_string(action.state), action.outcome.result,
+                          action.outcome.undone.empty() ? "" : "; ", action.outcome.undone)});
+}
+
+void Agent::Impl::note_beside_finding(const plan::Action& action) {
   if (action.cause.fingerprint.empty()) return;
-  book->note_action(action.cause.fingerprint, {.time = action.finished.value_or(clock.wall()),
+  const auto since = action.started.value_or(clock.wall());
+  book->note_action(action.cause.fingerprint, {.time = action.finished.value_or(since),
                                                .id = action.id,
                                                .type = action.type,
                                                .target = action.target,

@@ -7,6 +7,7 @@
 #include "analyze/book_store.hpp"
 #include "analyze/change_log.hpp"
 #include "analyze/ledger.hpp"
+#include "analyze/relations.hpp"
 #include "nexus/base/log.hpp"
 
 namespace nexus::analyze {
@@ -33,6 +34,7 @@ struct Book::Impl {
                                   "Failed writes of findings to the state database")) {}
 
   void deliver();
+  bool deliver_one(std::unique_lock<std::mutex>& lock);
   void flush();
   void flush_changes();
 
@@ -44,7 +46,7 @@ struct Book::Impl {
   std::mutex mutex;  // guards all below but the counter
   ChangeLog happened;
   Ledger ledger;
-  std::shared_ptr<const Graph> graph;
+  std::shared_ptr<const Dependencies> needs;
   std::shared_ptr<const std::vector<Listener>> listeners =
       std::make_shared<const std::vector<Listener>>();
   bool delivering = false;
@@ -57,24 +59,37 @@ struct Book::Impl {
 };
 
 void Book::Impl::deliver() {
-  std::optional<std::string> complaint;
+  std::vector<std::string> complaints;
   {
-    const std::lock_guard guard(mutex);
-    complaint = ledger.take_complaint();
+    std::unique_lock lock(mutex);
+    complaints = ledger.take_complaints();
+    // One thread at a time delivers, so that nobody hears of an end before its beginning; it takes
+    // along what others, or the listeners themselves, add meanwhile.
+    if (!delivering) {
+      delivering = true;
+      while (deliver_one(lock)) continue;
+      delivering = false;
+    }
   }
-  if (complaint) log::warning("analyze", "{}", *complaint);
-  std::unique_lock lock(mutex);
-  // One thread at a time delivers, so that nobody hears of an end before its beginning; it takes
-  // along what others, or the listeners themselves, add meanwhile.
-  if (delivering) return;
-  delivering = true;
-  while (const auto finding = ledger.next_transition()) {
-    const auto to = listeners;
+  for (const std::string& complaint : complaints) log::warning("analyze", "{}", complaint);
+}
+
+/// Listeners find causes and what changed beside what they are told of. False: nothing was left.
+bool Book::Impl::deliver_one(std::unique_lock<std::mutex>& lock) {
+  if (const auto question = ledger.ask(needs, happened.snapshot())) {
+    // Not under the lock: hundreds of findings and thousands of edges take their time.
     lock.unlock();
-    for (const Listener& listener : *to) listener(*finding);
+    auto answer = relate(*question);
     lock.lock();
+    ledger.heed(*question, std::move(answer));
   }
-  delivering = false;
+  const auto finding = ledger.next_transition();
+  if (!finding) return false;
+  const auto to = listeners;
+  lock.unlock();
+  for (const Listener& listener : *to) listener(*finding);
+  lock.lock();
+  return true;
 }
 
 void Book::Impl::flush() {
@@ -158,8 +173,13 @@ Findings Book::of(std::string_view source) const {
 }
 
 void Book::set_graph(std::shared_ptr<const Graph> graph) {
-  const std::lock_guard guard(impl_->mutex);
-  impl_->graph.swap(graph);
+  auto needs = graph ? std::make_shared<const Dependencies>(*graph) : nullptr;
+  graph.reset();
+  {
+    const std::lock_guard guard(impl_->mutex);
+    impl_->needs.swap(needs);
+  }
+  impl_->deliver();
 }
 
 void Book::note_action(std::string_view fingerprint, FindingAction action) {
@@ -206,7 +226,6 @@ void Book::tick() {
   {
     const std::lock_guard guard(impl_->mutex);
     impl_->ledger.tick();
-    impl_->ledger.relate(impl_->graph, impl_->happened.snapshot());
   }
   impl_->deliver();
   impl_->flush();
@@ -240,8 +259,6 @@ void Book::subscribe(Listener listener) {
 
 std::shared_ptr<const Findings> Book::snapshot() const {
   const std::lock_guard guard(impl_->mutex);
-  // What is told at once is told before the next tick().
-  impl_->ledger.relate(impl_->graph, impl_->happened.snapshot());
   return impl_->ledger.snapshot();
 }
 

@@ -1,7 +1,10 @@
 #include "analyze/change_log.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
+#include <map>
 
 #include "nexus/base/text.hpp"
 
@@ -14,6 +17,28 @@ constexpr std::array<std::string_view, 1> kMigrations = {
 
 /// Kinds that two watchers see, or one sees twice.
 constexpr std::array<std::string_view, 4> kSeenTwice{"agent", "boot", "clock", "unit"};
+
+/// Kinds that nobody else tells of.
+constexpr std::array<std::string_view, 5> kSeenHere{"agent", "boot", "clock", "packages", "unit"};
+
+/// What a share belongs to: whatever people call what they tell of, it is one kind.
+std::string_view share_of(std::string_view kind) {
+  return std::ranges::find(kSeenHere, kind) != kSeenHere.end() ? kind : std::string_view("told");
+}
+
+/// One too many: the oldest of the share that is beyond its half, or, of all of them, of the one
+/// that has the most. What is rare stays.
+void make_room(Changes& all) {
+  std::map<std::string_view, std::size_t> shares;
+  std::size_t most = 0;
+  for (const Change& change : all) most = std::max(most, ++shares[share_of(change.kind)]);
+  if (most <= ChangeLog::kMostOfKind && all.size() <= ChangeLog::kMost) return;
+  for (auto oldest = all.end(); oldest-- != all.begin();) {
+    if (shares[share_of(oldest->kind)] != most) continue;
+    all.erase(oldest);
+    return;
+  }
+}
 
 /// Where a text may be cut without cutting a character.
 void shorten(std::string& text, std::size_t longest) {
@@ -54,13 +79,7 @@ bool ChangeLog::note(Change change) {
   const auto place =
       std::ranges::find_if(*all, [&](const Change& known) { return known.time <= change.time; });
   all->insert(place, change);
-  if (std::ranges::count(*all, change.kind, &Change::kind) >
-      static_cast<std::ptrdiff_t>(kMostOfKind)) {
-    auto oldest = all->end() - 1;
-    while (oldest->kind != change.kind) --oldest;
-    all->erase(oldest);
-  }
-  if (all->size() > kMost) all->resize(kMost);
+  make_room(*all);
   all_ = std::move(all);
   pending_.push_back(std::move(change));
   if (pending_.size() > kMost) pending_.erase(pending_.begin());
@@ -85,19 +104,15 @@ Status ChangeLog::write(knowledge::StateDb& db, const Changes& changes) {
           !done)
         return done;
     }
-    const std::array<knowledge::SqlValue, 1> of_kind = {static_cast<std::int64_t>(kMostOfKind)};
-    if (auto done = db.execute(
-            "DELETE FROM changes WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER "
-            "(PARTITION BY kind ORDER BY time DESC, id DESC) AS place FROM changes) WHERE place > "
-            "?)",
-            of_kind);
-        !done)
-      return done;
-    const std::array<knowledge::SqlValue, 1> most = {static_cast<std::int64_t>(kMost)};
-    return db.execute(
-        "DELETE FROM changes WHERE id NOT IN (SELECT id FROM changes ORDER BY time DESC, id DESC "
-        "LIMIT ?)",
-        most);
+    // The first of each share, then the second of each, and so on: what make_room() leaves.
+    static const std::string kTooMany = fmt::format(
+        "DELETE FROM changes WHERE id NOT IN (SELECT id FROM (SELECT id, time, row_number() OVER "
+        "(PARTITION BY CASE WHEN kind IN ('{}') THEN kind ELSE '' END ORDER BY time DESC, id DESC) "
+        "AS place FROM changes) WHERE place <= ? ORDER BY place, time DESC, id DESC LIMIT ?)",
+        fmt::join(kSeenHere, "', '"));
+    const std::array<knowledge::SqlValue, 2> limits = {static_cast<std::int64_t>(kMostOfKind),
+                                                       static_cast<std::int64_t>(kMost)};
+    return db.execute(kTooMany, limits);
   });
 }
 

@@ -1,7 +1,8 @@
 // ChangeLog: the last changes of the host, and their table in the state database.
 //
-// At most kMost, and at most kMostOfKind of one kind: the oldest makes room, so that units which
-// are started all day do not push out what was installed in the morning. The same thing told twice
+// At most kMost, and at most kMostOfKind of one kind, whatever people tell of being one: the oldest
+// of the kind that has the most makes room, so that neither units which are started all day nor a
+// pipeline push out what was installed in the morning. The same thing told twice
 // within kSame (a unit by systemd's signal and by its start time) is one change. Texts are cut at
 // kLongest bytes.
 //
@@ -20,7 +21,7 @@ class ChangeLog {
  public:
   static constexpr std::size_t kMost = 500;
   static constexpr std::size_t kMostOfKind = kMost / 2;
-  static constexpr std::size_t kLongest = 400;
+  static constexpr std::size_t kLongest = 500;
   static constexpr Millis kSame{90'000};
 
   /// Reads what is kept.

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "analyze/relations.hpp"
-
 namespace nexus::analyze {
 namespace {
 
@@ -17,6 +15,7 @@ constexpr Millis kOutageTolerance{60 * 60'000};
 /// see it again.
 constexpr Millis kRestoreGrace{60'000};
 constexpr Millis kClockStep{60'000};         // one that takes samples out of sight
+constexpr Millis kClockGrace{60'000};        // until there are enough samples of the new time
 constexpr Millis kComplainEvery{3'600'000};  // about findings that are refused
 
 /// The samples of the last moments before a kill may be missing, those that ended a finding among
@@ -40,7 +39,8 @@ Ledger::Ledger(Clock& clock, knowledge::SelfMetrics& self, std::size_t max_findi
                            "Findings that change their state so often that they are held firing")),
       missing_(self.gauge("nexus_findings_missing", "Findings whose data is gone")),
       refused_(self.counter("nexus_findings_refused_total",
-                            "Findings refused because the book is full")),
+                            "Findings refused because the book, or the share of their source, is "
+                            "full")),
       fired_(self.counter("nexus_finding_transitions_total", "Transitions of findings",
                           {{"state", "firing"}})),
       resolved_(self.counter("nexus_finding_transitions_total", "Transitions of findings",
@@ -136,19 +136,23 @@ bool Ledger::make_room() {
   return entries_.size() < max_findings_;
 }
 
-void Ledger::refuse(std::string_view source, std::size_t most) {
+void Ledger::refuse(std::string_view source, Full full) {
   refused_.add();
   const SteadyTime now = clock_.steady();
-  if (complained_ && now - *complained_ < kComplainEvery) return;
-  complained_ = now;
-  complaint_ = fmt::format(
+  std::erase_if(complained_, [&](const auto& one) { return now - one.second >= kComplainEvery; });
+  // One an hour for each source that has its share, and one for a book that is full.
+  const std::string about(full == Full::kSource ? source : std::string_view());
+  if (!complained_.try_emplace(about, now).second) return;
+  complaints_.push_back(fmt::format(
       "findings of {} are refused: at most {} are kept; nexus_findings_refused_total counts them",
-      source, most);
+      source,
+      full == Full::kSource ? fmt::format("{} of one rule", kMostOfOneSource)
+                            : fmt::format("{} of all", max_findings_)));
 }
 
 Ledger::Entry* Ledger::enter(std::string_view source, const Observation& seen, std::string print) {
   if (!make_room()) {
-    refuse(source, max_findings_);
+    refuse(source, Full::kBook);
     return nullptr;
   }
   auto made = std::make_unique<Entry>();
@@ -194,6 +198,8 @@ void Ledger::refresh(Entry& entry, const Observation& seen) {
   entry.keep_firing_for = seen.keep_firing_for;
   entry.missing_since.reset();
   entry.restored_until.reset();
+  entry.excused_until.reset();
+  entry.missed = false;
   entry.pass = passes_;
   changed_ = true;
 }
@@ -262,7 +268,7 @@ void Ledger::see(std::string_view source, const Observation& seen, Told told) {
     // One rule that matches everything must not take the places of all others.
     const auto mine = sources_.find(std::string(source));
     if (mine != sources_.end() && mine->second.size() >= Ledger::kMostOfOneSource) {
-      refuse(source, Ledger::kMostOfOneSource);
+      refuse(source, Full::kSource);
       return;
     }
     entry = enter(source, seen, std::move(print));
@@ -291,6 +297,12 @@ void Ledger::unsee(Entry& entry) {
   lose_sight(entry);
   if (entry.restored_until && clock_.steady() < *entry.restored_until) return;
   entry.restored_until.reset();
+  if (entry.excused_until && clock_.steady() < *entry.excused_until) {
+    entry.missed = true;
+    return;
+  }
+  entry.excused_until.reset();
+  entry.missed = false;
   if (!entry.missing_since) {
     if (entry.finding.flapping) count_change(entry);
     entry.missing_since = clock_.steady();
@@ -309,7 +321,7 @@ void Ledger::settle(Entry& entry) {
     case FindingState::kPending:
       if (entry.missing_since) {
         erase(entry);
-      } else if (!entry.restored_until && now - entry.since >= entry.pending) {
+      } else if (!entry.restored_until && !entry.missed && now - entry.since >= entry.pending) {
         fire(entry);
       }
       return;
@@ -379,7 +391,8 @@ void Ledger::forget_resolved() {
 }
 
 /// After a wall clock that was set, expressions see nothing, or old values, until there are samples
-/// of the new time: what they saw is not missed for a while, as after a restart.
+/// of the new time: what they saw is not missed for a while. Only who looks after that ends it: a
+/// rule that is evaluated seldom, or cannot be, has not looked yet.
 void Ledger::heed_clock() {
   const SteadyTime before = clock_.steady();
   const Nanos offset = clock_.wall().time_since_epoch() - before.time_since_epoch();
@@ -388,8 +401,11 @@ void Ledger::heed_clock() {
   const auto was = std::exchange(clock_offset_, offset);
   if (!was || std::chrono::abs(offset - *was) <= kClockStep) return;
   for (const auto& [print, entry] : entries_) {
-    if (entry->finding.state != FindingState::kResolved && entry->evaluated)
-      entry->restored_until = after + kRestoreGrace;
+    if (entry->finding.state == FindingState::kResolved || !entry->evaluated) continue;
+    entry->excused_until = after + kClockGrace;
+    // By the new clock it was seen as long ago as it was: `on_missing = "hold"` asks that.
+    entry->finding.last_seen += std::chrono::duration_cast<Millis>(offset - *was);
+    changed_ = true;
   }
 }
 
@@ -406,6 +422,8 @@ void Ledger::observe(std::string_view source, const std::vector<Observation>& se
     entry.pass = passes_;
     entry.missing_since.reset();
     entry.restored_until.reset();
+    entry.excused_until.reset();
+    entry.missed = false;
     lose_sight(entry);
     set_missing(entry, one.missing);
   }
@@ -446,57 +464,11 @@ void Ledger::note_action(std::string_view fingerprint, FindingAction action) {
   if (actions.size() > FindingRecord::kMostActions) actions.erase(actions.begin());
 }
 
-void Ledger::relate(const std::shared_ptr<const Graph>& graph,
-                    const std::shared_ptr<const nexus::analyze::Changes>& happened) {
-  if (related_ == transitions_ && graph_ == graph && happened_ == happened) return;
-  related_ = transitions_;
-  graph_ = graph;
-  happened_ = happened;
-  std::vector<Entry*> firing;
-  for (const auto& [print, entry] : entries_) {
-    if (entry->finding.state == FindingState::kFiring) firing.push_back(entry.get());
-  }
-  std::ranges::sort(firing, std::greater(), &Entry::transition);
-  if (firing.size() > kMostRelated) firing.resize(kMostRelated);
-  std::vector<const Finding*> findings;
-  for (const Entry* entry : firing) findings.push_back(&entry->finding);
-  const auto causes = nexus::analyze::relate(findings, graph ? *graph : Graph{});
-  std::unordered_map<std::string, std::vector<std::string>> symptoms;
-  for (Entry* entry : firing) {
-    const auto found = causes.find(entry->finding.fingerprint);
-    // A cause that has ended meanwhile, or whose link is forgotten, is the cause all the same; not
-    // one that this finding turned out to explain.
-    const auto is_now = found != causes.end() ? found->second : CauseLink{};
-    const std::string& was = record_of(entry->finding).cause;
-    const auto other = causes.find(was);
-    const bool turned = other != causes.end() && other->second.cause == entry->finding.fingerprint;
-    if (was != is_now.cause && (!is_now.cause.empty() || turned)) {
-      FindingRecord& record = edit(*entry);
-      record.cause = is_now.cause;
-      record.cause_link = is_now.link;
-    }
-    if (const auto& cause = record_of(entry->finding).cause; !cause.empty())
-      symptoms[cause].push_back(entry->finding.fingerprint);
-    auto before = changes_before(entry->finding, *happened);
-    const auto& known = record_of(entry->finding).what_changed;
-    const auto newest = [](const nexus::analyze::Changes& some) {
-      return some.empty() ? WallTime{} : some[0].time;
-    };
-    if (before.size() != known.size() || newest(before) != newest(known))
-      edit(*entry).what_changed = std::move(before);
-  }
-  for (Entry* entry : firing) {
-    auto& its = symptoms[entry->finding.fingerprint];
-    std::ranges::sort(its);
-    if (its.size() > FindingRecord::kMostSymptoms) its.resize(FindingRecord::kMostSymptoms);
-    if (its != record_of(entry->finding).symptoms) edit(*entry).symptoms = std::move(its);
-  }
-}
-
 void Ledger::clear(std::string_view source, std::string_view fingerprint) {
   const auto found = entries_.find(std::string(fingerprint));
   if (found == entries_.end() || *found->second->source != source) return;
   found->second->restored_until.reset();
+  found->second->excused_until.reset();
   unsee(*found->second);
 }
 
@@ -511,6 +483,7 @@ void Ledger::retire(const std::string& source) {
   if (found == sources_.end()) return;
   for (Entry* entry : std::vector<Entry*>(found->second.begin(), found->second.end())) {
     entry->restored_until.reset();
+    entry->excused_until.reset();
     entry->keep_firing_for = Millis(0);
     entry->evaluated = false;  // its end is no change of what it was about
     if (entry->finding.state == FindingState::kFiring) write_down(*entry, "retired");

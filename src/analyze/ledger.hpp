@@ -19,6 +19,7 @@
 
 #include "analyze/book_store.hpp"
 #include "analyze/flapping.hpp"
+#include "analyze/relations.hpp"
 #include "nexus/analyze/book.hpp"
 
 namespace nexus::analyze {
@@ -48,17 +49,20 @@ class Ledger {
   void doubt(std::string_view source);
   void retire(const std::string& source);
   void tick();
-  /// Causes, symptoms and what changed, when anything is new.
-  void relate(const std::shared_ptr<const Graph>& graph,
-              const std::shared_ptr<const nexus::analyze::Changes>& happened);
+  /// What relate() is to be asked, when anything is new since it was asked last.
+  [[nodiscard]] std::optional<Question> ask(
+      const std::shared_ptr<const Dependencies>& needs,
+      const std::shared_ptr<const nexus::analyze::Changes>& happened);
+  /// Writes causes, symptoms and what changed beside what still fires.
+  void heed(const Question& question, Answer answer);
   void note_action(std::string_view fingerprint, FindingAction action);
 
   [[nodiscard]] std::vector<std::string> sources() const;
   [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
   [[nodiscard]] std::optional<Finding> next_transition();
-  /// That findings were refused, at most once an hour; to be told without the lock.
-  [[nodiscard]] std::optional<std::string> take_complaint() {
-    return std::exchange(complaint_, {});
+  /// That findings were refused, at most once an hour a source; to be told without the lock.
+  [[nodiscard]] std::vector<std::string> take_complaints() {
+    return std::exchange(complaints_, {});
   }
   [[nodiscard]] Changes take_changes();
   /// Changes that could not be written.
@@ -75,6 +79,8 @@ class Ledger {
     SteadyTime since{};  // first seen in this episode
     std::optional<SteadyTime> missing_since;
     std::optional<SteadyTime> restored_until;  // came from the database and nobody has seen it yet
+    std::optional<SteadyTime> excused_until;   // the wall clock was set: not missed before
+    bool missed = false;                       // an observe() did not see it meanwhile
     SteadyTime ended{};                        // when it was resolved
     std::uint64_t transition = 0;              // ascending over all findings
     std::uint64_t pass = 0;                    // the last observe() or report() that saw it
@@ -82,6 +88,7 @@ class Ledger {
     bool evaluated = false;  // seen by observe(): looked at again and again
   };
   enum class Told { kOnce, kAgainAndAgain };
+  enum class Full { kBook, kSource };
 
   void see(std::string_view source, const Observation& seen, Told told);
   Entry* enter(std::string_view source, const Observation& seen, std::string print);
@@ -107,7 +114,7 @@ class Ledger {
   bool make_room();
   void forget_resolved();
   void heed_clock();
-  void refuse(std::string_view source, std::size_t most);
+  void refuse(std::string_view source, Full full);
   void count(const Finding& finding, double by) const;  // nexus_findings{state,severity}
 
   Clock& clock_;
@@ -120,13 +127,13 @@ class Ledger {
   std::uint64_t transitions_ = 0;
   std::uint64_t passes_ = 0;
   std::uint64_t related_ = 0;  // transitions_ when it was related
-  std::shared_ptr<const Graph> graph_;
+  std::shared_ptr<const Dependencies> needs_;
   std::shared_ptr<const nexus::analyze::Changes> happened_;
   std::shared_ptr<const Findings> snapshot_;
   bool changed_ = true;  // since snapshot_ was made
-  std::optional<std::string> complaint_;
-  std::optional<SteadyTime> complained_;
-  std::optional<Nanos> clock_offset_;  // of the wall clock from the steady one
+  std::vector<std::string> complaints_;
+  std::unordered_map<std::string, SteadyTime> complained_;  // by source; empty: of the whole book
+  std::optional<Nanos> clock_offset_;                       // of the wall clock from the steady one
 
   std::vector<knowledge::Gauge> gauges_;
   knowledge::Gauge flapping_;

@@ -51,6 +51,11 @@ void Executor::on_finished(Finished callback) {
   impl_->finished_callback = std::make_shared<const Finished>(std::move(callback));
 }
 
+void Executor::on_started(Started callback) {
+  const std::lock_guard guard(impl_->mutex);
+  impl_->started_callback = std::make_shared<const Started>(std::move(callback));
+}
+
 void Executor::set_permission(Permission refusal) {
   const std::lock_guard guard(impl_->mutex);
   impl_->refusal = std::make_shared<const Permission>(std::move(refusal));

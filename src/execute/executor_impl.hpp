@@ -67,6 +67,7 @@ struct Executor::Impl {
   mutable std::mutex mutex;
   std::condition_variable changed;
   std::shared_ptr<const config::Config> config;
+  std::shared_ptr<const Started> started_callback;
   std::shared_ptr<const Finished> finished_callback;
   std::shared_ptr<const Permission> refusal;
   std::shared_ptr<const std::function<bool()>> halted;
@@ -172,6 +173,7 @@ struct Executor::Impl {
   // ladder.cpp
   [[nodiscard]] Status validate_rungs(const plan::Action& ladder, const StepContext& context) const;
   [[nodiscard]] Result<std::string> would_climb(const plan::Action& ladder);
+  void tell_started(const plan::Action& action);
   /// The ladder is allowed and taken: it leaves its worker, and its first rung is submitted.
   void climb(Entry& entry, Step& step, plan::Action ladder);
   void park(Entry& entry);

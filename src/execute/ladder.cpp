@@ -103,6 +103,7 @@ void Executor::Impl::climb(Entry& entry, Step& step, Action ladder) {
     return finish(std::move(ladder), ActionState::kFailed);
   }
   park(entry);
+  tell_started(ladder);
   begin_rung(std::move(ladder), 0);
 }
 

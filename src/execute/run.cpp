@@ -106,7 +106,17 @@ void Executor::Impl::run_one(Entry& entry) {
     action.started.reset();
     return call_off(std::move(action), why->code, why->reason);
   }
+  tell_started(action);
   perform(entry, *step, std::move(action));
+}
+
+void Executor::Impl::tell_started(const Action& action) {
+  std::shared_ptr<const Started> callback;
+  {
+    const std::lock_guard guard(mutex);
+    callback = started_callback;
+  }
+  if (callback != nullptr && *callback) (*callback)(action);
 }
 
 void Executor::Impl::call_off(Action action, std::string_view code, std::string why) {

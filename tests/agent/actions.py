@@ -36,16 +36,14 @@ exec /usr/bin/unshare --net --ipc /bin/sh -c '/sbin/ip link set lo up && exec "$
 
 # Writes a line after the other to its log, and opens it again at SIGHUP.
 WRITER = """
-import signal, sys, time
+import itertools, signal, sys, time
 def open_log(*_):
     global log
     log = open(sys.argv[1], "a", buffering=1)
 open_log()
 signal.signal(signal.SIGHUP, open_log)
-number = 0
-while True:
+for number in itertools.count():
     log.write(f"{number}\\n")
-    number += 1
     time.sleep(0.001)
 """
 
@@ -437,7 +435,12 @@ max_actions_per_hour = 1000
         equal(image(), {"shop:1"}, "images after a dry run")
         rolled = it.done("rolling_update", "docker:shop/web", image="shop:2")
         equal((image(), rolled["outcome"]["verified"]), ({"shop:2"}, True), "images")
+        events = it.agent.get("/health/events?kind=deploy").json["events"]
+        equal([(one["subject"], one["text"], one["time"]) for one in events],
+              [("docker:shop/web", f"rolling_update by this agent (action {rolled['id']})", rolled["started"])], "the rollout as a change")
         it.taken_back(rolled)
+        newest = it.agent.get("/health/events?kind=deploy").json["events"][0]
+        expect(newest["text"].startswith("undo_action by this agent (action "), f"what took it back, as a change: {newest}")
         equal((image(), names()), ({"shop:1"}, two), "a rollout that was taken back")
         it.done("rolling_update", "docker:shop/web", image="shop:2")
         it.done("rollback_deployment", "docker:shop/web")
@@ -585,7 +588,6 @@ steps = [{{ action = "start_service" }}, {{ action = "restart_service" }},
         equal((mended["state"], mended["outcome"]["verified"]), ("succeeded", True), f"the remedy: {mended['outcome']}")
         equal(docker.inspect("web")["State"]["Status"], "running", "the container")
         expect(mended["cause"]["finding"].startswith("ContainerDown"), f"its cause: {mended['cause']}")
-
         climbed = wait_for("the end of the ladder", lambda: [one for one in ended("ladder") if one["action_type"] == "composite"])[0]
         steps = [one["action_type"] for one in reversed(ended("ladder")) if one["action_type"] != "composite"]
         equal(steps, ["start_service", "restart_service", "notify"], f"its steps: {climbed}")
@@ -593,7 +595,6 @@ steps = [{{ action = "start_service" }}, {{ action = "restart_service" }},
 
 
 if __name__ == "__main__":
-    # Containers take their time, and need little of the machine's: half of it is waiting.
-    run_tests([("containers", containers)],
+    run_tests([("containers", containers)],  # they take their time, and need little of the machine's: half of it is waiting
               [("described", described), ("processes and commands", processes_and_commands), ("kernel parameters", kernel_parameters),
                ("files", files), ("databases", databases), ("killed", killed), ("remedies on containers", remedies_on_containers)])

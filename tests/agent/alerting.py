@@ -16,7 +16,7 @@ import urllib.parse
 import zoneinfo
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "doubles" / "receivers"))
-from harness import Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
+from harness import PATIENCE, Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
 from receivers import SECRETS, Receivers  # noqa: E402
 
 from servers import PASSWORD, Listener, Post  # noqa: E402
@@ -193,7 +193,7 @@ def states_and_restarts():
     for: 6s
     labels: {team: test, severity: critical}
   - alert: Patient_rule
-    expr: test_value{name="Slow"} > 10
+    expr: test_value{name="Patient"} > 10
     for: 1h
     labels: {team: test}
 """
@@ -202,17 +202,28 @@ def states_and_restarts():
         (it.where / "rules.yml").write_text(rules)
         it.agent.file.write_text(it.agent.file.read_text().replace("[agent]", f'rule_files = ["{it.where}/rules.yml"]\n[agent]', 1))
         it.agent.start()
-        it.set("Slow", 20)
         it.set("Patient", 20)
         it.set("Now", 20)
         it.wait_state("Now", "firing")
-        names = ("Slow", "Patient", "Slow_rule", "Patient_rule")
-        before = {name: wait_for(name, lambda name=name: it.finding(name))["started"] for name in names}
-        for name in ("Patient", "Patient_rule"):
+        patient, slow = ("Patient", "Patient_rule"), ("Slow", "Slow_rule")
+        names = slow + patient
+        for name in patient:
             it.wait_metric(f'ALERTS{{alertname="{name}",alertstate="pending"}} == 1')
-        wait_for("the begins", lambda: len(it.agent.query("ALERTS_FOR_STATE{team=\"test\"}")) >= 4)
-        since = {row["metric"]["alertname"]: row["value"][1] for row in it.agent.query("ALERTS_FOR_STATE")}
-        expect(set(names) <= set(since), since)
+
+        def begins():
+            return {row["metric"]["alertname"]: row["value"][1] for row in it.agent.query("ALERTS_FOR_STATE")}
+        # It has to be pending when the agent stops, or the restart shows nothing: on a machine this slow once more.
+        for attempt in range(4):
+            it.set("Slow", 20)
+            wait_for("the begins", lambda: set(names) <= set(begins()) and all(map(it.finding, names)))
+            since, rows = begins(), {name: it.finding(name) for name in names}
+            before = {name: rows[name]["started"] for name in names}
+            if attempt == 3 or all(row["state"] == "pending" for row in rows.values()):
+                break
+            it.set("Slow", 1)
+            wait_for("its end", lambda: not set(slow) & set(begins()) and
+                     not any((row := it.finding(name)) and row["state"] != "resolved" for name in slow))
+        print("states before the restart:", {name: row["state"] for name, row in rows.items()}, flush=True)
         stopped = time.time()
         it.agent.stop()
         it.agent.start()
@@ -259,6 +270,7 @@ class Host:
     def __init__(self, where):
         self.proc = where / "host" / "proc"
         shutil.copytree(HOST, where / "host", symlinks=True)
+        self.idled = (0, None, None)  # the counter, the share it has grown by last, and when
         self.set_memory(10, 0)
         self.idle(0)
 
@@ -273,9 +285,13 @@ class Host:
         self.replace("meminfo", "".join(f"{name}: {value} kB\n" for name, value in values.items()) + "\n".join(lines) + "\n")
 
     def idle(self, percent):
-        """Two processors were idle for that share of a minute, by which the vital asks; a counter: only more each time."""
+        """Two processors were idle for that share of the minute that the vital asks about, and are so in each minute that this is said."""
+        counter, share, at = self.idled
+        if share == percent and time.monotonic() < at + 60:
+            return
+        self.idled = (counter := counter + percent * 60, percent, time.monotonic())
         rest = "".join(line + "\n" for line in (self.proc / "stat").read_text().splitlines() if not line.startswith("cpu"))
-        times = f"0 0 0 {percent * 60} 0 0 0 0 0 0"
+        times = f"0 0 0 {counter} 0 0 0 0 0 0"
         self.replace("stat", f"cpu {times}\ncpu0 {times}\ncpu1 {times}\n" + rest)
 
 
@@ -294,7 +310,7 @@ def shipped_thresholds():
                 host.idle(idle)
                 row = it.finding("cpu_usage_percent")
                 return (row["severity"] if row and row["state"] in ("pending", "firing") else None) == severity
-            wait_for(f"{severity} at {100 - idle} % of the processors", seen)
+            wait_for(f"{severity} at {100 - idle} % of the processors", seen, 3 * PATIENCE)
 
         def is_now(name, severity):
             row = it.finding(name)
@@ -461,6 +477,7 @@ mute_time_intervals = ["elsewhere"]
         it.agent.start()
         out, _ = it.agent.command("events", "add", "--subject", "web.service", "shop 4.7.1 was rolled out")
         expect("deploy" in out and "shop 4.7.1" in out, out)
+        who = it.agent.get("/operations/audit").json["records"][0]["who"]
         _, said = it.agent.command("events", "add", "--kind", "boot", "x", code=1)
         expect("told by the agent itself" in said, said)
         for name in ("Silenced", "Muted", "Active", "Asleep", "Loud"):
@@ -472,7 +489,7 @@ mute_time_intervals = ["elsewhere"]
         out = it.agent.command_json("silence", "list")
         equal([row["comment"] for row in out["silences"] if row["status"]["state"] == "active"], ["it may be"], "the silence of the file")
         changed = it.agent.get(f"/health/alerts/{it.finding('Loud')['fingerprint']}").json["what_changed"]
-        expect([one["text"] for one in changed if one["kind"] == "deploy"] == ["shop 4.7.1 was rolled out"], changed)
+        expect([one["text"] for one in changed if one["kind"] == "deploy"] == ["shop 4.7.1 was rolled out (told by " + who + ")"], changed)
         it.set("Loud", 1)  # all groups were looked at again by the time that this end is told
         wait_for("the end", lambda: it.told("Loud") == ["firing", "resolved"])
         equal([it.told(name) for name in ("Silenced", "Muted", "Asleep")], [[], [], []], "what is silent")

@@ -5,6 +5,7 @@
 #include <limits>
 #include <thread>
 
+#include "analyze/ledger.hpp"
 #include "analyze/world.hpp"
 
 using namespace nexus;
@@ -246,6 +247,33 @@ TEST_CASE("one source cannot take the places of all others") {
   CHECK(world.find("late") != nullptr);
 }
 
+TEST_CASE("each source that is refused is complained of once an hour, a full book once for all") {
+  base::ManualClock clock;
+  knowledge::SelfMetrics self;
+  Ledger ledger(clock, self, 2 * Ledger::kMostOfOneSource + 1);
+  std::vector<Observation> flood;
+  for (std::size_t i = 0; i < Ledger::kMostOfOneSource + 9; ++i)
+    flood.push_back(observation("flood", std::to_string(i)));
+  const auto complaints = [&](const char* source, const std::string& name) {
+    for (auto& seen : flood) seen.name = name;
+    ledger.observe(source, flood, {});
+    return ledger.take_complaints();
+  };
+  const auto first = complaints("one", "a");
+  REQUIRE(first.size() == 1);
+  CHECK(first.front().contains("findings of one are refused: at most 2500 of one rule"));
+  CHECK(complaints("one", "a").empty());
+  const auto second = complaints("two", "b");
+  REQUIRE(second.size() == 1);
+  CHECK(second.front().contains("findings of two"));
+  const auto full = complaints("three", "c");
+  REQUIRE(full.size() == 1);
+  CHECK(full.front().contains("findings of three are refused: at most 5001 of all"));
+  CHECK(complaints("four", "d").empty());
+  clock.advance(1h);
+  CHECK(complaints("one", "a").size() == 1);
+}
+
 TEST_CASE("a restart: firing findings, `for` timers and episodes survive") {
   World world;
   Observation waits = observation("waits");
@@ -442,6 +470,8 @@ TEST_CASE("a wall clock that is set ends nothing: there are no samples of the ne
     CHECK(world.find("alert")->state == FindingState::kResolved);  // seen since, so it is over
     world.clock.advance(56s);
     world.book->tick();
+    CHECK(world.find("hot")->state == FindingState::kFiring);  // nobody has looked since
+    world.book->observe("rule", {});
     CHECK(world.find("hot")->state == FindingState::kResolved);
     CHECK(world.find("failed")->state == FindingState::kFiring);  // nobody looks at it again
   }
@@ -450,6 +480,49 @@ TEST_CASE("a wall clock that is set ends nothing: there are no samples of the ne
   world.clock.step_wall(30s);
   world.book->observe("rule", {});
   CHECK(world.find("hot")->state == FindingState::kResolved);
+}
+
+TEST_CASE("a wall clock that is set ends nothing of a rule that looks seldom, or fails") {
+  World world;
+  Observation waits = observation("waits");
+  waits.pending = 10min;
+  Observation soon = observation("soon");
+  soon.pending = 30s;
+  world.book->observe("seldom", {observation("hot"), waits});
+  world.book->observe("fails", {observation("warm")});
+  world.book->observe("often", {soon});
+  const auto steady = [&] { return world.clock.steady(); };
+  const SteadyTime begun = steady();
+  world.clock.step_wall(2h);
+  for (int i = 0; i < 14; ++i) {  // 70 s
+    world.clock.advance(5s);
+    world.book->doubt("fails");
+    world.book->observe("often", {});
+    world.book->tick();
+    if (i == 10) CHECK(world.find("soon")->state == FindingState::kPending);  // not seen: no `for`
+  }
+  CHECK(world.heard == Heard{"hot firing", "warm firing"});
+  CHECK(world.find("hot")->episodes == 1);
+  CHECK(world.find("waits")->state == FindingState::kPending);
+  CHECK(world.find("warm")->state == FindingState::kFiring);
+  CHECK(world.find("soon") == nullptr);
+  world.clock.advance(5min);
+  world.book->observe("seldom", {observation("hot"), waits});
+  world.book->observe("fails", {});  // now it could look
+  world.clock.advance(begun + 10min - steady());
+  world.book->tick();
+  CHECK(world.heard == Heard{"hot firing", "warm firing", "warm resolved", "waits firing"});
+}
+
+TEST_CASE("what was seen before the wall clock was set was seen as long ago as it was") {
+  for (const Millis step : {Millis(72h), Millis(-72h)}) {
+    World world;
+    world.book->observe("rule", {observation("hot")});
+    world.clock.advance(7s);
+    world.clock.step_wall(step);
+    world.book->tick();
+    CHECK(world.clock.wall() - world.find("hot")->last_seen == 7s);
+  }
 }
 
 TEST_CASE("a listener may call the book; it hears everything in order") {

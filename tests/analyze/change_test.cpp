@@ -150,6 +150,30 @@ TEST_CASE("units that are started all day leave room for what is rare") {
   }
 }
 
+TEST_CASE("what people tell of is one kind, whatever they call it, and pushes out nothing rare") {
+  World world;
+  const WallTime start = world.clock.wall();
+  world.book->note({start, "packages", "host", "upgrade nginx"});
+  world.book->note({start + 1s, "boot", "host", "the host was started"});
+  world.book->tick();
+  for (std::size_t i = 0; i < ChangeLog::kMost; ++i) {
+    const WallTime at = start + std::chrono::minutes(i + 1);
+    world.book->note({at, "unit", "job" + std::to_string(i), "a job was started"});
+    for (const char* kind : {"deploy", "lunch", "x-ray"})
+      world.book->note({at, kind, "host", "told"});
+    if (i % 50 == 0) world.book->tick();
+  }
+  world.book->tick();
+  for (const bool again : {false, true}) {
+    if (again) world.open_book();
+    const auto kept = world.book->changes();
+    REQUIRE(kept->size() == ChangeLog::kMost);
+    CHECK(kept->back().text == "upgrade nginx");
+    CHECK((*kept)[kept->size() - 2].kind == "boot");
+    CHECK(told(world, "unit").size() == 249);
+  }
+}
+
 TEST_CASE("a unit that is told twice is one change") {
   World world;
   const WallTime now = world.clock.wall();

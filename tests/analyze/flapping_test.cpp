@@ -6,6 +6,14 @@ using namespace nexus;
 using namespace nexus::analyze;
 using namespace nexus::analyze::test;
 
+namespace {
+
+std::map<std::string, CauseLink> causes_of(std::vector<Finding> firing, const Graph& graph) {
+  return relate({std::move(firing), std::make_shared<const Dependencies>(graph), nullptr}).causes;
+}
+
+}  // namespace
+
 TEST_CASE("what fires and ends again and again is held firing until it is steady, over a restart") {
   World world;
   const auto seen = observation("hot");
@@ -115,18 +123,19 @@ TEST_CASE("what began together has the host's own trouble as its cause; circles 
     out.fired = out.started;
     return out;
   };
-  const auto disk = finding("disk", FindingKind::kVital, 10s);
+  auto disk = finding("disk", FindingKind::kVital, 10s);
+  disk.name = "disk_usage_percent";
   const auto web = finding("web", FindingKind::kService, 0s);
   const auto late = finding("late", FindingKind::kService, 10min);
   const auto guess = finding("guess", FindingKind::kAnomaly, 0s);
-  const std::vector<const Finding*> all = {&disk, &web, &late, &guess};
-  auto causes = relate(all, {});
+  const std::vector<Finding> all = {disk, web, late, guess};
+  auto causes = causes_of(all, {});
   CHECK(causes.at("web").cause == "disk");
   CHECK(causes.at("web").link == "started_together");
   CHECK(causes.at("guess").cause == "disk");
   CHECK_FALSE(causes.contains("late"));
   CHECK_FALSE(causes.contains("disk"));
-  causes = relate(all, {{{"web", "late", "connection"}, {"late", "web", "connection"}}});
+  causes = causes_of(all, {{{"web", "late", "connection"}, {"late", "web", "connection"}}});
   CHECK(causes.at("late").link == "connection");
   CHECK(causes.at("late").cause == "disk");  // web's own
 }
@@ -146,22 +155,103 @@ TEST_CASE("what explains a finding is not explained by it, and a count of failur
   const auto db = finding("db_failed", "db", FindingKind::kService, 20s);
   const auto slow = finding("app_slow", "app", FindingKind::kAlert, 0s);
   const auto count = finding("systemd_failed_units", "host", FindingKind::kVital, 21s);
-  const std::vector<const Finding*> all = {&db, &slow, &count};
+  const auto odd = finding("odd", "host", FindingKind::kAnomaly, 22s);
+  const std::vector<Finding> all = {db, slow, count, odd};
   // An alert may be on a lower layer: what needs the database is its symptom all the same.
-  auto causes = relate(all, {{{"app", "db", "connection"}}});
+  auto causes = causes_of(all, {{{"app", "db", "connection"}}});
   CHECK(causes.at("app_slow").cause == "db_failed");
   CHECK(causes.at("app_slow").link == "connection");
   CHECK_FALSE(causes.contains("db_failed"));
   CHECK_FALSE(causes.contains("systemd_failed_units"));
-  causes = relate(all, {});
+  causes = causes_of(all, {});
   CHECK(causes.at("db_failed").cause == "app_slow");
   CHECK(causes.at("systemd_failed_units").cause == "app_slow");
+  CHECK(causes.at("odd").cause == "app_slow");
+  // Where nothing else began then, a count of failures is no cause, nor is a certificate; what
+  // somebody's own vital is about is not known: it stands where alerts do.
+  const auto tls = finding("tls_certificate_days_left", "shop", FindingKind::kVital, 0s);
+  const auto up = finding("nginx_up", "nginx", FindingKind::kVital, 0s);
+  const auto cpu = finding("cpu_usage_percent", "host", FindingKind::kVital, 5s);
+  CHECK(causes_of({count, tls, odd}, {}).empty());
+  causes = causes_of({up, cpu, db}, {});
+  CHECK(causes.at("nginx_up").cause == "cpu_usage_percent");
+  CHECK(causes.at("db_failed").cause == "cpu_usage_percent");
+  CHECK(causes_of({up, db}, {}).at("db_failed").cause == "nginx_up");
+  // Asking a service explains what needs that service, all the same.
+  CHECK(causes_of({tls, slow}, {{{"app", "shop", "connection"}}}).at("app_slow").cause == tls.name);
+}
+
+TEST_CASE("a chain of what needs what is followed to its end, whatever else it reaches") {
+  World world;
+  std::vector<Finding> all;
+  Graph graph;
+  const auto name = [](int number) { return "s" + std::to_string(number); };
+  for (int i = 0; i < 12; ++i) {
+    Finding one;
+    one.kind = FindingKind::kService;
+    one.fingerprint = one.subject = one.name = name(i);
+    one.started = world.clock.wall() + std::chrono::minutes(i);
+    one.fired = one.started;
+    // A chain of eight, one that nothing is linked to, and a circle of three.
+    if (i != 3) all.push_back(std::move(one));
+  }
+  for (int i = 0; i < 7; ++i) graph.edges.push_back({name(i), name(i + 1), "depends_on"});
+  graph.edges.push_back({name(2), name(7), "connection"});  // a shorter way to the same
+  graph.edges.push_back({name(9), name(10), "connection"});
+  graph.edges.push_back({name(10), name(11), "depends_on"});
+  graph.edges.push_back({name(11), name(9), "depends_on"});
+  const auto causes = causes_of(all, graph);
+  for (int i = 0; i < 7; ++i) {
+    INFO(i);
+    if (i == 3) continue;
+    CHECK(causes.at(name(i)).cause == name(7));
+    CHECK(causes.at(name(i)).link == "depends_on");
+  }
+  CHECK_FALSE(causes.contains(name(7)));
+  CHECK_FALSE(causes.contains(name(8)));
+  CHECK_FALSE(causes.contains(name(9)));  // the first of the circle
+  CHECK(causes.at(name(10)).cause == name(9));
+  CHECK(causes.at(name(11)).cause == name(9));
+}
+
+TEST_CASE("a rollout explains what breaks during it, and not the finding that it answers") {
+  World world;
+  const auto fire = [&](std::string subject) {
+    auto seen = observation("broken", std::move(subject));
+    seen.kind = FindingKind::kService;
+    world.book->report("events", seen);
+  };
+  fire("web");
+  fire("db");
+  const std::string print = world.find("broken", "web")->fingerprint;
+  world.clock.advance(10s);
+  world.book->note_action(
+      print, {world.clock.wall(), "id-1", "rollback_deployment", "web", "running", "", "r"});
+  world.book->note({world.clock.wall(), "deploy", "web", "rollback_deployment (action id-1)"});
+  world.clock.advance(5min);
+  fire("cache");
+  world.book->tick();
+  const auto told = [&](std::string_view subject) {
+    return record_of(*world.find("broken", subject)).what_changed.size();
+  };
+  CHECK(told("web") == 0);
+  CHECK(told("db") == 1);
+  CHECK(told("cache") == 1);
+  CHECK(record_of(*world.find("broken", "web")).actions.front().state == "running");
 }
 
 TEST_CASE(
-    "a snapshot relates what fires, before the next tick; what was taken for a cause may turn") {
+    "what fires is related before it is told and before a tick; what was taken for a cause may "
+    "turn") {
   World world;
   world.book->note({world.clock.wall(), "deploy", "app", "app 4.7 was rolled out"});
+  std::vector<std::string> at_hand;  // of a listener, beside what it is told
+  world.book->subscribe([&](const Finding& finding) {
+    const auto now = world.book->find(finding.fingerprint);
+    REQUIRE(now);
+    at_hand.push_back(finding.subject + " " + std::to_string(record_of(*now).what_changed.size()) +
+                      (record_of(*now).cause.empty() ? "" : " explained"));
+  });
   const auto fire = [&](std::string subject, FindingKind kind) {
     auto seen = observation("broken", std::move(subject));
     seen.kind = kind;
@@ -169,6 +259,7 @@ TEST_CASE(
   };
   fire("app", FindingKind::kAlert);
   fire("db", FindingKind::kService);
+  CHECK(at_hand == std::vector<std::string>{"app 1", "db 1 explained"});
   const auto all = world.book->snapshot();
   REQUIRE(all->size() == 2);
   for (const Finding& one : *all) {
@@ -180,7 +271,6 @@ TEST_CASE(
   auto graph = std::make_shared<Graph>();
   graph->edges = {{"app", "db", "connection"}};
   world.book->set_graph(graph);
-  (void)world.book->snapshot();
   CHECK(record_of(*world.find("broken", "db")).cause.empty());
   CHECK(record_of(*world.find("broken", "app")).cause == world.find("broken", "db")->fingerprint);
   CHECK(record_of(*world.find("broken", "app")).symptoms.empty());

@@ -191,6 +191,7 @@ TEST_CASE("a deployment is told, is on record, and explains what is found afterw
       world.post("/operations/events", R"({"text":"shop 4.7.1","subject":"web.service"})"), 201);
   check_shape(told, {"time:t", "kind:s", "subject:s", "text:s"});
   CHECK(told.at("kind") == "deploy");
+  CHECK(told.at("text") == "shop 4.7.1 (told by token ci)");
   CHECK(records(world).at(0) == "token ci 127.0.0.1:5 events.note web.service: ok");
   CHECK(expect(world.get("/health/events", {{"kind", "deploy"}})).at("events").at(0) == told);
   const auto earlier = base::to_rfc3339(world.clock.wall() - std::chrono::hours(2));
@@ -211,6 +212,17 @@ TEST_CASE("a deployment is told, is on record, and explains what is found afterw
   wrong(R"({"text":"a","time":"soon"})", "time: expected one of the last day");
   wrong(R"({"text":"a","time":"2019-01-01T00:00:00Z"})", "time: expected one of the last day");
   wrong(R"({"text":"a","who":"me"})", "who");
+  // What was wrong does not count; two were told.
+  const auto longest = R"({"text":")" + std::string(400, 'a') + R"("})";
+  for (int i = 2; i < 60; ++i) expect(world.post("/operations/events", longest), 201);
+  CHECK(world.book->changes()->front().text == std::string(400, 'a') + " (told by token ci)");
+  const auto recorded = [&] { return world.audit->list(1000).value().size(); };
+  const auto before = recorded();
+  CHECK(before >= 60);
+  CHECK(message_of(world.post("/operations/events", longest), 429).contains("try again in 60 s"));
+  CHECK(recorded() == before);
+  world.clock.advance(std::chrono::minutes(1));
+  expect(world.post("/operations/events", longest), 201);
 }
 
 TEST_CASE("the shadow ledger is reported") {

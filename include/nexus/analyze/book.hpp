@@ -16,16 +16,16 @@
 // kFlapping. It is then held firing with its worst severity until the share is below kSteady. A
 // finding without values is `missing`; what becomes of it is its rule's affair (`on_missing`).
 //
-// tick() and snapshot() relate what fires: findings of things that depend on each other (Graph), or
-// that began together, have the most upstream of them as their cause; changes of the host shortly
-// before are attached to each.
+// Before a transition is told, and by tick(), what fires is related: findings of things that depend
+// on each other (Graph), or that began together, have the most upstream of them as their cause;
+// changes of the host shortly before are attached to each. snapshot() only reads.
 //
 // Beside the findings stand the last changes of the host (at most 500, kept in the database too):
 // what was done to it, to explain what is seen.
 //
-// Firing findings and `for` timers survive a restart. What the database brought back, or was seen
-// before the wall clock was set, is not missed for a minute: rules need samples to see it again.
-// `for` timers are dropped after more than an hour away. Timers run on the steady clock.
+// Firing findings and `for` timers survive a restart; after an hour away `for` timers do not. What
+// the database brought back is not missed for a minute, nor is a vital or alert by who looks within
+// a minute after the wall clock was set (by over a minute). Timers run on the steady clock.
 //
 // Thread safety: all members, any thread. Listeners are called without a lock, one at a time and in
 // the order of transitions; they must not block or throw and may call the book.

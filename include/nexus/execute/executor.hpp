@@ -62,6 +62,10 @@ class Executor final : public plan::ActionSink {
 
   void configure(std::shared_ptr<const config::Config> config);
   void on_finished(Finished callback);
+  /// Told when an action, a ladder or one of its rungs begins: it is journaled as running, and its
+  /// step comes next. Called on a worker without a lock held; not again for what recover() follows.
+  using Started = std::function<void(const plan::Action&)>;
+  void on_started(Started callback);
   /// Asked just before a queued action starts, since the world may have changed while it waited
   /// (the kill switch, a reload, a dependency): the reason why it may not. Called without a lock
   /// held.

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <boost/json/serialize.hpp>
+#include <deque>
+#include <memory>
+#include <mutex>
 
 #include "nexus/base/text.hpp"
 #include "serve/routes/groups.hpp"
@@ -20,6 +23,27 @@ constexpr Millis kOldest = std::chrono::hours(24);
 constexpr Millis kAhead = std::chrono::minutes(1);  // of clocks that differ
 /// What the agent sees by itself is told by nobody else.
 constexpr std::array<std::string_view, 5> kSeen{"agent", "boot", "clock", "packages", "unit"};
+
+/// Each event is a record of the audit log that is on disk before the answer, on the thread that
+/// approvals wait for too.
+class EventRate {
+ public:
+  static constexpr std::size_t kMost = 60;
+  static constexpr Millis kIn{60'000};
+
+  /// Unset: it may be told, and is counted. Else how long to wait.
+  std::optional<Millis> wait(SteadyTime now) {
+    const std::lock_guard guard(mutex_);
+    while (!told_.empty() && now - told_.front() >= kIn) told_.pop_front();
+    if (told_.size() >= kMost) return std::chrono::ceil<Millis>(kIn - (now - told_.front()));
+    told_.push_back(now);
+    return std::nullopt;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::deque<SteadyTime> told_;
+};
 
 Status check_kind(std::string_view kind) {
   const auto fits = [](char c) { return (c >= 'a' && c <= 'z') || c == '_' || c == '-'; };
@@ -71,11 +95,21 @@ Result<analyze::Change> parse_event(const Request& request, WallTime now) {
   return analyze::Change{*at, *std::move(kind), *std::move(subject), *std::move(text)};
 }
 
-Response note_event(const Rooms& rooms, const Request& request) {
-  const auto told = parse_event(request, rooms.clock.wall());
+Response note_event(const Rooms& rooms, EventRate& rate, const Request& request) {
+  auto told = parse_event(request, rooms.clock.wall());
   if (!told) return error(told.error());
+  if (const auto wait = rate.wait(rooms.clock.steady())) {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(*wait).count();
+    auto refused = error(429, "too_many_events",
+                         fmt::format("at most {} events a minute are taken; try again in {} s",
+                                     EventRate::kMost, seconds));
+    refused.headers.emplace_back("Retry-After", std::to_string(seconds));
+    return refused;
+  }
   const auto details =
       json_ns::serialize(json_ns::object{{"kind", told->kind}, {"text", told->text}});
+  // In a message at night it must not look like what the agent has seen.
+  told->text += fmt::format(" (told by {})", request.caller.who);
   return audited(rooms, request, "events.note", told->subject, details, [&] {
     rooms.book.note(*told);
     return to_response({{"time", time(told->time)},
@@ -90,7 +124,9 @@ Response note_event(const Rooms& rooms, const Request& request) {
 
 void add_events(std::vector<Route>& routes, const SharedRooms& rooms) {
   routes.push_back({Method::kPost, "/operations/events", config::Role::kOperator, Runs::kBlocking,
-                    [rooms](const Request& r) { return note_event(*rooms, r); },
+                    [rooms, rate = std::make_shared<EventRate>()](const Request& r) {
+                      return note_event(*rooms, *rate, r);
+                    },
                     "Tells of a deployment, or of what else may explain findings"});
 }
 

@@ -1,0 +1,79 @@
+// What the ledger asks of relations, and what it does with the answer.
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "analyze/ledger.hpp"
+
+namespace nexus::analyze {
+
+std::optional<Question> Ledger::ask(
+    const std::shared_ptr<const Dependencies>& needs,
+    const std::shared_ptr<const nexus::analyze::Changes>& happened) {
+  if (related_ == transitions_ && needs_ == needs && happened_ == happened) return std::nullopt;
+  related_ = transitions_;
+  needs_ = needs;
+  happened_ = happened;
+  std::vector<const Entry*> firing;
+  for (const auto& [print, entry] : entries_) {
+    if (entry->finding.state == FindingState::kFiring) firing.push_back(entry.get());
+  }
+  std::ranges::sort(firing, std::greater(), &Entry::transition);
+  if (firing.size() > kMostRelated) firing.resize(kMostRelated);
+  Question question{{}, needs, happened};
+  question.firing.reserve(firing.size());
+  for (const Entry* entry : firing) {
+    const Finding& full = entry->finding;
+    Finding& brief = question.firing.emplace_back();
+    brief.fingerprint = full.fingerprint;
+    brief.kind = full.kind;
+    brief.name = full.name;
+    brief.subject = full.subject;
+    brief.started = full.started;
+    brief.fired = full.fired;
+    brief.record = full.record;
+  }
+  return question;
+}
+
+void Ledger::heed(const Question& question, Answer answer) {
+  std::vector<Entry*> firing;  // those that still do
+  for (const Finding& asked : question.firing) {
+    const auto found = entries_.find(asked.fingerprint);
+    if (found != entries_.end() && found->second->finding.state == FindingState::kFiring)
+      firing.push_back(found->second.get());
+  }
+  std::unordered_map<std::string, std::vector<std::string>> symptoms;
+  for (Entry* entry : firing) {
+    const auto found = answer.causes.find(entry->finding.fingerprint);
+    // A cause that has ended meanwhile, or whose link is forgotten, is the cause all the same; not
+    // one that this finding turned out to explain.
+    const auto is_now = found != answer.causes.end() ? found->second : CauseLink{};
+    const std::string& was = record_of(entry->finding).cause;
+    const auto other = answer.causes.find(was);
+    const bool turned =
+        other != answer.causes.end() && other->second.cause == entry->finding.fingerprint;
+    if (was != is_now.cause && (!is_now.cause.empty() || turned)) {
+      FindingRecord& record = edit(*entry);
+      record.cause = is_now.cause;
+      record.cause_link = is_now.link;
+    }
+    if (const auto& cause = record_of(entry->finding).cause; !cause.empty())
+      symptoms[cause].push_back(entry->finding.fingerprint);
+    auto& before = answer.before[entry->finding.fingerprint];
+    const auto& known = record_of(entry->finding).what_changed;
+    const auto newest = [](const nexus::analyze::Changes& some) {
+      return some.empty() ? WallTime{} : some[0].time;
+    };
+    if (before.size() != known.size() || newest(before) != newest(known))
+      edit(*entry).what_changed = std::move(before);
+  }
+  for (Entry* entry : firing) {
+    auto& its = symptoms[entry->finding.fingerprint];
+    std::ranges::sort(its);
+    if (its.size() > FindingRecord::kMostSymptoms) its.resize(FindingRecord::kMostSymptoms);
+    if (its != record_of(entry->finding).symptoms) edit(*entry).symptoms = std::move(its);
+  }
+}
+
+}  // namespace nexus::analyze
