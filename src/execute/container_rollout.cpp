@@ -115,9 +115,7 @@ Settled settle(const std::vector<Place>& places, const ContainerWork& work) {
 
 class Rollout {
  public:
-  /// `before`: those of them that ran then run afterwards, whatever they do now.
-  Rollout(ContainerWork& work, std::string image, std::vector<ContainerBefore> before = {})
-      : work_(work), image_(std::move(image)), before_(std::move(before)) {}
+  Rollout(ContainerWork& work, std::string image) : work_(work), image_(std::move(image)) {}
 
   Result<StepResult> run() {
     if (auto ok = check_not_shared(work_.containers, work_.engine, work_.call()); !ok)
@@ -132,7 +130,8 @@ class Rollout {
           return give_up({*why, fmt::format("ended after {} of {} containers", places_.size(),
                                             work_.containers.size())});
       }
-      places_.push_back({.name = one.name, .old = one, .fresh = {}, .was_running = is_to_run(one)});
+      places_.push_back(
+          {.name = one.name, .old = one, .fresh = {}, .was_running = one.is_meant_to_run()});
       if (auto ok = replace(places_.back()); !ok) return give_up(std::move(ok).error());
     }
     std::string left;
@@ -151,11 +150,6 @@ class Rollout {
   }
 
  private:
-  [[nodiscard]] bool is_to_run(const Container& one) const {
-    const auto then = std::ranges::find(before_, one.name, &ContainerBefore::name);
-    return one.is_meant_to_run() || (then != before_.end() && is_meant_to_run(then->state));
-  }
-
   Status replace(Place& place) {
     const auto call = work_.call();
     drivers::CopyWish wish;
@@ -203,7 +197,6 @@ class Rollout {
 
   ContainerWork& work_;
   const std::string image_;
-  const std::vector<ContainerBefore> before_;
   std::vector<Place> places_;
   std::string notes_;
 };
@@ -278,8 +271,7 @@ class ContainerRolloutStep final : public ContainerStep {
         return fail(Errc::kConflict, "docker:{} is not what this action made, and is left",
                     one.name);
     }
-    // An undo that was cut off may have put one back that could not be started then.
-    auto done = Rollout(*work, name, containers_before(action.outcome.before)).run();
+    auto done = Rollout(*work, name).run();
     if (!done) return propagate(std::move(done));
     return "undone: " + done->result;
   }

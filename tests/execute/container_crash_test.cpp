@@ -213,7 +213,7 @@ TEST_CASE("docker: an undo does not wait for what the engine refuses") {
   const auto ended = after.wait(1).front();
   CHECK_THAT(ended.outcome.undone, Contains("not undone") && Contains("could not be put back"));
   CHECK(w.id("shop-web-1") == theirs);
-  CHECK(w.state("shop-web-1.nexus-old") == "exited");
+  CHECK(w.bed.has("shop-web-1.nexus-old"));
 }
 
 TEST_CASE("docker: an undo that a crash has cut off is undone to its end at the next start") {
