@@ -298,6 +298,8 @@ def one_that_hangs():
         it.doubles.behave["slack-hook"] = "ok"
         it.agent.start()
         wait_for("what waited", lambda: it.doubles.of("slack-hook"))
+        # Killed before it was written down, only a rule that sees it again makes it known.
+        wait_for("its being seen", lambda: any(row["name"] == "test_fires" and row["seen_now"] for row in it.agent.get("/health/alerts").json["alerts"]))
         it.set(0)
         # What a restart restored and no rule of this run has seen is held for a minute.
         it.wait_statuses("firing", "resolved", patience=3 * PATIENCE)
