@@ -14,7 +14,7 @@
 #include <map>
 #include <set>
 #include <tuple>
-#include <unordered_set>
+#include <unordered_map>
 
 #include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
@@ -69,22 +69,42 @@ constexpr std::array kMetrics = {
 // Mounts that hang at the same time and still leave a helper for the healthy ones.
 constexpr std::size_t kMaxHelpers = 16;
 constexpr Millis kRenewal{60'000};  // of the list of mounts, whether the kernel tells of a change
-// Their statfs(2) adds up counters in memory: it waits for no disk, however dead that is.
-constexpr std::array<std::string_view, 6> kInMemory = {"ext2", "ext3",  "ext4",
-                                                       "xfs",  "tmpfs", "ramfs"};
+// Their statfs(2) adds up counters in memory: it waits for no disk, however dead that is. Not so
+// that of XFS, which waits for inodes to be given back on Linux 5.14 to 5.18.
+constexpr std::array<std::string_view, 5> kInMemory = {"ext2", "ext3", "ext4", "tmpfs", "ramfs"};
 
 bool answers_from_memory(const Mount& mount) {
   return !mount.project_quota && std::ranges::find(kInMemory, mount.fstype) != kInMemory.end();
 }
 
-/// Whether `path`, or a directory that it leads through, is one of `points`.
-bool leads_through(std::string_view path, const std::unordered_set<std::string>& points) {
-  while (true) {
-    if (points.contains(std::string(path))) return true;
-    if (path.size() <= 1) return false;
-    path = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+/// Mount points as a process sees them: where the last mount on each stands in its list, and
+/// whether that answers from memory.
+struct View {
+  void add(const Mount& mount) {
+    last[mount.mountpoint] = {.line = lines++, .sure = answers_from_memory(mount)};
   }
-}
+
+  /// Whether statfs(2) of `path` waits for nobody. It is a mount point, whose name the kernel
+  /// keeps, and so are those that it leads through, unless another one was mounted over them later.
+  [[nodiscard]] bool is_sure(std::string_view path) const {
+    const auto own = last.find(std::string(path));
+    if (own == last.end()) return false;
+    while (true) {
+      const auto found = last.find(std::string(path));
+      if (found != last.end() && (!found->second.sure || found->second.line > own->second.line))
+        return false;
+      if (path.size() <= 1) return true;
+      path = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+    }
+  }
+
+  struct Last {
+    std::size_t line = 0;
+    bool sure = false;
+  };
+  std::unordered_map<std::string, Last> last;
+  std::size_t lines = 0;
+};
 
 /// node_exporter's words. An errno that the C library has no words for is its number: a FUSE server
 /// may answer with any.
@@ -184,7 +204,7 @@ class FilesystemCollector final : public Collector {
     paths_.clear();
     std::set<std::tuple<std::string, std::string, std::string>> seen;
     std::map<std::string, bool> wanted_types;  // few, of many mounts
-    std::unordered_set<std::string> uncertain;
+    View view;
     Complaints complaints;
     Lines lines(text_);
     for (std::string_view line; lines.next(line);) {
@@ -193,7 +213,7 @@ class FilesystemCollector final : public Collector {
         complaints.add(path, lines.number(), "a line of mountinfo", line);
         continue;
       }
-      if (sees_as_they_are_ && !answers_from_memory(*mount)) uncertain.insert(mount->mountpoint);
+      if (sees_as_they_are_) view.add(*mount);
       const auto [type, is_new] = wanted_types.try_emplace(mount->fstype);
       if (is_new) type->second = types_.accepts(mount->fstype);
       if (!type->second) continue;
@@ -203,23 +223,20 @@ class FilesystemCollector final : public Collector {
       std::string place = roots_.root(mount->mountpoint);
       mounts_.push_back({std::move(*mount), std::move(place), false});
     }
-    choose_helped(std::move(uncertain));
+    choose_helped(std::move(view));
     complaint_ = complaints.take();
   }
 
   /// Which mounts helpers ask: where statfs, or a look-up on the way, may wait for somebody. Both
-  /// are done in this process's own view of the mounts; `uncertain` is for when that is process
-  /// 1's.
-  void choose_helped(std::unordered_set<std::string> uncertain) {
+  /// are done in this process's own view of the mounts; `view` is for when that is process 1's.
+  void choose_helped(View view) {
     Lines lines(sees_as_they_are_ ? std::string_view() : own_);
     for (std::string_view line; lines.next(line);) {
-      const std::optional<Mount> mount = parse_mountinfo_line(line);
-      if (mount && !answers_from_memory(*mount)) uncertain.insert(mount->mountpoint);
+      if (const std::optional<Mount> mount = parse_mountinfo_line(line)) view.add(*mount);
     }
     for (Known& known : mounts_) {
-      // The kernel keeps the names that lead to a mount, so that finding it waits for no disk
-      // either. Below another root there are mounts of which that list does not tell.
-      known.at_once = roots_.rootfs == "/" && !leads_through(known.mount.mountpoint, uncertain);
+      // Below another root there are mounts of which that list does not tell.
+      known.at_once = roots_.rootfs == "/" && view.is_sure(known.mount.mountpoint);
       if (!known.at_once) paths_.push_back(known.path);
     }
   }
