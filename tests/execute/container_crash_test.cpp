@@ -74,6 +74,22 @@ struct RolledOut : World {
   Action action;
 };
 
+/// An agent that starts and finds the action, over an engine that starts no container.
+struct StartsNothing {
+  explicit StartsNothing(RolledOut& w)
+      : engine(w.directory.file("engine.sock"), w.bed.engine().socket()),
+        after(w.clock, w.directory.file("state.db")) {
+    engine.refuse("/start");
+    after.config.connections.docker.socket = w.directory.file("engine.sock");
+    after.configure();
+    REQUIRE(after.journal->write(w.action));
+    REQUIRE(after.executor->recover());
+  }
+
+  nexus::test::RecordingProxy engine;
+  Bench after;
+};
+
 }  // namespace
 
 TEST_CASE("docker: a rollout cut off while old containers are removed is brought to its end") {
@@ -100,13 +116,8 @@ TEST_CASE("docker: a rollout cut off is put back as soon as the old container ca
   w.make(1, "shop:2", w.action.id);
   w.judge({RolledOut::before(old, "shop-web-1", w.old_image)});
   w.action.state = ActionState::kRunning;
-  nexus::test::RecordingProxy engine(w.directory.file("engine.sock"), w.bed.engine().socket());
-  engine.refuse("/start");
-  Bench after(w.clock, w.directory.file("state.db"));
-  after.config.connections.docker.socket = w.directory.file("engine.sock");
-  after.configure();
-  REQUIRE(after.journal->write(w.action));
-  REQUIRE(after.executor->recover());
+  StartsNothing started(w);
+  auto& [engine, after] = started;
   CHECK(after.finished.empty());
   CHECK(after.journaled(w.action.id) == ActionState::kRunning);
   CHECK(w.id("shop-web-1.nexus-old") == old);
@@ -175,13 +186,8 @@ TEST_CASE("docker: an undo waits for containers that cannot be started so far") 
   w.action.state = ActionState::kVerifying;
   w.action.outcome.verified = false;
   w.action.outcome.undone = kUndoing;
-  nexus::test::RecordingProxy engine(w.directory.file("engine.sock"), w.bed.engine().socket());
-  engine.refuse("/start");
-  Bench after(w.clock, w.directory.file("state.db"));
-  after.config.connections.docker.socket = w.directory.file("engine.sock");
-  after.configure();
-  REQUIRE(after.journal->write(w.action));
-  REQUIRE(after.executor->recover());
+  StartsNothing started(w);
+  auto& [engine, after] = started;
   after.executor->start();
   // It was tried, and cannot be started.
   REQUIRE(nexus::test::eventually([&] { return engine.said().contains("/start "); }));
