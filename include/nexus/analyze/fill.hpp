@@ -8,10 +8,23 @@
 // line) is carried forward with that rate; otherwise the level goes on in a line. The limit is
 // reached where that path first meets it.
 //
+// A jump (a package run, a large file, a clean-up: what stands out of the same hours of the other
+// days, within three hours, or twelve once it is over; analyze/forecast/jumps.hpp) is no growth:
+// rows before it count as if they had been on the new level, so that the slope of the days before
+// goes on from there. It takes three days of history. Three alike in a week, or what about returns
+// at its hour of other days, are growth as they come. Jumps are kept for five weeks: of three and
+// more the mean pace is added to the rate, with its error; one or two may come again or not, so
+// they widen the interval by as much as they would bring if they came as often as they could have
+// (clean-ups: 1.3 times as often). So a clean-up of nearly all that had grown takes the date away
+// until it has grown for longer than before it.
+//
+// Growth of the last five hours or more that is none of what such hours were before (a stop, a new
+// rate) makes the error of the rate at least as large as the rate differs from it.
+//
 // The interval takes the rate's own past errors at 24 hours: earliest and latest are where paths
-// with rate +- 2 mean errors meet the limit. When the lower rate is not above zero, there is no
-// date: `seconds` is given only if growth is certain. `latest` is nothing when it is farther than
-// a year; so is `seconds`.
+// with rate +- 2 mean errors, and the jumps that may come, meet the limit. When the lower rate is
+// not above zero, there is no date: `seconds` is given only if growth is certain. `latest` is
+// nothing when it is farther than a year; so is `seconds`.
 //
 // Thread safety: none of its own; const members may be called from many threads.
 #pragma once
@@ -77,15 +90,34 @@ class Fill {
   static constexpr std::size_t kLags = 4;
   static constexpr std::size_t kCandidates = kWindows + kLags;
   static constexpr std::size_t kJudged = 26;  // hours of rates kept to be judged
+  static constexpr std::size_t kJumps = 16;
   using Rates = std::array<float, kCandidates>;
 
   struct Path {
     std::size_t pattern = 0;  // rows, 0: a line
     double rate = 0;          // a row
     double error = 0;         // of the rate, mean
+    double up = 0;            // by which it is more, or less, if jumps come again as often as they
+    double down = 0;          // may have
     double level = 0;
   };
+  /// A change of level that is no growth: rows before `begin` count as higher by `size`, those from
+  /// there to `end` lie on a line between both.
+  struct Shift {
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+    double size = 0;
+    double from = 0;
+    double to = 0;
+    bool undone = false;
+  };
+  struct Pace {
+    std::size_t count = 0;
+    double rate = 0;   // a row, if they come again
+    double error = 0;  // of it
+  };
 
+  [[nodiscard]] double kept(std::size_t ago) const;
   [[nodiscard]] double back(std::size_t ago) const;
   [[nodiscard]] double mean_of(std::size_t ago, std::size_t rows) const;
   [[nodiscard]] Rates rates(std::size_t pattern) const;
@@ -96,6 +128,11 @@ class Fill {
   [[nodiscard]] double pattern_error() const;
   [[nodiscard]] bool only_grows() const;
   [[nodiscard]] bool one_step() const;
+  void find_shifts(bool and_lean = false);
+  void remember_shifts();
+  [[nodiscard]] Pace pace(bool upward) const;
+  void widen_by_jumps();
+  void lean_away();
   void judge();
   void watch_rate(double growth, double foretold);
   void note_drop(double value);
@@ -118,7 +155,7 @@ class Fill {
   const Combination* shared_ = nullptr;  // who keeps the values, if not this
   std::size_t behind_ = 0;               // rows by which this is behind it, within add()
   std::vector<float> values_;
-  std::vector<float> judged_;  // kJudged x (candidates, chosen, hour's mean, pattern)
+  std::vector<float> judged_;  // kJudged x (candidates, chosen, pattern)
   std::uint64_t judgements_ = 0;
   double surprise_ = 0;          // mean error of the growth of six hours as it was foretold
   std::uint32_t surprises_ = 0;  // hours in a row that it was far more, on one side
@@ -133,6 +170,13 @@ class Fill {
   float chosen_count_ = 0;
   std::array<std::int64_t, 16> drops_{};  // slots of the last clean-ups
   std::uint64_t drop_count_ = 0;
+  std::array<std::int64_t, kJumps> jump_slots_{};  // of the last five weeks, oldest first
+  std::array<float, kJumps> jump_sizes_{};
+  std::uint32_t jump_count_ = 0;
+  std::vector<Shift> shifts_;  // of the rows kept, the newest first
+  std::size_t leans_ = 0;      // hours for which it goes another way than the days before
+  double lean_ = 0;            // by so much a row
+  double usual_ = 0;           // what a row of the days before brought
   Path path_;
 };
 

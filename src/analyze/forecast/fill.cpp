@@ -8,12 +8,13 @@
 #include <limits>
 
 #include "analyze/forecast/experts/archive.hpp"
+#include "analyze/forecast/jumps.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::analyze {
 namespace {
 
-constexpr std::uint32_t kVersion = 3;
+constexpr std::uint32_t kVersion = 4;
 constexpr std::array<double, 8> kWindowHours{3, 6, 12, 24, 48, 72, 120, 168};
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kFarthestDays = 366;
@@ -29,6 +30,12 @@ constexpr double kFallsOfRises = 0.05;       // of what only grows
 constexpr int kRisingHours = 8;              // one jump is no growth
 constexpr double kOneStep = 0.5;             // of all growth, within two hours
 constexpr double kOnlyGrows = 0.4;           // the error of its rate, at most
+constexpr std::int64_t kUnsure = 5;          // hours after a jump
+constexpr double kOfRate = 0.25;             // growth of a usual day, against the rate
+constexpr double kSooner = 1.3;              // than clean-ups came so far
+constexpr double kSameLevel = 0.2;           // of a jump, within which rows are of one level
+constexpr std::int64_t kJumpsFor = 35;       // days, for what comes weekly
+constexpr double kLeastOfPace = 0.15;        // the error of how often and how large, at least
 constexpr double kExplains = 0.5;  // of the line's variance, for the day to be the pattern
 
 }  // namespace
@@ -39,9 +46,26 @@ Fill::Fill(Millis step, const Combination* rows)
       hour_(std::max<std::size_t>(day_ / 24, 1)),
       shared_(rows),
       values_(rows != nullptr ? 0 : kKept),
-      judged_(kJudged * (kCandidates + 3)) {}
+      judged_(kJudged * (kCandidates + 2)) {}
 
+/// The value so many rows before the last one, as if what was no growth had been before all of
+/// them.
 double Fill::back(std::size_t ago) const {
+  double offset = 0;
+  const std::int64_t slot = slot_ - static_cast<std::int64_t>(ago);
+  for (const Shift& shift : shifts_) {
+    if (slot >= shift.end) break;
+    if (slot >= shift.begin) {
+      const auto part = static_cast<double>(slot - shift.begin) /
+                        static_cast<double>(std::max<std::int64_t>(shift.end - shift.begin, 1));
+      return offset + shift.from + part * (shift.to - shift.from);
+    }
+    offset += shift.size;
+  }
+  return offset + kept(ago);
+}
+
+double Fill::kept(std::size_t ago) const {
   if (shared_ != nullptr) return static_cast<double>(shared_->kept(ago + behind_));
   return static_cast<double>(values_[(seen_ - 1 - ago) % kKept]);
 }
@@ -63,7 +87,7 @@ bool Fill::add(std::int64_t slot, double value) {
     *this = Fill(step_, shared_);
     return add(slot, value);
   }
-  const double z = given ? value - anchor_ : (seen_ == 0 ? 0 : back(0));
+  const double z = given ? value - anchor_ : (seen_ == 0 ? 0 : kept(0));
   std::int64_t missing = seen_ == 0 ? 0 : slot - slot_ - 1;
   const std::uint64_t rows = rows_ + static_cast<std::uint64_t>(missing) + 1;
   for (; missing >= 0; --missing) {
@@ -86,10 +110,10 @@ bool Fill::add(std::int64_t slot, double value) {
 /// The row `missing` rows before the one that was given as `z`.
 double Fill::next_value(double z, std::int64_t missing) {
   if (shared_ != nullptr) {
-    behind_ = static_cast<std::size_t>(missing) + 1;  // back(0) is the row before it
+    behind_ = static_cast<std::size_t>(missing) + 1;  // kept(0) is the row before it
     return static_cast<double>(shared_->kept(static_cast<std::size_t>(missing)));
   }
-  const double before = seen_ == 0 ? z : back(0);
+  const double before = seen_ == 0 ? z : kept(0);
   return before + (z - before) / static_cast<double>(missing + 1);
 }
 
@@ -99,8 +123,8 @@ void Fill::note_drop(double next) {
     since_low_ = next;
     return;
   }
-  const double step = next - back(0);
-  const double rise = back(0) - since_low_;
+  const double step = next - kept(0);
+  const double rise = kept(0) - since_low_;
   if (seen_ > 12 && -step > kDropChanges * change_ && -step > kDropOfRise * rise) {
     drops_[drop_count_++ % drops_.size()] = slot_;
     since_low_ = next;
@@ -108,6 +132,138 @@ void Fill::note_drop(double next) {
   }
   since_low_ = std::min(since_low_, next);
   change_ += std::max(0.005, 1.0 / static_cast<double>(seen_)) * (std::abs(step) - change_);
+}
+
+/// Jumps that are no growth, of the rows kept.
+void Fill::find_shifts(bool and_lean) {
+  shifts_.clear();
+  usual_ = 0;
+  if (day_ != 24 * hour_ || rows_ < 3 * day_) return;
+  std::array<double, 168> hours{};
+  const std::size_t n = std::min<std::size_t>(rows_ / hour_, hours.size());
+  for (std::size_t h = 0; h < n; ++h) hours[h] = mean_of(h * hour_, hour_);
+  const auto slot_of = [&](std::size_t ago) { return slot_ - static_cast<std::int64_t>(ago); };
+  const LevelChanges changes = find_level_changes(std::span(hours).first(n), and_lean);
+  if (and_lean) {
+    leans_ = changes.leans;
+    lean_ = changes.lean / static_cast<double>(hour_);
+  }
+  usual_ = changes.usual / static_cast<double>(hour_);
+  if (saw_teeth() > 0) return;  // clean-ups are the pattern
+  std::vector<Shift> found;
+  for (const LevelJump& jump : changes.jumps) {
+    Shift shift;
+    shift.undone = jump.undone;
+    shift.size = jump.size;
+    // Rows of an hour that has some of it are replaced.
+    shift.begin = slot_of(jump.before * hour_) + 1;
+    shift.end = slot_of((jump.after + 1) * hour_) + 1;
+    shift.to = hours[jump.after];
+    if (jump.after == 0) {
+      // It may go on: what the last rows agree on is the new level.
+      std::size_t same = 1;
+      double sum = kept(0);
+      const double near = kSameLevel * std::abs(jump.size);
+      while (same < hour_ && std::abs(kept(same) - kept(0)) < near) sum += kept(same++);
+      shift.to = sum / static_cast<double>(same);
+      shift.end = slot_of(same) + 1;
+      shift.size = shift.to - hours[jump.before] - jump.usual;
+    }
+    shift.from = hours[jump.before] + shift.size;
+    found.push_back(shift);
+  }
+  shifts_ = std::move(found);
+}
+
+/// Of those that may come again what is needed to tell how often; older ones stay for five weeks.
+void Fill::remember_shifts() {
+  // At the far end of the rows kept a jump is no longer seen whole.
+  const std::int64_t window =
+      slot_ - static_cast<std::int64_t>(rows_) + static_cast<std::int64_t>(day_ / 2);
+  const std::int64_t oldest = slot_ - kJumpsFor * static_cast<std::int64_t>(day_);
+  std::uint32_t n = 0;
+  for (std::uint32_t i = 0; i < jump_count_; ++i) {
+    if (jump_slots_[i] > window || jump_slots_[i] < oldest) continue;
+    jump_slots_[n] = jump_slots_[i];
+    jump_sizes_[n++] = jump_sizes_[i];
+  }
+  for (std::size_t i = shifts_.size(); i-- > 0;) {
+    if (shifts_[i].undone || (shifts_[i].begin <= window && rows_ == kKept)) continue;
+    if (n == kJumps) {
+      std::shift_left(jump_slots_.begin(), jump_slots_.end(), 1);
+      std::shift_left(jump_sizes_.begin(), jump_sizes_.end(), 1);
+      --n;
+    }
+    jump_slots_[n] = shifts_[i].begin;
+    jump_sizes_[n++] = static_cast<float>(shifts_[i].size);
+  }
+  jump_count_ = n;
+}
+
+/// What jumps in one direction bring a row if they come again as often as they came, or may have:
+/// of one nothing is known but that none was for as long as it was seen before it and after it.
+Fill::Pace Fill::pace(bool upward) const {
+  Pace out;
+  double sum = 0;
+  double square = 0;
+  double gaps = 0;
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+  for (std::uint32_t i = 0; i < jump_count_; ++i) {
+    const auto size = static_cast<double>(jump_sizes_[i]);
+    if ((size > 0) != upward) continue;
+    if (out.count == 0) {
+      first = jump_slots_[i];
+    } else {
+      gaps += std::pow(static_cast<double>(jump_slots_[i] - last), 2);
+    }
+    last = jump_slots_[i];
+    ++out.count;
+    sum += size;
+    square += size * size;
+  }
+  if (out.count == 0) return out;
+  const auto n = static_cast<double>(out.count);
+  const auto since = static_cast<double>(slot_ - last);
+  const auto span = static_cast<double>(last - first);
+  const double before = static_cast<double>(seen_) - static_cast<double>(slot_ - first);
+  const double gap = out.count > 1 ? span / (n - 1) : before;
+  out.rate = sum / n / std::max({gap, since, 1.0});
+  if (out.count > 2) {
+    const double sizes = square * n / (sum * sum) - 1;
+    const double times = gaps * (n - 1) / (span * span) - 1;
+    out.error = std::abs(out.rate) *
+                std::max(std::sqrt(std::max(sizes + times, 0.0) / (n - 1)), kLeastOfPace);
+  }
+  return out;
+}
+
+/// It goes another way than the days before: for some hours that may be a large file as well; then
+/// it is the rate, and what the rate is said to be has to come near it.
+void Fill::lean_away() {
+  const double away = std::abs(usual_ + lean_ - path_.rate);
+  path_.error = std::max(path_.error, away);
+}
+
+/// One or two jumps may come again or not, three are growth. Clean-ups may come sooner than they
+/// did, and are never said to empty what fills between them.
+void Fill::widen_by_jumps() {
+  path_.up = path_.down = 0;
+  const double rate = path_.rate;
+  for (const bool upward : {true, false}) {
+    const Pace jumps = pace(upward);
+    if (jumps.count > 2) {
+      path_.rate += jumps.rate;
+      path_.error = std::hypot(path_.error, jumps.error);
+    } else {
+      const bool against = upward != (rate > 0);
+      (upward ? path_.up : path_.down) = std::abs(jumps.rate) * (against ? kSooner : 1);
+    }
+  }
+  if (path_.rate * rate < 0) path_.rate = 0;
+  // What clean-ups alone bring down is not on its way down.
+  if (path_.rate * usual_ < 0 && std::abs(usual_) > kOfRate * std::abs(path_.rate))
+    path_.error = std::max(path_.error, std::abs(path_.rate));
 }
 
 /// The usual distance of clean-ups when they are about regular; 0 otherwise.
@@ -201,7 +357,9 @@ Fill::Rates Fill::rates(std::size_t pattern) const {
 
 /// Once an hour: how the rates of 6 and 24 hours ago foretold what came.
 void Fill::judge() {
-  constexpr std::size_t kWidth = kCandidates + 3;
+  constexpr std::size_t kWidth = kCandidates + 2;
+  find_shifts(true);
+  remember_shifts();
   const double now = mean_of(0, std::min<std::size_t>(hour_, rows_));
   const auto toward = [](float& mean, float& count, double error) {
     count = std::min(count + 1, kJudgeMemory);
@@ -210,8 +368,10 @@ void Fill::judge() {
   for (const std::uint64_t hours : {6ULL, 24ULL}) {
     if (judgements_ < hours) continue;
     const float* then = &judged_[(judgements_ - hours) % kJudged * kWidth];
-    const double growth = now - static_cast<double>(then[kCandidates + 1]);
-    const auto rows = static_cast<double>(hours * hour_);
+    const std::size_t ago = hours * hour_;
+    if (ago >= rows_) continue;
+    const double growth = now - mean_of(ago, std::min<std::size_t>(hour_, rows_ - ago));
+    const auto rows = static_cast<double>(ago);
     for (std::size_t c = 0; c < kCandidates; ++c) {
       if (std::isnan(then[c])) continue;
       const double error = std::abs(growth - static_cast<double>(then[c]) * rows) / rows;
@@ -222,21 +382,27 @@ void Fill::judge() {
       }
     }
     if (hours == 6 && !std::isnan(then[kCandidates]) &&
-        then[kCandidates + 2] == static_cast<float>(path_.pattern))
+        then[kCandidates + 1] == static_cast<float>(path_.pattern))
       watch_rate(growth, static_cast<double>(then[kCandidates]) * rows);
     if (hours == 24 && !std::isnan(then[kCandidates]) &&
-        then[kCandidates + 2] == static_cast<float>(path_.pattern)) {
+        then[kCandidates + 1] == static_cast<float>(path_.pattern)) {
       toward(chosen_error_, chosen_count_,
              std::abs(growth - static_cast<double>(then[kCandidates]) * rows) / rows);
     }
   }
   solve();
+  // What was said while one of the last hours was not yet known to be a jump says nothing.
+  for (const Shift& shift : shifts_) {
+    if (slot_ - shift.end > kUnsure * static_cast<std::int64_t>(hour_)) break;
+    const auto hours = static_cast<std::uint64_t>(slot_ - shift.begin) / hour_ + 1;
+    for (std::uint64_t h = 1; h <= std::min<std::uint64_t>({hours, judgements_, kJudged}); ++h)
+      std::fill_n(&judged_[(judgements_ - h) % kJudged * kWidth], kCandidates + 1, kNaN);
+  }
   float* now_at = &judged_[judgements_++ % kJudged * kWidth];
   const Rates mine = rates(path_.pattern);
   std::ranges::copy(mine, now_at);
   now_at[kCandidates] = static_cast<float>(path_.rate);
-  now_at[kCandidates + 1] = static_cast<float>(now);
-  now_at[kCandidates + 2] = static_cast<float>(path_.pattern);
+  now_at[kCandidates + 1] = static_cast<float>(path_.pattern);
 }
 
 /// Growth far from what was foretold, on one side for hours, is a new slope. A large jump may be
@@ -324,6 +490,7 @@ bool Fill::only_grows() const {
 /// Pattern, rate and level as they stand.
 void Fill::solve() {
   if (!ready()) return;
+  find_shifts();
   const std::size_t pattern = find_pattern();
   if (pattern != path_.pattern)
     chosen_count_ = 0;  // what was said without it says nothing about it
@@ -381,6 +548,8 @@ void Fill::solve() {
   } else if (only_grows()) {
     path_.error = std::min(path_.error, kOnlyGrows * std::abs(path_.rate));
   }
+  if (leans_ > 0 && (path_.pattern == 0 || path_.pattern == day_)) lean_away();
+  widen_by_jumps();
   const std::size_t n = std::min<std::size_t>(hour_, rows_);
   path_.level = mean_of(0, n) + path_.rate * (static_cast<double>(n) - 1) / 2;
 }
@@ -413,7 +582,7 @@ std::optional<double> Fill::meets(double limit, bool rising, double rate) const 
     const double rows = (goal - sign * path_.level) / (sign * rate);
     return rows <= farthest ? std::optional(seconds(rows)) : std::nullopt;
   }
-  if (sign * back(0) >= goal) return 0;
+  if (sign * kept(0) >= goal) return 0;
   if (sign * rate <= 0) return std::nullopt;
   // The first pattern whose highest point gets there, then the first row in it.
   const std::size_t m = path_.pattern;
@@ -439,7 +608,8 @@ FillOutlook Fill::outlook() const {
   if (!ready()) return out;
   out.per_day = path_.rate * static_cast<double>(day_);
   out.per_day_error = path_.error * static_cast<double>(day_);
-  out.certain = std::abs(path_.rate) > kErrors * path_.error;
+  out.certain =
+      std::abs(path_.rate) > kErrors * path_.error + (path_.rate > 0 ? path_.down : path_.up);
   out.pattern = path_.pattern == 0      ? "line"
                 : path_.pattern == day_ ? "day"
                                         : "every " + base::format_duration(step_ * path_.pattern);
@@ -450,8 +620,11 @@ FillTime Fill::until(double limit, bool rising) const {
   FillTime out;
   if (!ready()) return out;
   const double sign = rising ? 1 : -1;
-  const double least = path_.rate - sign * kErrors * path_.error;
-  out.earliest = meets(limit, rising, path_.rate + sign * kErrors * path_.error);
+  const double least =
+      path_.rate - sign * (kErrors * path_.error + (rising ? path_.down : path_.up));
+  out.earliest =
+      meets(limit, rising,
+            path_.rate + sign * (kErrors * path_.error + (rising ? path_.up : path_.down)));
   if (sign * least > 0) {
     out.seconds = meets(limit, rising, path_.rate);
     out.latest = meets(limit, rising, least);
@@ -492,6 +665,11 @@ void Fill::archive(Archive& a) {
   a.value(surprise_side_);
   a.value(rate_changes_);
   a.value(rate_changed_);
+  a.value(jump_slots_);
+  a.value(jump_sizes_);
+  a.value(jump_count_);
+  a.value(leans_);
+  a.value(lean_);
 }
 
 std::string Fill::save() const {
