@@ -135,7 +135,7 @@ TEST_CASE("fill: steps that return are growth; growth that stops has no date for
 }
 
 TEST_CASE("fill: the table of scenarios", "[.]") {
-  // FILL_SEEDS=16 analyze_test "fill: the table of scenarios"
+  // No test: it prints the table of bench/README.md. FILL_SEEDS: 16; FILL_ONLY: part of a name.
   const char* asked = std::getenv("FILL_SEEDS");
   const auto seeds = static_cast<unsigned>(asked != nullptr ? std::atoi(asked) : 16);
   fmt::print(

@@ -32,6 +32,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -80,7 +81,8 @@ class Fill {
   [[nodiscard]] double at(double seconds) const;
 
   [[nodiscard]] std::size_t bytes() const noexcept {
-    return sizeof(*this) + (values_.capacity() + judged_.capacity()) * sizeof(float);
+    return sizeof(*this) + (values_.capacity() + judged_.capacity()) * sizeof(float) +
+           shifts_.capacity() * sizeof(Shift);
   }
   [[nodiscard]] std::string save() const;
   [[nodiscard]] Status load(std::string_view saved);
@@ -119,6 +121,7 @@ class Fill {
 
   [[nodiscard]] double kept(std::size_t ago) const;
   [[nodiscard]] double back(std::size_t ago) const;
+  [[nodiscard]] double shifted(std::size_t ago) const;
   [[nodiscard]] double mean_of(std::size_t ago, std::size_t rows) const;
   [[nodiscard]] Rates rates(std::size_t pattern) const;
   [[nodiscard]] std::size_t find_pattern() const;
@@ -126,9 +129,10 @@ class Fill {
   [[nodiscard]] bool daily() const;
   [[nodiscard]] double days_of(std::size_t candidate) const;
   [[nodiscard]] double pattern_error() const;
-  [[nodiscard]] bool only_grows() const;
-  [[nodiscard]] bool one_step() const;
-  void find_shifts(bool and_lean = false);
+  [[nodiscard]] bool only_grows(std::span<const double> hours) const;
+  [[nodiscard]] bool one_step(std::span<const double> hours) const;
+  std::vector<double> find_shifts(bool and_lean = false);
+  [[nodiscard]] std::vector<double> hourly_means() const;
   void remember_shifts();
   [[nodiscard]] Pace pace(bool upward) const;
   void widen_by_jumps();

@@ -18,6 +18,7 @@ constexpr std::uint32_t kVersion = 4;
 constexpr std::array<double, 8> kWindowHours{3, 6, 12, 24, 48, 72, 120, 168};
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kFarthestDays = 366;
+constexpr std::size_t kHours = 168;
 constexpr std::int64_t kLongestFill = 576;   // rows; after a longer gap all starts anew
 constexpr float kJudgeMemory = 12;           // hours
 constexpr double kFarOff = 6;                // mean errors of six hours' growth
@@ -48,9 +49,17 @@ Fill::Fill(Millis step, const Combination* rows)
       values_(rows != nullptr ? 0 : kKept),
       judged_(kJudged * (kCandidates + 2)) {}
 
-/// The value so many rows before the last one, as if what was no growth had been before all of
-/// them.
+double Fill::kept(std::size_t ago) const {
+  if (shared_ != nullptr) return static_cast<double>(shared_->kept(ago + behind_));
+  return static_cast<double>(values_[(seen_ - 1 - ago) % kKept]);
+}
+
+/// The value so many rows before the last one, as if what is no growth had been before all of them.
 double Fill::back(std::size_t ago) const {
+  return shifts_.empty() ? kept(ago) : shifted(ago);
+}
+
+double Fill::shifted(std::size_t ago) const {
   double offset = 0;
   const std::int64_t slot = slot_ - static_cast<std::int64_t>(ago);
   for (const Shift& shift : shifts_) {
@@ -63,11 +72,6 @@ double Fill::back(std::size_t ago) const {
     offset += shift.size;
   }
   return offset + kept(ago);
-}
-
-double Fill::kept(std::size_t ago) const {
-  if (shared_ != nullptr) return static_cast<double>(shared_->kept(ago + behind_));
-  return static_cast<double>(values_[(seen_ - 1 - ago) % kKept]);
 }
 
 double Fill::mean_of(std::size_t ago, std::size_t rows) const {
@@ -134,22 +138,21 @@ void Fill::note_drop(double next) {
   change_ += std::max(0.005, 1.0 / static_cast<double>(seen_)) * (std::abs(step) - change_);
 }
 
-/// Jumps that are no growth, of the rows kept.
-void Fill::find_shifts(bool and_lean) {
+/// Jumps that are no growth, of the rows kept. The hourly means without them, the newest first.
+std::vector<double> Fill::find_shifts(bool and_lean) {
   shifts_.clear();
   usual_ = 0;
-  if (day_ != 24 * hour_ || rows_ < 3 * day_) return;
-  std::array<double, 168> hours{};
-  const std::size_t n = std::min<std::size_t>(rows_ / hour_, hours.size());
-  for (std::size_t h = 0; h < n; ++h) hours[h] = mean_of(h * hour_, hour_);
+  std::vector<double> means = hourly_means();
+  if (day_ != 24 * hour_ || rows_ < 3 * day_) return means;
+  const auto hours = std::span(means).first(std::min(means.size(), kHours));
   const auto slot_of = [&](std::size_t ago) { return slot_ - static_cast<std::int64_t>(ago); };
-  const LevelChanges changes = find_level_changes(std::span(hours).first(n), and_lean);
+  const LevelChanges changes = find_level_changes(hours, and_lean);
   if (and_lean) {
     leans_ = changes.leans;
     lean_ = changes.lean / static_cast<double>(hour_);
   }
   usual_ = changes.usual / static_cast<double>(hour_);
-  if (saw_teeth() > 0) return;  // clean-ups are the pattern
+  if (saw_teeth() > 0) return means;  // clean-ups are the pattern
   std::vector<Shift> found;
   for (const LevelJump& jump : changes.jumps) {
     Shift shift;
@@ -172,7 +175,16 @@ void Fill::find_shifts(bool and_lean) {
     shift.from = hours[jump.before] + shift.size;
     found.push_back(shift);
   }
+  if (found.empty()) return means;
   shifts_ = std::move(found);
+  return hourly_means();
+}
+
+/// Of all whole hours kept, the newest first.
+std::vector<double> Fill::hourly_means() const {
+  std::vector<double> out(rows_ / hour_);
+  for (std::size_t h = 0; h < out.size(); ++h) out[h] = mean_of(h * hour_, hour_);
+  return out;
 }
 
 /// Of those that may come again what is needed to tell how often; older ones stay for five weeks.
@@ -336,8 +348,9 @@ Fill::Rates Fill::rates(std::size_t pattern) const {
     const auto window = static_cast<std::size_t>(kWindowHours[w] * static_cast<double>(day_) / 24);
     if (window < 3 || window > rows_) break;
     for (; i < window; ++i) {
-      sum += back(i);
-      weighted += static_cast<double>(i) * back(i);
+      const double value = back(i);
+      sum += value;
+      weighted += static_cast<double>(i) * value;
     }
     const auto n = static_cast<double>(window);
     const double centre = (n - 1) / 2;
@@ -448,41 +461,29 @@ double Fill::pattern_error() const {
 }
 
 /// Whether most of the growth of all days kept came within one hour: a package, a large file.
-bool Fill::one_step() const {
+bool Fill::one_step(std::span<const double> hours) const {
   if (path_.pattern > 0) return false;
   const double sign = path_.rate >= 0 ? 1 : -1;
-  const std::size_t hours = rows_ / hour_;
   double largest = 0;
-  double later = mean_of(0, hour_);
-  const double now = later;
-  double first = later;
-  double before_last = later;
-  for (std::size_t h = 1; h < hours; ++h) {
-    first = mean_of(h * hour_, hour_);
-    // Two hours: a step in the middle of one is spread over both.
-    largest = std::max(largest, sign * (before_last - first));
-    before_last = later;
-    later = first;
-  }
-  return largest > kOneStep * sign * (now - first);
+  // Two hours: a step in the middle of one is spread over both.
+  for (std::size_t h = 1; h < hours.size(); ++h)
+    largest = std::max(largest, sign * (hours[h >= 2 ? h - 2 : 0] - hours[h]));
+  return largest > kOneStep * sign * (hours.front() - hours.back());
 }
 
 /// Whether hour after hour there was next to no fall in the direction of the rate for two days: its
 /// size may be uncertain, as when it grows by jumps, its sign is not.
-bool Fill::only_grows() const {
+bool Fill::only_grows(std::span<const double> hours) const {
   if (path_.pattern > 0 || rows_ < day_) return false;
   const double sign = path_.rate >= 0 ? 1 : -1;
-  const std::size_t hours = std::min<std::size_t>(rows_ / hour_, 48);
+  const std::size_t two_days = std::min<std::size_t>(hours.size(), 48);
   double up = 0;
   double down = 0;
   int rising = 0;
-  double later = mean_of(0, hour_);
-  for (std::size_t h = 1; h < hours; ++h) {
-    const double earlier = mean_of(h * hour_, hour_);
-    const double step = sign * (later - earlier);
+  for (std::size_t h = 1; h < two_days; ++h) {
+    const double step = sign * (hours[h - 1] - hours[h]);
     (step > 0 ? up : down) += std::abs(step);
     rising += step > 0 ? 1 : 0;
-    later = earlier;
   }
   return rising >= kRisingHours && down < kFallsOfRises * up;
 }
@@ -490,7 +491,7 @@ bool Fill::only_grows() const {
 /// Pattern, rate and level as they stand.
 void Fill::solve() {
   if (!ready()) return;
-  find_shifts();
+  const std::vector<double> hours = find_shifts();
   const std::size_t pattern = find_pattern();
   if (pattern != path_.pattern)
     chosen_count_ = 0;  // what was said without it says nothing about it
@@ -543,9 +544,9 @@ void Fill::solve() {
   } else {
     path_.error = std::max(spread, std::isfinite(best) ? best / 2 : std::abs(path_.rate));
   }
-  if (one_step()) {
+  if (one_step(hours)) {
     path_.error = std::max(path_.error, std::abs(path_.rate));
-  } else if (only_grows()) {
+  } else if (only_grows(hours)) {
     path_.error = std::min(path_.error, kOnlyGrows * std::abs(path_.rate));
   }
   if (leans_ > 0 && (path_.pattern == 0 || path_.pattern == day_)) lean_away();
