@@ -225,6 +225,40 @@ void show_leaks(const ClientFlags& flags, const json::value& answer) {
                {"", "verdict"}});
 }
 
+/// Labels, the interval of the date, how it grows: lines of a hundred columns below a row.
+std::string note_of(const json::value& c) {
+  std::vector<std::string> words;
+  if (const auto* labels = c.at("labels").if_object()) {
+    for (const auto& [key, value] : *labels)
+      if (key != "__name__" && value.is_string())
+        words.push_back(
+            fmt::format("{}=\"{}\"", std::string_view(key), std::string_view(value.get_string())));
+  }
+  const auto& end = c.at("exhaustion");
+  if (!std::isnan(number(end.at("seconds"))))
+    words.push_back(fmt::format("full in {} to {}", duration(end.at("earliest_seconds")),
+                                duration(end.at("latest_seconds"))));
+  words.push_back("by " + std::string(c.at("pattern").as_string()));
+  constexpr std::size_t kWide = 100;
+  std::string out;
+  std::string line;
+  for (const auto& word : words) {
+    if (!line.empty() && line.size() + 2 + word.size() > kWide) {
+      out += line + ",\n";
+      line.clear();
+    }
+    line += (line.empty() ? "    " : ", ") + word;
+  }
+  return out + line + "\n";
+}
+
+std::vector<std::size_t> widths_of(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths(rows.front().size(), 0);
+  for (const auto& row : rows)
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  return widths;
+}
+
 }  // namespace
 
 int show_capacity(const ClientFlags& flags) {
@@ -234,7 +268,10 @@ int show_capacity(const ClientFlags& flags) {
     fmt::print("{}\n", json::serialize(*answer));
     return 0;
   }
-  json::array rows;
+  // What is long stands below its row, so that a hundred columns are enough.
+  std::vector<std::vector<std::string>> rows{
+      {"METRIC", "NOW", "A DAY", "WARNING IN", "CRITICAL IN", "FULL IN", "30 DAYS", "90", "180"}};
+  std::vector<std::string> notes(1);
   for (const auto& c : answer->at("capacity").as_array()) {
     const auto& end = c.at("exhaustion");
     const bool in_bytes = c.at("unit") == "bytes";
@@ -243,35 +280,21 @@ int show_capacity(const ClientFlags& flags) {
       if (!std::isnan(times)) return fmt::format("{:.2f}x", times);
       return in_bytes ? gib(number(c.at("plan").at(i).at("expected"))) : std::string("-");
     };
-    const bool dated = !std::isnan(number(end.at("seconds")));
-    rows.push_back({{"metric_name", c.at("metric_name")},
-                    {"labels", labels_text(c.at("labels"))},
-                    {"now", fmt::format("{:.4g}", number(c.at("current_value")))},
-                    {"per_day", fmt::format("{:+.3g} +- {:.2g}", number(c.at("per_day")),
-                                            number(c.at("per_day_error")))},
-                    {"warning", duration(c.at("warning").at("seconds"))},
-                    {"critical", duration(c.at("critical").at("seconds"))},
-                    {"full", dated ? fmt::format("{} ({} to {})", duration(end.at("seconds")),
-                                                 duration(end.at("earliest_seconds")),
-                                                 duration(end.at("latest_seconds")))
-                                   : std::string("-")},
-                    {"pattern", c.at("pattern")},
-                    {"in30", needed(0)},
-                    {"in90", needed(1)},
-                    {"in180", needed(2)}});
+    rows.push_back(
+        {std::string(c.at("metric_name").as_string()),
+         fmt::format("{:.4g}", number(c.at("current_value"))),
+         fmt::format("{:+.3g} +- {:.2g}", number(c.at("per_day")), number(c.at("per_day_error"))),
+         duration(c.at("warning").at("seconds")), duration(c.at("critical").at("seconds")),
+         duration(end.at("seconds")), needed(0), needed(1), needed(2)});
+    notes.push_back(note_of(c));
   }
-  print_table(flags, json::object{{"capacity", std::move(rows)}}, "capacity",
-              {{"METRIC", "metric_name"},
-               {"LABELS", "labels"},
-               {"NOW", "now"},
-               {"A DAY", "per_day"},
-               {"WARNING IN", "warning"},
-               {"CRITICAL IN", "critical"},
-               {"FULL IN", "full"},
-               {"PATTERN", "pattern"},
-               {"FOR 30 DAYS", "in30"},
-               {"90", "in90"},
-               {"180", "in180"}});
+  const std::vector<std::size_t> widths = widths_of(rows);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::string line;
+    for (std::size_t k = 0; k < widths.size(); ++k)
+      line += fmt::format("{:<{}}  ", rows[i][k], widths[k]);
+    fmt::print("{}\n{}", line.substr(0, line.find_last_not_of(' ') + 1), notes[i]);
+  }
   show_leaks(flags, *answer);
   return 0;
 }
