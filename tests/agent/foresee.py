@@ -11,11 +11,24 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 import zlib
 
 from harness import PATIENCE, Agent, directory, equal, expect, run_tests, wait_for
 
 BINARY = sys.argv[1]
+ARCHIVE = """
+[forecast]
+interval = "1s"
+[[vital]]
+name = "archive_used_percent"
+expr = 'last_over_time(archive_raw[1h])'
+unit = "percent"
+minimum = 0
+maximum = 100
+warning = 85
+critical = 95
+"""
 
 
 def run(*words, code=0):
@@ -121,6 +134,25 @@ def live(agent):
     expect("--vital nothing: no vital of this name has a value" in complaint, complaint)
 
 
+def planned(agent):
+    """What fills, with labels as long as device mapper and mounts make them: each line is within a hundred columns."""
+    labels = {"device": "/dev/mapper/volumegroup-of-the-archive-logical-volume", "host": "storage-17.example.net",
+              "mountpoint": "/srv/some/very/long/path/of/a/mount/point"}
+    text = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    now = int(time.time())
+    lines = [f"{name}{{{text}}} {60 - (now - at) / 7200:.4f} {at}" for name in ("archive_used_percent", "archive_raw")
+             for at in range(now - 6 * 3600, now, 60)]
+    path = agent.directory / "archive.om"
+    path.write_text("\n".join(lines) + "\n# EOF\n")
+    agent.command("import", path)
+    wait_for("the plan of the archive", lambda: any(row["metric_name"] == "archive_used_percent" for row in
+                                                    agent.get("/operations/capacity").json["capacity"]))
+    shown, _ = agent.command("capacity")
+    equal([line for line in shown.splitlines() if len(line) > 100], [], "lines wider than a hundred columns")
+    expect(all(f'{key}="{value}"' in shown for key, value in labels.items()), shown)
+    expect("archive_used_percent" in shown and "pattern: line" in shown, shown)
+
+
 def changes(agent):
     """What changed: the agent's start and a reload that a person asked for; and the same as a table."""
     kinds = [event["kind"] for event in agent.get("/health/events").json["events"]]
@@ -135,12 +167,12 @@ def changes(agent):
 
 def main():
     with directory() as where:
-        agent = Agent(BINARY, where)
+        agent = Agent(BINARY, where, ARCHIVE)
         try:
             agent.start()
             wait_for("a vital", lambda: agent.query("memory_usage_percent"))
             run_tests([(test.__name__, lambda test=test: test(where)) for test in (forecasts, limits, replayed)] +
-                      [("live", lambda: live(agent)), ("changes", lambda: changes(agent))])
+                      [("live", lambda: live(agent)), ("planned", lambda: planned(agent)), ("changes", lambda: changes(agent))])
         finally:
             agent.close()
 

@@ -238,7 +238,7 @@ std::string note_of(const json::value& c) {
   if (!std::isnan(number(end.at("seconds"))))
     words.push_back(fmt::format("full in {} to {}", duration(end.at("earliest_seconds")),
                                 duration(end.at("latest_seconds"))));
-  words.push_back("by " + std::string(c.at("pattern").as_string()));
+  words.push_back("pattern: " + std::string(c.at("pattern").as_string()));
   constexpr std::size_t kWide = 100;
   std::string out;
   std::string line;
