@@ -209,6 +209,23 @@ TEST_CASE("fill: what comes down to zero, such as the days of a certificate") {
   CHECK(*f.fill.until(14, false).seconds == Approx(4 * kDaySeconds).epsilon(0.02));
 }
 
+TEST_CASE("fill: a jump in the first hours is one jump for as long as it is kept") {
+  // Beside the wave and gaps, which make errors of how often a jump comes.
+  Filled f;
+  std::int64_t slot = kBegin;
+  for (std::int64_t i = 0; i < 9 * kDay; ++i, ++slot) {
+    if (i % 400 == 399) slot += 30;
+    const auto day = static_cast<double>(slot - kBegin) / kDay;
+    f.fill.add(slot, 10 + 2 * day + cycle(slot - kBegin) + (i >= 60 ? 15 : 0));
+    if (i < 4 * kDay || i % 12 != 0) continue;
+    const auto outlook = f.fill.outlook();
+    INFO("row " << i);
+    REQUIRE(std::isfinite(outlook.per_day_error));
+    REQUIRE(outlook.per_day == Approx(2).epsilon(0.25));
+  }
+  CHECK(f.fill.outlook().per_day == Approx(2).epsilon(0.05));
+}
+
 TEST_CASE("fill: a new slope is noticed once, a daily cycle is none") {
   std::mt19937 random(6);
   std::normal_distribution<double> noise(0, 0.05);

@@ -84,9 +84,9 @@ std::vector<double> Fill::hourly_means() const {
 
 /// Of those that may come again what is needed to tell how often; older ones stay for five weeks.
 void Fill::remember_shifts() {
-  // At the far end of the rows kept a jump is no longer seen whole.
-  const std::int64_t window =
-      slot_ - static_cast<std::int64_t>(rows_) + static_cast<std::int64_t>(day_ / 2);
+  // At the far end of what is kept a jump is no longer seen whole: what was known of it stays.
+  const std::int64_t window = slot_ - static_cast<std::int64_t>(rows_) +
+                              (rows_ == kKept ? static_cast<std::int64_t>(day_ / 2) : 0);
   const std::int64_t oldest = slot_ - kJumpsFor * static_cast<std::int64_t>(day_);
   std::uint32_t n = 0;
   for (std::uint32_t i = 0; i < jump_count_; ++i) {
@@ -95,7 +95,7 @@ void Fill::remember_shifts() {
     jump_sizes_[n++] = jump_sizes_[i];
   }
   for (std::size_t i = shifts_.size(); i-- > 0;) {
-    if (shifts_[i].undone || (shifts_[i].begin <= window && rows_ == kKept)) continue;
+    if (shifts_[i].undone || shifts_[i].begin <= window) continue;
     if (n == kJumps) {
       std::shift_left(jump_slots_.begin(), jump_slots_.end(), 1);
       std::shift_left(jump_sizes_.begin(), jump_sizes_.end(), 1);
@@ -132,7 +132,7 @@ Fill::Pace Fill::pace(bool upward) const {
   if (out.count == 0) return out;
   const auto n = static_cast<double>(out.count);
   const auto since = static_cast<double>(slot_ - last);
-  const auto span = static_cast<double>(last - first);
+  const double span = std::max(static_cast<double>(last - first), 1.0);
   const double before = static_cast<double>(seen_) - static_cast<double>(slot_ - first);
   const double gap = out.count > 1 ? span / (n - 1) : before;
   out.rate = sum / n / std::max({gap, since, 1.0});
