@@ -176,6 +176,32 @@ inline std::vector<FillScenario> fill_scenarios() {
           });
         });
   }
+  for (const double every : {2.0, 2.5, 3.0}) {
+    add("jumps every " + std::to_string(every).substr(0, 3) + " days are most of the growth",
+        [=](unsigned seed) {
+          const FillDraw d(seed);
+          auto out = replay_of(d, [=](std::int64_t row, std::int64_t) {
+            const auto gap = static_cast<std::int64_t>(every * kRowsADay);
+            return d.start + 0.3 * d.rate * static_cast<double>(row) / kRowsADay +
+                   0.7 * d.rate * every * static_cast<double>((row + d.event % gap) / gap);
+          });
+          out.event = 10 * kRowsADay;
+          out.rows = 20 * kRowsADay;
+          return out;
+        });
+  }
+  add("three pulses in a week", [](unsigned seed) {
+    const FillDraw d(seed);
+    auto out = replay_of(d, [=](std::int64_t row, std::int64_t known) {
+      double level = d.steady(row);
+      for (const std::int64_t begin : {d.event - 3 * day, d.event - 3 * day / 2, d.event})
+        if (known >= begin && row >= begin && (known < begin + day || row < begin + day))
+          level += d.jump;
+      return level;
+    });
+    out.settled = day;
+    return out;
+  });
   const auto weekly = [](double share) {
     return [=](unsigned seed) {
       const FillDraw d(seed);

@@ -61,7 +61,7 @@ TEST_CASE("jumps: a ramp of two hours is one, of twelve when it is over, of a da
   CHECK(found(24, 30).empty());
 }
 
-TEST_CASE("jumps: what comes every day or three times a week is growth") {
+TEST_CASE("jumps: what comes every day or three times in three days is growth") {
   // Daily at the same hour, and two hours earlier or later by turns.
   for (const double shift : {0.0, 2.0}) {
     const auto daily = hours(168, [=](double ago) {
@@ -74,10 +74,11 @@ TEST_CASE("jumps: what comes every day or three times a week is growth") {
   }
   const auto three = [](double last) {
     return hours(168, [=](double ago) {
-      return -0.05 * ago + (ago <= 20 ? 5 : 0) + (ago <= 75 ? 6 : 0) + (ago <= last ? 4 : 0);
+      return -0.05 * ago + (ago <= 20 ? 5 : 0) + (ago <= 55 ? 6 : 0) + (ago <= last ? 4 : 0);
     });
   };
-  CHECK(find_level_changes(three(130), false).jumps.empty());
+  CHECK(find_level_changes(three(90), false).jumps.empty());
+  CHECK(find_level_changes(three(130), false).jumps.size() == 3);
   CHECK(find_level_changes(three(500), false).jumps.size() == 2);
 }
 
@@ -88,6 +89,15 @@ TEST_CASE("jumps: what is cleaned up again is undone; where nothing grew, nothin
   CHECK(pulse.jumps[0].size == Approx(-9).epsilon(0.01));
   CHECK(pulse.jumps[0].undone);
   CHECK(pulse.jumps[1].undone);
+  // Of three files that came and went, in a week, neither the rises nor the falls are growth.
+  const auto thrice = find_level_changes(
+      hours(160,
+            [](double ago) {
+              const auto within = [=](double from, double to) { return ago <= from && ago > to; };
+              return -0.1 * ago + (within(140, 120) || within(85, 60) || within(25, -1) ? 9 : 0);
+            }),
+      true);
+  CHECK(thrice.jumps.size() == 5);
   // It grows by one in an hour of each day, but for one day.
   const auto stall = find_level_changes(hours(168,
                                               [](double ago) {

@@ -11,12 +11,13 @@
 // A jump (a package run, a large file, a clean-up: what stands out of the same hours of the other
 // days, within three hours, or twelve once it is over; analyze/forecast/jumps.hpp) is no growth:
 // rows before it count as if they had been on the new level, so that the slope of the days before
-// goes on from there. It takes three days of history. Three alike in a week, or what about returns
-// at its hour of other days, are growth as they come. Jumps are kept for five weeks: of three and
-// more the mean pace is added to the rate, with its error; one or two may come again or not, so
-// they widen the interval by as much as they would bring if they came as often as they could have
-// (clean-ups: 1.3 times as often). So a clean-up of nearly all that had grown takes the date away
-// until it has grown for longer than before it.
+// goes on from there. It takes three days of history. What returns at about its hour of other days,
+// or three times in three and a half days, is growth as it comes. Jumps are kept for five weeks: of
+// three and more the mean pace is added to the rate, with its error; one or two may come again or
+// not, so they widen the interval by as much as they would bring if they came as often as they
+// could have (clean-ups: 1.3 times as often), and of two that would bring as much as the rate does
+// there is no date. What went again counts for nothing. So a clean-up of nearly all that had grown
+// takes the date away until it has grown for longer than before it.
 //
 // Growth of the last five hours or more that is none of what such hours were before (a stop, a new
 // rate) makes the error of the rate at least as large as the rate differs from it.

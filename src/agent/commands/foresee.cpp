@@ -236,8 +236,11 @@ std::string note_of(const json::value& c) {
   }
   const auto& end = c.at("exhaustion");
   if (!std::isnan(number(end.at("seconds"))))
-    words.push_back(fmt::format("full in {} to {}", duration(end.at("earliest_seconds")),
-                                duration(end.at("latest_seconds"))));
+    words.push_back(
+        std::isnan(number(end.at("latest_seconds")))
+            ? fmt::format("full in {} at the earliest", duration(end.at("earliest_seconds")))
+            : fmt::format("full in {} to {}", duration(end.at("earliest_seconds")),
+                          duration(end.at("latest_seconds"))));
   words.push_back("pattern: " + std::string(c.at("pattern").as_string()));
   constexpr std::size_t kWide = 100;
   std::string out;

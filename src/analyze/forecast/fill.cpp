@@ -538,6 +538,7 @@ Status Fill::load(std::string_view saved) {
   Fill loaded(step_, shared_);
   loaded.archive(in);
   if (!in.complete()) return fail(Errc::kCorrupt, "the saved trend is damaged");
+  if (loaded.jump_count_ > kJumps) return fail(Errc::kCorrupt, "the saved trend is damaged");
   loaded.solve();
   *this = std::move(loaded);
   return {};

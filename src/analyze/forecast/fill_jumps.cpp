@@ -9,11 +9,13 @@
 namespace nexus::analyze {
 namespace {
 
-constexpr std::size_t kHours = 168;
 constexpr double kOfRate = 0.25;        // growth of a usual day, against the rate
 constexpr double kSooner = 1.3;         // than clean-ups came so far
 constexpr double kSameLevel = 0.2;      // of a jump, within which rows are of one level
 constexpr std::int64_t kJumpsFor = 35;  // days, for what comes weekly
+constexpr std::int64_t kSameJump = 14;  // hours, within which it is the same one
+constexpr double kUndoes = 0.3;         // of a jump, by which what went again may differ
+constexpr double kAsMuch = 0.8;         // of the rate, that two jumps may bring
 constexpr double kLeastOfPace = 0.15;   // the error of how often and how large, at least
 
 }  // namespace
@@ -39,7 +41,7 @@ std::vector<double> Fill::find_shifts(bool and_lean) {
   usual_ = 0;
   std::vector<double> means = hourly_means();
   if (day_ != 24 * hour_ || rows_ < 3 * day_) return means;
-  const auto hours = std::span(means).first(std::min(means.size(), kHours));
+  const std::span<const double> hours = means;
   const auto slot_of = [&](std::size_t ago) { return slot_ - static_cast<std::int64_t>(ago); };
   const LevelChanges changes = find_level_changes(hours, and_lean);
   if (and_lean) {
@@ -82,29 +84,52 @@ std::vector<double> Fill::hourly_means() const {
   return out;
 }
 
-/// Of those that may come again what is needed to tell how often; older ones stay for five weeks.
+/// Of those that may come again what is needed to tell how often: they stay for five weeks, also
+/// when what is kept no longer shows them whole. What went again stays as a jump of no size, so
+/// that its clean-up is known for one when the rise is out of sight.
 void Fill::remember_shifts() {
-  // At the far end of what is kept a jump is no longer seen whole: what was known of it stays.
-  const std::int64_t window = slot_ - static_cast<std::int64_t>(rows_) +
-                              (rows_ == kKept ? static_cast<std::int64_t>(day_ / 2) : 0);
+  const std::int64_t whole =
+      slot_ - static_cast<std::int64_t>(rows_) + static_cast<std::int64_t>(day_ / 2);
   const std::int64_t oldest = slot_ - kJumpsFor * static_cast<std::int64_t>(day_);
-  std::uint32_t n = 0;
-  for (std::uint32_t i = 0; i < jump_count_; ++i) {
-    if (jump_slots_[i] > window || jump_slots_[i] < oldest) continue;
-    jump_slots_[n] = jump_slots_[i];
-    jump_sizes_[n++] = jump_sizes_[i];
-  }
-  for (std::size_t i = shifts_.size(); i-- > 0;) {
-    if (shifts_[i].undone || shifts_[i].begin <= window) continue;
-    if (n == kJumps) {
+  const std::int64_t near = kSameJump * static_cast<std::int64_t>(hour_);
+  const std::uint32_t known = jump_count_;
+  const std::array<std::int64_t, kJumps> slots = jump_slots_;
+  const std::array<float, kJumps> sizes = jump_sizes_;
+  const auto add = [&](std::int64_t slot, double size) {
+    if (jump_count_ == kJumps) {
       std::shift_left(jump_slots_.begin(), jump_slots_.end(), 1);
       std::shift_left(jump_sizes_.begin(), jump_sizes_.end(), 1);
-      --n;
+      --jump_count_;
     }
-    jump_slots_[n] = shifts_[i].begin;
-    jump_sizes_[n++] = static_cast<float>(shifts_[i].size);
+    jump_slots_[jump_count_] = slot;
+    jump_sizes_[jump_count_++] = static_cast<float>(size);
+  };
+  jump_count_ = 0;
+  for (std::uint32_t i = 0; i < known; ++i)
+    if (slots[i] <= whole && slots[i] >= oldest) add(slots[i], static_cast<double>(sizes[i]));
+  const auto is_near = [&](std::int64_t a, std::int64_t b) { return std::abs(a - b) <= near; };
+  for (std::size_t i = shifts_.size(); i-- > 0;) {
+    const Shift& shift = shifts_[i];
+    const auto has = [&](std::uint32_t k) {
+      const auto size = static_cast<double>(jump_sizes_[k]);
+      return is_near(jump_slots_[k], shift.begin) && (size == 0 || size * shift.size > 0);
+    };
+    bool there = false;
+    for (std::uint32_t k = 0; k < jump_count_; ++k) there |= has(k);
+    if (there) continue;
+    double size = shift.undone ? 0 : shift.size;
+    for (std::uint32_t k = 0; k < known; ++k)
+      if (sizes[k] == 0 && is_near(slots[k], shift.begin)) size = 0;
+    // Of what went away again after more than a week the rise is remembered alone.
+    for (std::uint32_t k = 0; k < jump_count_ && size != 0; ++k) {
+      const auto rise = static_cast<double>(jump_sizes_[k]);
+      if (rise * size < 0 && std::abs(rise + size) <= kUndoes * std::abs(rise)) {
+        jump_sizes_[k] = 0;
+        size = 0;
+      }
+    }
+    add(shift.begin, size);
   }
-  jump_count_ = n;
 }
 
 /// What jumps in one direction bring a row if they come again as often as they came, or may have:
@@ -118,7 +143,7 @@ Fill::Pace Fill::pace(bool upward) const {
   std::int64_t last = 0;
   for (std::uint32_t i = 0; i < jump_count_; ++i) {
     const auto size = static_cast<double>(jump_sizes_[i]);
-    if ((size > 0) != upward) continue;
+    if (size == 0 || (size > 0) != upward) continue;
     if (out.count == 0) {
       first = jump_slots_[i];
     } else {
@@ -133,8 +158,13 @@ Fill::Pace Fill::pace(bool upward) const {
   const auto n = static_cast<double>(out.count);
   const auto since = static_cast<double>(slot_ - last);
   const double span = std::max(static_cast<double>(last - first), 1.0);
-  const double before = static_cast<double>(seen_) - static_cast<double>(slot_ - first);
-  const double gap = out.count > 1 ? span / (n - 1) : before;
+  const auto watched = static_cast<double>(std::min<std::int64_t>(
+      static_cast<std::int64_t>(seen_), kJumpsFor * static_cast<std::int64_t>(day_)));
+  const double before = std::max(watched - static_cast<double>(slot_ - first), 0.0);
+  // Two within hours may have been one.
+  const double gap = out.count > 2   ? span / (n - 1)
+                     : out.count > 1 ? std::max(span, before / 2)
+                                     : before;
   out.rate = sum / n / std::max({gap, since, 1.0});
   if (out.count > 2) {
     const double sizes = square * n / (sum * sum) - 1;
@@ -163,7 +193,10 @@ void Fill::widen_by_jumps() {
       path_.rate += jumps.rate;
       path_.error = std::hypot(path_.error, jumps.error);
     } else {
-      const bool against = upward != (rate > 0);
+      const bool against = upward != ((usual_ != 0 ? usual_ : rate) > 0);
+      // Of two that would bring as much as all else nobody knows which it is.
+      if (jumps.count == 2 && !against && std::abs(jumps.rate) > kAsMuch * std::abs(rate))
+        path_.error = std::max(path_.error, std::abs(rate));
       (upward ? path_.up : path_.down) = std::abs(jumps.rate) * (against ? kSooner : 1);
     }
   }

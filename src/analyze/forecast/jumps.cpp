@@ -12,21 +12,21 @@ namespace {
 constexpr std::size_t kDay = 24;
 constexpr std::size_t kFewestHours = 3 * kDay + 1;
 constexpr std::size_t kMostDays = 8;
-constexpr double kStandsOut = 6;      // robust deviations
-constexpr double kLeans = 2;          // of an hour beside it
-constexpr double kOfLargest = 0.03;   // an hour beside it that has a part of it, at least
-constexpr double kHoursOfGrowth = 4;  // less does not matter
-constexpr std::size_t kShort = 4;     // changes from hour to hour: a ramp of three hours
-constexpr std::size_t kLongest = 14;  // a ramp of twelve, once it is over
-constexpr std::size_t kOver = 3;      // hours without it
-constexpr double kOfItself = 0.5;     // of its size that is seen in the values themselves
-constexpr double kOfAKind = 1.0 / 6;  // of its size, to be the same again
-constexpr std::size_t kOften = 3;
-constexpr std::size_t kOftenAgainst = 5;  // clean-ups: what fills between them is growth
-constexpr std::size_t kAbout = 3;         // hours by which what comes daily may be early or late
-constexpr double kUndone = 0.3;           // of the size, by which what went may differ
-constexpr double kBeyond = 1.3;           // what one such sum in twenty is
-constexpr std::size_t kLeastLean = 5;     // hours
+constexpr double kStandsOut = 6;       // robust deviations
+constexpr double kLeans = 2;           // of an hour beside it
+constexpr double kOfLargest = 0.03;    // an hour beside it that has a part of it, at least
+constexpr double kHoursOfGrowth = 4;   // less does not matter
+constexpr std::size_t kShort = 4;      // changes from hour to hour: a ramp of three hours
+constexpr std::size_t kLongest = 14;   // a ramp of twelve, once it is over
+constexpr std::size_t kOver = 3;       // hours without it
+constexpr double kOfItself = 0.5;      // of its size that is seen in the values themselves
+constexpr double kOfAKind = 1.0 / 6;   // of its size, to be the same again
+constexpr std::size_t kOften = 3;      // within kClose
+constexpr std::size_t kClose = 87;     // hours
+constexpr std::size_t kAbout = 3;      // hours by which what comes daily may be early or late
+constexpr double kUndone = 0.3;        // of the size, by which what went may differ
+constexpr double kBeyond = 1.3;        // what one such sum in twenty is
+constexpr std::size_t kLeastLean = 5;  // hours
 constexpr std::size_t kMostLean = 48;
 constexpr std::size_t kFewestForLean = 4 * kDay;
 constexpr double kOfUsual = 0.3;        // of the usual growth, for another rate to matter
@@ -121,6 +121,8 @@ void pair_up(std::vector<LevelJump>& jumps) {
       if (jumps[j].undone || jumps[j].size * jumps[i].size >= 0) continue;
       if (std::abs(jumps[i].size + jumps[j].size) > kUndone * std::abs(jumps[j].size)) continue;
       jumps[i].undone = jumps[j].undone = true;
+      jumps[i].partner = j;
+      jumps[j].partner = i;
       break;
     }
   }
@@ -211,15 +213,23 @@ LevelChanges find_level_changes(std::span<const double> hours, bool and_lean) {
   const auto like = [](double size, double other) {
     return size * other > 0 && std::abs(other) >= kOfAKind * std::abs(size);
   };
+  // What went again says nothing of what stays.
   const auto is_growth = [&](const LevelJump& jump) {
-    const auto others = std::ranges::count_if(
-        all, [&](const LevelJump& other) { return like(jump.size, other.size); });
-    const bool cleaned = jump.size * hourly < 0 && !jump.undone;
-    return static_cast<std::size_t>(others) >= (cleaned ? kOftenAgainst : kOften) ||
+    std::size_t most = 0;
+    for (const LevelJump& first : all) {
+      if (first.after > jump.after || jump.after - first.after >= kClose) continue;
+      const auto others = std::ranges::count_if(all, [&](const LevelJump& other) {
+        return other.undone == jump.undone && other.after >= first.after &&
+               other.after - first.after < kClose && like(jump.size, other.size);
+      });
+      most = std::max(most, static_cast<std::size_t>(others));
+    }
+    return most >= kOften ||
            std::ranges::any_of(daily, [&](double size) { return like(jump.size, size); });
   };
-  std::ranges::copy_if(all, std::back_inserter(out.jumps),
-                       [&](const LevelJump& jump) { return !is_growth(jump); });
+  for (const LevelJump& jump : all)
+    if (!is_growth(jump) && (!jump.undone || !is_growth(all[jump.partner])))
+      out.jumps.push_back(jump);
   for (const LevelJump& jump : out.jumps)
     std::fill(excess.begin() + static_cast<std::ptrdiff_t>(jump.after),
               excess.begin() + static_cast<std::ptrdiff_t>(jump.before), 0.0);

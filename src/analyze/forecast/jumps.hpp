@@ -1,6 +1,6 @@
 // Jumps of a level: changes within a few hours that stand out of what the same hour of the other
 // days brings. A package run, a large file, a clean-up. What comes back every day is none, nor is
-// what comes three times in what is looked at: that is how the series grows.
+// what comes three times in three and a half days: that is how the series grows.
 //
 // Method: changes from hour to hour, less their median over all days at that hour; beyond six
 // robust deviations of what is left, and beyond four hours of usual growth, it is a jump; it takes
@@ -19,9 +19,10 @@ namespace nexus::analyze {
 struct LevelJump {
   std::size_t before = 0;
   std::size_t after = 0;
-  double size = 0;      // beyond what is usual then
-  double usual = 0;     // what these hours bring without it
-  bool undone = false;  // with another one: what came went again
+  double size = 0;          // beyond what is usual then
+  double usual = 0;         // what these hours bring without it
+  bool undone = false;      // with another one: what came went again
+  std::size_t partner = 0;  // that one
 };
 
 struct LevelChanges {
