@@ -87,7 +87,7 @@ def score(values, answers):
 
 
 def ranges(scores, block, draws):
-    """The 90 % ranges of both shares."""
+    """The 90 % ranges of both shares, for people."""
     servers = {}
     for name, rows in scores.items():
         blocks = [rows[i:i + block] for i in range(0, len(rows), block)]
@@ -106,7 +106,7 @@ def ranges(scores, block, draws):
         for i in range(2):
             shares[i].append(total[i + 1] / max(total[0], 1))
     quantile = lambda v, p: sorted(v)[min(int(p * len(v)), len(v) - 1)]
-    return [(quantile(s, 0.05), quantile(s, 0.95)) for s in shares] if draws else [(0, 1), (0, 1)]
+    return [f"({quantile(s, 0.05):.3f}-{quantile(s, 0.95):.3f})" if draws else "" for s in shares]
 
 
 def row(label, scores, block, draws):
@@ -117,10 +117,10 @@ def row(label, scores, block, draws):
     values = sum(r[0] for r in every)
     share = [sum(r[i] for r in every) / (values if i < 3 else len(every)) for i in range(1, 5)]
     mean = [sum(sum(r[i] for r in rows) / len(rows) for rows in scores.values()) / len(scores) for i in range(5, 8)]
-    (low80, high80), (low95, high95) = ranges(scores, block, draws)
+    range80, range95 = ranges(scores, block, draws)
     mark = lambda v, low, high: " " if low <= v <= high else "*"
-    print(f"{label:24}{len(scores):7}{len(every):8}{mean[0]:8.3f}{share[0]:7.3f}{mark(share[0], 0.77, 0.83)}({low80:.3f}-{high80:.3f})"
-          f"{share[1]:7.3f}{mark(share[1], 0.93, 0.97)}({low95:.3f}-{high95:.3f}){share[2]:8.3f}{share[3]:7.3f}{mean[1]:9.2f}{mean[2]:9.2f}",
+    print(f"{label:32}{len(scores):7}{len(every):8}{mean[0]:8.3f}{share[0]:7.3f}{mark(share[0], 0.77, 0.83)}{range80:13}"
+          f"{share[1]:7.3f}{mark(share[1], 0.93, 0.97)}{range95:13}{share[2]:8.3f}{share[3]:7.3f}{mean[1]:9.2f}{mean[2]:9.2f}",
           flush=True)
 
 
@@ -176,7 +176,7 @@ def main():
     if not options.sets and not options.synthetic:
         parser.error("neither a folder of series nor --synthetic")
     binary = pathlib.Path(options.build, "nexus-agent")
-    print(f"{'':24}{'series':>7}{'origins':>8}{'MASE':>8}{'in 80 %':>8}{'':13}{'in 95 %':>8}{'':13}{'last 80':>8}{'95':>7}"
+    print(f"{'':32}{'series':>7}{'origins':>8}{'MASE':>8}{'in 80 %':>8}{'':13}{'in 95 %':>8}{'':13}{'last 80':>8}{'95':>7}"
           f"{'score 80':>9}{'95':>9}")
     for plan in options.only.split(","):
         mean, leads, every, least = PLANS[plan]
@@ -196,7 +196,7 @@ def main():
         drawn = [synthetic(dice, rows, day) for _ in range(drawings)]
         for kind in drawn[0]:
             scores = {str(i): score(d[kind], forecasts(binary, d[kind], step, leads, every, 0)) for i, d in enumerate(drawn)}
-            row(f"{kind}, {label}"[:24], scores, math.ceil(leads / every), options.draws)
+            row(f"{kind}, {label}", scores, math.ceil(leads / every), options.draws)
 
 
 if __name__ == "__main__":
