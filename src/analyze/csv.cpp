@@ -22,7 +22,11 @@ constexpr std::size_t kMostBytes = 1U << 30;
 constexpr std::size_t kLooked = 100;         // cells that decide whether a column holds numbers
 constexpr std::size_t kMostCell = 1U << 16;  // bytes of a cell: what is longer is an open quote
 constexpr double kRowNumbers = 1e7;
+// Unix times by their size: seconds until the year 5138, then milli-, micro-, nanoseconds.
 constexpr double kMilliseconds = 1e11;
+constexpr double kMicroseconds = 1e14;
+constexpr double kNanoseconds = 1e17;
+constexpr double kMostTime = 1e20;
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -74,8 +78,20 @@ std::optional<std::int64_t> date_of(std::string_view cell) {
 std::optional<std::int64_t> time_of(std::string_view cell) {
   const auto number = base::parse_double(cell);
   if (!number) return date_of(cell);
-  if (!std::isfinite(*number) || std::abs(*number) > 1e15) return std::nullopt;
-  return std::llround(std::abs(*number) >= kMilliseconds ? *number : *number * 1000);
+  const double size = std::abs(*number);
+  if (!(size < kMostTime)) return std::nullopt;
+  if (size >= kNanoseconds) return std::llround(*number / 1e6);
+  if (size >= kMicroseconds) return std::llround(*number / 1e3);
+  return std::llround(size >= kMilliseconds ? *number : *number * 1000);
+}
+
+/// A number that is a time of the years 2001 to 2096, in whatever unit.
+bool is_epoch(double number) {
+  constexpr double kFirst = 1e9;
+  constexpr double kLast = 4e9;
+  for (const double unit : {1.0, 1e3, 1e6, 1e9})
+    if (number >= kFirst * unit && number < kLast * unit) return true;
+  return false;
 }
 
 /// Cuts text into rows of cells.
@@ -166,8 +182,9 @@ char separator_of(std::string_view text) {
 }
 
 bool is_time_name(std::string_view name) {
-  static constexpr std::array<std::string_view, 6> kNames{"time", "timestamp", "ts",
-                                                          "date", "datetime",  "ds"};
+  static constexpr std::array<std::string_view, 10> kNames{
+      "time", "timestamp", "ts",    "date",     "datetime",
+      "ds",   "_time",     "epoch", "unixtime", "unix_time"};
   return std::ranges::find(kNames, lower(name)) != kNames.end();
 }
 
@@ -256,8 +273,9 @@ class Reader {
                 shown(name), known);
   }
 
-  /// Which columns hold words, and whether the first holds times (dates, or numbers that only grow
-  /// under the name "t", which may be a temperature too), by the rows that come first.
+  /// Which columns hold words, and whether the first holds times (dates; numbers that only grow
+  /// under the name "t", which may be a temperature too; Unix times that do so without any name,
+  /// for under another's they may be a counter's), by the rows that come first.
   void look_ahead() {
     if (!columns_.empty() && time_at_ != width_) return;
     Cutter ahead = cutter_;
@@ -266,14 +284,15 @@ class Reader {
     std::vector<std::string> cells = header_ ? std::vector<std::string>() : first_;
     std::size_t line = 0;
     std::size_t dates = 0;
-    bool grows = width_ > 1 && lower(names_[0]) == "t";
+    const bool any_number = lower(names_[0]) == "t";
+    bool grows = width_ > 1;
     double before = -std::numeric_limits<double>::infinity();
     for (std::size_t row = 0; row < kLooked; ++row) {
       if ((row > 0 || header_) && !ahead.next(cells, line)) break;
       if (cells.size() != width_) continue;
       dates += date_of(cells[0]) ? 1 : 0;
       if (const auto first = base::parse_double(cells[0]); first && grows) {
-        grows = *first > before;
+        grows = *first > before && (any_number || (!header_ && is_epoch(*first)));
         before = *first;
       }
       for (std::size_t i = 0; i < width_; ++i) {
@@ -311,7 +330,7 @@ class Reader {
     if (time_at_ != width_) {
       const auto given = time_of(cells_[time_at_]);
       if (!given) {
-        complain(line, fmt::format("\"{}\" is not a time (column {}): expected Unix seconds, RFC "
+        complain(line, fmt::format("\"{}\" is not a time (column {}): expected Unix time, RFC "
                                    "3339 or \"2014-02-14 14:30:00\"; the row is skipped",
                                    shown(cells_[time_at_]), shown(names_[time_at_])));
         return;
