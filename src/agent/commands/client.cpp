@@ -9,6 +9,7 @@
 
 #include "agent/commands.hpp"
 #include "agent/commands/action_rows.hpp"
+#include "agent/commands/chart.hpp"
 #include "agent/commands/client_flags.hpp"
 #include "agent/commands/follow.hpp"
 #include "agent/commands/foresee.hpp"
@@ -174,10 +175,23 @@ void add_foresight(CLI::App& app, CommandContext& context, const SharedPtr& shar
                           {"RISK", "risk_level"},
                           {"CRITICAL IN (s)", "seconds_to_critical"}});
   });
+  auto chart_flags = std::make_shared<ChartFlags>();
+  auto* chart = app.add_subcommand("chart", "Draws a vital's history, forecast and anomalies");
+  chart->add_option("vital", chart_flags->vital, "Its name; `predictions` lists them")->required();
+  chart->add_option("--labels", chart_flags->labels, "Of one series: a=\"b\",c=\"d\"");
+  chart->add_option("--hours", chart_flags->hours, "How far back")
+      ->check(CLI::Range(1, 24 * 366))
+      ->capture_default_str();
+  chart->add_option("--horizon", chart_flags->horizon, "How far ahead, two days at most")
+      ->capture_default_str();
+  chart->add_option("--png", chart_flags->png, "Into this file, instead of the terminal");
+  chart->callback(
+      [&context, shared, chart_flags] { context.code = show_chart(shared->flags, *chart_flags); });
   app.add_subcommand("anomalies", "What was unusual in the last hour")
       ->callback([&context, shared] {
         context.code = table(shared->flags, "/health/anomalies", "anomalies",
-                             {{"TIME", "timestamp"},
+                             {{"ID", "id"},
+                              {"TIME", "timestamp"},
                               {"METRIC", "metric_name"},
                               {"LABELS", "labels"},
                               {"VALUE", "value"},
