@@ -19,12 +19,30 @@ inline double ordinary(int s) {
   return 20 + 5 * std::sin(s / 50.0) + 3 * noise(s);
 }
 
-/// A model with its forest.
-inline Result<Model> trained(const std::vector<FeatureRow>& rows) {
+/// A model and its forest, kept here, so that many rows can be judged.
+struct Trained {
+  Model model;
+  IsolationForest forest;
+
+  [[nodiscard]] Judgement judge(const FeatureRow& row, const config::VitalConfig& vital) const {
+    return model.judge(row, vital, forest.score_samples(model.shifted(row)));
+  }
+};
+
+inline Result<Trained> trained(const std::vector<FeatureRow>& rows) {
   auto model = Model::learn(rows);
-  if (!model) return model;
-  if (Status grown = model->grow(rows, {}); !grown) return std::unexpected(grown.error());
-  return model;
+  if (!model) return std::unexpected(model.error());
+  if (Status measured = model->measure(rows, {}); !measured)
+    return std::unexpected(measured.error());
+  std::vector<double> flat;
+  const std::size_t stride = (rows.size() + Model::kMaxRows - 1) / Model::kMaxRows;
+  for (std::size_t i = 0; i < rows.size(); i += stride) {
+    const FeatureRow row = model->shifted(rows[i]);
+    flat.insert(flat.end(), row.begin(), row.end());
+  }
+  auto forest = IsolationForest::fit(flat, kFeatures, {});
+  if (!forest) return std::unexpected(forest.error());
+  return Trained{std::move(*model), std::move(*forest)};
 }
 
 }  // namespace nexus::analyze::test

@@ -214,6 +214,8 @@ HostDetector::HostDetector(HostDetector&&) noexcept = default;
 HostDetector& HostDetector::operator=(HostDetector&&) noexcept = default;
 
 std::optional<RowScore> HostDetector::push(std::int64_t time, std::span<const double> row) {
+  if (std::ranges::none_of(row, [](double value) { return std::isfinite(value); }))
+    return std::nullopt;
   const RowClock::Row kind = impl_->clock.push(time);
   if (kind == RowClock::Row::kOld) return std::nullopt;
   return impl_->push(time, row, kind == RowClock::Row::kAfterGap);
@@ -247,8 +249,8 @@ std::vector<Contribution> HostDetector::contributions(std::size_t most) const {
   return out;
 }
 
-void HostDetector::judge(bool real) noexcept {
-  impl_->budget.judged(real);
+double HostDetector::judge(bool real, double before) noexcept {
+  return impl_->budget.judged(real, before);
 }
 
 void HostDetector::set_budget(double alarms_a_day) noexcept {
