@@ -131,6 +131,10 @@ def live(agent):
     for flags in ([], ["--png", picture]):
         _, complaint = agent.command("chart", "nothing", *flags, code=1)
         expect("nothing" in complaint, complaint)
+    _, complaint = agent.command("anomalies", "verdict", "5", "noise", code=1)
+    expect("no anomaly 5" in complaint, complaint)
+    agent.command("anomalies", "verdict", "5", "perhaps", code=2)
+    agent.command("anomalies")
     _, missing = agent.command("backtest", "--vital", "memory_usage_percent")  # hardly any history: no row, and why
     expect("1 series are too short for a backtest yet: it needs 13 means of 5m at least (1h5m)" in missing, missing)
     _, complaint = agent.command("backtest", "--vital", "nothing", code=1)
