@@ -13,14 +13,19 @@ kit=$(realpath "$2")
 python=${PYTHON:-/usr/bin/python3}
 if [ $# -gt 2 ]; then
   mkdir -p "$3"
-  cd "$3"
+  where=$3
 else
-  cd "$(mktemp -d)"
-  trap 'rm -rf "$PWD"' EXIT
+  where=$(mktemp -d)
+  trap 'rm -rf "$where"' EXIT
 fi
-[ -d in ] || "$python" "$kit/export_inputs.py" in > /dev/null
+cd "$where"
+if [ ! -d in ]; then
+  "$python" "$kit/export_inputs.py" part > /dev/null
+  mv part in
+fi
+rm -rf out
 
-# SET FLAGS...: every file of the set through the agent; what it says of a file is no error here.
+# SET FLAGS...: every file of the set through the agent. Exit code 1 says that lines were odd; an answer has a row for each all the same.
 replay() {
   set_name=$1
   shift
@@ -29,6 +34,10 @@ replay() {
   for file in $(cd in && find "$set_name" -name '*.csv' | sort); do
     mkdir -p "out/$(dirname "$file")"
     "$agent" replay "in/$file" "$@" > "out/$file" 2> out/said || cat out/said >&2
+    if [ "$(wc -l < "in/$file")" -ne "$(wc -l < "out/$file")" ]; then
+      echo "$file: not as many rows as it was given" >&2
+      exit 1
+    fi
     rows=$((rows + $(wc -l < "in/$file") - 1))
   done
   times > after

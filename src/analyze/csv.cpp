@@ -75,14 +75,28 @@ std::optional<std::int64_t> date_of(std::string_view cell) {
   return base::to_unix_millis(*time);
 }
 
-std::optional<std::int64_t> time_of(std::string_view cell) {
+/// How many of a unit are a millisecond, by the largest of a column's times.
+double a_millisecond(double largest) {
+  if (largest >= kNanoseconds) return 1e6;
+  if (largest >= kMicroseconds) return 1e3;
+  return largest >= kMilliseconds ? 1 : 1e-3;
+}
+
+/// A number is left as it is: the unit is the column's.
+struct TimeCell {
+  bool is_number = false;
+  double number = 0;
+  std::int64_t date = 0;
+};
+
+std::optional<TimeCell> time_of(std::string_view cell) {
   const auto number = base::parse_double(cell);
-  if (!number) return date_of(cell);
-  const double size = std::abs(*number);
-  if (!(size < kMostTime)) return std::nullopt;
-  if (size >= kNanoseconds) return std::llround(*number / 1e6);
-  if (size >= kMicroseconds) return std::llround(*number / 1e3);
-  return std::llround(size >= kMilliseconds ? *number : *number * 1000);
+  if (!number) {
+    const auto date = date_of(cell);
+    return date ? std::optional(TimeCell{false, 0, *date}) : std::nullopt;
+  }
+  if (!(std::abs(*number) < kMostTime)) return std::nullopt;
+  return TimeCell{true, *number, 0};
 }
 
 /// A number that is a time of the years 2001 to 2096, in whatever unit.
@@ -92,6 +106,14 @@ bool is_epoch(double number) {
   for (const double unit : {1.0, 1e3, 1e6, 1e9})
     if (number >= kFirst * unit && number < kLast * unit) return true;
   return false;
+}
+
+/// Whether most steps are equal: times of rows are even, counters are not.
+bool even(std::vector<double> steps) {
+  if (steps.empty()) return false;
+  std::ranges::sort(steps);
+  const double middle = steps[steps.size() / 2];
+  return 2 * static_cast<std::size_t>(std::ranges::count(steps, middle)) > steps.size();
 }
 
 /// Cuts text into rows of cells.
@@ -287,12 +309,14 @@ class Reader {
     const bool any_number = lower(names_[0]) == "t";
     bool grows = width_ > 1;
     double before = -std::numeric_limits<double>::infinity();
+    std::vector<double> steps;
     for (std::size_t row = 0; row < kLooked; ++row) {
       if ((row > 0 || header_) && !ahead.next(cells, line)) break;
       if (cells.size() != width_) continue;
       dates += date_of(cells[0]) ? 1 : 0;
       if (const auto first = base::parse_double(cells[0]); first && grows) {
         grows = *first > before && (any_number || (!header_ && is_epoch(*first)));
+        if (std::isfinite(before)) steps.push_back(*first - before);
         before = *first;
       }
       for (std::size_t i = 0; i < width_; ++i) {
@@ -302,7 +326,8 @@ class Reader {
       }
     }
     if (time_at_ == width_ && options_.time_column.empty() &&
-        (dates * 2 > given[0] || (grows && given[0] > 1 && words[0] == 0)))
+        (dates * 2 > given[0] ||
+         (grows && given[0] > 1 && words[0] == 0 && (any_number || even(steps)))))
       time_at_ = 0;
     if (!columns_.empty()) return;
     for (std::size_t i = 0; i < width_; ++i) {
@@ -335,7 +360,8 @@ class Reader {
                                    shown(cells_[time_at_]), shown(names_[time_at_])));
         return;
       }
-      time = *given;
+      time = given->date;
+      if (given->is_number) numbers_.emplace_back(out_.times.size(), given->number);
       out_.time_texts.push_back(cells_[time_at_]);
     }
     if (out_.columns.empty()) out_.columns.resize(columns_.size());
@@ -374,6 +400,10 @@ class Reader {
                   out_.problems[0].message);
     }
     for (const std::size_t i : columns_) out_.names.push_back(names_[i]);
+    double largest = 0;
+    for (const auto& [row, number] : numbers_) largest = std::max(largest, std::abs(number));
+    for (const auto& [row, number] : numbers_)
+      out_.times[row] = std::llround(number / a_millisecond(largest));
     out_.timed = time_at_ != width_;
     if (out_.timed) out_.time_name = names_[time_at_];
     if (out_.timed && std::ranges::all_of(out_.times, [](std::int64_t t) {
@@ -394,8 +424,9 @@ class Reader {
   std::vector<std::string> names_;
   std::vector<std::size_t> columns_;  // where the series are
   std::size_t width_ = 0;
-  std::size_t time_at_ = 0;  // width_: nowhere
-  std::size_t seen_ = 0;     // rows, skipped ones too, so that those without times keep theirs
+  std::size_t time_at_ = 0;                              // width_: nowhere
+  std::vector<std::pair<std::size_t, double>> numbers_;  // rows with a number for a time
+  std::size_t seen_ = 0;  // rows, skipped ones too, so that those without times keep theirs
   bool header_ = false;
   bool first_is_date_ = false;
 };

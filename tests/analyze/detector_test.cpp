@@ -273,6 +273,8 @@ TEST_CASE("many that stand apart at once take turns with their forests, and all 
     world.run(second, second + 1, [](int) { return 97; });
     CHECK(asked() - last <= 16);
     last = asked();
+    // Who is in the middle of it goes first: some are told after three looks, as one alone is.
+    if (second == 920) CHECK(world.detector.anomalies()->size() == 10);
   }
   CHECK(last - before >= 40 * 3);
   CHECK(metric(world.self, "nexus_anomaly_forests_total") >= 40);
@@ -390,6 +392,25 @@ TEST_CASE("detector: the host's vitals together, with what made it and what stoo
   CHECK(host->description.find("near in time: service_failed of web.service") != std::string::npos);
   CHECK(host->recommended_actions.size() >= 2);
   CHECK(host->probability.value() < 0.05);
+  // Called noise it stays quiet as long as it lasts.
+  const auto apart = [](int minute, std::size_t vital) {
+    return vital == 1 ? 40 - calm(minute, vital) + 4 * noise(minute) : calm(minute, vital);
+  };
+  std::vector<std::uint64_t> ids;
+  for (const Anomaly& a : *list)
+    if (a.metric_name == "host_anomaly") ids.push_back(a.id);
+  for (const std::uint64_t id : ids) REQUIRE(world.detector->judge(id, false));
+  const double known = metric(world.self, "nexus_anomaly_known_total");
+  world.run(10, apart);
+  for (const Anomaly& a : *world.detector->anomalies()) CHECK(a.metric_name != "host_anomaly");
+  CHECK(metric(world.self, "nexus_anomaly_known_total") > known);
+  // Or not, when somebody thinks again.
+  for (const std::uint64_t id : ids) REQUIRE(world.detector->judge(id, true));
+  world.run(2, apart);
+  std::size_t back = 0;
+  for (const Anomaly& a : *world.detector->anomalies())
+    back += std::ranges::count(ids, a.id) > 0 ? 1 : 0;
+  CHECK(back == ids.size());
 }
 
 TEST_CASE("detector: verdicts; noise ends an anomaly and is not told again") {

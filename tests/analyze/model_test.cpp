@@ -51,7 +51,7 @@ TEST_CASE("models: a range that rounding makes of its ends is learnt all the sam
 TEST_CASE("models: negative decisions alone are not strange, values beyond all seen are") {
   std::vector<FeatureRow> rows;
   for (int s = 0; s < 5000; ++s) rows.push_back({ordinary(s), 3 * noise(s + 7)});
-  const auto model = trained(rows);
+  auto model = trained(rows);
   REQUIRE(model);
   config::VitalConfig percent;
   percent.minimum = 0;
@@ -76,11 +76,18 @@ TEST_CASE("models: negative decisions alone are not strange, values beyond all s
   CHECK(model->judge({20, 60}, percent).strange);
   // What the detector asks, without a forest that is kept.
   for (const FeatureRow& row : {FeatureRow{20, 0}, {20, 60}, {highest + 2 * width, 0}, rows[7]}) {
-    const auto score = model->model.score(row, rows, {});
+    const auto score = model->model.score(row, model->model.training(rows), {});
     REQUIRE(score);
     CHECK(*score == model->forest.score_samples(model->model.shifted(row)));
     CHECK(model->model.judge(row, percent, *score).decision == model->judge(row, percent).decision);
   }
+  CHECK(model->model.measurements() == 1);
+  // Another forest, by its rows or its options, is not compared with the first one's scores.
+  const std::vector<FeatureRow> later(rows.begin() + 600, rows.end());
+  REQUIRE(model->model.score(rows[7], model->model.training(later), {}));
+  CHECK(model->model.measurements() == 2);
+  REQUIRE(model->model.score(rows[7], model->model.training(later), {.trees = 50}));
+  CHECK(model->model.measurements() == 3);
 }
 
 TEST_CASE("models: a gap between two modes is strange inside the range") {

@@ -32,14 +32,10 @@ struct Trained {
 inline Result<Trained> trained(const std::vector<FeatureRow>& rows) {
   auto model = Model::learn(rows);
   if (!model) return std::unexpected(model.error());
-  if (Status measured = model->measure(rows, {}); !measured)
+  const auto training = model->training(rows);
+  if (auto measured = model->score(rows.front(), training, {}); !measured)
     return std::unexpected(measured.error());
-  std::vector<double> flat;
-  const std::size_t stride = (rows.size() + Model::kMaxRows - 1) / Model::kMaxRows;
-  for (std::size_t i = 0; i < rows.size(); i += stride) {
-    const FeatureRow row = model->shifted(rows[i]);
-    flat.insert(flat.end(), row.begin(), row.end());
-  }
+  const std::vector<double> flat(training.begin(), training.end());
   auto forest = IsolationForest::fit(flat, kFeatures, {});
   if (!forest) return std::unexpected(forest.error());
   return Trained{std::move(*model), std::move(*forest)};

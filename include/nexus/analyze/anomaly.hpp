@@ -64,6 +64,7 @@ class IsolationForest {
     std::uint32_t subsample = 256;
     double contamination = 0.1;  // 0: "auto"
     std::uint64_t seed = 1;
+    bool operator==(const Options&) const = default;
   };
   /// A node of a given tree, for known-answer tests: children -1 for a leaf.
   struct Node {

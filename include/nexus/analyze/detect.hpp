@@ -93,8 +93,9 @@ struct Contribution {
 
 class HostDetector {
  public:
-  static constexpr std::size_t kBlock = 64;       // columns that are whitened together
-  static constexpr std::uint32_t kMinimum = 600;  // rows before there is a score
+  static constexpr std::size_t kBlock = 64;        // columns that are whitened together
+  static constexpr std::uint32_t kMinimum = 600;   // rows before there is a score
+  static constexpr std::uint32_t kTrusted = 1000;  // and before it raises an alarm
 
   explicit HostDetector(std::size_t columns, double alarms_a_day = 1);
   ~HostDetector();

@@ -8,6 +8,7 @@
 #include <boost/json.hpp>
 #include <cmath>
 #include <map>
+#include <utility>
 
 #include "agent/commands/graph.hpp"
 #include "nexus/base/text.hpp"
@@ -20,7 +21,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr int kLeads = 12;             // asked of the forecast
-constexpr std::size_t kMostDrawn = 3;  // series: each takes four lines with its forecast
+constexpr std::size_t kMostDrawn = 2;  // series: each takes five lines with its forecast
 
 double number(const json::value& value) {
   return value.is_number() ? value.to_number<double>() : std::nan("");
@@ -61,6 +62,10 @@ class Terminal {
     }
     std::vector<GraphSeries> all;
     for (auto& [labels, drawn] : series_) {
+      if (series_.size() > 1) {
+        for (auto* line : {&drawn.forecast, &drawn.low, &drawn.high, &drawn.anomalies})
+          line->name = labels + " " + line->name;
+      }
       for (auto* line :
            {&drawn.history, &drawn.high, &drawn.forecast, &drawn.low, &drawn.anomalies})
         if (!line->points.empty()) all.push_back(std::move(*line));
@@ -104,8 +109,10 @@ class Terminal {
   }
 
   Status read_forecast() {
+    std::int64_t before = 0;
     for (int k = 1; k <= kLeads; ++k) {
-      const auto lead = std::max<std::int64_t>(minutes_ * k / kLeads, 1);
+      const auto lead = minutes_ * k / kLeads;
+      if (lead == std::exchange(before, lead)) continue;  // of a few minutes
       const auto answer = call(flags_, "GET",
                                fmt::format("/health/predictions?metric={}&horizon={}",
                                            drivers::url_encode(wanted_.vital), lead));

@@ -125,11 +125,22 @@ std::size_t to_dot(double share, std::size_t dots) {
 /// A gap is longer than this many steps between points.
 constexpr double kGap = 1.5;
 
+/// The median distance of points; those that are not later than the one before count for nothing.
+double usual_step(const GraphSeries& series) {
+  std::vector<double> steps;
+  for (std::size_t i = 1; i < series.points.size(); ++i) {
+    const double step = series.points[i].first - series.points[i - 1].first;
+    if (step > 0) steps.push_back(step);
+  }
+  if (steps.empty()) return 0;
+  const auto middle = steps.begin() + static_cast<std::ptrdiff_t>(steps.size() / 2);
+  std::ranges::nth_element(steps, middle);
+  return *middle;
+}
+
 void plot(Canvas& canvas, const GraphSeries& series, std::size_t index, Scale scale, double start,
           double end) {
-  double step = end - start;
-  for (std::size_t i = 1; i < series.points.size(); ++i)
-    step = std::min(step, series.points[i].first - series.points[i - 1].first);
+  const double step = usual_step(series);
   bool joined = false;
   double before = 0;
   std::pair<std::size_t, std::size_t> last;

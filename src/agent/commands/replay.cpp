@@ -19,6 +19,9 @@ namespace {
 
 constexpr int kBad = 1;
 
+/// A row, and the column that made it strange most.
+using Flagged = std::pair<std::size_t, std::size_t>;
+
 struct ReplayFlags {
   std::string file;
   std::string output = "csv";
@@ -157,9 +160,10 @@ bool load_rules(const std::vector<std::string>& files, analyze::ReplayOptions& o
   return good;
 }
 
-/// The columns, the first few where they are many, and the rows that were flagged on the first.
+/// The columns, the first few where they are many, and what was flagged, on the column that made
+/// it.
 serve::Chart picture_of(const ReplayFlags& flags, const analyze::CsvTable& table,
-                        const std::vector<std::size_t>& flagged) {
+                        const std::vector<Flagged>& flagged) {
   constexpr std::array kColours = {serve::ChartColour::kBlue, serve::ChartColour::kGreen,
                                    serve::ChartColour::kPurple, serve::ChartColour::kOrange,
                                    serve::ChartColour::kInk};
@@ -176,14 +180,14 @@ serve::Chart picture_of(const ReplayFlags& flags, const analyze::CsvTable& table
   }
   if (table.names.size() > kColours.size()) chart.title += ", the first columns";
   serve::ChartLine marks{"flagged", serve::ChartColour::kRed, true, {}};
-  for (const std::size_t row : flagged)
-    marks.points.emplace_back(seconds(row), table.columns[0][row]);
+  for (const auto& [row, column] : flagged)
+    marks.points.emplace_back(seconds(row), table.columns[column][row]);
   if (!flagged.empty()) chart.lines.push_back(std::move(marks));
   return chart;
 }
 
 /// The same for a terminal.
-void print_graph(const analyze::CsvTable& table, const std::vector<std::size_t>& flagged) {
+void print_graph(const analyze::CsvTable& table, const std::vector<Flagged>& flagged) {
   constexpr std::size_t kMost = kMaxGraphSeries - 1;
   const auto seconds = [&](std::size_t row) {
     return static_cast<double>(table.times[row]) / 1000;
@@ -196,8 +200,8 @@ void print_graph(const analyze::CsvTable& table, const std::vector<std::size_t>&
     all.push_back(std::move(line));
   }
   GraphSeries marks{"flagged", {}, true};
-  for (const std::size_t row : flagged)
-    marks.points.emplace_back(seconds(row), table.columns[0][row]);
+  for (const auto& [row, column] : flagged)
+    marks.points.emplace_back(seconds(row), table.columns[column][row]);
   all.push_back(std::move(marks));
   const auto [begin, end] = std::ranges::minmax(table.times);
   fmt::print("{}", draw(all, static_cast<double>(begin) / 1000, static_cast<double>(end) / 1000,
@@ -222,10 +226,11 @@ int replay(const ReplayFlags& flags) {
   if (!load_rules(flags.rules, options)) return kBad;
   const Printer printer(*table, flags);
   printer.begin();
-  std::vector<std::size_t> flagged;  // for the pictures
+  std::vector<Flagged> flagged;  // for the pictures
   const auto summary = analyze::replay(*table, options, [&](const analyze::ReplayRow& row) {
     printer.row(row);
-    if (row.score && row.score->flag) flagged.push_back(row.row);
+    if (row.score && row.score->flag)
+      flagged.emplace_back(row.row, row.columns.empty() ? 0 : row.columns.front().column);
   });
   printer.end();
   if (!summary) {

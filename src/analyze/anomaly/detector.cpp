@@ -12,7 +12,6 @@ namespace nexus::analyze {
 namespace {
 
 constexpr std::string_view kSource = "anomaly";
-constexpr int kStrangeTicks = 3;     // in a row, before it is told
 constexpr Millis kHold{5 * 60'000};  // quiet for so long before an episode is over
 constexpr std::size_t kMaxSeries = 2000;
 constexpr std::size_t kMostVerdicts = 1000;
@@ -23,7 +22,8 @@ void AnomalyDetector::Impl::turn(const VitalsSnapshot& vitals) {
   static const std::string kName(knowledge::kMetricName);
   ++pass;
   asked_before = std::exchange(asked, 0);
-  answered = 0;
+  unsure_before = std::exchange(unsure, 0);
+  answered = answered_others = 0;
   seen.clear();
   apply_verdicts();
   if (section.enabled && vitals.definitions) {
@@ -73,10 +73,14 @@ void AnomalyDetector::Impl::score(const VitalValue& value, const config::VitalCo
   const SteadyTime now = clock.steady();
   if (judgement.needs_forest) {
     const auto forest_score = ask_forest(value.series, watched, *row);
-    if (!forest_score) return;  // with many at once: a tick or two later
+    if (!forest_score) {  // with many at once: some ticks later
+      if (watched.strange_ticks >= kStrangeTicks) watched.tracker.learn(time, value.value);
+      return;
+    }
     judgement = watched.model->judge(*row, vital, forest_score);
   }
   watched.strange_ticks = judgement.strange ? watched.strange_ticks + 1 : 0;
+  unsure += judgement.strange && watched.strange_ticks < kStrangeTicks ? 1 : 0;
   // A spike that is too short to be told is not learned: else what follows it would look like a
   // fall.
   if (!judgement.strange || watched.strange_ticks >= kStrangeTicks) {
@@ -132,7 +136,7 @@ Anomaly AnomalyDetector::Impl::describe(const VitalValue& value, const config::V
   anomaly.anomaly_score = judgement.decision;
   anomaly.severity = judgement.severity;
   anomaly.description =
-      fmt::format("{} is {}; in the {} before its model knows {} to {}",
+      fmt::format("{} is {}; its model of the {} before knows {} to {}",
                   series_text(vital.name, watched.labels), amount_text(value.value, vital.unit),
                   base::format_duration(std::chrono::floor<std::chrono::seconds>(watched.span)),
                   amount_text(watched.model->lowest_value(), vital.unit),
@@ -184,7 +188,7 @@ void AnomalyDetector::Impl::publish_statuses() {
          scope.ready,
          scope.ready
              ? "ready"
-             : fmt::format("warming up: {} of {} minutes", scope.rows, HostDetector::kMinimum),
+             : fmt::format("warming up: {} of {} minutes", scope.rows, HostDetector::kTrusted),
          WallTime{}, scope.progress});
   }
   std::sort(next->begin(), next->end(), [](const ModelStatus& a, const ModelStatus& b) {

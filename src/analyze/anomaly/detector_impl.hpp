@@ -24,6 +24,8 @@ struct Rank {
   std::uint32_t vital = 0;
 };
 
+inline constexpr int kStrangeTicks = 3;  // in a row, before it is told
+
 /// A window as rows of features.
 struct TrainingRows {
   std::vector<FeatureRow> rows;
@@ -50,6 +52,14 @@ struct Watched {
   std::uint64_t pass = 0;  // the last tick whose snapshot had it
   Rank rank;
   std::uint64_t answered = 0;  // the last tick in which its forest was asked
+};
+
+/// What a forest is grown on, of a series that asked lately.
+struct Lately {
+  knowledge::SeriesId id = 0;
+  WallTime trained{};
+  SteadyTime used{};
+  std::vector<float> training;
 };
 
 using Known = std::unordered_map<knowledge::SeriesId, Watched>;
@@ -119,6 +129,8 @@ struct AnomalyDetector::Impl {
   Anomaly describe(const VitalValue& value, const config::VitalConfig& vital,
                    const Watched& watched, const Judgement& judgement) const;
   void train_due();
+  /// Its window as a forest takes it: read once while it goes on asking.
+  [[nodiscard]] std::span<const float> training_of(knowledge::SeriesId id, const Watched& watched);
   [[nodiscard]] TrainingRows window_of(knowledge::SeriesId id, WallTime end_time);
   void train(knowledge::SeriesId id, Watched& watched);
   /// What the forest says of a row; nothing when it is another's turn, or there is none.
@@ -156,11 +168,15 @@ struct AnomalyDetector::Impl {
   Episodes episodes;
   std::size_t asked = 0;         // for a forest, in this tick
   std::size_t asked_before = 0;  // in the tick before
-  std::size_t answered = 0;
+  std::size_t unsure = 0;        // asked and were strange, but not often enough to be told
+  std::size_t unsure_before = 0;
+  std::size_t answered = 0;  // those that go on, in this tick
+  std::size_t answered_others = 0;
   std::uint64_t pass = 0;
   std::vector<std::uint32_t> ordinals;  // by vital: its series so far in this turn
   bool statuses_changed = true;
   std::vector<Observation> seen;
+  std::vector<Lately> lately;  // at most as many as may ask in a tick
   knowledge::Column column;
   std::optional<ModelStore> store;
   std::size_t anew = 0;  // saved detectors that could not be used, not told yet

@@ -106,15 +106,15 @@ std::vector<HostWatch::Status> HostWatch::status() const {
   std::vector<Status> out;
   for (const auto& [name, scope] : scopes_) {
     const auto rows = scope.detector->rows();
-    out.push_back({name, rows, std::min(1.0, static_cast<double>(rows) / HostDetector::kMinimum),
-                   rows > HostDetector::kMinimum});
+    out.push_back({name, rows, std::min(1.0, static_cast<double>(rows) / HostDetector::kTrusted),
+                   rows > HostDetector::kTrusted});
   }
   return out;
 }
 
 bool HostWatch::warming_up() const {
   return scopes_.empty() || std::ranges::any_of(scopes_, [](const auto& item) {
-           return item.second.detector->rows() <= HostDetector::kMinimum + 1;
+           return item.second.detector->rows() <= HostDetector::kTrusted + 1;
          });
 }
 

@@ -116,7 +116,7 @@ void AnomalyDetector::Impl::tell_minute(const VitalValue& value, const config::V
   anomaly.description =
       fmt::format("{} was {} for a minute, usually {} give or take {}: expected {}",
                   series_text(vital.name, watched.labels), amount_text(row.value, vital.unit),
-                  amount_text(usual, vital.unit), amount_text(distance, vital.unit),
+                  amount_text(usual, vital.unit), amount_text(distance, vital.unit, 3),
                   how_often(watched.last.probability));
   anomaly.recommended_actions = advice_for(vital.name);
   explain(anomaly, vital.name, watched.episode);
@@ -186,6 +186,16 @@ void AnomalyDetector::Impl::tell_anew() {
 
 void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime time) {
   const SteadyTime now = clock.steady();
+  const auto place = host_episodes.find(alarm.scope);
+  if (place != host_episodes.end()) {
+    // What was called noise stays so until it ends.
+    if (auto* entry = episodes.entry(place->second.first);
+        entry != nullptr && entry->anomaly.real == false) {
+      place->second.second = entry->seen = now;
+      known_before.add();
+      return;
+    }
+  }
   std::string parts;
   for (const auto& part : alarm.parts) {
     if (part.share < 0.03 && !parts.empty()) break;
@@ -213,7 +223,6 @@ void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime ti
     anomaly.contributors.push_back(
         {part.metric, part.labels, part.share, part.usual, part.present});
   // Of the vital that counts most: "the host" says nothing of what to look for.
-  const auto place = host_episodes.find(alarm.scope);
   explain(anomaly, alarm.parts.empty() ? alarm.scope : alarm.parts.front().metric,
           place == host_episodes.end() ? std::nullopt : std::optional(place->second.first));
   std::set<std::string> told;
@@ -306,10 +315,7 @@ void AnomalyDetector::Impl::apply_verdict(Episodes::Entry& entry, bool real) {
   if (anomaly.metric_name == "host_anomaly") {
     const std::string scope(anomaly.labels.get("scope"));
     entry.moved = host.judge(scope, real, entry.moved);
-    const auto place = host_episodes.find(scope);
-    if (!real && place != host_episodes.end() && place->second.first == entry.id)
-      host_episodes.erase(place);
-    if (real && goes_on) host_episodes.try_emplace(scope, entry.id, entry.seen);
+    if (goes_on) host_episodes.try_emplace(scope, entry.id, entry.seen);
   }
   for (auto& [series, watched] : known) {
     if (watched.metric != anomaly.metric_name || watched.labels != anomaly.labels) continue;
@@ -317,6 +323,7 @@ void AnomalyDetector::Impl::apply_verdict(Episodes::Entry& entry, bool real) {
         watched.rows.judge(base::to_unix_millis(anomaly.time), anomaly.value, real, entry.moved);
     if (!real && watched.episode == entry.id) watched.episode.reset();
     if (real && goes_on && !watched.episode) watched.episode = entry.id;
+    break;
   }
   episodes.judged(entry, real);
   next_save = SteadyTime{};  // a verdict is not lost by a crash

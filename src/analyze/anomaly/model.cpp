@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include "analyze/anomaly/archive.hpp"
 
 namespace nexus::analyze {
 namespace {
@@ -36,28 +39,30 @@ Result<Model> Model::learn(std::span<const FeatureRow> rows) {
   return model;
 }
 
-/// What the forest is grown on, row by row.
-std::vector<double> Model::training(std::span<const FeatureRow> rows) const {
+std::vector<float> Model::training(std::span<const FeatureRow> rows) const {
   const std::size_t stride = (rows.size() + kMaxRows - 1) / kMaxRows;
-  std::vector<double> flat;
+  std::vector<float> flat;
   flat.reserve(std::min(rows.size(), kMaxRows) * kFeatures);
+  constexpr double kMost = std::numeric_limits<float>::max();
   for (std::size_t i = 0; i < rows.size(); i += stride) {
-    const FeatureRow row = shifted(rows[i]);
-    flat.insert(flat.end(), row.begin(), row.end());
+    for (const double value : shifted(rows[i]))
+      flat.push_back(static_cast<float>(std::clamp(value, -kMost, kMost)));
   }
   return flat;
 }
 
-Status Model::measure(std::span<const FeatureRow> rows, const IsolationForest::Options& options) {
-  const auto forest = IsolationForest::fit(training(rows), kFeatures, options);
-  if (!forest) return std::unexpected(forest.error());
-  measured_ = Measured{forest->offset(), forest->lowest_score()};
-  return {};
-}
-
-Result<double> Model::score(const FeatureRow& row, std::span<const FeatureRow> rows,
-                            const IsolationForest::Options& options) const {
-  return IsolationForest::score_samples_of(shifted(row), training(rows), options);
+Result<double> Model::score(const FeatureRow& row, std::span<const float> training,
+                            const IsolationForest::Options& options) {
+  const std::vector<double> rows(training.begin(), training.end());
+  const auto bytes = std::as_bytes(training);
+  const std::uint64_t sum = checksum({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (!measured_ || measured_->rows != sum || measured_->options != options) {
+    const auto forest = IsolationForest::fit(rows, kFeatures, options);
+    if (!forest) return std::unexpected(forest.error());
+    measured_ = Measured{forest->offset(), forest->lowest_score(), sum, options};
+    ++measurements_;
+  }
+  return IsolationForest::score_samples_of(shifted(row), rows, options);
 }
 
 /// In which part of the training range a row lies, from 1; 0 and kCells + 1 are as much below and

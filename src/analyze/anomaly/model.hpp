@@ -41,14 +41,15 @@ class Model {
 
   /// What `rows`, all of the window, tell without a forest.
   [[nodiscard]] static Result<Model> learn(std::span<const FeatureRow> rows);
-  /// What the forest on at most kMaxRows of the rows it was learnt from, evenly thinned, says of
-  /// them; for judge(), once.
-  [[nodiscard]] Status measure(std::span<const FeatureRow> rows,
-                               const IsolationForest::Options& options);
-  [[nodiscard]] bool measured() const noexcept { return measured_.has_value(); }
-  /// score_samples of a row by that forest, given the same again.
-  [[nodiscard]] Result<double> score(const FeatureRow& row, std::span<const FeatureRow> rows,
-                                     const IsolationForest::Options& options) const;
+  /// What the forest is grown on: at most kMaxRows of the rows it was learnt from, evenly thinned,
+  /// row by row, as the 32-bit floats that a forest compares.
+  [[nodiscard]] std::vector<float> training(std::span<const FeatureRow> rows) const;
+  /// score_samples of a row by the forest on those. What judge() compares it with, the forest's
+  /// offset and its lowest score of them, is measured when these rows or options are others than
+  /// before.
+  [[nodiscard]] Result<double> score(const FeatureRow& row, std::span<const float> training,
+                                     const IsolationForest::Options& options);
+  [[nodiscard]] std::size_t measurements() const noexcept { return measurements_; }
 
   /// `score`: of this row; it is looked at only when the forest was measured.
   [[nodiscard]] Judgement judge(const FeatureRow& row, const config::VitalConfig& vital,
@@ -63,15 +64,17 @@ class Model {
   static constexpr int kCells = 32;  // of a feature's range
   struct Measured {
     double offset = 0;
-    double lowest = 0;  // score of a training row
+    double lowest = 0;       // score of a training row
+    std::uint64_t rows = 0;  // a checksum of what it was grown on
+    IsolationForest::Options options;
   };
 
-  [[nodiscard]] std::vector<double> training(std::span<const FeatureRow> rows) const;
   [[nodiscard]] int cell(const FeatureRow& row, std::size_t feature) const noexcept;
   void settle(const FeatureRow& row) noexcept;
   [[nodiscard]] bool apart(const FeatureRow& row) const noexcept;
 
   std::optional<Measured> measured_;
+  std::size_t measurements_ = 0;
   // By the value's cell, from the one below the range to the one above: the changes' cells that
   // have a row in them or beside.
   std::array<std::uint64_t, kCells + 2> near_{};

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t kTrainPerTick = 4;   // the window of each is read
 constexpr std::size_t kAskedPerTick = 16;  // as well, and a forest takes some milliseconds at first
+constexpr Millis kLately{10 * 60'000};
 
 /// What there was of a series in the window. Gaps are no reason to forget what came before them: a
 /// collector that was late once, or a restart, would cost hours of warm-up.
@@ -82,36 +83,55 @@ void AnomalyDetector::Impl::train(knowledge::SeriesId id, Watched& watched) {
   trainings.add();
 }
 
+std::span<const float> AnomalyDetector::Impl::training_of(knowledge::SeriesId id,
+                                                          const Watched& watched) {
+  const SteadyTime now = clock.steady();
+  std::erase_if(lately, [&](const Lately& one) { return now - one.used > kLately; });
+  auto place = std::ranges::find(lately, id, &Lately::id);
+  if (place == lately.end() && lately.size() < kAskedPerTick)
+    place = lately.insert(lately.end(), Lately{});
+  if (place == lately.end()) place = std::ranges::min_element(lately, {}, &Lately::used);
+  if (place->id != id || place->trained != watched.trained || place->training.empty()) {
+    place->id = id;
+    place->trained = watched.trained;
+    place->training = watched.model->training(window_of(id, watched.trained).rows);
+  }
+  place->used = now;
+  return place->training;
+}
+
 /// The forest of the window the model was learnt from: the same whenever it is asked. Where many
-/// ask at once they take turns.
+/// ask at once they take turns; who was strange lately goes on before others begin, so that some
+/// are told soon rather than all of them late.
 std::optional<double> AnomalyDetector::Impl::ask_forest(knowledge::SeriesId id, Watched& watched,
                                                         const FeatureRow& row) {
   ++asked;
+  const bool goes_on = watched.strange_ticks > 0 && watched.strange_ticks < kStrangeTicks;
   const std::uint64_t turns = (asked_before + kAskedPerTick - 1) / kAskedPerTick;
-  if (answered >= kAskedPerTick || pass - watched.answered < turns) return std::nullopt;
-  ++answered;
+  const std::size_t most = kAskedPerTick - (goes_on ? 0 : std::min(unsure_before, kAskedPerTick));
+  if ((goes_on ? answered : answered_others) >= most ||
+      (!goes_on && pass - watched.answered < turns))
+    return std::nullopt;
+  ++(goes_on ? answered : answered_others);
   watched.answered = pass;
-  const TrainingRows training = window_of(id, watched.trained);
-  if (training.rows.size() < 2) {  // gone from the history meanwhile
+  const auto training = training_of(id, watched);
+  if (training.size() < 2 * kFeatures) {  // gone from the history meanwhile
     watched.next_training = clock.steady();
     return std::nullopt;
   }
-  const IsolationForest::Options options{.trees = section.trees,
-                                         .subsample = section.subsample,
-                                         .contamination = section.contamination,
-                                         .seed = base::fnv1a(to_string(data.labels(id)))};
-  Status measured;
-  if (!watched.model->measured()) {
-    measured = watched.model->measure(training.rows, options);
-    forests.add(measured ? 1 : 0);
-  }
-  auto score = watched.model->score(row, training.rows, options);
-  if (!measured || !score) {
+  const std::size_t before = watched.model->measurements();
+  auto score = watched.model->score(row, training,
+                                    {.trees = section.trees,
+                                     .subsample = section.subsample,
+                                     .contamination = section.contamination,
+                                     .seed = base::fnv1a(to_string(data.labels(id)))});
+  if (!score) {
     watched.model.reset();
-    watched.waiting = measured ? score.error().message() : measured.error().message();
+    watched.waiting = score.error().message();
     statuses_changed = true;
     return std::nullopt;
   }
+  forests.add(static_cast<double>(watched.model->measurements() - before));
   answers.add();
   return *score;
 }
