@@ -56,6 +56,19 @@ void forest_score(benchmark::State& state) {
 }
 BENCHMARK(forest_score)->Arg(1)->Arg(2)->Arg(38);
 
+/// A score without a forest that is kept: what a detector asks of a value that stands apart.
+void forest_score_of(benchmark::State& state) {
+  const auto dimensions = static_cast<std::size_t>(state.range(0));
+  const std::vector<double> rows = normal_rows(2048, dimensions);
+  std::size_t i = 0;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(IsolationForest::score_samples_of(
+        std::span(rows).subspan(i * dimensions, dimensions), rows, {}));
+    i = (i + 1) % 2048;
+  }
+}
+BENCHMARK(forest_score_of)->Arg(2)->Arg(38)->Unit(benchmark::kMicrosecond);
+
 void line_fit(benchmark::State& state) {
   const std::vector<double> values = normal_rows(3600, 1);
   std::vector<std::int64_t> times;
@@ -201,7 +214,7 @@ void combination_far_row(benchmark::State& state) {
 BENCHMARK(combination_far_row)->Unit(benchmark::kMicrosecond);
 
 /// All that is kept of one vital's series after so many days: the detector of minutes, both
-/// combinations, the fill, what is learnt of the window. A forest is beside it while one is asked.
+/// combinations, the fill, what is learnt of the window. No forest is kept.
 void vital_memory(benchmark::State& state) {
   const std::int64_t minutes = state.range(0) * 1440;
   Random random(7);
@@ -262,6 +275,25 @@ void detector_tick_150_series(benchmark::State& state) {
   }
 }
 BENCHMARK(detector_tick_150_series)->Unit(benchmark::kMicrosecond)->Iterations(200);
+
+/// All of them stand apart for good: sixteen ask their forests, on windows of six hours of seconds.
+void detector_tick_150_strange(benchmark::State& state) {
+  Host host;
+  AnomalyDetector detector(host.clock, host.history, *host.book, host.self);
+  detector.configure({});
+  for (std::size_t i = 0; i < 80; ++i) {  // until every model is trained and measured
+    host.advance(std::chrono::seconds(5));
+    for (auto& value : host.snapshot.values) value.value = i < 50 ? 50 : 99;
+    detector.tick(host.snapshot);
+  }
+  for (auto _ : state) {
+    state.PauseTiming();
+    host.advance(std::chrono::seconds(5));
+    state.ResumeTiming();
+    detector.tick(host.snapshot);
+  }
+}
+BENCHMARK(detector_tick_150_strange)->Unit(benchmark::kMillisecond)->Iterations(40);
 
 std::vector<Observation> observations(std::size_t count) {
   std::vector<Observation> all(count);

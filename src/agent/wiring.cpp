@@ -87,8 +87,7 @@ Status Agent::Impl::open() {
   rules = std::make_unique<analyze::Rules>(clock, queryable, registry, rings.add(), *book, self);
   forecaster = std::make_unique<analyze::Forecaster>(clock, history, *book, self);
   if (auto kept = forecaster->keep(*db); !kept) return propagate(std::move(kept), "forecasts");
-  anomalies = std::make_unique<analyze::AnomalyDetector>(
-      clock, history, *book, self, analyze::AnomalyDetector::kMostBytes, db.get());
+  anomalies = std::make_unique<analyze::AnomalyDetector>(clock, history, *book, self, db.get());
   auto made_services = analyze::Services::open(*book, *db);
   if (!made_services) return propagate(std::move(made_services), "watched services");
   services = std::move(*made_services);

@@ -22,7 +22,11 @@ constexpr std::size_t kMostBytes = 1U << 30;
 constexpr std::size_t kLooked = 100;         // cells that decide whether a column holds numbers
 constexpr std::size_t kMostCell = 1U << 16;  // bytes of a cell: what is longer is an open quote
 constexpr double kRowNumbers = 1e7;
+// Unix times by their size: seconds until the year 5138, then milli-, micro-, nanoseconds.
 constexpr double kMilliseconds = 1e11;
+constexpr double kMicroseconds = 1e14;
+constexpr double kNanoseconds = 1e17;
+constexpr double kMostTime = 1e20;
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -71,11 +75,45 @@ std::optional<std::int64_t> date_of(std::string_view cell) {
   return base::to_unix_millis(*time);
 }
 
-std::optional<std::int64_t> time_of(std::string_view cell) {
+/// How many of a unit are a millisecond, by the largest of a column's times.
+double a_millisecond(double largest) {
+  if (largest >= kNanoseconds) return 1e6;
+  if (largest >= kMicroseconds) return 1e3;
+  return largest >= kMilliseconds ? 1 : 1e-3;
+}
+
+/// A number is left as it is: the unit is the column's.
+struct TimeCell {
+  bool is_number = false;
+  double number = 0;
+  std::int64_t date = 0;
+};
+
+std::optional<TimeCell> time_of(std::string_view cell) {
   const auto number = base::parse_double(cell);
-  if (!number) return date_of(cell);
-  if (!std::isfinite(*number) || std::abs(*number) > 1e15) return std::nullopt;
-  return std::llround(std::abs(*number) >= kMilliseconds ? *number : *number * 1000);
+  if (!number) {
+    const auto date = date_of(cell);
+    return date ? std::optional(TimeCell{false, 0, *date}) : std::nullopt;
+  }
+  if (!(std::abs(*number) < kMostTime)) return std::nullopt;
+  return TimeCell{true, *number, 0};
+}
+
+/// A number that is a time of the years 2001 to 2096, in whatever unit.
+bool is_epoch(double number) {
+  constexpr double kFirst = 1e9;
+  constexpr double kLast = 4e9;
+  for (const double unit : {1.0, 1e3, 1e6, 1e9})
+    if (number >= kFirst * unit && number < kLast * unit) return true;
+  return false;
+}
+
+/// Whether most steps are equal: times of rows are even, counters are not.
+bool even(std::vector<double> steps) {
+  if (steps.empty()) return false;
+  std::ranges::sort(steps);
+  const double middle = steps[steps.size() / 2];
+  return 2 * static_cast<std::size_t>(std::ranges::count(steps, middle)) > steps.size();
 }
 
 /// Cuts text into rows of cells.
@@ -166,8 +204,9 @@ char separator_of(std::string_view text) {
 }
 
 bool is_time_name(std::string_view name) {
-  static constexpr std::array<std::string_view, 6> kNames{"time", "timestamp", "ts",
-                                                          "date", "datetime",  "ds"};
+  static constexpr std::array<std::string_view, 10> kNames{
+      "time", "timestamp", "ts",    "date",     "datetime",
+      "ds",   "_time",     "epoch", "unixtime", "unix_time"};
   return std::ranges::find(kNames, lower(name)) != kNames.end();
 }
 
@@ -256,8 +295,9 @@ class Reader {
                 shown(name), known);
   }
 
-  /// Which columns hold words, and whether the first holds times (dates, or numbers that only grow
-  /// under the name "t", which may be a temperature too), by the rows that come first.
+  /// Which columns hold words, and whether the first holds times (dates; numbers that only grow
+  /// under the name "t", which may be a temperature too; Unix times that do so without any name,
+  /// for under another's they may be a counter's), by the rows that come first.
   void look_ahead() {
     if (!columns_.empty() && time_at_ != width_) return;
     Cutter ahead = cutter_;
@@ -266,14 +306,17 @@ class Reader {
     std::vector<std::string> cells = header_ ? std::vector<std::string>() : first_;
     std::size_t line = 0;
     std::size_t dates = 0;
-    bool grows = width_ > 1 && lower(names_[0]) == "t";
+    const bool any_number = lower(names_[0]) == "t";
+    bool grows = width_ > 1;
     double before = -std::numeric_limits<double>::infinity();
+    std::vector<double> steps;
     for (std::size_t row = 0; row < kLooked; ++row) {
       if ((row > 0 || header_) && !ahead.next(cells, line)) break;
       if (cells.size() != width_) continue;
       dates += date_of(cells[0]) ? 1 : 0;
       if (const auto first = base::parse_double(cells[0]); first && grows) {
-        grows = *first > before;
+        grows = *first > before && (any_number || (!header_ && is_epoch(*first)));
+        if (std::isfinite(before)) steps.push_back(*first - before);
         before = *first;
       }
       for (std::size_t i = 0; i < width_; ++i) {
@@ -283,7 +326,8 @@ class Reader {
       }
     }
     if (time_at_ == width_ && options_.time_column.empty() &&
-        (dates * 2 > given[0] || (grows && given[0] > 1 && words[0] == 0)))
+        (dates * 2 > given[0] ||
+         (grows && given[0] > 1 && words[0] == 0 && (any_number || even(steps)))))
       time_at_ = 0;
     if (!columns_.empty()) return;
     for (std::size_t i = 0; i < width_; ++i) {
@@ -311,12 +355,13 @@ class Reader {
     if (time_at_ != width_) {
       const auto given = time_of(cells_[time_at_]);
       if (!given) {
-        complain(line, fmt::format("\"{}\" is not a time (column {}): expected Unix seconds, RFC "
+        complain(line, fmt::format("\"{}\" is not a time (column {}): expected Unix time, RFC "
                                    "3339 or \"2014-02-14 14:30:00\"; the row is skipped",
                                    shown(cells_[time_at_]), shown(names_[time_at_])));
         return;
       }
-      time = *given;
+      time = given->date;
+      if (given->is_number) numbers_.emplace_back(out_.times.size(), given->number);
       out_.time_texts.push_back(cells_[time_at_]);
     }
     if (out_.columns.empty()) out_.columns.resize(columns_.size());
@@ -355,6 +400,10 @@ class Reader {
                   out_.problems[0].message);
     }
     for (const std::size_t i : columns_) out_.names.push_back(names_[i]);
+    double largest = 0;
+    for (const auto& [row, number] : numbers_) largest = std::max(largest, std::abs(number));
+    for (const auto& [row, number] : numbers_)
+      out_.times[row] = std::llround(number / a_millisecond(largest));
     out_.timed = time_at_ != width_;
     if (out_.timed) out_.time_name = names_[time_at_];
     if (out_.timed && std::ranges::all_of(out_.times, [](std::int64_t t) {
@@ -375,8 +424,9 @@ class Reader {
   std::vector<std::string> names_;
   std::vector<std::size_t> columns_;  // where the series are
   std::size_t width_ = 0;
-  std::size_t time_at_ = 0;  // width_: nowhere
-  std::size_t seen_ = 0;     // rows, skipped ones too, so that those without times keep theirs
+  std::size_t time_at_ = 0;                              // width_: nowhere
+  std::vector<std::pair<std::size_t, double>> numbers_;  // rows with a number for a time
+  std::size_t seen_ = 0;  // rows, skipped ones too, so that those without times keep theirs
   bool header_ = false;
   bool first_is_date_ = false;
 };

@@ -6,6 +6,7 @@ import csv
 import http.client
 import io
 import math
+import pathlib
 import random
 import socket
 import struct
@@ -93,6 +94,10 @@ def limits(where):
     expect(float(rows[-1]["earliest"]) <= last <= float(rows[-1]["latest"]), f"ends of {rows[-1]}")
     equal({row["eta"] for row in csv.DictReader(io.StringIO(run("forecast", path, "--limit", "5", "--below")[0]))}, {""},
           "it never falls")
+    _, complaint = run("forecast", path, "--limit", "nan", code=1)
+    expect("--limit nan: expected a number" in complaint, complaint)
+    _, complaint = run("forecast", path, "--rolling", "-1", code=1)
+    expect("--rolling -1: expected 0 to" in complaint, complaint)
     _, complaint = run("forecast", path, "--limit", "100", "--rolling", "3", code=1)
     expect("--limit:" in complaint, complaint)
 
@@ -105,6 +110,8 @@ def replayed(where):
     flagged = [i for i, row in enumerate(csv.DictReader(io.StringIO(out))) if row["flag"] == "1"]
     expect(700 in flagged, f"flagged: {flagged}")
     equal(size_of(picture.read_bytes()), (900, 360), "size")
+    drawn, _ = run("replay", path, "--output", "graph")
+    expect("\u28ff" > max(drawn) > "\u2800" and f"flagged  {len(flagged)} marked" in drawn, drawn)
     wrong = where / "wrong.csv"
     wrong.write_text("time;value\r\n1;1,5\r\n2;x\r\n3;2;3\r\n4;1e300\r\n4;5\r\n")
     out, said = run("replay", wrong, code=1)
@@ -128,6 +135,19 @@ def live(agent):
     equal(size_of(answer.read()), (640, 200), "size")
     connection.close()
     equal(agent.get("/health/predictions/nothing/chart.png").status, 404, "no such vital")
+    wait_for("a forecast", lambda: "forecast  " in agent.command("chart", "memory_usage_percent", "--hours", "1")[0])
+    drawn, _ = agent.command("chart", "memory_usage_percent", "--hours", "1")
+    expect("\u28ff" > max(drawn) > "\u2800" and "high 95 %" in drawn, drawn)
+    picture = pathlib.Path(agent.socket).parent / "memory.png"
+    agent.command("chart", "memory_usage_percent", "--png", picture)
+    equal(size_of(picture.read_bytes()), (900, 360), "size")
+    for flags in ([], ["--png", picture]):
+        _, complaint = agent.command("chart", "nothing", *flags, code=1)
+        expect("nothing" in complaint, complaint)
+    _, complaint = agent.command("anomalies", "verdict", "5", "noise", code=1)
+    expect("no anomaly 5" in complaint, complaint)
+    agent.command("anomalies", "verdict", "5", "perhaps", code=2)
+    agent.command("anomalies")
     _, missing = agent.command("backtest", "--vital", "memory_usage_percent")  # hardly any history: no row, and why
     expect("1 series are too short for a backtest yet: it needs 13 means of 5m at least (1h5m)" in missing, missing)
     _, complaint = agent.command("backtest", "--vital", "nothing", code=1)

@@ -66,6 +66,25 @@ TEST_CASE("csv: a first column t is the time when it only grows") {
   CHECK(parse("t\n1\n2\n").names == std::vector<std::string>{"t"});
 }
 
+TEST_CASE("csv: without names a first column of Unix times that grow is the time, in any unit") {
+  for (const char* unit : {"", "000", "000000", "000000000"}) {
+    INFO(unit);
+    const auto timed = parse(std::string("1577836800") + unit + ",1\n1577837100" + unit + ",2\n");
+    CHECK(timed.names == std::vector<std::string>{"column2"});
+    CHECK(timed.times == std::vector<std::int64_t>{1577836800000, 1577837100000});
+  }
+  CHECK(parse("1500000000,1\n1500001234,2\n1500033333,1\n1500054321,2\n").names.size() ==
+        2);  // uneven
+  // The unit is the column's: times since a start that pass a limit go on.
+  CHECK(parse("ts,v\n99999000000000,1\n100001000000000,2\n").times ==
+        std::vector<std::int64_t>{99'999'000'000, 100'001'000'000});
+  // Numbers that are too small, that fall, or that have a name may be anything.
+  CHECK(parse("300,1\n600,2\n").names.size() == 2);
+  CHECK(parse("1577836800,1\n1577836700,2\n").names.size() == 2);
+  CHECK(parse("sent_bytes,v\n1577836800,1\n1577837100,2\n").names.size() == 2);
+  CHECK(parse("epoch,v\n1577836800,1\n1577836700,2\n").names.size() == 1);
+}
+
 TEST_CASE("csv: quotes, other separators, line ends, a byte order mark") {
   const auto quoted = parse("\xEF\xBB\xBF\"time\",\"a \"\"b\"\"\",\"c,d\"\r\n1e9,\"1\",2\r\n");
   CHECK(quoted.names == std::vector<std::string>{"a \"b\"", "c,d"});

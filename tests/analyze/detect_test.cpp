@@ -164,8 +164,15 @@ TEST_CASE("alarm budget: alarms raise what is asked for, quiet time and verdicts
   CHECK(budget.extra() == Approx(after / 2));
   budget.advance(1 + 3 * kDay, 1);
   CHECK(budget.extra() == 0);
-  budget.judged(true);
+  CHECK(budget.judged(true, 0) == -0.5);
   CHECK(budget.extra() < 0);
+  // A verdict that replaces one takes back what that one moved: at the limit, nothing.
+  for (int i = 0; i < 7; ++i) CHECK(budget.judged(false, 0) == 0.5);
+  CHECK(budget.judged(false, 0) == 0);
+  CHECK(budget.extra() == 3);
+  CHECK(budget.judged(true, 0) == -0.5);
+  CHECK(budget.judged(false, -0.5) == 0);
+  CHECK(budget.extra() == 3);
 }
 
 TEST_CASE("whitening: correlated features become independent ones of unit size") {
@@ -437,9 +444,12 @@ TEST_CASE("host detector: missing and impossible values, constants, gaps, and no
   }
   for (const auto& part : detector.contributions(6)) CHECK(std::isfinite(part.share));
   CHECK_FALSE(detector.push(time, std::vector<double>(6, 0.0)));
-  CHECK(detector.push(time + kMinute, std::vector<double>()));  // no value at all
+  // No value at all is no row.
+  CHECK_FALSE(detector.push(time + kMinute, std::vector<double>()));
+  CHECK_FALSE(detector.push(time + kMinute, std::vector<double>(6, kNaN)));
+  CHECK(detector.rows() == 3000);
   HostDetector none(0);
-  CHECK(none.push(1, std::vector<double>()));
+  CHECK_FALSE(none.push(1, std::vector<double>()));
 }
 
 TEST_CASE("host detector: a thousand columns, in blocks") {

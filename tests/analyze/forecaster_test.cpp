@@ -335,6 +335,11 @@ TEST_CASE("live: the combination takes over once it is verified, and says how go
   ForecastWorld world;
   run_days(world, 0, 12, two_days);
   CHECK(world.only().model != "combination");
+  // Before anything was verified there is no share that was covered, not even none of it.
+  world.self.visit([](const knowledge::SelfMetrics::Reading& reading) {
+    CHECK(reading.name != "nexus_forecast_coverage_ratio");
+    CHECK(reading.name != "nexus_forecast_relative_error");
+  });
   run_days(world, 12, 3 * 288, two_days);
   const Prediction p = world.only();
   CHECK(p.model.starts_with("combination: "));

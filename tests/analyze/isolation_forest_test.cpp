@@ -165,6 +165,33 @@ TEST_CASE("the forest is the same for a seed and another for another") {
   CHECK(a->score_samples(row) != c->score_samples(row));
 }
 
+TEST_CASE("one row's way alone gives the score of the whole forest, bit by bit") {
+  Random random(9);
+  for (const std::size_t dimensions : {1U, 2U, 7U}) {
+    for (const std::size_t count : {2U, 40U, 900U}) {
+      INFO(dimensions << " dimensions, " << count << " rows");
+      std::vector<double> rows;
+      for (std::size_t i = 0; i < count * dimensions; ++i) {
+        const double value = std::round(20 * random.uniform()) / 10;  // ties
+        rows.push_back(i % 5 == 3 ? value : 100 * value);
+      }
+      const IsolationForest::Options options{.trees = 60, .seed = count};
+      const auto forest = IsolationForest::fit(rows, dimensions, options);
+      REQUIRE(forest);
+      for (int i = 0; i < 30; ++i) {
+        std::vector<double> row;
+        for (std::size_t d = 0; d < dimensions; ++d) row.push_back(300 * random.uniform() - 50);
+        const auto score = IsolationForest::score_samples_of(row, rows, options);
+        REQUIRE(score);
+        CHECK(*score == forest->score_samples(row));
+      }
+    }
+  }
+  CHECK_FALSE(IsolationForest::score_samples_of({}, std::vector<double>{1, 2}, {}));
+  CHECK_FALSE(IsolationForest::score_samples_of(std::vector<double>{1, 2, 3},
+                                                std::vector<double>{1, 2}, {}));
+}
+
 TEST_CASE("mean path length of ordinary rows lies near c(psi), as the theory says") {
   Random random(5);
   std::vector<double> rows;

@@ -51,7 +51,7 @@ TEST_CASE("models: a range that rounding makes of its ends is learnt all the sam
 TEST_CASE("models: negative decisions alone are not strange, values beyond all seen are") {
   std::vector<FeatureRow> rows;
   for (int s = 0; s < 5000; ++s) rows.push_back({ordinary(s), 3 * noise(s + 7)});
-  const auto model = trained(rows);
+  auto model = trained(rows);
   REQUIRE(model);
   config::VitalConfig percent;
   percent.minimum = 0;
@@ -66,16 +66,28 @@ TEST_CASE("models: negative decisions alone are not strange, values beyond all s
   CHECK(negative > 400);  // about a tenth: the contamination
   CHECK(negative < 600);
   CHECK(strange == 0);
-  const double width = model->highest_value() - model->lowest_value();
+  const double highest = model->model.highest_value();
+  const double width = highest - model->model.lowest_value();
   CHECK_FALSE(model->judge({20, 0}, percent).strange);
-  CHECK_FALSE(model->judge({model->highest_value() + 0.1 * width, 0}, percent).strange);
-  CHECK(model->judge({model->highest_value() + 0.5 * width, 0}, percent).strange);
-  CHECK(model->judge({model->highest_value() + 0.5 * width, 0}, percent).severity ==
-        Severity::kInfo);
-  CHECK(model->judge({model->highest_value() + 2 * width, 0}, percent).severity ==
-        Severity::kWarning);
+  CHECK_FALSE(model->judge({highest + 0.1 * width, 0}, percent).strange);
+  CHECK(model->judge({highest + 0.5 * width, 0}, percent).strange);
+  CHECK(model->judge({highest + 0.5 * width, 0}, percent).severity == Severity::kInfo);
+  CHECK(model->judge({highest + 2 * width, 0}, percent).severity == Severity::kWarning);
   CHECK(model->judge({20, 60}, percent).strange);
-  CHECK(model->bytes() < 256 * 1024);
+  // What the detector asks, without a forest that is kept.
+  for (const FeatureRow& row : {FeatureRow{20, 0}, {20, 60}, {highest + 2 * width, 0}, rows[7]}) {
+    const auto score = model->model.score(row, model->model.training(rows), {});
+    REQUIRE(score);
+    CHECK(*score == model->forest.score_samples(model->model.shifted(row)));
+    CHECK(model->model.judge(row, percent, *score).decision == model->judge(row, percent).decision);
+  }
+  CHECK(model->model.measurements() == 1);
+  // Another forest, by its rows or its options, is not compared with the first one's scores.
+  const std::vector<FeatureRow> later(rows.begin() + 600, rows.end());
+  REQUIRE(model->model.score(rows[7], model->model.training(later), {}));
+  CHECK(model->model.measurements() == 2);
+  REQUIRE(model->model.score(rows[7], model->model.training(later), {.trees = 50}));
+  CHECK(model->model.measurements() == 3);
 }
 
 TEST_CASE("models: a gap between two modes is strange inside the range") {
@@ -107,7 +119,7 @@ TEST_CASE("models: what is too small to matter and what was constant is never st
 
   const auto constant = trained(std::vector<FeatureRow>(300, FeatureRow{7, 0}));
   REQUIRE(constant);
-  CHECK(constant->constant());
+  CHECK(constant->model.constant());
   CHECK_FALSE(constant->judge({1e9, 1e9}, percent).strange);
   CHECK_FALSE(constant->judge({1e9, 1e9}, percent).needs_forest);
   CHECK_FALSE(Model::learn(std::vector<FeatureRow>(1, FeatureRow{7, 0})));

@@ -15,11 +15,11 @@ struct Groups : nexus::analyze::test::World {
   }
   /// Ninety minutes, every ten seconds; in the last three `busy` uses three processors and has
   /// taken 300 MiB.
-  std::int64_t run() {
+  std::int64_t run(int rows = 540) {
     double busy = 0;
     double calm = 0;
-    for (int i = 0; i < 540; ++i) {
-      const bool late = i >= 540 - 18;
+    for (int i = 0; i < rows; ++i) {
+      const bool late = i >= rows - 18;
       busy += late ? 30 : 1;
       calm += 5;
       put("namedprocess_namegroup_cpu_seconds_total", "busy", busy);
@@ -66,6 +66,18 @@ TEST_CASE("processes: what changed is named with its usual and present values") 
   CHECK(to_sentence(host) ==
         "; processes: busy cpu 3.00 processors (usually 0.10 processors, started 52 s ago), busy "
         "memory 395 MiB (usually 95.4 MiB, started 52 s ago)");
+}
+
+TEST_CASE("processes: an agent that began some minutes ago compares with those") {
+  Groups groups;
+  const auto now = groups.run(60);
+  const auto all = processes_near(groups.history, now, "host");
+  REQUIRE(all.size() == 2);
+  CHECK(all[0].resource == "cpu");
+  CHECK(all[0].usual == Approx(0.1).epsilon(0.05));
+  CHECK(all[0].present == Approx(3).epsilon(0.05));
+  CHECK(all[1].resource == "memory");
+  CHECK(all[1].present - all[1].usual == Approx(300.0 * (1 << 20)).epsilon(0.01));
 }
 
 TEST_CASE("processes: nothing is said without a past or long after") {

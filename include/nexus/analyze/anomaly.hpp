@@ -23,7 +23,9 @@
 // whole training window (lower than its lowest score by 0.02, or outside its range by a quarter of
 // it), far enough to matter (2 % of the vital's natural range, else 5 % of its size), and so three
 // times in a row. Constant series never are. A model is learnt anew after `retrain`, or when its
-// window has grown by a sixth; its forest is grown when a row needs one, and kept ten minutes.
+// window has grown by a sixth. Only rows that stand apart are asked of a forest, which is grown
+// along their way alone and not kept: a vital's memory is the same in calm and in trouble. Where
+// more than 16 ask in a tick they take turns.
 //
 // Every minute the detectors of rows (detect.hpp): each vital's, and the host's over the vitals
 // together, as a whole ("host_anomaly" with scope="host") and by subsystem (scope="cpu", ...).
@@ -35,11 +37,6 @@
 // been strange before at this time of the day, and what people called noise, is no news to either
 // (nexus_anomaly_known_total). The forest begins at most ten episodes beyond `alarms_per_day`; more
 // are counted (nexus_anomaly_over_budget_total) and not told.
-//
-// All forests together have at most `most_bytes`. When that is not enough the first series of every
-// vital keeps its forest before any vital's second (Rank in detector_impl.hpp): who goes without
-// does not depend on who was strange first. It is counted (nexus_anomaly_models_dropped_total and
-// the state no_room of nexus_anomaly_models), said in models() and logged once.
 //
 // Thread safety: a fitted forest is immutable and may be scored by many threads; the detector's
 // tick() from one thread, the rest from any.
@@ -67,6 +64,7 @@ class IsolationForest {
     std::uint32_t subsample = 256;
     double contamination = 0.1;  // 0: "auto"
     std::uint64_t seed = 1;
+    bool operator==(const Options&) const = default;
   };
   /// A node of a given tree, for known-answer tests: children -1 for a leaf.
   struct Node {
@@ -84,7 +82,12 @@ class IsolationForest {
   /// least 2.
   [[nodiscard]] static Result<IsolationForest> fit(std::span<const double> rows,
                                                    std::size_t dimensions, const Options& options);
-  /// A forest of given trees (test vectors, later: saved models).
+  /// score_samples of `row`, bit by bit as the forest has it that fit(rows, row.size(), options)
+  /// grows: only the way of this row through it is, and nothing is kept.
+  [[nodiscard]] static Result<double> score_samples_of(std::span<const double> row,
+                                                       std::span<const double> rows,
+                                                       const Options& options);
+  /// A forest of given trees (test vectors).
   [[nodiscard]] static IsolationForest from_trees(const std::vector<std::vector<Node>>& trees,
                                                   std::size_t dimensions, std::uint32_t subsample,
                                                   double offset);
@@ -119,6 +122,8 @@ class IsolationForest {
   class Flattener;
   class Grower;
 
+  [[nodiscard]] static Result<Grower> grower(std::span<const double> rows, std::size_t dimensions,
+                                             const Options& options);
   [[nodiscard]] double path_length(const float* row) const noexcept;
 
   std::vector<FlatNode> nodes_;
@@ -164,34 +169,32 @@ struct Anomaly {
   std::vector<std::string> recommended_actions;
   std::vector<VitalPart> contributors;  // of the host's anomalies; most first
   std::vector<ProcessPart> processes;   // most first
+  std::optional<bool> real;             // what people said; noise is not listed
 };
 
 struct ModelStatus {
   std::string metric_name;
   knowledge::Labels labels;
   bool ready = false;
-  std::string
-      state;  // "ready", "ready: constant so far", "warming up: 12 of 256 samples", "no room: ..."
-  WallTime trained{};
+  std::string state;    // "ready", "ready: constant so far", "warming up: 12 of 256 samples"
+  WallTime trained{};   // of the host's models ("host_anomaly") none: they learn every minute
   double progress = 0;  // of the warm-up of the minutes' detector, 0 to 1
 };
 
 class AnomalyDetector {
  public:
-  static constexpr std::size_t kMostBytes = 48U << 20;
-
   /// With a database the minutes' detectors are kept in it over restarts.
   AnomalyDetector(Clock& clock, const knowledge::Queryable& data, Book& book,
-                  knowledge::SelfMetrics& self, std::size_t most_bytes = kMostBytes,
-                  knowledge::StateDb* db = nullptr);
+                  knowledge::SelfMetrics& self, knowledge::StateDb* db = nullptr);
   ~AnomalyDetector();
   /// Takes effect with the next tick.
   void configure(const config::AnomalySection& section);
   /// If `interval` has passed since the last time (else nothing): scores the present value of every
   /// series of every vital that wants it, and trains what is due, a few per tick.
   void tick(const VitalsSnapshot& vitals);
-  /// What people say of an anomaly that is listed; kNotFound when it is not. Takes effect with the
-  /// next tick: noise ends it and is not told again, real lowers what is asked for.
+  /// What people say of an anomaly of the last hour; kNotFound when there is none. Takes effect
+  /// with the next tick: noise ends it, takes it off the list and is not told again, real lowers
+  /// what is asked for. The last verdict counts, as if it were the only one.
   [[nodiscard]] Status judge(std::uint64_t id, bool real);
   /// Writes all detectors to the database; for the end. From the ticking thread or after its end.
   [[nodiscard]] Status save();

@@ -15,7 +15,8 @@
 // the score's tail against its own past. Columns beyond kBlock are whitened in blocks of kBlock.
 //
 // Rows with times that are not newer, and values that are not finite, are left out and cost
-// nothing (of a HostDetector's row: the value counts as missing). Times in milliseconds.
+// nothing (of a HostDetector's row: the value counts as missing, a row of none is left out). Times
+// in milliseconds.
 //
 // Thread safety: one thread a detector.
 #pragma once
@@ -65,10 +66,12 @@ class VitalDetector {
   [[nodiscard]] bool knows(double value, std::int64_t time) const noexcept;
   void note(double value, std::int64_t time);
   /// What people said of an alarm at `time`: noise is not told again and raises what is asked for,
-  /// real lowers it.
-  void judge(std::int64_t time, double value, bool real);
+  /// real lowers it. Returns by how much; `before` is what an earlier verdict on the same alarm
+  /// returned, which this one replaces.
+  double judge(std::int64_t time, double value, bool real, double before = 0);
   void set_budget(double alarms_a_day) noexcept;
 
+  [[nodiscard]] double progress() const noexcept;  // of the warm-up, 0 to 1
   [[nodiscard]] std::uint64_t rows() const noexcept;
   [[nodiscard]] std::size_t bytes() const noexcept;
   [[nodiscard]] std::string save();
@@ -90,8 +93,9 @@ struct Contribution {
 
 class HostDetector {
  public:
-  static constexpr std::size_t kBlock = 64;       // columns that are whitened together
-  static constexpr std::uint32_t kMinimum = 600;  // rows before there is a score
+  static constexpr std::size_t kBlock = 64;        // columns that are whitened together
+  static constexpr std::uint32_t kMinimum = 600;   // rows before there is a score
+  static constexpr std::uint32_t kTrusted = 1000;  // and before it raises an alarm
 
   explicit HostDetector(std::size_t columns, double alarms_a_day = 1);
   ~HostDetector();
@@ -102,7 +106,7 @@ class HostDetector {
   std::optional<RowScore> push(std::int64_t time, std::span<const double> row);
   /// What made the last row strange, most first, at most `most`.
   [[nodiscard]] std::vector<Contribution> contributions(std::size_t most) const;
-  void judge(bool real) noexcept;
+  double judge(bool real, double before = 0) noexcept;  // as VitalDetector's
   void set_budget(double alarms_a_day) noexcept;
 
   [[nodiscard]] std::size_t columns() const noexcept;

@@ -9,6 +9,7 @@
 
 #include "agent/commands.hpp"
 #include "agent/commands/action_rows.hpp"
+#include "agent/commands/chart.hpp"
 #include "agent/commands/client_flags.hpp"
 #include "agent/commands/follow.hpp"
 #include "agent/commands/foresee.hpp"
@@ -174,17 +175,49 @@ void add_foresight(CLI::App& app, CommandContext& context, const SharedPtr& shar
                           {"RISK", "risk_level"},
                           {"CRITICAL IN (s)", "seconds_to_critical"}});
   });
-  app.add_subcommand("anomalies", "What was unusual in the last hour")
-      ->callback([&context, shared] {
-        context.code = table(shared->flags, "/health/anomalies", "anomalies",
-                             {{"TIME", "timestamp"},
-                              {"METRIC", "metric_name"},
-                              {"LABELS", "labels"},
-                              {"VALUE", "value"},
-                              {"SCORE", "anomaly_score"},
-                              {"SEVERITY", "severity"},
-                              {"WHAT", "description"}});
-      });
+  auto chart_flags = std::make_shared<ChartFlags>();
+  auto* chart = app.add_subcommand("chart", "Draws a vital's history, forecast and anomalies");
+  chart->add_option("vital", chart_flags->vital, "Its name; `predictions` lists them")->required();
+  chart->add_option("--labels", chart_flags->labels, "Of one series: a=\"b\",c=\"d\"");
+  chart->add_option("--hours", chart_flags->hours, "How far back")
+      ->check(CLI::Range(1, 24 * 366))
+      ->capture_default_str();
+  chart->add_option("--horizon", chart_flags->horizon, "How far ahead, two days at most")
+      ->capture_default_str();
+  chart->add_option("--png", chart_flags->png, "Into this file, instead of the terminal");
+  chart->callback(
+      [&context, shared, chart_flags] { context.code = show_chart(shared->flags, *chart_flags); });
+}
+
+void add_anomalies(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
+  auto* anomalies = app.add_subcommand("anomalies", "What was unusual in the last hour");
+  anomalies->require_subcommand(0, 1);
+  auto* verdict = anomalies->add_subcommand(
+      "verdict", "Say whether one was real or noise; the last word counts");
+  auto word = std::make_shared<std::string>();
+  verdict->add_option("id", shared->id, "Its id")->required();
+  verdict->add_option("verdict", *word, "real or noise")
+      ->required()
+      ->check(CLI::IsMember({"real", "noise"}));
+  verdict->callback([&context, shared, word] {
+    const json::value body = {{"verdict", *word}};
+    const auto answer =
+        call(shared->flags, "POST",
+             fmt::format("/health/anomalies/{}/verdict", drivers::url_encode(shared->id)), &body);
+    context.code = answer ? 0 : report(answer.error());
+  });
+  anomalies->callback([&context, shared, anomalies] {
+    if (!anomalies->get_subcommands().empty()) return;
+    context.code = table(shared->flags, "/health/anomalies", "anomalies",
+                         {{"ID", "id"},
+                          {"TIME", "timestamp"},
+                          {"METRIC", "metric_name"},
+                          {"LABELS", "labels"},
+                          {"VALUE", "value"},
+                          {"SCORE", "anomaly_score"},
+                          {"SEVERITY", "severity"},
+                          {"WHAT", "description"}});
+  });
 }
 
 void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) {
@@ -498,6 +531,7 @@ void add_client(CLI::App& app, CommandContext& context) {
   app.fallthrough();
   add_reads(app, context, shared);
   add_foresight(app, context, shared);
+  add_anomalies(app, context, shared);
   add_actions(app, context, shared);
   add_operations(app, context, shared);
   add_events(app, context, shared);

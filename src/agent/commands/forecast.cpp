@@ -23,13 +23,13 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::uint32_t kMostLeads = 2016;
-constexpr std::size_t kMostOrigins = 1'000'000;
+constexpr std::int64_t kMostOrigins = 1'000'000;
 
 struct Flags {
   std::vector<std::string> files;
   std::string horizon = "60m";
   std::string step;
-  std::size_t rolling = 0;
+  std::int64_t rolling = 0;
   std::optional<double> limit;
   bool below = false;
   std::string png;
@@ -58,7 +58,9 @@ Result<Times> times_of(const Flags& flags, const analyze::CsvTable& table) {
   }
   auto horizon = base::parse_duration(flags.horizon);
   if (!horizon) return propagate(std::move(horizon), "--horizon");
-  if (out.step <= Millis(0) || *horizon < out.step) {
+  if (out.step <= Millis(0))
+    return fail(Errc::kInvalidArgument, "--step {}: expected more than 0", flags.step);
+  if (*horizon < out.step) {
     return fail(Errc::kInvalidArgument,
                 "--horizon {}: expected at least one step of the series, which is {}",
                 flags.horizon, base::format_duration(out.step));
@@ -106,8 +108,10 @@ class Printer {
     analyze::RollingPlan plan;
     plan.step = times_.step;
     plan.leads = times_.leads;
-    plan.origins = flags_.rolling > 0 ? analyze::rolling_origins(rows, times_.leads, flags_.rolling)
-                                      : std::vector<std::size_t>{rows};
+    plan.origins =
+        flags_.rolling > 0
+            ? analyze::rolling_origins(rows, times_.leads, static_cast<std::size_t>(flags_.rolling))
+            : std::vector<std::size_t>{rows};
     const auto rolled = analyze::roll(table_.times, table_.columns[c], plan);
     tell_late(c, rolled.out_of_order);
     if (rolled.paths.empty()) {
@@ -318,9 +322,13 @@ int forecast_file(const Flags& flags, const std::string& file) {
 }
 
 int forecast(const Flags& flags) {
-  if (flags.rolling > kMostOrigins) {
-    return complain(Error(Errc::kInvalidArgument, fmt::format("--rolling {}: expected at most {}",
+  if (flags.rolling < 0 || flags.rolling > kMostOrigins) {
+    return complain(Error(Errc::kInvalidArgument, fmt::format("--rolling {}: expected 0 to {}",
                                                               flags.rolling, kMostOrigins)));
+  }
+  if (flags.limit && !std::isfinite(*flags.limit)) {
+    return complain(
+        Error(Errc::kInvalidArgument, fmt::format("--limit {}: expected a number", *flags.limit)));
   }
   if (!flags.png.empty() && (flags.rolling > 0 || flags.limit || flags.files.size() > 1)) {
     return complain(Error(Errc::kInvalidArgument,
@@ -365,7 +373,8 @@ void add_forecast(CLI::App& app, CommandContext& context) {
                       "known then (empty: no date), with the interval's ends");
   command->add_flag("--below", flags->below, "The limit is a least one: the series falls to it");
   command->add_option("--column", flags->columns, "Only these columns (default: all of numbers)");
-  command->add_option("--time", flags->time_column, "The column of times (default: found)");
+  command->add_option("--time,--time-column", flags->time_column,
+                      "The column of times (default: found)");
   command->add_option("--output", flags->output, "csv, json or graph")
       ->check(CLI::IsMember({"csv", "json", "graph"}))
       ->capture_default_str();

@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "nexus/base/clock.hpp"
 #include "nexus/base/go_text.hpp"
@@ -33,6 +34,21 @@ class Canvas {
     const std::size_t cell = y / 4 * columns_ + x / 2;
     dots_[cell] |= kBits[y % 4][x % 2];
     owner_[cell] = series;
+  }
+
+  /// A cross of five dots.
+  void mark(std::size_t x, std::size_t y, std::size_t series) {
+    set(x, y, series);
+    for (const int dx : {-1, 1}) {
+      for (const int dy : {-1, 1}) {
+        const auto at_x = static_cast<std::ptrdiff_t>(x) + dx;
+        const auto at_y = static_cast<std::ptrdiff_t>(y) + dy;
+        if (at_x < 0 || at_y < 0 || std::cmp_greater_equal(at_x, width()) ||
+            std::cmp_greater_equal(at_y, height()))
+          continue;
+        set(static_cast<std::size_t>(at_x), static_cast<std::size_t>(at_y), series);
+      }
+    }
   }
 
   /// From dot to dot, every column once.
@@ -109,11 +125,22 @@ std::size_t to_dot(double share, std::size_t dots) {
 /// A gap is longer than this many steps between points.
 constexpr double kGap = 1.5;
 
+/// The median distance of points; those that are not later than the one before count for nothing.
+double usual_step(const GraphSeries& series) {
+  std::vector<double> steps;
+  for (std::size_t i = 1; i < series.points.size(); ++i) {
+    const double step = series.points[i].first - series.points[i - 1].first;
+    if (step > 0) steps.push_back(step);
+  }
+  if (steps.empty()) return 0;
+  const auto middle = steps.begin() + static_cast<std::ptrdiff_t>(steps.size() / 2);
+  std::ranges::nth_element(steps, middle);
+  return *middle;
+}
+
 void plot(Canvas& canvas, const GraphSeries& series, std::size_t index, Scale scale, double start,
           double end) {
-  double step = end - start;
-  for (std::size_t i = 1; i < series.points.size(); ++i)
-    step = std::min(step, series.points[i].first - series.points[i - 1].first);
+  const double step = usual_step(series);
   bool joined = false;
   double before = 0;
   std::pair<std::size_t, std::size_t> last;
@@ -126,6 +153,10 @@ void plot(Canvas& canvas, const GraphSeries& series, std::size_t index, Scale sc
     const std::pair dot = {
         to_dot((time - start) / span, canvas.width()),
         to_dot((scale.high - value) / (scale.high - scale.low), canvas.height())};
+    if (series.marks) {
+      canvas.mark(dot.first, dot.second, index);
+      continue;
+    }
     const bool adjacent = joined && time - before <= step * kGap;
     canvas.line(adjacent ? last : dot, dot, index);
     last = dot;
@@ -141,7 +172,9 @@ std::string legend(std::span<const GraphSeries> series, std::size_t drawn, bool 
     const auto mark = colours ? fmt::format("\x1b[{}m━━\x1b[0m ", kColours[i % kColours.size()])
                               : std::string("- ");
     out += fmt::format("{}{}  {}\n", mark, series[i].name,
-                       points.empty() ? "-" : base::go_general(points.back().second, 6));
+                       points.empty()    ? "-"
+                       : series[i].marks ? fmt::format("{} marked", points.size())
+                                         : base::go_general(points.back().second, 6));
   }
   if (drawn < series.size())
     out += fmt::format("and {} more, which are not drawn\n", series.size() - drawn);

@@ -13,6 +13,7 @@ namespace nexus::agent {
 struct GraphSeries {
   std::string name;
   std::vector<std::pair<double, double>> points;  // Unix seconds, value; ascending
+  bool marks = false;                             // a cross at each point instead of a line
 };
 
 struct GraphSize {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <boost/json.hpp>
 #include <cmath>
@@ -9,6 +10,7 @@
 
 #include "agent/commands.hpp"
 #include "agent/commands/csv_problems.hpp"
+#include "agent/commands/graph.hpp"
 #include "agent/commands/picture.hpp"
 #include "nexus/analyze/replay.hpp"
 
@@ -16,6 +18,9 @@ namespace nexus::agent {
 namespace {
 
 constexpr int kBad = 1;
+
+/// A row, and the column that made it strange most.
+using Flagged = std::pair<std::size_t, std::size_t>;
 
 struct ReplayFlags {
   std::string file;
@@ -55,9 +60,13 @@ std::string_view state_of(const analyze::ReplayRow& row) {
 class Printer {
  public:
   Printer(const analyze::CsvTable& table, const ReplayFlags& flags)
-      : table_(table), json_(flags.output == "json"), rules_(!flags.rules.empty()) {}
+      : table_(table),
+        json_(flags.output == "json"),
+        drawn_(flags.output == "graph"),
+        rules_(!flags.rules.empty()) {}
 
   void begin() const {
+    if (drawn_) return;
     if (json_) {
       std::fputs("[", stdout);
       return;
@@ -67,7 +76,9 @@ class Printer {
     fmt::print(",anomaly_score,probability,flag,state{}{}\n", single() ? "" : ",columns",
                rules_ ? ",alerts" : "");
   }
-  void row(const analyze::ReplayRow& row) const { json_ ? print_json(row) : print_csv(row); }
+  void row(const analyze::ReplayRow& row) const {
+    if (!drawn_) json_ ? print_json(row) : print_csv(row);
+  }
   void end() const {
     if (json_) std::fputs("\n]\n", stdout);
   }
@@ -131,6 +142,7 @@ class Printer {
 
   const analyze::CsvTable& table_;
   const bool json_;
+  const bool drawn_;
   const bool rules_;
 };
 
@@ -148,9 +160,10 @@ bool load_rules(const std::vector<std::string>& files, analyze::ReplayOptions& o
   return good;
 }
 
-/// The columns, the first few where they are many, and the rows that were flagged on the first.
+/// The columns, the first few where they are many, and what was flagged, on the column that made
+/// it.
 serve::Chart picture_of(const ReplayFlags& flags, const analyze::CsvTable& table,
-                        const std::vector<std::size_t>& flagged) {
+                        const std::vector<Flagged>& flagged) {
   constexpr std::array kColours = {serve::ChartColour::kBlue, serve::ChartColour::kGreen,
                                    serve::ChartColour::kPurple, serve::ChartColour::kOrange,
                                    serve::ChartColour::kInk};
@@ -167,10 +180,34 @@ serve::Chart picture_of(const ReplayFlags& flags, const analyze::CsvTable& table
   }
   if (table.names.size() > kColours.size()) chart.title += ", the first columns";
   serve::ChartLine marks{"flagged", serve::ChartColour::kRed, true, {}};
-  for (const std::size_t row : flagged)
-    marks.points.emplace_back(seconds(row), table.columns[0][row]);
+  for (const auto& [row, column] : flagged)
+    marks.points.emplace_back(seconds(row), table.columns[column][row]);
   if (!flagged.empty()) chart.lines.push_back(std::move(marks));
   return chart;
+}
+
+/// The same for a terminal.
+void print_graph(const analyze::CsvTable& table, const std::vector<Flagged>& flagged) {
+  constexpr std::size_t kMost = kMaxGraphSeries - 1;
+  const auto seconds = [&](std::size_t row) {
+    return static_cast<double>(table.times[row]) / 1000;
+  };
+  std::vector<GraphSeries> all;
+  for (std::size_t c = 0; c < std::min(table.names.size(), kMost); ++c) {
+    GraphSeries line{table.names[c], {}, false};
+    for (std::size_t row = 0; row < table.rows(); ++row)
+      line.points.emplace_back(seconds(row), table.columns[c][row]);
+    all.push_back(std::move(line));
+  }
+  GraphSeries marks{"flagged", {}, true};
+  for (const auto& [row, column] : flagged)
+    marks.points.emplace_back(seconds(row), table.columns[column][row]);
+  all.push_back(std::move(marks));
+  const auto [begin, end] = std::ranges::minmax(table.times);
+  fmt::print("{}", draw(all, static_cast<double>(begin) / 1000, static_cast<double>(end) / 1000,
+                        terminal_size()));
+  if (table.names.size() > kMost)
+    fmt::print("and {} columns more, which are not drawn\n", table.names.size() - kMost);
 }
 
 int replay(const ReplayFlags& flags) {
@@ -189,16 +226,18 @@ int replay(const ReplayFlags& flags) {
   if (!load_rules(flags.rules, options)) return kBad;
   const Printer printer(*table, flags);
   printer.begin();
-  std::vector<std::size_t> flagged;  // for the picture
+  std::vector<Flagged> flagged;  // for the pictures
   const auto summary = analyze::replay(*table, options, [&](const analyze::ReplayRow& row) {
     printer.row(row);
-    if (!flags.png.empty() && row.score && row.score->flag) flagged.push_back(row.row);
+    if (row.score && row.score->flag)
+      flagged.emplace_back(row.row, row.columns.empty() ? 0 : row.columns.front().column);
   });
   printer.end();
   if (!summary) {
     fmt::print(stderr, "{}: {}\n", flags.file, summary.error().message());
     return kBad;
   }
+  if (flags.output == "graph") print_graph(*table, flagged);
   if (const std::size_t line = table->first_not_later(); line > 0)
     fmt::print(stderr,
                "{}:{}: the first row that is not later than one before it; such rows are "
@@ -223,8 +262,8 @@ void add_replay(CLI::App& app, CommandContext& context) {
       "replay", "A CSV of the past through the agent's anomaly detectors, row by row");
   auto flags = std::make_shared<ReplayFlags>();
   command->add_option("file", flags->file, "The CSV file, - for standard input")->required();
-  command->add_option("--output,-o", flags->output, "csv or json")
-      ->check(CLI::IsMember({"csv", "json"}))
+  command->add_option("--output,-o", flags->output, "csv, json, or graph: drawn here")
+      ->check(CLI::IsMember({"csv", "json", "graph"}))
       ->capture_default_str();
   command->add_flag("--multivariate", flags->multivariate,
                     "Score all columns together: one score a row, and the columns that made it");
@@ -233,7 +272,7 @@ void add_replay(CLI::App& app, CommandContext& context) {
   command->add_option("--rules", flags->rules,
                       "Prometheus rule files to evaluate at every row, over the columns' names");
   command->add_option("--column", flags->columns, "Only this column (may be repeated)");
-  command->add_option("--time-column", flags->time_column, "The column of times");
+  command->add_option("--time,--time-column", flags->time_column, "The column of times");
   command
       ->add_option("--alarms-per-day", flags->alarms_a_day,
                    "False alarms a day that are put up with, of the whole host")

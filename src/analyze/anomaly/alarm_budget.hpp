@@ -29,8 +29,12 @@ class AlarmBudget {
   }
   [[nodiscard]] double extra() const noexcept { return extra_ + verdict_; }
   void alarmed() noexcept { extra_ = std::min(extra_ + kStep, 6.0); }
-  void judged(bool real) noexcept {
-    verdict_ = std::clamp(verdict_ + (real ? -0.5 : 0.5), -1.0, 3.0);
+  /// `before`: what an earlier verdict on the same alarm moved, which does not count any more.
+  /// Returns what this one moved.
+  double judged(bool real, double before) noexcept {
+    const double without = verdict_ - before;
+    verdict_ = std::clamp(without + (real ? -0.5 : 0.5), -1.0, 3.0);
+    return verdict_ - without;
   }
   template <class A>
   void visit(A& archive) {

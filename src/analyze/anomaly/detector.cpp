@@ -4,6 +4,7 @@
 
 #include "analyze/anomaly/advice.hpp"
 #include "analyze/anomaly/detector_impl.hpp"
+#include "analyze/anomaly/wording.hpp"
 #include "analyze/rules/evaluator.hpp"
 #include "nexus/base/text.hpp"
 
@@ -11,7 +12,6 @@ namespace nexus::analyze {
 namespace {
 
 constexpr std::string_view kSource = "anomaly";
-constexpr int kStrangeTicks = 3;     // in a row, before it is told
 constexpr Millis kHold{5 * 60'000};  // quiet for so long before an episode is over
 constexpr std::size_t kMaxSeries = 2000;
 constexpr std::size_t kMostVerdicts = 1000;
@@ -21,11 +21,14 @@ constexpr std::size_t kMostVerdicts = 1000;
 void AnomalyDetector::Impl::turn(const VitalsSnapshot& vitals) {
   static const std::string kName(knowledge::kMetricName);
   ++pass;
-  grown = 0;
+  asked_before = std::exchange(asked, 0);
+  unsure_before = std::exchange(unsure, 0);
+  answered = answered_others = 0;
   seen.clear();
   apply_verdicts();
   if (section.enabled && vitals.definitions) {
     ordinals.assign(vitals.definitions->size(), 0);
+    const std::size_t before = known.size();
     for (const VitalValue& value : vitals.values) {
       const config::VitalConfig& vital = (*vitals.definitions)[value.vital];
       if (!vital.anomaly) continue;
@@ -38,11 +41,15 @@ void AnomalyDetector::Impl::turn(const VitalsSnapshot& vitals) {
         place = known.try_emplace(value.series).first;
         place->second.metric = vital.name;
         place->second.labels = value.labels.without(std::span(&kName, 1));
-        statuses_changed = true;
+        restore(place->second);
       }
       place->second.rank = {ordinals[value.vital]++, value.vital};
       place->second.pass = pass;
       score(value, vital, place->second);
+    }
+    if (known.size() != before) {
+      share_budget();
+      statuses_changed = true;
     }
     train_due();
     close_minute(vitals.time);
@@ -65,14 +72,15 @@ void AnomalyDetector::Impl::score(const VitalValue& value, const config::VitalCo
   Judgement judgement = watched.model->judge(*row, vital);
   const SteadyTime now = clock.steady();
   if (judgement.needs_forest) {
-    watched.asked = now;
-    if (!watched.model->has_forest() && grow(value.series, watched))
-      judgement = watched.model->judge(*row, vital);
-    // With many at once the forest comes a tick or two later. Without room none does, and the
-    // series is left to the other detectors.
-    if (!watched.model || (!watched.model->has_forest() && watched.refused_bytes == 0)) return;
+    const auto forest_score = ask_forest(value.series, watched, *row);
+    if (!forest_score) {  // with many at once: some ticks later
+      if (watched.strange_ticks >= kStrangeTicks) watched.tracker.learn(time, value.value);
+      return;
+    }
+    judgement = watched.model->judge(*row, vital, forest_score);
   }
   watched.strange_ticks = judgement.strange ? watched.strange_ticks + 1 : 0;
+  unsure += judgement.strange && watched.strange_ticks < kStrangeTicks ? 1 : 0;
   // A spike that is too short to be told is not learned: else what follows it would look like a
   // fall.
   if (!judgement.strange || watched.strange_ticks >= kStrangeTicks) {
@@ -127,10 +135,12 @@ Anomaly AnomalyDetector::Impl::describe(const VitalValue& value, const config::V
   anomaly.value = value.value;
   anomaly.anomaly_score = judgement.decision;
   anomaly.severity = judgement.severity;
-  anomaly.description = fmt::format(
-      "{}{} is {:.6g} {}; the model of the last {} knows {:.6g} to {:.6g}", vital.name,
-      to_string(watched.labels), value.value, vital.unit, base::format_duration(section.window),
-      watched.model->lowest_value(), watched.model->highest_value());
+  anomaly.description =
+      fmt::format("{} is {}; its model of the {} before knows {} to {}",
+                  series_text(vital.name, watched.labels), amount_text(value.value, vital.unit),
+                  base::format_duration(std::chrono::floor<std::chrono::seconds>(watched.span)),
+                  amount_text(watched.model->lowest_value(), vital.unit),
+                  amount_text(watched.model->highest_value(), vital.unit));
   anomaly.recommended_actions = advice_for(vital.name);
   return anomaly;
 }
@@ -144,52 +154,55 @@ void AnomalyDetector::Impl::forget_absent() {
   std::erase_if(known, [&](const auto& item) {
     const Watched& watched = item.second;
     if (watched.pass + kept >= pass && section.enabled) return false;
-    if (watched.model) bytes -= watched.model->bytes();
     statuses_changed = true;
     return true;
   });
 }
 
 void AnomalyDetector::Impl::publish() {
-  model_bytes.set(static_cast<double>(bytes));
   if (statuses_changed) publish_statuses();
   statuses_changed = false;
   if (!episodes.changed()) return;
   auto list = episodes.snapshot();
+  auto gone = episodes.withdrawn();
   const std::lock_guard guard(mutex);
   listed = std::move(list);
+  withdrawn = std::move(gone);
 }
 
 void AnomalyDetector::Impl::publish_statuses() {
   auto next = std::make_shared<std::vector<ModelStatus>>();
   next->reserve(known.size());
   double count = 0;
-  double without = 0;
   for (const auto& [id, watched] : known) {
-    const bool without_room = watched.refused_bytes > 0;
-    ModelStatus status{watched.metric,  watched.labels,  watched.model.has_value() && !without_room,
+    ModelStatus status{watched.metric,  watched.labels,  watched.model.has_value(),
                        watched.waiting, watched.trained, watched.last.progress};
     if (status.ready) status.state = watched.model->constant() ? "ready: constant so far" : "ready";
     if (!watched.model && status.state.empty()) status.state = "warming up";
     count += status.ready ? 1 : 0;
-    without += without_room ? 1 : 0;
     next->push_back(std::move(status));
+  }
+  for (const auto& scope : host.status()) {
+    next->push_back(
+        {"host_anomaly", knowledge::Labels(std::vector<knowledge::Label>{{"scope", scope.scope}}),
+         scope.ready,
+         scope.ready
+             ? "ready"
+             : fmt::format("warming up: {} of {} minutes", scope.rows, HostDetector::kTrusted),
+         WallTime{}, scope.progress});
   }
   std::sort(next->begin(), next->end(), [](const ModelStatus& a, const ModelStatus& b) {
     return std::tie(a.metric_name, a.labels) < std::tie(b.metric_name, b.labels);
   });
   ready.set(count);
-  no_room.set(without);
-  warming.set(static_cast<double>(known.size()) - count - without);
-  complained = complained && without > 0;
+  warming.set(static_cast<double>(known.size()) - count);
   const std::lock_guard guard(mutex);
   statuses = std::move(next);
 }
 
 AnomalyDetector::AnomalyDetector(Clock& clock, const knowledge::Queryable& data, Book& book,
-                                 knowledge::SelfMetrics& self, std::size_t most_bytes,
-                                 knowledge::StateDb* db)
-    : impl_(std::make_unique<Impl>(clock, data, book, self, most_bytes, db)) {}
+                                 knowledge::SelfMetrics& self, knowledge::StateDb* db)
+    : impl_(std::make_unique<Impl>(clock, data, book, self, db)) {}
 
 AnomalyDetector::~AnomalyDetector() = default;
 
@@ -207,10 +220,7 @@ void AnomalyDetector::tick(const VitalsSnapshot& vitals) {
   const SteadyTime begin = impl_->clock.steady();
   if (next) {
     if (!(*next == impl_->section)) {
-      for (auto& [id, watched] : impl_->known) {
-        watched.next_training = begin;
-        watched.refused_bytes = 0;  // other settings, other forests
-      }
+      for (auto& [id, watched] : impl_->known) watched.next_training = begin;
     }
     impl_->section = *next;
     impl_->share_budget();
@@ -223,8 +233,9 @@ void AnomalyDetector::tick(const VitalsSnapshot& vitals) {
 
 Status AnomalyDetector::judge(std::uint64_t id, bool real) {
   const std::lock_guard guard(impl_->mutex);
-  if (std::ranges::none_of(*impl_->listed, [id](const Anomaly& a) { return a.id == id; }))
-    return fail(Errc::kNotFound, "no anomaly {} is listed", id);
+  if (std::ranges::none_of(*impl_->listed, [id](const Anomaly& a) { return a.id == id; }) &&
+      std::ranges::find(impl_->withdrawn, id) == impl_->withdrawn.end())
+    return fail(Errc::kNotFound, "there was no anomaly {} in the last hour", id);
   if (impl_->verdicts.size() >= kMostVerdicts)
     return fail(Errc::kExhausted, "{} verdicts wait already", kMostVerdicts);
   impl_->verdicts.emplace_back(id, real);

@@ -18,14 +18,13 @@
 
 namespace nexus::analyze {
 
-/// Who keeps a forest when there is no room for all: the first series of every vital, then the
-/// second of every vital, and so on; among equals the vital that is defined first. It depends on
-/// what there is, never on who came first.
+/// Which of all series it is.
 struct Rank {
   std::uint32_t ordinal = 0;  // of the series within its vital
   std::uint32_t vital = 0;
-  auto operator<=>(const Rank&) const = default;
 };
+
+inline constexpr int kStrangeTicks = 3;  // in a row, before it is told
 
 /// A window as rows of features.
 struct TrainingRows {
@@ -39,46 +38,51 @@ struct Watched {
   knowledge::Labels labels;  // without __name__
   FeatureTracker tracker;
   std::optional<Model> model;
-  std::string waiting;  // why there is no model, or no forest
+  std::string waiting;  // why there is no model
   SteadyTime next_training{};
   WallTime trained{};
+  Millis span{0};  // of what it was trained on
   int strange_ticks = 0;
   std::optional<std::uint64_t> episode;
   MinuteMean minute;
-  VitalDetector rows;  // of minutes
-  RowScore last;       // of the last minute
-  bool restored = false;
+  VitalDetector rows;      // of minutes
+  RowScore last;           // of the last minute
   std::int64_t noted = 0;  // the minute of the last note in its memory of patterns
   SteadyTime last_strange{};
   std::uint64_t pass = 0;  // the last tick whose snapshot had it
   Rank rank;
-  SteadyTime asked{};             // when a forest was needed last
-  std::size_t refused_bytes = 0;  // of the forest that there was no room for
+  std::uint64_t answered = 0;  // the last tick in which its forest was asked
+};
+
+/// What a forest is grown on, of a series that asked lately.
+struct Lately {
+  knowledge::SeriesId id = 0;
+  WallTime trained{};
+  SteadyTime used{};
+  std::vector<float> training;
 };
 
 using Known = std::unordered_map<knowledge::SeriesId, Watched>;
 
 struct AnomalyDetector::Impl {
   Impl(Clock& c, const knowledge::Queryable& d, Book& b, knowledge::SelfMetrics& self,
-       std::size_t the_most_bytes, knowledge::StateDb* db)
+       knowledge::StateDb* db)
       : clock(c),
         data(d),
         book(b),
-        most_bytes(the_most_bytes),
         ready(self.gauge("nexus_anomaly_models", "Series watched for anomalies by state",
                          {{"state", "ready"}})),
         warming(self.gauge("nexus_anomaly_models", "Series watched for anomalies by state",
                            {{"state", "warming_up"}})),
-        no_room(self.gauge("nexus_anomaly_models", "Series watched for anomalies by state",
-                           {{"state", "no_room"}})),
-        model_bytes(self.gauge("nexus_anomaly_model_bytes", "Memory of all isolation forests")),
         detector_bytes(self.gauge("nexus_anomaly_detector_bytes",
                                   "Memory of what is learnt of all series for anomalies, and of "
-                                  "the host's models, without forests")),
+                                  "the host's models")),
         trainings(self.counter("nexus_anomaly_trainings_total",
                                "Windows that models of single series were learnt from")),
         forests(self.counter("nexus_anomaly_forests_total",
-                             "Isolation forests grown, for values that only they can judge")),
+                             "Isolation forests measured, for values that only they can judge")),
+        answers(self.counter("nexus_anomaly_forest_scores_total",
+                             "Values that only an isolation forest could judge, and it did")),
         found(self.counter("nexus_anomalies_total", "Episodes of anomalies")),
         known_before(self.counter("nexus_anomaly_known_total",
                                   "Strange, but seen before or called noise: not told")),
@@ -93,14 +97,14 @@ struct AnomalyDetector::Impl {
                                 "Saved detectors that could not be used and began anew")),
         refused(self.counter("nexus_anomaly_series_refused_total",
                              "Series not watched for anomalies because there are too many")),
-        dropped(self.counter("nexus_anomaly_models_dropped_total",
-                             "Isolation forests dropped or not kept for want of room")),
         seconds(self.counter("nexus_anomaly_seconds_total", "Time spent on anomalies")) {
     open_store(db);
   }
 
   // minute.cpp
   void open_store(knowledge::StateDb* db);
+  /// What is known of a series that is new here: by an earlier process, or nothing.
+  void restore(Watched& watched);
   std::string saved(const std::string& key);
   /// The vital's minute, if one is over; true when it was told.
   bool minute(const VitalValue& value, const config::VitalConfig& vital, Watched& watched);
@@ -117,6 +121,7 @@ struct AnomalyDetector::Impl {
   /// Whether the forest may begin an episode.
   bool afford(SteadyTime now);
   void apply_verdicts();
+  void apply_verdict(Episodes::Entry& entry, bool real);
   Status save_some(std::size_t most);
 
   void turn(const VitalsSnapshot& vitals);
@@ -124,17 +129,14 @@ struct AnomalyDetector::Impl {
   Anomaly describe(const VitalValue& value, const config::VitalConfig& vital,
                    const Watched& watched, const Judgement& judgement) const;
   void train_due();
+  /// Its window as a forest takes it: read once while it goes on asking.
+  [[nodiscard]] std::span<const float> training_of(knowledge::SeriesId id, const Watched& watched);
   [[nodiscard]] TrainingRows window_of(knowledge::SeriesId id, WallTime end_time);
   void train(knowledge::SeriesId id, Watched& watched);
-  /// False when there is no room, or no time left this tick.
-  [[nodiscard]] bool grow(knowledge::SeriesId id, Watched& watched);
-  void release(Watched& watched);
+  /// What the forest says of a row; nothing when it is another's turn, or there is none.
+  [[nodiscard]] std::optional<double> ask_forest(knowledge::SeriesId id, Watched& watched,
+                                                 const FeatureRow& row);
   void wait_for_samples(Watched& watched, std::size_t have, Millis span);
-  /// Makes room for a forest of this rank at the cost of lower ones; false when that is not enough.
-  [[nodiscard]] bool make_room(const Rank& rank, std::size_t need);
-  void go_without(Watched& watched, std::size_t need);
-  void drop_forest(Watched& watched);
-  void drop_model(Watched& watched);
   void forget_absent();
   /// Makes new lists only of what has changed.
   void publish();
@@ -143,14 +145,12 @@ struct AnomalyDetector::Impl {
   Clock& clock;
   const knowledge::Queryable& data;
   Book& book;
-  const std::size_t most_bytes;  // of all forests
   knowledge::Gauge ready;
   knowledge::Gauge warming;
-  knowledge::Gauge no_room;
-  knowledge::Gauge model_bytes;
   knowledge::Gauge detector_bytes;
   knowledge::Counter trainings;
   knowledge::Counter forests;
+  knowledge::Counter answers;
   knowledge::Counter found;
   knowledge::Counter known_before;
   knowledge::Counter over_budget;
@@ -159,7 +159,6 @@ struct AnomalyDetector::Impl {
   knowledge::Counter save_errors;
   knowledge::Counter begun_anew;
   knowledge::Counter refused;
-  knowledge::Counter dropped;
   knowledge::Counter seconds;
 
   // Of the ticking thread.
@@ -167,13 +166,17 @@ struct AnomalyDetector::Impl {
   config::AnomalySection section;
   Known known;
   Episodes episodes;
-  std::size_t bytes = 0;  // of all forests
-  std::size_t grown = 0;  // forests, this tick
+  std::size_t asked = 0;         // for a forest, in this tick
+  std::size_t asked_before = 0;  // in the tick before
+  std::size_t unsure = 0;        // asked and were strange, but not often enough to be told
+  std::size_t unsure_before = 0;
+  std::size_t answered = 0;  // those that go on, in this tick
+  std::size_t answered_others = 0;
   std::uint64_t pass = 0;
   std::vector<std::uint32_t> ordinals;  // by vital: its series so far in this turn
   bool statuses_changed = true;
-  bool complained = false;  // that there is no room
   std::vector<Observation> seen;
+  std::vector<Lately> lately;  // at most as many as may ask in a tick
   knowledge::Column column;
   std::optional<ModelStore> store;
   std::size_t anew = 0;  // saved detectors that could not be used, not told yet
@@ -194,6 +197,7 @@ struct AnomalyDetector::Impl {
   std::vector<std::pair<std::uint64_t, bool>> verdicts;  // id, real
   std::shared_ptr<const std::vector<Anomaly>> listed =
       std::make_shared<const std::vector<Anomaly>>();
+  std::vector<std::uint64_t> withdrawn;  // called noise: not listed, but the verdict may change
   std::shared_ptr<const std::vector<ModelStatus>> statuses =
       std::make_shared<const std::vector<ModelStatus>>();
 };

@@ -18,12 +18,18 @@ namespace nexus::analyze {
 
 class Episodes {
  public:
+  struct Entry {
+    std::uint64_t id;
+    SteadyTime seen;  // the last time
+    Anomaly anomaly;
+    double moved = 0;  // by its verdict: what is asked for before there is an alarm
+  };
   static constexpr std::size_t kMost = 1000;
   static constexpr Millis kKept{60 * 60'000};
 
   std::uint64_t begin(Anomaly anomaly, SteadyTime now) {
     anomaly.id = ++last_id_;
-    list_.push_front({last_id_, now, std::move(anomaly)});
+    list_.push_front({last_id_, now, std::move(anomaly), 0});
     if (list_.size() > kMost) {
       list_.erase(std::ranges::min_element(
           list_, {}, [](const Entry& entry) { return std::pair(entry.seen, entry.id); }));
@@ -47,15 +53,23 @@ class Episodes {
     }
     anomaly.time = entry->anomaly.time;
     anomaly.id = id;
+    anomaly.real = entry->anomaly.real;
     if (!anomaly.probability) anomaly.probability = entry->anomaly.probability;
     entry->anomaly = std::move(anomaly);
     changed_ = true;
   }
   /// Numbers from here on: those of an earlier process are not used again.
   void number_from(std::uint64_t first) noexcept { last_id_ = std::max(last_id_, first); }
-  /// Takes one off the list, as if it had not been.
-  void drop(std::uint64_t id) {
-    changed_ = std::erase_if(list_, [id](const Entry& e) { return e.id == id; }) > 0 || changed_;
+  /// One that is listed, or was and was called noise; nullptr when there is none.
+  [[nodiscard]] Entry* entry(std::uint64_t id) {
+    const auto entry = std::ranges::find(list_, id, &Entry::id);
+    return entry == list_.end() ? nullptr : &*entry;
+  }
+  /// What people said of it: noise is not listed, as if it had not been, unless they change their
+  /// mind.
+  void judged(Entry& entry, bool real) {
+    entry.anomaly.real = real;
+    changed_ = true;
   }
   void forget(SteadyTime now) {
     const auto gone = std::erase_if(list_, [&](const Entry& e) { return now - e.seen > kKept; });
@@ -66,17 +80,20 @@ class Episodes {
   [[nodiscard]] std::shared_ptr<const std::vector<Anomaly>> snapshot() {
     auto all = std::make_shared<std::vector<Anomaly>>();
     all->reserve(list_.size());
-    for (const Entry& entry : list_) all->push_back(entry.anomaly);
+    for (const Entry& entry : list_)
+      if (entry.anomaly.real.value_or(true)) all->push_back(entry.anomaly);
     changed_ = false;
     return all;
   }
+  /// Those that were called noise.
+  [[nodiscard]] std::vector<std::uint64_t> withdrawn() const {
+    std::vector<std::uint64_t> out;
+    for (const Entry& entry : list_)
+      if (!entry.anomaly.real.value_or(true)) out.push_back(entry.id);
+    return out;
+  }
 
  private:
-  struct Entry {
-    std::uint64_t id;
-    SteadyTime seen;  // the last time
-    Anomaly anomaly;
-  };
   std::deque<Entry> list_;
   std::uint64_t last_id_ = 0;
   bool changed_ = false;

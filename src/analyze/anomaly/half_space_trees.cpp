@@ -11,60 +11,63 @@ namespace {
 
 constexpr int kTrees = 50;
 constexpr int kDepth = 7;
-constexpr std::size_t kInner = (1U << kDepth) - 1;
 constexpr std::size_t kLeaves = 1U << kDepth;
 constexpr std::size_t kSums = kLeaves + 1;
-constexpr double kFew = 0.1 * HalfSpaceTrees::kWindow;  // a node with no more rows ends the walk
+constexpr int kFew = HalfSpaceTrees::kWindow / 10;  // a node with no more rows ends the walk
+// Walked side by side, to hide the latency of each step.
+constexpr std::size_t kTreesTogether = 10;
+constexpr std::size_t kRowsTogether = 8;
+static_assert(kTrees % kTreesTogether == 0);
 
-struct Cut {
-  float at = 0;
-  std::uint32_t dimension = 0;
+/// Nodes are numbered from 1, the children of n are 2 n and 2 n + 1.
+struct Cuts {
+  std::array<float, kLeaves> at{};
+  std::array<std::uint8_t, kLeaves> dimension{};
 };
-using Cuts = std::array<std::array<Cut, kInner>, kTrees>;
+using Forest = std::array<Cuts, kTrees>;
 
 /// A work space a tree as in the paper: around a random point, wide enough to hold 0..1; each node
 /// halves it along a random dimension.
-Cuts draw_cuts() {
+Forest draw_cuts() {
   struct Box {
     std::array<double, HalfSpaceTrees::kShingle> low{};
     std::array<double, HalfSpaceTrees::kShingle> high{};
   };
-  Cuts cuts{};
+  Forest forest{};
   Random random(1);
-  for (auto& tree : cuts) {
-    std::array<Box, kInner> boxes{};
+  for (Cuts& tree : forest) {
+    std::array<Box, kLeaves> boxes{};
     for (std::size_t d = 0; d < HalfSpaceTrees::kShingle; ++d) {
       const double point = random.uniform();
       const double half = 2 * std::max(point, 1 - point);
-      boxes[0].low[d] = point - half;
-      boxes[0].high[d] = point + half;
+      boxes[1].low[d] = point - half;
+      boxes[1].high[d] = point + half;
     }
-    for (std::size_t node = 0; node < kInner; ++node) {
+    for (std::size_t node = 1; node < kLeaves; ++node) {
       const Box& box = boxes[node];
       const std::uint32_t d = random.below(HalfSpaceTrees::kShingle);
       const double middle = (box.low[d] + box.high[d]) / 2;
-      tree[node] = {static_cast<float>(middle), d};
+      tree.at[node] = static_cast<float>(middle);
+      tree.dimension[node] = static_cast<std::uint8_t>(d);
       for (std::size_t side = 0; side < 2; ++side) {
-        const std::size_t child = 2 * node + 1 + side;
-        if (child >= kInner) continue;
+        const std::size_t child = 2 * node + side;
+        if (child >= kLeaves) continue;
         boxes[child] = box;
         (side == 0 ? boxes[child].high : boxes[child].low)[d] = middle;
       }
     }
   }
-  return cuts;
+  return forest;
 }
 
-const Cuts& shared_cuts() {
-  static const Cuts cuts = draw_cuts();
-  return cuts;
+const Forest& shared_forest() {
+  static const Forest forest = draw_cuts();
+  return forest;
 }
 
-/// Which of the nodes one deeper a row goes to.
-std::size_t below_of(const std::array<Cut, kInner>& tree, int depth, std::size_t place,
+std::size_t below_of(const Cuts& tree, std::size_t node,
                      const HalfSpaceTrees::Shingle& row) noexcept {
-  const Cut& cut = tree[(std::size_t{1} << depth) - 1 + place];
-  return 2 * place + (row[cut.dimension] > cut.at ? 1 : 0);
+  return 2 * node + static_cast<std::size_t>(row[tree.dimension[node]] > tree.at[node]);
 }
 
 }  // namespace
@@ -84,33 +87,53 @@ double HalfSpaceTrees::score(const Shingle& row) const noexcept {
   // The mass of a row that all windows of this size could hold at most, as a logarithm.
   constexpr double kMost = 13.8;
   if (!ready_) return 0;
-  const Cuts& cuts = shared_cuts();
-  double sum = 0;
-  for (std::size_t t = 0; t < kTrees; ++t) {
-    const std::uint8_t* const sums = &reference_[t * kSums];
-    std::size_t place = 0;  // of the node among those of its depth
-    for (int depth = 0;; ++depth) {
-      const int below = kDepth - depth;
-      const int mass = sums[(place + 1) << below] - sums[place << below];
-      if (mass <= kFew || depth == kDepth) {
-        sum += mass * static_cast<double>(1U << depth);
-        break;
-      }
-      place = below_of(cuts[t], depth, place, row);
+  const Forest& forest = shared_forest();
+  int sum = 0;
+  for (std::size_t first = 0; first < kTrees; first += kTreesTogether) {
+    std::array<std::size_t, kTreesTogether> node;
+    node.fill(1);
+    for (int depth = 0; depth < kDepth; ++depth) {
+#pragma GCC unroll 10
+      for (std::size_t k = 0; k < kTreesTogether; ++k)
+        node[k] = below_of(forest[first + k], node[k], row);
+    }
+    for (std::size_t k = 0; k < kTreesTogether; ++k) {
+      // Masses only fall on the way: where it ends is how many of them are not few yet. Counted
+      // without a branch, which would be mispredicted at every tree.
+      const std::uint8_t* const sums = &reference_[(first + k) * kSums];
+      const std::size_t leaf = node[k] - kLeaves;
+      const auto mass_at = [&](int depth) {
+        const auto below = static_cast<unsigned>(kDepth - depth);
+        const std::size_t place = leaf >> below;
+        return sums[(place + 1) << below] - sums[place << below];
+      };
+      int end = 0;
+#pragma GCC unroll 7
+      for (int depth = 0; depth < kDepth; ++depth) end += mass_at(depth) > kFew ? 1 : 0;
+      sum += mass_at(end) << end;
     }
   }
-  return std::max(kMost - std::log1p(sum / kTrees), 0.0);
+  return std::max(kMost - std::log1p(static_cast<double>(sum) / kTrees), 0.0);
 }
 
 void HalfSpaceTrees::learn(std::span<const Shingle> window) {
-  const Cuts& cuts = shared_cuts();
+  const Forest& forest = shared_forest();
+  window = window.first(std::min<std::size_t>(window.size(), kWindow));
   for (std::size_t t = 0; t < kTrees; ++t) {
     std::array<std::uint8_t, kLeaves> counts{};
-    for (const Shingle& row : window.first(std::min<std::size_t>(window.size(), kWindow))) {
-      std::size_t place = 0;
-      for (int depth = 0; depth < kDepth; ++depth) place = below_of(cuts[t], depth, place, row);
-      ++counts[place];
-    }
+    const auto count = [&]<std::size_t kRows>(std::span<const Shingle, kRows> rows) {
+      std::array<std::size_t, kRows> node;
+      node.fill(1);
+      for (int depth = 0; depth < kDepth; ++depth) {
+#pragma GCC unroll 8
+        for (std::size_t k = 0; k < kRows; ++k) node[k] = below_of(forest[t], node[k], rows[k]);
+      }
+      for (const std::size_t leaf : node) ++counts[leaf - kLeaves];
+    };
+    auto rest = window;
+    for (; rest.size() >= kRowsTogether; rest = rest.subspan(kRowsTogether))
+      count(rest.first<kRowsTogether>());
+    for (; !rest.empty(); rest = rest.subspan(1)) count(rest.first<1>());
     std::inclusive_scan(counts.begin(), counts.end(), &reference_[t * kSums + 1]);
   }
   ready_ = true;

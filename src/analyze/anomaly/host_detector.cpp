@@ -23,12 +23,12 @@ constexpr double kStrange = 2;   // times the usual score: from here on hardly l
 constexpr double kSmooth = 1.0 / 3;
 constexpr std::uint32_t kFirstFit = 500;
 constexpr std::uint32_t kRefit = 256;
-constexpr std::uint32_t kTrust = 1000;  // rows from which on it knows what is strange
-constexpr double kEpisode = 15;         // rows: what an alarm takes, smoothing and all
-constexpr double kMostShare = 0.03;     // of rows that may be alarms, however far apart rows are
-constexpr double kLowest = -0.5;        // how far quiet days lower the level, in decades
-constexpr double kHuge = 1e150;         // so that squares do not overflow
-constexpr double kLasting = 1440;       // rows: what lasts so long, and a day, is the new normal
+constexpr std::uint32_t kTrust = HostDetector::kTrusted;  // from here on it knows what is strange
+constexpr double kEpisode = 15;      // rows: what an alarm takes, smoothing and all
+constexpr double kMostShare = 0.03;  // of rows that may be alarms, however far apart rows are
+constexpr double kLowest = -0.5;     // how far quiet days lower the level, in decades
+constexpr double kHuge = 1e150;      // so that squares do not overflow
+constexpr double kLasting = 1440;    // rows: what lasts so long, and a day, is the new normal
 
 }  // namespace
 
@@ -214,6 +214,8 @@ HostDetector::HostDetector(HostDetector&&) noexcept = default;
 HostDetector& HostDetector::operator=(HostDetector&&) noexcept = default;
 
 std::optional<RowScore> HostDetector::push(std::int64_t time, std::span<const double> row) {
+  if (std::ranges::none_of(row, [](double value) { return std::isfinite(value); }))
+    return std::nullopt;
   const RowClock::Row kind = impl_->clock.push(time);
   if (kind == RowClock::Row::kOld) return std::nullopt;
   return impl_->push(time, row, kind == RowClock::Row::kAfterGap);
@@ -247,8 +249,8 @@ std::vector<Contribution> HostDetector::contributions(std::size_t most) const {
   return out;
 }
 
-void HostDetector::judge(bool real) noexcept {
-  impl_->budget.judged(real);
+double HostDetector::judge(bool real, double before) noexcept {
+  return impl_->budget.judged(real, before);
 }
 
 void HostDetector::set_budget(double alarms_a_day) noexcept {

@@ -79,7 +79,6 @@ std::vector<HostWatch::Alarm> HostWatch::close(std::int64_t time, const Load& lo
     }
     const auto score = scope.detector->push(time, scope.row);
     if (!score) continue;
-    scope.ready = score->ready;
     if (!score->flag) continue;
     Alarm alarm{name, *score, scope.columns.size(), {}};
     for (const Contribution& c : scope.detector->contributions(kParts)) {
@@ -92,9 +91,9 @@ std::vector<HostWatch::Alarm> HostWatch::close(std::int64_t time, const Load& lo
   return out;
 }
 
-void HostWatch::judge(const std::string& scope, bool real) {
-  if (const auto place = scopes_.find(scope); place != scopes_.end())
-    place->second.detector->judge(real);
+double HostWatch::judge(const std::string& scope, bool real, double before) {
+  const auto place = scopes_.find(scope);
+  return place == scopes_.end() ? before : place->second.detector->judge(real, before);
 }
 
 std::vector<std::pair<std::string, std::string>> HostWatch::save() {
@@ -105,9 +104,18 @@ std::vector<std::pair<std::string, std::string>> HostWatch::save() {
 
 std::vector<HostWatch::Status> HostWatch::status() const {
   std::vector<Status> out;
-  for (const auto& [name, scope] : scopes_)
-    out.push_back({name, scope.columns.size(), scope.detector->rows(), scope.ready});
+  for (const auto& [name, scope] : scopes_) {
+    const auto rows = scope.detector->rows();
+    out.push_back({name, rows, std::min(1.0, static_cast<double>(rows) / HostDetector::kTrusted),
+                   rows > HostDetector::kTrusted});
+  }
   return out;
+}
+
+bool HostWatch::warming_up() const {
+  return scopes_.empty() || std::ranges::any_of(scopes_, [](const auto& item) {
+           return item.second.detector->rows() <= HostDetector::kTrusted + 1;
+         });
 }
 
 std::size_t HostWatch::bytes() const {

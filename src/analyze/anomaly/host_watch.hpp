@@ -37,8 +37,8 @@ class HostWatch {
   };
   struct Status {
     std::string scope;
-    std::size_t columns = 0;
     std::uint64_t rows = 0;
+    double progress = 0;  // of the warm-up, 0 to 1
     bool ready = false;
   };
 
@@ -49,9 +49,12 @@ class HostWatch {
   /// All minutes of a turn are there: scores the row. `load` gives a saved state, or nothing.
   using Load = std::function<std::string(const std::string& key)>;
   std::vector<Alarm> close(std::int64_t time, const Load& load);
-  void judge(const std::string& scope, bool real);
+  /// As HostDetector's.
+  double judge(const std::string& scope, bool real, double before);
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> save();
   [[nodiscard]] std::vector<Status> status() const;
+  /// Whether the next row may change status().
+  [[nodiscard]] bool warming_up() const;
   [[nodiscard]] std::size_t bytes() const;
   /// Saved states that were no good, since the last call.
   [[nodiscard]] std::size_t refused() { return std::exchange(refused_, 0); }
@@ -68,7 +71,6 @@ class HostWatch {
     std::vector<std::string> columns;  // keys
     std::unique_ptr<HostDetector> detector;
     std::vector<double> row;
-    bool ready = false;
   };
   void build(const Load& load);
   [[nodiscard]] static std::string key_of(const std::string& scope, const Scope& of);

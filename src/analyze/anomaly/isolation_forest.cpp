@@ -31,6 +31,10 @@ float round_down(double threshold) {
   return std::nextafter(nearest, -std::numeric_limits<float>::infinity());
 }
 
+std::uint32_t subsample_of(std::size_t count, const IsolationForest::Options& options) {
+  return static_cast<std::uint32_t>(std::min<std::size_t>(options.subsample, count));
+}
+
 std::uint32_t depth_limit(std::uint32_t subsample) {
   return static_cast<std::uint32_t>(std::bit_width(subsample - 1));  // ceil(log2(subsample))
 }
@@ -82,53 +86,80 @@ class IsolationForest::Flattener {
 };
 
 /// Grows trees on subsamples of the rows.
+///
+/// The random numbers of a node depend on the seed, its tree and its place in the tree alone, so
+/// that the way of one row can be grown without the branches it does not take.
 class IsolationForest::Grower {
  public:
-  Grower(IsolationForest& forest, std::vector<float> rows, std::size_t dimensions,
-         std::uint32_t subsample, std::uint64_t seed)
-      : flat_(forest),
-        rows_(std::move(rows)),
+  Grower(std::vector<float> rows, std::size_t dimensions, std::uint32_t subsample,
+         std::uint64_t seed)
+      : rows_(std::move(rows)),
         dimensions_(dimensions),
         subsample_(subsample),
         limit_(depth_limit(subsample)),
-        random_(seed),
+        trees_(seed),
         order_(rows_.size() / dimensions),
+        sample_(subsample),
         right_(subsample),
         features_(dimensions) {
     for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<std::uint32_t>(i);
-    for (std::size_t i = 0; i < dimensions; ++i) features_[i] = static_cast<std::uint16_t>(i);
   }
 
-  void grow_tree() {
-    const auto count = static_cast<std::uint32_t>(order_.size());
-    for (std::uint32_t i = 0; i < subsample_; ++i) {  // the first steps of a shuffle
-      std::swap(order_[i], order_[i + random_.below(count - i)]);
+  void grow_tree(Flattener& flat) {
+    begin_tree();
+    flat.begin_tree();
+    grow(flat, 0, {kRoot, 0, sample_});
+  }
+
+  /// The path length of a row in the next tree.
+  double walk_tree(std::span<const float> row) {
+    begin_tree();
+    Branch branch{kRoot, 0, sample_};
+    while (const auto split = choose(branch)) {
+      const bool left = row[split->feature] <= split->cut;
+      branch = {2 * branch.place + (left ? 0 : 1), branch.depth + 1,
+                branch.rows.first(keep(branch.rows, *split, left))};
     }
-    flat_.begin_tree();
-    grow(0, 0, std::span(order_).first(subsample_));
+    return branch.depth + average_path_length(static_cast<double>(branch.rows.size()));
   }
 
  private:
+  static constexpr std::uint32_t kRoot = 1;  // the children of place p are 2p and 2p + 1
+
   struct Split {
     std::uint32_t feature = 0;
     float cut = 0;
+  };
+  struct Branch {
+    std::uint32_t place = kRoot;
+    std::uint32_t depth = 0;
+    std::span<std::uint32_t> rows;
   };
 
   [[nodiscard]] float value(std::uint32_t row, std::uint32_t feature) const {
     return rows_[row * dimensions_ + feature];
   }
 
-  void grow(std::uint32_t at, std::uint32_t depth, std::span<std::uint32_t> rows) {
-    std::optional<Split> split;
-    if (rows.size() > 1 && depth < limit_) split = choose(rows);
+  void begin_tree() {
+    tree_ = trees_.next();
+    Random random(tree_);
+    const auto count = static_cast<std::uint32_t>(order_.size());
+    for (std::uint32_t i = 0; i < subsample_; ++i) {  // the first steps of a shuffle
+      std::swap(order_[i], order_[i + random.below(count - i)]);
+    }
+    std::copy_n(order_.begin(), subsample_, sample_.begin());
+  }
+
+  void grow(Flattener& flat, std::uint32_t at, const Branch& branch) {
+    const auto split = choose(branch);
     if (!split) {
-      flat_.leaf(at, depth, static_cast<std::uint32_t>(rows.size()));
+      flat.leaf(at, branch.depth, static_cast<std::uint32_t>(branch.rows.size()));
       return;
     }
-    const std::size_t left = partition(rows, *split);
-    const std::uint32_t child = flat_.split(at, split->feature, split->cut);
-    grow(child, depth + 1, rows.first(left));
-    grow(child + 1, depth + 1, rows.subspan(left));
+    const std::size_t left = partition(branch.rows, *split);
+    const std::uint32_t child = flat.split(at, split->feature, split->cut);
+    grow(flat, child, {2 * branch.place, branch.depth + 1, branch.rows.first(left)});
+    grow(flat, child + 1, {2 * branch.place + 1, branch.depth + 1, branch.rows.subspan(left)});
   }
 
   /// Puts the rows of the left side first. Each row is written to both sides and one of the ends
@@ -147,43 +178,59 @@ class IsolationForest::Grower {
     return left;
   }
 
-  /// A feature drawn among those that are not constant in these rows; none when all are.
-  std::optional<Split> choose(std::span<const std::uint32_t> rows) {
+  /// Puts the rows of one side first, in their order, as partition() does; the others are lost.
+  std::size_t keep(std::span<std::uint32_t> rows, const Split& split, bool left) const {
+    std::size_t kept = 0;
+    for (const std::uint32_t row : rows) {
+      const bool stays = (value(row, split.feature) <= split.cut) == left;
+      rows[kept] = row;
+      kept += stays ? 1 : 0;
+    }
+    return kept;
+  }
+
+  /// None for a leaf. Else a feature drawn among those that are not constant in these rows.
+  std::optional<Split> choose(const Branch& branch) {
+    if (branch.rows.size() < 2 || branch.depth >= limit_) return std::nullopt;
+    Random random(tree_ ^ Random(branch.place).next());
+    for (std::size_t i = 0; i < dimensions_; ++i) features_[i] = static_cast<std::uint16_t>(i);
     for (auto left = static_cast<std::uint32_t>(dimensions_); left > 0; --left) {
-      std::swap(features_[random_.below(left)], features_[left - 1]);
+      std::swap(features_[random.below(left)], features_[left - 1]);
       const std::uint32_t feature = features_[left - 1];
-      float low = value(rows[0], feature);
+      float low = value(branch.rows[0], feature);
       float high = low;
-      for (const std::uint32_t row : rows) {
+      for (const std::uint32_t row : branch.rows) {
         low = std::min(low, value(row, feature));
         high = std::max(high, value(row, feature));
       }
-      if (low < high) return Split{feature, cut_between(low, high)};
+      if (low < high) return Split{feature, cut_between(low, high, random)};
     }
     return std::nullopt;
   }
 
   /// Uniform in [low, high), so that both sides get a row.
-  float cut_between(float low, float high) {
+  static float cut_between(float low, float high, Random& random) {
     const double l = low;
-    const double cut = l + random_.uniform() * (static_cast<double>(high) - l);
+    const double cut = l + random.uniform() * (static_cast<double>(high) - l);
     const float rounded = round_down(cut);
     return rounded >= low && rounded < high ? rounded : low;
   }
 
-  Flattener flat_;
-  const std::vector<float> rows_;
-  const std::size_t dimensions_;
-  const std::uint32_t subsample_;
-  const std::uint32_t limit_;
-  Random random_;
+  std::vector<float> rows_;
+  std::size_t dimensions_;
+  std::uint32_t subsample_;
+  std::uint32_t limit_;
+  Random trees_;            // a seed a tree
+  std::uint64_t tree_ = 0;  // the seed of the present one
   std::vector<std::uint32_t> order_;
+  std::vector<std::uint32_t> sample_;
   std::vector<std::uint32_t> right_;
   std::vector<std::uint16_t> features_;
 };
 
-Result<IsolationForest> IsolationForest::fit(std::span<const double> rows, std::size_t dimensions,
-                                             const Options& options) {
+Result<IsolationForest::Grower> IsolationForest::grower(std::span<const double> rows,
+                                                        std::size_t dimensions,
+                                                        const Options& options) {
   if (dimensions == 0 || dimensions > kMaxDimensions || rows.size() % dimensions != 0) {
     return fail(Errc::kInvalidArgument,
                 "isolation forest: {} values are no rows of {} dimensions (1 to {})", rows.size(),
@@ -207,14 +254,19 @@ Result<IsolationForest> IsolationForest::fit(std::span<const double> rows, std::
     }
     features[i] = to_feature(rows[i]);
   }
+  return Grower(std::move(features), dimensions, subsample_of(count, options), options.seed);
+}
 
+Result<IsolationForest> IsolationForest::fit(std::span<const double> rows, std::size_t dimensions,
+                                             const Options& options) {
+  auto grower = IsolationForest::grower(rows, dimensions, options);
+  if (!grower) return std::unexpected(std::move(grower).error());
+  const std::size_t count = rows.size() / dimensions;
   IsolationForest forest;
   forest.dimensions_ = dimensions;
-  const auto subsample =
-      static_cast<std::uint32_t>(std::min<std::size_t>(options.subsample, count));
-  forest.normalizer_ = average_path_length(subsample);
-  Grower grower(forest, std::move(features), dimensions, subsample, options.seed);
-  for (std::uint32_t i = 0; i < options.trees; ++i) grower.grow_tree();
+  forest.normalizer_ = average_path_length(subsample_of(count, options));
+  Flattener flat(forest);
+  for (std::uint32_t i = 0; i < options.trees; ++i) grower->grow_tree(flat);
   forest.nodes_.shrink_to_fit();
 
   std::vector<double> scores(count);
@@ -224,6 +276,20 @@ Result<IsolationForest> IsolationForest::fit(std::span<const double> rows, std::
   forest.lowest_score_ = *std::min_element(scores.begin(), scores.end());
   if (options.contamination > 0) forest.offset_ = quantile(scores, options.contamination);
   return forest;
+}
+
+Result<double> IsolationForest::score_samples_of(std::span<const double> row,
+                                                 std::span<const double> rows,
+                                                 const Options& options) {
+  auto grower = IsolationForest::grower(rows, row.size(), options);
+  if (!grower) return std::unexpected(std::move(grower).error());
+  std::array<float, kMaxDimensions> features;
+  std::ranges::transform(row, features.begin(), to_feature);
+  double sum = 0;
+  for (std::uint32_t i = 0; i < options.trees; ++i)
+    sum += grower->walk_tree(std::span(features).first(row.size()));
+  const double normalizer = average_path_length(subsample_of(rows.size() / row.size(), options));
+  return -std::exp2(-(sum / options.trees) / normalizer);
 }
 
 IsolationForest IsolationForest::from_trees(const std::vector<std::vector<Node>>& trees,

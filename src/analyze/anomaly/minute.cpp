@@ -9,6 +9,7 @@
 #include "analyze/anomaly/advice.hpp"
 #include "analyze/anomaly/detector_impl.hpp"
 #include "analyze/anomaly/processes.hpp"
+#include "analyze/anomaly/wording.hpp"
 #include "analyze/rules/evaluator.hpp"
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
@@ -56,6 +57,13 @@ std::string AnomalyDetector::Impl::saved(const std::string& key) {
   return store ? store->load(key) : std::string();
 }
 
+void AnomalyDetector::Impl::restore(Watched& watched) {
+  const auto state = saved(key_of(watched));
+  if (state.empty()) return;
+  anew += watched.rows.load(state) ? 0 : 1;
+  watched.last.progress = watched.rows.progress();
+}
+
 void AnomalyDetector::Impl::share_budget() {
   // A vital takes an eighth of its budget at most; more vitals take less each.
   const double vitals = std::max(1.0, static_cast<double>(known.size()) * kVitalShare);
@@ -80,12 +88,6 @@ bool AnomalyDetector::Impl::minute(const VitalValue& value, const config::VitalC
                                    Watched& watched) {
   const auto row = watched.minute.push(base::to_unix_millis(value.time), value.value);
   if (!row) return false;
-  if (!watched.restored) {
-    watched.restored = true;
-    if (const auto state = saved(key_of(watched)); !state.empty())
-      anew += watched.rows.load(state) ? 0 : 1;
-    share_budget();
-  }
   const double usual = watched.rows.usual();
   const double distance = watched.rows.usual_distance();
   const auto score = watched.rows.push(row->time, row->value);
@@ -111,10 +113,11 @@ void AnomalyDetector::Impl::tell_minute(const VitalValue& value, const config::V
   anomaly.value = row.value;
   anomaly.anomaly_score = -watched.last.raw;
   anomaly.probability = watched.last.probability;
-  anomaly.description = fmt::format(
-      "{}{} was {:.6g} {} for a minute, usually {:.6g} give or take {:.3g}: expected {}",
-      vital.name, to_string(watched.labels), row.value, vital.unit, usual, distance,
-      how_often(watched.last.probability));
+  anomaly.description =
+      fmt::format("{} was {} for a minute, usually {} give or take {}: expected {}",
+                  series_text(vital.name, watched.labels), amount_text(row.value, vital.unit),
+                  amount_text(usual, vital.unit), amount_text(distance, vital.unit, 3),
+                  how_often(watched.last.probability));
   anomaly.recommended_actions = advice_for(vital.name);
   explain(anomaly, vital.name, watched.episode);
   Observation observation;
@@ -156,6 +159,7 @@ void AnomalyDetector::Impl::close_minute(WallTime time) {
   detector_bytes.set(static_cast<double>(learnt));
   const SteadyTime now = clock.steady();
   std::erase_if(host_episodes, [&](const auto& e) { return now - e.second.second > kHold; });
+  statuses_changed = statuses_changed || host.warming_up();
   for (const auto& alarm :
        host.close(minute * 60'000, [this](const std::string& key) { return saved(key); }))
     tell_host(alarm, time);
@@ -182,12 +186,23 @@ void AnomalyDetector::Impl::tell_anew() {
 
 void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime time) {
   const SteadyTime now = clock.steady();
+  const auto place = host_episodes.find(alarm.scope);
+  if (place != host_episodes.end()) {
+    // What was called noise stays so until it ends.
+    if (auto* entry = episodes.entry(place->second.first);
+        entry != nullptr && entry->anomaly.real == false) {
+      place->second.second = entry->seen = now;
+      known_before.add();
+      return;
+    }
+  }
   std::string parts;
   for (const auto& part : alarm.parts) {
     if (part.share < 0.03 && !parts.empty()) break;
-    parts += fmt::format("{}{}{} {:.0f} % ({:.6g}, usually {:.6g})", parts.empty() ? "" : ", ",
-                         part.metric, to_string(part.labels), 100 * part.share, part.present,
-                         part.usual);
+    const auto unit = unit_in(part.metric);
+    parts += fmt::format("{}{} {:.0f} % ({}, usually {})", parts.empty() ? "" : ", ",
+                         series_text(part.metric, part.labels), 100 * part.share,
+                         amount_text(part.present, unit), amount_text(part.usual, unit));
   }
   // Tails are extrapolated: beyond a minute of two years the number would say nothing.
   const std::string strange = alarm.score.probability < 1e-6
@@ -208,7 +223,6 @@ void AnomalyDetector::Impl::tell_host(const HostWatch::Alarm& alarm, WallTime ti
     anomaly.contributors.push_back(
         {part.metric, part.labels, part.share, part.usual, part.present});
   // Of the vital that counts most: "the host" says nothing of what to look for.
-  const auto place = host_episodes.find(alarm.scope);
   explain(anomaly, alarm.parts.empty() ? alarm.scope : alarm.parts.front().metric,
           place == host_episodes.end() ? std::nullopt : std::optional(place->second.first));
   std::set<std::string> told;
@@ -272,8 +286,9 @@ std::string AnomalyDetector::Impl::near_in_time(WallTime time, WallTime begun) c
       if ((change.kind == "unit") != units || change.time > begun || change.time + kNear < begun)
         continue;
       if (++count > kMostNear) break;
-      out += fmt::format("{}{} ({} before)", count == 1 ? "; changed near in time: " : ", ",
-                         change.text, base::format_duration(begun - change.time));
+      out += fmt::format(
+          "{}{} ({} before)", count == 1 ? "; changed near in time: " : ", ", change.text,
+          base::format_duration(std::chrono::floor<std::chrono::seconds>(begun - change.time)));
     }
   }
   return out;
@@ -281,30 +296,37 @@ std::string AnomalyDetector::Impl::near_in_time(WallTime time, WallTime begun) c
 
 void AnomalyDetector::Impl::apply_verdicts() {
   std::vector<std::pair<std::uint64_t, bool>> given;
-  std::shared_ptr<const std::vector<Anomaly>> list;
   {
     const std::lock_guard guard(mutex);
-    if (verdicts.empty()) return;
     given.swap(verdicts);
-    list = listed;
   }
   for (const auto& [id, real] : given) {
-    const auto anomaly = std::ranges::find(*list, id, &Anomaly::id);
-    if (anomaly == list->end()) continue;
-    verdicts_given.add();
-    if (anomaly->metric_name == "host_anomaly") {
-      const auto scope = anomaly->labels.get("scope");
-      host.judge(std::string(scope), real);
-      if (!real) host_episodes.erase(std::string(scope));
-    }
-    for (auto& [series, watched] : known) {
-      if (watched.metric != anomaly->metric_name || watched.labels != anomaly->labels) continue;
-      watched.rows.judge(base::to_unix_millis(anomaly->time), anomaly->value, real);
-      if (!real) watched.episode.reset();
-    }
-    if (!real) episodes.drop(id);
-    next_save = SteadyTime{};  // a verdict is not lost by a crash
+    // Said again it says nothing new.
+    if (auto* entry = episodes.entry(id); entry != nullptr && entry->anomaly.real != real)
+      apply_verdict(*entry, real);
   }
+}
+
+/// The last verdict counts, as if it had been the only one.
+void AnomalyDetector::Impl::apply_verdict(Episodes::Entry& entry, bool real) {
+  const Anomaly& anomaly = entry.anomaly;
+  const bool goes_on = clock.steady() - entry.seen < kHold;
+  verdicts_given.add();
+  if (anomaly.metric_name == "host_anomaly") {
+    const std::string scope(anomaly.labels.get("scope"));
+    entry.moved = host.judge(scope, real, entry.moved);
+    if (goes_on) host_episodes.try_emplace(scope, entry.id, entry.seen);
+  }
+  for (auto& [series, watched] : known) {
+    if (watched.metric != anomaly.metric_name || watched.labels != anomaly.labels) continue;
+    entry.moved =
+        watched.rows.judge(base::to_unix_millis(anomaly.time), anomaly.value, real, entry.moved);
+    if (!real && watched.episode == entry.id) watched.episode.reset();
+    if (real && goes_on && !watched.episode) watched.episode = entry.id;
+    break;
+  }
+  episodes.judged(entry, real);
+  next_save = SteadyTime{};  // a verdict is not lost by a crash
 }
 
 /// Goes round all detectors once an hour, a few at a time.

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include "analyze/anomaly/archive.hpp"
 
 namespace nexus::analyze {
 namespace {
@@ -36,19 +39,30 @@ Result<Model> Model::learn(std::span<const FeatureRow> rows) {
   return model;
 }
 
-Status Model::grow(std::span<const FeatureRow> rows, const IsolationForest::Options& options) {
-  if (constant()) return {};
+std::vector<float> Model::training(std::span<const FeatureRow> rows) const {
   const std::size_t stride = (rows.size() + kMaxRows - 1) / kMaxRows;
-  std::vector<double> flat;
-  flat.reserve(rows.size() / stride * kFeatures + kFeatures);
+  std::vector<float> flat;
+  flat.reserve(std::min(rows.size(), kMaxRows) * kFeatures);
+  constexpr double kMost = std::numeric_limits<float>::max();
   for (std::size_t i = 0; i < rows.size(); i += stride) {
-    const FeatureRow row = shifted(rows[i]);
-    flat.insert(flat.end(), row.begin(), row.end());
+    for (const double value : shifted(rows[i]))
+      flat.push_back(static_cast<float>(std::clamp(value, -kMost, kMost)));
   }
-  auto forest = IsolationForest::fit(flat, kFeatures, options);
-  if (!forest) return std::unexpected(std::move(forest).error());
-  forest_ = std::move(*forest);
-  return {};
+  return flat;
+}
+
+Result<double> Model::score(const FeatureRow& row, std::span<const float> training,
+                            const IsolationForest::Options& options) {
+  const std::vector<double> rows(training.begin(), training.end());
+  const auto bytes = std::as_bytes(training);
+  const std::uint64_t sum = checksum({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (!measured_ || measured_->rows != sum || measured_->options != options) {
+    const auto forest = IsolationForest::fit(rows, kFeatures, options);
+    if (!forest) return std::unexpected(forest.error());
+    measured_ = Measured{forest->offset(), forest->lowest_score(), sum, options};
+    ++measurements_;
+  }
+  return IsolationForest::score_samples_of(shifted(row), rows, options);
 }
 
 /// In which part of the training range a row lies, from 1; 0 and kCells + 1 are as much below and
@@ -81,7 +95,8 @@ FeatureRow Model::shifted(const FeatureRow& row) const noexcept {
   return {std::clamp(row[0] - origin_, -kMost, kMost), row[1]};
 }
 
-Judgement Model::judge(const FeatureRow& row, const config::VitalConfig& vital) const {
+Judgement Model::judge(const FeatureRow& row, const config::VitalConfig& vital,
+                       std::optional<double> score) const {
   Judgement out;
   if (constant()) return out;
   const double least = least_distance(vital, low_[0], high_[0]);
@@ -94,11 +109,10 @@ Judgement Model::judge(const FeatureRow& row, const config::VitalConfig& vital) 
   const bool outside = excess >= kStrangeExcess;
   const bool is_apart = high_[0] - low_[0] >= least && apart(row);
   out.needs_forest = outside || is_apart;
-  if (!forest_) return out;
-  const double score = forest_->score_samples(shifted(row));
-  out.decision = score - forest_->offset();
+  if (!score || !measured_) return out;
+  out.decision = *score - measured_->offset;
   if (!(out.decision < 0)) return out;
-  out.strange = outside || (is_apart && score < forest_->lowest_score() - kMargin);
+  out.strange = outside || (is_apart && *score < measured_->lowest - kMargin);
   if (excess >= kWarningExcess) out.severity = Severity::kWarning;
   return out;
 }

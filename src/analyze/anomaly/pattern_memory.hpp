@@ -53,15 +53,21 @@ class PatternMemory {
   }
   /// What people said of the episode that `time` falls into; false when there is none.
   bool judge(std::int64_t time, double value, bool real) noexcept {
+    Episode* nearest = nullptr;
+    std::int64_t least = 0;
     for (std::size_t i = 0; i < count_; ++i) {
       Episode& e = episodes_[i];
       if (time + kHour < e.begin || time > e.last + 2 * kHour) continue;
-      e.low = std::min(e.low, value);
-      e.high = std::max(e.high, value);
-      e.verdict = real ? 1 : -1;
-      return true;
+      const std::int64_t apart = std::max({e.begin - time, time - e.last, std::int64_t{0}});
+      if (nearest != nullptr && apart >= least) continue;
+      nearest = &e;
+      least = apart;
     }
-    return false;
+    if (nearest == nullptr) return false;
+    nearest->low = std::min(nearest->low, value);
+    nearest->high = std::max(nearest->high, value);
+    nearest->verdict = real ? 1 : -1;
+    return true;
   }
   template <class A>
   void visit(A& archive) {

@@ -8,6 +8,8 @@
 #include <map>
 #include <optional>
 
+#include "analyze/anomaly/wording.hpp"
+
 namespace nexus::analyze {
 namespace {
 
@@ -97,6 +99,9 @@ std::optional<Shift> change_of(const knowledge::Queryable& data, knowledge::Seri
     std::optional<double> usual;
     for (int part = 6; part >= 2 && !usual; --part)
       usual = rate(at(data, id, now - 10 * kMinute * part, kFresh), before);
+    if (!usual)
+      usual =
+          rate(at(data, id, now - 7 * kMinute, kFresh), at(data, id, now - 4 * kMinute, kFresh));
     return Shift{usual.value_or(0), *present};
   }
   double sum = 0;
@@ -107,18 +112,10 @@ std::optional<Shift> change_of(const knowledge::Queryable& data, knowledge::Seri
       n += 1;
     }
   }
+  // An agent that has just begun knows minutes, not an hour.
+  if (const auto one = at(data, id, now - 5 * kMinute, kFresh); one && n == 0)
+    return Shift{one->value, newest->value};
   return Shift{n > 0 ? sum / n : 0, newest->value};
-}
-
-std::string amount(double value, std::string_view unit) {
-  if (unit == "processors") return fmt::format("{:.2f} processors", value);
-  std::string_view size = "B";
-  for (const std::string_view larger : {"KiB", "MiB", "GiB"}) {
-    if (std::abs(value) < 1024) break;
-    value /= 1024;
-    size = larger;
-  }
-  return fmt::format("{:.3g} {}{}", value, size, unit == "bytes" ? "" : "/s");
 }
 
 }  // namespace
@@ -184,7 +181,7 @@ std::string to_sentence(const std::vector<ProcessPart>& parts) {
   for (const ProcessPart& part : parts) {
     out += fmt::format(
         "{}{} {} {} (usually {}{})", out.empty() ? "; processes: " : ", ", part.group,
-        part.resource, amount(part.present, part.unit), amount(part.usual, part.unit),
+        part.resource, amount_text(part.present, part.unit), amount_text(part.usual, part.unit),
         part.started_seconds_ago ? fmt::format(", started {:.0f} s ago", *part.started_seconds_ago)
                                  : "");
   }

@@ -1,19 +1,18 @@
-// Learning what is usual of each series, and growing forests for rows that only they can judge:
-// when, on what, and who keeps one when memory is short.
+// Learning what is usual of each series, and asking forests of rows that only they can judge: when,
+// and on what.
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "analyze/anomaly/detector_impl.hpp"
-#include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::analyze {
 namespace {
 
-constexpr std::size_t kTrainPerTick = 4;    // the window of each is read
-constexpr std::size_t kGrownPerTick = 16;   // each takes some milliseconds
-constexpr Millis kForestKept{10 * 60'000};  // after it was needed last
+constexpr std::size_t kTrainPerTick = 4;   // the window of each is read
+constexpr std::size_t kAskedPerTick = 16;  // as well, and a forest takes some milliseconds at first
+constexpr Millis kLately{10 * 60'000};
 
 /// What there was of a series in the window. Gaps are no reason to forget what came before them: a
 /// collector that was late once, or a restart, would cost hours of warm-up.
@@ -41,7 +40,6 @@ void AnomalyDetector::Impl::train_due() {
   std::vector<Known::iterator> due;
   for (auto place = known.begin(); place != known.end(); ++place) {
     if (place->second.pass == pass && place->second.next_training <= now) due.push_back(place);
-    if (now - place->second.asked >= kForestKept) release(place->second);
   }
   const std::size_t count = std::min(due.size(), kTrainPerTick);
   std::partial_sort(due.begin(), due.begin() + static_cast<std::ptrdiff_t>(count), due.end(),
@@ -72,7 +70,8 @@ void AnomalyDetector::Impl::train(knowledge::SeriesId id, Watched& watched) {
   watched.next_training = clock.steady() + std::clamp(training.span / 6, section.interval,
                                                       std::max(section.interval, section.retrain));
   auto model = Model::learn(training.rows);
-  drop_model(watched);
+  watched.model.reset();
+  watched.waiting.clear();
   statuses_changed = true;
   if (!model) {
     watched.waiting = model.error().message();
@@ -80,107 +79,61 @@ void AnomalyDetector::Impl::train(knowledge::SeriesId id, Watched& watched) {
   }
   watched.model = std::move(*model);
   watched.trained = wall;
+  watched.span = training.span;
   trainings.add();
 }
 
-/// The forest of the window the model was learnt from: the same whenever it is grown.
-bool AnomalyDetector::Impl::grow(knowledge::SeriesId id, Watched& watched) {
-  if (grown >= kGrownPerTick) return false;
-  // What did not fit is not grown again in vain.
-  if (watched.refused_bytes > 0 && !make_room(watched.rank, watched.refused_bytes)) {
-    go_without(watched, watched.refused_bytes);
-    return false;
+std::span<const float> AnomalyDetector::Impl::training_of(knowledge::SeriesId id,
+                                                          const Watched& watched) {
+  const SteadyTime now = clock.steady();
+  std::erase_if(lately, [&](const Lately& one) { return now - one.used > kLately; });
+  auto place = std::ranges::find(lately, id, &Lately::id);
+  if (place == lately.end() && lately.size() < kAskedPerTick)
+    place = lately.insert(lately.end(), Lately{});
+  if (place == lately.end()) place = std::ranges::min_element(lately, {}, &Lately::used);
+  if (place->id != id || place->trained != watched.trained || place->training.empty()) {
+    place->id = id;
+    place->trained = watched.trained;
+    place->training = watched.model->training(window_of(id, watched.trained).rows);
   }
-  ++grown;
-  const TrainingRows training = window_of(id, watched.trained);
-  if (training.rows.size() < 2) {  // gone from the history meanwhile
+  place->used = now;
+  return place->training;
+}
+
+/// The forest of the window the model was learnt from: the same whenever it is asked. Where many
+/// ask at once they take turns; who was strange lately goes on before others begin, so that some
+/// are told soon rather than all of them late.
+std::optional<double> AnomalyDetector::Impl::ask_forest(knowledge::SeriesId id, Watched& watched,
+                                                        const FeatureRow& row) {
+  ++asked;
+  const bool goes_on = watched.strange_ticks > 0 && watched.strange_ticks < kStrangeTicks;
+  const std::uint64_t turns = (asked_before + kAskedPerTick - 1) / kAskedPerTick;
+  const std::size_t most = kAskedPerTick - (goes_on ? 0 : std::min(unsure_before, kAskedPerTick));
+  if ((goes_on ? answered : answered_others) >= most ||
+      (!goes_on && pass - watched.answered < turns))
+    return std::nullopt;
+  ++(goes_on ? answered : answered_others);
+  watched.answered = pass;
+  const auto training = training_of(id, watched);
+  if (training.size() < 2 * kFeatures) {  // gone from the history meanwhile
     watched.next_training = clock.steady();
-    return false;
+    return std::nullopt;
   }
-  const Status done =
-      watched.model->grow(training.rows, {.trees = section.trees,
-                                          .subsample = section.subsample,
-                                          .contamination = section.contamination,
-                                          .seed = base::fnv1a(to_string(data.labels(id)))});
-  if (!done) {
-    drop_model(watched);
-    watched.waiting = done.error().message();
-    return false;
-  }
-  const std::size_t size = watched.model->bytes();
-  if (!make_room(watched.rank, size)) {
-    watched.model->drop_forest();
-    go_without(watched, size);
-    return false;
-  }
-  bytes += size;
-  forests.add();
-  if (watched.refused_bytes > 0) statuses_changed = true;
-  watched.refused_bytes = 0;
-  watched.waiting.clear();
-  return true;
-}
-
-/// Nobody asks for the forest any more.
-void AnomalyDetector::Impl::release(Watched& watched) {
-  if (watched.refused_bytes > 0) {
-    watched.refused_bytes = 0;
-    watched.waiting.clear();
+  const std::size_t before = watched.model->measurements();
+  auto score = watched.model->score(row, training,
+                                    {.trees = section.trees,
+                                     .subsample = section.subsample,
+                                     .contamination = section.contamination,
+                                     .seed = base::fnv1a(to_string(data.labels(id)))});
+  if (!score) {
+    watched.model.reset();
+    watched.waiting = score.error().message();
     statuses_changed = true;
+    return std::nullopt;
   }
-  drop_forest(watched);
-}
-
-bool AnomalyDetector::Impl::make_room(const Rank& rank, std::size_t need) {
-  if (bytes + need <= most_bytes) return true;
-  std::vector<Watched*> lower;
-  std::size_t theirs = 0;
-  for (auto& [id, other] : known) {
-    if (!other.model || !other.model->has_forest() || other.rank <= rank) continue;
-    lower.push_back(&other);
-    theirs += other.model->bytes();
-  }
-  if (bytes - theirs + need > most_bytes) return false;
-  std::ranges::sort(lower, std::greater(), &Watched::rank);
-  for (Watched* other : lower) {
-    if (bytes + need <= most_bytes) break;
-    const std::size_t size = other->model->bytes();
-    drop_forest(*other);
-    go_without(*other, size);
-  }
-  return true;
-}
-
-void AnomalyDetector::Impl::go_without(Watched& watched, std::size_t need) {
-  constexpr std::string_view kNoRoom =
-      "no room: the forests that are needed now have reached their limit";
-  watched.refused_bytes = std::max<std::size_t>(need, 1);
-  if (watched.waiting != kNoRoom) {
-    watched.waiting = kNoRoom;
-    statuses_changed = true;
-    dropped.add();
-  }
-  if (complained) return;
-  complained = true;
-  log::warning("analyze",
-               "no room for all isolation forests that are needed now: {} bytes are the most; "
-               "series without one are named in /health/anomalies",
-               most_bytes);
-}
-
-void AnomalyDetector::Impl::drop_forest(Watched& watched) {
-  if (!watched.model) return;
-  bytes -= watched.model->bytes();
-  watched.model->drop_forest();
-}
-
-void AnomalyDetector::Impl::drop_model(Watched& watched) {
-  if (!watched.model) return;
-  drop_forest(watched);
-  watched.model.reset();
-  watched.refused_bytes = 0;
-  watched.waiting.clear();
-  statuses_changed = true;
+  forests.add(static_cast<double>(watched.model->measurements() - before));
+  answers.add();
+  return *score;
 }
 
 void AnomalyDetector::Impl::wait_for_samples(Watched& watched, std::size_t have, Millis span) {
@@ -190,10 +143,10 @@ void AnomalyDetector::Impl::wait_for_samples(Watched& watched, std::size_t have,
   const Millis missing = spacing * static_cast<std::int64_t>(want - have);
   watched.next_training = clock.steady() + std::clamp(missing, section.interval,
                                                       std::max(section.interval, Millis(30'000)));
-  drop_model(watched);
-  auto waiting = fmt::format("warming up: {} of {} samples", have, want);
-  statuses_changed = statuses_changed || waiting != watched.waiting;
-  watched.waiting = std::move(waiting);
+  auto text = fmt::format("warming up: {} of {} samples", have, want);
+  statuses_changed = statuses_changed || watched.model || text != watched.waiting;
+  watched.model.reset();
+  watched.waiting = std::move(text);
 }
 
 }  // namespace nexus::analyze

@@ -46,6 +46,9 @@ struct VitalDetector::Impl {
   void learn_window();
   [[nodiscard]] HalfSpaceTrees::Shingle shingle(std::uint64_t row) const noexcept;
   void decide(RowScore& out, double value, std::int64_t time);
+  [[nodiscard]] double progress() const noexcept {
+    return std::min(1.0, static_cast<double>(rows) / kFull);
+  }
   void learn_usual(double value) noexcept {
     if (rows == 0) mean = value;
     const double away = std::clamp(value - mean, -1e300, 1e300);
@@ -152,7 +155,7 @@ RowScore VitalDetector::Impl::push(std::int64_t time, double value) {
   if (half <= 0) sum = 0;
   learn_usual(value);
   ++rows;
-  out.progress = std::min(1.0, static_cast<double>(rows) / kFull);
+  out.progress = progress();
   out.ready = rows > kMinimum;
   out.raw = sum;
   out.score = fresh.push(sum) ? sum : 0;
@@ -207,16 +210,20 @@ void VitalDetector::note(double value, std::int64_t time) {
   impl_->memory.note(value, time);
 }
 
-void VitalDetector::judge(std::int64_t time, double value, bool real) {
+double VitalDetector::judge(std::int64_t time, double value, bool real, double before) {
   if (!impl_->memory.judge(time, value, real)) {
     impl_->memory.note(value, time);
     (void)impl_->memory.judge(time, value, real);
   }
-  impl_->budget.judged(real);
+  return impl_->budget.judged(real, before);
 }
 
 void VitalDetector::set_budget(double alarms_a_day) noexcept {
   impl_->alarms_a_day = alarms_a_day;
+}
+
+double VitalDetector::progress() const noexcept {
+  return impl_->progress();
 }
 
 std::uint64_t VitalDetector::rows() const noexcept {

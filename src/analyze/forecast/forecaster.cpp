@@ -89,15 +89,6 @@ struct Forecaster::Impl {
                          {{"state", "ready"}})),
         warming(self.gauge("nexus_forecast_series", "Series with a forecast by state",
                            {{"state", "warming_up"}})),
-        coverage80(self.gauge("nexus_forecast_coverage_ratio",
-                              "Share of past values inside the forecasts' intervals",
-                              {{"level", "0.8"}})),
-        coverage95(self.gauge("nexus_forecast_coverage_ratio",
-                              "Share of past values inside the forecasts' intervals",
-                              {{"level", "0.95"}})),
-        relative(
-            self.gauge("nexus_forecast_relative_error",
-                       "Mean error of the forecasts an hour ahead, of that of the last value")),
         model_bytes(self.gauge("nexus_forecast_model_bytes",
                                "Memory of what is learnt of all series for forecasts")),
         models(d, self.counter("nexus_forecast_series_refused_total",
@@ -132,9 +123,6 @@ struct Forecaster::Impl {
   Book& book;
   knowledge::Gauge ready;
   knowledge::Gauge warming;
-  knowledge::Gauge coverage80;
-  knowledge::Gauge coverage95;
-  knowledge::Gauge relative;
   knowledge::Gauge model_bytes;
   Models models;
   LeakWatch leaks;
@@ -237,7 +225,8 @@ std::optional<Observation> Forecaster::Impl::fills(const Track& track) const {
   return seen;
 }
 
-/// The agent's own error, an hour ahead: in each vital's unit, and over all of them.
+/// The agent's own error, an hour ahead: in each vital's unit, and over all of them. Nothing is
+/// said before there is one: a coverage of 0 would be a bad one.
 void Forecaster::Impl::publish_errors(const Result& result) {
   std::map<std::string_view, std::pair<double, double>> of_vital;
   double in80 = 0;
@@ -265,9 +254,18 @@ void Forecaster::Impl::publish_errors(const Result& result) {
         .set(sum.first / sum.second);
   }
   if (n == 0) return;
-  coverage80.set(in80 / n);
-  coverage95.set(in95 / n);
-  relative.set(std::exp(ratios / n));
+  const auto covered = [&](std::string_view level, double share) {
+    metrics
+        .gauge("nexus_forecast_coverage_ratio",
+               "Share of past values inside the forecasts' intervals", {{"level", level}})
+        .set(share);
+  };
+  covered("0.8", in80 / n);
+  covered("0.95", in95 / n);
+  metrics
+      .gauge("nexus_forecast_relative_error",
+             "Mean error of the forecasts an hour ahead, of that of the last value")
+      .set(std::exp(ratios / n));
 }
 
 Forecaster::Forecaster(Clock& clock, const knowledge::Queryable& data, Book& book,

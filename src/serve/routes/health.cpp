@@ -337,6 +337,7 @@ Response anomalies(const Rooms& rooms) {
                    {"contributors", std::move(contributors)},
                    {"processes", std::move(processes)},
                    {"changes", changes_near(*changes, a.time)},
+                   {"verdict", a.real ? json_ns::value("real") : json_ns::value()},
                    {"recommended_actions", recommended(rooms, a)}});
   }
   json_ns::array models;
