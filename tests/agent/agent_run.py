@@ -136,7 +136,13 @@ def queries(agent):
         expect(int(now) - 4 <= float(line.split("@[")[1].rstrip("]")) <= int(now), f"a time out of the range: {line}")
     _, said = agent.command("query", "sum(", code=1)
     expect("parse" in said or "1:" in said, f"a broken expression: {said}")
-    agent.command("query", "up", "--start", "1", code=2)
+    out, _ = agent.command("query", "time()", "--start", "now-10s")
+    times = [float(line.split("@[")[1].rstrip("]")) for line in out.splitlines()[1:]]
+    equal((len(times), round(times[-1] - times[0], 3)), (11, 10.0), f"the last ten seconds, one by one: {out}")
+    _, said = agent.command("query", "up", "--end", "1", code=2)
+    equal(said, "a range query needs --start\n", "an end alone")
+    _, said = agent.command("query", "up", "--time", "soon", code=2)
+    expect("--time: \"soon\" is not a time" in said, said)
 
 
 def actions(agent):

@@ -322,6 +322,8 @@ def of_its_own(agent, port):
     equal(series, [{"__name__": "disk.used", "mount point": "/srv"}], "series")
     out, _ = agent.command("export", "--match", '{"disk.used"}', "--start", start, "--end", start + 2)
     expect('{"disk.used","mount point"="/srv"} 1 ' in out, out)
+    relative, _ = agent.command("export", "--match", '{"disk.used"}', "--start=-50m", "--end", start + 2)
+    equal(relative, out, "the same, from a distance before now")
 
 
 def main():

@@ -12,9 +12,10 @@
 // for as long as it lasts (at most a day) and lowered the error: it is never assumed.
 //
 // Intervals (80 and 95 %): quantiles of the combination's own errors per lead in units of their
-// present size, in fading histograms pooled over neighbouring leads, with the conformal rank n + 1
-// where n counts errors that do not overlap (that is the correction for long leads), and levels
-// that follow the misses (Gibbs and Candes, Adaptive conformal inference, 2021).
+// present size, in fading histograms pooled over neighbouring leads, somewhat farther out the fewer
+// errors are known that say something new (the conformal rank, held back where it is beyond all),
+// and levels that follow the misses (Gibbs and Candes, Adaptive conformal inference, 2021). Their
+// present size follows the errors of the next row: near leads the last dozen, far ones more.
 //
 // A new level (many rows on one side, far out) makes what was learnt before it fade at once.
 //

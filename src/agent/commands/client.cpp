@@ -461,9 +461,11 @@ void add_transfer(CLI::App& app, CommandContext& context, const SharedPtr& share
   exports->add_option("--match", wanted->matches, "A series selector; more than one may be given")
       ->required();
   exports->add_option("--start", wanted->start,
-                      "RFC 3339 or Unix seconds; an hour before --end, of a directory: the oldest");
-  exports->add_option("--end", wanted->end,
-                      "RFC 3339 or Unix seconds; now when absent, of a directory: the newest");
+                      "RFC 3339, Unix seconds or now-1h; an hour before --end, of a directory: the "
+                      "oldest");
+  exports->add_option(
+      "--end", wanted->end,
+      "RFC 3339, Unix seconds or now-1h; now when absent, of a directory: the newest");
   exports->add_option("--format", wanted->format, "openmetrics or csv")
       ->check(CLI::IsMember({"openmetrics", "csv"}))
       ->capture_default_str();
@@ -480,10 +482,12 @@ void add_query(CLI::App& app, CommandContext& context, const SharedPtr& shared) 
   add_stopped(*query, *stopped);
   query->add_option("expr", asked->expression, "The expression")->required();
   query->add_option("--time", asked->time,
-                    "RFC 3339 or Unix seconds; now when absent, of a directory: the newest sample");
-  query->add_option("--start", asked->start, "Start of a range query");
-  query->add_option("--end", asked->end, "End of a range query");
-  query->add_option("--step", asked->step, "Step of a range query, e.g. 15s");
+                    "RFC 3339, Unix seconds or now-1h; now when absent, of a directory: the newest "
+                    "sample");
+  query->add_option("--start", asked->start, "Start of a range query, given as --time is");
+  query->add_option("--end", asked->end, "End of a range query; now when absent");
+  query->add_option("--step", asked->step,
+                    "Step of a range query, e.g. 15s; a 250th of the range when absent");
   query
       ->add_option("--format", asked->format,
                    "table, json, csv, or graph: drawn in the terminal, of the last hour unless "

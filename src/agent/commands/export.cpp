@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 
+#include "agent/commands/moment.hpp"
 #include "agent/commands/transfer.hpp"
 #include "nexus/base/clock.hpp"
 #include "nexus/base/go_text.hpp"
@@ -38,15 +39,15 @@ Result<Span> span_of(const ExportFlags& wanted, std::int64_t now,
   Span out;
   out.end = now;
   if (!wanted.end.empty()) {
-    const auto end = base::parse_time(wanted.end);
-    if (!end) return fail(Errc::kInvalidArgument, "--end: {}", end.error().message());
-    out.end = base::to_unix_millis(*end);
+    const auto end = moment("--end", wanted.end, now);
+    if (!end) return std::unexpected(end.error());
+    out.end = *end;
   }
   out.start = oldest.value_or(out.end - kHour);
   if (!wanted.start.empty()) {
-    const auto start = base::parse_time(wanted.start);
-    if (!start) return fail(Errc::kInvalidArgument, "--start: {}", start.error().message());
-    out.start = base::to_unix_millis(*start);
+    const auto start = moment("--start", wanted.start, now);
+    if (!start) return std::unexpected(start.error());
+    out.start = *start;
   }
   if (out.end < out.start) return fail(Errc::kInvalidArgument, "--end is before --start");
   return out;

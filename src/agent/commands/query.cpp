@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <cmath>
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include <set>
 
 #include "agent/commands/graph.hpp"
+#include "agent/commands/moment.hpp"
 #include "nexus/base/clock.hpp"
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
@@ -144,39 +146,35 @@ void print_graph(const json::value& data, double start, double end) {
   fmt::print("{}", draw(all, start, end, terminal_size()));
 }
 
-struct Range {
-  double start = 0;
-  double end = 0;
-  std::string step;
-};
-
-Result<double> seconds(std::string_view name, const std::string& text) {
-  const auto time = base::parse_time(text);
-  if (!time) return fail(Errc::kInvalidArgument, "{}: {}", name, time.error().message());
-  return static_cast<double>(base::to_unix_millis(*time)) / 1000;
-}
-
-/// What a graph is drawn over: the last hour, and a point for every column of dots, when nothing
-/// else is said.
-Result<Range> graph_range(const QueryFlags& query, std::int64_t now) {
-  constexpr double kHour = 3600;
-  Range out;
-  out.end = static_cast<double>(now) / 1000;
-  if (!query.end.empty()) {
-    const auto end = seconds("--end", query.end);
-    if (!end) return std::unexpected(end.error());
-    out.end = *end;
+/// Times as the API takes them, and what is not said: a graph is of the last hour with a point for
+/// every column of dots; other ranges go to now, by promtool's step.
+Result<QueryFlags> settled(QueryFlags query, bool graph, std::int64_t now) {
+  const auto to_seconds = [](std::int64_t millis) {
+    return fmt::format("{:.3f}", static_cast<double>(millis) / 1000);
+  };
+  if (!query.time.empty()) {
+    const auto time = moment("--time", query.time, now);
+    if (!time) return std::unexpected(time.error());
+    query.time = to_seconds(*time);
   }
-  out.start = out.end - kHour;
-  if (!query.start.empty()) {
-    const auto start = seconds("--start", query.start);
-    if (!start) return std::unexpected(start.error());
-    out.start = *start;
+  if (!graph && query.start.empty()) {
+    if (query.end.empty() && query.step.empty()) return query;
+    return fail(Errc::kInvalidArgument, "a range query needs --start");
   }
-  const auto dots = static_cast<double>(terminal_size().width) * 2;
-  out.step = query.step.empty() ? fmt::format("{:.3f}", std::max(1.0, (out.end - out.start) / dots))
-                                : query.step;
-  return out;
+  const auto end = query.end.empty() ? now : moment("--end", query.end, now);
+  if (!end) return std::unexpected(end.error());
+  constexpr std::int64_t kHour = 3'600'000;
+  const auto start = query.start.empty() ? *end - kHour : moment("--start", query.start, now);
+  if (!start) return std::unexpected(start.error());
+  query.start = to_seconds(*start);
+  query.end = to_seconds(*end);
+  if (query.step.empty()) {
+    const auto length = static_cast<double>(*end - *start) / 1000;
+    const double step = graph ? length / (static_cast<double>(terminal_size().width) * 2)
+                              : std::floor(length / 250);
+    query.step = fmt::format("{:.3f}", std::max(1.0, step));
+  }
+  return query;
 }
 
 std::string range_path(const std::string& expression, const std::string& start,
@@ -215,33 +213,20 @@ class Source {
   std::unique_ptr<StoppedHistory> stopped_;
 };
 
-int graph(const Source& source, const QueryFlags& query) {
-  const auto range = graph_range(query, source.now());
-  if (!range) {
-    fmt::print(stderr, "{}\n", range.error().message());
-    return 2;
-  }
-  const auto answer = source.ask({query.expression, "", fmt::format("{:.3f}", range->start),
-                                  fmt::format("{:.3f}", range->end), range->step});
-  if (!answer) return report(answer.error());
-  print_graph(answer->at("data"), range->start, range->end);
-  return 0;
-}
-
 }  // namespace
 
-int query_agent(const ClientFlags& flags, const StoppedFlags& stopped, const QueryFlags& query) {
+int query_agent(const ClientFlags& flags, const StoppedFlags& stopped, const QueryFlags& asked) {
   Source source(flags);
   if (Status opened = source.open(stopped); !opened) return report(opened.error());
-  const auto& format = query.format.empty() ? flags.output : query.format;
-  if (format == "graph") return graph(source, query);
-  const bool any = !query.start.empty() || !query.end.empty() || !query.step.empty();
-  if (any && (query.start.empty() || query.end.empty() || query.step.empty())) {
-    fmt::print(stderr, "a range query needs --start, --end and --step\n");
+  const auto& format = asked.format.empty() ? flags.output : asked.format;
+  const bool graph = format == "graph";
+  const auto query = settled(asked, graph, source.now());
+  if (!query) {
+    fmt::print(stderr, "{}\n", query.error().message());
     return 2;
   }
   const auto answer =
-      source.ask({query.expression, query.time, query.start, query.end, query.step});
+      source.ask({query->expression, query->time, query->start, query->end, query->step});
   if (!answer) return report(answer.error());
   for (const char* kind : {"warnings", "infos"}) {
     const auto* notes = find_path(*answer, kind);
@@ -251,6 +236,9 @@ int query_agent(const ClientFlags& flags, const StoppedFlags& stopped, const Que
   const auto* data = find_path(*answer, "data");
   if (format == "json" || data == nullptr) {
     fmt::print("{}\n", json::serialize(*answer));
+  } else if (graph) {
+    print_graph(*data, base::parse_double(query->start).value_or(0),
+                base::parse_double(query->end).value_or(0));
   } else if (format == "csv") {
     print_csv(*data);
   } else {

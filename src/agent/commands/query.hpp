@@ -12,10 +12,10 @@ namespace nexus::agent {
 
 struct QueryFlags {
   std::string expression;
-  std::string time;   // now when empty
-  std::string start;  // with the two below: a range
-  std::string end;
-  std::string step;
+  std::string time;    // as moment() takes it; now when empty
+  std::string start;   // with this a range
+  std::string end;     // now when empty
+  std::string step;    // a 250th of the range when empty
   std::string format;  // table, json, csv or graph; empty: as --output says
 };
 

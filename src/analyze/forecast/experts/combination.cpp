@@ -20,7 +20,7 @@ Tuning kTuning;
 
 namespace {
 
-constexpr std::uint32_t kVersion = 6;
+constexpr std::uint32_t kVersion = 7;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kLargest = 1e30;         // |z|: squares fit a double with room to spare
 constexpr double kOutOfProportion = 1e6;  // mean changes, for a single value
@@ -59,6 +59,7 @@ Combination::State::State(const Shape& the_shape)
       quantiles(leads, {-1.6F, 1.6F, -2.46F, 2.46F}),
       record(leads),
       echoes(leads),
+      unrest(leads, 1.0F),
       histograms(leads) {
   const std::uint32_t longest = *std::ranges::max_element(seasons.length);
   values = ValueRing(std::max(longest, 2U) + last_lead() + 1);
@@ -260,7 +261,6 @@ void Combination::State::archive(Archive& a) {
   a.value(outliers);
   a.value(change_count);
   a.value(quick_error);
-  a.value(usual_error);
   a.value(burst);
   a.value(hours);
   a.value(surprise);
@@ -283,6 +283,7 @@ void Combination::State::archive(Archive& a) {
   a.values(quantiles);
   a.values(record);
   a.values(echoes);
+  a.values(unrest);
   histograms.archive(a);
 }
 
@@ -399,7 +400,7 @@ std::size_t Combination::bytes() const noexcept {
   const State& s = *state_;
   return sizeof(State) + s.values.bytes() + s.states.size() * sizeof(PackedRow) +
          s.profiles.size() * 4 + s.waiting.size() * sizeof(State::Waiting) + s.errors.size() * 12 +
-         s.leads * (4 + 32 + sizeof(State::Record) + sizeof(State::Echo)) + s.ridges.bytes() +
+         s.leads * (4 + 32 + sizeof(State::Record) + sizeof(State::Echo) + 4) + s.ridges.bytes() +
          s.histograms.bytes() + 2 * 60 * 4;
 }
 

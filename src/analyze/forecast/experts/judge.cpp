@@ -101,20 +101,35 @@ void Combination::State::score(std::size_t j, const Waiting& was, float z) {
   const float expected = lengthen(was.size);
   const float units = expected > 0 ? off / expected : (off == 0 ? 0 : std::copysign(100.0F, off));
   histograms.add(j, units, 1 - std::max(1 / kTuning.score_memory, growth(r.count)));
+  if (j == 0) learn_unrest(std::abs(off));
   const double by = std::max(1 / kTuning.size_memory, newest(r.count));
   sizes[j] += static_cast<float>(by) * (std::abs(off) - sizes[j]);
+  if (j == 0) learn_burst(std::abs(off), r.count);
   learn_echo(j, units);
   learn_hour(j, was, off);
-  if (j == 0) {
-    quick_error += speed(r.count, 12) * (std::abs(off) - quick_error);
-    usual_error += speed(r.count, kTuning.size_memory) * (std::abs(off) - usual_error);
-  }
-  if (j == 0 && usual_error > 0) {
-    burst = std::clamp(std::pow(quick_error / usual_error, static_cast<float>(kTuning.burst)), 0.3F,
-                       3.0F);
-  }
   const std::array<bool, 4> missed{z<was.end(0), z> was.end(1), z<was.end(2), z> was.end(3)};
   follow_misses(j, missed);
+}
+
+/// How large the errors of the next row are of late, against the usual.
+void Combination::State::learn_burst(float off, float count) {
+  quick_error += speed(count, 12) * (off - quick_error);
+  if (!(sizes[0] > 0)) return;
+  burst =
+      std::clamp(std::pow(quick_error / sizes[0], static_cast<float>(kTuning.burst)), 0.3F, 3.0F);
+}
+
+/// The same for what is far ahead, over more rows the farther it is. Errors far ahead share what
+/// happened in between, so that the last few say little of how restless a series has become: as
+/// many of the next row say more.
+void Combination::State::learn_unrest(float off) {
+  constexpr float kMost = 10;  // one error is not to settle it
+  if (!(sizes[0] > 0)) return;
+  const float units = std::min(off / sizes[0], kMost);
+  for (std::size_t j = 0; j < leads; ++j) {
+    const double memory = kTuning.unrest_rows + kTuning.unrest_leads * shape.leads[j];
+    unrest[j] += static_cast<float>(1 / memory) * (units - unrest[j]);
+  }
 }
 
 /// Whether a forecast held is known only as many rows later as it looked ahead, and until then all
@@ -168,9 +183,14 @@ float Combination::State::size(std::size_t j) const {
                : sizes[i] * std::sqrt(static_cast<float>(shape.leads[j]) /
                                       static_cast<float>(shape.leads[i]));
   }
-  // What the next row does says less of those far ahead.
-  const double ahead = static_cast<double>(shape.leads[j]) - 1;
-  return base * std::pow(burst, static_cast<float>(std::exp(-ahead / kTuning.burst_lasts)));
+  // A burst at the next row says less of those far ahead, and unrest over many rows more. Calm says
+  // little there: it ends unforeseen.
+  const double ahead = (static_cast<double>(shape.leads[j]) - 1) / kTuning.burst_lasts;
+  const double far = 1 - std::exp(-ahead * ahead);
+  const float lasting = std::clamp(unrest[j], static_cast<float>(kTuning.least_unrest),
+                                   static_cast<float>(kTuning.most_unrest));
+  return base * std::pow(burst, static_cast<float>(std::exp(-ahead))) *
+         std::pow(lasting, static_cast<float>(kTuning.unrest * far));
 }
 
 /// Errors relative to the last value's over the same rows, neighbouring leads together.
@@ -263,12 +283,15 @@ void Combination::State::refresh_quantiles(std::size_t j) {
   }
   std::array<double, 4> p{};
   for (std::size_t i = 0; i < 4; ++i) {
-    // The conformal rank is (n + 1)(1 - a) of n: a little farther out than the plain quantile. With
-    // few errors the rank of 80 % is beyond all of them, which covers far too much: it goes no
-    // farther out than half the tail.
+    // The conformal rank is (n + 1)(1 - a) of n: a little farther out than the plain quantile. It
+    // is meant for n single errors; ours overlap, so that the outermost is the largest of many more
+    // than n. With few of them the rank is beyond all and covers far too much: it goes no farther
+    // out than a part of the tail, and at 80 % it is nearly that of the middle of an error's share.
     const auto a = static_cast<double>(levels[j][i]);
-    const double least = i < 2 ? a * kTuning.least_tail : 0;
-    const double tail = std::max(a - (1 - a) / (distinct + 1), least);
+    const bool wide = i >= 2;
+    const double least = a * (wide ? kTuning.least_tail95 : kTuning.least_tail80);
+    const double rank = wide ? kTuning.rank95 : kTuning.rank80;
+    const double tail = std::max(a - (rank - a) / (distinct + 1), least);
     p[i] = i % 2 == 0 ? tail : 1 - tail;
   }
   quantiles[j] = histograms.quantiles(j, static_cast<std::size_t>(kTuning.reach), p);

@@ -76,6 +76,8 @@ struct Combination::State {
   void verify_lead(std::size_t j, float z);
   void judge(std::size_t j, const Opinions& opinions, float z);
   void score(std::size_t j, const Waiting& was, float z);
+  void learn_burst(float off, float count);
+  void learn_unrest(float off);
   void follow_misses(std::size_t j, const std::array<bool, 4>& missed);
   void issue();
   void refresh(std::size_t j);
@@ -127,9 +129,8 @@ struct Combination::State {
   double scale = 0;            // mean absolute change from row to row
   std::uint32_t outliers = 0;  // in a row
   std::uint64_t change_count = 0;
-  float quick_error = 0;  // of the first lead: present size
-  float usual_error = 0;  // and long-term
-  float burst = 1;        // their ratio, as it counts
+  float quick_error = 0;  // of the first lead, of late
+  float burst = 1;        // that against the usual, as it counts
   std::array<Hour, 24> hours{};
   std::array<float, 2> surprise{};  // of error sizes, without and with the hour of the day
   double spread = 0;                // mean absolute distance from the slowest level
@@ -154,6 +155,7 @@ struct Combination::State {
   std::vector<std::array<float, 4>> quantiles;  // in sizes
   std::vector<Record> record;
   std::vector<Echo> echoes;
+  std::vector<float> unrest;  // size of the next row's errors of late, against the usual, a lead
   Histograms histograms;
 };
 

@@ -26,10 +26,18 @@ struct Tuning {
   double profile_speed = 0.07;  // a season's profile moves toward the last one by
   double change_scales = 5;     // how far out a new level must be
   int change_rows = 24;         // and for how long
-  double least_tail = 0.5;      // of 80 %, of the level's, however few errors are known
-  double echo = 0.5;            // how far errors that are unlike each other count as more
-  double young = 1.5;           // power of a row's number: how much later errors count for more
-  double between = 0.05;        // intervals halfway between two learnt leads are wider by
+  double unrest = 1.4;          // power of how large the next row's errors are of late, far ahead
+  double unrest_rows = 6;       // over so many rows
+  double unrest_leads = 0.5;    // and this many leads more
+  double least_unrest = 0.8;    // calm and unrest beyond count no more than these
+  double most_unrest = 2;
+  double rank80 = 0.6;  // 1: the conformal rank, 0.5: the middle of an error's share
+  double rank95 = 1;
+  double least_tail80 = 0.5;  // of the level's tail, however few errors are known
+  double least_tail95 = 0.25;
+  double echo = 0.5;      // how far errors that are unlike each other count as more
+  double young = 1.5;     // power of a row's number: how much later errors count for more
+  double between = 0.05;  // intervals halfway between two learnt leads are wider by
 };
 
 #ifdef NEXUS_TUNE
