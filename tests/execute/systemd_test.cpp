@@ -223,7 +223,8 @@ TEST_CASE("a service's limits are set at run time, read back, and undone when in
 
   const auto changed = [&] {
     std::vector<std::string> out;
-    for (const auto& one : m.bench.executor->kept().value()) {
+    const auto kept = m.bench.executor->kept().value();
+    for (const auto& one : kept) {
       for (const auto& value : one.values) {
         if (!value.as_set)
           out.push_back(fmt::format("{}: {}, not {}", value.name, value.found, value.wanted));
