@@ -37,6 +37,8 @@ Status Agent::Impl::start() {
   executor->on_finished([this](const plan::Action& action) {
     note_action(action);
     planner->on_finished(action);
+    tunings->note(action);
+    drift->soon();
   });
   executor->set_permission([this](const plan::Action& action) { return planner->refusal(action); });
   executor->set_halted([this] { return !planner->running(); });
@@ -157,9 +159,13 @@ Status Agent::Impl::reload() {
     self.counter("nexus_config_reloads_total", "Reloads of the configuration by result.",
                  {{"result", "refused"}})
         .add();
+    configuration_watch.refused(config::to_string(checked.problems.front()));
+    drift->soon();
     return fail(Errc::kInvalidArgument, "{}", describe(checked.problems));
   }
   auto applied = apply(std::move(checked));
+  if (!applied) configuration_watch.refused(applied.error().message());
+  drift->soon();
   successful.set(applied ? 1 : 0);
   self.counter("nexus_config_reloads_total", "Reloads of the configuration by result.",
                {{"result", applied ? "applied" : "refused"}})
@@ -216,6 +222,7 @@ Status Agent::Impl::apply(Checked checked) {
   if (before->services != after.services) watch_services();
   if (before->services != after.services || before->connections.docker != after.connections.docker)
     watch_containers();
+  configuration_watch.applied(checked);
   std::string changed;
   for (const auto& section : config::changed_sections(*before, after))
     changed += (changed.empty() ? "" : ", ") + section;

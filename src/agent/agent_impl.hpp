@@ -9,17 +9,21 @@
 
 #include "agent/budget.hpp"
 #include "agent/check.hpp"
+#include "agent/configuration_watch.hpp"
 #include "agent/connectivity.hpp"
 #include "agent/container_watcher.hpp"
 #include "agent/directory_lock.hpp"
+#include "agent/drift.hpp"
 #include "agent/incident.hpp"
 #include "agent/life.hpp"
 #include "agent/surroundings.hpp"
+#include "agent/tunings.hpp"
 #include "agent/witness.hpp"
 #include "nexus/agent/agent.hpp"
 #include "nexus/analyze/anomaly.hpp"
 #include "nexus/analyze/change_watch.hpp"
 #include "nexus/analyze/forecast.hpp"
+#include "nexus/analyze/incidents.hpp"
 #include "nexus/analyze/models.hpp"
 #include "nexus/analyze/services.hpp"
 #include "nexus/base/loop_thread.hpp"
@@ -62,7 +66,9 @@ struct Agent::Impl {
         systemd(clock),
         privileged(clock),
         started(clock.wall()),
-        started_steady(clock.steady()) {}
+        started_steady(clock.steady()) {
+    configuration_watch.applied(checked);
+  }
 
   Status open();
   Status open_history();
@@ -102,6 +108,8 @@ struct Agent::Impl {
   [[nodiscard]] bool ready() const;
   [[nodiscard]] bool healthy(std::string& why) const;
   [[nodiscard]] std::vector<std::string> needs_restart() const;
+  [[nodiscard]] std::vector<std::string> watched_units() const;
+  [[nodiscard]] DriftQuestions drift_questions();
   std::vector<serve::Component> components() const;
   [[nodiscard]] serve::Component sources_component() const;
   [[nodiscard]] serve::Component notifications_component() const;
@@ -161,6 +169,10 @@ struct Agent::Impl {
   std::unique_ptr<execute::Executor> executor;
   std::unique_ptr<plan::Planner> planner;
   std::unique_ptr<publish::Publisher> publisher;
+  ConfigurationWatch configuration_watch{options};
+  std::unique_ptr<analyze::Incidents> incidents;
+  std::unique_ptr<Drift> drift;
+  std::unique_ptr<Tunings> tunings;
   mutable std::mutex scheduler_mutex;
   std::shared_ptr<monitor::Scheduler>
       scheduler;  // guarded by scheduler_mutex: a reload replaces it

@@ -21,6 +21,8 @@ Checked check(const config::LoadOptions& options) {
     std::ranges::move(more, std::back_inserter(out.problems));
   };
   out.rules = analyze::RuleSet::compile(*config, out.problems);
+  out.digests = std::move(loaded.digests);
+  out.digests.insert(out.rules->digests.begin(), out.rules->digests.end());
   out.remedies = plan::RemedySet::compile(*config, out.problems);
   take(monitor::check_collectors(config->collect));
   take(monitor::check_sources(config->sources));

@@ -23,6 +23,7 @@ struct Checked {
   std::vector<config::Problem>
       problems;  // by file and line; anything here and nothing else may be used
   std::vector<std::string> files;
+  config::Digests digests;  // of all files that were read, rule files among them
 };
 
 [[nodiscard]] Checked check(const config::LoadOptions& options);

@@ -35,6 +35,12 @@ bool has_metric(const monitor::CollectorDescriptor& collector, std::string_view 
   });
 }
 
+/// What was tuned, or is not as it was set, asks for no closer look; an incident's members do.
+bool is_trouble(analyze::FindingKind kind) {
+  using enum analyze::FindingKind;
+  return kind != kIncident && kind != kOptimization && kind != kDrift;
+}
+
 void add_collectors(std::string_view expression, const std::vector<config::VitalConfig>& vitals,
                     bool follows_vitals, std::set<std::string>& collectors) {
   for (auto name = next_name(expression); !name.empty(); name = next_name(expression)) {
@@ -74,7 +80,7 @@ std::vector<monitor::Scheduler::Hurry> Incident::look(
   std::set<std::string> concerned;
   for (const analyze::Finding& finding : findings) {
     if (finding.state != analyze::FindingState::kFiring || !finding.fired ||
-        now - *finding.fired > kLongest)
+        now - *finding.fired > kLongest || !is_trouble(finding.kind))
       continue;
     // A forecast or an anomaly is about a vital; what it was found with is a model.
     add_collectors(finding.name, vitals, true, concerned);

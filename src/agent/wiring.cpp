@@ -122,6 +122,9 @@ Status Agent::Impl::open() {
   if (!made_publisher) return propagate(std::move(made_publisher), "notifications");
   publisher = std::move(*made_publisher);
   publisher->set_surroundings(message_facts());
+  incidents = std::make_unique<analyze::Incidents>(*book);
+  drift = std::make_unique<Drift>(clock, *book, roots, drift_questions());
+  tunings = std::make_unique<Tunings>(clock, *book, *journal, *executor);
   auto made_collectors = make_collectors(*current());
   if (!made_collectors) return propagate(std::move(made_collectors));
   scheduler = std::move(*made_collectors);
@@ -314,6 +317,23 @@ std::vector<serve::Component> Agent::Impl::components() const {
   }
   out.push_back({"operations", planner->running() ? "healthy" : "degraded",
                  planner->running() ? "" : "stopped by the kill switch"});
+  return out;
+}
+
+DriftQuestions Agent::Impl::drift_questions() {
+  return {.configuration = [this] { return configuration_watch.look(clock.steady()); },
+          .needs_restart = [this] { return needs_restart(); },
+          .watched_units = [this] { return watched_units(); },
+          .stale_units =
+              [this](std::span<const std::string> units) { return systemd.stale_units(units); },
+          .kept = [this] { return executor->kept(); }};
+}
+
+std::vector<std::string> Agent::Impl::watched_units() const {
+  std::vector<std::string> out;
+  for (const auto& service : current()->services) {
+    if (service.kind == config::kUnitKind) out.push_back(service.name);
+  }
   return out;
 }
 

@@ -1,7 +1,6 @@
 #include "nexus/analyze/book.hpp"
 
 #include <algorithm>
-#include <array>
 #include <mutex>
 
 #include "analyze/book_store.hpp"
@@ -15,9 +14,6 @@ namespace {
 
 /// How often a book with findings notes in the database that it is alive.
 constexpr Millis kAliveEvery{60'000};
-
-constexpr std::array<std::string_view, 7> kKinds{"agent",  "boot",     "clock", "configuration",
-                                                 "deploy", "packages", "unit"};
 
 }  // namespace
 
@@ -233,9 +229,7 @@ void Book::tick() {
 }
 
 void Book::note(Change change) {
-  // People may call what they tell of as they like.
-  const bool is_known = std::ranges::find(kKinds, change.kind) != kKinds.end();
-  const std::string kind = is_known ? change.kind : "other";
+  const std::string kind = find_change_kind(change.kind) != nullptr ? change.kind : "other";
   {
     const std::lock_guard guard(impl_->mutex);
     if (!impl_->happened.note(std::move(change))) return;

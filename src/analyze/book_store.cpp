@@ -84,9 +84,7 @@ std::vector<SqlValue> to_values(const StoredFinding& stored) {
 }
 
 std::optional<StoredFinding> from_row(const Row& row) {
-  using enum FindingKind;
-  const auto kind =
-      parse(row.text(2), std::array{kAlert, kVital, kForecast, kAnomaly, kService, kAgent});
+  const auto kind = parse(row.text(2), kFindingKinds);
   const auto severity =
       parse(row.text(4), std::array{Severity::kInfo, Severity::kWarning, Severity::kCritical});
   const auto state = parse(row.text(12), std::array{FindingState::kPending, FindingState::kFiring,

@@ -15,15 +15,19 @@ constexpr std::array<std::string_view, 1> kMigrations = {
     R"(CREATE TABLE changes (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind TEXT NOT NULL,
   subject TEXT NOT NULL, text TEXT NOT NULL))"};
 
-/// Kinds that two watchers see, or one sees twice.
-constexpr std::array<std::string_view, 4> kSeenTwice{"agent", "boot", "clock", "unit"};
-
-/// Kinds that nobody else tells of.
-constexpr std::array<std::string_view, 5> kSeenHere{"agent", "boot", "clock", "packages", "unit"};
-
 /// What a share belongs to: whatever people call what they tell of, it is one kind.
 std::string_view share_of(std::string_view kind) {
-  return std::ranges::find(kSeenHere, kind) != kSeenHere.end() ? kind : std::string_view("told");
+  const auto* known = find_change_kind(kind);
+  return known != nullptr && !known->may_be_told ? kind : std::string_view("told");
+}
+
+/// For SQL: 'agent', 'boot', ...
+std::string quoted_seen_here() {
+  std::string out;
+  for (const ChangeKind& kind : kChangeKinds) {
+    if (!kind.may_be_told) out += fmt::format("{}'{}'", out.empty() ? "" : ", ", kind.name);
+  }
+  return out;
 }
 
 /// One too many: the oldest of the share that is beyond its half, or, of all of them, of the one
@@ -71,8 +75,8 @@ bool ChangeLog::note(Change change) {
            known.time <= change.time + kSame && change.time <= known.time + kSame;
   };
   // Others are told once each, and each says something else: packages, what people tell of.
-  const bool is_seen_twice = std::ranges::find(kSeenTwice, change.kind) != kSeenTwice.end();
-  if (is_seen_twice && std::ranges::any_of(*all_, same)) return false;
+  const auto* kind = find_change_kind(change.kind);
+  if (kind != nullptr && kind->is_seen_twice && std::ranges::any_of(*all_, same)) return false;
   shorten(change.subject, kLongest);
   shorten(change.text, kLongest);
   auto all = std::make_shared<Changes>(*all_);
@@ -107,9 +111,9 @@ Status ChangeLog::write(knowledge::StateDb& db, const Changes& changes) {
     // The first of each share, then the second of each, and so on: what make_room() leaves.
     static const std::string kTooMany = fmt::format(
         "DELETE FROM changes WHERE id NOT IN (SELECT id FROM (SELECT id, time, row_number() OVER "
-        "(PARTITION BY CASE WHEN kind IN ('{}') THEN kind ELSE '' END ORDER BY time DESC, id DESC) "
+        "(PARTITION BY CASE WHEN kind IN ({}) THEN kind ELSE '' END ORDER BY time DESC, id DESC) "
         "AS place FROM changes) WHERE place <= ? ORDER BY place, time DESC, id DESC LIMIT ?)",
-        fmt::join(kSeenHere, "', '"));
+        quoted_seen_here());
     const std::array<knowledge::SqlValue, 2> limits = {static_cast<std::int64_t>(kMostOfKind),
                                                        static_cast<std::int64_t>(kMost)};
     return db.execute(kTooMany, limits);

@@ -20,6 +20,12 @@ std::string_view to_string(FindingKind kind) noexcept {
       return "service";
     case FindingKind::kAgent:
       return "agent";
+    case FindingKind::kIncident:
+      return "incident";
+    case FindingKind::kOptimization:
+      return "optimization";
+    case FindingKind::kDrift:
+      return "drift";
   }
   return "unknown";
 }

@@ -54,6 +54,11 @@ Ledger::Ledger(Clock& clock, knowledge::SelfMetrics& self, std::size_t max_findi
       gauges_.back().set(0);
     }
   }
+  for (const FindingKind kind : kFindingKinds) {
+    firing_.push_back(self.gauge("nexus_findings_firing", "Findings that fire, by their kind",
+                                 {{"kind", to_string(kind)}}));
+    firing_.back().set(0);
+  }
   flapping_.set(0);
   missing_.set(0);
 }
@@ -61,6 +66,8 @@ Ledger::Ledger(Clock& clock, knowledge::SelfMetrics& self, std::size_t max_findi
 void Ledger::count(const Finding& finding, double by) const {
   gauges_[static_cast<std::size_t>(finding.state) * 3 + static_cast<std::size_t>(finding.severity)]
       .add(by);
+  if (finding.state == FindingState::kFiring)
+    firing_[static_cast<std::size_t>(finding.kind)].add(by);
   if (finding.flapping) flapping_.add(by);
   if (finding.missing) missing_.add(by);
 }
@@ -170,7 +177,7 @@ Ledger::Entry* Ledger::enter(std::string_view source, const Observation& seen, s
 
 void Ledger::begin_episode(Entry& entry, const Observation& seen) {
   Finding& finding = entry.finding;
-  finding.started = clock_.wall();
+  finding.started = seen.began == WallTime{} ? clock_.wall() : seen.began;
   finding.fired.reset();
   finding.resolved.reset();
   finding.received = seen.received == SteadyTime{} ? clock_.steady() : seen.received;
@@ -202,6 +209,16 @@ void Ledger::refresh(Entry& entry, const Observation& seen) {
   entry.missed = false;
   entry.pass = passes_;
   changed_ = true;
+  if (seen.members) set_members(entry, *seen.members);
+}
+
+void Ledger::set_members(Entry& entry, const Members& members) {
+  const FindingRecord& known = record_of(entry.finding);
+  if (known.cause == members.cause && known.symptoms == members.symptoms) return;
+  FindingRecord& record = edit(entry);
+  record.cause = members.cause;
+  record.cause_link = "incident";
+  record.symptoms = members.symptoms;
 }
 
 void Ledger::set_severity(Entry& entry, Severity severity) {

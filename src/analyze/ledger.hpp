@@ -103,6 +103,7 @@ class Ledger {
   void end_flapping(Entry& entry);
   void set_missing(Entry& entry, bool missing);
   void set_severity(Entry& entry, Severity severity);
+  void set_members(Entry& entry, const Members& members);
   void write_down(Entry& entry, std::string_view what);
   /// The record, to be changed: a copy, for snapshots have the old one.
   FindingRecord& edit(Entry& entry);
@@ -136,6 +137,7 @@ class Ledger {
   std::optional<Nanos> clock_offset_;                       // of the wall clock from the steady one
 
   std::vector<knowledge::Gauge> gauges_;
+  std::vector<knowledge::Gauge> firing_;  // by kind
   knowledge::Gauge flapping_;
   knowledge::Gauge missing_;
   knowledge::Counter refused_;

@@ -6,6 +6,16 @@
 #include "analyze/ledger.hpp"
 
 namespace nexus::analyze {
+namespace {
+
+using Happened = nexus::analyze::Changes;  // not the ledger's own
+
+bool is_news(const Happened& before, const Happened& known) {
+  const auto newest = [](const Happened& some) { return some.empty() ? WallTime{} : some[0].time; };
+  return before.size() != known.size() || newest(before) != newest(known);
+}
+
+}  // namespace
 
 std::optional<Question> Ledger::ask(
     const std::shared_ptr<const Dependencies>& needs,
@@ -45,6 +55,10 @@ void Ledger::heed(const Question& question, Answer answer) {
   }
   std::unordered_map<std::string, std::vector<std::string>> symptoms;
   for (Entry* entry : firing) {
+    auto& before = answer.before[entry->finding.fingerprint];
+    if (is_news(before, record_of(entry->finding).what_changed))
+      edit(*entry).what_changed = std::move(before);
+    if (!relates(entry->finding.kind)) continue;
     const auto found = answer.causes.find(entry->finding.fingerprint);
     // A cause that has ended meanwhile, or whose link is forgotten, is the cause all the same; not
     // one that this finding turned out to explain.
@@ -60,15 +74,9 @@ void Ledger::heed(const Question& question, Answer answer) {
     }
     if (const auto& cause = record_of(entry->finding).cause; !cause.empty())
       symptoms[cause].push_back(entry->finding.fingerprint);
-    auto& before = answer.before[entry->finding.fingerprint];
-    const auto& known = record_of(entry->finding).what_changed;
-    const auto newest = [](const nexus::analyze::Changes& some) {
-      return some.empty() ? WallTime{} : some[0].time;
-    };
-    if (before.size() != known.size() || newest(before) != newest(known))
-      edit(*entry).what_changed = std::move(before);
   }
   for (Entry* entry : firing) {
+    if (!relates(entry->finding.kind)) continue;
     auto& its = symptoms[entry->finding.fingerprint];
     std::ranges::sort(its);
     if (its.size() > FindingRecord::kMostSymptoms) its.resize(FindingRecord::kMostSymptoms);

@@ -62,6 +62,10 @@ struct Answer {
 
 [[nodiscard]] Answer relate(const Question& question);
 
+/// Whether findings of a kind explain others or are explained by them: what was tuned and what is
+/// not as it was set happen to no one, and an incident is made of what is related.
+[[nodiscard]] bool relates(FindingKind kind) noexcept;
+
 /// Changes of the host from half an hour before it began to a minute after it fired, without the
 /// rollouts that were made because of it (their texts name the action).
 [[nodiscard]] Changes changes_before(const Finding& finding, const Changes& all);

@@ -21,7 +21,7 @@ bool connection_differs(const Config& before, const Config& after) {
   return !(before.connections.*Member == after.connections.*Member);
 }
 
-constexpr std::array<SectionDifference, 26> kSections = {{
+constexpr std::array<SectionDifference, 27> kSections = {{
     {"agent", differs<&Config::agent>},
     {"http", differs<&Config::http>},
     {"auth", differs<&Config::auth>},
@@ -36,6 +36,7 @@ constexpr std::array<SectionDifference, 26> kSections = {{
     {"command", differs<&Config::commands>},
     {"remedy", differs<&Config::remedies>},
     {"guardrails", differs<&Config::guardrails>},
+    {"fleet", differs<&Config::fleet>},
     {"allow", differs<&Config::allow>},
     {"cleanup", differs<&Config::cleanups>},
     {"sysctl", differs<&Config::sysctls>},

@@ -8,6 +8,7 @@
 #include "config/files.hpp"
 #include "config/loader.hpp"
 #include "config/sections/sections.hpp"
+#include "nexus/base/text.hpp"
 
 namespace nexus::config {
 namespace {
@@ -46,6 +47,7 @@ void Loader::read_path(const std::string& path, Absence absence) {
   const auto file = read_file(path, kLargestFile);
   if (file) {
     loaded_.files.push_back(path);
+    loaded_.digests[path] = base::fnv1a(file->text);
     read_text(file->text, path);
   } else if (absence == Absence::kIsProblem || file.error().code() != Errc::kNotFound) {
     report_.begin_source(path);

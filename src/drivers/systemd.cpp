@@ -65,7 +65,7 @@ Result<std::vector<UnitSummary>> read_units(sd_bus* bus) {
   return units;
 }
 
-/// A variant with a number of any width; negative errno when it is none.
+/// A variant with a number of any width, or a truth value; negative errno when it is none.
 int read_number(sd_bus_message* m, std::uint64_t& out) {
   char type = 0;
   const char* contents = nullptr;
@@ -73,6 +73,12 @@ int read_number(sd_bus_message* m, std::uint64_t& out) {
     return r < 0 ? r : -ENXIO;
   if (type != SD_BUS_TYPE_VARIANT || contents == nullptr) return -ENXIO;
   const std::string_view held = contents;
+  if (held == "b") {
+    int truth = 0;
+    const int r = sd_bus_message_read(m, "v", "b", &truth);
+    out = truth != 0 ? 1 : 0;
+    return r;
+  }
   if (held == "t") return sd_bus_message_read(m, "v", "t", &out);
   if (held == "u") {
     std::uint32_t narrow = 0;
@@ -81,6 +87,24 @@ int read_number(sd_bus_message* m, std::uint64_t& out) {
     return r;
   }
   return -ENXIO;
+}
+
+/// The file of a unit, then its drop-ins.
+Result<std::vector<std::string>> read_files(sd_bus* bus, const std::string& unit) {
+  constexpr const char* kUnit = "org.freedesktop.systemd1.Unit";
+  const auto path = unit_path(unit);
+  auto fragment = get_string(bus, path, kUnit, "FragmentPath");
+  if (!fragment) return propagate(std::move(fragment));
+  std::vector<std::string> out;
+  if (!fragment->empty()) out.push_back(*std::move(fragment));
+  auto reply = get_property(bus, path, kUnit, "DropInPaths");
+  if (!reply) return propagate(std::move(reply));
+  int r = sd_bus_message_enter_container(reply->get(), SD_BUS_TYPE_VARIANT, "as");
+  if (r >= 0) r = sd_bus_message_enter_container(reply->get(), SD_BUS_TYPE_ARRAY, "s");
+  const char* text = nullptr;
+  while (r >= 0 && (r = sd_bus_message_read(reply->get(), "s", &text)) > 0) out.emplace_back(text);
+  if (r < 0) return std::unexpected(bus_error(r, "DropInPaths"));
+  return out;
 }
 
 /// Property requests of which many are on their way at once: a round trip through the bus each,
@@ -273,6 +297,22 @@ Result<std::vector<std::optional<std::uint64_t>>> Systemd::unit_numbers(
     if (Status done = batch.run(impl_->clock); !done) return propagate(std::move(done));
     return batch.take();
   });
+}
+
+Result<std::vector<StaleUnit>> Systemd::stale_units(std::span<const std::string> units) {
+  std::vector<UnitProperty> asked;
+  for (const std::string& unit : units)
+    asked.push_back({normalize_unit_name(unit).value_or(unit), "Unit", "NeedDaemonReload"});
+  const auto stale = unit_numbers(asked);
+  if (!stale) return std::unexpected(stale.error());
+  std::vector<StaleUnit> out;
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    if ((*stale)[i].value_or(0) == 0) continue;
+    auto files = impl_->with_bus([&](sd_bus* bus) { return read_files(bus, asked[i].unit); });
+    if (!files) return propagate(std::move(files));
+    out.push_back({units[i], *std::move(files)});
+  }
+  return out;
 }
 
 Result<std::string> Systemd::version() {

@@ -396,6 +396,9 @@ class LimitsStep final : public Step {
                                     const StepContext& context) const override {
     return of(action).account(action, context);
   }
+  Result<std::vector<SetValue>> values(const plan::Action& action, StepContext& context) override {
+    return of(action).values(action, context);
+  }
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
     return of(action).undo(action, context);
   }

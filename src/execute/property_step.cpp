@@ -182,6 +182,29 @@ class PropertyStep final : public Step {
     return true;
   }
 
+  Result<std::vector<SetValue>> values(const plan::Action& action, StepContext& context) override {
+    const auto before = kept(action);
+    auto seen = read(action.target, context);
+    std::vector<SetValue> out;
+    if (!seen && seen.error().code() == Errc::kNotFound) return out;
+    if (!seen) return propagate(std::move(seen));
+    for (std::size_t i = 0; i < settable_.size(); ++i) {
+      const auto& one = settable_[i];
+      const auto given = action.parameters.find(one.parameter);
+      if (given == action.parameters.end() || !(*seen)[i].value) continue;
+      const auto was = number_in(before, one.property).value_or(kNoLimit);
+      const auto wanted = wanted_of(one, given->second, was);
+      if (!wanted) continue;
+      const auto is = *(*seen)[i].value;
+      out.push_back({.parameter = std::string(one.parameter),
+                     .name = std::string(one.property),
+                     .wanted = shown(one, *wanted),
+                     .found = shown(one, is),
+                     .as_set = is_near(one, *wanted, is)});
+    }
+    return out;
+  }
+
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     auto values = read(action.target, context);
     if (!values) {

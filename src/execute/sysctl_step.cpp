@@ -114,6 +114,19 @@ class SysctlStep final : public Step {
     return is && wanted && *is == *wanted;
   }
 
+  Result<std::vector<SetValue>> values(const plan::Action& action, StepContext& context) override {
+    const auto now = host::sysctl(action.target);
+    if (!now) {
+      if (now.error().code() == Errc::kNotFound) return std::vector<SetValue>();
+      return std::unexpected(now.error());
+    }
+    return std::vector{SetValue{.parameter = "value",
+                                .name = action.target,
+                                .wanted = text_parameter(action.parameters, "value"),
+                                .found = *now,
+                                .as_set = verify(action, context).value_or(false)}};
+  }
+
   Recovered recover(const plan::Action& action, StepContext& context, std::string& what) override {
     const auto now = host::sysctl(action.target);
     what = now ? fmt::format("{} is \"{}\"", action.target, *now) : now.error().message();

@@ -56,6 +56,7 @@ json::object from(const Alert& alert) {
           {"threshold", alert.threshold ? from(*alert.threshold) : nullptr},
           {"flapping", alert.flapping},
           {"missing", alert.missing},
+          {"only_where_asked", alert.only_where_asked},
           {"trend", alert.trend},
           {"cause", alert.cause},
           {"changes", from(alert.changes)},
@@ -105,6 +106,8 @@ Alert to_alert(const json::value& value) {
   if (value_of(alert.labels, "alertname").empty()) throw std::runtime_error("no alertname");
   if (const auto* over = object.if_contains("over_since"); over != nullptr && !over->is_null())
     alert.over_since = base::from_unix_millis(over->as_int64());
+  if (const auto* asked = object.if_contains("only_where_asked"); asked != nullptr)
+    alert.only_where_asked = asked->as_bool();
   if (!object.contains("deeds")) return alert;  // of an agent that knew less
   alert.missing = object.at("missing").as_bool();
   alert.trend = to_text(object, "trend");

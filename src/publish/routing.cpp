@@ -25,6 +25,12 @@ bool take(const Route& route, const StringMap& labels, std::vector<const Route*>
   return true;
 }
 
+bool is_asking(const knowledge::Matcher& matcher) {
+  using enum knowledge::MatchOp;
+  return (matcher.name() == "kind" || matcher.name() == "alertname") &&
+         (matcher.op() == kEqual || matcher.op() == kRegex);
+}
+
 config::Where place(const config::Places& places, std::string_view key,
                     const config::Where& otherwise) {
   const auto found = places.find(key);
@@ -102,6 +108,7 @@ struct RoutingCompiler {
     auto route = std::make_unique<Route>();
     route->matchers = matchers(from.match, "route.match", place(from.places, "match", from.where));
     route->key = key_of(parent, route->matchers);
+    route->asks = parent.asks || std::ranges::any_of(route->matchers, is_asking);
     route->go_on = from.go_on;
     route->receivers = from.receivers.value_or(parent.receivers);
     check_receivers(route->receivers, "route.receivers",

@@ -372,6 +372,36 @@ TEST_CASE("numbers of many units come in one batch", "[.systemd]") {
   CHECK(m.systemd.virtualization().has_value());
 }
 
+TEST_CASE("a unit whose file has changed since it was loaded is told with its files",
+          "[.systemd]") {
+  Machine m;
+  const TestUnit edited("nexus-test-edited.service", kSleeper);
+  const TestUnit other("nexus-test-loaded.service", kSleeper);
+  const std::vector<std::string> asked = {"nexus-test-edited", other.name(),
+                                          "nexus-test-none.service"};
+  REQUIRE(m.job(UnitJob::kStart, edited.name()));
+  REQUIRE(m.job(UnitJob::kStart, other.name()));
+  CHECK(m.systemd.stale_units(asked)->empty());
+  const std::string drop_in = "/run/systemd/system/" + edited.name() + ".d";
+  std::filesystem::create_directories(drop_in);
+  std::ofstream(drop_in + "/nice.conf") << "[Service]\nNice=1\n";
+  systemctl({"daemon-reload"});
+  CHECK(m.systemd.stale_units(asked)->empty());
+  std::ofstream(drop_in + "/nice.conf") << "[Service]\nNice=2\n";
+  // Not by chance of the same time as before.
+  std::filesystem::last_write_time(drop_in + "/nice.conf",
+                                   std::filesystem::file_time_type::clock::now() + 10s);
+  const auto stale = m.systemd.stale_units(asked);
+  REQUIRE(stale);
+  REQUIRE(stale->size() == 1);
+  CHECK(stale->front().name == "nexus-test-edited");
+  CHECK(stale->front().files ==
+        std::vector<std::string>{"/run/systemd/system/" + edited.name(), drop_in + "/nice.conf"});
+  systemctl({"daemon-reload"});
+  CHECK(m.systemd.stale_units(asked)->empty());
+  std::filesystem::remove_all(drop_in);
+}
+
 TEST_CASE("the manager tells its version and state", "[.systemd]") {
   Machine m;
   CHECK_THAT(m.systemd.version().value(), Catch::Matches("[0-9]+.*"));

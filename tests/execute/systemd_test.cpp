@@ -221,6 +221,24 @@ TEST_CASE("a service's limits are set at run time, read back, and undone when in
   CHECK(number("CPUQuotaPerSecUSec") == 1'500'000);
   CHECK(number("TasksMax") == 200);
 
+  const auto changed = [&] {
+    std::vector<std::string> out;
+    const auto kept = m.bench.executor->kept().value();
+    for (const auto& one : kept) {
+      for (const auto& value : one.values) {
+        if (!value.as_set)
+          out.push_back(fmt::format("{}: {}, not {}", value.name, value.found, value.wanted));
+      }
+    }
+    return out;
+  };
+  CHECK(m.bench.executor->kept()->size() == 2);
+  CHECK(changed().empty());
+  drivers::testing::systemctl(
+      {"set-property", "--runtime", unit.name(), "MemoryMax=300M", "CPUQuota=75%"});
+  CHECK(changed() == std::vector<std::string>{"CPUQuotaPerSecUSec: 75%, not 150%",
+                                              "MemoryMax: 300.0 MiB, not 256.0 MiB"});
+
   auto ssh = m.action("adjust_memory", unit);
   ssh.target = "ssh.service";
   ssh.parameters = memory.parameters;

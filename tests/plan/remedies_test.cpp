@@ -37,16 +37,32 @@ std::vector<std::string> problems_of(config::RemedyConfig definition) {
   return out;
 }
 
-bool matches(const std::string& on) {
+bool matches(const std::string& on, const analyze::Finding& finding = service_failed()) {
   config::Config config;
   config.remedies.push_back(remedy(on));
   std::vector<config::Problem> problems;
   const auto set = RemedySet::compile(config, problems);
   REQUIRE(problems.empty());
-  return set->impl->remedies.front().matches(service_failed());
+  return set->impl->remedies.front().matches(finding);
 }
 
 }  // namespace
+
+TEST_CASE("a selector that happens to fit does not mean incidents, tunings and drift") {
+  using enum analyze::FindingKind;
+  for (const auto kind : {kIncident, kOptimization, kDrift}) {
+    auto finding = service_failed();
+    finding.kind = kind;
+    finding.name = "of_that_kind";
+    finding.labels.erase("kind");
+    const std::string word(to_string(kind));
+    CHECK_FALSE(matches("{severity=\"critical\"}", finding));
+    CHECK_FALSE(matches("{service=\"web.service\"}", finding));
+    CHECK_FALSE(matches("{kind!=\"anomaly\",service=~\"web.*\"}", finding));
+    CHECK(matches("of_that_kind", finding));
+    CHECK(matches("{kind=\"" + word + "\",service=\"web.service\"}", finding));
+  }
+}
 
 TEST_CASE("a remedy matches by name, labels, severity, kind and subject") {
   CHECK(matches("service_failed"));

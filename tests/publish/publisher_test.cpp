@@ -129,6 +129,65 @@ TEST_CASE("silences that would silence everything, nothing, or the past are refu
   CHECK(world.publisher->silences().back().state(world.clock.wall()) == "expired");
 }
 
+TEST_CASE("an incident is told where a route asks for it, and nowhere else") {
+  World world;
+  const std::string root = R"(
+[routing]
+group_wait = "0s"
+hold_ends = "0s"
+receivers = ["hook"]
+[notify.hook]
+type = "webhook"
+url = "http://127.0.0.1:9/"
+[notify.desk]
+type = "webhook"
+url = "http://127.0.0.1:9/"
+)";
+  const auto see = [&] {
+    world.book->observe("incidents", {{.kind = analyze::FindingKind::kIncident,
+                                       .name = "incident",
+                                       .severity = config::Severity::kInfo,
+                                       .subject = "db"}});
+    world.run(1s);
+  };
+  SECTION("by default nobody hears of it, also not by severity or by what it is not") {
+    world.configure(root + R"(
+[[route]]
+match = ['kind!="anomaly"']
+receivers = ["desk"]
+)");
+    see();
+    CHECK(world.told().empty());
+    CHECK(world.told("desk").empty());
+  }
+  SECTION("who asks for its kind, also further up, over a restart once") {
+    world.configure(root + R"(
+[[route]]
+match = ['kind=~"incident|drift"']
+receivers = ["hook"]
+[[route.route]]
+match = ['severity="info"']
+receivers = ["desk"]
+)");
+    see();
+    CHECK(world.told("desk") == Told{"+incident/info"});
+    world.restart();
+    world.run(1s);
+    CHECK(world.told("desk").empty());
+    world.book->observe("incidents", {});
+    world.run(301s);
+    CHECK(world.told("desk") == Told{"-incident/info"});
+    CHECK(world.told().empty());
+  }
+  SECTION("an alert of a rule whose label says so is no incident") {
+    world.book->observe("rule", {{.kind = analyze::FindingKind::kAlert,
+                                  .name = "Paged",
+                                  .labels = {{"kind", "incident"}}}});
+    world.run(1s);
+    CHECK(world.told() == Told{"+Paged/warning"});
+  }
+}
+
 TEST_CASE("ten thousand findings at once are one notification, and people are shown some") {
   World world;
   for (int source = 0; source < 4; ++source) {  // one alone has a quarter of the book at most

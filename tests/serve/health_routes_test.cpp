@@ -80,7 +80,18 @@ TEST_CASE("/health/alerts filters by what a finding is") {
   CHECK(count({{"name", "Intruder"}}) == 1);
   CHECK(count({{"severity", "critical"}, {"state", "firing"}}) == 1);
   CHECK(count({{"kind", "service"}}) == 1);
+  for (const auto kind : analyze::kFindingKinds) {
+    const bool is_there =
+        kind == analyze::FindingKind::kService || kind == analyze::FindingKind::kAlert;
+    CHECK(count({{"kind", std::string(to_string(kind))}}) == (is_there ? 1 : 0));
+  }
   CHECK(count({{"kind", "service"}, {"name", "Intruder"}}) == 0);
+  world.book->report("drift", {.kind = analyze::FindingKind::kDrift, .name = "setting_drift"});
+  const auto drift = expect(world.get("/operations/drift", {{"kind", "service"}}));
+  check_shape(drift, {"drift:a", "matching:n", "timestamp:t"});
+  REQUIRE(drift.at("drift").as_array().size() == 1);
+  CHECK(drift.at("drift").at(0).at("kind") == "drift");
+  CHECK(expect(world.get("/operations/optimizations")).at("optimizations").as_array().empty());
 }
 
 TEST_CASE("/health/predictions for a line that rises") {

@@ -1,10 +1,12 @@
 // Finding: what analysis has to say. An alert, a vital beyond its threshold, a forecast that
-// crosses one, an anomaly, a failed service: one life cycle (pending, firing, resolved), one
-// severity scale, a subject, evidence, a fingerprint.
+// crosses one, an anomaly, a failed service, what became of a tuning, something that is not as it
+// is configured, what belongs together: one life cycle (pending, firing, resolved), one severity
+// scale, a subject, evidence, a fingerprint.
 //
 // Thread safety: plain values.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -22,10 +24,23 @@ namespace nexus::analyze {
 using config::Severity;
 using config::StringMap;
 
-enum class FindingKind { kAlert, kVital, kForecast, kAnomaly, kService, kAgent };
+enum class FindingKind {
+  kAlert,
+  kVital,
+  kForecast,
+  kAnomaly,
+  kService,
+  kAgent,
+  kIncident,      // findings that belong together; incidents.hpp
+  kOptimization,  // a tuning that is proposed, was kept, or was taken back
+  kDrift,         // what is in force is not what was configured, or set
+};
+inline constexpr std::array kFindingKinds{
+    FindingKind::kAlert,    FindingKind::kVital,        FindingKind::kForecast,
+    FindingKind::kAnomaly,  FindingKind::kService,      FindingKind::kAgent,
+    FindingKind::kIncident, FindingKind::kOptimization, FindingKind::kDrift};
 enum class FindingState { kPending, kFiring, kResolved };
-[[nodiscard]] std::string_view to_string(
-    FindingKind kind) noexcept;  // alert vital forecast anomaly service agent
+[[nodiscard]] std::string_view to_string(FindingKind kind) noexcept;    // alert vital forecast ...
 [[nodiscard]] std::string_view to_string(FindingState state) noexcept;  // pending firing resolved
 
 struct Evidence {
@@ -33,6 +48,13 @@ struct Evidence {
   double value = 0;
   std::optional<double> threshold;
   std::string text;  // one sentence for people
+};
+
+/// The findings that an incident is made of, by fingerprint: its record has them as its cause and
+/// symptoms.
+struct Members {
+  std::string cause;                  // the most upstream one
+  std::vector<std::string> symptoms;  // the others, kMostSymptoms of a record at most
 };
 
 /// What an analyzer sees at one moment; the Book makes findings of it.
@@ -46,7 +68,9 @@ struct Observation {
   Evidence evidence;
   Millis pending{0};  // `for`
   Millis keep_firing_for{0};
-  bool missing = false;   // what is seen is that there are no values (`on_missing`)
+  bool missing = false;  // what is seen is that there are no values (`on_missing`)
+  WallTime began{};      // of an episode that begins now; unset: now
+  std::shared_ptr<const Members> members = {};  // of an incident
   SteadyTime received{};  // when the agent learned of it; measures detection to action
 };
 
@@ -77,7 +101,7 @@ struct FindingRecord {
 
   std::vector<StateChange> states;     // oldest first
   std::string cause;                   // fingerprint of the finding that explains this one
-  std::string cause_link;              // depends_on, connection, started_together
+  std::string cause_link;              // depends_on, connection, started_together, incident
   std::vector<std::string> symptoms;   // fingerprints of those that this one explains
   Changes what_changed;                // on the host, shortly before it began; newest first
   std::vector<FindingAction> actions;  // oldest first

@@ -7,6 +7,7 @@
 // Thread safety: pure functions; RuleGroup and what is in it are immutable once loaded.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,6 +60,7 @@ struct RuleProblem {
 struct RuleFile {
   std::vector<RuleGroup> groups;
   std::vector<RuleProblem> problems;  // anything here and nothing of the file may be used
+  std::uint64_t digest = 0;           // of its text, where it was read from the disk
 };
 
 /// Fields that nobody knows are mistakes, unless they are of a later Prometheus and to be ignored.

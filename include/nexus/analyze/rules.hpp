@@ -26,6 +26,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -124,7 +125,8 @@ class RuleSet {
   };
   std::vector<CompiledVital> vitals;  // enabled ones
   std::vector<CompiledAlert> alerts;
-  std::vector<std::shared_ptr<const RuleGroup>> groups;  // of the rule files
+  std::vector<std::shared_ptr<const RuleGroup>> groups;       // of the rule files
+  std::map<std::string, std::uint64_t, std::less<>> digests;  // of the rule files' texts, by path
   std::shared_ptr<const std::vector<config::VitalConfig>> definitions;
 };
 

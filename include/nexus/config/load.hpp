@@ -13,7 +13,9 @@
 // reports Problems too. Thread safety: pure functions of their arguments and the files.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,10 +36,14 @@ struct LoadOptions {
   std::vector<std::pair<std::string, std::string>> overrides;
 };
 
+/// 64 bits over the contents of files, by path: whether they have changed since.
+using Digests = std::map<std::string, std::uint64_t, std::less<>>;
+
 struct Loaded {
   Config config;                   // usable only when problems is empty
   std::vector<Problem> problems;   // in file order
   std::vector<std::string> files;  // that were read, in order
+  Digests digests;                 // of what was in them
 };
 
 [[nodiscard]] Loaded load(const LoadOptions& options);

@@ -61,6 +61,12 @@ struct UnitProperty {
   std::string name;
 };
 
+/// A unit whose files have changed since systemd has loaded them (NeedDaemonReload).
+struct StaleUnit {
+  std::string name;                // as asked
+  std::vector<std::string> files;  // its file and its drop-ins
+};
+
 class Systemd {
  public:
   /// `address`: empty for the system bus, else a D-Bus address. Connects lazily.
@@ -76,6 +82,8 @@ class Systemd {
   /// Nothing in the place of what this systemd or this unit does not have.
   [[nodiscard]] Result<std::vector<std::optional<std::uint64_t>>> unit_numbers(
       std::span<const UnitProperty> properties);
+  /// Those of them that need a daemon-reload; what systemd does not know is left out.
+  [[nodiscard]] Result<std::vector<StaleUnit>> stale_units(std::span<const std::string> units);
   /// Version and state of the manager ("running", "degraded", ...).
   [[nodiscard]] Result<std::string> version();
   [[nodiscard]] Result<std::string> system_state();

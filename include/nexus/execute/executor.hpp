@@ -51,6 +51,13 @@ struct Activity {
   std::vector<plan::Action> in_progress;
 };
 
+/// An action that was done and kept, and what it has set.
+struct Kept {
+  plan::Action action;
+  std::vector<SetValue> values;
+  std::string unknown;  // why its values cannot be told for the moment; empty: they can
+};
+
 class Executor final : public plan::ActionSink {
  public:
   using Finished = std::function<void(const plan::Action&)>;
@@ -126,6 +133,11 @@ class Executor final : public plan::ActionSink {
 
   /// What a ServiceManager may use when somebody only asks (service_manager.hpp).
   [[nodiscard]] StepContext step_context() const;
+  /// Of what the newest actions (kMostKept of each type) have set, the value that was set last,
+  /// beside what is there now. What somebody asked to roll back is wanted by nobody any more. Asks
+  /// systemd about services: may wait.
+  [[nodiscard]] Result<std::vector<Kept>> kept() const;
+  static constexpr std::size_t kMostKept = 200;
   [[nodiscard]] ExecutorStatus status() const;
   [[nodiscard]] std::shared_ptr<const Activity> activity() const;
 

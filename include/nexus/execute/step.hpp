@@ -103,6 +103,15 @@ struct StepResult {
 /// never will be.
 enum class Recovered { kDone, kUnderWay, kNotDone, kNotReachable, kUnknown };
 
+/// One value that an action has set and that stays until somebody changes it.
+struct SetValue {
+  std::string parameter;  // of the action, that it was set by
+  std::string name;       // "net.core.somaxconn", "MemoryHigh"
+  std::string wanted;     // as it was set
+  std::string found;      // as it is
+  bool as_set = true;
+};
+
 class Step {
  public:
   virtual ~Step() = default;
@@ -132,6 +141,14 @@ class Step {
     std::ignore = context;
     return {};
   }
+  /// Of one that was done: what it has set, beside what is there now. None: it sets nothing that
+  /// stays, or what it was set on is gone. An error: it cannot be told for the moment.
+  [[nodiscard]] virtual Result<std::vector<SetValue>> values(const plan::Action& action,
+                                                             StepContext& context) {
+    std::ignore = action;
+    std::ignore = context;
+    return std::vector<SetValue>();
+  }
   /// Takes back what run() did, from the evidence taken before it; one sentence about what is now.
   /// Called when the action was done and has not helped (its verification failed), and the
   /// descriptor says that it can be undone.
@@ -160,6 +177,8 @@ struct ActionDescriptor {
   /// Its targets are services by the names of nexus/config/service_name.hpp, whatever its own name:
   /// plan::is_unit_action() says the same.
   bool targets_units = false;
+  /// What it sets stays, and Step::values() tells it.
+  bool sets_values = false;
 };
 
 /// All actions, by name. One line each in src/execute/table.cpp.

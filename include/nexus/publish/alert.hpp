@@ -58,6 +58,7 @@ struct Alert {
   std::optional<double> threshold;
   bool flapping = false;
   bool missing = false;              // its data is gone
+  bool only_where_asked = false;     // says nothing new: told by routes that ask for its kind
   std::string trend;                 // one sentence on the values of late; may be empty
   std::string cause;                 // what explains it
   std::vector<std::string> changes;  // of the host, shortly before; newest first

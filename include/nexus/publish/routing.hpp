@@ -24,6 +24,9 @@ struct Route {
   std::string key;  // "{}/{severity=\"critical\"}", unique
   Matchers matchers;
   bool go_on = false;
+  /// A matcher of it, or of one around it, has `kind` or `alertname` equal to something: what is
+  /// told only where somebody asks for it is told here.
+  bool asks = false;
   std::vector<std::string> receivers;
   std::vector<std::string> group_by;
   bool group_by_all = false;

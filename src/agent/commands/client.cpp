@@ -35,6 +35,7 @@ struct Shared {
   std::string remedy;
   std::vector<std::string> targets;
   std::string cause;
+  std::string severity;
   std::string state;
   std::string since;
   std::string until;
@@ -137,6 +138,23 @@ int list_actions(const Shared& shared) {
   return 0;
 }
 
+int list_findings(const Shared& shared) {
+  std::string path = "/health/alerts?limit=10000";
+  for (const auto& [name, value] :
+       {std::pair("kind", &shared.type), std::pair("state", &shared.state),
+        std::pair("severity", &shared.severity), std::pair("cause", &shared.cause)}) {
+    if (!value->empty()) path += fmt::format("&{}={}", name, drivers::url_encode(*value));
+  }
+  return table(shared.flags, path, "alerts",
+               {{"STATE", "state"},
+                {"SEVERITY", "severity"},
+                {"KIND", "kind"},
+                {"NAME", "name"},
+                {"SUBJECT", "subject"},
+                {"SINCE", "started"},
+                {"WHAT", "description"}});
+}
+
 int show_operations(const ClientFlags& flags) {
   return object(flags, "GET", "/operations/status",
                 {{"acting", "operations_running"},
@@ -232,16 +250,15 @@ void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) 
         if (context.code != 0 || shared->flags.output == "json") return;
         context.code = show_operations(shared->flags);
       });
-  app.add_subcommand("findings", "Pending, firing and lately resolved findings")
-      ->callback([&context, shared] {
-        context.code = table(shared->flags, "/health/alerts", "alerts",
-                             {{"STATE", "state"},
-                              {"SEVERITY", "severity"},
-                              {"NAME", "name"},
-                              {"SUBJECT", "subject"},
-                              {"SINCE", "started"},
-                              {"WHAT", "description"}});
-      });
+  auto* findings =
+      app.add_subcommand("findings", "Pending, firing and lately resolved findings, of every kind");
+  findings->add_option("--kind", shared->type,
+                       "alert, vital, forecast, anomaly, service, agent, incident, optimization, "
+                       "drift");
+  findings->add_option("--state", shared->state, "pending, firing, resolved");
+  findings->add_option("--severity", shared->severity, "info, warning, critical");
+  findings->add_option("--cause", shared->cause, "Those that this one explains: its fingerprint");
+  findings->callback([&context, shared] { context.code = list_findings(*shared); });
   app.add_subcommand("decisions", "What the planner decided, and why not")
       ->callback([&context, shared] {
         context.code = table(shared->flags, "/operations/decisions", "decisions",

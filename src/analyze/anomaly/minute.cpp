@@ -272,7 +272,9 @@ std::string AnomalyDetector::Impl::near_in_time(WallTime time, WallTime begun) c
   std::string out;
   std::size_t count = 0;
   for (const Finding& finding : *book.snapshot()) {
-    if (finding.kind == FindingKind::kAnomaly || finding.kind == FindingKind::kForecast) continue;
+    using enum FindingKind;  // an incident is made of others
+    if (finding.kind == kAnomaly || finding.kind == kForecast || finding.kind == kIncident)
+      continue;
     const WallTime at = finding.fired.value_or(finding.started);
     if (at > time + kNear || at + kNear < time) continue;
     if (++count > kMostNear) break;

@@ -271,7 +271,11 @@ RuleFile parse_rule_file(const std::string& text, const std::string& name, Unkno
 
 RuleFile load_rule_file(const std::string& path, UnknownFields unknown) {
   const auto text = host::read_file(path);
-  if (text) return parse_rule_file(*text, path, unknown);
+  if (text) {
+    RuleFile file = parse_rule_file(*text, path, unknown);
+    file.digest = base::fnv1a(*text);
+    return file;
+  }
   RuleFile bad;
   bad.problems.push_back({0, 0, text.error().message(), {}});
   return bad;

@@ -72,6 +72,7 @@ void load_groups(const config::Config& config, const Context& context, RuleSet& 
   for (const auto& path : find_rule_files(config.rule_files)) {
     if (!loaded.insert(path).second) continue;  // two patterns name it
     RuleFile file = load_rule_file(path);
+    rules.digests[path] = file.digest;
     for (auto& problem : file.problems)
       problems.push_back({{path, problem.line, problem.column}, std::move(problem.message)});
     for (auto& group : file.groups) {

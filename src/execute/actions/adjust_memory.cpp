@@ -49,6 +49,7 @@ const ActionDescriptor kAdjustMemory{
         },
     .undo_help = kPropertyUndo,
     .targets_units = true,
+    .sets_values = true,
 };
 
 }  // namespace nexus::execute

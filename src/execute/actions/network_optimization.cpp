@@ -38,6 +38,7 @@ const ActionDescriptor kNetworkOptimization{
     .make = [] { return make_sysctl_step(kAllowed, "net."); },
     .undo_help = kSysctlUndo,
     .details = [] { return list_sysctls(kAllowed); },
+    .sets_values = true,
 };
 
 }  // namespace nexus::execute

@@ -99,6 +99,9 @@ class PerformanceTuning final : public Step {
     return &of(action) == service_.get() ? plan::canonical_target("restart_service", action.target)
                                          : std::string();
   }
+  Result<std::vector<SetValue>> values(const plan::Action& action, StepContext& context) override {
+    return of(action).values(action, context);
+  }
   Result<std::string> undo(const plan::Action& action, StepContext& context) override {
     return of(action).undo(action, context);
   }
@@ -129,6 +132,7 @@ const ActionDescriptor kPerformanceTuning{
     .make = []() -> std::unique_ptr<Step> { return std::make_unique<PerformanceTuning>(); },
     .undo_help = "the old value is set again",
     .details = [] { return list_sysctls(kAllowed); },
+    .sets_values = true,
 };
 
 }  // namespace nexus::execute

@@ -66,14 +66,12 @@ Status choose(const Request& request, std::string_view key, std::optional<bool>&
 
 Result<Filter> filter_of(const Request& request) {
   using enum analyze::FindingState;
-  using enum analyze::FindingKind;
   using enum config::Severity;
   Filter out;
   const std::array<Status, 5> read = {
       choose(request, "state", std::array{kPending, kFiring, kResolved}, out.state),
       choose(request, "severity", std::array{kInfo, kWarning, kCritical}, out.severity),
-      choose(request, "kind", std::array{kAlert, kVital, kForecast, kAnomaly, kService, kAgent},
-             out.kind),
+      choose(request, "kind", analyze::kFindingKinds, out.kind),
       choose(request, "flapping", out.flapping), choose(request, "missing", out.missing)};
   for (const Status& one : read) {
     if (!one) return std::unexpected(one.error());
@@ -93,9 +91,11 @@ Result<Filter> filter_of(const Request& request) {
   return out;
 }
 
-Response alerts(const Rooms& rooms, const Request& request) {
-  const auto filter = filter_of(request);
+Response listed(const Rooms& rooms, const Request& request, std::string_view name,
+                std::optional<analyze::FindingKind> kind = std::nullopt) {
+  auto filter = filter_of(request);
   if (!filter) return error(filter.error());
+  if (kind) filter->kind = kind;
   json_ns::array out;
   std::size_t matching = 0;
   const auto findings = rooms.book.snapshot();
@@ -103,7 +103,7 @@ Response alerts(const Rooms& rooms, const Request& request) {
     if (!filter->passes(f)) continue;
     if (++matching <= filter->limit) out.push_back(finding(f));
   }
-  return to_response({{"alerts", std::move(out)},
+  return to_response({{name, std::move(out)},
                       {"matching", matching},
                       {"timestamp", base::to_rfc3339(rooms.clock.wall())}});
 }
@@ -125,7 +125,17 @@ Response one(const Rooms& rooms, const Request& request) {
 
 void add_alerts(std::vector<Route>& routes, const SharedRooms& rooms) {
   routes.push_back({Method::kGet, "/health/alerts", config::Role::kViewer, Runs::kSnapshot,
-                    [rooms](const Request& r) { return alerts(*rooms, r); }, "Findings"});
+                    [rooms](const Request& r) { return listed(*rooms, r, "alerts"); }, "Findings"});
+  const auto add = [&](std::string path, std::string_view name, analyze::FindingKind kind,
+                       std::string_view help) {
+    routes.push_back(
+        {Method::kGet, std::move(path), config::Role::kViewer, Runs::kSnapshot,
+         [rooms, name, kind](const Request& r) { return listed(*rooms, r, name, kind); }, help});
+  };
+  add("/operations/optimizations", "optimizations", analyze::FindingKind::kOptimization,
+      "Tunings that are proposed, were kept, or were taken back");
+  add("/operations/drift", "drift", analyze::FindingKind::kDrift,
+      "What is in force and not what was configured, or set");
   routes.push_back({Method::kGet, "/health/alerts/{fingerprint}", config::Role::kViewer,
                     Runs::kBlocking, [rooms](const Request& r) { return one(*rooms, r); },
                     "One finding, and what was decided about it"});

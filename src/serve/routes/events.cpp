@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <boost/json/serialize.hpp>
 #include <deque>
 #include <memory>
@@ -21,8 +20,6 @@ constexpr std::size_t kLongestKind = 32;
 constexpr std::size_t kLongestText = 400;
 constexpr Millis kOldest = std::chrono::hours(24);
 constexpr Millis kAhead = std::chrono::minutes(1);  // of clocks that differ
-/// What the agent sees by itself is told by nobody else.
-constexpr std::array<std::string_view, 5> kSeen{"agent", "boot", "clock", "packages", "unit"};
 
 /// Each event is a record of the audit log that is on disk before the answer, on the thread that
 /// approvals wait for too.
@@ -51,7 +48,7 @@ Status check_kind(std::string_view kind) {
     return fail(Errc::kInvalidArgument,
                 "kind: expected at most {} of the characters a-z _ -, such as \"deploy\"",
                 kLongestKind);
-  if (std::ranges::find(kSeen, kind) != kSeen.end())
+  if (const auto* known = analyze::find_change_kind(kind); known && !known->may_be_told)
     return fail(Errc::kInvalidArgument,
                 "kind: \"{}\" is told by the agent itself; expected another, such as \"deploy\"",
                 kind);

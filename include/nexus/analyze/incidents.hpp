@@ -1,0 +1,39 @@
+// Incidents: findings that belong together, as one finding of its own.
+//
+// When something fires and others fire because of it (the causes that the book finds), that is an
+// incident: with kFewest findings in all, or with two where the cause is a watched service that
+// failed. What counts are alerts, vitals and services of severity warning or more; forecasts,
+// anomalies and hints are members too, and make none. It begins with its first member and ends with
+// the last, also when its cause ends before; its record has the most upstream member as cause and
+// the others as symptoms, those that have ended meanwhile among them. When what was taken for the
+// cause turns out to be a symptom, the incident ends and another begins with the same members.
+//
+// An incident says nothing new: its severity is info, no remedy answers it that does not name it
+// (plan), and nobody is told who does not ask for its kind (publish).
+//
+// Thread safety: one thread; the state is the book's, and survives with it.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "nexus/analyze/book.hpp"
+
+namespace nexus::analyze {
+
+class Incidents {
+ public:
+  static constexpr std::string_view kName = "incident";
+  static constexpr std::size_t kFewest = 3;  // findings that count, the cause among them
+  static constexpr std::size_t kFewestOfService = 2;
+
+  explicit Incidents(Book& book) : book_(book) {}
+  /// Looks at what the book has related; called after Book::tick().
+  void tick();
+
+ private:
+  Book& book_;
+  std::shared_ptr<const Findings> seen_;
+};
+
+}  // namespace nexus::analyze

@@ -1,0 +1,148 @@
+// Findings that belong together are one incident; what makes none.
+#include "nexus/analyze/incidents.hpp"
+#include "analyze/world.hpp"
+
+using namespace nexus;
+using namespace nexus::analyze;
+using namespace nexus::analyze::test;
+
+namespace {
+
+struct Outage : World {
+  /// Of things that need `db`.
+  Outage() {
+    auto graph = std::make_shared<Graph>();
+    graph->edges = {{"app", "db", "depends_on"}, {"web", "db", "connection"}};
+    book->set_graph(graph);
+  }
+
+  void fire(std::string name, std::string subject, FindingKind kind,
+            Severity severity = Severity::kWarning) {
+    auto seen = observation(std::move(name), std::move(subject), severity);
+    seen.kind = kind;
+    known.push_back(seen);
+    book->report(seen.subject, seen);
+  }
+  void end(std::string_view subject) {
+    for (const auto& one : known) {
+      if (one.subject == subject) book->clear(subject, fingerprint(one.kind, one.name, one.labels));
+    }
+  }
+  std::string print(std::string_view name, std::string_view subject) {
+    return find(name, subject)->fingerprint;
+  }
+  const Finding* look() {
+    book->tick();
+    incidents->tick();
+    book->tick();
+    return find("incident");
+  }
+  bool lasts() {
+    const auto* one = look();
+    return one != nullptr && one->state == FindingState::kFiring;
+  }
+  void restart() {
+    incidents.reset();
+    open_book();
+    incidents = std::make_unique<Incidents>(*book);
+  }
+
+  std::vector<Observation> known;
+  std::unique_ptr<Incidents> incidents = std::make_unique<Incidents>(*book);
+};
+
+}  // namespace
+
+TEST_CASE(
+    "a failed service and what needs it are an incident, from the first to the last of them") {
+  Outage host;
+  host.book->note({host.clock.wall(), "packages", "db", "db was upgraded"});
+  const auto began = host.clock.wall();
+  host.fire("slow", "app", FindingKind::kAlert);
+  CHECK(host.look() == nullptr);
+  host.clock.advance(5s);
+  host.fire("service_failed", "db", FindingKind::kService, Severity::kCritical);
+  const auto* incident = host.look();
+  REQUIRE(incident != nullptr);
+  CHECK(incident->kind == FindingKind::kIncident);
+  CHECK(incident->severity == Severity::kInfo);
+  CHECK(incident->state == FindingState::kFiring);
+  CHECK(incident->subject == "db");
+  CHECK(incident->started == began);
+  CHECK(incident->labels.at("cause") == "service_failed");
+  CHECK(incident->evidence.value == 2);
+  CHECK(incident->evidence.text == "service_failed db, and with it slow app");
+  const std::string print = incident->fingerprint;
+  CHECK(record_of(*incident).cause == host.print("service_failed", "db"));
+  CHECK(record_of(*host.find("incident")).symptoms ==
+        std::vector<std::string>{host.print("slow", "app")});
+  REQUIRE(record_of(*host.find("incident")).what_changed.size() == 1);
+  // It is nobody's symptom and explains nothing itself.
+  CHECK(record_of(*host.find("service_failed")).symptoms ==
+        std::vector<std::string>{host.print("slow", "app")});
+  // One more belongs to it, the cause ends, the first symptom ends: it goes on with the last.
+  host.fire("slow", "web", FindingKind::kAlert);
+  CHECK(record_of(*host.look()).symptoms.size() == 2);
+  host.end("db");
+  CHECK(host.lasts());
+  CHECK(host.find("incident")->evidence.text.contains("(over)"));
+  host.end("app");
+  CHECK(host.lasts());
+  CHECK(record_of(*host.find("incident")).symptoms.size() == 2);  // who belonged to it
+  host.restart();
+  CHECK(host.lasts());
+  CHECK(host.find("incident")->started == began);
+  CHECK(host.find("incident")->fingerprint == print);
+  CHECK(record_of(*host.find("incident")).symptoms.size() == 2);
+  host.end("web");
+  CHECK_FALSE(host.lasts());
+  CHECK(host.find("incident")->state == FindingState::kResolved);
+  CHECK(metric(host.self, "nexus_findings_firing") == 0);
+}
+
+TEST_CASE("what makes no incident: one alone, two alerts, hints and anomalies, what was tuned") {
+  Outage host;
+  host.fire("slow", "db", FindingKind::kAlert);
+  host.fire("slow", "app", FindingKind::kAlert);
+  CHECK(host.look() == nullptr);
+  host.fire("odd", "web", FindingKind::kAnomaly);
+  host.fire("low", "web", FindingKind::kAlert, Severity::kInfo);
+  CHECK(record_of(*host.find("odd")).cause == host.print("slow", "db"));
+  CHECK(host.look() == nullptr);
+  host.fire("setting_drift", "db", FindingKind::kDrift);
+  host.fire("tuning_kept", "web", FindingKind::kOptimization);
+  CHECK(host.look() == nullptr);
+  CHECK(record_of(*host.find("setting_drift")).cause.empty());
+  CHECK(record_of(*host.find("tuning_kept")).cause.empty());
+  // The third makes it one, and those that do not count belong to it all the same.
+  host.fire("slow", "web", FindingKind::kAlert);
+  REQUIRE(host.look() != nullptr);
+  CHECK(host.find("incident")->evidence.value == 5);
+  for (const auto* subject : {"db", "app"}) host.end(subject);
+  CHECK(host.lasts());
+}
+
+TEST_CASE("what was taken for the cause and is a symptom hands its incident on") {
+  Outage host;
+  host.book->set_graph(nullptr);
+  host.fire("service_failed", "db", FindingKind::kService, Severity::kCritical);
+  auto graph = std::make_shared<Graph>();
+  graph->edges = {{"app", "db", "depends_on"}, {"web", "db", "depends_on"}};
+  host.book->set_graph(graph);
+  host.fire("slow", "app", FindingKind::kAlert);
+  REQUIRE(host.lasts());
+  const auto first = host.find("incident")->fingerprint;
+  graph = std::make_shared<Graph>(*graph);
+  graph->edges.push_back({"db", "disk", "depends_on"});
+  host.book->set_graph(graph);
+  host.fire("service_failed", "disk", FindingKind::kService, Severity::kCritical);
+  host.look();
+  const auto all = host.book->snapshot();
+  std::vector<std::string> lasting;
+  for (const auto& one : *all) {
+    if (one.kind == FindingKind::kIncident && one.state == FindingState::kFiring)
+      lasting.push_back(one.subject);
+  }
+  CHECK(lasting == std::vector<std::string>{"disk"});
+  CHECK(host.book->find(first)->state == FindingState::kResolved);
+}
