@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "nexus/analyze/kinds.hpp"
+
 namespace nexus::agent {
 namespace {
 
@@ -33,12 +35,6 @@ bool has_metric(const monitor::CollectorDescriptor& collector, std::string_view 
     pattern.remove_suffix(1);
     return name.starts_with(pattern);
   });
-}
-
-/// What was tuned, or is not as it was set, asks for no closer look; an incident's members do.
-bool is_trouble(analyze::FindingKind kind) {
-  using enum analyze::FindingKind;
-  return kind != kIncident && kind != kOptimization && kind != kDrift;
 }
 
 void add_collectors(std::string_view expression, const std::vector<config::VitalConfig>& vitals,
@@ -80,7 +76,7 @@ std::vector<monitor::Scheduler::Hurry> Incident::look(
   std::set<std::string> concerned;
   for (const analyze::Finding& finding : findings) {
     if (finding.state != analyze::FindingState::kFiring || !finding.fired ||
-        now - *finding.fired > kLongest || !is_trouble(finding.kind))
+        now - *finding.fired > kLongest || !analyze::is_trouble(finding.kind))
       continue;
     // A forecast or an anomaly is about a vital; what it was found with is a model.
     add_collectors(finding.name, vitals, true, concerned);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "nexus/analyze/kinds.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/knowledge/promql.hpp"
@@ -248,25 +249,10 @@ std::string Template::with(std::string_view value) const {
   return out;
 }
 
-namespace {
-
-/// What findings of other kinds have told already, or nobody suffers from: a selector that happens
-/// to fit them, such as {severity="info"} or {service="web"}, does not mean them.
-bool must_be_named(analyze::FindingKind kind) {
-  return kind == analyze::FindingKind::kIncident || kind == analyze::FindingKind::kOptimization ||
-         kind == analyze::FindingKind::kDrift;
-}
-
-bool names(const knowledge::Matcher& matcher) {
-  using enum knowledge::MatchOp;
-  return (matcher.name() == knowledge::kMetricName || matcher.name() == "kind") &&
-         (matcher.op() == kEqual || matcher.op() == kRegex);
-}
-
-}  // namespace
-
 bool Remedy::matches(const Finding& finding) const {
-  if (must_be_named(finding.kind) && std::ranges::none_of(matchers, names)) return false;
+  // A selector that happens to fit what is no trouble, such as {service="web"}, does not mean it.
+  if (!analyze::is_trouble(finding.kind) && std::ranges::none_of(matchers, analyze::is_asking))
+    return false;
   return definition.enabled && !matchers.empty() &&
          std::ranges::all_of(matchers, [&](const knowledge::Matcher& matcher) {
            return matcher.matches(label_of(finding, matcher.name()));

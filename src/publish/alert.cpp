@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "nexus/analyze/kinds.hpp"
 #include "nexus/base/text.hpp"
 
 namespace nexus::publish {
@@ -70,7 +71,7 @@ Alert to_alert(const analyze::Finding& finding, const Origin& origin) {
   alert.threshold = finding.evidence.threshold;
   alert.flapping = finding.flapping;
   alert.missing = finding.missing;
-  alert.only_where_asked = finding.kind == analyze::FindingKind::kIncident;
+  alert.only_where_asked = analyze::is_told_where_asked(finding);
   for (const auto& change : analyze::record_of(finding).what_changed)
     alert.changes.push_back(
         base::sanitize_utf8(fmt::format("{} {}", base::to_rfc3339(change.time), change.text)));

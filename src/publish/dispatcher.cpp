@@ -96,8 +96,8 @@ void Dispatcher::schedule(Group& group, SteadyTime at) {
 
 void Dispatcher::put(AlertPtr alert, const Now& now) {
   inhibitor_.put(*alert);
-  for (const Route* route : routing_->match(alert->labels)) {
-    if (alert->only_where_asked && !route->asks) continue;
+  const Tell tell = alert->only_where_asked ? Tell::kWhereAsked : Tell::kAsRouted;
+  for (const Route* route : routing_->match(alert->labels, tell)) {
     auto labels = route->group_of(alert->labels);
     auto key = key_of(*route, labels);
     auto& held = groups_[key];

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "nexus/analyze/kinds.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/publish/receiver.hpp"
 #include "publish/time_intervals.hpp"
@@ -15,20 +16,17 @@ namespace {
 constexpr WallTime kAlways{Millis(0)};
 constexpr WallTime kNever{Millis(253'402'300'799'000)};  // the end of the year 9999
 
-bool take(const Route& route, const StringMap& labels, std::vector<const Route*>& out) {
+bool take(const Route& route, const StringMap& labels, Tell tell, std::vector<const Route*>& out) {
   if (!all_match(route.matchers, labels)) return false;
   const std::size_t before = out.size();
   for (const auto& child : route.routes) {
-    if (take(*child, labels, out) && !child->go_on) break;
+    if (take(*child, labels, tell, out) && !child->go_on) break;
   }
-  if (out.size() == before) out.push_back(&route);
+  if (out.size() > before) return true;
+  // One that does not ask stands in nobody's way who does.
+  if (tell == Tell::kWhereAsked && !route.asks) return false;
+  out.push_back(&route);
   return true;
-}
-
-bool is_asking(const knowledge::Matcher& matcher) {
-  using enum knowledge::MatchOp;
-  return (matcher.name() == "kind" || matcher.name() == "alertname") &&
-         (matcher.op() == kEqual || matcher.op() == kRegex);
 }
 
 config::Where place(const config::Places& places, std::string_view key,
@@ -108,7 +106,7 @@ struct RoutingCompiler {
     auto route = std::make_unique<Route>();
     route->matchers = matchers(from.match, "route.match", place(from.places, "match", from.where));
     route->key = key_of(parent, route->matchers);
-    route->asks = parent.asks || std::ranges::any_of(route->matchers, is_asking);
+    route->asks = parent.asks || std::ranges::any_of(route->matchers, analyze::is_asking);
     route->go_on = from.go_on;
     route->receivers = from.receivers.value_or(parent.receivers);
     check_receivers(route->receivers, "route.receivers",
@@ -221,9 +219,9 @@ std::shared_ptr<const Routing> Routing::compile(const config::Config& config,
   return out;
 }
 
-std::vector<const Route*> Routing::match(const StringMap& labels) const {
+std::vector<const Route*> Routing::match(const StringMap& labels, Tell tell) const {
   std::vector<const Route*> out;
-  take(*root_, labels, out);
+  take(*root_, labels, tell, out);
   return out;
 }
 

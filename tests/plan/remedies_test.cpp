@@ -1,5 +1,7 @@
 #include "plan/remedies.hpp"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 
 #include "nexus/config/config.hpp"
@@ -59,6 +61,13 @@ TEST_CASE("a selector that happens to fit does not mean incidents, tunings and d
     CHECK_FALSE(matches("{severity=\"critical\"}", finding));
     CHECK_FALSE(matches("{service=\"web.service\"}", finding));
     CHECK_FALSE(matches("{kind!=\"anomaly\",service=~\"web.*\"}", finding));
+    for (const auto* any : {".+", ".*", "alert|vital|.*", "[a-z_]+", "(?i).*[a-z].*"}) {
+      for (const auto* label : {"kind", "__name__"}) {
+        CHECK_FALSE(
+            matches(fmt::format("{{{}=~\"{}\",service=\"web.service\"}}", label, any), finding));
+      }
+    }
+    CHECK(matches("{__name__=~\"of_that_.*\"}", finding));
     CHECK(matches("of_that_kind", finding));
     CHECK(matches("{kind=\"" + word + "\",service=\"web.service\"}", finding));
   }

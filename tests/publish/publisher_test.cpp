@@ -179,6 +179,63 @@ receivers = ["desk"]
     CHECK(world.told("desk") == Told{"-incident/info"});
     CHECK(world.told().empty());
   }
+  SECTION(
+      "a route in front that takes anything does not ask, and takes nothing from one that does") {
+    for (const auto* any : {"severity=\"info\"", "alertname=~\".+\"", "kind=~\"alert|vital|.*\""}) {
+      CAPTURE(any);
+      World other;
+      const auto front = fmt::format("[[route]]\nmatch = ['{}']\nreceivers = [\"hook\"]\n", any);
+      other.configure(root + front + R"(
+[[route]]
+match = ['kind="incident"']
+receivers = ["desk"]
+)");
+      other.book->observe("incidents", {{.kind = analyze::FindingKind::kIncident,
+                                         .name = "incident",
+                                         .severity = config::Severity::kInfo,
+                                         .subject = "db"}});
+      other.run(1s);
+      CHECK(other.told().empty());
+      CHECK(other.told("desk") == Told{"+incident/info"});
+    }
+  }
+  SECTION("a child that asks is found behind a sibling, in a route that does not ask itself") {
+    world.configure(root + R"(
+[[route]]
+match = ['severity="info"']
+receivers = ["hook"]
+[[route.route]]
+match = ['alertname!="x"']
+receivers = ["hook"]
+[[route.route]]
+match = ['kind="incident"']
+receivers = ["desk"]
+[[route]]
+match = ['kind="incident"']
+receivers = ["hook"]
+)");
+    see();
+    CHECK(world.told("desk") == Told{"+incident/info"});
+    CHECK(world.told().empty());
+  }
+  SECTION("what a tuning has come to is told where somebody asks, a proposal as ever") {
+    world.configure(root + R"(
+[[route]]
+match = ['alertname=~"tuning_.*"']
+receivers = ["desk"]
+continue = true
+[[route]]
+match = ['service=""']
+)");
+    for (const auto* name : {"tuning_kept", "tuning_undone", "tuning_proposed"}) {
+      world.book->observe(name, {{.kind = analyze::FindingKind::kOptimization,
+                                  .name = name,
+                                  .severity = config::Severity::kInfo}});
+      world.run(1s);
+    }
+    CHECK(world.told() == Told{"+tuning_proposed/info"});
+    CHECK(world.told("desk").size() == 3);
+  }
   SECTION("an alert of a rule whose label says so is no incident") {
     world.book->observe("rule", {{.kind = analyze::FindingKind::kAlert,
                                   .name = "Paged",

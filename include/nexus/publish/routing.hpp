@@ -24,7 +24,7 @@ struct Route {
   std::string key;  // "{}/{severity=\"critical\"}", unique
   Matchers matchers;
   bool go_on = false;
-  /// A matcher of it, or of one around it, has `kind` or `alertname` equal to something: what is
+  /// A matcher of it, or of one around it, asks for a kind or a name (analyze::is_asking): what is
   /// told only where somebody asks for it is told here.
   bool asks = false;
   std::vector<std::string> receivers;
@@ -40,6 +40,11 @@ struct Route {
   /// The labels of `alert` that its group has.
   [[nodiscard]] StringMap group_of(const StringMap& labels) const;
 };
+
+/// Where an alert is told: by the first route that takes it, or, what nobody needs to hear (see
+/// Alert::only_where_asked), by the first that asks; one that neither asks nor has a child that
+/// does takes no such alert.
+enum class Tell { kAsRouted, kWhereAsked };
 
 struct Inhibition {
   Matchers source;
@@ -70,8 +75,9 @@ class Routing {
       const config::Config& config, std::vector<config::Problem>& problems);
   ~Routing();
 
-  /// The routes that take an alert with these labels, at least one.
-  [[nodiscard]] std::vector<const Route*> match(const StringMap& labels) const;
+  /// The routes that take an alert with these labels: at least one, or none when nobody asks.
+  [[nodiscard]] std::vector<const Route*> match(const StringMap& labels,
+                                                Tell tell = Tell::kAsRouted) const;
   [[nodiscard]] const Route& root() const noexcept { return *root_; }
   [[nodiscard]] const std::vector<Inhibition>& inhibitions() const noexcept { return inhibitions_; }
   [[nodiscard]] const std::vector<Silence>& silences() const noexcept { return silences_; }
