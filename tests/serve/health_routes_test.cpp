@@ -87,11 +87,31 @@ TEST_CASE("/health/alerts filters by what a finding is") {
   }
   CHECK(count({{"kind", "service"}, {"name", "Intruder"}}) == 0);
   world.book->report("drift", {.kind = analyze::FindingKind::kDrift, .name = "setting_drift"});
-  const auto drift = expect(world.get("/operations/drift", {{"kind", "service"}}));
+  CHECK(world.get("/operations/drift", {{"kind", "service"}}).status == 400);
+  const auto drift = expect(world.get("/operations/drift", {{"kind", "drift"}}));
   check_shape(drift, {"drift:a", "matching:n", "timestamp:t"});
   REQUIRE(drift.at("drift").as_array().size() == 1);
   CHECK(drift.at("drift").at(0).at("kind") == "drift");
   CHECK(expect(world.get("/operations/optimizations")).at("optimizations").as_array().empty());
+}
+
+TEST_CASE("an incident is counted by its members, and is not explained by its cause") {
+  World world;
+  world.tick();
+  world.fail_service();
+  const auto before = expect(world.get("/health/status"));
+  const auto findings = world.book->snapshot();
+  const std::string cause = findings->front().fingerprint;
+  analyze::Observation incident{.kind = analyze::FindingKind::kIncident, .name = "incident"};
+  incident.members = std::make_shared<const analyze::Members>(analyze::Members{cause, {}});
+  world.book->observe("incidents", {incident});
+  world.book->report("kept", {.kind = analyze::FindingKind::kOptimization, .name = "tuning_kept"});
+  const auto status = expect(world.get("/health/status"));
+  CHECK(status.at("active_alerts") == before.at("active_alerts"));
+  CHECK(status.at("recent_alerts").as_array().size() ==
+        before.at("recent_alerts").as_array().size());
+  CHECK(expect(world.get("/health/alerts", {{"kind", "incident"}})).at("matching") == 1);
+  CHECK(expect(world.get("/health/alerts", {{"cause", cause}})).at("matching") == 0);
 }
 
 TEST_CASE("/health/predictions for a line that rises") {

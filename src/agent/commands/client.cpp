@@ -1,6 +1,7 @@
 #include "agent/client.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include "agent/commands/query.hpp"
 #include "agent/commands/rollback.hpp"
 #include "agent/commands/transfer.hpp"
+#include "nexus/analyze/finding.hpp"
 #include "nexus/drivers/http_client.hpp"
 #include "nexus/execute/step.hpp"
 
@@ -252,9 +254,9 @@ void add_reads(CLI::App& app, CommandContext& context, const SharedPtr& shared) 
       });
   auto* findings =
       app.add_subcommand("findings", "Pending, firing and lately resolved findings, of every kind");
-  findings->add_option("--kind", shared->type,
-                       "alert, vital, forecast, anomaly, service, agent, incident, optimization, "
-                       "drift");
+  std::vector<std::string_view> kinds;
+  for (const auto kind : analyze::kFindingKinds) kinds.push_back(to_string(kind));
+  findings->add_option("--kind", shared->type, fmt::format("{}", fmt::join(kinds, ", ")));
   findings->add_option("--state", shared->state, "pending, firing, resolved");
   findings->add_option("--severity", shared->severity, "info, warning, critical");
   findings->add_option("--cause", shared->cause, "Those that this one explains: its fingerprint");

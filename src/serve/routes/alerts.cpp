@@ -1,4 +1,6 @@
 // Findings: all that pass the filters, or one with what was decided about it.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 
@@ -27,12 +29,15 @@ struct Filter {
   publish::Matchers labels;
   std::size_t limit = 0;
 
+  /// An incident has its cause for its first member.
+  [[nodiscard]] static bool is_explained_by(std::string_view cause, const analyze::Finding& f) {
+    return f.kind != analyze::FindingKind::kIncident && analyze::record_of(f).cause == cause;
+  }
   [[nodiscard]] bool passes(const analyze::Finding& f) const {
     return (!state || *state == f.state) && (!severity || *severity == f.severity) &&
            (!kind || *kind == f.kind) && (!name || *name == f.name) &&
            (!subject || *subject == f.subject) && (!flapping || *flapping == f.flapping) &&
-           (!missing || *missing == f.missing) &&
-           (!cause || *cause == analyze::record_of(f).cause) &&
+           (!missing || *missing == f.missing) && (!cause || is_explained_by(*cause, f)) &&
            publish::all_match(labels, f.labels);
   }
 };
@@ -95,6 +100,10 @@ Response listed(const Rooms& rooms, const Request& request, std::string_view nam
                 std::optional<analyze::FindingKind> kind = std::nullopt) {
   auto filter = filter_of(request);
   if (!filter) return error(filter.error());
+  if (kind && filter->kind && *filter->kind != *kind) {
+    return error(400, "invalid_argument",
+                 fmt::format("kind: expected {}, or none", to_string(*kind)));
+  }
   if (kind) filter->kind = kind;
   json_ns::array out;
   std::size_t matching = 0;

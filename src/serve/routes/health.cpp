@@ -39,16 +39,23 @@ json_ns::object vital(const analyze::VitalsSnapshot& snapshot, const analyze::Vi
           {"timestamp", time(value.time)}};
 }
 
-/// What firing findings say about the host. Forecasts and anomalies are hints: they never make it
-/// critical.
+/// Whether it is one of the host's alerts: the members of an incident are counted already, and
+/// what is tuned is no trouble. Drift is: somebody has to look after it.
+bool is_alert(const analyze::Finding& f) {
+  return f.kind != analyze::FindingKind::kIncident && f.kind != analyze::FindingKind::kOptimization;
+}
+
+/// What firing findings say about the host. Forecasts, anomalies and drift are hints: they never
+/// make it critical.
 std::string_view overall(const analyze::Findings& findings, bool known) {
   if (!known) return "unknown";
   std::string_view status = "healthy";
   for (const auto& f : findings) {
     if (f.state != analyze::FindingState::kFiring || f.severity == config::Severity::kInfo)
       continue;
-    const bool hint =
-        f.kind == analyze::FindingKind::kForecast || f.kind == analyze::FindingKind::kAnomaly;
+    const bool hint = f.kind == analyze::FindingKind::kForecast ||
+                      f.kind == analyze::FindingKind::kAnomaly ||
+                      f.kind == analyze::FindingKind::kDrift;
     if (f.severity == config::Severity::kCritical && !hint) return "critical";
     status = "warning";
   }
@@ -69,6 +76,7 @@ json_ns::value status_body(const Rooms& rooms, const analyze::VitalsSnapshot* vi
   json_ns::array alerts;
   std::int64_t active = 0;
   for (const auto& f : findings) {
+    if (!is_alert(f)) continue;
     active += f.state == analyze::FindingState::kFiring ? 1 : 0;
     if (f.state != analyze::FindingState::kPending && alerts.size() < kRecentAlerts)
       alerts.push_back(finding(f));
