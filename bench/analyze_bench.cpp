@@ -12,6 +12,7 @@
 #include "nexus/analyze/detect.hpp"
 #include "nexus/analyze/fill.hpp"
 #include "nexus/analyze/forecast.hpp"
+#include "nexus/analyze/incidents.hpp"
 #include "nexus/base/clock.hpp"
 #include "nexus/knowledge/history.hpp"
 #include "nexus/knowledge/state.hpp"
@@ -334,6 +335,56 @@ void book_snapshot(benchmark::State& state) {
   }
 }
 BENCHMARK(book_snapshot)->Arg(100)->Arg(10'000)->Unit(benchmark::kMicrosecond);
+
+/// A look at ten outages among findings that are all related, after one that changed nothing; the
+/// snapshot, which the planner shares, not counted.
+void incidents_tick(benchmark::State& state) {
+  constexpr int kOutages = 10;
+  constexpr int kAtOnce = 400;  // fewer than are related at once
+  const auto count = static_cast<int>(state.range(0));
+  Pages pages;
+  auto graph = std::make_shared<Graph>();
+  const auto app = [](int i) { return "app" + std::to_string(i); };
+  for (int i = 0; i < count; ++i)
+    graph->edges.push_back({app(i), "db" + std::to_string(i % kOutages), "depends_on"});
+  pages.book->set_graph(graph);
+  const auto see = [&](std::string source, std::string name, int from, int to, auto subject) {
+    std::vector<Observation> seen(static_cast<std::size_t>(to - from));
+    for (int i = from; i < to; ++i) {
+      Observation& one = seen[static_cast<std::size_t>(i - from)];
+      one.kind = name == "down" ? FindingKind::kService : FindingKind::kAlert;
+      one.name = name;
+      one.subject = subject(i);
+      one.labels = {{"service", one.subject}};
+    }
+    pages.book->observe(source, seen);
+  };
+  const auto databases = [&] {
+    see("databases", "down", 0, kOutages, [](int i) { return "db" + std::to_string(i); });
+  };
+  const int members = count - 2 * kOutages;
+  for (int from = 0; from < members; from += kAtOnce) {
+    pages.book->observe("databases", {});  // only the newest that fire are related
+    databases();
+    see("apps " + std::to_string(from), "slow", from, std::min(members, from + kAtOnce), app);
+    pages.book->tick();
+  }
+  Incidents incidents(*pages.book);
+  incidents.tick();
+  incidents.tick();
+  const auto seen = pages.book->snapshot();
+  for (const Finding& finding : *seen) {
+    if (finding.kind == FindingKind::kIncident) state.counters["members"] += finding.evidence.value;
+  }
+  for (auto _ : state) {
+    state.PauseTiming();
+    databases();
+    benchmark::DoNotOptimize(pages.book->snapshot());
+    state.ResumeTiming();
+    incidents.tick();
+  }
+}
+BENCHMARK(incidents_tick)->Arg(100)->Arg(10'000)->Unit(benchmark::kMicrosecond);
 
 /// From the report of an event to the listener, with 10,000 other findings in the book.
 void book_report_to_listener(benchmark::State& state) {

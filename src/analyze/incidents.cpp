@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "analyze/relations.hpp"
@@ -17,36 +19,69 @@ constexpr std::string_view kSource = "incidents";
 constexpr std::size_t kMostNamed = 5;  // in the sentence; the record has them all
 constexpr std::string_view kCauseLabel = "finding";
 
-/// What has the same cause, that cause included where it fires.
-struct Group {
-  const Finding* cause = nullptr;  // null: the book has forgotten it
-  std::vector<const Finding*> firing;
-};
-using Groups = std::map<std::string, Group>;  // by the cause's fingerprint
-
 bool fires(const Finding& finding) {
   return finding.state == FindingState::kFiring;
 }
 
 bool counts(const Finding& finding) {
-  const bool is_trouble = finding.kind == FindingKind::kAlert ||
-                          finding.kind == FindingKind::kVital ||
-                          finding.kind == FindingKind::kService;
-  return is_trouble && finding.severity != Severity::kInfo;
+  const bool hurts = finding.kind == FindingKind::kAlert || finding.kind == FindingKind::kVital ||
+                     finding.kind == FindingKind::kService;
+  return hurts && finding.severity != Severity::kInfo;
 }
 
-Groups groups_of(const Findings& findings) {
+bool any_counts(const std::vector<const Finding*>& some) {
+  return std::ranges::any_of(some, [](const Finding* one) { return counts(*one); });
+}
+
+/// Incidents that fire, by the fingerprint of their cause.
+using Live = std::unordered_map<std::string_view, const Finding*>;
+
+/// What has the same cause, that cause included where it fires.
+struct Group {
+  const Finding* cause = nullptr;  // null: the book has forgotten it
+  std::vector<const Finding*> firing;
+  const Finding* live = nullptr;  // the incident that it is already
+};
+using Groups = std::map<std::string_view, Group>;  // by the cause's fingerprint
+
+/// A finding keeps its cause for as long as it fires, also when that is over and fires again for
+/// another reason: only what fired in the cause's present episode, or since the incident began,
+/// belongs to it. So do the members of one that it takes over, with its cause.
+void keep_present(Group& group, const Live& live) {
+  std::optional<WallTime> since;
+  const auto heed = [&](const Finding& one) {
+    since = since ? std::min(*since, one.started) : one.started;
+  };
+  if (group.cause != nullptr) heed(*group.cause);
+  if (group.live != nullptr) heed(*group.live);
+  for (const Finding* one : group.firing) {
+    if (const auto known = live.find(one->fingerprint); known != live.end()) heed(*known->second);
+  }
+  std::erase_if(group.firing, [&](const Finding* one) {
+    return one != group.cause && (!since || one->fired.value_or(one->started) < *since - kTogether);
+  });
+}
+
+Groups groups_of(const Findings& findings, const Live& live) {
   Groups out;
   for (const Finding& finding : findings) {
-    if (!fires(finding) || !relates(finding.kind)) continue;
-    if (const std::string& cause = record_of(finding).cause; !cause.empty())
+    if (!fires(finding) || !is_trouble(finding.kind)) continue;
+    const std::string& cause = record_of(finding).cause;
+    if (!cause.empty()) {
       out[cause].firing.push_back(&finding);
+    } else if (live.contains(finding.fingerprint)) {  // it goes on without symptoms too
+      out.try_emplace(finding.fingerprint);
+    }
   }
   for (const Finding& finding : findings) {
-    const auto found = relates(finding.kind) ? out.find(finding.fingerprint) : out.end();
+    const auto found = is_trouble(finding.kind) ? out.find(finding.fingerprint) : out.end();
     if (found == out.end()) continue;
     found->second.cause = &finding;
     if (fires(finding)) found->second.firing.push_back(&finding);
+  }
+  for (auto& [cause, group] : out) {
+    if (const auto known = live.find(cause); known != live.end()) group.live = known->second;
+    keep_present(group, live);
   }
   return out;
 }
@@ -59,14 +94,37 @@ bool begins(const Group& group) {
   return number >= (of_service ? Incidents::kFewestOfService : Incidents::kFewest);
 }
 
-/// Before it: what has ended since it belonged to the incident.
-std::vector<std::string> symptoms_of(const Group& group, std::vector<std::string> before) {
+/// Those that belonged to it before, also when they have ended, and those that have come since; of
+/// more than a record has, what fires takes the places of what has ended.
+std::vector<std::string> symptoms_of(const Group& group) {
+  constexpr std::size_t kMost = FindingRecord::kMostSymptoms;
+  const auto before =
+      group.live != nullptr ? record_of(*group.live).symptoms : std::vector<std::string>();
+  const std::unordered_set<std::string_view> old(before.begin(), before.end());
+  std::unordered_set<std::string_view> still;
+  std::vector<std::string_view> fresh;
   for (const Finding* one : group.firing) {
-    if (one != group.cause && std::ranges::find(before, one->fingerprint) == before.end())
-      before.push_back(one->fingerprint);
+    if (one == group.cause) continue;
+    if (old.contains(one->fingerprint)) {
+      still.insert(one->fingerprint);
+    } else if (fresh.size() < kMost) {
+      fresh.push_back(one->fingerprint);
+    }
   }
-  if (before.size() > FindingRecord::kMostSymptoms) before.resize(FindingRecord::kMostSymptoms);
-  return before;
+  fresh.resize(std::min(fresh.size(), kMost - std::min(kMost, still.size())));
+  std::size_t ended = kMost - std::min(kMost, still.size() + fresh.size());  // that have a place
+  ended = std::min(ended, old.size() - still.size());
+  std::size_t passed_over = old.size() - still.size() - ended;  // the oldest of them
+  std::vector<std::string> out;
+  for (const std::string& print : before) {
+    if (!still.contains(print) && passed_over > 0) {
+      --passed_over;
+    } else {
+      out.push_back(print);
+    }
+  }
+  out.insert(out.end(), fresh.begin(), fresh.end());
+  return out;
 }
 
 std::string name_of(const Finding& finding) {
@@ -85,27 +143,60 @@ std::string sentence(const Group& group, std::string_view cause) {
   return out;
 }
 
-Observation observe(const std::string& cause, const Group& group, const Finding* live) {
+Observation observe(std::string_view cause, const Group& group) {
   Observation seen;
   seen.kind = FindingKind::kIncident;
   seen.name = Incidents::kName;
   seen.severity = Severity::kInfo;
+  seen.keep_firing_for = Incidents::kCalm;
   if (group.cause != nullptr) {
     seen.subject = group.cause->subject;
-    seen.labels = {{"cause", group.cause->name}, {std::string(kCauseLabel), cause}};
+    seen.labels = {{"cause", group.cause->name}, {std::string(kCauseLabel), std::string(cause)}};
   }
-  if (live != nullptr) {  // what it is called does not depend on what the book still knows
-    seen.subject = live->subject;
-    seen.labels = live->labels;
+  if (group.live != nullptr) {  // what it is called does not depend on what the book still knows
+    seen.subject = group.live->subject;
+    seen.labels = group.live->labels;
   }
   seen.began = (*std::ranges::min_element(group.firing, {}, &Finding::started))->started;
   seen.evidence.source = "relations";
   seen.evidence.value = static_cast<double>(group.firing.size());
   seen.evidence.text = sentence(group, fmt::format("{} {}", seen.labels["cause"], seen.subject));
   seen.annotations = {{"summary", seen.evidence.text}};
-  const auto known = live != nullptr ? record_of(*live).symptoms : std::vector<std::string>();
-  seen.members = std::make_shared<const Members>(Members{cause, symptoms_of(group, known)});
+  seen.members = std::make_shared<const Members>(Members{std::string(cause), symptoms_of(group)});
   return seen;
+}
+
+/// Seen for the last time: it ends as soon as it is not.
+Observation last_of(const Finding& live) {
+  Observation seen;
+  seen.kind = live.kind;
+  seen.name = live.name;
+  seen.severity = live.severity;
+  seen.subject = live.subject;
+  seen.labels = live.labels;
+  seen.annotations = live.annotations;
+  seen.evidence = live.evidence;
+  return seen;
+}
+
+/// Those of `over` whose cause has become a symptom: others go on with their members, and nobody
+/// waits for a calm.
+std::vector<Observation> handed_on_of(const Findings& findings, const Live& over) {
+  std::vector<Observation> out;
+  if (over.empty()) return out;
+  for (const Finding& finding : findings) {
+    if (!fires(finding) || record_of(finding).cause.empty()) continue;
+    if (const auto found = over.find(finding.fingerprint); found != over.end())
+      out.push_back(last_of(*found->second));
+  }
+  return out;
+}
+
+bool is_known(const Observation& seen, const Finding* live) {
+  if (live == nullptr || !live->seen_now) return false;
+  const FindingRecord& record = record_of(*live);
+  return seen.evidence.text == live->evidence.text && seen.evidence.value == live->evidence.value &&
+         seen.members->cause == record.cause && seen.members->symptoms == record.symptoms;
 }
 
 }  // namespace
@@ -113,28 +204,27 @@ Observation observe(const std::string& cause, const Group& group, const Finding*
 void Incidents::tick() {
   auto findings = book_.snapshot();
   if (findings == seen_) return;
-  seen_ = findings;
-  Groups groups = groups_of(*findings);
-  std::unordered_map<std::string, Finding> live;  // by the cause's fingerprint
-  for (Finding& one : book_.of(kSource)) {
-    std::string cause = record_of(one).cause;
-    live.insert_or_assign(std::move(cause), std::move(one));
-  }
-  // One whose symptoms are over goes on while its cause fires.
-  for (const Finding& finding : *findings) {
-    const bool goes_on = fires(finding) && live.contains(finding.fingerprint);
-    if (goes_on && record_of(finding).cause.empty())
-      groups.try_emplace(finding.fingerprint, Group{&finding, {&finding}});
+  seen_ = std::move(findings);
+  Live live;
+  for (const Finding& one : *seen_) {
+    if (one.kind == FindingKind::kIncident && fires(one)) live.emplace(record_of(one).cause, &one);
   }
   std::vector<Observation> seen;
-  for (const auto& [cause, group] : groups) {
-    const auto known = live.find(cause);
-    const Finding* const is_live = known == live.end() ? nullptr : &known->second;
-    const bool goes_on = is_live != nullptr &&
-                         std::ranges::any_of(group.firing, [](auto* one) { return counts(*one); });
-    if (goes_on || begins(group)) seen.push_back(observe(cause, group, is_live));
+  bool is_news = false;  // else the book has it as it is, and is left alone
+  Live over = live;
+  for (const auto& [cause, group] : groups_of(*seen_, live)) {
+    const bool goes_on = group.live != nullptr && any_counts(group.firing);
+    if (!goes_on && !begins(group)) continue;
+    over.erase(cause);
+    seen.push_back(observe(cause, group));
+    is_news |= !is_known(seen.back(), group.live);
   }
-  if (!seen.empty() || !live.empty()) book_.observe(kSource, seen);
+  for (const auto& [cause, one] : over) is_news |= one->seen_now;
+  if (const auto handed_on = handed_on_of(*seen_, over); !handed_on.empty()) {
+    is_news = true;
+    book_.observe(kSource, handed_on);
+  }
+  if (is_news) book_.observe(kSource, seen);
 }
 
 }  // namespace nexus::analyze

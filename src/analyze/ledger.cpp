@@ -24,6 +24,12 @@ constexpr Millis kSamplesReturn{20'000};
 /// Findings that ended so shortly before the agent did.
 constexpr Millis kSamplesMissing{15'000};
 
+// Gauges of kinds stand where their kind says.
+static_assert(kFindingKinds.size() == static_cast<std::size_t>(FindingKind::kDrift) + 1 &&
+                  std::ranges::is_sorted(kFindingKinds) && kFindingKinds.front() == FindingKind{} &&
+                  kFindingKinds.back() == FindingKind::kDrift,
+              "kFindingKinds has each kind once, in their order");
+
 /// When a stored finding last changed its state.
 WallTime last_transition(const Finding& finding) {
   if (finding.resolved) return *finding.resolved;

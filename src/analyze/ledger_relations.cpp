@@ -25,11 +25,16 @@ std::optional<Question> Ledger::ask(
   needs_ = needs;
   happened_ = happened;
   std::vector<const Entry*> firing;
+  std::vector<const Entry*> others;  // of which there may be hundreds after a boot
   for (const auto& [print, entry] : entries_) {
-    if (entry->finding.state == FindingState::kFiring) firing.push_back(entry.get());
+    if (entry->finding.state != FindingState::kFiring) continue;
+    (is_trouble(entry->finding.kind) ? firing : others).push_back(entry.get());
   }
-  std::ranges::sort(firing, std::greater(), &Entry::transition);
-  if (firing.size() > kMostRelated) firing.resize(kMostRelated);
+  for (auto* some : {&firing, &others}) {
+    std::ranges::sort(*some, std::greater(), &Entry::transition);
+    if (some->size() > kMostRelated) some->resize(kMostRelated);
+  }
+  firing.insert(firing.end(), others.begin(), others.end());
   Question question{{}, needs, happened};
   question.firing.reserve(firing.size());
   for (const Entry* entry : firing) {
@@ -58,7 +63,7 @@ void Ledger::heed(const Question& question, Answer answer) {
     auto& before = answer.before[entry->finding.fingerprint];
     if (is_news(before, record_of(entry->finding).what_changed))
       edit(*entry).what_changed = std::move(before);
-    if (!relates(entry->finding.kind)) continue;
+    if (!is_trouble(entry->finding.kind)) continue;
     const auto found = answer.causes.find(entry->finding.fingerprint);
     // A cause that has ended meanwhile, or whose link is forgotten, is the cause all the same; not
     // one that this finding turned out to explain.
@@ -76,7 +81,7 @@ void Ledger::heed(const Question& question, Answer answer) {
       symptoms[cause].push_back(entry->finding.fingerprint);
   }
   for (Entry* entry : firing) {
-    if (!relates(entry->finding.kind)) continue;
+    if (!is_trouble(entry->finding.kind)) continue;
     auto& its = symptoms[entry->finding.fingerprint];
     std::ranges::sort(its);
     if (its.size() > FindingRecord::kMostSymptoms) its.resize(FindingRecord::kMostSymptoms);

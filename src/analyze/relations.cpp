@@ -73,7 +73,7 @@ class Relations {
   explicit Relations(const Question& question) : needs_(question.needs.get()) {
     std::unordered_map<std::uint32_t, std::size_t> places;
     for (const Finding& finding : question.firing) {
-      if (!relates(finding.kind)) continue;
+      if (!is_trouble(finding.kind)) continue;
       One one{&finding, layer_of(finding), fired_of(finding), std::nullopt};
       if (const auto number = needs_ ? needs_->find(finding.subject) : std::nullopt) {
         const auto [known, fresh] = places.try_emplace(*number, of_place_.size());
@@ -221,11 +221,6 @@ std::optional<std::uint32_t> Dependencies::find(const std::string& name) const {
   const auto found = numbers_.find(name);
   if (found == numbers_.end()) return std::nullopt;
   return found->second;
-}
-
-bool relates(FindingKind kind) noexcept {
-  return kind != FindingKind::kIncident && kind != FindingKind::kOptimization &&
-         kind != FindingKind::kDrift;
 }
 
 Answer relate(const Question& question) {

@@ -5,7 +5,8 @@
 // layer and has no such cause itself: the shipped vitals of the host itself below alerts and vitals
 // of one's own, those below services and the vitals that ask or count services. Those last explain
 // nothing by when they began, forecasts and anomalies nothing at all. In a circle the one that
-// fired first is upstream. Of more than kMostRelated findings the newest are looked at.
+// fired first is upstream. Of more than kMostRelated findings the newest are looked at; those that
+// are no trouble are counted apart, for they are only asked what changed before them.
 //
 // Thread safety: plain values and pure functions; Dependencies is immutable.
 #pragma once
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "nexus/analyze/book.hpp"
+#include "nexus/analyze/kinds.hpp"
 
 namespace nexus::analyze {
 
@@ -61,10 +63,6 @@ struct Answer {
 };
 
 [[nodiscard]] Answer relate(const Question& question);
-
-/// Whether findings of a kind explain others or are explained by them: what was tuned and what is
-/// not as it was set happen to no one, and an incident is made of what is related.
-[[nodiscard]] bool relates(FindingKind kind) noexcept;
 
 /// Changes of the host from half an hour before it began to a minute after it fired, without the
 /// rollouts that were made because of it (their texts name the action).

@@ -1,5 +1,10 @@
 // Findings that belong together are one incident; what makes none.
 #include "nexus/analyze/incidents.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "analyze/world.hpp"
 
 using namespace nexus;
@@ -10,7 +15,8 @@ namespace {
 
 struct Outage : World {
   /// Of things that need `db`.
-  Outage() {
+  Outage() { set_graph(); }
+  void set_graph() {
     auto graph = std::make_shared<Graph>();
     graph->edges = {{"app", "db", "depends_on"}, {"web", "db", "connection"}};
     book->set_graph(graph);
@@ -37,6 +43,12 @@ struct Outage : World {
     book->tick();
     return find("incident");
   }
+  /// Nothing for so long as an incident waits for more.
+  void be_calm() {
+    look();
+    clock.advance(Incidents::kCalm);
+  }
+  [[nodiscard]] std::uint64_t episodes() { return find("incident")->episodes; }
   bool lasts() {
     const auto* one = look();
     return one != nullptr && one->state == FindingState::kFiring;
@@ -44,6 +56,7 @@ struct Outage : World {
   void restart() {
     incidents.reset();
     open_book();
+    set_graph();
     incidents = std::make_unique<Incidents>(*book);
   }
 
@@ -95,6 +108,10 @@ TEST_CASE(
   CHECK(host.find("incident")->fingerprint == print);
   CHECK(record_of(*host.find("incident")).symptoms.size() == 2);
   host.end("web");
+  CHECK(host.lasts());
+  host.clock.advance(Incidents::kCalm - 1s);
+  CHECK(host.lasts());
+  host.clock.advance(1s);
   CHECK_FALSE(host.lasts());
   CHECK(host.find("incident")->state == FindingState::kResolved);
   CHECK(metric(host.self, "nexus_findings_firing") == 0);
@@ -122,6 +139,98 @@ TEST_CASE("what makes no incident: one alone, two alerts, hints and anomalies, w
   CHECK(host.lasts());
 }
 
+TEST_CASE("what fires for long, or keeps a cause that was over, is no member of what begins now") {
+  Outage host;
+  SECTION("a week before the cause") {
+    host.fire("slow", "app", FindingKind::kAlert);
+    host.look();
+    host.clock.advance(168h);
+    host.fire("service_failed", "db", FindingKind::kService, Severity::kCritical);
+    CHECK(host.look() == nullptr);
+    CHECK(record_of(*host.find("slow")).cause == host.print("service_failed", "db"));
+    const auto began = host.clock.wall();
+    host.clock.advance(1min);
+    host.fire("slow", "web", FindingKind::kAlert);
+    REQUIRE(host.look() != nullptr);
+    CHECK(host.find("incident")->started == began);
+    CHECK(host.find("incident")->evidence.value == 2);
+    CHECK(record_of(*host.find("incident")).symptoms ==
+          std::vector<std::string>{host.print("slow", "web")});
+  }
+  SECTION("since an episode of the cause that is over") {
+    host.fire("slow", "db", FindingKind::kAlert);
+    host.fire("slow", "app", FindingKind::kAlert);
+    CHECK(host.look() == nullptr);
+    host.end("db");
+    host.look();
+    host.clock.advance(24h);
+    host.fire("slow", "db", FindingKind::kAlert);
+    host.fire("slow", "web", FindingKind::kAlert);
+    CHECK(host.look() == nullptr);
+    CHECK(record_of(*host.find("slow", "app")).cause == host.print("slow", "db"));
+  }
+}
+
+TEST_CASE("a service that fails again and again is one incident") {
+  Outage host;
+  const auto began = host.clock.wall();
+  for (int crossing = 0; crossing < 11; ++crossing) {
+    CAPTURE(crossing);
+    host.fire("service_failed", "db", FindingKind::kService, Severity::kCritical);
+    host.fire("slow", "app", FindingKind::kAlert);
+    CHECK(host.lasts());
+    host.clock.advance(30s);
+    for (const auto* subject : {"db", "app"}) host.end(subject);
+    CHECK(host.lasts());
+    host.clock.advance(Incidents::kCalm - 1min);
+    CHECK(host.lasts());
+    if (crossing == 5) host.restart();
+  }
+  CHECK(host.episodes() == 1);
+  CHECK(host.find("incident")->started == began);
+  host.be_calm();
+  CHECK_FALSE(host.lasts());
+}
+
+TEST_CASE("an incident that stays as it is leaves the book alone, and has room for what fires") {
+  Outage host;
+  auto graph = std::make_shared<Graph>();
+  for (int i = 0; i < 120; ++i)
+    graph->edges.push_back({fmt::format("app{}", i), "db", "depends_on"});
+  host.book->set_graph(graph);
+  host.fire("service_failed", "db", FindingKind::kService, Severity::kCritical);
+  for (int i = 0; i < 60; ++i) host.fire("slow", fmt::format("app{}", i), FindingKind::kAlert);
+  REQUIRE(host.look() != nullptr);
+  CHECK(host.find("incident")->evidence.value == 61);
+  CHECK(record_of(*host.find("incident")).symptoms.size() == FindingRecord::kMostSymptoms);
+  host.look();
+  const auto still = host.book->snapshot();
+  host.incidents->tick();
+  CHECK(host.book->snapshot() == still);
+  host.clock.advance(1min);
+  for (int i = 0; i < 60; ++i) host.end(fmt::format("app{}", i));
+  for (int i = 60; i < 100; ++i) host.fire("slow", fmt::format("app{}", i), FindingKind::kAlert);
+  host.look();
+  const auto symptoms = record_of(*host.find("incident")).symptoms;
+  CHECK(symptoms.size() == FindingRecord::kMostSymptoms);
+  CHECK(std::ranges::count_if(symptoms, [&](const std::string& print) {
+          return host.book->find(print)->state == FindingState::kFiring;
+        }) == 40);
+}
+
+TEST_CASE("what was tuned or drifts takes no places of what is related") {
+  Outage host;
+  host.fire("service_failed", "db", FindingKind::kService, Severity::kCritical);
+  host.fire("slow", "app", FindingKind::kAlert);
+  for (int i = 0; i < 600; ++i)
+    host.fire("setting_drift", fmt::format("knob{}", i), FindingKind::kDrift);
+  CHECK(host.lasts());
+  host.fire("slow", "web", FindingKind::kAlert);
+  host.look();
+  CHECK(record_of(*host.find("slow", "app")).cause == host.print("service_failed", "db"));
+  CHECK(record_of(*host.find("service_failed")).symptoms.size() == 2);
+}
+
 TEST_CASE("what was taken for the cause and is a symptom hands its incident on") {
   Outage host;
   host.book->set_graph(nullptr);
@@ -131,6 +240,7 @@ TEST_CASE("what was taken for the cause and is a symptom hands its incident on")
   host.book->set_graph(graph);
   host.fire("slow", "app", FindingKind::kAlert);
   REQUIRE(host.lasts());
+  host.clock.advance(10min);
   const auto first = host.find("incident")->fingerprint;
   graph = std::make_shared<Graph>(*graph);
   graph->edges.push_back({"db", "disk", "depends_on"});
@@ -144,5 +254,6 @@ TEST_CASE("what was taken for the cause and is a symptom hands its incident on")
       lasting.push_back(one.subject);
   }
   CHECK(lasting == std::vector<std::string>{"disk"});
+  CHECK(host.find("incident", "disk")->evidence.value == 3);
   CHECK(host.book->find(first)->state == FindingState::kResolved);
 }
