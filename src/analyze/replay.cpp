@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "analyze/anomaly/forest_detector.hpp"
 #include "analyze/rules/group.hpp"
 #include "analyze/rules/memory_store.hpp"
 
@@ -149,6 +150,46 @@ class Together {
   std::vector<double> values_;
 };
 
+/// Isolation forests alone: one over all columns, or one each, of which the strangest speaks.
+class Forests {
+ public:
+  Forests(const CsvTable& table, const ReplayOptions& options)
+      : table_(table), most_(options.contributions), values_(table.columns.size()) {
+    const std::size_t many = options.together ? 1 : values_.size();
+    for (std::size_t i = 0; i < many; ++i)
+      detectors_.emplace_back(values_.size() / many, *options.contamination);
+  }
+
+  void push(std::size_t row, ReplayRow& out) {
+    for (std::size_t i = 0; i < values_.size(); ++i) values_[i] = table_.columns[i][row];
+    const std::size_t each = values_.size() / detectors_.size();
+    bool flag = false;
+    std::size_t strangest = 0;
+    for (std::size_t i = 0; i < detectors_.size(); ++i) {
+      const auto score =
+          detectors_[i].push(table_.times[row], std::span(values_).subspan(i * each, each));
+      if (!score) continue;
+      flag = flag || score->flag;
+      if (out.score &&
+          std::pair(score->ready, score->score) <= std::pair(out.score->ready, out.score->score))
+        continue;
+      out.score = score;
+      strangest = i;
+    }
+    if (!out.score || !out.score->ready) return;
+    out.score->flag = flag;
+    if (values_.size() == 1 || !(flag || out.score->probability <= kTold)) return;
+    out.columns = detectors_[strangest].contributions(most_);
+    for (Contribution& one : out.columns) one.column += strangest * each;
+  }
+
+ private:
+  const CsvTable& table_;
+  std::size_t most_;
+  std::vector<double> values_;
+  std::vector<ForestDetector> detectors_;
+};
+
 }  // namespace
 
 Result<ReplaySummary> replay(const CsvTable& table, const ReplayOptions& options,
@@ -158,11 +199,21 @@ Result<ReplaySummary> replay(const CsvTable& table, const ReplayOptions& options
   RuleRun rules(table, options);
   Apart apart(table, options);
   std::optional<Together> together;
-  if (options.together) together.emplace(table, options);
+  std::optional<Forests> forests;
+  if (options.contamination) {
+    if (options.together && table.columns.size() > IsolationForest::kMaxDimensions)
+      return fail(Errc::kInvalidArgument, "{} columns: an isolation forest takes {} at most",
+                  table.columns.size(), IsolationForest::kMaxDimensions);
+    forests.emplace(table, options);
+  } else if (options.together) {
+    together.emplace(table, options);
+  }
   for (std::size_t i = 0; i < table.rows(); ++i) {
     ReplayRow out;
     out.row = i;
-    if (together) {
+    if (forests) {
+      forests->push(i, out);
+    } else if (together) {
       together->push(i, out);
     } else {
       apart.push(i, out);

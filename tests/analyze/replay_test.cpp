@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "analyze/anomaly/random.hpp"
+#include "nexus/analyze/anomaly.hpp"
 #include "nexus/analyze/replay.hpp"
 
 using namespace nexus::analyze;
@@ -84,4 +85,70 @@ TEST_CASE("replay: together, a strange row names the columns that made it") {
   });
   REQUIRE(summary);
   CHECK(named == 3);
+}
+
+TEST_CASE("replay: an isolation forest alone scores rows by the rows before them") {
+  const CsvTable table = noise(3, 1200, 900);
+  ReplayOptions options;
+  options.together = true;
+  options.contamination = 0.01;
+  std::vector<ReplayRow> rows;
+  const auto summary = replay(table, options, [&](const ReplayRow& row) { rows.push_back(row); });
+  REQUIRE(summary);
+  CHECK_FALSE(rows[255].score->ready);
+  CHECK(rows[127].score->progress == Approx(127.0 / 256));
+  std::vector<double> before;
+  for (std::size_t i = 0; i < 256; ++i) {
+    for (const auto& column : table.columns) before.push_back(column[i]);
+  }
+  const auto forest = IsolationForest::fit(before, 3, {.contamination = 0.01});
+  REQUIRE(forest);
+  const double row[] = {table.columns[0][256], table.columns[1][256], table.columns[2][256]};
+  REQUIRE(rows[256].score->ready);
+  CHECK(rows[256].score->score == Approx(forest->anomaly_score(row)).margin(1e-3));
+  // Nothing is known of the row itself when it is judged; what made it is named.
+  CHECK(rows[900].score->flag);
+  CHECK(rows[900].score->probability < 0.01);
+  REQUIRE(rows[900].columns.size() == 3);
+  double all = 0;
+  for (const Contribution& one : rows[900].columns) {
+    CHECK(one.share > 0.15);
+    CHECK(one.present == table.columns[one.column][900]);
+    CHECK(one.usual == Approx(51.5).margin(0.5));
+    all += one.share;
+  }
+  CHECK(all == Approx(1));
+  CHECK(summary->flagged > 4);  // about a hundredth of rows that are all alike
+  CHECK(summary->flagged < 40);
+  // Each column by itself: the strangest one speaks.
+  options.together = false;
+  rows.clear();
+  REQUIRE(replay(table, options, [&](const ReplayRow& one) { rows.push_back(one); }));
+  CHECK(rows[900].score->flag);
+  REQUIRE_FALSE(rows[900].columns.empty());
+  CHECK(rows[900].columns.front().column == 1);
+}
+
+TEST_CASE(
+    "replay: an isolation forest takes what detectors take, and no more columns than it has") {
+  CsvTable table = noise(2, 600, 5000);
+  table.columns[0][300] = std::nan("");
+  table.columns[1].assign(600, 7);  // constant
+  table.columns[1][500] = 1e300;
+  ReplayOptions options;
+  options.together = true;
+  options.contamination = 0;
+  std::vector<ReplayRow> rows;
+  const auto summary = replay(table, options, [&](const ReplayRow& row) { rows.push_back(row); });
+  REQUIRE(summary);
+  CHECK(summary->left_out == 1);
+  CHECK_FALSE(rows[300].score.has_value());
+  for (const ReplayRow& row : rows) {
+    if (!row.score) continue;
+    CHECK(std::isfinite(row.score->score));
+    for (const Contribution& one : row.columns) CHECK(std::isfinite(one.share));
+  }
+  const auto many = replay(noise(300, 2, 5000), options, [](const ReplayRow&) {});
+  REQUIRE_FALSE(many);
+  CHECK(many.error().message() == "300 columns: an isolation forest takes 256 at most");
 }

@@ -3,14 +3,17 @@
 //
 // One series: its VitalDetector. Many: one each, which share the alarms a day, and a row is as
 // strange as its strangest column; or, `together`, one HostDetector and the columns that made the
-// row strange. With rule groups every row is appended under the columns' names (what a name may not
-// hold becomes _) and the groups are evaluated at its time.
+// row strange; or, by `contamination`, the isolation forest alone: of each column, or `together`
+// one over all (IsolationForest::kMaxDimensions at most). With rule groups every row is appended
+// under the columns' names (what a name may not hold becomes _) and the groups are evaluated at its
+// time.
 //
 // Thread safety: pure; `row` is called in order.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +26,8 @@ namespace nexus::analyze {
 struct ReplayOptions {
   bool together = false;
   double alarms_a_day = 1;
+  /// The share of rows that a forest by itself flags (scikit-learn's); unset: the detectors above.
+  std::optional<double> contamination;
   std::size_t contributions = 5;  // named of a strange row
   std::vector<std::shared_ptr<const RuleGroup>> rules;
 };

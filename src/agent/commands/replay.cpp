@@ -29,6 +29,8 @@ struct ReplayFlags {
   std::vector<std::string> columns;
   std::string time_column;
   bool multivariate = false;
+  bool forest = false;
+  double contamination = 0.01;
   std::string png;
   double alarms_a_day = 1;
 };
@@ -223,6 +225,7 @@ int replay(const ReplayFlags& flags) {
   analyze::ReplayOptions options;
   options.together = flags.multivariate;
   options.alarms_a_day = flags.alarms_a_day;
+  if (flags.forest) options.contamination = flags.contamination;
   if (!load_rules(flags.rules, options)) return kBad;
   const Printer printer(*table, flags);
   printer.begin();
@@ -267,6 +270,17 @@ void add_replay(CLI::App& app, CommandContext& context) {
       ->capture_default_str();
   command->add_flag("--multivariate", flags->multivariate,
                     "Score all columns together: one score a row, and the columns that made it");
+  auto* forest = command->add_flag(
+      "--isolation-forest", flags->forest,
+      "Isolation forests alone, as scikit-learn has them: of each column, or one over all with "
+      "--multivariate");
+  command
+      ->add_option("--contamination", flags->contamination,
+                   "The share of rows that an isolation forest flags; 0: those with a score above "
+                   "0.5")
+      ->needs(forest)
+      ->check(CLI::Range(0.0, 0.5))
+      ->capture_default_str();
   command->add_option("--png", flags->png,
                       "Also draw the columns and what was flagged into this file");
   command->add_option("--rules", flags->rules,
