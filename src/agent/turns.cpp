@@ -79,7 +79,6 @@ SteadyTime Agent::Impl::plan_turn() {
   if (auto graph = surroundings->look_for_graph(*current())) book->set_graph(std::move(graph));
   tell_of_life();
   look_at_listeners();
-  drift->look();
   tunings->look();
   book->tick();
   incidents->tick();
