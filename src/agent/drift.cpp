@@ -88,6 +88,23 @@ void Drift::stop() {
   if (thread != nullptr) thread->stop();
 }
 
+bool Drift::hangs() {
+  bool now = false;
+  {
+    const std::lock_guard guard(mutex_);
+    now = thread_ && thread_->late() >= kPatience;
+  }
+  if (std::exchange(hangs_, now) == now) return now;
+  if (now) {
+    log::warning("agent",
+                 "drift is not looked for: a file of the configuration, or systemd, has "
+                 "not answered for two minutes");
+  } else {
+    log::info("agent", "drift is looked for again");
+  }
+  return now;
+}
+
 void Drift::soon() {
   due_ = true;
   const std::lock_guard guard(mutex_);

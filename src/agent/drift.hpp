@@ -54,6 +54,8 @@ class Drift {
   static constexpr Millis kUnitPending{10 * 60'000};    // packages reload systemd at their end
   static constexpr Millis kSettingPending{5 * 60'000};  // somebody may be trying something
 
+  static constexpr Millis kPatience{2 * 60'000};
+
   Drift(Clock& clock, analyze::Book& book, host::Roots roots, DriftQuestions questions)
       : clock_(clock), book_(book), roots_(std::move(roots)), ask_(std::move(questions)) {}
 
@@ -63,6 +65,9 @@ class Drift {
   void stop();
   /// Something was applied, refused or set: it looks at once.
   void soon();
+  /// Whether a look has not come to its end for kPatience; logged when that begins and ends. From
+  /// one thread.
+  bool hangs();
   /// Looks, unless the last look is younger than kEvery. May wait for systemd, and for files.
   void look();
 
@@ -82,6 +87,7 @@ class Drift {
   SteadyTime next_{};
   std::set<std::string, std::less<>> told_;  // sources
   bool kept_failed_ = false;                 // as it was logged
+  bool hangs_ = false;                       // as it was logged
   std::atomic<bool> due_{false};
   std::mutex mutex_;
   std::unique_ptr<base::LoopThread> thread_;  // guarded by mutex_

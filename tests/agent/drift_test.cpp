@@ -240,6 +240,9 @@ TEST_CASE("a look that hangs holds up nobody but who waits for its end") {
   world.book->tick();
   REQUIRE(world.book->snapshot()->size() == 1);
   CHECK(world.book->snapshot()->front().state == analyze::FindingState::kFiring);
+  CHECK_FALSE(world.drift->hangs());
+  world.clock.advance(Drift::kPatience);
+  CHECK(world.drift->hangs());
   release.set_value();
   world.drift->stop();
   CHECK(world.book->snapshot()->size() == 2);
