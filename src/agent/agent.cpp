@@ -28,6 +28,16 @@ constexpr Millis kCollectorGrace = 2s;  // running collectors
 constexpr Millis kFlush = 1s;           // samples and findings: never given to anybody else
 constexpr Nanos kLoopPatience = 60s;    // a turn this long, or a loop this late, is dead
 
+/// Whether something that was set may be another now.
+bool may_set(const plan::Action& action) {
+  const auto sets = [](std::string_view type) {
+    const auto* descriptor = execute::find_action(type);
+    return descriptor != nullptr && descriptor->sets_values;
+  };
+  return action.type == "undo_action" || sets(action.type) ||
+         std::ranges::any_of(action.rungs, sets, &plan::Rung::type);
+}
+
 }  // namespace
 
 Status Agent::Impl::start() {
@@ -38,7 +48,7 @@ Status Agent::Impl::start() {
     note_action(action);
     planner->on_finished(action);
     tunings->note(action);
-    drift->soon();
+    if (may_set(action)) drift->soon();
   });
   executor->set_permission([this](const plan::Action& action) { return planner->refusal(action); });
   executor->set_halted([this] { return !planner->running(); });
@@ -77,6 +87,7 @@ Status Agent::Impl::start() {
   analyze_loop =
       std::make_unique<base::LoopThread>(clock, "analyze", [this] { return analyze_turn(); });
   plan_loop = std::make_unique<base::LoopThread>(clock, "plan", [this] { return plan_turn(); });
+  drift->start();
   loops_run = true;
   watch_services();
   watch_containers();
@@ -114,6 +125,7 @@ void Agent::Impl::stop() {
     }
     if (last) last->stop();
   });
+  if (drift) shutdown.run("the look for drift", kCommandEnd + kLast, [this] { drift->stop(); });
   if (plan_loop) shutdown.run("the plan loop", kCommandEnd + kLast, [this] { plan_loop->stop(); });
   ::unlink((data_dir + "/addresses").c_str());  // a last turn may have written it again
   const auto action_grace = shutdown.grace(kActionGrace, kCommandEnd + kLast);
@@ -159,12 +171,14 @@ Status Agent::Impl::reload() {
     self.counter("nexus_config_reloads_total", "Reloads of the configuration by result.",
                  {{"result", "refused"}})
         .add();
-    configuration_watch.refused(config::to_string(checked.problems.front()));
+    configuration_watch.refused(config::to_string(checked.problems.front()),
+                                ConfigurationWatch::Why::kFiles);
     drift->soon();
     return fail(Errc::kInvalidArgument, "{}", describe(checked.problems));
   }
   auto applied = apply(std::move(checked));
-  if (!applied) configuration_watch.refused(applied.error().message());
+  if (!applied)
+    configuration_watch.refused(applied.error().message(), ConfigurationWatch::Why::kHost);
   drift->soon();
   successful.set(applied ? 1 : 0);
   self.counter("nexus_config_reloads_total", "Reloads of the configuration by result.",

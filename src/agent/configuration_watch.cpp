@@ -46,15 +46,11 @@ std::string first_of(const std::vector<config::Problem>& problems) {
   return config::to_string(problems.front()) + more;
 }
 
-bool is_rule_file(const std::string& path) {
-  return !path.ends_with(".toml");
-}
-
 /// Sections of the files that mean something else than what is applied; rule files among them.
 std::vector<std::string> differences(const config::Config& before, const config::Config& after,
-                                     const std::vector<std::string>& files) {
+                                     bool rules_differ) {
   auto out = before == after ? std::vector<std::string>() : config::changed_sections(before, after);
-  if (std::ranges::any_of(files, is_rule_file) && std::ranges::find(out, "rule_files") == out.end())
+  if (rules_differ && std::ranges::find(out, "rule_files") == out.end())
     out.emplace_back("rule_files");
   return out;
 }
@@ -83,14 +79,16 @@ void ConfigurationWatch::applied(const Checked& checked) {
   const std::lock_guard guard(mutex_);
   config_ = checked.config;
   digests_ = checked.digests;
+  rules_ = checked.rules->digests;
   refusal_.clear();
   ++generation_;
   next_ = {};
 }
 
-void ConfigurationWatch::refused(std::string why) {
+void ConfigurationWatch::refused(std::string text, Why why) {
   const std::lock_guard guard(mutex_);
-  refusal_ = std::move(why);
+  refusal_ = std::move(text);
+  refused_for_ = why;
   ++generation_;
   next_ = {};
 }
@@ -124,13 +122,17 @@ std::vector<ConfigurationWatch::Stamp> ConfigurationWatch::stamps(
 std::optional<analyze::Observation> ConfigurationWatch::look(SteadyTime now) {
   std::shared_ptr<const config::Config> in_force;
   config::Digests before;
+  Rules rules;
   std::string refusal;
+  auto refused_for = Why::kFiles;
   std::uint64_t of = 0;
   {
     const std::lock_guard guard(mutex_);
     in_force = config_;
     before = digests_;
+    rules = rules_;
     refusal = refusal_;
+    refused_for = refused_for_;
     of = generation_;
   }
   if (in_force == nullptr) return std::nullopt;
@@ -142,9 +144,12 @@ std::optional<analyze::Observation> ConfigurationWatch::look(SteadyTime now) {
   const Checked fresh = check(options_);
   const auto files = changed_files(before, fresh.digests);
   std::optional<analyze::Observation> found;
+  // What it was refused for was mended, and is an edit now that nobody has tried to apply.
+  if (fresh.problems.empty() && refused_for == Why::kFiles) refusal.clear();
   if (!refusal.empty() && !fresh.problems.empty()) refusal = first_of(fresh.problems);
-  const auto sections = fresh.problems.empty() ? differences(*in_force, *fresh.config, files)
-                                               : std::vector<std::string>();
+  const auto sections = fresh.problems.empty()
+                            ? differences(*in_force, *fresh.config, fresh.rules->digests != rules)
+                            : std::vector<std::string>();
   const bool differs = !fresh.problems.empty() || !sections.empty();
   if (differs && !refusal.empty()) {
     found = observe(
@@ -167,7 +172,7 @@ std::optional<analyze::Observation> ConfigurationWatch::look(SteadyTime now) {
   if (of != generation_) return found_;  // another was applied meanwhile; the next look sees it
   seen_ = std::move(present);
   next_ = now + kAnyway;
-  if (!differs) refusal_.clear();  // they say what is applied again
+  if (!differs || refusal.empty()) refusal_.clear();
   found_ = std::move(found);
   return found_;
 }

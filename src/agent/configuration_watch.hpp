@@ -1,8 +1,8 @@
 // ConfigurationWatch: whether the files of the configuration say what is applied.
 //
-// What is compared is what the files mean, and the texts of rule files: a comment, or a file that
-// was written again as it was, is no difference. The whole check runs when a file has changed (or
-// there is another one), and every kAnyway, for secrets in files of their own.
+// What is compared is what the files mean, and the texts of rule files: a comment in a TOML file,
+// or a file that was written again as it was, is no difference. The whole check runs when a file
+// has changed (or there is another one), and every kAnyway, for secrets in files of their own.
 //
 // Thread safety: all members, any thread; look() reads files, without the lock.
 #pragma once
@@ -29,8 +29,11 @@ class ConfigurationWatch {
 
   /// What is in force from now on.
   void applied(const Checked& checked);
-  /// A reload was refused: the files are not what is in force.
-  void refused(std::string why);
+  enum class Why { kFiles, kHost };
+  /// A reload was refused: the files are not what is in force. For what the files say: until they
+  /// say something that can be applied; for what the host has refused: until they say what is
+  /// applied, or a reload succeeds.
+  void refused(std::string text, Why why);
   /// What differs; unset: nothing.
   [[nodiscard]] std::optional<analyze::Observation> look(SteadyTime now);
 
@@ -44,14 +47,17 @@ class ConfigurationWatch {
     std::int64_t size = -1;  // there is none
     bool operator==(const Stamp&) const = default;
   };
+  using Rules = decltype(analyze::RuleSet::digests);  // texts of rule files
   [[nodiscard]] std::vector<Stamp> stamps(const config::Config& config) const;
 
   const config::LoadOptions options_;
   mutable std::mutex mutex_;  // guards all below
   std::shared_ptr<const config::Config> config_;
   config::Digests digests_;
+  Rules rules_;
   std::uint64_t generation_ = 0;  // of what is applied, or refused
   std::string refusal_;           // of the last reload
+  Why refused_for_ = Why::kFiles;
   std::vector<Stamp> seen_;
   SteadyTime next_{};
   std::optional<analyze::Observation> found_;

@@ -3,6 +3,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
 #include "nexus/base/log.hpp"
 #include "nexus/base/text.hpp"
@@ -43,10 +45,6 @@ WallTime booted(const host::Roots& roots) {
   return seconds ? base::from_unix_millis(*seconds * 1000) : WallTime{};
 }
 
-std::optional<double> number_of(const std::string& text) {
-  return base::parse_double(text);
-}
-
 Observation observe(const plan::Action& action, const execute::SetValue& value, WallTime boot) {
   auto seen = drift("setting_drift", config::Severity::kInfo, action.target);
   const WallTime set = action.finished.value_or(action.created);
@@ -61,8 +59,9 @@ Observation observe(const plan::Action& action, const execute::SetValue& value, 
                            : "somebody else has changed it since",
                 action.id));
   seen.evidence.source = action.type;
-  seen.evidence.value = number_of(value.found).value_or(0);
-  seen.evidence.threshold = number_of(value.wanted);
+  // What is no number, or is not limited, has no value: 0 would be one.
+  seen.evidence.value = value.found_number.value_or(std::nan(""));
+  seen.evidence.threshold = value.wanted_number;
   seen.annotations["wanted"] = value.wanted;
   seen.annotations["found"] = value.found;
   seen.annotations["action"] = action.id;
@@ -71,6 +70,57 @@ Observation observe(const plan::Action& action, const execute::SetValue& value, 
 }
 
 }  // namespace
+
+void Drift::start() {
+  const std::lock_guard guard(mutex_);
+  thread_ = std::make_unique<base::LoopThread>(clock_, "drift", [this] {
+    look();
+    return next_;
+  });
+}
+
+void Drift::stop() {
+  base::LoopThread* thread = nullptr;
+  {
+    const std::lock_guard guard(mutex_);
+    thread = thread_.get();
+  }
+  if (thread != nullptr) thread->stop();
+}
+
+bool Drift::hangs() {
+  bool now = false;
+  {
+    const std::lock_guard guard(mutex_);
+    now = thread_ && thread_->late() >= kPatience;
+  }
+  if (std::exchange(hangs_, now) == now) return now;
+  if (now) {
+    log::warning("agent",
+                 "drift is not looked for: a file of the configuration, or systemd, has "
+                 "not answered for two minutes");
+  } else {
+    log::info("agent", "drift is looked for again");
+  }
+  return now;
+}
+
+void Drift::soon() {
+  due_ = true;
+  const std::lock_guard guard(mutex_);
+  if (thread_) thread_->wake();
+}
+
+void Drift::tell(std::string_view source, const std::vector<Observation>& seen,
+                 const std::vector<analyze::Book::Held>& held) {
+  book_.observe(source, seen, held);
+  if (!told_.emplace(source).second) return;
+  for (const auto& finding : book_.of(source)) {
+    const bool is_held = std::ranges::find(held, finding.fingerprint,
+                                           &analyze::Book::Held::fingerprint) != held.end();
+    if (!finding.seen_now && !is_held) book_.clear(source, finding.fingerprint);
+  }
+}
 
 void Drift::look() {
   const bool due = due_.exchange(false);
@@ -95,7 +145,7 @@ void Drift::look_at_configuration() {
     one.evidence.value = static_cast<double>(reasons.size());
     seen.push_back(std::move(one));
   }
-  book_.observe(kConfiguration, seen);
+  tell(kConfiguration, seen);
 }
 
 void Drift::look_at_units() {
@@ -118,16 +168,16 @@ void Drift::look_at_units() {
       seen.push_back(std::move(one));
     }
   }
-  book_.observe(kUnits, seen);
+  tell(kUnits, seen);
 }
 
 void Drift::look_at_settings() {
   if (!ask_.kept) return;
   const auto kept = ask_.kept();
-  if (!kept) {
+  if (!kept && !std::exchange(kept_failed_, true))
     log::warning("agent", "what was set cannot be compared: {}", kept.error().message());
-    return book_.doubt(kSettings);
-  }
+  if (!kept) return book_.doubt(kSettings);
+  kept_failed_ = false;
   const WallTime boot = booted(roots_);
   std::vector<Observation> seen;
   std::vector<std::string> unknown;  // targets
@@ -142,7 +192,7 @@ void Drift::look_at_settings() {
     if (std::ranges::find(unknown, finding.subject) != unknown.end())
       held.push_back({finding.fingerprint});
   }
-  book_.observe(kSettings, seen, held);
+  tell(kSettings, seen, held);
 }
 
 }  // namespace nexus::agent

@@ -10,19 +10,29 @@
 //   set
 //                                and that was kept is not as it was set (info, after five minutes)
 //
-// Each ends by itself when the difference is gone. What cannot be looked at stays as it is.
-// Thread safety: look() from one thread, soon() from any.
+// Each ends by itself when the difference is gone. What cannot be looked at stays as it is; what an
+// action is just setting is not looked at.
+//
+// It looks in a thread of its own, for what is asked may hang: files on a mount whose server is
+// away, a systemd that does not answer. Nobody waits for it but stop().
+// Thread safety: look() from one thread (that of start(), once it was called), soon() and stop()
+// from any.
 #pragma once
 
 #include <atomic>
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "nexus/analyze/book.hpp"
 #include "nexus/base/clock.hpp"
+#include "nexus/base/loop_thread.hpp"
 #include "nexus/drivers/systemd.hpp"
 #include "nexus/execute/executor.hpp"
 #include "nexus/host/roots.hpp"
@@ -44,25 +54,43 @@ class Drift {
   static constexpr Millis kUnitPending{10 * 60'000};    // packages reload systemd at their end
   static constexpr Millis kSettingPending{5 * 60'000};  // somebody may be trying something
 
+  static constexpr Millis kPatience{2 * 60'000};
+
   Drift(Clock& clock, analyze::Book& book, host::Roots roots, DriftQuestions questions)
       : clock_(clock), book_(book), roots_(std::move(roots)), ask_(std::move(questions)) {}
 
-  /// Looks, unless the last look is younger than kEvery. May wait for systemd.
+  /// From now on it looks by itself, every kEvery.
+  void start();
+  /// Waits for a look that is under way. Safe without a start, and twice.
+  void stop();
+  /// Something was applied, refused or set: it looks at once.
+  void soon();
+  /// Whether a look has not come to its end for kPatience; logged when that begins and ends. From
+  /// one thread.
+  bool hangs();
+  /// Looks, unless the last look is younger than kEvery. May wait for systemd, and for files.
   void look();
-  /// Something was applied, refused or set: the next look is due.
-  void soon() noexcept { due_ = true; }
 
  private:
   void look_at_configuration();
   void look_at_units();
   void look_at_settings();
+  /// Tells the book. What an earlier agent saw is over when the first look does not see it: unlike
+  /// a rule it needs no samples for that.
+  void tell(std::string_view source, const std::vector<analyze::Observation>& seen,
+            const std::vector<analyze::Book::Held>& held = {});
 
   Clock& clock_;
   analyze::Book& book_;
   const host::Roots roots_;
   const DriftQuestions ask_;
   SteadyTime next_{};
+  std::set<std::string, std::less<>> told_;  // sources
+  bool kept_failed_ = false;                 // as it was logged
+  bool hangs_ = false;                       // as it was logged
   std::atomic<bool> due_{false};
+  std::mutex mutex_;
+  std::unique_ptr<base::LoopThread> thread_;  // guarded by mutex_
 };
 
 }  // namespace nexus::agent

@@ -19,6 +19,7 @@ namespace json = boost::json;
 using analyze::Observation;
 
 constexpr std::string_view kSource = "tunings";
+constexpr std::string_view kUndo = "undo_action";
 constexpr std::size_t kMost = 200;  // experiments of kTold that are known
 
 /// The record of an experiment (execute/experiment.cpp); empty when it cannot be read.
@@ -65,13 +66,18 @@ std::string shown(const config::ParameterValue& value) {
   return base::format_double(std::get<double>(value));
 }
 
+/// "value 10". What a command is told, operators alone may see.
+std::string parameters_of(const plan::Action& action) {
+  std::string out;
+  if (action.type == "run_command") return out;
+  for (const auto& [name, value] : action.parameters)
+    out += fmt::format("{}{} {}", out.empty() ? "" : ", ", name, shown(value));
+  return out;
+}
+
 /// "performance_tuning vm.swappiness (value 10)"
 std::string what_is_done(const plan::Action& action) {
-  std::string with;
-  // What a command is told, operators alone may see.
-  const auto& parameters = action.type == "run_command" ? config::Parameters() : action.parameters;
-  for (const auto& [name, value] : parameters)
-    with += fmt::format("{}{} {}", with.empty() ? "" : ", ", name, shown(value));
+  const auto with = parameters_of(action);
   return fmt::format("{} {}{}", action.type, action.target, with.empty() ? "" : " (" + with + ")");
 }
 
@@ -96,6 +102,13 @@ Observation result(const plan::Action& action) {
   return seen;
 }
 
+std::string what_is_undone(const plan::Action& undo) {
+  const auto given = undo.parameters.find("action");
+  const auto* id =
+      given == undo.parameters.end() ? nullptr : std::get_if<std::string>(&given->second);
+  return id == nullptr ? std::string() : *id;
+}
+
 bool tunes(const plan::Action& action) {
   const auto* descriptor = execute::find_action(action.type);
   return action.experiment || (descriptor != nullptr && descriptor->sets_values);
@@ -103,6 +116,9 @@ bool tunes(const plan::Action& action) {
 
 Observation proposal(const plan::Action& action) {
   auto seen = observe("tuning_proposed", action);
+  // Two of one type and target, of two persons, are two.
+  if (auto with = parameters_of(action); !with.empty())
+    seen.labels.emplace("parameters", std::move(with));
   std::string text = what_is_done(action) + " is proposed";
   if (!action.cause.summary.empty())
     text += fmt::format(", because of {}: {}", action.cause.finding, action.cause.summary);
@@ -119,73 +135,98 @@ Observation proposal(const plan::Action& action) {
 
 void Tunings::note(const plan::Action& action) {
   if (action.dry_run) return;
-  due_ = true;
-  const std::lock_guard guard(mutex_);
-  if (action.type == "undo_action") undone_ = true;
-  if (action.outcome.experiment.empty()) return;
-  ended_.push_back(action);
-  if (ended_.size() > kMost) ended_.erase(ended_.begin());
+  {
+    const std::lock_guard guard(mutex_);
+    if (action.type == kUndo) undone_.insert(what_is_undone(action));
+    if (!action.outcome.experiment.empty()) ended_.push_back(action);
+    if (ended_.size() > kMost) ended_.erase(ended_.begin());
+  }
+  due_ = true;  // after it is there: a look in between has not seen it
 }
 
-/// Once: what ended while another agent ran.
-void Tunings::read_journal() {
-  auto known = journal_.list({.since = clock_.wall() - 2 * kTold, .ended = true, .limit = 1000});
-  if (!known) return log::warning("agent", "what was tuned: {}", known.error().message());
-  read_ = true;
+/// Once: what ended while another agent ran, in the order in which it ended.
+Status Tunings::read_journal() {
+  constexpr std::size_t kAtOnce = 1000;
+  execute::ActionFilter filter{
+      .ended_since = clock_.wall() - kTold, .ended = true, .limit = kAtOnce};
   std::vector<plan::Action> before;
-  for (auto& action : *known) {
-    if (!action.dry_run && !action.outcome.experiment.empty() && before.size() < kMost)
-      before.insert(before.begin(), std::move(action));
+  while (true) {
+    auto some = journal_.list(filter);
+    if (!some) return std::unexpected(some.error());
+    const bool all = some->size() < kAtOnce;
+    if (!all) filter.before = some->back().id;
+    for (auto& action : *some) {
+      if (!action.dry_run && !action.outcome.experiment.empty())
+        before.push_back(std::move(action));
+    }
+    if (all) break;
   }
+  std::ranges::sort(before, {}, [](const plan::Action& one) {
+    return std::tuple(one.finished.value_or(one.created), one.id);
+  });
+  if (before.size() > kMost)
+    before.erase(before.begin(), before.end() - static_cast<std::ptrdiff_t>(kMost));
   const std::lock_guard guard(mutex_);
+  // What has ended since the start is known, and newer.
   std::erase_if(before, [&](const plan::Action& one) {
     return std::ranges::find(ended_, one.id, &plan::Action::id) != ended_.end();
   });
-  ended_.insert(ended_.begin(), before.begin(), before.end());
+  ended_.insert(ended_.begin(), std::make_move_iterator(before.begin()),
+                std::make_move_iterator(before.end()));
+  read_ = true;
+  return {};
 }
 
 /// Those that stand.
 std::vector<plan::Action> Tunings::results() {
   const WallTime now = clock_.wall();
-  bool again = false;
-  std::vector<plan::Action> all;
+  std::set<std::string> again;
   {
     const std::lock_guard guard(mutex_);
     std::erase_if(ended_, [&](const plan::Action& one) {
       return one.finished.value_or(one.created) + kTold < now;
     });
-    again = std::exchange(undone_, false);
-    all = ended_;
+    again = std::exchange(undone_, {});
   }
-  if (!again) return all;
-  for (auto& one : all) {
-    if (auto present = journal_.get(one.id)) one = *std::move(present);
+  for (const auto& id : again) {
+    const auto present = journal_.get(id);
+    const std::lock_guard guard(mutex_);
+    const auto known = std::ranges::find(ended_, id, &plan::Action::id);
+    if (present && known != ended_.end()) *known = *present;
+    if (!present && present.error().code() != Errc::kNotFound) undone_.insert(id);  // next time
   }
   const std::lock_guard guard(mutex_);
-  for (const auto& one : all) {
-    const auto known = std::ranges::find(ended_, one.id, &plan::Action::id);
-    if (known != ended_.end()) *known = one;
-  }
-  return all;
+  return ended_;
 }
 
 void Tunings::look() {
   if (!due_.exchange(false) && clock_.steady() < next_) return;
   next_ = clock_.steady() + kEvery;
-  if (!read_) read_journal();
+  if (!read_) {
+    if (auto read = read_journal(); !read) {
+      if (!std::exchange(read_failed_, true))
+        log::warning("agent", "what was tuned cannot be told: {}", read.error().message());
+      return book_.doubt(kSource);
+    }
+  }
   std::vector<Observation> seen;
   std::set<std::tuple<std::string, std::string, std::string>> newer;
   const auto all = results();
   for (auto one = all.rbegin(); one != all.rend(); ++one) {
     if (!newer.emplace(one->type, one->target, one->remedy).second) continue;
     const bool was_kept = one->state == plan::ActionState::kSucceeded;
-    if (was_kept && !one->outcome.undone.empty()) continue;  // somebody has rolled it back
+    if (was_kept && execute::is_undone(one->outcome)) continue;  // somebody has rolled it back
     seen.push_back(result(*one));
   }
   for (const auto& action : executor_.activity()->proposed) {
     if (!action.dry_run && tunes(action)) seen.push_back(proposal(action));
   }
   book_.observe(kSource, seen);
+  if (std::exchange(told_, true)) return;
+  // What an earlier agent has told of is known to be over: it needs no samples.
+  for (const auto& finding : book_.of(kSource)) {
+    if (!finding.seen_now) book_.clear(kSource, finding.fingerprint);
+  }
 }
 
 }  // namespace nexus::agent

@@ -11,6 +11,8 @@
 
 #include <atomic>
 #include <mutex>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "nexus/analyze/book.hpp"
@@ -35,7 +37,7 @@ class Tunings {
   void look();
 
  private:
-  void read_journal();
+  [[nodiscard]] Status read_journal();
   [[nodiscard]] std::vector<plan::Action> results();
 
   Clock& clock_;
@@ -44,10 +46,12 @@ class Tunings {
   const execute::Executor& executor_;
   SteadyTime next_{};
   bool read_ = false;
+  bool read_failed_ = false;  // as it was logged
+  bool told_ = false;         // something, since the start
   std::atomic<bool> due_{false};
   std::mutex mutex_;
   std::vector<plan::Action> ended_;  // experiments, newest last; guarded by mutex_
-  bool undone_ = false;              // something was rolled back; guarded by mutex_
+  std::set<std::string> undone_;     // ids that were rolled back since; guarded by mutex_
 };
 
 }  // namespace nexus::agent

@@ -79,7 +79,7 @@ SteadyTime Agent::Impl::plan_turn() {
   if (auto graph = surroundings->look_for_graph(*current())) book->set_graph(std::move(graph));
   tell_of_life();
   look_at_listeners();
-  drift->look();
+  drift->hangs();  // says so; it is not waited for
   tunings->look();
   book->tick();
   incidents->tick();

@@ -498,7 +498,12 @@ void Ledger::clear(std::string_view source, std::string_view fingerprint) {
 void Ledger::doubt(std::string_view source) {
   const auto found = sources_.find(std::string(source));
   if (found == sources_.end()) return;
-  for (Entry* entry : found->second) lose_sight(*entry);
+  for (Entry* entry : found->second) {
+    lose_sight(*entry);
+    // What the database brought back waits for somebody who looks.
+    if (entry->restored_until && entry->finding.state != FindingState::kResolved)
+      entry->restored_until = clock_.steady() + kRestoreGrace;
+  }
 }
 
 void Ledger::retire(const std::string& source) {

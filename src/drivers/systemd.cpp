@@ -309,8 +309,8 @@ Result<std::vector<StaleUnit>> Systemd::stale_units(std::span<const std::string>
   for (std::size_t i = 0; i < units.size(); ++i) {
     if ((*stale)[i].value_or(0) == 0) continue;
     auto files = impl_->with_bus([&](sd_bus* bus) { return read_files(bus, asked[i].unit); });
-    if (!files) return propagate(std::move(files));
-    out.push_back({units[i], *std::move(files)});
+    if (!files && is_away(files.error())) return propagate(std::move(files));
+    if (files) out.push_back({units[i], *std::move(files)});  // else it is gone meanwhile
   }
   return out;
 }

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <thread>
 
+#include "execute/kept.hpp"
 #include "execute/names.hpp"
 #include "nexus/config/config.hpp"
 #include "nexus/execute/executor.hpp"
@@ -62,7 +63,8 @@ struct Executor::Impl {
   drivers::Systemd* const systemd;
   host::Privileged& privileged;
   std::map<std::string, std::unique_ptr<Step>, std::less<>> steps;  // constant after construction
-  UnitNames names;  // has a lock of its own, which may be taken under `mutex`
+  UnitNames names;                     // has a lock of its own, which may be taken under `mutex`
+  mutable KeptSettings settings_kept;  // has a lock of its own
 
   mutable std::mutex mutex;
   std::condition_variable changed;
@@ -121,6 +123,9 @@ struct Executor::Impl {
   [[nodiscard]] bool claim_entry(const EntryPtr& entry);  // lock held
   void end_early(const Entry& entry, plan::ActionState state, std::string why,
                  std::string_view code = {});
+
+  // kept.cpp
+  [[nodiscard]] std::set<std::string, std::less<>> being_set() const;
 
   // run.cpp
   void work(std::size_t worker);

@@ -195,6 +195,10 @@ Result<std::vector<Action>> Journal::list(const ActionFilter& filter) {
     where += " AND created < ?";
     values.emplace_back(base::to_unix_millis(*filter.until));
   }
+  if (filter.ended_since) {
+    where += " AND finished >= ?";
+    values.emplace_back(base::to_unix_millis(*filter.ended_since));
+  }
   if (filter.ended) where += " AND final = 1";
   if (!filter.before.empty())
     add(" AND seq < (SELECT seq FROM action WHERE id = ?)", filter.before);

@@ -247,6 +247,7 @@ std::optional<std::string> Executor::Impl::undo_rungs(const Action& ladder, std:
                       clock.steady() - begun < std::min(done->timeout, kUndoWaits));
     if (auto written = journal.write(*done); !written)
       log::error("executor", "{}", written.error().message());
+    settings_kept.heed(*done);
     out +=
         fmt::format("{}{}: {}", out.empty() ? "" : "; ", name_of(ladder, i), done->outcome.undone);
   }

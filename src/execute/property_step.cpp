@@ -48,6 +48,13 @@ std::string shown(const SettableProperty& what, std::uint64_t value) {
   return fmt::format("{}", value);
 }
 
+/// In bytes, percent or what it counts; nothing: there is no limit.
+std::optional<double> number_of(const SettableProperty& what, std::uint64_t value) {
+  if (value == kNoLimit) return std::nullopt;
+  const auto number = static_cast<double>(value);
+  return what.kind == PropertyKind::kPercent ? number / 10'000 : number;
+}
+
 Result<std::uint64_t> relative(std::string_view text, std::uint64_t before) {
   auto digits = text.substr(1);
   digits.remove_suffix(1);
@@ -200,6 +207,8 @@ class PropertyStep final : public Step {
                      .name = std::string(one.property),
                      .wanted = shown(one, *wanted),
                      .found = shown(one, is),
+                     .wanted_number = number_of(one, *wanted),
+                     .found_number = number_of(one, is),
                      .as_set = is_near(one, *wanted, is)});
     }
     return out;

@@ -23,7 +23,11 @@ StepContext Executor::Impl::context() const {
     auto* step = step_of(*action);
     return Done{*std::move(action), step};
   };
-  out.keep = [this](const Action& action) { return journal.write(action); };
+  out.keep = [this](const Action& action) {
+    auto written = journal.write(action);
+    if (written) settings_kept.heed(action);
+    return written;
+  };
   out.halted = [this] { return is_halted(); };
   const std::lock_guard guard(mutex);
   out.config = config;

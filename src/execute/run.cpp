@@ -358,6 +358,7 @@ void Executor::Impl::finish(Action action, ActionState state) {
   action.state = state;
   action.finished = clock.wall();
   save_final(action);
+  settings_kept.heed(action);  // while it is in flight: what it has set is nobody else's doing
   count_finished(action);
   log::info("executor", "{} {} {}: {}", action.type, action.target, plan::to_string(state),
             action.outcome.result);

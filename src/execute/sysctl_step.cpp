@@ -43,6 +43,23 @@ Result<std::vector<std::int64_t>> numbers_of(std::string_view text) {
   return out;
 }
 
+/// For people: the kernel has tabs between the numbers.
+std::string with_blanks(std::string_view text) {
+  std::string out;
+  for (auto word = base::take_word(text); !word.empty(); word = base::take_word(text)) {
+    if (!out.empty()) out += ' ';
+    out += word;
+  }
+  return out;
+}
+
+/// Nothing: there are several.
+std::optional<double> the_number_of(std::string_view text) {
+  const auto numbers = numbers_of(text);
+  if (!numbers || numbers->size() != 1) return std::nullopt;
+  return static_cast<double>(numbers->front());
+}
+
 class SysctlStep final : public Step {
  public:
   SysctlStep(std::span<const AllowedSysctl> shipped, std::string_view prefix)
@@ -120,10 +137,13 @@ class SysctlStep final : public Step {
       if (now.error().code() == Errc::kNotFound) return std::vector<SetValue>();
       return std::unexpected(now.error());
     }
+    const auto wanted = text_parameter(action.parameters, "value");
     return std::vector{SetValue{.parameter = "value",
                                 .name = action.target,
-                                .wanted = text_parameter(action.parameters, "value"),
-                                .found = *now,
+                                .wanted = with_blanks(wanted),
+                                .found = with_blanks(*now),
+                                .wanted_number = the_number_of(wanted),
+                                .found_number = the_number_of(*now),
                                 .as_set = verify(action, context).value_or(false)}};
   }
 

@@ -2,8 +2,11 @@
 #include "agent/drift.hpp"
 
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <future>
 
 #include "agent/configuration_watch.hpp"
+#include "nexus/base/text.hpp"
 #include "nexus/config/config.hpp"
 #include "support/self_metrics.hpp"
 #include "support/temporary_directory.hpp"
@@ -30,7 +33,7 @@ struct World {
     book = *analyze::Book::open(clock, *db, self);
     drift = std::make_unique<Drift>(
         clock, *book, host::Roots{directory.file("proc"), "/sys", "/"},
-        DriftQuestions{.configuration = [this] { return watch.look(clock.steady()); },
+        DriftQuestions{.configuration = [this] { return watch->look(clock.steady()); },
                        .needs_restart = [this] { return needs_restart; },
                        .watched_units = [] { return std::vector<std::string>{"web.service"}; },
                        .stale_units = [this](std::span<const std::string>) { return stale; },
@@ -39,11 +42,12 @@ struct World {
   void apply() {
     const auto checked = check(options());
     REQUIRE(checked.problems.empty());
-    watch.applied(checked);
+    watch = std::make_unique<ConfigurationWatch>(options());
+    watch->applied(checked);
   }
   [[nodiscard]] config::LoadOptions options() const {
     config::LoadOptions out;
-    out.file = directory.file("agent.toml");
+    out.file = directory.file(main);
     return out;
   }
   /// After so long a look, and the timers of the book.
@@ -63,11 +67,12 @@ struct World {
   }
 
   nexus::test::TemporaryDirectory directory;
+  std::string main = "agent.toml";
   base::ManualClock clock;
   knowledge::SelfMetrics self;
   std::unique_ptr<knowledge::StateDb> db = *knowledge::StateDb::open(":memory:");
   std::unique_ptr<analyze::Book> book;
-  ConfigurationWatch watch{options()};
+  std::unique_ptr<ConfigurationWatch> watch;
   std::vector<std::string> needs_restart;
   Result<std::vector<drivers::StaleUnit>> stale;
   Result<std::vector<execute::Kept>> kept;
@@ -77,7 +82,7 @@ struct World {
 
 constexpr auto kFile = "configuration_drift";
 
-execute::Kept somaxconn(WallTime set, std::string found) {
+execute::Kept somaxconn(WallTime set, const std::string& found) {
   execute::Kept out;
   out.action.id = "id-1";
   out.action.type = "network_optimization";
@@ -87,7 +92,9 @@ execute::Kept somaxconn(WallTime set, std::string found) {
   out.values = {{.parameter = "value",
                  .name = "net.core.somaxconn",
                  .wanted = "8192",
-                 .found = std::move(found),
+                 .found = found,
+                 .wanted_number = 8192,
+                 .found_number = base::parse_double(found),
                  .as_set = as_set}};
   return out;
 }
@@ -130,7 +137,7 @@ TEST_CASE(
   REQUIRE(world.look(kFile) != nullptr);
   CHECK(world.look(kFile)->state == analyze::FindingState::kPending);
   CHECK(world.look(kFile)->evidence.text.contains("would be refused"));
-  world.watch.refused("web.toml:2:1: no such key");
+  world.watch->refused("web.toml:2:1: no such key", ConfigurationWatch::Why::kFiles);
   world.drift->soon();
   CHECK(world.fires(kFile, 1ms));
   CHECK(world.look(kFile)->evidence.text.contains("web.toml:2:"));
@@ -138,12 +145,38 @@ TEST_CASE(
   // The firing finding outlives the agent's restart; what is not so any more ends after it.
   world.open_book();
   CHECK(world.fires(kFile));
+  // Mended and not applied: what it was refused for is not so any more.
+  world.directory.write("conf.d/web.toml", "[collect]\ninterval = \"2s\"\n");
+  REQUIRE(world.fires(kFile));
+  CHECK_FALSE(world.look(kFile)->evidence.text.contains("refused"));
+  CHECK(world.look(kFile)->evidence.text.contains("was edited and is not applied"));
   std::filesystem::remove(world.directory.file("conf.d/web.toml"));
   CHECK(world.look(kFile) == nullptr);
   // What is edited afterwards was not refused.
   world.directory.write("conf.d/web.toml", "[collect]\ninterval = \"2s\"\n");
   REQUIRE(world.look(kFile) != nullptr);
   CHECK(world.look(kFile)->state == analyze::FindingState::kPending);
+}
+
+TEST_CASE("what the host has refused is told until the files say what is applied") {
+  World world;
+  world.directory.write("conf.d/web.toml", "[collect]\ninterval = \"2s\"\n");
+  world.watch->refused("collectors: no memory", ConfigurationWatch::Why::kHost);
+  REQUIRE(world.fires(kFile));
+  CHECK(world.look(kFile)->evidence.text.contains("no memory"));
+  std::filesystem::remove(world.directory.file("conf.d/web.toml"));
+  CHECK(world.look(kFile) == nullptr);
+}
+
+TEST_CASE("a configuration of another name is no rule file") {
+  World world;
+  world.main = "agent.conf";
+  world.directory.write("agent.conf", "[collect]\ninterval = \"1s\"\n");
+  world.apply();
+  world.open_book();
+  CHECK(world.look(kFile) == nullptr);
+  world.directory.write("agent.conf", "# a comment\n[collect]\ninterval = \"1s\"\n");
+  CHECK(world.look(kFile) == nullptr);
 }
 
 TEST_CASE("a secret in a file of its own is compared too, now and then") {
@@ -169,6 +202,50 @@ TEST_CASE("what the next start only puts in force is told until then") {
   CHECK(world.look("configuration_needs_restart")->severity == config::Severity::kInfo);
   world.needs_restart.clear();
   CHECK(world.look("configuration_needs_restart") == nullptr);
+  // The start that it was told to wait for: the first look ends it.
+  world.needs_restart = {"http.listen: the sockets are bound at start"};
+  REQUIRE(world.fires("configuration_needs_restart"));
+  world.book->tick();
+  world.open_book();
+  REQUIRE(world.book->snapshot()->size() == 1);
+  world.needs_restart.clear();
+  CHECK(world.look("configuration_needs_restart", 1ms) == nullptr);
+}
+
+TEST_CASE("a look that hangs holds up nobody but who waits for its end") {
+  World world;
+  std::promise<void> asked;
+  std::promise<void> release;
+  world.drift = std::make_unique<Drift>(
+      world.clock, *world.book, host::Roots{world.directory.file("proc"), "/sys", "/"},
+      DriftQuestions{.configuration = {},
+                     .needs_restart =
+                         [&] {
+                           asked.set_value();
+                           release.get_future().wait();
+                           return std::vector<std::string>{"http.listen"};
+                         },
+                     .watched_units = {},
+                     .stale_units = {},
+                     .kept = {}});
+  world.drift->start();
+  asked.get_future().wait();
+  // What a turn of the plan loop does with it and with the book.
+  world.drift->soon();
+  analyze::Observation other;
+  other.name = "other";
+  other.pending = 1s;
+  world.book->report("other", other);
+  world.clock.advance(1s);
+  world.book->tick();
+  REQUIRE(world.book->snapshot()->size() == 1);
+  CHECK(world.book->snapshot()->front().state == analyze::FindingState::kFiring);
+  CHECK_FALSE(world.drift->hangs());
+  world.clock.advance(Drift::kPatience);
+  CHECK(world.drift->hangs());
+  release.set_value();
+  world.drift->stop();
+  CHECK(world.book->snapshot()->size() == 2);
 }
 
 TEST_CASE("files of a watched unit that systemd has not loaded") {
@@ -201,6 +278,9 @@ TEST_CASE("a parameter that was set and kept, and is something else now") {
   world.directory.write("proc/stat",
                         fmt::format("cpu 1\nbtime {}\n", base::to_unix_millis(set + 60s) / 1000));
   CHECK(world.look(kName)->evidence.text.contains("the host was booted since"));
+  // What is not limited is no number, and not 0.
+  world.kept->front().values.front().found_number.reset();
+  CHECK(std::isnan(world.look(kName)->evidence.value));
   world.kept->front().values.clear();
   world.kept->front().unknown = "systemd is away";
   CHECK(world.fires(kName));

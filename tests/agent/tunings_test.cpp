@@ -114,9 +114,40 @@ TEST_CASE("an experiment's result is a finding for a day, over a restart, and un
     REQUIRE(world.journal->write(kept));
     plan::Action undo;
     undo.type = "undo_action";
+    undo.parameters = {{"action", kept.id}};
     world.tunings->note(undo);
     CHECK(world.look("tuning_kept") == nullptr);
     CHECK(world.look("tuning_undone") != nullptr);
+  }
+  SECTION("not rolled back: it is in force") {
+    kept.outcome.undone = std::string(execute::kNotUndone) + "read-only";
+    REQUIRE(world.journal->write(kept));
+    plan::Action undo;
+    undo.type = "undo_action";
+    undo.parameters = {{"action", kept.id}};
+    world.tunings->note(undo);
+    CHECK(world.look("tuning_kept") != nullptr);
+  }
+  SECTION("the last to end counts, whenever it was asked for, and over a restart") {
+    auto late = world.action("vm.dirty_ratio", true);
+    auto asked_earlier = late.created - 1h;
+    late.created = asked_earlier;
+    late.id = base::make_id(asked_earlier);
+    auto first = world.action("vm.dirty_ratio", false);
+    first.finished = *late.finished - 1s;
+    world.end(late);  // so that the journal has them in the other order
+    REQUIRE(world.journal->write(first));
+    world.open();
+    REQUIRE(world.look("tuning_kept") != nullptr);
+    CHECK(world.look("tuning_undone") == nullptr);
+  }
+  SECTION("what is over at a start is told to be at the first look") {
+    auto undone = kept;
+    undone.outcome.undone = "undone: vm.swappiness is 60 again";
+    world.book->tick();
+    REQUIRE(world.journal->write(undone));
+    world.open();
+    CHECK(world.look("tuning_kept", 1ms) == nullptr);
   }
   SECTION("tried again: the last one counts") {
     world.end(world.action("vm.swappiness", false));
@@ -147,6 +178,28 @@ TEST_CASE("a tuning that waits for approval is told as long as it waits") {
   CHECK(one->evidence.text.contains("because of SlowDisk: the disk is slow"));
   CHECK(one->evidence.text.contains("when latency is lower"));
   CHECK(one->evidence.text.contains("actions approve " + action.id));
+  // Another of the same is another.
+  auto second = action;
+  second.id = base::make_id(world.clock.wall());
+  second.parameters = {{"value", "20"}};
+  REQUIRE(world.executor->submit(second));
+  REQUIRE(world.look("tuning_proposed") != nullptr);
+  CHECK(std::ranges::count(*world.latest, "tuning_proposed", &analyze::Finding::name) == 2);
+  REQUIRE(world.executor->cancel(second.id, "test"));
   REQUIRE(world.executor->cancel(action.id, "test"));
   CHECK(world.look("tuning_proposed") == nullptr);
+}
+
+TEST_CASE("a journal that cannot be read ends nothing") {
+  World world;
+  world.end(world.action("vm.swappiness", true));
+  REQUIRE(world.look("tuning_kept") != nullptr);
+  world.book->tick();
+  world.open();
+  REQUIRE(world.db->execute("ALTER TABLE action RENAME TO away"));
+  CHECK(world.look("tuning_kept") != nullptr);
+  CHECK(world.look("tuning_kept", 120s) != nullptr);
+  REQUIRE(world.db->execute("ALTER TABLE away RENAME TO action"));
+  CHECK(world.look("tuning_kept") != nullptr);
+  CHECK(world.look("tuning_kept")->seen_now);
 }

@@ -82,7 +82,8 @@ class Systemd {
   /// Nothing in the place of what this systemd or this unit does not have.
   [[nodiscard]] Result<std::vector<std::optional<std::uint64_t>>> unit_numbers(
       std::span<const UnitProperty> properties);
-  /// Those of them that need a daemon-reload; what systemd does not know is left out.
+  /// Those of them that need a daemon-reload; what systemd does not know, or has forgotten
+  /// meanwhile, is left out.
   [[nodiscard]] Result<std::vector<StaleUnit>> stale_units(std::span<const std::string> units);
   /// Version and state of the manager ("running", "degraded", ...).
   [[nodiscard]] Result<std::string> version();

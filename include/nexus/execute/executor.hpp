@@ -133,11 +133,12 @@ class Executor final : public plan::ActionSink {
 
   /// What a ServiceManager may use when somebody only asks (service_manager.hpp).
   [[nodiscard]] StepContext step_context() const;
-  /// Of what the newest actions (kMostKept of each type) have set, the value that was set last,
-  /// beside what is there now. What somebody asked to roll back is wanted by nobody any more. Asks
-  /// systemd about services: may wait.
+  /// The value that an action has set last, beside what is there now, newest first; of the
+  /// kMostKept targets that were set last. What somebody asked to roll back is wanted by nobody any
+  /// more, and nobody answers for what an action may have left without success. Asks systemd about
+  /// services, and reads the journal the first time: may wait.
   [[nodiscard]] Result<std::vector<Kept>> kept() const;
-  static constexpr std::size_t kMostKept = 200;
+  static constexpr std::size_t kMostKept = 500;
   [[nodiscard]] ExecutorStatus status() const;
   [[nodiscard]] std::shared_ptr<const Activity> activity() const;
 

@@ -22,13 +22,14 @@ struct ActionFilter {
   std::optional<plan::ActionState> state;
   std::string type;
   std::string target;
-  std::string cause;              // the finding's name, its fingerprint, or who asked
-  std::string parent;             // rungs of this ladder only
-  std::optional<WallTime> since;  // created at this time or later
-  std::optional<WallTime> until;  // created before
-  bool ended = false;             // final ones only
-  std::size_t limit = 100;        // at most 1000
-  std::string before;             // id: only older ones (ids are ordered by time)
+  std::string cause;                    // the finding's name, its fingerprint, or who asked
+  std::string parent;                   // rungs of this ladder only
+  std::optional<WallTime> since;        // created at this time or later
+  std::optional<WallTime> until;        // created before
+  std::optional<WallTime> ended_since;  // ended at this time or later
+  bool ended = false;                   // final ones only
+  std::size_t limit = 100;              // at most 1000
+  std::string before;                   // id: only older ones (ids are ordered by time)
 };
 
 class Journal {

@@ -109,6 +109,9 @@ struct SetValue {
   std::string name;       // "net.core.somaxconn", "MemoryHigh"
   std::string wanted;     // as it was set
   std::string found;      // as it is
+  // The same as numbers (bytes, percent), where they are one.
+  std::optional<double> wanted_number;
+  std::optional<double> found_number;
   bool as_set = true;
 };
 
