@@ -132,7 +132,7 @@ std::optional<plan::Refusal> Executor::Impl::unfit(const Action& action) const {
   if (!query) return plan::Refusal{"missing_data", "only_if: " + query.error().message()};
   auto value = query->instant(data, base::to_unix_millis(clock.wall()));
   if (!value) return plan::Refusal{"missing_data", "only_if: " + value.error().message()};
-  if (promql::is_true(*value)) return std::nullopt;
+  if (query->holds(*value)) return std::nullopt;
   const auto* vector = std::get_if<promql::Vector>(&*value);
   // Without an answer it is not known: what is missing holds, as what is false does.
   if (vector != nullptr && vector->empty())

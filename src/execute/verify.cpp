@@ -59,7 +59,7 @@ class Asked {
   [[nodiscard]] bool ask(const promql::Limits& limits, std::string& detail) const {
     auto value = query_.instant(data_, base::to_unix_millis(clock_.wall()), limits);
     detail = value ? show(*value) : value.error().message();
-    return value && promql::is_true(*value);
+    return value && query_.holds(*value);
   }
 
   const promql::Query& query_;

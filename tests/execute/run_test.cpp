@@ -218,6 +218,22 @@ TEST_CASE("an expression that is true for want of samples waits for them too") {
   CHECK(bench.wait(1).front().state == ActionState::kSucceeded);
 }
 
+TEST_CASE("what a verify expression asks for may be nothing at all") {
+  base::ManualClock clock;
+  Bench bench(clock);
+  bench.samples.set("drops", base::to_unix_millis(clock.wall()), 5);
+  clock.advance(1s);
+  bench.executor->start();
+  const auto action = verified(bench, "drops == 0", 10min);
+  REQUIRE(bench.executor->submit(action));
+  bench.until(action.id, ActionState::kVerifying);
+  bench.samples.set("drops", base::to_unix_millis(clock.wall() + 100ms), 0);
+  bench.end_verification(clock, action.id);
+  const auto ended = bench.wait(1).front();
+  CHECK(ended.state == ActionState::kSucceeded);
+  CHECK(ended.outcome.verified == true);
+}
+
 TEST_CASE("a verify expression that cannot be evaluated verifies nothing, and says why") {
   base::SystemClock clock;
   Bench bench(clock);

@@ -262,6 +262,35 @@ TEST_CASE("promql: what conditions take for true") {
   CHECK_FALSE(promql::is_true(std::string("true")));
 }
 
+TEST_CASE("a comparison holds by what is left of it, everything else by its value") {
+  const Value zero = Vector{{{}, 0, 0}};
+  const Value one = Vector{{{}, 0, 1}};
+  const Value none = Vector{};
+  const Value unknown = Vector{{{}, 0, std::numeric_limits<double>::quiet_NaN()}};
+  const auto holds = [](std::string_view text, const Value& value) {
+    const auto query = promql::Query::parse(text);
+    REQUIRE(query.has_value());
+    return query->holds(value);
+  };
+  for (const char* text : {"x == 0", "rate(x[1m]) < 0.02", "(x < 1)", "x < 1 and y > 2",
+                           "x < 1 unless y", "x < 1 or y == 0", "0 == x"}) {
+    CAPTURE(text);
+    CHECK(holds(text, zero));
+    CHECK(holds(text, one));
+    CHECK_FALSE(holds(text, none));
+    CHECK_FALSE(holds(text, unknown));
+  }
+  for (const char* text :
+       {"x", "x == bool 0", "x < 1 or y", "x and y < 1", "sum(x < 1)", "-(x < 1)", "(x < 1) * 2"}) {
+    CAPTURE(text);
+    CHECK_FALSE(holds(text, zero));
+    CHECK(holds(text, one));
+    CHECK_FALSE(holds(text, none));
+  }
+  CHECK(holds("1 < bool 2", Scalar{0, 1}));
+  CHECK_FALSE(holds("2 < bool 1", Scalar{0, 0}));
+}
+
 TEST_CASE("promql: windows that overlap give the digits of windows alone") {
   // Shortcuts for many windows over the same samples: what is exact, what is not, and the edges.
   constexpr std::int64_t kSecond = 1000;

@@ -89,6 +89,10 @@ class Query {
   [[nodiscard]] static Result<Query> parse(std::string_view text);
 
   [[nodiscard]] ValueType type() const noexcept;
+  /// Whether it holds, as `verify` and conditions understand it, where it gave `value`: a
+  /// comparison without bool, and sets of such, by having a series left, whose value may be 0;
+  /// everything else by is_true(). NaN says that nothing is known, and holds nowhere.
+  [[nodiscard]] bool holds(const Value& value) const noexcept;
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
   /// The canonical form on one line; parses back to the same tree.
   [[nodiscard]] std::string to_string() const;
@@ -119,8 +123,8 @@ class Query {
 /// __name__ included.
 [[nodiscard]] Result<std::vector<Matcher>> parse_selector(std::string_view text);
 
-/// True as `verify` and conditions understand it: a non-empty vector with any non-zero value, or a
-/// non-zero scalar. NaN is not true: it says that nothing is known.
+/// By the value alone: a non-empty vector with any non-zero value, or a non-zero scalar. NaN is not
+/// true: it says that nothing is known.
 [[nodiscard]] bool is_true(const Value& value) noexcept;
 
 }  // namespace nexus::knowledge::promql

@@ -25,6 +25,16 @@ Status check_length(std::string_view text) {
               kMaxQueryBytes);
 }
 
+/// Whether what is left of it is what holds, whatever its value: of `x == 0` a series with 0.
+bool selects(const Node& node) {
+  const Node& inner = without_parens(node);
+  const auto* binary = std::get_if<Binary>(&inner.kind);
+  if (binary == nullptr) return false;
+  if (is_comparison(binary->op)) return !binary->returns_bool;
+  if (!is_set_operator(binary->op)) return false;
+  return selects(*binary->lhs) && (binary->op != BinaryOp::kOr || selects(*binary->rhs));
+}
+
 bool is_time(std::int64_t time) {
   return time >= -kMaxTime && time <= kMaxTime;
 }
@@ -185,6 +195,13 @@ Result<Matrix> Query::range(const Queryable& data, std::int64_t start, std::int6
   const auto rows = range_rows(data, start, end, step, limits);
   if (!rows) return std::unexpected(rows.error());
   return to_matrix(*rows, static_cast<std::size_t>((end - start) / step) + 1);
+}
+
+bool Query::holds(const Value& value) const noexcept {
+  const auto* vector = std::get_if<Vector>(&value);
+  if (vector == nullptr || !selects(*root_)) return is_true(value);
+  return std::ranges::any_of(*vector,
+                             [](const VectorElement& one) { return !std::isnan(one.value); });
 }
 
 bool is_true(const Value& value) noexcept {
