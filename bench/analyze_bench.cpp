@@ -260,6 +260,15 @@ void fill_row(benchmark::State& state) {
 }
 BENCHMARK(fill_row)->Unit(benchmark::kMicrosecond);
 
+void look_every_five_seconds(benchmark::State& state, Host& host, AnomalyDetector& detector) {
+  for (auto _ : state) {
+    state.PauseTiming();
+    host.advance(std::chrono::seconds(5));
+    state.ResumeTiming();
+    detector.tick(host.snapshot);
+  }
+}
+
 void detector_tick_150_series(benchmark::State& state) {
   Host host;
   AnomalyDetector detector(host.clock, host.history, *host.book, host.self);
@@ -268,12 +277,7 @@ void detector_tick_150_series(benchmark::State& state) {
     host.advance(std::chrono::seconds(5));
     detector.tick(host.snapshot);
   }
-  for (auto _ : state) {
-    state.PauseTiming();
-    host.advance(std::chrono::seconds(5));
-    state.ResumeTiming();
-    detector.tick(host.snapshot);
-  }
+  look_every_five_seconds(state, host, detector);
 }
 BENCHMARK(detector_tick_150_series)->Unit(benchmark::kMicrosecond)->Iterations(200);
 
@@ -287,12 +291,7 @@ void detector_tick_150_strange(benchmark::State& state) {
     for (auto& value : host.snapshot.values) value.value = i < 50 ? 50 : 99;
     detector.tick(host.snapshot);
   }
-  for (auto _ : state) {
-    state.PauseTiming();
-    host.advance(std::chrono::seconds(5));
-    state.ResumeTiming();
-    detector.tick(host.snapshot);
-  }
+  look_every_five_seconds(state, host, detector);
 }
 BENCHMARK(detector_tick_150_strange)->Unit(benchmark::kMillisecond)->Iterations(40);
 
