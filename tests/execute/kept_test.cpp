@@ -36,13 +36,19 @@ std::vector<std::string> in_own_network() {
     Bench bench(clock);
     bench.executor->start();
     std::size_t count = 0;
+    // What has ended is heard of while it is in flight still, and "being set" until it is not.
+    const auto landed = [&] {
+      while (bench.executor->in_flight(kName)) std::this_thread::yield();
+    };
     const auto run = [&](std::string type, config::Parameters parameters, bool dry = false) {
       auto action = bench.action(kName);
       action.type = std::move(type);
       action.parameters = std::move(parameters);
       action.dry_run = dry;
       std::ignore = bench.executor->submit(action);
-      return bench.wait(++count).back();
+      const auto ended = bench.wait(++count).back();
+      landed();
+      return ended;
     };
     const auto note = [&] { seen.push_back(shown(bench.executor->kept())); };
     run("network_optimization", {{"value", "1111"}}, true);
@@ -67,6 +73,7 @@ std::vector<std::string> in_own_network() {
     note();
     std::ignore = bench.executor->cancel(slow.id, "test");
     bench.wait(++count);
+    landed();
     note();
   }).join();
   return seen;

@@ -1,6 +1,8 @@
 // Ids: unique, sortable by time, safe in a URL. UUID version 7 (RFC 9562).
 //
-// Thread safety: any thread. Two ids made by one process never compare equal.
+// Thread safety: any thread. Two ids made by one process never compare equal, and those of one
+// millisecond compare in the order in which they were made (RFC 9562 section 6.2, method 1): lists
+// and pages that are sorted by id show what was done in the order in which it was done.
 #pragma once
 
 #include <string>
