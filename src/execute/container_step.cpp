@@ -40,7 +40,8 @@ Status are_what_was_judged(const plan::Action& action, const std::vector<Contain
   if (action.remedy.empty()) return {};
   for (const auto& one : containers) {
     const auto made = base::parse_time(one.created);
-    if (made && *made > action.created)
+    // Nothing was judged either about one that was made in the millisecond of the decision.
+    if (made && *made >= action.created)
       return fail(Errc::kConflict,
                   "docker:{} is another container since it was decided on: it was made at {}",
                   one.name, one.created);
