@@ -177,6 +177,8 @@ def services(agent):
         listed = agent.command_json("services", "--kind", "process")["services"]
         expect(any(one["name"] == name for one in listed), f"no {name} in {listed}")
         expect("CONDITION" in agent.command("services", "--kind", "process")[0].splitlines()[0], "no heading")
+        _, said = agent.command("services", "--kind", "kubernetes")
+        expect(said.startswith("kubernetes: "), f"whose answer is missing: {said}")
         state = agent.command_json("services", "status", name)
         equal((state["kind"], state["condition"], state["can"]), ("process", "up", ["stop", "reload"]), "status")
         _, said = agent.command("services", "restart", name, code=1)
