@@ -167,6 +167,12 @@ def directories(giver, where):
     out, _ = run("import", where / "all.om.gz", "--data-dir", where / "fresh")
     expect(out.endswith(" 0 held already, 0 lines refused\n"), out)
     equal(run("export", "--data-dir", where / "fresh", *matches)[0], text, "there and back")
+    # Names that are quoted in a selector are quoted when they are shown.
+    odd = '{"odd name","a.b"="c\\"d"}'
+    (where / "odd.om").write_text(f"{odd} 5 {end}\n# EOF\n")
+    run("import", where / "odd.om", "--data-dir", where / "fresh")
+    out, _ = run("query", odd, "--data-dir", where / "fresh", "--time", end)
+    equal(out, f"{odd} => 5 @[{end}]\n", "a name that can be asked for")
     # Into the agent's own directory, an hour before it began; then it runs again.
     past = "".join(f"node_load1 {i} {end - 3600 + i}\n" for i in range(1, 601))
     (where / "past.om").write_text(past)

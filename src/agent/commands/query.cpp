@@ -15,27 +15,20 @@
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/drivers/http_client.hpp"
+#include "nexus/knowledge/labels.hpp"
 
 namespace nexus::agent {
 namespace {
 
 namespace json = boost::json;
 
-/// `metric{a="b"}` of a Prometheus API metric object.
+/// `metric{a="b"}` of a Prometheus API metric object, as a selector takes it: odd names in quotes.
 std::string series_name(const json::value& metric) {
-  std::string name;
-  std::string labels;
+  std::vector<knowledge::Label> labels;
   if (const auto* object = metric.if_object()) {
-    for (const auto& [key, value] : *object) {
-      if (key == "__name__") {
-        name = to_cell(value);
-      } else {
-        labels += fmt::format("{}{}={}", labels.empty() ? "" : ",", std::string_view(key),
-                              json::serialize(value));
-      }
-    }
+    for (const auto& [name, value] : *object) labels.push_back({std::string(name), to_cell(value)});
   }
-  return labels.empty() && !name.empty() ? name : fmt::format("{}{{{}}}", name, labels);
+  return to_string(knowledge::Labels(std::move(labels)));
 }
 
 std::string point(const json::value& pair) {
