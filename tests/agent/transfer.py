@@ -154,6 +154,7 @@ def directories(giver, where):
     giver.stop()
     out, _ = run("query", f"node_load1[30s] @ {end}", "--data-dir", giver.data, "--format", "json")
     equal(json.loads(out)["data"], running["data"], "the same samples")
+    expect(re.search(r'\[1\d{9}(\.\d{1,3})?,"', out) and not re.search(r"\dE\d", out), f"times as the API writes them: {out}")
     expect(run("query", "node_load1", "--data-dir", giver.data)[0].startswith("node_load1 => "), "the newest sample")
     _, said = run("query", "node_load1[", "--data-dir", giver.data, code=1)
     expect("parse error" in said, said)

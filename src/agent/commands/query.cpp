@@ -68,6 +68,30 @@ std::vector<std::pair<std::string, std::string>> labels_of(const json::value& me
   return out;
 }
 
+/// As the API wrote it: times in seconds and milliseconds, and not 1.7957330005E9.
+void append_json(std::string& out, const json::value& value) {
+  const auto each = [&](const auto& items, char open, char close, const auto& append) {
+    out += open;
+    for (const auto& item : items) {
+      if (&item != &*items.begin()) out += ',';
+      append(item);
+    }
+    out += close;
+  };
+  if (const auto* object = value.if_object()) {
+    each(*object, '{', '}', [&](const auto& member) {
+      out += json::serialize(json::string(member.key())) + ':';
+      append_json(out, member.value());
+    });
+  } else if (const auto* array = value.if_array()) {
+    each(*array, '[', ']', [&](const json::value& item) { append_json(out, item); });
+  } else if (const auto* real = value.if_double()) {
+    base::append_go_json(out, *real);
+  } else {
+    out += json::serialize(value);
+  }
+}
+
 std::string csv_cell(std::string_view text) {
   if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
   std::string out = "\"";
@@ -228,7 +252,9 @@ int query_agent(const ClientFlags& flags, const StoppedFlags& stopped, const Que
   }
   const auto* data = find_path(*answer, "data");
   if (format == "json" || data == nullptr) {
-    fmt::print("{}\n", json::serialize(*answer));
+    std::string text;
+    append_json(text, *answer);
+    fmt::print("{}\n", text);
   } else if (graph) {
     print_graph(*data, base::parse_double(query->start).value_or(0),
                 base::parse_double(query->end).value_or(0));
