@@ -308,10 +308,14 @@ void Fetcher::run(Millis wait) {
   int running = 0;
   curl_multi_perform(impl_->multi, &running);
   int left = 0;
+  bool ended = !refused.empty();
   while (const CURLMsg* message = curl_multi_info_read(impl_->multi, &left)) {
-    if (message->msg == CURLMSG_DONE) impl_->complete(message->easy_handle, message->data.result);
+    if (message->msg != CURLMSG_DONE) continue;
+    impl_->complete(message->easy_handle, message->data.result);
+    ended = true;
   }
-  if (wait > Millis(0) && impl_->refused.empty())
+  // Whoever waits for an end measures the time until then.
+  if (wait > Millis(0) && !ended && impl_->refused.empty())
     curl_multi_poll(impl_->multi, nullptr, 0, static_cast<int>(wait.count()), nullptr);
 }
 

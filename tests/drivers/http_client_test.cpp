@@ -1,4 +1,4 @@
-// One HTTP request and its answer, against a listener that says what it is told.
+// One HTTP request, its answer and the wait for it, against a listener that says what it is told.
 #include "nexus/drivers/http_client.hpp"
 
 #include <arpa/inet.h>
@@ -7,11 +7,15 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <optional>
 #include <string>
 #include <thread>
 
+#include "nexus/drivers/fetcher.hpp"
 #include "nexus/host/fd.hpp"
+#include "support/server.hpp"
 
 using namespace nexus;
 using namespace nexus::drivers;
@@ -74,4 +78,24 @@ TEST_CASE("http client: headers are those of the answer, not of what came before
   const std::vector<std::pair<std::string, std::string>> expected = {{"x-kind", "Last"},
                                                                      {"content-length", "2"}};
   CHECK(answer->headers == expected);
+}
+
+TEST_CASE("fetcher: whoever waits for an answer goes on when it is there") {
+  const OneAnswer server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+  Fetcher fetcher;
+  std::optional<FetchResult> result;
+  FetchRequest request;
+  request.url = server.url();
+  request.timeout = Millis(60'000);
+  fetcher.start(std::move(request),
+                {.on_done = [&](FetchResult&& done) { result = std::move(done); }});
+  std::atomic<bool> ended = false;
+  std::thread waits([&] {
+    while (!result) fetcher.run(Millis(3'600'000));
+    ended = true;
+  });
+  CHECK(test::eventually([&] { return ended.load(); }));
+  fetcher.wake();
+  waits.join();
+  CHECK(result->http_status == 200);
 }

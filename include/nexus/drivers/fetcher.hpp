@@ -100,7 +100,8 @@ class Fetcher {
     std::function<void(FetchResult&&)> on_done = {};
   };
   void start(FetchRequest request, Takers takers);
-  /// Moves what can be moved; waits at most `wait` for something to happen.
+  /// Moves what can be moved; waits at most `wait` for something to happen, not at all when a
+  /// request has ended.
   void run(Millis wait);
   void wake();
   [[nodiscard]] std::size_t running() const noexcept;
