@@ -26,6 +26,7 @@ test::DockerEngine& docker() {
 config::Connections connections() {
   config::Connections out;
   out.docker.socket = docker().socket();
+  out.docker.timeout = 30s;  // a busy machine is no engine that hangs
   return out;
 }
 
