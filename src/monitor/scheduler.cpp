@@ -93,6 +93,7 @@ Result<std::unique_ptr<Job>> make_job(const SchedulerContext& context,
   job->status.outcome = "pending";
   job->status.interval = job->interval;
   job->status.deadline = job->deadline;
+  job->status.series_budget = collect.max_series_per_collector;
   job->note_interval();
   job->counters.deadline.set(std::chrono::duration<double>(job->deadline).count());
   return job;
@@ -123,6 +124,8 @@ Result<std::unique_ptr<Scheduler>> Scheduler::make(
     (*job)->group = place;  // in the table, so that it is the same whatever a reload switches off
     jobs.push_back(std::move(*job));
   }
+  context.self.gauge("nexus_collector_series_budget", "Samples that a run of a collector may have.")
+      .set(static_cast<double>(collect.max_series_per_collector));
   auto impl = std::make_unique<Impl>();
   impl->pool = std::make_shared<Pool>(Pool::Parts{
       .clock = context.clock,
