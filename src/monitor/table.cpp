@@ -4,6 +4,9 @@
 #include "monitor/collectors.hpp"
 
 namespace nexus::monitor {
+
+extern const CollectorDescriptor kBoottimeCollector;
+
 namespace {
 
 // Sorted by name: find_collector() and the order of `list collectors` rely on it
@@ -15,6 +18,7 @@ constexpr std::array kCollectors = {
     &kBcacheCollector,
     &kBcachefsCollector,
     &kBondingCollector,
+    &kBoottimeCollector,
     &kBtrfsCollector,
     &kBuddyinfoCollector,
     &kCgroupsCollector,
