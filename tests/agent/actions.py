@@ -547,8 +547,8 @@ steps = [{{ action = "start_service" }}, {{ action = "restart_service" }},
         def ended(remedy):
             return [one for one in it.agent.command_json("actions")["history"] if one["remedy"] == remedy and one["finished"]]
         state = lambda name: docker.inspect(name)["State"]["Status"]  # noqa: E731
-        listed = lambda name: {one["name"]: one for one in it.agent.command_json("services", "--kind", "docker")["services"]}[name]  # noqa: E731
-        seen = lambda name: listed(name)["state"]  # noqa: E731
+        listed = lambda name: {one["name"]: one for one in it.agent.command_json("services", "--kind", "docker")["services"]}.get(name, {})  # noqa: E731
+        seen = lambda name: listed(name).get("state")  # noqa: E731
         for name, compose in (("app", None), ("db", None), ("shop-web-1", ("shop", "web", 1)), ("shop-web-2", ("shop", "web", 2))):
             docker.make(name, compose=compose)
         wait_for("both to be seen", lambda: {seen("docker:app"), seen("docker:shop/web")} == {"active"})
@@ -559,8 +559,7 @@ steps = [{{ action = "start_service" }}, {{ action = "restart_service" }},
         docker.ask("POST", "/containers/db/kill")
         os.kill(docker.inspect("app")["State"]["Pid"], signal.SIGKILL)
         def held():
-            told = it.agent.get("/operations/actions?decisions=1").json["decisions"]
-            return [one for one in told if one["target"] == "docker:app" and one["reason_code"] == "dependency"
+            return [one for one in it.agent.get("/operations/actions?decisions=1").json["decisions"] if one["target"] == "docker:app" and one["reason_code"] == "dependency"
                     and "docker:db, which is exited" in one["reason"]]
         wait_for("the remedy to wait for the other container, which is exited", held)
         equal((state("app"), ended("watched")), ("exited", []), "what waits for another")
@@ -570,6 +569,7 @@ steps = [{{ action = "start_service" }}, {{ action = "restart_service" }},
 
         # A service of Compose is up while one of its containers is; stopped by somebody it is no failure.
         os.kill(docker.inspect("shop-web-1")["State"]["Pid"], signal.SIGKILL)
+        wait_for("the engine to know it", lambda: state("shop-web-1") == "exited")  # the last to end says who wanted it
         docker.ask("POST", "/containers/shop-web-2/kill")
         wait_for("the service of Compose to be seen down", lambda: seen("docker:shop/web") != "active")
         docker.ask("POST", "/containers/shop-web-2/start")

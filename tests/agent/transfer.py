@@ -233,7 +233,7 @@ def main():
         try:
             giver.start()
             taker.start()
-            wait_for("some samples", lambda: float(giver.query("count_over_time(node_load1[1m])")[0]["value"][1]) > 8)
+            wait_for("some samples", lambda: giver.query("count_over_time(node_load1[1m]) > 8"))
             run_tests([(test.__name__, lambda test=test: test(giver, taker, where))
                        for test in (there_and_back, refused, many, as_csv, over_limit)] +
                       [("directories", lambda: directories(giver, where)), ("full_disk", lambda: full_disk(where))])

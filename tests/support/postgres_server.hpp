@@ -56,6 +56,7 @@ class PostgresServer {
     out.host = directory_.path();
     out.user = "postgres";
     out.password = config::Secret(kPassword);
+    out.timeout = std::chrono::seconds(30);  // a busy machine is no server that hangs
     return out;
   }
   void execute(const std::string& sql) {
