@@ -4,9 +4,6 @@
 #include "monitor/collectors.hpp"
 
 namespace nexus::monitor {
-
-extern const CollectorDescriptor kBoottimeCollector;
-
 namespace {
 
 // Sorted by name: find_collector() and the order of `list collectors` rely on it

@@ -22,6 +22,9 @@ import urllib.parse
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "testbed"))
 from ports import closed_port, free_port  # noqa: E402, F401  (for the scripts that import this one)
 
+# `nohup ./test` has every process below it ignore SIGHUP, and a shell cannot trap what it ignores from its start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 # Seconds until something that has to happen is said not to have happened; a sanitizer's build needs more.
 PATIENCE = float(os.environ.get("NEXUS_TEST_PATIENCE", "60"))
 

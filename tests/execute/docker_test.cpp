@@ -120,6 +120,8 @@ TEST_CASE("docker: a remedy does not touch a container made since it was decided
   const auto id = w.bed.make("anew");
   const auto first = w.started("anew");
   auto done = w.actions.run(remedied);
+  INFO("decided on at " << base::to_rfc3339(remedied.created) << ", made at "
+                        << w.bed.text("anew", "/Created"));
   CHECK(done.state == ActionState::kFailed);
   CHECK_THAT(done.outcome.result,
              Contains("docker:anew is another container since it was decided on"));

@@ -4,6 +4,7 @@
 // with stat. This one is for who switches stat off: while stat runs it does not (scheduler.cpp).
 #include <array>
 
+#include "monitor/collectors.hpp"
 #include "monitor/families.hpp"
 #include "monitor/parse.hpp"
 #include "monitor/small_files.hpp"
@@ -11,9 +12,6 @@
 #include "nexus/monitor/collector.hpp"
 
 namespace nexus::monitor {
-
-extern const CollectorDescriptor kBoottimeCollector;  // of table.cpp
-
 namespace {
 
 constexpr std::array kMetrics = {
