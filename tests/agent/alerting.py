@@ -15,26 +15,13 @@ import time
 import urllib.parse
 import zoneinfo
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "doubles" / "receivers"))
-from harness import PATIENCE, Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
-from receivers import SECRETS, Receivers  # noqa: E402
-
-from servers import PASSWORD, Listener, Post  # noqa: E402
+from harness import BASE, PATIENCE, Agent, directory, equal, expect, free_port, run_tests, set_values, wait_for
+from receivers import SECRETS, Receivers
+from servers import PASSWORD, Listener, Post
 
 BINARY = sys.argv[1]
 
-BASE = """
-[collect]
-interval = "200ms"
-[collect.textfile]
-interval = "200ms"
-directory = "WHERE"
-[operations]
-check_interval = "200ms"
-[forecast]
-enabled = false
-[anomaly]
-enabled = false
+ROUTES = """
 [routing]
 group_wait = "0s"
 group_interval = "500ms"
@@ -65,16 +52,13 @@ class World:
         self.agent = Agent(BINARY, where)
         self.port = free_port()
         self.agent.listen[0] = f"127.0.0.1:{self.port}"
-        text = (BASE + more).replace("WHERE", str(where)).replace("ADDRESS", doubles.address).replace("HOLD", hold)
+        text = (BASE + ROUTES + more).replace("WHERE", str(where)).replace("ADDRESS", doubles.address).replace("HOLD", hold)
         self.agent.configure(text)
         # Links lead to where the agent listens.
         self.agent.file.write_text(self.agent.file.read_text().replace("[agent]", f'[agent]\nexternal_url = "http://127.0.0.1:{self.port}"', 1))
 
     def write(self):
-        text = "".join(f'test_value{{name="{name}"}} {value}\n' for name, value in self.values.items())
-        temporary = self.where / "test.tmp"
-        temporary.write_text(text)
-        os.rename(temporary, self.where / "test.prom")
+        set_values(self.where, self.values)
 
     def set(self, name, value):
         if value is None:
