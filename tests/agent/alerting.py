@@ -104,7 +104,7 @@ def alert(name, more="", expr=None):
 
 def hysteresis_and_missing():
     """`clear` holds an alert until it is far enough on the good side; on_missing says what no data mean."""
-    more = alert("Hysteresis", "clear = 'test_value{name=\"Hysteresis\"} < 5'") + "".join(
+    more = "".join(alert(name, f"clear = 'test_value{{name=\"{name}\"}} < 5'") for name in ("Hysteresis", "Between")) + "".join(
         alert(f"Missing_{what}", f'on_missing = "{what}"') for what in ("resolve", "hold", "fire"))
     with world(more) as it:
         names = ("Hysteresis", "Missing_resolve", "Missing_hold", "Missing_fire")
@@ -118,6 +118,12 @@ def hysteresis_and_missing():
         it.wait_metric('nexus_findings{state="firing"} >= 4')
         row = it.wait_state("Hysteresis", "firing")
         wait_for("its being held, unseen", lambda: it.finding("Hysteresis")["seen_now"] is False)
+        it.set("Between", 20)
+        it.wait_state("Between", "firing")
+        it.set("Between", 7)
+        wait_for("its being held, unseen", lambda: it.finding("Between")["seen_now"] is False)
+        it.set("Between", None)  # gone, and not held for ever
+        equal(it.wait_state("Between", "resolved")["episodes"], 1, "episodes of what was held")
         it.set("Missing_fire", 1)  # well, and then gone
         it.wait_state("Missing_fire", "resolved")
         for name in names[1:]:
