@@ -571,6 +571,7 @@ encryption = "{'tls' if name == 'implicit' else 'starttls'}"
                 equal(post.mails["some"][0].rcpt_tos, TO[1:], "who still gets it")
                 lines = post.mails["plain"][0].content.splitlines()
                 expect(max(map(len, lines)) <= 998, "a line is too long for SMTP")
+                expect(b"=0A" not in post.mails["plain"][0].content, "a line end of the text is not one of the mail")
                 header = email.message_from_bytes(post.mails["plain"][0].content, policy=email.policy.default)["To"]
                 equal([str(one.addr_spec) for one in header.addresses], TO, "To")
                 expect("refuses <gone@example.org>: 550" in it.agent.log, it.agent.log[-2000:])
