@@ -243,6 +243,8 @@ def filters(it):
     equal(names(f"state=firing&severity=info&filter={team}"), {"Now"}, "of a severity")
     equal(names("state=firing&kind=alert&severity=critical"), {"Slow_rule"}, "of a kind and a severity")
     equal(names("name=Patient"), {"Patient"}, "of a name")
+    asked = urllib.parse.quote('{alertname=~"Now|Patient|unclean_restart",severity!="warning",kind="alert"}')
+    equal(names(f"filter={asked}"), {"Now"}, "what routes see of a finding")
     equal(names(f"flapping=true&filter={team}"), set(), "flapping")
     equal(it.agent.get("/health/alerts?limit=1").json["matching"] > 1, True, "more than were asked for")
     for query, said in (("state=burning", "state: expected one of pending, firing, resolved"), ("flapping=maybe", "flapping: expected true or false"),
