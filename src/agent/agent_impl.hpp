@@ -152,7 +152,11 @@ struct Agent::Impl {
   monitor::Observed observed;
   const std::shared_ptr<HostSurroundings> surroundings =
       std::make_shared<HostSurroundings>(clock, systemd, observed);
-  const Witness witness{clock, roots, observed, queryable};
+  const Witness witness{clock, roots, observed, queryable, [this] {
+                          const auto now = current();
+                          return drivers::engine_socket(now->connections.docker,
+                                                        now->collect.rootfs);
+                        }};
   std::unique_ptr<knowledge::StateDb> db;
   // Its own: a flood of notifications is not to delay the journal of actions.
   std::unique_ptr<knowledge::StateDb> notifications_db;

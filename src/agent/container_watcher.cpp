@@ -32,7 +32,8 @@ std::string_view label(const drivers::DockerContainer& container, std::string_vi
   return found == container.labels.end() ? std::string_view() : std::string_view(found->second);
 }
 
-/// Whether a container is what "web" or "shop/web" names.
+}  // namespace
+
 bool is_named(const drivers::DockerContainer& container, std::string_view name) {
   const auto slash = name.find('/');
   if (slash == std::string_view::npos) return container.name == name;
@@ -40,6 +41,8 @@ bool is_named(const drivers::DockerContainer& container, std::string_view name) 
          label(container, kService) == name.substr(slash + 1) &&
          label(container, kOneOff) != "True";
 }
+
+namespace {
 
 struct Word {
   std::string_view state;

@@ -49,6 +49,9 @@ struct WatchedContainer {
   drivers::DockerDetails details;
 };
 
+/// Whether a container is what "web" or "shop/web" names.
+[[nodiscard]] bool is_named(const drivers::DockerContainer& container, std::string_view name);
+
 /// What is told of a service that these are the containers of. `time` of the change; not when it
 /// was received.
 [[nodiscard]] knowledge::ServiceEvent container_event(std::string_view service,

@@ -6,7 +6,10 @@
 #include <cmath>
 #include <deque>
 
+#include "agent/container_watcher.hpp"
 #include "nexus/base/text.hpp"
+#include "nexus/config/service_name.hpp"
+#include "nexus/drivers/docker_logs.hpp"
 #include "nexus/drivers/journal.hpp"
 #include "nexus/host/file.hpp"
 #include "nexus/knowledge/promql.hpp"
@@ -21,7 +24,10 @@ constexpr std::size_t kProcesses = 8;   // by memory, and as many by processor
 constexpr std::size_t kMessages = 20;   // of the unit, the last ones
 constexpr std::size_t kLongest = 400;   // bytes of a message
 constexpr std::size_t kLookBack = 200;  // messages that are read for the last ones
-constexpr std::size_t kSeries = 6;      // of one expression
+constexpr std::size_t kContainers = 5;  // of a service of Compose
+constexpr std::size_t kListed = 1000;
+constexpr Millis kEngineLimit{2000};
+constexpr std::size_t kSeries = 6;  // of one expression
 constexpr std::int64_t kWindow = 600'000;
 constexpr std::int64_t kStep = 15'000;
 
@@ -81,6 +87,25 @@ json::value messages_of(const std::string& unit) {
   return out;
 }
 
+json::value messages_of(std::string_view name, const Result<std::string>& socket, Clock& clock) {
+  if (!socket) return json::object{{"error", socket.error().message()}};
+  const drivers::Docker engine(clock, *socket);
+  const auto deadline = clock.steady() + kEngineLimit;
+  const auto listed = engine.containers(deadline, kListed);
+  if (!listed) return json::object{{"error", listed.error().message()}};
+  json::object out;
+  for (const auto& container : *listed) {
+    if (out.size() >= kContainers || !is_named(container, name)) continue;
+    auto lines = drivers::last_lines(engine, container.id, kMessages, kLongest, deadline);
+    if (lines) {
+      out[container.name] = json::array(lines->begin(), lines->end());
+    } else {
+      out[container.name] = json::object{{"error", lines.error().message()}};
+    }
+  }
+  return out;
+}
+
 void add_graph(json::array& out, const std::string& expression, const knowledge::Queryable& data,
                std::int64_t now) {
   auto query = promql::Query::parse(expression);
@@ -111,6 +136,8 @@ std::string Witness::testify(const plan::Action& action) const {
   if (const auto table = observed_.processes()) out["processes"] = processes_of(*table);
   const auto& about = plan::account_of(action);
   if (about.ends_with(".service")) out["messages"] = messages_of(about);
+  if (const auto named = config::parse_service_name(about); named.kind == "docker")
+    out["messages"] = messages_of(named.name, find_engine_(), clock_);
   json::array graph;
   if (action.verify) add_graph(graph, action.verify->expr.text, data_, base::to_unix_millis(now));
   for (const auto* vital : kVitals) add_graph(graph, vital, data_, base::to_unix_millis(now));

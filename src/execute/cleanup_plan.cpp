@@ -170,10 +170,12 @@ Result<std::vector<CleanupFile>> files_of(const Rule& rule, const CleanupWish& w
                                           const host::OpenFiles& open, const CleanupLimits& limits,
                                           CleanupPlan& plan) {
   const auto root = seen(rule.path, config);
-  const auto youngest = limits.now - std::max(rule.older_than, wish.older_than);
+  const auto unused_for = std::max(rule.older_than, wish.older_than);
+  const auto youngest = limits.now - unused_for;
   const auto own = seen(config.agent.data_dir, config);
   Oldest oldest(2UL * config.allow.max_files);  // as many again, should those not go
   std::size_t in_use = 0;
+  std::size_t young = 0;
   host::WalkWish walk_wish;
   walk_wish.depth = rule.depth;
   walk_wish.go_on = limits.go_on;
@@ -182,10 +184,13 @@ Result<std::vector<CleanupFile>> files_of(const Rule& rule, const CleanupWish& w
            std::ranges::any_of(rule.match, [&](const auto& glob) { return matches(glob, name); });
   };
   walk_wish.take = [&](host::FoundFile&& file) {
-    if (file.identity.device != device || file.used > youngest ||
-        is_below(root + "/" + file.path, own) ||
+    if (file.identity.device != device || is_below(root + "/" + file.path, own) ||
         std::ranges::any_of(rule.except, [&](auto glob) { return matches(glob, file.path); }))
       return;
+    if (file.used > youngest) {
+      ++young;
+      return;
+    }
     if (open.files.contains({file.identity.device, file.identity.inode})) {
       ++in_use;
       return;
@@ -194,6 +199,10 @@ Result<std::vector<CleanupFile>> files_of(const Rule& rule, const CleanupWish& w
   };
   auto walk = host::files_below(root, walk_wish);
   if (!walk) return propagate(std::move(walk));
+  if (young > 0) {
+    plan.notes.push_back(fmt::format("{}: {} files were used or changed within the last {}",
+                                     rule.path, young, base::format_duration(unused_for)));
+  }
   if (in_use > 0) plan.notes.push_back(fmt::format("{}: {} files are open", rule.path, in_use));
   if (walk->unreadable > 0) {
     plan.notes.push_back(

@@ -79,12 +79,7 @@ class ContainerScaleStep final : public ContainerStep {
     return *wanted;
   }
 
-  Status check(const plan::Action& action, const std::string& name) const override {
-    if (!is_compose(name))
-      return fail(Errc::kInvalidArgument,
-                  "target: only services of Compose can be more or fewer: expected "
-                  "\"docker:PROJECT/SERVICE\", got \"{}\"",
-                  action.target);
+  Status check(const plan::Action& action, const std::string&) const override {
     if (auto wanted = wanted_of(action); !wanted) return propagate(std::move(wanted));
     return {};
   }

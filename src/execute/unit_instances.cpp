@@ -105,11 +105,6 @@ std::vector<std::int64_t> numbers_in(const json::value& evidence, std::string_vi
 class UnitScaleStep final : public Step {
  public:
   Status validate(const plan::Action& action, const StepContext&) const override {
-    if (template_of(action.target).empty())
-      return fail(Errc::kInvalidArgument,
-                  "target: only the instances of a template can be more or fewer: expected "
-                  "\"web@\", got \"{}\"",
-                  action.target);
     return wanted_of(action) ? Status() : std::unexpected(wanted_of(action).error());
   }
 

@@ -174,6 +174,10 @@ Status Sqlite::script(std::string_view sql) {
   return {};
 }
 
+bool Sqlite::in_transaction() const {
+  return sqlite3_get_autocommit(db_) == 0;
+}
+
 std::int64_t Sqlite::last_insert() const {
   return sqlite3_last_insert_rowid(db_);
 }

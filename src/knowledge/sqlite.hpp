@@ -31,6 +31,8 @@ class Sqlite {
   /// Several statements without values, e.g. a migration.
   [[nodiscard]] Status script(std::string_view sql);
   [[nodiscard]] std::int64_t last_insert() const;
+  /// A full disk and the like end a transaction by themselves.
+  [[nodiscard]] bool in_transaction() const;
   /// kCorrupt when the file is damaged.
   [[nodiscard]] Status check();
   /// The same without comparing indexes with their tables, which takes long.

@@ -127,7 +127,7 @@ Status StateDb::Impl::transaction(const std::function<Status()>& body) {
     bool open = true;
     ~Scope() {
       impl.in_transaction = false;
-      if (!open) return;
+      if (!open || !impl.db->in_transaction()) return;
       if (Status undone = impl.db->run("ROLLBACK", {}, nullptr); !undone) {
         log::error("knowledge", "state database: {}", undone.error().message());
       }

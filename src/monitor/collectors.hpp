@@ -10,6 +10,7 @@ extern const CollectorDescriptor kArpCollector;
 extern const CollectorDescriptor kBcacheCollector;
 extern const CollectorDescriptor kBcachefsCollector;
 extern const CollectorDescriptor kBondingCollector;
+extern const CollectorDescriptor kBoottimeCollector;
 extern const CollectorDescriptor kBtrfsCollector;
 extern const CollectorDescriptor kBuddyinfoCollector;
 extern const CollectorDescriptor kCgroupsCollector;

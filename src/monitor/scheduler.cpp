@@ -1,5 +1,9 @@
 #include "nexus/monitor/scheduler.hpp"
 
+#include <algorithm>
+#include <array>
+#include <utility>
+
 #include "monitor/pool.hpp"
 #include "nexus/base/cpu_time.hpp"
 
@@ -50,6 +54,23 @@ Status intern_meta(Job& job, knowledge::SeriesRegistry& registry, const MetaFami
   return {};
 }
 
+/// Collectors, and those that tell the same and more: of two that run, each would give every moment
+/// of a series a sample.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 1> kContained = {
+    {{"boottime", "stat"}}};
+
+std::string_view container_of(std::string_view name) {
+  const auto* const found =
+      std::ranges::find(kContained, name, &decltype(kContained)::value_type::first);
+  return found == kContained.end() ? std::string_view{} : found->second;
+}
+
+bool is_wanted(const CollectorDescriptor& descriptor, const config::CollectSection& collect) {
+  if (!is_enabled(descriptor, config_of(collect, descriptor.name))) return false;
+  const auto* const whole = find_collector(container_of(descriptor.name));
+  return whole == nullptr || !is_enabled(*whole, config_of(collect, whole->name));
+}
+
 Result<std::unique_ptr<Job>> make_job(const SchedulerContext& context,
                                       const config::CollectSection& collect,
                                       const CollectorDescriptor& descriptor,
@@ -72,6 +93,7 @@ Result<std::unique_ptr<Job>> make_job(const SchedulerContext& context,
   job->status.outcome = "pending";
   job->status.interval = job->interval;
   job->status.deadline = job->deadline;
+  job->status.series_budget = collect.max_series_per_collector;
   job->note_interval();
   job->counters.deadline.set(std::chrono::duration<double>(job->deadline).count());
   return job;
@@ -96,12 +118,14 @@ Result<std::unique_ptr<Scheduler>> Scheduler::make(
   std::uint32_t place = 0;
   for (const CollectorDescriptor* descriptor : table) {
     ++place;
-    if (!is_enabled(*descriptor, config_of(collect, descriptor->name))) continue;
+    if (!is_wanted(*descriptor, collect)) continue;
     auto job = make_job(context, collect, *descriptor, meta);
     if (!job) return propagate(std::move(job));
     (*job)->group = place;  // in the table, so that it is the same whatever a reload switches off
     jobs.push_back(std::move(*job));
   }
+  context.self.gauge("nexus_collector_series_budget", "Samples that a run of a collector may have.")
+      .set(static_cast<double>(collect.max_series_per_collector));
   auto impl = std::make_unique<Impl>();
   impl->pool = std::make_shared<Pool>(Pool::Parts{
       .clock = context.clock,
@@ -171,12 +195,12 @@ Result<std::vector<const CollectorDescriptor*>> chosen(const config::CollectSect
     const CollectorDescriptor* descriptor = find_collector(name);
     if (descriptor == nullptr)
       return fail(Errc::kNotFound, "collector {}: there is none of that name", name);
-    descriptors.push_back(descriptor);
+    if (std::ranges::find(names, container_of(name)) == names.end())
+      descriptors.push_back(descriptor);
   }
   if (!names.empty()) return descriptors;
   for (const CollectorDescriptor* descriptor : collectors()) {
-    if (is_enabled(*descriptor, config_of(collect, descriptor->name)))
-      descriptors.push_back(descriptor);
+    if (is_wanted(*descriptor, collect)) descriptors.push_back(descriptor);
   }
   return descriptors;
 }

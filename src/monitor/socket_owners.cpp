@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <tuple>
 #include <utility>
 
 #include "monitor/directory.hpp"
@@ -32,7 +33,12 @@ void SocketOwners::want(std::uint32_t inode, bool urgent) {
 
 void SocketOwners::find(SteadyTime now, const ProcessTable* table) {
   forget_absent();
-  std::ranges::sort(missing_, {}, &Missing::inode);
+  // A socket that moves in the kernel's table while it is listed is listed twice.
+  std::ranges::sort(missing_, [](const Missing& a, const Missing& b) {
+    return std::tuple(a.inode, b.urgent) < std::tuple(b.inode, a.urgent);
+  });
+  const auto twice = std::ranges::unique(missing_, {}, &Missing::inode);
+  missing_.erase(twice.begin(), twice.end());
   left_ = missing_.size();
   for (const std::int32_t pid : holders_) {
     if (left_ == 0) break;

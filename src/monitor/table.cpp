@@ -15,6 +15,7 @@ constexpr std::array kCollectors = {
     &kBcacheCollector,
     &kBcachefsCollector,
     &kBondingCollector,
+    &kBoottimeCollector,
     &kBtrfsCollector,
     &kBuddyinfoCollector,
     &kCgroupsCollector,

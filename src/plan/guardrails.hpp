@@ -25,8 +25,8 @@ namespace nexus::plan {
 /// What is remembered about one (remedy, target).
 struct PairState {
   std::uint32_t attempts = 0;
-  /// In a row: proposals that expired or were declined, actions that the agent's end kept from
-  /// beginning.
+  /// In a row: proposals that expired or were declined, actions that the agent's end, the fleet's
+  /// lock or a condition kept from beginning.
   std::uint32_t unanswered = 0;
   WallTime last_end{};  // when the last action ended; before that, when it was submitted
   WallTime cooldown_until{};

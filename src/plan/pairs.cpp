@@ -27,6 +27,13 @@ bool never_begun(const Action& action) {
           action.state == ActionState::kInterrupted);
 }
 
+/// Asked just before it was to begin, somebody else's place or a condition said: not now.
+bool was_kept_waiting(const Action& action) {
+  const auto& code = action.outcome.reason_code;
+  return code == "fleet_lock" || code == "fleet_unreachable" || code == "condition" ||
+         code == "missing_data";
+}
+
 bool went_wrong(ActionState state) {
   return state == ActionState::kFailed || state == ActionState::kUnverified ||
          state == ActionState::kInterrupted;
@@ -97,6 +104,7 @@ void Planner::Impl::finished(const Action& action) {
   const auto unit = unit_of(naming_type(action), account_of(action));
   if (never_begun(action) && !action.outcome.reason_code.empty() && !action.remedy.empty())
     record_skip(action, action.outcome.reason_code, "skipped: " + action.outcome.result);
+  if (never_begun(action) && action.state == ActionState::kCancelled) uncount_unbegun(action);
   PairState changed;
   {
     const std::lock_guard guard(mutex);
@@ -119,7 +127,8 @@ void Planner::Impl::finished(const Action& action) {
       const bool answered = withdrawn || action.approved || !action.outcome.reason_code.empty();
       // An agent that ends before it begins, again and again, must not come back at once each time.
       const bool lost_its_agent = action.state == ActionState::kInterrupted;
-      if (lost_its_agent || (was_proposed && !answered)) ++state.unanswered;
+      if (lost_its_agent || (was_proposed && !answered) || was_kept_waiting(action))
+        ++state.unanswered;
     }
     // There is no further attempt to wait for: the next look opens the breaker, should the trouble
     // still be there.
@@ -129,6 +138,22 @@ void Planner::Impl::finished(const Action& action) {
     changed = state;
   }
   save(key, changed);
+}
+
+void Planner::Impl::uncount_unbegun(const Action& action) {
+  const auto account = account_of(action);
+  {
+    const std::lock_guard guard(mutex);
+    const auto it = std::find_if(recent.rbegin(), recent.rend(), [&](const RecentAction& counted) {
+      return counted.time == action.created && counted.target == account &&
+             counted.counts != Counts::kProposal;
+    });
+    // Its clock was set meanwhile, or what was counted is its approval: it stays counted.
+    if (it == recent.rend()) return;
+    recent.erase(std::next(it).base());
+  }
+  if (auto ok = store->uncount(action.created, account); !ok)
+    log::warning("planner", "{}", ok.error().message());
 }
 
 void Planner::Impl::forget_on_disk(const std::optional<PairKey>& key) {

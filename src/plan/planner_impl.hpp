@@ -189,6 +189,11 @@ struct Planner::Impl {
   /// Takes back what a decision counted against the hourly rates, in memory;
   /// PlannerStore::correct() does on disk. Lock held.
   void uncount(const Decision& decision, const std::string& account);
+  // pairs.cpp
+  /// The same of an action that ended before it had begun: it has used up no rate. Of a proposal
+  /// the rate of proposals stays, which keeps people from being flooded.
+  void uncount_unbegun(const Action& action);
+  // decide.cpp
   /// Undoes what was counted for an action that could not be handed on, and records why.
   [[nodiscard]] std::unexpected<Error> give_back(const Action& action, const PairKey& key,
                                                  Decision decision, Error error);

@@ -302,6 +302,17 @@ Status PlannerStore::correct(const Decision& d, const std::string& account) {
   return {};
 }
 
+Status PlannerStore::uncount(WallTime made, const std::string& account) {
+  const std::array<SqlValue, 3> values{millis(made), account,
+                                       static_cast<std::int64_t>(Counts::kProposal)};
+  auto ok = db_.execute(
+      "DELETE FROM planner_recent WHERE rowid = (SELECT rowid FROM planner_recent WHERE time = ? "
+      "AND target = ? AND proposal != ? ORDER BY rowid DESC LIMIT 1)",
+      values);
+  if (!ok) return propagate(std::move(ok), "take back what {} counted against the rates", account);
+  return {};
+}
+
 Result<std::vector<Decision>> PlannerStore::decisions(std::size_t limit, std::int64_t before) {
   const std::array<SqlValue, 2> values{
       before > 0 ? before : std::numeric_limits<std::int64_t>::max(),

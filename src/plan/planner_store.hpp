@@ -79,6 +79,8 @@ class PlannerStore {
   /// Replaces verdict, code and reason of a recorded decision, which has no action any more: what
   /// it counted against the rates is taken back, and it is not open.
   [[nodiscard]] Status correct(const Decision& decision, const std::string& account);
+  /// Takes back what an action, not a proposal, that was made then counted against the rates.
+  [[nodiscard]] Status uncount(WallTime made, const std::string& account);
   [[nodiscard]] Result<std::vector<Decision>> decisions(std::size_t limit, std::int64_t before);
   /// A pair that made room for another.
   [[nodiscard]] Status forget(const PairKey& key);

@@ -287,8 +287,8 @@ void Session<Stream>::watch() {
     const auto got =
         ::recv(self->stream_.socket().native_handle(), &next, 1, MSG_PEEK | MSG_DONTWAIT);
     if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) return;
+    self->state_->metrics.count_refused("client_gone");  // before anybody acts on it
     gone->store(true, std::memory_order_relaxed);
-    self->state_->metrics.count_refused("client_gone");
   });
 }
 

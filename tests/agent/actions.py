@@ -508,8 +508,7 @@ socket = "{docker.socket}"
 
 
 def remedies_on_containers():
-    """A container that ends by itself is a finding, and started again, what it depends on first; one that somebody stops is not;
-    one that does not come up climbs a ladder to its end."""
+    """A container that ends by itself is started again, what it depends on first; one that somebody stops is not; ladders end."""
     with directory() as where, Docker(where) as docker, host(f"""
 [docker]
 socket = "{docker.socket}"
@@ -548,18 +547,19 @@ steps = [{{ action = "start_service" }}, {{ action = "restart_service" }},
         def ended(remedy):
             return [one for one in it.agent.command_json("actions")["history"] if one["remedy"] == remedy and one["finished"]]
         state = lambda name: docker.inspect(name)["State"]["Status"]  # noqa: E731
-        seen = lambda name: {one["name"]: one["state"] for one in it.agent.command_json("services", "--kind", "docker")["services"]}[name]  # noqa: E731
+        listed = lambda name: {one["name"]: one for one in it.agent.command_json("services", "--kind", "docker")["services"]}.get(name, {})  # noqa: E731
+        seen = lambda name: listed(name).get("state")  # noqa: E731
         for name, compose in (("app", None), ("db", None), ("shop-web-1", ("shop", "web", 1)), ("shop-web-2", ("shop", "web", 2))):
             docker.make(name, compose=compose)
-        for name in ("docker:app", "docker:shop/web"):
-            wait_for(f"{name} to be seen", lambda name=name: seen(name) == "active")
+        wait_for("both to be seen", lambda: {seen("docker:app"), seen("docker:shop/web")} == {"active"})
+        known = lambda name: [listed(name).get(key) for key in ("watched", "condition", "replicas")]  # noqa: E731
+        equal((known("docker:app"), known("docker:shop/web")), ([True, "up", None], [True, "up", 2]), "what is listed of watched services")
 
         # Behind the engine's back: that is a failure. What it depends on was stopped by somebody, so that it has to wait for that.
         docker.ask("POST", "/containers/db/kill")
         os.kill(docker.inspect("app")["State"]["Pid"], signal.SIGKILL)
         def held():
-            told = it.agent.get("/operations/actions?decisions=1").json["decisions"]
-            return [one for one in told if one["target"] == "docker:app" and one["reason_code"] == "dependency"
+            return [one for one in it.agent.get("/operations/actions?decisions=1").json["decisions"] if one["target"] == "docker:app" and one["reason_code"] == "dependency"
                     and "docker:db, which is exited" in one["reason"]]
         wait_for("the remedy to wait for the other container, which is exited", held)
         equal((state("app"), ended("watched")), ("exited", []), "what waits for another")
@@ -569,6 +569,7 @@ steps = [{{ action = "start_service" }}, {{ action = "restart_service" }},
 
         # A service of Compose is up while one of its containers is; stopped by somebody it is no failure.
         os.kill(docker.inspect("shop-web-1")["State"]["Pid"], signal.SIGKILL)
+        wait_for("the engine to know it", lambda: state("shop-web-1") == "exited")  # the last to end says who wanted it
         docker.ask("POST", "/containers/shop-web-2/kill")
         wait_for("the service of Compose to be seen down", lambda: seen("docker:shop/web") != "active")
         docker.ask("POST", "/containers/shop-web-2/start")
@@ -585,8 +586,7 @@ steps = [{{ action = "start_service" }}, {{ action = "restart_service" }},
         docker.make("sick", command="exit 3")
         docker.ask("POST", "/containers/web/kill")
         mended = wait_for("the remedy of a container that ended", lambda: ended("start-web"))[0]
-        equal((mended["state"], mended["outcome"]["verified"]), ("succeeded", True), f"the remedy: {mended['outcome']}")
-        equal(docker.inspect("web")["State"]["Status"], "running", "the container")
+        equal((mended["state"], mended["outcome"]["verified"], state("web")), ("succeeded", True, "running"), f"the remedy: {mended['outcome']}")
         expect(mended["cause"]["finding"].startswith("ContainerDown"), f"its cause: {mended['cause']}")
         climbed = wait_for("the end of the ladder", lambda: [one for one in ended("ladder") if one["action_type"] == "composite"])[0]
         steps = [one["action_type"] for one in reversed(ended("ladder")) if one["action_type"] != "composite"]

@@ -48,7 +48,7 @@ argv = ["/bin/false"]
 [[command]]
 name = "limited"
 argv = ["{script}", "{where}/limited"]
-timeout = "1s"
+timeout = "3s"  # long enough for a busy machine to have begun
 [[command]]
 name = "endless"
 argv = ["{script}", "{where}/endless"]
@@ -130,6 +130,8 @@ def queries(agent):
     at = f"{now - 1:.3f}"
     out, _ = agent.command("query", "1 + 1", "--time", at)
     equal(out, f"2 @[{at.rstrip('0').rstrip('.')}]\n", "an instant query at a time")
+    wait_for("a whole second since the first sample", lambda: agent.query("count_over_time(node_load1[1m])", time=int(time.time())))
+    now = time.time()
     out, _ = agent.command("query", "count(node_load1)", "--start", int(now) - 4, "--end", int(now), "--step", "1s")
     expect(out.startswith("{} =>\n1 @["), f"range query: {out}")
     for line in out.splitlines()[1:]:
@@ -177,6 +179,8 @@ def services(agent):
         listed = agent.command_json("services", "--kind", "process")["services"]
         expect(any(one["name"] == name for one in listed), f"no {name} in {listed}")
         expect("CONDITION" in agent.command("services", "--kind", "process")[0].splitlines()[0], "no heading")
+        _, said = agent.command("services", "--kind", "kubernetes")
+        expect(said.startswith("kubernetes: "), f"whose answer is missing: {said}")
         state = agent.command_json("services", "status", name)
         equal((state["kind"], state["condition"], state["can"]), ("process", "up", ["stop", "reload"]), "status")
         _, said = agent.command("services", "restart", name, code=1)

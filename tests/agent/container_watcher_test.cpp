@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <boost/json.hpp>
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <filesystem>
 #include <mutex>
 
+#include "agent/witness.hpp"
+#include "nexus/knowledge/history.hpp"
 #include "support/docker_engine.hpp"
 #include "support/podman_engine.hpp"
 #include "support/recording_proxy.hpp"
@@ -381,6 +384,44 @@ TEST_CASE("docker: an engine that goes away is noticed, and what happened meanwh
   proxy = std::make_unique<nexus::test::RecordingProxy>(socket, docker_engine().socket());
   CHECK(watch.comes_to("docker:app", "failed"));
   CHECK(watch.watcher->down("docker:app") == "exited");
+}
+
+namespace {
+
+/// What is kept of what the containers of "docker:NAME" have written.
+boost::json::value written_by(const std::string& name, const std::string& socket) {
+  base::SystemClock clock;
+  const monitor::Observed observed;
+  knowledge::SeriesRegistry registry(100);
+  const knowledge::History history(registry, {});
+  const host::Roots roots;
+  const Witness witness(clock, roots, observed, history, [&] { return socket; });
+  plan::Action action;
+  action.type = "rolling_update";
+  action.target = "docker:" + name;
+  return boost::json::parse(witness.testify(action)).at("messages");
+}
+
+}  // namespace
+
+TEST_CASE("docker: the last lines of a container's log are kept, which ends with it") {
+  Bed bed;
+  const std::string shop =
+      R"("Labels": {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"})";
+  const std::string command =
+      "i=0; while [ $i -lt 50 ]; do i=$((i+1)); echo line $i >&2; done; sleep 1000";
+  bed.run("said-1", shop, {}, command);
+  bed.run("said-2", shop, {}, "sleep 1000");
+  boost::json::value kept;
+  REQUIRE(eventually([&] {
+    kept = written_by("shop/web", docker_engine().socket());
+    const auto* lines = kept.as_object().if_contains("said-1");
+    return lines != nullptr && lines->is_array() && lines->as_array().size() == 20 &&
+           lines->as_array().back() == "line 50";
+  }));
+  CHECK(kept.at("said-1").as_array().front() == "line 31");
+  CHECK(kept.at("said-2").as_array().empty());
+  CHECK(written_by("nowhere", docker_engine().socket()).as_object().empty());
 }
 
 TEST_CASE("docker: an engine that does not tell what happened is no reason to be silent") {

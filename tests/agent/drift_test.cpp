@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <future>
+#include <mutex>
 
 #include "agent/configuration_watch.hpp"
 #include "nexus/base/text.hpp"
@@ -215,14 +216,17 @@ TEST_CASE("what the next start only puts in force is told until then") {
 TEST_CASE("a look that hangs holds up nobody but who waits for its end") {
   World world;
   std::promise<void> asked;
+  std::once_flag once;
   std::promise<void> release;
+  const auto released = release.get_future().share();
   world.drift = std::make_unique<Drift>(
       world.clock, *world.book, host::Roots{world.directory.file("proc"), "/sys", "/"},
       DriftQuestions{.configuration = {},
                      .needs_restart =
                          [&] {
-                           asked.set_value();
-                           release.get_future().wait();
+                           // Twice, when the look that soon() wants begins before the stop.
+                           std::call_once(once, [&] { asked.set_value(); });
+                           released.wait();
                            return std::vector<std::string>{"http.listen"};
                          },
                      .watched_units = {},

@@ -209,10 +209,15 @@ def fleet(binary, where):
         it.more("work of those who are left", AGENTS)
 
         servers[0].stop()
+
+        def all_in_vain():
+            asked = [it.unreachable(agent) for agent in it.living()]
+            wait_for("everybody to have asked in vain",
+                     lambda: all(it.unreachable(agent) > before for agent, before in zip(it.living(), asked)))
+        all_in_vain()  # who had it just before may only now write down that he begins
         wait_for("the end of what was under way", lambda: not it.under_way())
-        known, asked = len(it.runs()), [it.unreachable(agent) for agent in it.living()]
-        wait_for("everybody to have asked in vain",
-                 lambda: all(it.unreachable(agent) > before for agent, before in zip(it.living(), asked)))
+        known = len(it.runs())
+        all_in_vain()
         equal(len(it.runs()), known, "what was begun without the lock")
         servers[0].start()
         it.more("work once it is back", AGENTS)

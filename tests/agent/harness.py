@@ -23,6 +23,9 @@ _TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(_TESTS / "testbed"), str(_TESTS / "doubles" / "receivers")]  # the second for the scripts that import this one
 from ports import closed_port, free_port  # noqa: E402, F401  (for the scripts that import this one)
 
+# `nohup ./test` has every process below it ignore SIGHUP, and a shell cannot trap what it ignores from its start.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 # Seconds until something that has to happen is said not to have happened; a sanitizer's build needs more.
 PATIENCE = float(os.environ.get("NEXUS_TEST_PATIENCE", "60"))
 

@@ -153,7 +153,8 @@ def an_incident(where):
         configure(calm)
         agent.signal(signal.SIGHUP)
         wait_for("both falling back", lambda: (interval("loadavg"), interval("textfile")) == (1, 0.2))
-        equal((collector("loadavg")["note"], collector("textfile")["outcome"]), ("", "ok"), "what is said then")
+        wait_for("the file that is well being read", lambda: collector("textfile")["outcome"] == "ok")
+        equal(collector("loadavg")["note"], "", "what is said then")
 
 
 def main():

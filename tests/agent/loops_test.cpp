@@ -27,7 +27,7 @@ TEST_CASE("loops with long intervals are healthy while they wait for their time"
   std::mutex mutex;
   std::condition_variable never;
   const auto becomes_healthy = [&](std::string& why) {
-    for (int i = 0; i < 2000; ++i) {
+    for (int i = 0; i < 12'000; ++i) {
       if (running.healthy(why)) return true;
       std::unique_lock lock(mutex);
       never.wait_for(lock, 5ms);

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import shutil
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -282,6 +283,11 @@ def one_that_hangs():
         it.wait_statuses("firing")
         wait_for("the attempt", lambda: it.doubles.attempts["slack-hook"])
         equal(it.doubles.of("slack-hook"), [], "the one that hangs took nothing")
+
+        def waiting():  # killed before it is written down that somebody has it, he is told twice
+            with contextlib.closing(sqlite3.connect(it.agent.data / "notifications.db")) as state:
+                return {receiver for receiver, in state.execute("SELECT receiver FROM notifications")}
+        wait_for("its being written down who has it", lambda: waiting() == {"other"})
         it.agent.kill()
         it.doubles.behave["slack-hook"] = "ok"
         it.agent.start()

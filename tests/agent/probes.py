@@ -331,7 +331,7 @@ def raw_icmp():
         try:
             agent.start()
             wait_for("both answering", lambda: len(agent.query("probe_success == 1")) == 2)
-            equal({row["value"][1] for row in agent.query("probe_icmp_reply_hop_limit")}, {"64"}, "the hop limit")
+            wait_for("both hop limits", lambda: [row["value"][1] for row in agent.query("probe_icmp_reply_hop_limit")] == ["64", "64"])
         finally:
             agent.close()
 

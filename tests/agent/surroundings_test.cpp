@@ -95,7 +95,7 @@ TEST_CASE("the evidence of a host is one bounded JSON object") {
   observed.publish(table);
   knowledge::SeriesRegistry registry(100);
   const knowledge::History history(registry, {});
-  const Witness witness(clock, roots, observed, history);
+  const Witness witness(clock, roots, observed, history, [] { return std::string("/no/engine"); });
   plan::Action action;
   action.type = "restart_service";
   action.target = "no-such.service";
@@ -109,4 +109,7 @@ TEST_CASE("the evidence of a host is one bounded JSON object") {
   CHECK(processes.at(0).at("pid").as_int64() == 501);
   CHECK(std::ranges::any_of(processes, [](const auto& p) { return p.at("pid").as_int64() == 5; }));
   CHECK((value.at("messages").is_array() || value.at("messages").is_object()));
+  action.target = "docker:web";
+  const auto away = boost::json::parse(witness.testify(action));
+  CHECK(std::string(away.at("messages").at("error").as_string()).contains("/no/engine"));
 }

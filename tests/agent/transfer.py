@@ -154,6 +154,7 @@ def directories(giver, where):
     giver.stop()
     out, _ = run("query", f"node_load1[30s] @ {end}", "--data-dir", giver.data, "--format", "json")
     equal(json.loads(out)["data"], running["data"], "the same samples")
+    expect(re.search(r'\[1\d{9}(\.\d{1,3})?,"', out) and not re.search(r"\dE\d", out), f"times as the API writes them: {out}")
     expect(run("query", "node_load1", "--data-dir", giver.data)[0].startswith("node_load1 => "), "the newest sample")
     _, said = run("query", "node_load1[", "--data-dir", giver.data, code=1)
     expect("parse error" in said, said)
@@ -167,6 +168,12 @@ def directories(giver, where):
     out, _ = run("import", where / "all.om.gz", "--data-dir", where / "fresh")
     expect(out.endswith(" 0 held already, 0 lines refused\n"), out)
     equal(run("export", "--data-dir", where / "fresh", *matches)[0], text, "there and back")
+    # Names that are quoted in a selector are quoted when they are shown.
+    odd = '{"odd name","a.b"="c\\"d"}'
+    (where / "odd.om").write_text(f"{odd} 5 {end}\n# EOF\n")
+    run("import", where / "odd.om", "--data-dir", where / "fresh")
+    out, _ = run("query", odd, "--data-dir", where / "fresh", "--time", end)
+    equal(out, f"{odd} => 5 @[{end}]\n", "a name that can be asked for")
     # Into the agent's own directory, an hour before it began; then it runs again.
     past = "".join(f"node_load1 {i} {end - 3600 + i}\n" for i in range(1, 601))
     (where / "past.om").write_text(past)
@@ -226,7 +233,7 @@ def main():
         try:
             giver.start()
             taker.start()
-            wait_for("some samples", lambda: float(giver.query("count_over_time(node_load1[1m])")[0]["value"][1]) > 8)
+            wait_for("some samples", lambda: giver.query("count_over_time(node_load1[1m]) > 8"))
             run_tests([(test.__name__, lambda test=test: test(giver, taker, where))
                        for test in (there_and_back, refused, many, as_csv, over_limit)] +
                       [("directories", lambda: directories(giver, where)), ("full_disk", lambda: full_disk(where))])

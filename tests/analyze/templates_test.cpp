@@ -102,6 +102,24 @@ TEST_CASE("templates: texts") {
         "<b> /graph?g0.expr=up+%3D%3D+1&g0.tab=0");
 }
 
+TEST_CASE("templates: Go's functions for parts, and for JavaScript") {
+  CHECK(expand(R"({{ slice "abcdef" 1 3 }} {{ slice "abc" 1 }} {{ slice "abc" }})") == "bc bc abc");
+  CHECK(expand(R"({{ range slice (query "v") 1 }}{{ .Labels.i }}{{ end }})") == "a");
+  CHECK(expand(R"({{ slice "abc" 2 1 }})").contains("invalid slice index: 2 > 1"));
+  CHECK(expand(R"({{ slice "abc" 4 }})").contains("index out of range: 4"));
+  CHECK(expand(R"({{ slice 5 1 }})").contains("can't slice item of type int"));
+  CHECK(expand(R"({{ index (args 1 "x") "arg1" }} {{ index "abc" 1 }})") == "x 98");
+  CHECK(expand(R"({{ js "a\"b'c\\d<>&=\n" }})") == R"(a\"b\'c\\d\u003C\u003E\u0026\u003D\u000A)");
+}
+
+TEST_CASE("templates: seconds as Go's durations, as Prometheus 3 has them") {
+  CHECK(expand("{{ toDuration 3723.5 }} {{ toDuration -60 }} {{ toDuration \"1\" }}") ==
+        "1h2m3.5s -1m0s 1s");
+  CHECK(expand("{{ toDuration 0 }} {{ toDuration 0.0015 }} {{ toDuration 0.00000025 }}") ==
+        "0s 1.5ms 250ns");
+  CHECK(expand("{{ toDuration 1e10 }}").contains("cannot be represented"));
+}
+
 TEST_CASE("templates: mistakes are told when they are read, with their line") {
   CHECK(expand("{{ $foo }}") == "PARSE template: __alert_T:1: undefined variable \"$foo\"");
   CHECK(expand("a\n{{ nofunc 1 }}") ==

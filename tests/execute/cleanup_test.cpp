@@ -173,6 +173,8 @@ TEST_CASE("what must not go stays: open, mapped, young, linked, on other file sy
   const auto young = room.run({{"free", std::string("1MiB")}});
   CHECK(young.state == ActionState::kFailed);
   CHECK_THAT(young.outcome.result, Catch::Contains("there is no more that may go"));
+  CHECK_THAT(young.outcome.output,
+             Catch::Contains("junk: 1 files were used or changed within the last 1h"));
 
   room.bench.config.cleanups = {kind("junk", room.disk.path() + "/junk", 100)};
   room.bench.configure();

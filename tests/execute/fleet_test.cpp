@@ -132,6 +132,7 @@ TEST_CASE(
   bench.executor->start();
   config::RedisSection nowhere;
   nowhere.host = directory.file("no.sock");
+  bench.config.fleet = fleet_of(1);
   bench.config.fleet.lock = "redis";
   bench.config.connections.redis = nowhere;
   bench.configure();

@@ -82,8 +82,8 @@ struct Room {
     bench.configure();
     bench.executor->start();
   }
-  Action rotate(config::Parameters parameters) {
-    clock.shift(1s);
+  Action rotate(config::Parameters parameters, Millis later = 1s) {
+    clock.shift(later);
     auto out = bench.action(log);
     out.type = "rotate_logs";
     out.parameters = std::move(parameters);
@@ -261,8 +261,8 @@ TEST_CASE("rotations of one second overwrite nothing") {
   constexpr int kRotations = 5;
   for (int i = 0; i < kRotations; ++i) {
     std::ofstream(room.log) << i << "\n";
-    const auto done = room.bench.run(
-        room.rotate({{"command", std::string("true")}, {"keep", std::int64_t{2 * kRotations}}}));
+    const auto done = room.bench.run(room.rotate(
+        {{"command", std::string("true")}, {"keep", std::int64_t{2 * kRotations}}}, 0s));
     CHECK(done.state == ActionState::kSucceeded);
   }
   const auto files = room.rotated();

@@ -3,6 +3,7 @@
 #include "execute/property_step.hpp"
 #include "execute/service_job.hpp"
 #include "nexus/config/load.hpp"
+#include "nexus/execute/service_manager.hpp"
 #include "nexus/execute/step.hpp"
 #include "nexus/plan/planner.hpp"
 
@@ -74,6 +75,22 @@ TEST_CASE("every action describes itself and is found by its name") {
     CHECK(action->make() != nullptr);
   }
   CHECK(find_action("restart") == nullptr);
+}
+
+TEST_CASE("what there is one of only is not scaled, whatever asks") {
+  const config::Config config;
+  const auto refusal = [&](std::string_view kind, const std::string& name) {
+    const auto ok = service_manager(kind)->check(ServiceVerb::kScale, name, config);
+    return ok ? std::string("fine") : ok.error().message();
+  };
+  CHECK(refusal("docker", "shop/web") == "fine");
+  CHECK(refusal("docker", "web") ==
+        "only services of Compose can be more or fewer: expected \"docker:PROJECT/SERVICE\", got "
+        "\"docker:web\"");
+  CHECK(refusal("systemd", "web@") == "fine");
+  CHECK(refusal("systemd", "web.service") ==
+        "only the instances of a template can be more or fewer: expected \"web@\", got "
+        "\"web.service\"");
 }
 
 TEST_CASE("parameters are checked for names, types and presence") {

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "nexus/knowledge/audit.hpp"
+#include "support/captured_stderr.hpp"
 #include "support/temporary_directory.hpp"
 
 namespace nexus::knowledge {
@@ -144,6 +145,31 @@ TEST_CASE("a transaction is all or nothing") {
   const Status nested = db->transaction([&] { return db->transaction([] { return Status(); }); });
   CHECK(nested.error().code() == Errc::kConflict);
   CHECK(db->transaction([] { return Status(); }));
+}
+
+TEST_CASE("a full disk ends a transaction, which is no second error, and the next one is as ever") {
+  const test::TemporaryDirectory folder;
+  const auto db = open(file_in(folder));
+  REQUIRE(db->migrate("test", kTables));
+  const auto pages = db->query("PRAGMA page_count").value().at(0).integer(0);
+  REQUIRE(db->query("PRAGMA max_page_count = " + std::to_string(pages)));
+  std::string said;
+  {
+    const test::CapturedStderr log;
+    const Status failed = db->transaction([&]() -> Status {
+      if (!add_parent(*db, std::string(1 << 20, 'a'))) return fail(Errc::kIo, "full");
+      return {};
+    });
+    CHECK(failed.error().message() == "full");
+    said = log.text();
+  }
+  CHECK(said.empty());
+  REQUIRE(db->query("PRAGMA max_page_count = 100000"));
+  CHECK(db->transaction([&]() -> Status {
+    CHECK(add_parent(*db, "b"));
+    return {};
+  }));
+  CHECK(count(*db, "parents") == 1);
 }
 
 TEST_CASE("several threads write at once") {

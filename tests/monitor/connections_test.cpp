@@ -12,10 +12,12 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <filesystem>
 #include <thread>
 
 #include "monitor/host_tree.hpp"
 #include "monitor/process_events.hpp"
+#include "monitor/socket_owners.hpp"
 #include "monitor/tcp_sockets.hpp"
 #include "nexus/host/fd.hpp"
 #include "nexus/monitor/observed.hpp"
@@ -151,6 +153,38 @@ TEST_CASE("connections: listeners, queues, peers and who talks to whom") {
     CHECK(edge->connections == 1);
   }
   CHECK(map->left_out == 0);
+}
+
+TEST_CASE("socket owners: what the kernel lists twice is looked for once") {
+  const TemporaryTree tree;
+  const auto hold = [&](const std::string& descriptor, int inode) {
+    const auto path = std::filesystem::path(tree.path()) / "proc" / descriptor;
+    std::filesystem::create_directories(path.parent_path());
+    std::filesystem::create_symlink(fmt::format("socket:[{}]", inode), path);
+  };
+  const host::Roots roots = tree.roots();
+  SocketOwners owners(roots);
+  hold("100/fd/3", 5);
+  owners.start_run();
+  owners.want(5, true);
+  owners.find(SteadyTime{}, nullptr);
+  CHECK(owners.owner(5).pid == 100);
+  // A new one of a process that is known, twice: no reason to look through all the others, where
+  // the third would be found.
+  hold("100/fd/4", 6);
+  hold("200/fd/3", 7);
+  owners.start_run();
+  for (const std::uint32_t inode : {5U, 6U, 6U}) owners.want(inode, true);
+  owners.want(7, false);
+  owners.find(SteadyTime{} + std::chrono::seconds(1), nullptr);
+  CHECK(owners.owner(6).pid == 100);
+  CHECK(owners.owner(7).pid == 0);
+  // It is, when its time has come.
+  owners.start_run();
+  for (const std::uint32_t inode : {5U, 6U}) owners.want(inode, true);
+  owners.want(7, false);
+  owners.find(SteadyTime{} + SocketOwners::kFullScan, nullptr);
+  CHECK(owners.owner(7).pid == 200);
 }
 
 TEST_CASE("connections: bounded in sockets, listeners and peers, and what is left out is counted") {

@@ -26,6 +26,7 @@ test::DockerEngine& docker() {
 config::Connections connections() {
   config::Connections out;
   out.docker.socket = docker().socket();
+  out.docker.timeout = 30s;  // a busy machine is no engine that hangs
   return out;
 }
 
@@ -67,8 +68,9 @@ TEST_CASE("docker: containers, details and images of an engine") {
   REQUIRE(details);
   CHECK(details->pid > 1);
   CHECK(details->started > 1.6e9);
-  CHECK_FALSE(details->finished);
   CHECK(details->health.empty());
+  // Nobody has restarted this one.
+  CHECK_FALSE(engine.inspect("sick", docker().soon()).value().finished);
   const auto images = engine.images(docker().soon());
   CHECK(images->count == 1);
   CHECK(images->bytes > 500'000);

@@ -375,4 +375,9 @@ TEST_CASE("collect once: the named collectors, their meta metrics, and an unknow
     collect.collectors[std::string(descriptor->name)].enabled = descriptor->name == "uname";
   }
   CHECK(collect_once(context, collect, {}, sink)->collectors.size() == 1);
+
+  const std::vector<std::string> both = {"boottime", "stat"};  // one series by both
+  const auto told = collect_once(context, {}, both, sink);
+  REQUIRE(told->collectors.size() == 1);
+  CHECK(told->collectors[0].name == "stat");
 }

@@ -62,6 +62,7 @@ config::Connections at(const test::KubernetesDouble& api, const std::string& use
   config::Connections out;
   out.kubernetes.kubeconfig = api.kubeconfig(user);
   out.kubernetes.node = "n1";
+  out.kubernetes.timeout = std::chrono::seconds(30);  // a busy machine is no API that hangs
   return out;
 }
 

@@ -31,6 +31,18 @@ TEST_CASE("collectors off by default say no data where the thing is not there") 
   }
 }
 
+TEST_CASE("boottime: what stat tells of the boot, where stat does not run") {
+  const TemporaryTree tree;
+  tree.write("proc/stat", "cpu  1 2 3\nctxt 7\nbtime 1418183276\nprocesses 3\n");
+  CollectorRig rig("boottime", tree.roots());
+  REQUIRE(rig.run());
+  CHECK(rig.sink.text() == "node_boot_time_seconds 1418183276\n");
+  tree.write("proc/stat", "cpu  1 2 3\nbtime soon\n");
+  CHECK_THAT(rig.failure(), Contains("stat: line 2: expected a number, found \"soon\""));
+  tree.write("proc/stat", "cpu  1 2 3\n");
+  CHECK_THAT(rig.failure(), Contains("stat: expected a line \"btime\""));
+}
+
 TEST_CASE("ksmd: a number a file, milliseconds become seconds") {
   const TemporaryTree tree;
   tree.write("sys/kernel/mm/ksm/full_scans", "3\n");

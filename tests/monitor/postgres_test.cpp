@@ -101,7 +101,7 @@ TEST_CASE("postgres collector: everything that is asked for, under postgres_expo
   CHECK(sink.value("pg_replication_lag_seconds") == 0);
   CHECK(sink.value("pg_postmaster_start_time_seconds") > 1.6e9);
   CHECK(sink.value("pg_xlog_location_bytes") > 1e6);
-  CHECK(sink.value(setting("max_connections")) == 20);
+  CHECK(sink.value(setting("max_connections")) == 60);
   CHECK(sink.value(setting("shared_buffers_bytes")) == 128 << 20);
   CHECK(sink.value(setting("checkpoint_timeout_seconds")) == 300);
   CHECK(sink.value(setting("autovacuum")) == 0);

@@ -1,4 +1,5 @@
-// [[probe]] against a server on loopback that calls itself something else every time.
+// [[probe]] against servers on loopback: one calls itself something else every time, one says
+// nothing.
 #include "monitor/probe/prober.hpp"
 
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <map>
 #include <set>
 #include <thread>
 
@@ -59,6 +61,25 @@ class Greeter {
   std::thread thread_;
 };
 
+/// Takes connections, as the kernel does for it, and says nothing.
+class Mute {
+ public:
+  Mute() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    REQUIRE(::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0);
+    REQUIRE(::listen(socket_.get(), 64) == 0);
+    REQUIRE(::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    target = fmt::format("127.0.0.1:{}", ntohs(address.sin_port));
+  }
+  std::string target;
+
+ private:
+  host::Fd socket_;
+};
+
 std::vector<LabelView> label(const std::string& value) {
   return {{"said", value}};
 }
@@ -74,6 +95,53 @@ TEST_CASE("probe: what a target chooses is taken twenty times a day, what is kno
   CHECK(chosen.take("m", label("7"), morning + 23h));
   CHECK(chosen.take("m", label("20"), morning + 24h));
   CHECK(chosen.take("m", label("7"), morning + 24h));
+}
+
+TEST_CASE("probe: an IPv6 address as the host of a URL; a silent server fails no pattern") {
+  base::SystemClock clock;
+  knowledge::SelfMetrics self;
+  knowledge::SeriesRegistry registry{1000};
+  const knowledge::History history{registry, {}};
+  knowledge::Rings rings{1 << 12};
+  const auto ring = std::make_shared<knowledge::SampleRing>(1 << 16);
+  Outbox outbox(clock, ring, self);
+  const SourcesContext context{clock, registry, history, rings, self};
+  // Bound and without a listener: nobody else can be given this port.
+  const host::Fd closed(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_addr = in6addr_loopback;
+  socklen_t size = sizeof address;
+  REQUIRE(::bind(closed.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0);
+  REQUIRE(::getsockname(closed.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  const Mute mute;
+  Prober prober(context, outbox);
+  config::ProbeConfig site{.name = "site", .kind = "http"};
+  site.targets = {fmt::format("http://[::1]:{}/", ntohs(address.sin6_port))};
+  site.interval = 1h;
+  site.timeout = 20s;
+  config::ProbeConfig mail{.name = "mail", .kind = "tcp", .targets = {mute.target}};
+  mail.interval = 1h;
+  mail.timeout = 50ms;
+  mail.steps.push_back({.expect = "^220 "});
+  prober.configure({site, mail});
+  std::map<std::string, double> regex_failed;
+  CHECK(test::eventually([&] {
+    ring->drain([&](const knowledge::BatchView& batch) {
+      for (std::size_t i = 0; i < batch.ids.size(); ++i) {
+        const auto& labels = registry.labels(batch.ids[i]);
+        if (labels.metric() == "probe_failed_due_to_regex")
+          regex_failed[std::string(labels.get("job"))] = batch.values[i];
+      }
+    });
+    return regex_failed.size() == 2;
+  }));
+  CHECK(regex_failed == std::map<std::string, double>{{"mail", 0}, {"site", 0}});
+  prober.stop();
+  const auto status = prober.status();
+  REQUIRE(status.size() == 2);
+  CHECK_THAT(status[0].error, Catch::Matchers::Contains("connect to"));
+  CHECK_THAT(status[1].error, Catch::Matchers::Contains("no answer in time"));
 }
 
 TEST_CASE("probe: a banner with a number in it makes a bounded number of series") {

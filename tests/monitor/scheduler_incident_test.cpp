@@ -59,6 +59,8 @@ TEST_CASE("what a collector costs, when it last succeeded and its limits are tol
   };
   CHECK(counter("nexus_collector_cpu_seconds_total") == status.cpu_seconds_sum);
   CHECK(gauge("nexus_collector_deadline_seconds") == 5);
+  CHECK(status.series_budget == rig.collect.max_series_per_collector);
+  CHECK(rig.self.gauge("nexus_collector_series_budget", "").value() == 10'000);
   CHECK(gauge("nexus_collector_interval_seconds") == 1);
   CHECK(gauge("nexus_collector_last_success_timestamp_seconds") == 1'700'000'000.3);
 }

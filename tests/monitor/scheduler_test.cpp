@@ -253,6 +253,21 @@ TEST_CASE("a wall clock that is set moves the runs with it") {
   CHECK(a[2].time == 1'700'003'602'000);
 }
 
+TEST_CASE("what stat tells of the boot, too, runs only without it") {
+  config::CollectSection section;
+  for (const CollectorDescriptor* descriptor : collectors())
+    section.collectors[std::string(descriptor->name)].enabled = descriptor->name == "boottime";
+  const auto names = [&] {
+    const Rig rig(section, 1 << 14, collectors());
+    std::string out;
+    for (const CollectorStatus& one : rig.scheduler->status()) out += one.name;
+    return out;
+  };
+  CHECK(names() == "boottime");
+  section.collectors["stat"].enabled = true;
+  CHECK(names() == "stat");
+}
+
 TEST_CASE("what a reload switches off ends at once, what it keeps goes on") {
   Rig rig;
   script->series["b"] = {"one", "two"};

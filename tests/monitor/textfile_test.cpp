@@ -81,6 +81,23 @@ TEST_CASE("textfile: a file that was touched an hour ago disappears (D4)") {
   CHECK(forever.sink.has("dead"));
 }
 
+TEST_CASE("textfile: more directories, a file once, the ones that are there") {
+  const Folder folder;
+  folder.put("first.prom", "first 1\n");
+  folder.tree.write("other/second.prom", "second 2\n");
+  auto options = folder.options();
+  options["more_directories"] = std::vector<std::string>{"/oth*", "/other", "/nowhere"};
+  CollectorRig rig("textfile", folder.tree.roots(), options);
+  REQUIRE(rig.run());
+  CHECK(rig.sink.value("first") == 1);
+  CHECK(rig.sink.value("second") == 2);
+  CHECK(rig.sink.count() == 2 + 3 * 2 + 2);  // the files' own, of either three, of both two
+  options["more_directories"] = std::vector<std::string>{"/nowhere"};
+  options["directory"] = std::string("/neither");
+  CollectorRig nothing("textfile", folder.tree.roots(), options);
+  CHECK_THAT(nothing.failure(), Contains("/neither") && Contains("/nowhere: no such directory"));
+}
+
 TEST_CASE("textfile: a bad file is refused whole, named with its line, and costs no other") {
   const Folder folder;
   folder.put("bad.prom", "good_line 1\nbad_line one\n");

@@ -72,8 +72,8 @@ class KnownSurroundings final : public Surroundings {
 
 class Runner {
  public:
-  explicit Runner(const Scenario& scenario) {
-    base_ = scenario.config;
+  explicit Runner(std::string config, std::uint64_t seed = 7)
+      : base_(std::move(config)), seed_(seed) {
     auto loaded = config::load_text(base_, "scenario");
     for (const auto& problem : loaded.problems) FAIL(config::to_string(problem));
     db_ = *knowledge::StateDb::open(":memory:");
@@ -123,7 +123,7 @@ class Runner {
   }
   void restart() {
     planner_.reset();
-    planner_ = *Planner::open(clock_, *db_, self_, *book_, sink_, stop_file_, 7, "boot");
+    planner_ = *Planner::open(clock_, *db_, self_, *book_, sink_, stop_file_, seed_, "boot");
     planner_->set_surroundings(surroundings_);
     planner_->configure(config_, remedies_);
   }
@@ -329,6 +329,53 @@ class Runner {
     CHECK(fields.at(field) == rest());
   }
   void actions() { CHECK(sink_.submitted.size() == base::parse_uint(word()).value()); }
+  /// Each host asks for a place when its action is to begin, as the executor does.
+  void fleet() {
+    const auto count = base::parse_uint(word()).value();
+    const auto budget = base::parse_uint(word()).value();
+    const auto lasts = duration();
+    const auto within = duration();
+    const auto trouble = observation();
+    std::vector<std::unique_ptr<Runner>> hosts;
+    for (std::uint64_t seed = 0; seed < count; ++seed) {
+      hosts.push_back(std::make_unique<Runner>(base_, seed));
+      hosts.back()->book_->report("scenario", trouble);
+    }
+    std::uint64_t inside = 0;
+    std::uint64_t most = 0;
+    std::uint64_t refused = 0;
+    std::map<const Runner*, int> turns;
+    for (Millis passed{0}; passed < within; passed += Millis(1000)) {
+      for (const auto& host : hosts) {
+        host->clock_.advance(Millis(1000));
+        host->planner_->tick();
+        auto* action = host->sink_.on(trouble.subject);
+        if (action == nullptr) continue;
+        if (action->started) {
+          if (host->clock_.wall() - *action->started < lasts) continue;
+          --inside;
+          host->sink_.end(action->id, ActionState::kSucceeded);
+          host->book_->clear("scenario",
+                             analyze::fingerprint(trouble.kind, trouble.name, trouble.labels));
+        } else if (inside < budget) {
+          most = std::max(most, ++inside);
+          ++turns[host.get()];
+          action->started = host->clock_.wall();
+        } else {
+          ++refused;
+          host->sink_.end(action->id, ActionState::kCancelled, "fleet_lock");
+        }
+      }
+    }
+    CHECK(most == budget);
+    CHECK(refused > 0);
+    CHECK(inside == 0);
+    CHECK(turns.size() == count);
+    for (const auto& [host, times] : turns) {
+      CHECK(times == 1);
+      CHECK(host->planner_->breakers().empty());  // who waited has not failed
+    }
+  }
   void open_actions() { CHECK(sink_.open.size() == base::parse_uint(word()).value()); }
 
   std::vector<std::string> new_decisions() {
@@ -348,7 +395,8 @@ class Runner {
   using Verb = void (Runner::*)();
   static const std::map<std::string, Verb> kVerbs;
 
-  std::string base_;  // the scenario's configuration
+  const std::string base_;  // the scenario's configuration
+  const std::uint64_t seed_;
   base::ManualClock clock_;
   knowledge::SelfMetrics self_;
   std::unique_ptr<knowledge::StateDb> db_;
@@ -400,6 +448,7 @@ const std::map<std::string, Runner::Verb> Runner::kVerbs{
     {"action", &Runner::action},
     {"actions", &Runner::actions},
     {"open_actions", &Runner::open_actions},
+    {"fleet", &Runner::fleet},
     {"restart", &Runner::restart},
 };
 
@@ -422,7 +471,7 @@ TEST_CASE("scenarios of remedies and guardrails") {
     DYNAMIC_SECTION(file.stem().string()) {
       const auto scenario = read_scenario(file);
       REQUIRE_FALSE(scenario.steps.empty());
-      Runner runner(scenario);
+      Runner runner(scenario.config);
       for (const auto& step : scenario.steps) {
         INFO(file.filename().string() << ":" << step.line << ": " << step.text);
         runner.run(step);

@@ -346,11 +346,26 @@ TEST_CASE("/health and /health/components tell of the agent's own parts") {
   check_shape(parts,
               {"components:a", "collectors:a", "sources:a", "failing_rules:a", "timestamp:t"});
   check_shape(parts.at("components").at(1), {"name:s", "status:s", "message:s"});
-  check_shape(parts.at("collectors").at(0),
-              {"name:s", "outcome:s", "error:s", "note:s", "last_run:t0", "last_success:t0",
-               "age_seconds:n0", "interval_seconds:n", "present_interval_seconds:n",
-               "deadline_seconds:n", "duration_seconds:n", "cpu_seconds:n", "cpu_seconds_total:n",
-               "samples:n", "runs:n", "failures:n", "stuck:bn", "skipped:n", "dropped:n"});
+  check_shape(parts.at("collectors").at(0), {"name:s",
+                                             "outcome:s",
+                                             "error:s",
+                                             "note:s",
+                                             "last_run:t0",
+                                             "last_success:t0",
+                                             "age_seconds:n0",
+                                             "interval_seconds:n",
+                                             "present_interval_seconds:n",
+                                             "deadline_seconds:n",
+                                             "duration_seconds:n",
+                                             "cpu_seconds:n",
+                                             "cpu_seconds_total:n",
+                                             "samples:n",
+                                             "runs:n",
+                                             "failures:n",
+                                             "stuck:bn",
+                                             "skipped:n",
+                                             "dropped:n",
+                                             "series_budget:n"});
 }
 
 TEST_CASE("/-/healthy, /-/ready and the page of links") {

@@ -17,9 +17,11 @@ class PodmanEngine {
   PodmanEngine() {
     for (const auto* name : {"run", "data", "tmp", "root/bin"})
       std::filesystem::create_directories(directory_.file(name));
-    // runc, and limits that are allowed everywhere; nothing of the machine's own configuration.
+    // runc, and limits that are allowed everywhere; nothing of the machine's own configuration, and
+    // locks of its own: those in shared memory are one set for all engines of the machine, made by
+    // the first and freed by each that starts.
     write("containers.conf",
-          "[engine]\nruntime = \"runc\"\nevents_logger = \"file\"\n"
+          "[engine]\nruntime = \"runc\"\nevents_logger = \"file\"\nlock_type = \"file\"\n"
           "cgroup_manager = \"cgroupfs\"\ntmp_dir = \"" +
               directory_.file("tmp") + "\"\nstatic_dir = \"" + directory_.file("data/libpod") +
               "\"\nvolume_path = \"" + directory_.file("data/volumes") +

@@ -25,7 +25,7 @@ class PostgresServer {
     if (initdb.run() != 0) throw std::runtime_error("initdb failed: see " + log());
     std::ofstream(data() + "/postgresql.conf", std::ios::app)
         << "listen_addresses = ''\nunix_socket_directories = '" << directory_.path()
-        << "'\nfsync = off\nmax_connections = 20\nshared_preload_libraries = "
+        << "'\nfsync = off\nmax_connections = 60\nshared_preload_libraries = "
            "'pg_stat_statements'\nautovacuum = off\ntrack_io_timing = on\n";
     start();
   }
@@ -56,6 +56,7 @@ class PostgresServer {
     out.host = directory_.path();
     out.user = "postgres";
     out.password = config::Secret(kPassword);
+    out.timeout = std::chrono::seconds(30);  // a busy machine is no server that hangs
     return out;
   }
   void execute(const std::string& sql) {

@@ -55,6 +55,7 @@ class RedisServer {
   [[nodiscard]] config::RedisSection section() const {
     config::RedisSection out;
     out.host = socket();
+    out.timeout = std::chrono::seconds(30);  // a busy machine is no server that hangs
     return out;
   }
   drivers::RedisReply execute(std::vector<std::string> words) {

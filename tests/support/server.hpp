@@ -93,9 +93,9 @@ class Server {
   pid_t pid_ = 0;
 };
 
-/// Asks until it is so, for half a minute at most.
+/// Asks until it is so, for two minutes at most: only what never comes takes that long.
 inline bool eventually(const std::function<bool()>& so) {
-  for (int i = 0; i < 1500; ++i) {
+  for (int i = 0; i < 6000; ++i) {
     if (so()) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }

@@ -63,6 +63,7 @@ struct CollectorStatus {
   std::uint64_t stuck = 0;
   std::uint64_t skipped = 0;
   std::uint64_t dropped = 0;
+  std::uint64_t series_budget = 0;  // samples of a run; more are dropped
 };
 
 struct SchedulerContext {

@@ -104,7 +104,7 @@ struct Breaker {
   std::string state;             // closed, open
   std::uint32_t attempts = 0;    // since the last reset
   std::uint32_t unanswered = 0;  // in a row: proposals that expired or were declined, actions that
-                                 // the agent's end kept from beginning
+                                 // the agent's end, a lock or a condition kept from beginning
   WallTime cooldown_until{};
   WallTime opened{};
   std::string reason;  // why it opened

@@ -15,27 +15,20 @@
 #include "nexus/base/go_text.hpp"
 #include "nexus/base/text.hpp"
 #include "nexus/drivers/http_client.hpp"
+#include "nexus/knowledge/labels.hpp"
 
 namespace nexus::agent {
 namespace {
 
 namespace json = boost::json;
 
-/// `metric{a="b"}` of a Prometheus API metric object.
+/// `metric{a="b"}` of a Prometheus API metric object, as a selector takes it: odd names in quotes.
 std::string series_name(const json::value& metric) {
-  std::string name;
-  std::string labels;
+  std::vector<knowledge::Label> labels;
   if (const auto* object = metric.if_object()) {
-    for (const auto& [key, value] : *object) {
-      if (key == "__name__") {
-        name = to_cell(value);
-      } else {
-        labels += fmt::format("{}{}={}", labels.empty() ? "" : ",", std::string_view(key),
-                              json::serialize(value));
-      }
-    }
+    for (const auto& [name, value] : *object) labels.push_back({std::string(name), to_cell(value)});
   }
-  return labels.empty() && !name.empty() ? name : fmt::format("{}{{{}}}", name, labels);
+  return to_string(knowledge::Labels(std::move(labels)));
 }
 
 std::string point(const json::value& pair) {
@@ -73,6 +66,30 @@ std::vector<std::pair<std::string, std::string>> labels_of(const json::value& me
     for (const auto& [key, value] : *object) out.emplace_back(key, to_cell(value));
   }
   return out;
+}
+
+/// As the API wrote it: times in seconds and milliseconds, and not 1.7957330005E9.
+void append_json(std::string& out, const json::value& value) {
+  const auto each = [&](const auto& items, char open, char close, const auto& append) {
+    out += open;
+    for (const auto& item : items) {
+      if (&item != &*items.begin()) out += ',';
+      append(item);
+    }
+    out += close;
+  };
+  if (const auto* object = value.if_object()) {
+    each(*object, '{', '}', [&](const auto& member) {
+      out += json::serialize(json::string(member.key())) + ':';
+      append_json(out, member.value());
+    });
+  } else if (const auto* array = value.if_array()) {
+    each(*array, '[', ']', [&](const json::value& item) { append_json(out, item); });
+  } else if (const auto* real = value.if_double()) {
+    base::append_go_json(out, *real);
+  } else {
+    out += json::serialize(value);
+  }
 }
 
 std::string csv_cell(std::string_view text) {
@@ -235,7 +252,9 @@ int query_agent(const ClientFlags& flags, const StoppedFlags& stopped, const Que
   }
   const auto* data = find_path(*answer, "data");
   if (format == "json" || data == nullptr) {
-    fmt::print("{}\n", json::serialize(*answer));
+    std::string text;
+    append_json(text, *answer);
+    fmt::print("{}\n", text);
   } else if (graph) {
     print_graph(*data, base::parse_double(query->start).value_or(0),
                 base::parse_double(query->end).value_or(0));

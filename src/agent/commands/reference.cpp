@@ -87,6 +87,7 @@ int list_collector_status(const ClientFlags& flags) {
                {"TOOK (s)", "duration_seconds"},
                {"CPU (s)", "cpu_seconds"},
                {"SAMPLES", "samples"},
+               {"BUDGET", "series_budget"},
                {"DROPPED", "dropped"},
                {"RUNS", "runs"},
                {"FAILED", "failures"},

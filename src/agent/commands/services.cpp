@@ -44,8 +44,10 @@ int list(const ClientFlags& flags, const std::string& kind) {
   const auto* unavailable = find_path(*answer, "unavailable");
   if (unavailable == nullptr || !unavailable->is_array() || flags.output == "json") return 0;
   for (const auto& one : unavailable->get_array()) {
-    if (const auto* message = find_path(one, "message"))
-      fmt::print(stderr, "{}\n", to_cell(*message));
+    const auto* whose = find_path(one, "kind");
+    const auto* message = find_path(one, "message");
+    if (whose != nullptr && message != nullptr)
+      fmt::print(stderr, "{}: {}\n", to_cell(*whose), to_cell(*message));
   }
   return 0;
 }

@@ -27,6 +27,7 @@ Result<Value> strip_port(const Data&, Span a);
 Result<Value> strip_domain(const Data&, Span a);
 Result<Value> url_query(const Data&, Span a);
 Result<Value> html(const Data&, Span a);
+Result<Value> js(const Data&, Span a);
 Result<Value> graph_link(const Data&, Span a);
 Result<Value> table_link(const Data&, Span a);
 
@@ -42,6 +43,7 @@ Result<Value> arguments(const Data& data, Span a);
 // number_functions.cpp
 Result<Value> timestamp(const Data& data, Span a);
 Result<Value> to_time(const Data& data, Span a);
+Result<Value> to_duration(const Data& data, Span a);
 Result<Value> parse_duration(const Data& data, Span a);
 Result<Value> now(const Data& data, Span a);
 Result<Value> external_url(const Data& data, Span a);

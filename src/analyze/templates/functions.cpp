@@ -44,11 +44,45 @@ Result<Value> index(const Data&, Span a) {
       if (*number < 0 || static_cast<std::size_t>(*number) >= samples->size())
         return fail(Errc::kInvalidArgument, "index out of range: {}", *number);
       at = Value{(*samples)[static_cast<std::size_t>(*number)]};
+    } else if (const auto* args = at.as<std::shared_ptr<const Arguments>>()) {
+      const auto name = text_of(key);
+      if (!name) return std::unexpected(name.error());
+      const auto found = (*args)->find(*name);
+      at = found == (*args)->end() ? Value{} : Value(found->second);
+    } else if (const auto* string = at.as<std::string>()) {
+      const auto* number = key.as<std::int64_t>();
+      if (number == nullptr) return wrong_type("int", key);
+      if (*number < 0 || static_cast<std::size_t>(*number) >= string->size())
+        return fail(Errc::kInvalidArgument, "index out of range: {}", *number);
+      const auto byte = static_cast<unsigned char>((*string)[static_cast<std::size_t>(*number)]);
+      at = Value{std::int64_t{byte}};
     } else {
       return fail(Errc::kInvalidArgument, "can't index item of type {}", type_name(at));
     }
   }
   return at;
+}
+
+/// Go's x[from:to] of a text or of what a query gave.
+Result<Value> slice(const Data&, Span a) {
+  const auto* string = a[0].as<std::string>();
+  const auto* samples = a[0].as<Samples>();
+  if (string == nullptr && samples == nullptr)
+    return fail(Errc::kInvalidArgument, "can't slice item of type {}", type_name(a[0]));
+  std::array<std::size_t, 2> ends = {0, string != nullptr ? string->size() : samples->size()};
+  const std::size_t most = ends[1];
+  for (std::size_t i = 1; i < a.size(); ++i) {
+    const auto* number = a[i].as<std::int64_t>();
+    if (number == nullptr) return wrong_type("int", a[i]);
+    if (*number < 0 || static_cast<std::size_t>(*number) > most)
+      return fail(Errc::kInvalidArgument, "index out of range: {}", *number);
+    ends[i - 1] = static_cast<std::size_t>(*number);
+  }
+  const auto [from, to] = ends;
+  if (from > to) return fail(Errc::kInvalidArgument, "invalid slice index: {} > {}", from, to);
+  if (string != nullptr) return text(string->substr(from, to - from));
+  const auto part = std::span(*samples).subspan(from, to - from);
+  return Value{Samples(part.begin(), part.end())};
 }
 
 Result<Value> print(const Data&, Span a) {
@@ -126,11 +160,13 @@ constexpr std::array kFunctions = {
     // Go
     Function{"html", 0, -1, html},
     Function{"index", 1, -1, index},
+    Function{"js", 0, -1, js},
     Function{"len", 1, 1, length},
     Function{"not", 1, 1, logical_not},
     Function{"print", 0, -1, print},
     Function{"printf", 1, -1, print_format},
     Function{"println", 0, -1, print_line},
+    Function{"slice", 1, 3, slice},
     Function{"urlquery", 0, -1, url_query},
     Function{"eq", 2, -1, equal},
     Function{"ne", 2, 2, ordered<is_different>},
@@ -165,6 +201,7 @@ constexpr std::array kFunctions = {
     Function{"humanizePercentage", 1, 1, on_number<humanize_percentage>},
     Function{"humanizeTimestamp", 1, 1, timestamp},
     Function{"toTime", 1, 1, to_time},
+    Function{"toDuration", 1, 1, to_duration},
     Function{"parseDuration", 1, 1, parse_duration},
     Function{"now", 0, 0, now},
     Function{"externalURL", 0, 0, external_url},

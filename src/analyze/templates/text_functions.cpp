@@ -183,6 +183,25 @@ Result<Value> html(const Data&, Span a) {
   return text(std::move(out));
 }
 
+/// For a text in JavaScript, as Go escapes it.
+Result<Value> js(const Data&, Span a) {
+  std::string out;
+  for (const auto& value : a) {
+    for (const char c : show(value)) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (std::string_view("\\'\"").contains(c)) {
+        out += '\\';
+        out += c;
+      } else if (byte < ' ' || byte == 0x7f || std::string_view("<>&=").contains(c)) {
+        out += fmt::format("\\u{:04X}", byte);
+      } else {
+        out += c;
+      }
+    }
+  }
+  return text(std::move(out));
+}
+
 Result<Value> graph_link(const Data&, Span a) {
   const auto expr = text_of(a[0]);
   if (!expr) return std::unexpected(expr.error());

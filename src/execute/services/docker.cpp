@@ -38,8 +38,14 @@ ServiceState state_of(const drivers::DockerContainer& container) {
 
 class Containers final : public ServiceManager {
  public:
-  Status check(ServiceVerb, const std::string& name, const config::Config& config) const override {
+  Status check(ServiceVerb verb, const std::string& name,
+               const config::Config& config) const override {
     if (auto ok = check_container_name(name); !ok) return ok;
+    if (verb == ServiceVerb::kScale && !is_compose(name))
+      return fail(Errc::kInvalidArgument,
+                  "only services of Compose can be more or fewer: expected "
+                  "\"docker:PROJECT/SERVICE\", got \"docker:{}\"",
+                  name);
     if (auto why = plan::protected_reason("restart_service", "docker:" + name,
                                           config.guardrails.protected_units))
       return fail(Errc::kPermissionDenied, "{}", *why);

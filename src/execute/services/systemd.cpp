@@ -46,6 +46,11 @@ class Units final : public ServiceManager {
   Status check(ServiceVerb verb, const std::string& name,
                const config::Config& config) const override {
     const auto stem = template_of(name);
+    if (verb == ServiceVerb::kScale && stem.empty())
+      return fail(Errc::kInvalidArgument,
+                  "only the instances of a template can be more or fewer: expected \"web@\", got "
+                  "\"{}\"",
+                  name);
     auto unit = drivers::normalize_unit_name(stem.empty() ? name : instance_of(stem, 1));
     if (!unit) return propagate(std::move(unit));
     if (auto why = plan::protected_reason(type_of(verb), *unit, config.guardrails.protected_units))

@@ -102,6 +102,34 @@ class Walker {
   std::size_t have_ = 0;
 };
 
+// Definitions of more bytes are not mended: the more bits, the easier is other damage taken for
+// one.
+constexpr std::size_t kMostMended = 256U << 10;
+
+/// The header of definitions at `offset` of which one bit was flipped.
+std::optional<RecordHeader> mended_header(int fd, std::uint64_t offset) {
+  std::array<std::uint8_t, sizeof(RecordHeader)> bytes{};
+  const auto got = read_at(fd, offset, bytes);
+  if (!got || *got < bytes.size()) return std::nullopt;
+  for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {
+    const auto mask = static_cast<std::uint8_t>(1U << (bit % 8));
+    bytes[bit / 8] ^= mask;
+    const auto header = header_at<RecordHeader>(bytes.data());
+    if (header.kind == Kind::kSeries && is_whole(header)) return header;
+    bytes[bit / 8] ^= mask;
+  }
+  return std::nullopt;
+}
+
+/// The same of their payload.
+bool mend(const Entry& entry, std::vector<std::uint8_t>& stored) {
+  if (entry.kind != Kind::kSeries || stored.size() > kMostMended) return false;
+  const auto bit = flipped_bit(stored, entry.payload_checksum);
+  if (!bit) return false;
+  stored[*bit / 8] ^= static_cast<std::uint8_t>(1U << (*bit % 8));
+  return true;
+}
+
 std::string hex(const KeyId& id) {
   std::string text;
   for (const std::uint8_t byte : id) text += fmt::format("{:02x}", byte);
@@ -185,6 +213,14 @@ Result<Scan> SegmentFile::scan() const {
       scan.torn = true;
       break;
     }
+    const auto mended = mended_header(fd_.get(), offset);
+    if (mended && offset + sizeof(RecordHeader) + mended->size <= size) {
+      ++scan.damaged;
+      complain({Errc::kCorrupt, fmt::format("record at {}: a flipped bit, turned back", offset)});
+      scan.entries.push_back(entry_of(*mended, offset));
+      offset = scan.end = scan.entries.back().end();
+      continue;
+    }
     const Result<std::uint64_t> next = walker.find(offset + 1);
     if (!next) return std::unexpected(next.error().with_context(path_));
     ++scan.damaged;
@@ -202,7 +238,12 @@ Result<std::vector<std::uint8_t>> SegmentFile::read(const Entry& entry) const {
   if (!got) return std::unexpected(got.error().with_context(path_));
   Result<std::vector<std::uint8_t>> payload = [&]() -> Result<std::vector<std::uint8_t>> {
     if (*got < stored.size()) return fail(Errc::kCorrupt, "the file is shorter than it was");
-    if (crc32c(stored) != entry.payload_checksum) return fail(Errc::kCorrupt, "wrong checksum");
+    if (crc32c(stored) != entry.payload_checksum) {
+      if (!mend(entry, stored)) return fail(Errc::kCorrupt, "wrong checksum");
+      ++health_->damaged_records;
+      complain(
+          {Errc::kCorrupt, fmt::format("record at {}: a flipped bit, turned back", entry.offset)});
+    }
     return unpack(entry, std::move(stored));
   }();
   if (payload) return payload;

@@ -2,6 +2,8 @@
 //
 // A record is one write and is never changed. A file that was torn ends where its last whole record
 // does; a flipped bit costs the record that it is in, and the reader goes on at the next header.
+// One of definitions, without which nobody knows whose the blocks are, is found by the checksum and
+// turned back.
 // Dropping a segment unlinks its file: who holds it reads on. Thread safety: a SegmentFile is
 // immutable and has any number of readers while its one writer appends.
 #pragma once
@@ -38,7 +40,8 @@ class SegmentFile {
 
   /// The headers of all whole records. Damage is counted, and logged once a file.
   [[nodiscard]] Result<Scan> scan() const;
-  /// The payload, checked, decrypted and decompressed. kCorrupt when it is damaged.
+  /// The payload, checked, decrypted and decompressed. kCorrupt when it is damaged (definitions: by
+  /// more than a bit).
   [[nodiscard]] Result<std::vector<std::uint8_t>> read(const Entry& entry) const;
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }

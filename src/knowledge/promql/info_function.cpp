@@ -22,7 +22,7 @@ struct Wanted {
   VectorSelector infos;
   std::vector<Matcher> names;    // of info series that are operands too: those stay as they are
   std::set<std::string> labels;  // to add; empty: all
-  bool needs_one = false;        // a series without enrichment is left out
+  bool needs_one = false;        // a series without an info series is left out
 };
 
 Result<Wanted> wanted_of(const Call& call) {
@@ -145,7 +145,8 @@ class Enrichment {
         }
       }
     }
-    if (added.empty() && wanted_.needs_one) {
+    // An info series that was asked for is there, also when the series has all its labels already.
+    if (chosen.empty() && wanted_.needs_one) {
       number = kNone;
       return {};
     }

@@ -6,6 +6,7 @@
 // its writer has died. Files are taken in the order of their paths; when two of them explain a
 // metric differently, the first explanation stays and the second file is complained about, though
 // taken.
+#include <fmt/format.h>
 #include <glob.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -32,6 +33,8 @@ using knowledge::Label;
 constexpr std::array kOptions = {
     OptionDescriptor{"directory", OptionType::kString, "'/var/lib/prometheus/node-exporter'",
                      "Where files NAME.prom are; may hold * and ?."},
+    OptionDescriptor{"more_directories", OptionType::kStrings, "[]",
+                     "Others, likewise: what node_exporter's flag is repeated for."},
     OptionDescriptor{"max_age", OptionType::kDuration, "'8d'",
                      "A file that was not written for so long is not taken any more; 0: never."},
     OptionDescriptor{"max_files", OptionType::kInteger, "256", "The first ones by path."},
@@ -103,14 +106,16 @@ struct File {
 class TextfileCollector final : public Collector {
  public:
   explicit TextfileCollector(const CollectorContext& context)
-      : pattern_(context.roots.root(option_string(context, kTextfileCollector, "directory"))),
-        is_pattern_(pattern_.find_first_of("*?[\\") != std::string::npos),
+      : patterns_{context.roots.root(option_string(context, kTextfileCollector, "directory"))},
         max_age_(option_duration(context, kTextfileCollector, "max_age")),
         max_files_(static_cast<std::size_t>(std::clamp<std::int64_t>(
             option_integer(context, kTextfileCollector, "max_files"), 0, 10'000))),
         clock_(context.clock),
         registry_(context.registry),
-        families_(families_of(context.registry, kMetrics)) {}
+        families_(families_of(context.registry, kMetrics)) {
+    for (const auto& one : option_strings(context, kTextfileCollector, "more_directories"))
+      patterns_.push_back(context.roots.root(one));
+  }
 
   Status collect(Sink& sink) override {
     if (Status listed = list(); !listed) return listed;
@@ -135,21 +140,26 @@ class TextfileCollector final : public Collector {
     files_.clear();
     left_out_ = 0;
     bool any = false;
-    if (is_pattern_) {
-      glob_t found{};
-      any = ::glob(pattern_.c_str(), 0, nullptr, &found) == 0;
-      for (std::size_t i = 0; any && i < found.gl_pathc; ++i) list(found.gl_pathv[i]);
-      ::globfree(&found);
-    } else {
-      any = list(pattern_);
-    }
-    if (!any) return fail(Errc::kNotFound, "{}: no such directory", pattern_);
+    for (const std::string& pattern : patterns_) any = list_all(pattern) || any;
+    if (!any) return fail(Errc::kNotFound, "{}: no such directory", fmt::join(patterns_, ", "));
     std::ranges::sort(files_, {}, &File::path);
+    const auto twice = std::ranges::unique(files_, {}, &File::path);  // by two patterns
+    files_.erase(twice.begin(), twice.end());
     if (files_.size() > max_files_) {
       left_out_ = files_.size() - max_files_;
       files_.resize(max_files_);
     }
     return {};
+  }
+
+  /// False when nothing of it is there.
+  bool list_all(const std::string& pattern) {
+    if (pattern.find_first_of("*?[\\") == std::string::npos) return list(pattern);
+    glob_t found{};
+    const bool any = ::glob(pattern.c_str(), 0, nullptr, &found) == 0;
+    for (std::size_t i = 0; any && i < found.gl_pathc; ++i) list(found.gl_pathv[i]);
+    ::globfree(&found);
+    return any;
   }
 
   /// False when it is not there.
@@ -261,8 +271,7 @@ class TextfileCollector final : public Collector {
     return name;
   }
 
-  const std::string pattern_;
-  const bool is_pattern_;
+  std::vector<std::string> patterns_;  // of directories
   const Millis max_age_;
   const std::size_t max_files_;
   Clock& clock_;

@@ -102,8 +102,10 @@ Result<drivers::FetchRequest> request_for(const ProbeRun& run, const Url& url,
   out.tls = run.tls();
   out.max_redirects = config.follow_redirects ? 10 : 0;
   const auto text = address.text();
-  out.resolve = fmt::format("{}:{}:{}", url.host.contains(':') ? "[" + url.host + "]" : url.host,
-                            url.port, address.family() == AF_INET6 ? "[" + text + "]" : text);
+  // An IPv6 address as the host is no name, and libcurl refuses an entry for it.
+  if (!url.host.contains(':'))
+    out.resolve = fmt::format("{}:{}:{}", url.host, url.port,
+                              address.family() == AF_INET6 ? "[" + text + "]" : text);
   return out;
 }
 

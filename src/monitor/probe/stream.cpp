@@ -83,7 +83,8 @@ Status converse(const ProbeRun& run, drivers::Stream& stream, const std::string&
       }
       if (!found && outcome)
         outcome = fail(Errc::kUnavailable, "no line matches {}", regex->pattern());
-      regex_failed = !found;
+      // A server that says nothing in time has failed no pattern.
+      regex_failed = !found && outcome.error().code() != Errc::kTimeout;
       last = regex;
     }
     if (outcome && !step.send.empty())

@@ -19,6 +19,18 @@ std::string label_name(std::string_view text) {
   return out;
 }
 
+/// Whether at least one value of it can be taken.
+bool has_value(const StatsdMessage& message) {
+  if (message.type == StatsdType::kSet) return true;
+  auto rest = message.values;
+  while (!rest.empty()) {
+    const auto number = base::parse_double(base::take_until(rest, ':'));
+    if (number && std::isfinite(*number) && (message.type != StatsdType::kCounter || *number >= 0))
+      return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::size_t StatsdTable::Hash::operator()(std::string_view text) const noexcept {
@@ -61,7 +73,11 @@ std::uint64_t StatsdTable::take_line(std::string_view line, SteadyTime now) {
   const Fate fate = fate_of(*message);
   const std::uint64_t cost = was_new_ ? kNewCost : 1;
   if (fate.series == nullptr) {
-    ++(counts_.*fate.counted);
+    if (fate.counted == &StatsdCounts::invalid) {
+      mistake(line, Error(Errc::kInvalidArgument, "expected a number"));
+    } else {
+      ++(counts_.*fate.counted);
+    }
     return cost;
   }
   Series* series = fate.series;
@@ -90,6 +106,8 @@ StatsdTable::Fate StatsdTable::fate_of(const StatsdMessage& message) {
   const auto found = known_.find(std::string_view(key_));
   was_new_ = found == known_.end();
   if (!was_new_) return found->second;
+  // A series that only mistakes have named would show a 0 that nobody sent.
+  if (!has_value(message)) return {nullptr, &StatsdCounts::invalid};
   // Rates and the order of tags make one series look different: they are forgotten in good time.
   if (known_.size() > section_.max_series * 4UL || remembered_ > kMostRemembered) forget_messages();
   const Fate fate = make(message);

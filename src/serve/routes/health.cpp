@@ -175,7 +175,8 @@ Response components(const Rooms& rooms) {
          {"failures", c.failures},
          {"stuck", c.stuck},
          {"skipped", c.skipped},
-         {"dropped", c.dropped}});
+         {"dropped", c.dropped},
+         {"series_budget", c.series_budget}});
   }
   json_ns::array sources;
   for (const auto& s : rooms.sources.status()) {

@@ -4,7 +4,6 @@
 #include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 
 #include "nexus/base/away.hpp"
 #include "nexus/config/config.hpp"
@@ -158,11 +157,11 @@ Response list(const Rooms& rooms, Managers& managers, const Request& request) {
     return error(400, "invalid_argument",
                  "kind: expected systemd, docker, kubernetes or process, got \"" + kind + "\"");
   json_ns::array out;
-  std::set<std::string, std::less<>> told;
+  std::map<std::string, std::size_t, std::less<>> told;  // where it stands in `out`
   for (const auto& service : rooms.config()->services) {
     if (!is_asked_for(service.kind, kind)) continue;
+    told.emplace(service.name, out.size());
     out.push_back(watched(rooms, service));
-    told.insert(service.name);
   }
   json_ns::array unavailable;
   for (const auto* descriptor : execute::service_managers()) {
@@ -175,8 +174,13 @@ Response list(const Rooms& rooms, Managers& managers, const Request& request) {
       continue;
     }
     for (const auto& state : *found) {
-      if (told.contains(state.name)) continue;
       auto one = shape(state);
+      if (const auto place = told.find(state.name); place != told.end()) {
+        // What was seen of it stands, and what only its manager knows comes to it.
+        auto& seen = out[place->second].as_object();
+        for (const auto& [key, value] : one) seen.emplace(key, value);
+        continue;
+      }
       one["watched"] = false;
       out.push_back(std::move(one));
     }
@@ -205,7 +209,8 @@ Response status(const Rooms& rooms, Managers& managers, const Request& request) 
   out["watched"] = known;
   json_ns::array can;
   for (const auto verb : kVerbs) {
-    if (manager->step(verb) != nullptr) can.emplace_back(execute::to_string(verb));
+    if (manager->step(verb) != nullptr && manager->check(verb, name.name, *rooms.config()))
+      can.emplace_back(execute::to_string(verb));
   }
   out["can"] = std::move(can);
   return to_response(out);

@@ -80,7 +80,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return
             answer = self.answer(state, url.path, query, body, record)
             if fault and "answer" in fault:  # it is done, but what is heard is something else
-                fault = fault["answer"]
+                fault = self.server.use_up(fault)["answer"]
                 record["status"] = fault["status"]
                 self.server.note(record)
                 self.send(fault["status"], fault.get("body", "{}").encode(), fault.get("retry_after"))
@@ -559,13 +559,17 @@ class Server(http.server.ThreadingHTTPServer):
             fault = faults.get(key)
             if not fault:
                 continue
-            if "times" in fault:
-                with self.writing:
-                    self.broken[key, written] = self.broken.get((key, written), 0) + 1
-                    if self.broken[key, written] > fault["times"]:
-                        continue
-            return fault
+            if "times" in fault and self.broken.get((key, written), 0) >= fault["times"]:
+                continue
+            fault = {**fault, "known_as": (key, written)}
+            # An answer is used up by what was done: a conflict, asked again, is not.
+            return fault if "answer" in fault else self.use_up(fault)
         return None
+
+    def use_up(self, fault):
+        with self.writing:
+            self.broken[fault["known_as"]] = self.broken.get(fault["known_as"], 0) + 1
+        return fault
 
     def note(self, record):
         with self.writing, open(self.at("requests.jsonl"), "a", encoding="utf-8") as file:

@@ -69,6 +69,25 @@ TEST_CASE("CRC32C is Castagnoli's, whole or in parts") {
   REQUIRE(crc32c({}) == 0);
 }
 
+TEST_CASE("the bit whose turning gives a checksum is found, whichever it is, and only one") {
+  std::mt19937 random(7);
+  for (const std::size_t size : {1UL, 2UL, 31UL, 1000UL}) {
+    Payload bytes(size);
+    for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random());
+    const std::uint32_t checksum = crc32c(bytes);
+    CHECK(!flipped_bit(bytes, checksum));
+    for (std::size_t bit = 0; bit < size * 8; bit += size < 100 ? 1 : 97) {
+      bytes[bit / 8] ^= static_cast<std::uint8_t>(1U << (bit % 8));
+      REQUIRE(flipped_bit(bytes, checksum) == bit);
+      const std::size_t other = (bit + 3) % (size * 8);
+      bytes[other / 8] ^= static_cast<std::uint8_t>(1U << (other % 8));
+      REQUIRE(!flipped_bit(bytes, checksum));
+      bytes[other / 8] ^= static_cast<std::uint8_t>(1U << (other % 8));
+      bytes[bit / 8] ^= static_cast<std::uint8_t>(1U << (bit % 8));
+    }
+  }
+}
+
 TEST_CASE("names of segments") {
   REQUIRE(segment_name("tier60", 7) == "tier60-00000007.seg");
   REQUIRE(segment_number("tier60", "tier60-00000007.seg") == 7U);
@@ -124,6 +143,51 @@ TEST_CASE("a flipped bit anywhere costs the record that it is in, and is counted
     }
     REQUIRE(groups == others);
   }
+}
+
+TEST_CASE(
+    "a flipped bit in definitions is turned back and counted, more damage is none of theirs") {
+  const Quiet quiet;
+  const auto key = GENERATE(false, true) ? cipher(1) : nullptr;
+  const test::TemporaryDirectory folder;
+  const auto health = std::make_shared<Health>();
+  const auto writer = must(SegmentWriter::create(folder.path(), "data", 1, 1000, key, health));
+  const std::string text = "instance=a,b,c;job=node;device=eth0,eth1,lo;mode=idle,user,system";
+  const Payload payload(text.begin(), text.end());
+  const RecordInfo info{.kind = Kind::kSeries, .group = 7, .low = 3, .high = 40};
+  const Entry entry = must(writer->append(info, payload, SegmentWriter::Packing::kZstd));
+  must(writer->append({.group = 7, .low = 3, .high = 3}, payload, SegmentWriter::Packing::kPlain));
+  const std::string path = writer->file()->path();
+  const Payload whole = read_bytes(path);
+  const auto read = [&](const Payload& bytes) {
+    write_bytes(path, bytes);
+    const auto file = must(SegmentFile::open(path, key, health));
+    const Scan scan = must(file->scan());
+    REQUIRE(!scan.entries.empty());
+    REQUIRE(scan.entries.back().kind == Kind::kBlock);
+    std::optional<Payload> out;
+    if (const auto got = file->read(scan.entries.front()); got && scan.entries.size() == 2)
+      out = *got;
+    return out;
+  };
+  const auto flip = [](Payload& bytes, std::size_t bit) {
+    bytes[bit / 8] ^= static_cast<std::uint8_t>(1U << (bit % 8));
+  };
+  std::uint64_t counted = 0;
+  for (std::size_t bit = entry.offset * 8; bit < entry.end() * 8; ++bit) {
+    Payload bytes = whole;
+    flip(bytes, bit);
+    REQUIRE(read(bytes) == payload);
+    REQUIRE(health->damaged_records == ++counted);
+    flip(bytes, bit == entry.offset * 8 ? bit + 1 : entry.offset * 8);  // a second one
+    const bool both_in_header = bit < (entry.offset + sizeof(RecordHeader)) * 8;
+    REQUIRE((read(bytes) == payload) == !both_in_header);
+    counted = health->damaged_records;
+  }
+  Payload bytes = whole;
+  flip(bytes, entry.end() * 8 - 1);
+  flip(bytes, entry.end() * 8 - 9);
+  CHECK(read(bytes) == std::nullopt);
 }
 
 TEST_CASE("no bytes whatever make the reader leave them or give what was not written") {
