@@ -1,14 +1,12 @@
 // Drift: what is in force is not what was configured, or set. Findings of the kind drift:
 //
-//   configuration_drift          the agent's own files say something else than what is applied, or
-//   a
-//                                reload was refused (warning)
+//   configuration_drift          the agent's own files say something else than what is applied,
+//                                or a reload was refused (warning)
 //   configuration_needs_restart  what was applied takes effect with the next start only (info)
-//   unit_file_drift              files of a watched unit have changed since systemd has loaded them
-//                                (NeedDaemonReload; warning, after ten minutes)
+//   unit_file_drift              files of a watched unit have changed since systemd has loaded
+//                                them (NeedDaemonReload; warning, after ten minutes)
 //   setting_drift                a kernel parameter, or a limit of a service, that an action has
-//   set
-//                                and that was kept is not as it was set (info, after five minutes)
+//                                set and that was kept is another (info, after five minutes)
 //
 // Each ends by itself when the difference is gone. What cannot be looked at stays as it is; what an
 // action is just setting is not looked at.

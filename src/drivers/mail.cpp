@@ -64,9 +64,21 @@ int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return (*static_cast<const std::function<bool()>*>(user))() ? 1 : 0;
 }
 
+/// Lines end with CR and LF in a text (RFC 2045, 6.7): the encoder takes a LF alone for a byte.
+std::string with_line_ends(std::string_view text) {
+  std::string out;
+  out.reserve(text.size() + text.size() / 32);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\n' && (i == 0 || text[i - 1] != '\r')) out += '\r';
+    out += text[i];
+  }
+  return out;
+}
+
 void add_part(curl_mime* mime, const std::string& body, const char* type) {
   curl_mimepart* part = curl_mime_addpart(mime);
-  curl_mime_data(part, body.data(), body.size());
+  const std::string text = with_line_ends(body);
+  curl_mime_data(part, text.data(), text.size());
   curl_mime_type(part, type);
   curl_mime_encoder(part, "quoted-printable");
 }

@@ -15,26 +15,13 @@ import time
 import urllib.parse
 import zoneinfo
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "doubles" / "receivers"))
-from harness import PATIENCE, Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
-from receivers import SECRETS, Receivers  # noqa: E402
-
-from servers import PASSWORD, Listener, Post  # noqa: E402
+from harness import BASE, PATIENCE, Agent, directory, equal, expect, free_port, run_tests, set_values, wait_for
+from receivers import SECRETS, Receivers
+from servers import PASSWORD, Listener, Post
 
 BINARY = sys.argv[1]
 
-BASE = """
-[collect]
-interval = "200ms"
-[collect.textfile]
-interval = "200ms"
-directory = "WHERE"
-[operations]
-check_interval = "200ms"
-[forecast]
-enabled = false
-[anomaly]
-enabled = false
+ROUTES = """
 [routing]
 group_wait = "0s"
 group_interval = "500ms"
@@ -65,16 +52,13 @@ class World:
         self.agent = Agent(BINARY, where)
         self.port = free_port()
         self.agent.listen[0] = f"127.0.0.1:{self.port}"
-        text = (BASE + more).replace("WHERE", str(where)).replace("ADDRESS", doubles.address).replace("HOLD", hold)
+        text = (BASE + ROUTES + more).replace("WHERE", str(where)).replace("ADDRESS", doubles.address).replace("HOLD", hold)
         self.agent.configure(text)
         # Links lead to where the agent listens.
         self.agent.file.write_text(self.agent.file.read_text().replace("[agent]", f'[agent]\nexternal_url = "http://127.0.0.1:{self.port}"', 1))
 
     def write(self):
-        text = "".join(f'test_value{{name="{name}"}} {value}\n' for name, value in self.values.items())
-        temporary = self.where / "test.tmp"
-        temporary.write_text(text)
-        os.rename(temporary, self.where / "test.prom")
+        set_values(self.where, self.values)
 
     def set(self, name, value):
         if value is None:
@@ -120,7 +104,7 @@ def alert(name, more="", expr=None):
 
 def hysteresis_and_missing():
     """`clear` holds an alert until it is far enough on the good side; on_missing says what no data mean."""
-    more = alert("Hysteresis", "clear = 'test_value{name=\"Hysteresis\"} < 5'") + "".join(
+    more = "".join(alert(name, f"clear = 'test_value{{name=\"{name}\"}} < 5'") for name in ("Hysteresis", "Between")) + "".join(
         alert(f"Missing_{what}", f'on_missing = "{what}"') for what in ("resolve", "hold", "fire"))
     with world(more) as it:
         names = ("Hysteresis", "Missing_resolve", "Missing_hold", "Missing_fire")
@@ -136,6 +120,12 @@ def hysteresis_and_missing():
         it.wait_metric('nexus_findings{state="firing"} >= 4')
         row = it.wait_state("Hysteresis", "firing")
         wait_for("its being held, unseen", lambda: it.finding("Hysteresis")["seen_now"] is False)
+        it.set("Between", 20)
+        it.wait_state("Between", "firing")
+        it.set("Between", 7)
+        wait_for("its being held, unseen", lambda: it.finding("Between")["seen_now"] is False)
+        it.set("Between", None)  # gone, and not held for ever
+        equal(it.wait_state("Between", "resolved")["episodes"], 1, "episodes of what was held")
         it.set("Missing_fire", 1)  # well, and then gone
         it.wait_state("Missing_fire", "resolved")
         for name in names[1:]:
@@ -255,6 +245,8 @@ def filters(it):
     equal(names(f"state=firing&severity=info&filter={team}"), {"Now"}, "of a severity")
     equal(names("state=firing&kind=alert&severity=critical"), {"Slow_rule"}, "of a kind and a severity")
     equal(names("name=Patient"), {"Patient"}, "of a name")
+    asked = urllib.parse.quote('{alertname=~"Now|Patient|unclean_restart",severity!="warning",kind="alert"}')
+    equal(names(f"filter={asked}"), {"Now"}, "what routes see of a finding")
     equal(names(f"flapping=true&filter={team}"), set(), "flapping")
     equal(it.agent.get("/health/alerts?limit=1").json["matching"] > 1, True, "more than were asked for")
     for query, said in (("state=burning", "state: expected one of pending, firing, resolved"), ("flapping=maybe", "flapping: expected true or false"),
@@ -582,6 +574,7 @@ encryption = "{'tls' if name == 'implicit' else 'starttls'}"
                 equal(post.mails["some"][0].rcpt_tos, TO[1:], "who still gets it")
                 lines = post.mails["plain"][0].content.splitlines()
                 expect(max(map(len, lines)) <= 998, "a line is too long for SMTP")
+                expect(b"=0A" not in post.mails["plain"][0].content, "a line end of the text is not one of the mail")
                 header = email.message_from_bytes(post.mails["plain"][0].content, policy=email.policy.default)["To"]
                 equal([str(one.addr_spec) for one in header.addresses], TO, "To")
                 wait_for("who does not get it", lambda: "refuses <gone@example.org>: 550" in it.agent.log)

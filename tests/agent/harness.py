@@ -19,7 +19,8 @@ import threading
 import time
 import urllib.parse
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "testbed"))
+_TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(_TESTS / "testbed"), str(_TESTS / "doubles" / "receivers")]  # the second for the scripts that import this one
 from ports import closed_port, free_port  # noqa: E402, F401  (for the scripts that import this one)
 
 # `nohup ./test` has every process below it ignore SIGHUP, and a shell cannot trap what it ignores from its start.
@@ -27,6 +28,28 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Seconds until something that has to happen is said not to have happened; a sanitizer's build needs more.
 PATIENCE = float(os.environ.get("NEXUS_TEST_PATIENCE", "60"))
+
+# What set_values() writes below `directory` is seen at once, and nothing but rules and vitals finds anything.
+BASE = """
+[collect]
+interval = "200ms"
+[collect.textfile]
+interval = "200ms"
+directory = "WHERE"
+[operations]
+check_interval = "200ms"
+[forecast]
+enabled = false
+[anomaly]
+enabled = false
+"""
+
+
+def set_values(directory, values):
+    """From now on these are `test_value{name="..."}`, and no others."""
+    temporary = directory / "test.tmp"
+    temporary.write_text("".join(f'test_value{{name="{name}"}} {value}\n' for name, value in values.items()))
+    os.rename(temporary, directory / "test.prom")
 
 
 class Failure(AssertionError):

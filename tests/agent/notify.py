@@ -18,31 +18,19 @@ import subprocess
 import sys
 import urllib.request
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "doubles" / "receivers"))
-from harness import PATIENCE, Agent, directory, equal, expect, free_port, run_tests, wait_for  # noqa: E402
-from receivers import SECRETS, Receivers  # noqa: E402
-from servers import Socks, proxy  # noqa: E402
+from harness import BASE, PATIENCE, Agent, directory, equal, expect, free_port, run_tests, wait_for
+from receivers import SECRETS, Receivers
+from servers import Socks, proxy
 
-import aiosmtpd.controller  # noqa: E402
-import aiosmtpd.smtp  # noqa: E402
+import aiosmtpd.controller
+import aiosmtpd.smtp
 
 BINARY = sys.argv[1]
 PASSWORD = "5ecre7 of mail: \"quoted\" ü"
 # Markup of everybody, a header, JSON, a template, and no end of a line where one could be.
 EVIL = 'a"b</b> <!channel> @everyone &amp; {{.Value}} ü 💥 \\n\\nSubject: no\\n'
 
-BASE = """
-[collect]
-interval = "200ms"
-[collect.textfile]
-interval = "200ms"
-directory = "{where}"
-[operations]
-check_interval = "200ms"
-[forecast]
-enabled = false
-[anomaly]
-enabled = false
+ROUTES = """
 [routing]
 group_wait = "0s"
 group_interval = "500ms"
@@ -127,7 +115,7 @@ class World:
 
     def config(self, more, receivers):
         hook = f'[notify.hook]\ntype = "webhook"\nurl = "{self.doubles.address}/webhook/x"\nsecret_file = "{self.where}/webhook.secret"\n'
-        return BASE.format(where=self.where, receivers=json.dumps(list(receivers))) + hook + more
+        return BASE.replace("WHERE", str(self.where)) + ROUTES.format(receivers=json.dumps(list(receivers))) + hook + more
 
     def set(self, value, note=EVIL):
         quoted = note.replace('"', '\\"')
@@ -430,7 +418,7 @@ rate_per_minute = 100000
 def flood_and_limits():
     """A receiver that asks for mercy gets it while forty notifications wait; then all of them arrive, each once."""
     with world(FLOOD) as it:
-        # FLOOD's route stands behind BASE's, which takes everything else.
+        # FLOOD's route stands behind that of ROUTES, which takes everything else.
         it.agent.file.write_text(it.agent.file.read_text().replace('alertname!="test_fires"', 'alertname!~"test_fires|flood_.*"'))
         it.doubles.behave["webhook"] = (429, {"Retry-After": "2"})
         it.agent.start()

@@ -119,7 +119,7 @@ class RuleSet {
     config::AlertConfig definition;
     knowledge::promql::Query query;
     std::optional<knowledge::promql::Query> clear;
-    std::optional<knowledge::promql::Query> data;  // what is compared; with on_missing
+    std::optional<knowledge::promql::Query> data;  // what is compared; with clear, on_missing
     std::shared_ptr<const Rule::Templates> labels;
     std::shared_ptr<const Rule::Templates> annotations;
   };

@@ -109,9 +109,10 @@ std::shared_ptr<const RuleSet> RuleSet::compile(const config::Config& config,
       clear = parse("alert", alert.name, alert.clear, alert.where, problems, "clear");
     if (!query) continue;
     std::optional<Query> data;
-    if (alert.on_missing != config::OnMissing::kResolve) {
+    const bool asks = alert.on_missing != config::OnMissing::kResolve;
+    if (asks || clear) {
       data = knowledge::promql::compared_vector(*query);
-      if (!data)
+      if (!data && asks)
         problems.push_back(
             {alert.expr.where.line > 0 ? alert.expr.where : alert.where,
              fmt::format("alert \"{}\": expr: on_missing is \"{}\": expected a comparison of a "

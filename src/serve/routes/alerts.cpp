@@ -5,6 +5,7 @@
 #include <array>
 
 #include "nexus/base/text.hpp"
+#include "nexus/publish/alert.hpp"
 #include "nexus/publish/matchers.hpp"
 #include "serve/routes/groups.hpp"
 #include "serve/routes/requests.hpp"
@@ -26,7 +27,7 @@ struct Filter {
   std::optional<std::string> cause;
   std::optional<bool> flapping;
   std::optional<bool> missing;
-  publish::Matchers labels;
+  publish::Matchers labels;  // as routes see them: alertname, severity and kind among them
   std::size_t limit = 0;
 
   /// An incident has its cause for its first member.
@@ -38,7 +39,7 @@ struct Filter {
            (!kind || *kind == f.kind) && (!name || *name == f.name) &&
            (!subject || *subject == f.subject) && (!flapping || *flapping == f.flapping) &&
            (!missing || *missing == f.missing) && (!cause || is_explained_by(*cause, f)) &&
-           publish::all_match(labels, f.labels);
+           (labels.empty() || publish::all_match(labels, publish::to_alert(f, {}).labels));
   }
 };
 
