@@ -158,6 +158,16 @@ TEST_CASE("templates: what goes wrong while they run is an error, and ends") {
         "template: t:1: undefined variable \"$foo\"");
 }
 
+TEST_CASE("templates: a text that grows by itself ends") {
+  CHECK(
+      expand(
+          R"({{ define "r" }}{{ template "r" (print . .) }}{{ end }}{{ template "r" "aaaaaaaa" }})")
+          .contains("a text is longer than 65536 bytes"));
+  std::string text = R"({{ $x := "a" }})";
+  for (int i = 0; i < 40; ++i) text += R"({{ $x = printf "%s%s" $x $x }})";
+  CHECK(expand(text).contains("a text is longer than 65536 bytes"));
+}
+
 TEST_CASE("templates: named templates, each with a world of its own") {
   CHECK(expand(R"({{ define "x" }}<{{ . }}>{{ end }}{{ template "x" $value }}|{{ template "x" }}|)"
                R"({{ template "x" .Labels }})") == "<7>|<<no value>>|<map[__name__:v i:a]>");

@@ -117,7 +117,7 @@ TEST_CASE("probe: an IPv6 address as the host of a URL; a silent server fails no
   const Mute mute;
   Prober prober(context, outbox);
   config::ProbeConfig site{.name = "site", .kind = "http"};
-  site.targets = {fmt::format("http://[::1]:{}/", ntohs(address.sin6_port))};
+  site.targets = {fmt::format("[::1]:{}/", ntohs(address.sin6_port))};
   site.interval = 1h;
   site.timeout = 20s;
   config::ProbeConfig mail{.name = "mail", .kind = "tcp", .targets = {mute.target}};
@@ -140,7 +140,8 @@ TEST_CASE("probe: an IPv6 address as the host of a URL; a silent server fails no
   prober.stop();
   const auto status = prober.status();
   REQUIRE(status.size() == 2);
-  CHECK_THAT(status[0].error, Catch::Matchers::Contains("connect to"));
+  CHECK_THAT(status[0].error, Catch::Matchers::Contains("GET http://[::1]:") &&
+                                  Catch::Matchers::Contains("connect to"));
   CHECK_THAT(status[1].error, Catch::Matchers::Contains("no answer in time"));
 }
 

@@ -99,6 +99,15 @@ class Execution {
     return {};
   }
 
+  static Status check_size(std::span<const Value> values) {
+    std::size_t size = 0;
+    for (const Value& value : values) {
+      if (const auto* text = value.as<std::string>()) size += text->size();
+    }
+    if (size <= Template::kMaxOutput) return {};
+    return fail(Errc::kExhausted, "a text is longer than {} bytes", Template::kMaxOutput);
+  }
+
   Result<Flow> take(const Branch& branch, const Value& dot) {
     const auto value = evaluate(branch.pipeline, dot);
     if (!value) return std::unexpected(value.error());
@@ -185,8 +194,12 @@ class Execution {
       arguments.push_back(std::move(*value));
     }
     if (last) arguments.push_back(*last);
+    // A text that is put together with itself again and again would take all memory.
+    if (Status bounded = check_size(arguments); !bounded) return std::unexpected(bounded.error());
     auto result = call(**function, arguments);
     if (!result) return result;
+    if (Status bounded = check_size({&*result, 1}); !bounded)
+      return std::unexpected(bounded.error());
     return fields(std::move(*result), head.fields);
   }
 

@@ -6,7 +6,8 @@
 // functions and every one of Prometheus's. Of an absent label the value is empty. Errors of parse()
 // read "template: NAME:LINE: ...", as Go's do.
 //
-// Bounded: what one expansion writes (kMaxOutput) and the steps it takes.
+// Bounded: what one expansion writes and what its functions are given and give (kMaxOutput each),
+// and the steps it takes.
 //
 // Thread safety: a Template is immutable and may be expanded by several threads at once.
 #pragma once

@@ -14,6 +14,7 @@ namespace nexus::monitor {
 namespace {
 
 struct Url {
+  std::string text;
   std::string host;
   std::uint16_t port = 0;
   bool tls = false;
@@ -21,10 +22,10 @@ struct Url {
 
 Result<Url> parse(const std::string& target) {
   Url out;
-  std::string_view rest = target;
-  out.tls = rest.starts_with("https://");
-  if (!out.tls && !rest.starts_with("http://"))
-    return fail(Errc::kInvalidArgument, "{}: expected http:// or https://", target);
+  out.tls = target.starts_with("https://");
+  // blackbox_exporter takes a target without it, too.
+  out.text = out.tls || target.starts_with("http://") ? target : "http://" + target;
+  std::string_view rest = out.text;
   rest.remove_prefix(out.tls ? 8 : 7);
   rest = rest.substr(0, rest.find_first_of("/?#"));
   if (const auto at = rest.rfind('@'); at != std::string_view::npos) rest.remove_prefix(at + 1);
@@ -87,7 +88,7 @@ Result<drivers::FetchRequest> request_for(const ProbeRun& run, const Url& url,
   const auto& config = run.plan.config;
   drivers::FetchRequest out;
   out.method = config.method;
-  out.url = run.target;
+  out.url = url.text;
   out.headers = {{"User-Agent", fmt::format("nexus-agent/{}", base::version())}};
   for (const auto& [name, value] : config.headers) out.headers.emplace_back(name, value);
   out.body = config.body;

@@ -1,5 +1,6 @@
 #include "monitor/statsd/statsd.hpp"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -114,7 +115,7 @@ Status Statsd::configure(const config::StatsdSection& section) {
     const std::lock_guard guard(mutex_);
     status_ = SourceStatus{.kind = "statsd",
                            .name = "statsd",
-                           .instance = section.listen.front(),
+                           .instance = fmt::format("{}", fmt::join(section.listen, ", ")),
                            .url = {},
                            .health = bound ? "up" : "down",
                            .error = bound ? "" : bound.error().message(),
