@@ -112,6 +112,9 @@ def replayed(where):
     equal(size_of(picture.read_bytes()), (900, 360), "size")
     drawn, _ = run("replay", path, "--output", "graph")
     expect("\u28ff" > max(drawn) > "\u2800" and f"flagged  {len(flagged)} marked" in drawn, drawn)
+    for option in (["--alarms-per-day"], ["--isolation-forest", "--contamination"]):
+        _, said = run("replay", path, *option, "nan", code=2)
+        expect(option[-1] in said and "nan" in said, said)
     wrong = where / "wrong.csv"
     wrong.write_text("time;value\r\n1;1,5\r\n2;x\r\n3;2;3\r\n4;1e300\r\n4;5\r\n")
     out, said = run("replay", wrong, code=1)

@@ -104,8 +104,11 @@ Scale scale_of(std::span<const GraphSeries> series) {
   }
   if (low > high) return {};
   if (low == high) {
-    const double room = low == 0 ? 1 : std::abs(low) * 0.1;
-    return {low - room, high + room};
+    // A tenth of the least numbers is zero, and beyond the greatest there is none.
+    constexpr double kMost = std::numeric_limits<double>::max();
+    const double tenth = std::abs(low) * 0.1;
+    const double room = tenth < std::numeric_limits<double>::min() ? 1 : tenth;
+    return {std::max(low - room, -kMost), std::min(high + room, kMost)};
   }
   return {low, high};
 }
@@ -152,7 +155,8 @@ void plot(Canvas& canvas, const GraphSeries& series, std::size_t index, Scale sc
     const double span = std::max(end - start, 1e-3);
     const std::pair dot = {
         to_dot((time - start) / span, canvas.width()),
-        to_dot((scale.high - value) / (scale.high - scale.low), canvas.height())};
+        // Halves: the distance of two of the greatest numbers is infinite.
+        to_dot((scale.high / 2 - value / 2) / (scale.high / 2 - scale.low / 2), canvas.height())};
     if (series.marks) {
       canvas.mark(dot.first, dot.second, index);
       continue;
@@ -202,7 +206,7 @@ std::string draw(std::span<const GraphSeries> series, double start, double end,
   const auto scale = scale_of(series.first(drawn));
   std::vector<std::string> marks(size.height);
   marks.front() = base::go_general(scale.high, 5);
-  marks[size.height / 2] = base::go_general((scale.low + scale.high) / 2, 5);
+  marks[size.height / 2] = base::go_general(scale.low / 2 + scale.high / 2, 5);
   marks.back() = base::go_general(scale.low, 5);
   std::size_t margin = 0;
   for (const auto& mark : marks) margin = std::max(margin, mark.size());

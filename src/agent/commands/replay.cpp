@@ -7,6 +7,7 @@
 #include <boost/json.hpp>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
 #include "agent/commands.hpp"
 #include "agent/commands/csv_problems.hpp"
@@ -21,6 +22,16 @@ constexpr int kBad = 1;
 
 /// A row, and the column that made it strange most.
 using Flagged = std::pair<std::size_t, std::size_t>;
+
+/// CLI::Range alone takes "nan": it is neither below nor above.
+CLI::Validator within(double least, double most) {
+  const auto finite = [](const std::string& text) {
+    return std::isfinite(std::strtod(text.c_str(), nullptr))
+               ? std::string()
+               : fmt::format("\"{}\" is not a number", text);
+  };
+  return CLI::Range(least, most) & CLI::Validator(finite, "");
+}
 
 struct ReplayFlags {
   std::string file;
@@ -279,7 +290,7 @@ void add_replay(CLI::App& app, CommandContext& context) {
                    "The share of rows that an isolation forest flags; 0: those with a score above "
                    "0.5")
       ->needs(forest)
-      ->check(CLI::Range(0.0, 0.5))
+      ->check(within(0.0, 0.5))
       ->capture_default_str();
   command->add_option("--png", flags->png,
                       "Also draw the columns and what was flagged into this file");
@@ -290,7 +301,7 @@ void add_replay(CLI::App& app, CommandContext& context) {
   command
       ->add_option("--alarms-per-day", flags->alarms_a_day,
                    "False alarms a day that are put up with, of the whole host")
-      ->check(CLI::Range(0.001, 1000.0))
+      ->check(within(0.001, 1000.0))
       ->capture_default_str();
   command->callback([flags, &context] { context.code = replay(*flags); });
 }
