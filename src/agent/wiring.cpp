@@ -47,6 +47,8 @@ std::string boot_id(const host::Roots& roots) {
 }
 
 /// What the agent is connected to has a collector of that name, which tells how that is.
+// Until then rules and services were looked at for the first time: what is found has not begun now.
+constexpr Millis kFoundAtStart{60'000};
 constexpr std::array kConnected = {"postgres", "redis", "docker", "kubernetes"};
 
 serve::Component connection(std::string_view name,
@@ -122,7 +124,7 @@ Status Agent::Impl::open() {
   if (!made_publisher) return propagate(std::move(made_publisher), "notifications");
   publisher = std::move(*made_publisher);
   publisher->set_surroundings(message_facts());
-  incidents = std::make_unique<analyze::Incidents>(*book);
+  incidents = std::make_unique<analyze::Incidents>(*book, clock.wall() + kFoundAtStart);
   drift = std::make_unique<Drift>(clock, *book, roots, drift_questions());
   tunings = std::make_unique<Tunings>(clock, *book, *journal, *executor);
   auto made_collectors = make_collectors(*current());

@@ -62,7 +62,11 @@ void keep_present(Group& group, const Live& live) {
   });
 }
 
-Groups groups_of(const Findings& findings, const Live& live) {
+/// Findings that count, have no cause and explain nothing.
+using Loners = std::vector<const Finding*>;
+
+/// What the book explains, by its cause.
+Groups explained(const Findings& findings, const Live& live) {
   Groups out;
   for (const Finding& finding : findings) {
     if (!fires(finding) || !is_trouble(finding.kind)) continue;
@@ -73,12 +77,92 @@ Groups groups_of(const Findings& findings, const Live& live) {
       out.try_emplace(finding.fingerprint);
     }
   }
+  return out;
+}
+
+/// The first that fired comes first.
+Loners loners_of(const Findings& findings, const Groups& groups) {
+  Loners out;
+  for (const Finding& finding : findings) {
+    if (fires(finding) && counts(finding) && record_of(finding).cause.empty() &&
+        !groups.contains(finding.fingerprint))
+      out.push_back(&finding);
+  }
+  std::ranges::sort(out, {}, [](const Finding* one) {
+    return std::pair(one->started, std::string_view(one->fingerprint));
+  });
+  return out;
+}
+
+/// Those that belong to an incident since they began with it go where its cause goes.
+void keep_members(const Findings& findings, const Live& live, Loners& loners, Groups& groups) {
+  if (live.empty() || loners.empty()) return;
+  std::unordered_map<std::string_view, std::string_view> cause_of;
+  for (const Finding& finding : findings) {
+    if (fires(finding) && !record_of(finding).cause.empty())
+      cause_of.emplace(finding.fingerprint, record_of(finding).cause);
+  }
+  std::unordered_map<std::string_view, std::string_view> belongs;
+  for (const auto& [cause, incident] : live) {
+    const auto further_up = cause_of.find(cause);
+    const auto now = further_up != cause_of.end() ? further_up->second : cause;
+    for (const std::string& member : record_of(*incident).symptoms) belongs.emplace(member, now);
+  }
+  std::erase_if(loners, [&](const Finding* one) {
+    const auto found = belongs.find(one->fingerprint);
+    if (found == belongs.end()) return false;
+    groups[found->second].firing.push_back(one);
+    return true;
+  });
+}
+
+bool began_together(const Finding& a, const Finding& b) {
+  const auto apart = a.started - b.started;
+  return apart <= kTogether && apart >= -kTogether;
+}
+
+/// Others join what they began together with; or each other, and the first stands for the cause.
+void join(const Loners& loners, Groups& groups, WallTime from) {
+  std::vector<Group*> open;
+  for (auto& [print, group] : groups) {
+    if (group.cause != nullptr && fires(*group.cause) && counts(*group.cause))
+      open.push_back(&group);
+  }
+  const auto begun = [](const Group* group) { return group->cause->started; };
+  std::ranges::sort(open, {}, begun);
+  Loners together;
+  const auto close = [&] {
+    if (together.size() >= Incidents::kFewest) {
+      Group& made = groups[together.front()->fingerprint];
+      made.cause = together.front();
+      made.firing = together;
+    }
+    together.clear();
+  };
+  for (const Finding* one : loners) {
+    if (one->started < from) continue;
+    const auto near = std::ranges::lower_bound(open, one->started - kTogether, {}, begun);
+    if (near != open.end() && began_together(*one, *(*near)->cause)) {
+      (*near)->firing.push_back(one);
+      continue;
+    }
+    if (!together.empty() && !began_together(*one, *together.front())) close();
+    together.push_back(one);
+  }
+  close();
+}
+
+Groups groups_of(const Findings& findings, const Live& live, WallTime from) {
+  auto out = explained(findings, live);
+  auto loners = loners_of(findings, out);
+  keep_members(findings, live, loners, out);
   for (const Finding& finding : findings) {
     const auto found = is_trouble(finding.kind) ? out.find(finding.fingerprint) : out.end();
     if (found == out.end()) continue;
     found->second.cause = &finding;
     if (fires(finding)) found->second.firing.push_back(&finding);
   }
+  join(loners, out, from);
   for (auto& [cause, group] : out) {
     if (const auto known = live.find(cause); known != live.end()) group.live = known->second;
     keep_present(group, live);
@@ -212,7 +296,7 @@ void Incidents::tick() {
   std::vector<Observation> seen;
   bool is_news = false;  // else the book has it as it is, and is left alone
   Live over = live;
-  for (const auto& [cause, group] : groups_of(*seen_, live)) {
+  for (const auto& [cause, group] : groups_of(*seen_, live, from_)) {
     const bool goes_on = group.live != nullptr && any_counts(group.firing);
     if (!goes_on && !begins(group)) continue;
     over.erase(cause);

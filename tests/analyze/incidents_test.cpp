@@ -257,3 +257,86 @@ TEST_CASE("what was taken for the cause and is a symptom hands its incident on")
   CHECK(host.find("incident", "disk")->evidence.value == 3);
   CHECK(host.book->find(first)->state == FindingState::kResolved);
 }
+
+TEST_CASE("what begins together is an incident, though nobody knows what explains it") {
+  Outage host;
+  const auto began = host.clock.wall();
+  host.fire("fills", "disk", FindingKind::kAlert);
+  host.clock.advance(10s);
+  host.fire("hot", "sensor", FindingKind::kAlert, Severity::kCritical);
+  CHECK(host.look() == nullptr);
+  host.clock.advance(10s);
+  host.fire("lost", "packets", FindingKind::kAlert);
+  const auto* incident = host.look();
+  REQUIRE(incident != nullptr);
+  CHECK(incident->started == began);
+  CHECK(incident->labels.at("cause") == "fills");
+  CHECK(incident->evidence.text == "fills disk, and with it hot sensor, lost packets");
+  CHECK(record_of(*incident).symptoms.size() == 2);
+  for (const auto* name : {"fills", "hot", "lost"}) {
+    CHECK(record_of(*host.find(name)).cause.empty());     // no remedy is kept from it,
+    CHECK(record_of(*host.find(name)).symptoms.empty());  // and nobody is told less of it
+  }
+  // Later ones are none of it; members stay, also over a restart and when the first has ended.
+  host.clock.advance(1min);
+  host.fire("late", "backup", FindingKind::kAlert);
+  CHECK(host.lasts());
+  CHECK(host.find("incident")->evidence.value == 3);
+  host.end("disk");
+  host.restart();
+  CHECK(host.lasts());
+  CHECK(host.find("incident")->evidence.value == 2);
+  CHECK(record_of(*host.find("incident")).symptoms.size() == 2);
+  for (const auto* subject : {"sensor", "packets"}) host.end(subject);
+  host.be_calm();
+  CHECK_FALSE(host.lasts());
+  CHECK(host.episodes() == 1);
+}
+
+TEST_CASE("what nothing explains joins the incident that it began together with") {
+  Outage host;
+  host.fire("service_failed", "db", FindingKind::kService, Severity::kCritical);
+  host.fire("slow", "app", FindingKind::kAlert);
+  REQUIRE(host.lasts());
+  host.clock.advance(20s);
+  host.fire("service_failed", "mail", FindingKind::kService, Severity::kCritical);
+  host.look();
+  CHECK(host.find("incident")->evidence.value == 3);
+  host.clock.advance(20s);
+  host.fire("service_failed", "backup", FindingKind::kService, Severity::kCritical);
+  host.look();
+  CHECK(host.find("incident")->evidence.value == 3);
+}
+
+TEST_CASE("what is found at the start of an agent has not begun together") {
+  Outage host;
+  host.incidents = std::make_unique<Incidents>(*host.book, host.clock.wall() + 1min);
+  for (const auto* subject : {"a", "b", "c"}) host.fire("old", subject, FindingKind::kAlert);
+  CHECK(host.look() == nullptr);
+  host.clock.advance(2min);
+  for (const auto* subject : {"d", "e", "f"}) host.fire("new", subject, FindingKind::kAlert);
+  REQUIRE(host.look() != nullptr);
+  CHECK(host.find("incident")->evidence.value == 3);
+}
+
+TEST_CASE(
+    "an incident by time whose first is explained goes on with all of its members under what "
+    "explains it") {
+  Outage host;
+  for (const auto* subject : {"db", "sensor", "packets", "disk"})
+    host.fire("odd", subject, FindingKind::kAlert);
+  REQUIRE(host.look() != nullptr);
+  REQUIRE(host.find("incident")->evidence.value == 4);
+  const std::string first = host.find("incident")->subject;
+  auto graph = std::make_shared<Graph>();
+  graph->edges = {{first, "power", "depends_on"}};
+  host.book->set_graph(graph);
+  host.clock.advance(1min);
+  host.fire("service_failed", "power", FindingKind::kService, Severity::kCritical);
+  host.look();
+  CHECK(host.find("incident", first)->state == FindingState::kResolved);
+  CHECK(host.find("incident", "power")->evidence.value == 5);
+  host.look();
+  CHECK(host.find("incident", "power")->state == FindingState::kFiring);
+  CHECK(host.find("incident", "power")->evidence.value == 5);
+}
