@@ -21,7 +21,7 @@ namespace json = boost::json;
 namespace promql = knowledge::promql;
 
 constexpr std::size_t kProcesses = 8;   // by memory, and as many by processor
-constexpr std::size_t kMessages = 20;   // of the unit, the last ones
+constexpr std::size_t kMessages = 20;   // of the unit or its containers, the last ones
 constexpr std::size_t kLongest = 400;   // bytes of a message
 constexpr std::size_t kLookBack = 200;  // messages that are read for the last ones
 constexpr std::size_t kContainers = 5;  // of a service of Compose
@@ -93,14 +93,19 @@ json::value messages_of(std::string_view name, const Result<std::string>& socket
   const auto deadline = clock.steady() + kEngineLimit;
   const auto listed = engine.containers(deadline, kListed);
   if (!listed) return json::object{{"error", listed.error().message()}};
-  json::object out;
+  std::vector<const drivers::DockerContainer*> named;
   for (const auto& container : *listed) {
-    if (out.size() >= kContainers || !is_named(container, name)) continue;
-    auto lines = drivers::last_lines(engine, container.id, kMessages, kLongest, deadline);
+    if (named.size() < kContainers && is_named(container, name)) named.push_back(&container);
+  }
+  json::object out;
+  for (const auto* container : named) {
+    // As much in all as of a unit: the vitals of the time before have to find room too.
+    auto lines =
+        drivers::last_lines(engine, container->id, kMessages / named.size(), kLongest, deadline);
     if (lines) {
-      out[container.name] = json::array(lines->begin(), lines->end());
+      out[container->name] = json::array(lines->begin(), lines->end());
     } else {
-      out[container.name] = json::object{{"error", lines.error().message()}};
+      out[container->name] = json::object{{"error", lines.error().message()}};
     }
   }
   return out;

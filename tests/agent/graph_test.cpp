@@ -87,6 +87,9 @@ TEST_CASE("graph: what cannot be drawn to scale is drawn all the same") {
   constexpr double kLeast = std::numeric_limits<double>::denorm_min();
   const auto least = lines_of({{"v", {{0, kLeast}, {60, kLeast}}}}, 0, 60, {60, 8, false});
   CHECK(cells(least[4]).front() != 0);
+  // Or two, whose halves are the same.
+  const auto two = lines_of({{"v", {{0, 0}, {60, kLeast}}}}, 0, 60, {60, 8, false});
+  CHECK(cells(two[4]).front() != 0);
 }
 
 TEST_CASE("graph: twelve series, the others by number") {

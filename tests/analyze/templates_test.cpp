@@ -166,6 +166,14 @@ TEST_CASE("templates: a text that grows by itself ends") {
   std::string text = R"({{ $x := "a" }})";
   for (int i = 0; i < 40; ++i) text += R"({{ $x = printf "%s%s" $x $x }})";
   CHECK(expand(text).contains("a text is longer than 65536 bytes"));
+  // Shared, it takes no memory until somebody shows it.
+  text = R"({{ $x := args "a" "b" }})";
+  for (int i = 0; i < 40; ++i) text += R"({{ $x = args $x $x }})";
+  CHECK(expand(text + "{{ len (print $x) }}").contains("a text is longer than 65536 bytes"));
+  text = R"({{ $x := args "a" }})";
+  for (int i = 0; i < 1000; ++i) text += R"({{ $x = args $x }})";
+  CHECK(expand(text).contains("a text is longer than 65536 bytes"));
+  CHECK(expand(R"({{ args (args 1 "a") "b" }})") == "map[arg0:map[arg0:1 arg1:a] arg1:b]");
 }
 
 TEST_CASE("templates: named templates, each with a world of its own") {

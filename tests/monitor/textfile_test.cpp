@@ -86,7 +86,7 @@ TEST_CASE("textfile: more directories, a file once, the ones that are there") {
   folder.put("first.prom", "first 1\n");
   folder.tree.write("other/second.prom", "second 2\n");
   auto options = folder.options();
-  options["more_directories"] = std::vector<std::string>{"/oth*", "/other", "/nowhere"};
+  options["more_directories"] = std::vector<std::string>{"/oth*", "/other", "/other//", "/nowhere"};
   CollectorRig rig("textfile", folder.tree.roots(), options);
   REQUIRE(rig.run());
   CHECK(rig.sink.value("first") == 1);

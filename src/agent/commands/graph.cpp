@@ -103,7 +103,7 @@ Scale scale_of(std::span<const GraphSeries> series) {
     }
   }
   if (low > high) return {};
-  if (low == high) {
+  if (low / 2 == high / 2) {  // also where the halves of the least numbers are the same
     // A tenth of the least numbers is zero, and beyond the greatest there is none.
     constexpr double kMost = std::numeric_limits<double>::max();
     const double tenth = std::abs(low) * 0.1;

@@ -94,6 +94,10 @@ bool Alerts::fill_gaps(const RuleSet::CompiledAlert& alert, WallTime now, RuleSt
                        std::vector<Book::Held>& held) {
   if (!alert.clear && !alert.data) return true;
   const config::AlertConfig& definition = alert.definition;
+  const auto known = book_.of("alert:" + definition.name);
+  const bool fires = std::ranges::any_of(
+      known, [](const Finding& one) { return one.state == FindingState::kFiring; });
+  if (!fires && definition.on_missing != config::OnMissing::kFire) return true;
   knowledge::promql::Vector over;
   knowledge::promql::Vector present;
   if (alert.clear) {
@@ -112,7 +116,7 @@ bool Alerts::fill_gaps(const RuleSet::CompiledAlert& alert, WallTime now, RuleSt
       return is_about(element.labels, finding, *alert.labels);
     });
   };
-  for (const Finding& finding : book_.of("alert:" + definition.name)) {
+  for (const Finding& finding : known) {
     if (finding.state != FindingState::kFiring) continue;
     const bool missing = alert.data && !says(present, finding);
     const bool lately = now - finding.last_seen < Presence::kForget;

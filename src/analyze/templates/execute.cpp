@@ -100,12 +100,16 @@ class Execution {
   }
 
   static Status check_size(std::span<const Value> values) {
-    std::size_t size = 0;
+    std::size_t left = Template::kMaxOutput;
     for (const Value& value : values) {
-      if (const auto* text = value.as<std::string>()) size += text->size();
+      const bool grows = value.as<std::string>() != nullptr ||
+                         value.as<std::shared_ptr<const Arguments>>() != nullptr;
+      const std::size_t size = grows ? weight(value, left) : 0;
+      if (size > left)
+        return fail(Errc::kExhausted, "a text is longer than {} bytes", Template::kMaxOutput);
+      left -= size;
     }
-    if (size <= Template::kMaxOutput) return {};
-    return fail(Errc::kExhausted, "a text is longer than {} bytes", Template::kMaxOutput);
+    return {};
   }
 
   Result<Flow> take(const Branch& branch, const Value& dot) {

@@ -64,6 +64,31 @@ struct Printer {
   std::string operator()(WallTime value) const { return show_time(value); }
 };
 
+constexpr int kDeepest = 50;  // args in args: show() calls itself as often
+
+std::size_t size_of(const StringMap& map) {
+  std::size_t size = 0;
+  for (const auto& [key, value] : map) size += key.size() + value.size() + 2;
+  return size;
+}
+
+std::size_t weigh(const Value& value, std::size_t enough, int depth) {
+  if (const auto* text = value.as<std::string>()) return text->size();
+  if (const auto* map = value.as<StringMap>()) return size_of(*map);
+  if (const auto* sample = value.as<SamplePtr>()) return size_of((*sample)->labels) + 8;
+  std::size_t size = 8;
+  if (const auto* samples = value.as<Samples>()) {
+    for (const auto& sample : *samples) size += size_of(sample->labels) + 8;
+  } else if (const auto* arguments = value.as<std::shared_ptr<const Arguments>>()) {
+    if (depth >= kDeepest) return enough + 1;
+    for (const auto& [key, item] : **arguments) {
+      if (size > enough) break;
+      size += key.size() + weigh(item, enough - size, depth + 1);
+    }
+  }
+  return size;
+}
+
 struct Truth {
   bool operator()(const Nothing&) const { return false; }
   bool operator()(bool value) const { return value; }
@@ -227,6 +252,10 @@ bool truth(const Value& value) {
 
 std::string show(const Value& value) {
   return std::visit(Printer{}, value.held);
+}
+
+std::size_t weight(const Value& value, std::size_t enough) {
+  return weigh(value, enough, 0);
 }
 
 std::string format(std::string_view format, std::span<const Value> arguments) {

@@ -47,6 +47,10 @@ struct Value {
 [[nodiscard]] bool truth(const Value& value);
 /// As Go prints it (%v).
 [[nodiscard]] std::string show(const Value& value);
+/// About how many bytes show() makes of what a function puts together: texts, and `args` with all
+/// that is in them. Ends once it is more than `enough`, which deep nesting is too: what holds the
+/// same twice, again and again, costs no more to ask.
+[[nodiscard]] std::size_t weight(const Value& value, std::size_t enough);
 /// Go's fmt.Sprintf.
 [[nodiscard]] std::string format(std::string_view format, std::span<const Value> arguments);
 

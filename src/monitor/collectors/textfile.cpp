@@ -163,7 +163,9 @@ class TextfileCollector final : public Collector {
   }
 
   /// False when it is not there.
-  bool list(const std::string& directory) {
+  bool list(std::string directory) {
+    // By two names of it a file would be taken twice.
+    while (directory.size() > 1 && directory.ends_with('/')) directory.pop_back();
     const auto opened = Directory::open_at(AT_FDCWD, directory.c_str());
     if (!opened && opened.error().code() == Errc::kNotFound) return false;
     const auto take = [&](std::string_view name) {

@@ -23,8 +23,11 @@ struct Url {
 Result<Url> parse(const std::string& target) {
   Url out;
   out.tls = target.starts_with("https://");
+  const bool has_scheme = target.substr(0, target.find_first_of("/?#")).ends_with(':');
+  if (has_scheme && !out.tls && !target.starts_with("http://"))
+    return fail(Errc::kInvalidArgument, "{}: expected http:// or https://", target);
   // blackbox_exporter takes a target without it, too.
-  out.text = out.tls || target.starts_with("http://") ? target : "http://" + target;
+  out.text = has_scheme ? target : "http://" + target;
   std::string_view rest = out.text;
   rest.remove_prefix(out.tls ? 8 : 7);
   rest = rest.substr(0, rest.find_first_of("/?#"));
