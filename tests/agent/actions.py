@@ -553,7 +553,7 @@ steps = [{{ action = "start_service" }}, {{ action = "restart_service" }},
             docker.make(name, compose=compose)
         wait_for("both to be seen", lambda: {seen("docker:app"), seen("docker:shop/web")} == {"active"})
         known = lambda name: [listed(name).get(key) for key in ("watched", "condition", "replicas")]  # noqa: E731
-        equal((known("docker:app"), known("docker:shop/web")), ([True, "up", None], [True, "up", 2]), "what is listed of watched services")
+        wait_for("what is listed of watched services", lambda: (known("docker:app"), known("docker:shop/web")) == ([True, "up", None], [True, "up", 2]))
 
         # Behind the engine's back: that is a failure. What it depends on was stopped by somebody, so that it has to wait for that.
         docker.ask("POST", "/containers/db/kill")

@@ -416,15 +416,20 @@ TEST_CASE("docker: the last lines of a container's log are kept, which ends with
   REQUIRE(eventually([&] {
     kept = written_by("shop/web", docker_engine().socket());
     const auto* lines = kept.as_object().if_contains("said-1");
+    const auto* others = kept.as_object().if_contains("said-2");  // a busy engine may be late
     return lines != nullptr && lines->is_array() && lines->as_array().size() == 10 &&
-           lines->as_array().back() == "line 50";
+           lines->as_array().back() == "line 50" && others != nullptr && others->is_array();
   }));
   CHECK(kept.at("said-1").as_array().front() == "line 41");  // of two containers each has half
   CHECK(kept.at("said-2").as_array().empty());
-  const auto alone = written_by("said-1", docker_engine().socket()).at("said-1");
-  CHECK(alone.as_array().size() == 20);
-  CHECK(alone.as_array().front() == "line 31");
-  CHECK(written_by("nowhere", docker_engine().socket()).as_object().empty());
+  CHECK(eventually([&] {
+    const auto alone = written_by("said-1", docker_engine().socket());
+    const auto* lines = alone.as_object().if_contains("said-1");
+    return lines != nullptr && lines->is_array() && lines->as_array().size() == 20 &&
+           lines->as_array().front() == "line 31";
+  }));
+  CHECK(eventually(
+      [&] { return written_by("nowhere", docker_engine().socket()).as_object().empty(); }));
 }
 
 TEST_CASE("docker: an engine that does not tell what happened is no reason to be silent") {

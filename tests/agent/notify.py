@@ -285,7 +285,7 @@ def one_that_hangs():
         equal(it.doubles.of("slack-hook"), [], "the one that hangs took nothing")
 
         def waiting():  # killed before it is written down that somebody has it, he is told twice
-            with contextlib.closing(sqlite3.connect(it.agent.data / "notifications.db")) as state:
+            with contextlib.closing(sqlite3.connect(it.agent.data / "notifications.db", timeout=60)) as state:
                 return {receiver for receiver, in state.execute("SELECT receiver FROM notifications")}
         wait_for("its being written down who has it", lambda: waiting() == {"other"})
         it.agent.kill()

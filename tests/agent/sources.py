@@ -103,14 +103,15 @@ labels = {{ env = "test" }}
             return sorted(json.dumps(row["metric"], sort_keys=True) for row in rows)
         constant = '{job="node",__name__=~"node_memory_MemTotal_bytes|node_boot.*|node_disk_info|node_uname_info|node_xfs.*|node_arp.*|up|scrape_samples.*"}'
         wait_for("the same labels", lambda: labels_of(agent.query(constant)) == labels_of(ask_prometheus(prometheus_port, constant)))
-        for name in ("node_memory_MemTotal_bytes", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling",
-                     "scrape_series_added"):
+        for name in ("node_memory_MemTotal_bytes", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling"):
             # Series may come and go on the host between a scrape of one and of the other: as both saw it at some time.
             def seen_by_both(expression=f'{name}{{job="node"}}[5m]'):
                 ours, theirs = ({value for row in rows for _, value in row["values"]}
                                 for rows in (agent.query(expression), ask_prometheus(prometheus_port, expression)))
                 return (ours & theirs) - {"0"}
             wait_for(name, seen_by_both)
+        added = 'max_over_time(scrape_series_added{job="node"}[5m]) > 300'  # each of its own first scrape
+        wait_for("the series added", lambda: agent.query(added) and ask_prometheus(prometheus_port, added))
         targets = [t for t in agent.get("/api/v1/targets").json["data"]["activeTargets"] if t["scrapePool"] == "node"]
         equal([(t["health"], t["labels"]) for t in targets],
               [("up", {"env": "test", "instance": f"127.0.0.1:{exporter_port}", "job": "node"})], "the target")
